@@ -1,0 +1,51 @@
+"""co3d: any clip-trained 3D CNN, one frame at a time.
+
+    model = co3d.create_model("camera_motion")
+    program = co3d.convert(model, model.card.clip_shape, window=8)
+    stream = co3d.open_stream(program)
+    for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
+        result = stream.step(model.card.preprocess(frame.image))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from co3d.backends import Snapshot, StepResult, Stream, open_stream
+    from co3d.models import ModelCard, create_model, get_card, list_models, register_model
+    from co3d.stream import StepProgram, convert
+    from co3d.video import VideoFrame, VideoWriter, read_video
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ModelCard",
+    "Snapshot",
+    "StepProgram",
+    "StepResult",
+    "Stream",
+    "VideoFrame",
+    "VideoWriter",
+    "convert",
+    "create_model",
+    "get_card",
+    "list_models",
+    "open_stream",
+    "read_video",
+    "register_model",
+]
+
+_HOMES = {
+    "co3d.backends": ("Snapshot", "StepResult", "Stream", "open_stream"),
+    "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
+    "co3d.stream": ("StepProgram", "convert"),
+    "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are handed on when first used: `co3d --help` must not wait for torch.
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'co3d' has no attribute {name!r}")

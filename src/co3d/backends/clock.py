@@ -1,0 +1,51 @@
+"""The clock of every slot: its age, where its video ended, and so what is valid and masked."""
+
+import torch
+from torch import Tensor
+
+from co3d.stream.program import StepProgram
+
+# Later than any frame, yet far enough from the largest integer to add offsets to.
+UNKNOWN_END = 1 << 60
+
+
+class SlotClock:
+    """Ages and ends of `slots` streams, on the host.
+
+    Attributes:
+        ages: (slots,) int64, frames seen since the slot was reset.
+        ends: (slots,) int64, index of the video's last frame, UNKNOWN_END while it runs.
+    """
+
+    def __init__(self, program: StepProgram, slots: int) -> None:
+        self._masked_steps = program.masked_steps
+        self._first_valid_step = program.first_valid_step
+        self.ages = torch.zeros(slots, dtype=torch.int64)
+        self.ends = torch.full((slots,), UNKNOWN_END, dtype=torch.int64)
+
+    def reset(self, slots: Tensor) -> None:
+        """Start the slots of the (slots,) bool mask anew."""
+        self.ages[slots] = 0
+        self.ends[slots] = UNKNOWN_END
+
+    def finish(self, slots: Tensor) -> None:
+        """Declare the newest frame of the slots of the mask their last one."""
+        self.ends[slots] = self.ages[slots] - 1
+
+    @property
+    def ended(self) -> Tensor:
+        """(slots,) bool: whether the video's end is known."""
+        return self.ends < UNKNOWN_END
+
+    def needs_masks(self, active: Tensor) -> bool:
+        """Whether some active slot still (or again) sees a clip edge."""
+        young = self.ages < self._masked_steps
+        return bool((active & (young | self.ended)).any())
+
+    def valid(self, active: Tensor) -> Tensor:
+        """(slots,) bool: active, and the window holds real frames only at this step."""
+        return active & (self.ages >= self._first_valid_step)
+
+    def advance(self, active: Tensor) -> None:
+        """One step has passed for the active slots."""
+        self.ages[active] += 1

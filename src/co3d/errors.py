@@ -1,0 +1,102 @@
+"""Every error that co3d raises on purpose: one class per cause, each with its own exit code.
+
+A message reads: what failed, got versus expected, what to do next. The command line prints it as
+one line and exits with `exit_code`; 0 is success, 1 an error of ours (a bug), 2 a wrong
+command line, 130 an interrupt.
+"""
+
+
+class Co3dError(Exception):
+    """Base class of everything that co3d raises on purpose."""
+
+    exit_code = 1
+
+
+class OptionError(Co3dError, ValueError):
+    """An argument has a value that cannot work."""
+
+    exit_code = 2
+
+
+class DamagedVideoError(Co3dError):
+    """A video stopped decoding before its end; what could be decoded was delivered."""
+
+    exit_code = 3
+
+
+class SourceNotFoundError(Co3dError, FileNotFoundError):
+    """A video file or folder does not exist."""
+
+    exit_code = 10
+
+
+class NotAVideoError(Co3dError):
+    """A file exists but no demuxer can read it as video."""
+
+    exit_code = 11
+
+
+class NoVideoStreamError(Co3dError):
+    """A media file has no video stream (sound only, say)."""
+
+    exit_code = 12
+
+
+class EmptyVideoError(Co3dError):
+    """A video or frame folder decodes to zero frames."""
+
+    exit_code = 13
+
+
+class CameraError(Co3dError):
+    """A camera is absent or refuses to open."""
+
+    exit_code = 14
+
+
+class SourceUnreachableError(Co3dError, ConnectionError):
+    """A network stream cannot be reached."""
+
+    exit_code = 15
+
+
+class UnknownModelError(Co3dError, LookupError):
+    """No model or weight tag has this name."""
+
+    exit_code = 20
+
+
+class WeightError(Co3dError):
+    """A checkpoint cannot be read, is hostile, or does not fit the model."""
+
+    exit_code = 21
+
+
+class DownloadError(WeightError):
+    """A published checkpoint could not be fetched."""
+
+    exit_code = 22
+
+
+class ConversionError(Co3dError):
+    """A network cannot be converted to a step program."""
+
+    exit_code = 30
+
+
+class InputShapeError(Co3dError, ValueError):
+    """A clip, frame or image has a shape, size or type that the network cannot take."""
+
+    exit_code = 31
+
+
+class StreamError(Co3dError):
+    """A stream is used out of order, or a snapshot does not belong to it."""
+
+    exit_code = 32
+
+
+class OutputError(Co3dError, OSError):
+    """A result cannot be written."""
+
+    exit_code = 40

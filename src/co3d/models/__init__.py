@@ -1,0 +1,10 @@
+"""Plain clip networks by name."""
+
+from co3d.models import camera_motion as camera_motion  # importing a family registers it
+from co3d.models import x3d as x3d
+from co3d.models.card import ModelCard as ModelCard
+from co3d.models.clip_model import ClipModel as ClipModel
+from co3d.models.registry import create_model as create_model
+from co3d.models.registry import get_card as get_card
+from co3d.models.registry import list_models as list_models
+from co3d.models.registry import register_model as register_model

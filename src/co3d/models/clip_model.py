@@ -1,0 +1,41 @@
+"""What every registered network has in common: a card, and a check of the clip it is given."""
+
+from torch import Tensor, nn
+
+from co3d.errors import InputShapeError
+from co3d.models.card import ModelCard
+
+
+class ClipModel(nn.Module):
+    """A network from a clip (N, 3, T, H, W) to logits (N, K).
+
+    Attributes:
+        card: how the network must be fed; set by `create_model`.
+        min_side_px: the least height and width that the network takes.
+    """
+
+    card: ModelCard
+    min_side_px: int = 1
+
+    def check_clip(self, clip: Tensor) -> None:
+        """Refuse anything but (N, 3, T, H, W) with N, T >= 1 and H, W >= `min_side_px`.
+
+        Raises:
+            InputShapeError: naming the shape that was given and the one that is needed.
+        """
+        side = self.min_side_px
+        if clip.ndim != 5 or clip.shape[1] != 3:
+            raise InputShapeError(
+                f"{type(self).__name__} cannot take this clip: got shape {tuple(clip.shape)}, "
+                "expected (N, 3, T, H, W): batch, RGB, frames, height, width"
+            )
+        if clip.shape[0] < 1 or clip.shape[2] < 1:
+            raise InputShapeError(
+                f"{type(self).__name__} cannot take this clip: got shape {tuple(clip.shape)}, "
+                "expected at least one clip of at least one frame"
+            )
+        if clip.shape[3] < side or clip.shape[4] < side:
+            raise InputShapeError(
+                f"{type(self).__name__} cannot take {clip.shape[3]}x{clip.shape[4]} px frames: "
+                f"the least is {side}x{side} px; scale the frames up"
+            )

@@ -1,0 +1,11 @@
+"""Class names of the public data sets, read from the package when they are asked for."""
+
+from functools import cache
+from importlib import resources
+
+
+@cache
+def read_labels(name: str) -> tuple[str, ...]:
+    """Class names of a data set ("kinetics400", "kinetics600", "charades157"), index 0 first."""
+    text = (resources.files("co3d") / "assets" / "labels" / f"{name}.txt").read_text("utf-8")
+    return tuple(text.splitlines())

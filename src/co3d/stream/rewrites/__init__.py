@@ -1,0 +1,5 @@
+"""Clip -> clip approximations, kept apart from the exact passes and listed in the program."""
+
+from co3d.stream.rewrites.gates import pool_gates_per_frame
+
+__all__ = ["pool_gates_per_frame"]

@@ -1,0 +1,17 @@
+"""Rules by operator family; importing this package registers them all."""
+
+from co3d.stream.rules import conv, head, pointwise, pool, shape
+from co3d.stream.rules.registry import Context, Lowering, UnsupportedError, Use, find_rule
+
+__all__ = [
+    "Context",
+    "Lowering",
+    "UnsupportedError",
+    "Use",
+    "conv",
+    "find_rule",
+    "head",
+    "pointwise",
+    "pool",
+    "shape",
+]

@@ -1,0 +1,141 @@
+"""Element-wise operators: the same operator on one frame; operands of unequal delay are delayed."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from co3d.stream.rules.registry import (
+    Builder,
+    Context,
+    Lowering,
+    UnsupportedError,
+    Use,
+    rule,
+)
+from co3d.stream.temporal import TemporalType, join
+
+_ATEN = torch.ops.aten
+
+_POINTWISE = (
+    _ATEN.abs.default,
+    _ATEN.add.Scalar,
+    _ATEN.add.Tensor,
+    _ATEN.clamp.default,
+    _ATEN.clamp_min.default,
+    _ATEN.clamp_max.default,
+    _ATEN.clone.default,
+    _ATEN.div.Scalar,
+    _ATEN.div.Tensor,
+    _ATEN.elu.default,
+    _ATEN.exp.default,
+    _ATEN.gelu.default,
+    _ATEN.hardsigmoid.default,
+    _ATEN.hardswish.default,
+    _ATEN.hardtanh.default,
+    _ATEN.leaky_relu.default,
+    _ATEN.log.default,
+    _ATEN.maximum.default,
+    _ATEN.minimum.default,
+    _ATEN.mish.default,
+    _ATEN.mul.Scalar,
+    _ATEN.mul.Tensor,
+    _ATEN.neg.default,
+    _ATEN.pow.Tensor_Scalar,
+    _ATEN.relu.default,
+    _ATEN.rsqrt.default,
+    _ATEN.rsub.Scalar,
+    _ATEN.sigmoid.default,
+    _ATEN.silu.default,
+    _ATEN.softplus.default,
+    _ATEN.sqrt.default,
+    _ATEN.sub.Scalar,
+    _ATEN.sub.Tensor,
+    _ATEN.tanh.default,
+)
+
+
+@rule(*_POINTWISE)
+def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
+    """Apply the operator to one frame of each operand.
+
+    An operand that is ready earlier waits in a delay line:
+
+        shortcut (d=0)   x[n-1] ──┐
+        branch   (d=1)   f(x)[n] ─┴─ add: both describe frame n-1
+    """
+    rank = len(ctx.shape(node))
+    operands = [a for a in node.args if ctx.is_temporal(a)]
+    types = [ctx.type_of(a) for a in operands]  # type: ignore[arg-type]
+    type_out = join_operands(ctx, operands, rank)
+    _check_constants(ctx, node, type_out.axis)
+    uses = [
+        Use(operand, type_out.delay - type_.delay)  # type: ignore[arg-type]
+        for operand, type_ in zip(operands, types, strict=True)
+    ]
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        waiting = iter(frames)
+        args: list[Any] = []
+        for argument in node.args:
+            if ctx.is_temporal(argument):
+                args.append(next(waiting))
+            elif isinstance(argument, fx.Node):
+                args.append(_emit_constant(ctx, builder, argument, rank, type_out.axis))
+            else:
+                args.append(argument)
+        return builder.call(node.target, *args, **node.kwargs)  # type: ignore[arg-type]
+
+    return Lowering(type_out, uses, emit)
+
+
+def join_operands(ctx: Context, operands: list[Any], rank: int) -> TemporalType:
+    """The type of a combination of values that must lie alike in time."""
+    types = [ctx.type_of(operand) for operand in operands]
+    if len({t.stride for t in types}) > 1:
+        raise UnsupportedError(
+            f"its operands have temporal strides {sorted({t.stride for t in types})}",
+            "bring all paths to one frame rate before they meet",
+        )
+    if len({t.is_pooled for t in types}) > 1:
+        # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here.
+        ctx.gates.update(name for t in types for name in t.pools)
+        types = [replace(t, pools=()) for t in types]
+    axes = {
+        None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
+        for t, operand in zip(types, operands, strict=True)
+    }
+    if len(axes) > 1:
+        raise UnsupportedError(
+            f"its operands have time at the different axes {sorted(map(str, axes))}",
+            "permute them alike",
+        )
+    return join(types).at_axis(axes.pop())
+
+
+def _emit_constant(
+    ctx: Context, builder: Builder, node: fx.Node, rank: int, axis: int | None
+) -> fx.Node:
+    """A constant operand without the time axis, along which it must not vary."""
+    tensor = ctx.tensor(node)
+    assert tensor is not None
+    position = None if axis is None else axis - (rank - tensor.dim())
+    if position is not None and position >= 0:
+        tensor = tensor.squeeze(position)
+    return builder.constant(tensor)
+
+
+def _check_constants(ctx: Context, node: fx.Node, axis: int | None) -> None:
+    """UnsupportedError when a constant operand varies along time (a positional embedding, say)."""
+    rank = len(ctx.shape(node))
+    for argument in node.all_input_nodes:
+        if ctx.is_temporal(argument) or axis is None:
+            continue
+        shape = ctx.shape(argument)
+        position = axis - (rank - len(shape))
+        if position >= 0 and shape[position] > 1:
+            raise UnsupportedError(
+                f"its constant of shape {shape} has one value per frame of the clip",
+                "a stream has no fixed position in a clip: use one value for all frames",
+            )

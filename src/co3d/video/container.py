@@ -1,0 +1,149 @@
+"""Open files, network streams and cameras with PyAV; turn its failures into ours."""
+
+import os
+import sys
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import EOFError as EndOfFileError
+from av.error import ExitError, FFmpegError, InvalidDataError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from co3d.errors import (
+    CameraError,
+    EmptyVideoError,
+    NotAVideoError,
+    NoVideoStreamError,
+    SourceNotFoundError,
+    SourceUnreachableError,
+)
+from co3d.video.picture import check_picture_size
+
+# Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
+# while the file is being opened, as in a damaged .flv.
+
+OPEN_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 5.0
+TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
+"""FFmpeg takes any file whose name ends in .txt for a film in terminal characters."""
+
+
+def open_file(path: Path) -> InputContainer:
+    """Open a local file; nothing but local files is read on its behalf.
+
+    Raises:
+        SourceNotFoundError: there is no such file, or it may not be read.
+        EmptyVideoError: the file holds nothing.
+        NotAVideoError: no demuxer understands it.
+    """
+    if not path.exists():
+        raise SourceNotFoundError(f"cannot open {path}: no such file; check the path")
+    if not path.is_file():
+        raise NotAVideoError(f"cannot open {path}: not a regular file; name a video file")
+    if not os.access(path, os.R_OK):
+        raise SourceNotFoundError(f"cannot open {path}: no permission to read; change its mode")
+    if path.stat().st_size == 0:
+        raise EmptyVideoError(f"cannot read {path}: the file has 0 bytes; fetch it again")
+    try:
+        # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
+        return av.open(
+            f"file:{path.absolute()}", "r", container_options={"protocol_whitelist": "file"}
+        )
+    except EndOfFileError as error:
+        raise EmptyVideoError(
+            f"cannot read {path}: it ends before its first frame; fetch it again"
+        ) from error
+    except FFmpegError as error:
+        raise NotAVideoError(
+            f"cannot read {path}: no demuxer understands it ({error.strerror}); expected a video "
+            "file that is complete, such as .mp4 or .mkv"
+        ) from error
+
+
+def open_url(url: str) -> InputContainer:
+    """Open a network stream within a bounded time.
+
+    Raises:
+        SourceUnreachableError: nobody answers, or the answer is a refusal.
+        NotAVideoError: the server answers with something else than video.
+    """
+    scheme = url.split("://", 1)[0].lower()
+    options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
+    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+    try:
+        return av.open(url, "r", container_options=options, timeout=timeout)
+    except FFmpegError as error:
+        if scheme in ("http", "https") and isinstance(error, InvalidDataError):
+            raise NotAVideoError(
+                f"cannot read {url}: the server answers, but not with video; check the address"
+            ) from error
+        cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
+        raise SourceUnreachableError(
+            f"cannot reach {url}: {cause}; check the address and that the server runs"
+        ) from error
+
+
+def open_camera(index: int) -> InputContainer:
+    """Open a local camera by its number.
+
+    Raises:
+        CameraError: it is absent, busy, or may not be used.
+    """
+    try:
+        if sys.platform == "win32":
+            return av.open(f"video={_directshow_name(index)}", "r", format="dshow")
+        if sys.platform == "darwin":
+            options = {"framerate": "30"}
+            return av.open(f"{index}:none", "r", format="avfoundation", container_options=options)
+        return av.open(f"/dev/video{index}", "r", format="v4l2")
+    except (FFmpegError, ValueError) as error:
+        raise CameraError(
+            f"cannot open camera {index}: {error}; check that it is plugged in, that no other "
+            "program uses it, and that this one may"
+        ) from error
+
+
+def _directshow_name(index: int) -> str:
+    from av.device import enumerate_input_devices
+
+    devices = enumerate_input_devices("dshow")
+    cameras = [device.name for device in devices if "video" in device.media_types]
+    if not 0 <= index < len(cameras):
+        raise ValueError(f"{len(cameras)} cameras found")
+    return cameras[index]
+
+
+def choose_stream(container: InputContainer, name: str) -> VideoStream:
+    """Pick the video: the first stream that the container marks as default, else the first.
+
+    Cover art is not video.
+
+    Raises:
+        NoVideoStreamError: the container has streams, but none of video.
+        EmptyVideoError: it has no streams at all.
+        NotAVideoError: the stream is text, has no decoder, or claims an absurd size.
+    """
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        kinds = {
+            "cover art" if stream.type == "video" else stream.type for stream in container.streams
+        }
+        if not kinds:
+            raise EmptyVideoError(f"cannot read {name}: it holds no stream; fetch it again")
+        raise NoVideoStreamError(
+            f"cannot read {name}: it holds {' and '.join(sorted(kinds))} but no video; "
+            "name another file"
+        )
+    stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
+    if stream.codec_context is None:
+        raise NotAVideoError(f"cannot read {name}: its video codec is unknown; convert it to H.264")
+    if stream.codec_context.name in TEXT_ART_CODECS:
+        raise NotAVideoError(f"cannot read {name}: it is text; name a video file")
+    check_picture_size(stream.codec_context.width, stream.codec_context.height, name)
+    return stream

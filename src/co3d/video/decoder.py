@@ -1,0 +1,166 @@
+"""Decode one video stream, going on past what cannot be decoded."""
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+
+import av
+from av.container import InputContainer
+from av.error import EOFError as EndOfFileError
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from co3d.errors import EmptyVideoError
+from co3d.video.clock import PresentationClock
+from co3d.video.container import choose_stream
+from co3d.video.damage import LossTracker, Promise
+from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.source import SourceInfo
+
+FALLBACK_RATE_HZ = 25.0
+"""For the few streams that state no rate and carry no timestamps."""
+
+STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi")
+"""Containers whose header states a duration; for others FFmpeg estimates one."""
+
+
+class VideoDecoder:
+    """Frames of the video stream of one open container, in presentation order.
+
+    The first frame is decoded at once, so that a source without any fails early and its upright
+    size is known.
+
+    Args:
+        container: open for reading; `close` closes it.
+        name: of the source, for messages.
+        thread_type: "AUTO" is fastest; "SLICE" holds no frame back.
+        clock: goes on from an earlier connection; None starts a new one.
+        first_index: index of the first frame.
+        resumable: the source will be read again if it ends too early. Then what the decoder still
+            holds waits for `tail`, since it may lack a frame before it.
+
+    Raises:
+        EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        *,
+        thread_type: str = "AUTO",
+        clock: PresentationClock | None = None,
+        first_index: int = 0,
+        resumable: bool = False,
+    ) -> None:
+        self._container = container
+        self._name = name
+        self._resumable = resumable
+        try:
+            self._stream = choose_stream(container, name)
+            self._stream.thread_type = thread_type
+            self.promise = read_promise(container, self._stream)
+            self.duration_seconds = _duration_seconds(container)
+            self.losses = LossTracker(self.promise)
+            self.clock = clock or PresentationClock(1 / (self.promise.rate_hz or FALLBACK_RATE_HZ))
+            self._next_index = first_index
+            self.interruption: FFmpegError | None = None
+            self._frames = self._decode_all()
+            self._first = next(self._frames, None)
+            if self._first is None:
+                raise EmptyVideoError(f"cannot read {name}: no frame decodes; fetch it again")
+            self.width, self.height = upright_size(self._first.frame)
+        except BaseException:
+            container.close()
+            raise
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        """All frames, once. Afterwards `interruption` says what broke the container, if any."""
+        first, self._first = self._first, None
+        return chain([first] if first else [], self._frames)
+
+    def tail(self) -> Iterator[DecodedFrame]:
+        """What the decoder still holds when no more packets come; nothing the second time."""
+        yield from self._decode(None)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the container states an end and broke off before it."""
+        broken = self.interruption is not None or not self.losses.reached_end
+        return broken and self.promise.end_seconds is not None
+
+    def describe(self, *, is_live: bool) -> SourceInfo:
+        """What the container says of itself."""
+        return SourceInfo(
+            name=self._name,
+            is_live=is_live,
+            rate_hz=self.promise.rate_hz,
+            width=self.width,
+            height=self.height,
+            frame_count=self.promise.frame_count,
+            duration_seconds=self.duration_seconds,
+        )
+
+    def close(self) -> None:
+        """Close the container; not while another thread decodes."""
+        self._frames.close()
+        self._container.close()
+
+    def _decode_all(self) -> Generator[DecodedFrame, None, None]:
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self.losses.demuxed(float(end))
+                if packet.stream_index == self._stream.index and packet.size:
+                    yield from self._decode(packet)
+        except FFmpegError as error:
+            self.interruption = error
+            self.losses.interrupted()
+        if not (self._resumable and self.is_cut_short):
+            yield from self.tail()
+
+    def _decode(self, packet: Packet | None) -> Iterator[DecodedFrame]:
+        pts = packet.pts if packet else None
+        if packet:
+            self.losses.sent(pts, packet.is_discard)
+            if packet.is_corrupt:  # cut short; decoding it loses neighbours that are whole
+                self.losses.failed(pts)
+                return
+        try:
+            frames = self._stream.decode(packet)
+        except EndOfFileError:  # the decoder had been emptied before
+            return
+        except FFmpegError:
+            self.losses.failed(pts)
+            return
+        for frame in frames:
+            check_picture_size(frame.width, frame.height, self._name)
+            self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
+            pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
+            yield DecodedFrame(frame, self.clock.stamp(pts_seconds), self._next_index)
+            self._next_index += 1
+
+
+def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
+    """What the header states about a video stream."""
+    rate = stream.average_rate or stream.guessed_rate
+    duration_seconds = _duration_seconds(container)
+    frame_count = stream.frames or None
+    if frame_count is None and rate and duration_seconds:
+        frame_count = round(duration_seconds * rate)
+    end_seconds = None
+    if duration_seconds is not None and container.format.name.startswith(STATED_DURATION_FORMATS):
+        end_seconds = (container.start_time or 0) / av.time_base + duration_seconds
+    return Promise(
+        codec=stream.codec_context.name,
+        time_base=stream.time_base or Fraction(1, av.time_base),
+        rate_hz=float(rate) if rate else None,
+        frame_count=frame_count,
+        end_seconds=end_seconds,
+    )
+
+
+def _duration_seconds(container: InputContainer) -> float | None:
+    return container.duration / av.time_base if container.duration else None

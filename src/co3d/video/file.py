@@ -1,0 +1,43 @@
+"""Frames of a video file: all of them, as fast as the consumer takes them."""
+
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+from co3d.video.container import open_file
+from co3d.video.damage import Damage
+from co3d.video.decoder import VideoDecoder
+from co3d.video.frame import VideoFrame
+from co3d.video.picture import convert_frames
+from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, sample_at_rate
+
+
+class FileSource:
+    """A video file as a `FrameSource`; raises what `open_file` and `VideoDecoder` raise."""
+
+    dropped_frames = 0
+
+    def __init__(self, path: Path) -> None:
+        self._decoder = VideoDecoder(open_file(path), str(path))
+        self._stopped = False
+        self.damage: Damage | None = None
+        self.info = self._decoder.describe(is_live=False)
+
+    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+        """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
+        decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
+        sampled = sample_at_rate(decoded, rate_hz, FILE_MAX_HOLD_SECONDS)
+        yield from convert_frames(sampled, self.info.width, self.info.height)
+        if self._stopped:
+            return
+        self.damage = self._decoder.losses.damage()
+        if self.damage:
+            raise self.damage.to_error(self.info.name)
+
+    def stop(self) -> None:
+        """End the iteration at its next frame."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoder.close()

@@ -1,0 +1,122 @@
+"""Frames of a folder of pictures, in natural order of their names."""
+
+import io
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from co3d.errors import EmptyVideoError, NotAVideoError
+from co3d.video.damage import Damage
+from co3d.video.frame import VideoFrame
+from co3d.video.picture import DecodedFrame, check_picture_size, convert_frames, upright_size
+from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.source import SourceInfo
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+class FolderSource:
+    """Pictures of one size in one folder as a `FrameSource`; other files are passed over.
+
+    Picture `n` in natural order ("frame2" before "frame10") is shown at `n / rate_hz` seconds. A
+    picture that does not decode counts as lost.
+
+    Raises:
+        EmptyVideoError: no file in the folder is a picture, or none decodes.
+        NotAVideoError: a picture has another size than the first (when its turn comes).
+    """
+
+    dropped_frames = 0
+
+    def __init__(self, folder: Path, rate_hz: float) -> None:
+        paths = list_pictures(folder)
+        if not paths:
+            raise EmptyVideoError(
+                f"cannot read {folder}: it holds no pictures; expected files that end in "
+                f"{', '.join(sorted(PICTURE_SUFFIXES))}"
+            )
+        first = next((frame for frame in map(decode_picture, paths) if frame is not None), None)
+        if first is None:
+            raise EmptyVideoError(
+                f"cannot read {folder}: none of its {len(paths)} pictures decodes; make them again"
+            )
+        width, height = upright_size(first)
+        duration_seconds = len(paths) / rate_hz
+        self.info = SourceInfo(
+            str(folder), False, rate_hz, width, height, len(paths), duration_seconds
+        )
+        self.damage: Damage | None = None
+        self._paths = paths
+        self._lost_seconds: list[float] = []
+        self._stopped = False
+
+    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+        """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
+        decoded = takewhile(lambda _: not self._stopped, self._decode_all())
+        sampled = sample_at_rate(decoded, rate_hz, FILE_MAX_HOLD_SECONDS)
+        yield from convert_frames(sampled, self.info.width, self.info.height)
+        if self._stopped or not self._lost_seconds:
+            return
+        lost = len(self._lost_seconds)
+        self.damage = Damage(len(self._paths) - lost, lost, self._lost_seconds[0])
+        raise self.damage.to_error(self.info.name)
+
+    def stop(self) -> None:
+        """End the iteration at its next picture."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Forget the pictures; no file stays open between two of them."""
+        self._paths = []
+
+    def _decode_all(self) -> Iterator[DecodedFrame]:
+        size = (self.info.width, self.info.height)
+        index = 0
+        for position, path in enumerate(self._paths):
+            pts_seconds = position / (self.info.rate_hz or 1.0)
+            frame = decode_picture(path)
+            if frame is None:
+                self._lost_seconds.append(pts_seconds)
+                continue
+            if upright_size(frame) != size:
+                got = "x".join(map(str, upright_size(frame)))
+                raise NotAVideoError(
+                    f"{self.info.name} is not one video: {path.name} is {got}, expected "
+                    f"{size[0]}x{size[1]} like the first picture; scale it or take it out"
+                )
+            yield DecodedFrame(frame, pts_seconds, index)
+            index += 1
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Pictures in a folder in natural order; hidden files are none."""
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+        ),
+        key=_natural_key,
+    )
+
+
+def decode_picture(path: Path) -> av.VideoFrame | None:
+    """Decode one picture file; None when it is damaged or no picture."""
+    # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
+    try:
+        with av.open(io.BytesIO(path.read_bytes()), "r") as container:
+            frame = next(container.decode(video=0), None)
+    except (FFmpegError, OSError, IndexError):
+        return None
+    if frame is not None:
+        check_picture_size(frame.width, frame.height, str(path))
+    return frame
+
+
+def _natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
+    parts = re.findall(r"(\d+)|(\D+)", path.name.casefold())
+    return [(int(digits), "") if digits else (-1, text) for digits, text in parts], path.name

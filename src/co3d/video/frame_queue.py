@@ -1,0 +1,72 @@
+"""A bounded queue between the thread that reads a live source and its consumer."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from co3d.video.frame import VideoFrame
+
+WAKE_SECONDS = 0.2
+"""How often a waiting consumer looks for Ctrl-C, which some systems do not deliver to a wait."""
+
+
+class FrameQueue:
+    """Hand frames from one thread to another.
+
+    Args:
+        capacity: frames that wait at most.
+        drop_oldest: when full, throw the oldest frame away (and count it); else wait for room.
+    """
+
+    def __init__(self, capacity: int, *, drop_oldest: bool) -> None:
+        self.dropped_frames = 0
+        self._frames: deque[VideoFrame] = deque()
+        self._capacity = capacity
+        self._drop_oldest = drop_oldest
+        self._changed = threading.Condition()
+        self._finished = False
+        self._closed = False
+        self._error: Exception | None = None
+
+    def put(self, frame: VideoFrame) -> bool:
+        """Add a frame; False when nobody takes frames any more."""
+        with self._changed:
+            if self._drop_oldest and len(self._frames) == self._capacity:
+                self._frames.popleft()
+                self.dropped_frames += 1
+            while len(self._frames) == self._capacity and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return False
+            self._frames.append(frame)
+            self._changed.notify_all()
+            return True
+
+    def finish(self, error: Exception | None) -> None:
+        """No more frames come; `error` is raised once those that wait are taken."""
+        with self._changed:
+            self._finished, self._error = True, error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Throw everything away and wake both sides."""
+        with self._changed:
+            self._closed = True
+            self._frames.clear()
+            self._changed.notify_all()
+
+    def take_all(self) -> Iterator[VideoFrame]:
+        """Frames as they come, until `finish` or `close`; raises what `finish` was told."""
+        while (frame := self._take()) is not None:
+            yield frame
+        if self._error is not None and not self._closed:
+            raise self._error
+
+    def _take(self) -> VideoFrame | None:
+        with self._changed:
+            while not (self._frames or self._finished or self._closed):
+                self._changed.wait(WAKE_SECONDS)
+            if not self._frames:
+                return None
+            self._changed.notify_all()
+            return self._frames.popleft()

@@ -1,0 +1,101 @@
+"""Frames of cameras and network streams, read by a thread of their own."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+from av.container import InputContainer
+
+from co3d.errors import Co3dError
+from co3d.video.connection import Connection
+from co3d.video.damage import Damage
+from co3d.video.frame import VideoFrame
+from co3d.video.frame_queue import FrameQueue
+from co3d.video.picture import convert_frames
+from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, LIVE_MAX_HOLD_SECONDS, sample_at_rate
+
+JOIN_SECONDS = 1.0
+"""A thread that waits for a silent server is left behind; its read times out soon after."""
+
+
+class LiveSource:
+    """A camera or network stream as a `FrameSource`.
+
+    Args:
+        open_container: connects; called again to reconnect.
+        name: of the source, for messages.
+        drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
+            file far away (see `Connection`) nothing is ever thrown away.
+        queue_frames: frames that wait for the consumer at most.
+        reconnect_seconds: see `Connection`.
+
+    Raises:
+        What `open_container` and `VideoDecoder` raise.
+    """
+
+    def __init__(
+        self,
+        open_container: Callable[[], InputContainer],
+        name: str,
+        *,
+        drop_oldest: bool,
+        queue_frames: int,
+        reconnect_seconds: float | None,
+    ) -> None:
+        self._stopping = threading.Event()
+        self._connection = Connection(open_container, name, reconnect_seconds, self._stopping)
+        is_live = self._connection.is_live
+        self._queue = FrameQueue(queue_frames, drop_oldest=drop_oldest and is_live)
+        self._thread: threading.Thread | None = None
+        self.info = self._connection.decoder.describe(is_live=is_live)
+        self.damage: Damage | None = None
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames thrown away because the consumer was late."""
+        return self._queue.dropped_frames
+
+    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+        """Frames as they come, sampled to `rate_hz`; starts the thread."""
+        self._thread = threading.Thread(
+            target=self._pump, args=(rate_hz,), name=f"co3d reads {self.info.name}", daemon=True
+        )
+        self._thread.start()
+        return self._queue.take_all()
+
+    def stop(self) -> None:
+        """End the thread and the iteration."""
+        self._stopping.set()
+        self._queue.close()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread a little."""
+        self.stop()
+        if self._thread is None:
+            self._connection.close()
+        else:
+            self._thread.join(JOIN_SECONDS)
+
+    def _pump(self, rate_hz: float | None) -> None:
+        """Fill the queue; runs in the thread."""
+        hold_seconds = LIVE_MAX_HOLD_SECONDS if self.info.is_live else FILE_MAX_HOLD_SECONDS
+        outcome: Exception | None = RuntimeError(
+            f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
+        )
+        try:
+            sampled = sample_at_rate(self._connection.frames(), rate_hz, hold_seconds)
+            for frame in convert_frames(sampled, self.info.width, self.info.height):
+                if not self._queue.put(frame):
+                    break
+            outcome = self._damage_error()
+        except Co3dError as error:
+            outcome = error
+        finally:
+            self._connection.close()
+            self._queue.finish(outcome)
+
+    def _damage_error(self) -> Co3dError | None:
+        """What a file far away lost; a live source has no end to compare with."""
+        if self.info.is_live or self._stopping.is_set():
+            return None
+        self.damage = self._connection.decoder.losses.damage()
+        return self.damage.to_error(self.info.name) if self.damage else None

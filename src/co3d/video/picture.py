@@ -1,0 +1,71 @@
+"""From a decoder's frame to an upright RGB picture."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from co3d.errors import NotAVideoError
+from co3d.video.frame import VideoFrame
+
+MAX_PICTURE_PIXELS = 16384 * 16384
+"""A header may claim any size; more than this is refused before memory is asked for."""
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as the decoder gives it, with its presentation time and position."""
+
+    frame: av.VideoFrame
+    pts_seconds: float
+    index: int
+
+
+def check_picture_size(width: int, height: int, name: str) -> None:
+    """Raise NotAVideoError for a size (pixels) that no real video has."""
+    if width * height > MAX_PICTURE_PIXELS:
+        raise NotAVideoError(
+            f"cannot read {name}: it claims pictures of {width}x{height}, at most "
+            f"{MAX_PICTURE_PIXELS} pixels are accepted; scale it down or fetch it again"
+        )
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """(width, height) in pixels once the rotation metadata is applied."""
+    sideways = _quarter_turns(frame) % 2 == 1
+    return (frame.height, frame.width) if sideways else (frame.width, frame.height)
+
+
+def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """Return the upright picture, (height, width, 3) uint8 RGB, scaled if its size differs."""
+    turns = _quarter_turns(frame)
+    if turns % 2 == 1:
+        width, height = height, width
+    try:
+        rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
+    except FFmpegError as error:
+        raise NotAVideoError(
+            f"cannot turn pixels of format {frame.format.name} into RGB ({error.strerror}); "
+            "convert the video to yuv420p"
+        ) from error
+    return np.ascontiguousarray(np.rot90(rgb, turns))
+
+
+def convert_frames(
+    decoded: Iterable[DecodedFrame], width: int, height: int
+) -> Iterator[VideoFrame]:
+    """Convert what sampling left over; a repeated frame is converted once."""
+    source: DecodedFrame | None = None
+    picture: VideoFrame | None = None
+    for item in decoded:
+        if picture is None or item is not source:
+            image = to_rgb(item.frame, width, height)
+            source, picture = item, VideoFrame(image, item.pts_seconds, item.index)
+        yield picture
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns that set the picture upright, 0 to 3."""
+    return round(frame.rotation / 90) % 4

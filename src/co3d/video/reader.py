@@ -1,0 +1,172 @@
+"""`read_video`: frames of any source, at the rate that a network expects."""
+
+import math
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from co3d.errors import OptionError
+from co3d.video.container import open_camera, open_url
+from co3d.video.damage import Damage
+from co3d.video.file import FileSource
+from co3d.video.folder import FolderSource
+from co3d.video.frame import VideoFrame
+from co3d.video.live import LiveSource
+from co3d.video.source import FrameSource
+
+URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "udp")
+
+
+class VideoReader:
+    """An open video: iterate over it once, close it or use it as a context manager.
+
+    Frames come in presentation order and are all of one size. After the last frame of a source that
+    has lost some, the iteration raises DamagedVideoError; when a live source is gone for good, it
+    raises SourceUnreachableError or CameraError.
+
+    Attributes:
+        is_live: frames come when they happen.
+        source_rate_hz: frames per second of the source, None if unknown.
+        rate_hz: ticks per second that frames are sampled to; None when all are delivered.
+        width, height: of every picture, in pixels.
+        frame_count, duration_seconds: of the source, estimated; None if unknown.
+    """
+
+    def __init__(self, source: FrameSource, rate_hz: float | None) -> None:
+        self._source = source
+        self._frames: Iterator[VideoFrame] | None = None
+        self._reading = threading.Lock()
+        self._closed = False
+        self.is_live = source.info.is_live
+        self.source_rate_hz = source.info.rate_hz
+        self.rate_hz = rate_hz
+        self.width = source.info.width
+        self.height = source.info.height
+        self.frame_count = source.info.frame_count
+        self.duration_seconds = source.info.duration_seconds
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames of a live source thrown away so far because the consumer was late."""
+        return self._source.dropped_frames
+
+    @property
+    def damage(self) -> Damage | None:
+        """What the source lost; known once the iteration has ended."""
+        return self._source.damage
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self
+
+    def __next__(self) -> VideoFrame:
+        with self._reading:
+            try:
+                if self._closed:
+                    raise StopIteration
+                if self._frames is None:
+                    self._frames = self._source.frames(self.rate_hz)
+                frame = next(self._frames)
+                if self._closed:  # by a signal handler or another thread, meanwhile
+                    raise StopIteration
+            except BaseException:
+                self._closed = True
+                self._source.close()
+                raise
+            return frame
+
+    def close(self) -> None:
+        """End the iteration and free the source: at once, from any thread, or twice."""
+        self._closed = True
+        self._source.stop()
+        if self._reading.acquire(blocking=False):  # else `__next__` frees it on its way out
+            try:
+                self._source.close()
+            finally:
+                self._reading.release()
+
+    def __enter__(self) -> "VideoReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+def read_video(
+    source: str | int | Path,
+    *,
+    rate_hz: float | None = None,
+    policy: Literal["latest", "every"] | None = None,
+    queue_frames: int = 8,
+    reconnect_seconds: float = 30.0,
+    folder_rate_hz: float = 30.0,
+) -> VideoReader:
+    """Open a video and return a reader of its frames.
+
+    Args:
+        source: a video file; a folder of pictures of one size, in natural order of their names; the
+            number of a camera (0 or "0"); or an address that starts with http, https, rtmp, rtmps,
+            rtsp, rtsps or udp.
+        rate_hz: sample to this steady rate by timestamp (see `co3d.video.sampling`); None delivers
+            every frame.
+        policy: what a live source does when the consumer is late: "latest" (None means this) drops
+            the oldest waiting frame, "every" lets the source wait. Files, near or far, always wait.
+        queue_frames: frames of a camera or network stream that wait for the consumer at most.
+        reconnect_seconds: for how long a network stream that broke off is tried again, waiting
+            0.5 s, then twice as long each time, up to 8 s.
+        folder_rate_hz: frames per second of a folder of pictures.
+
+    Raises:
+        OptionError: an argument has a value that cannot work.
+        SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: of files.
+        SourceUnreachableError: nobody answers at the address within 10 seconds.
+        CameraError: the camera is absent or busy.
+    """
+    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    if policy not in (None, "latest", "every"):
+        raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if queue_frames < 1:
+        raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
+    if not reconnect_seconds >= 0:
+        raise OptionError(f"reconnect_seconds is {reconnect_seconds}, expected 0 or more")
+    open_live = partial(LiveSource, drop_oldest=policy != "every", queue_frames=queue_frames)
+    opened: FrameSource
+    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
+        camera = int(source)
+        opener = partial(open_camera, camera)
+        opened = open_live(opener, f"camera {camera}", reconnect_seconds=None)
+    elif isinstance(source, str) and (scheme := _url_scheme(source)):
+        if scheme not in URL_SCHEMES:
+            raise OptionError(
+                f"cannot read {source}: got scheme {scheme!r}, expected {', '.join(URL_SCHEMES)}"
+            )
+        opener = partial(open_url, source)
+        opened = open_live(opener, source, reconnect_seconds=reconnect_seconds)
+    elif Path(source).is_dir():
+        opened = FolderSource(Path(source), folder_rate_hz)
+    else:
+        opened = FileSource(Path(source))
+    return VideoReader(opened, rate_hz)
+
+
+def _url_scheme(source: str) -> str | None:
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", source)
+    return match.group(1).lower() if match else None
+
+
+def _check_positive(**rates_hz: float | None) -> None:
+    for name, rate_hz in rates_hz.items():
+        if rate_hz is not None and not 0 < rate_hz < math.inf:
+            raise OptionError(f"{name} is {rate_hz}, expected a rate above 0; choose 8, say")

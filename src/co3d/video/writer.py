@@ -1,0 +1,181 @@
+"""Write an H.264 video that either stands whole under its name or not at all."""
+
+import contextlib
+import math
+import secrets
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from co3d.errors import InputShapeError, OptionError, OutputError
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+TIME_BASE = Fraction(1, 90_000)
+X264_OPTIONS = {"preset": "veryfast", "crf": "20"}
+
+
+class VideoWriter:
+    """Write pictures with their timestamps to a video file.
+
+    The file grows under a temporary name beside its final one and is renamed by `close`; `abort`
+    removes it. As a context manager, a block that ends well or by Ctrl-C is closed, and one that
+    ends by an error is aborted. Pictures of odd size get a copy of their last column or row.
+
+    Args:
+        path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`.
+        rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
+
+    Raises:
+        OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
+            a folder; later, when the disk is full.
+        OptionError: `rate_hz` is not above zero.
+    """
+
+    def __init__(self, path: str | Path, rate_hz: float) -> None:
+        if not 0 < rate_hz < math.inf:
+            raise OptionError(f"cannot write at {rate_hz} frames/s; choose a rate above 0")
+        self.path = Path(path)
+        self.frames_written = 0
+        self._rate_hz = rate_hz
+        self._stream: VideoStream | None = None
+        self._shape: tuple[int, ...] = ()
+        self._first_seconds = 0.0
+        self._last_pts = -1
+        self._partial = _create_partial(self.path)
+        try:
+            self._container = av.open(
+                f"file:{self._partial.absolute()}", "w", format=FORMATS[self.path.suffix.lower()]
+            )
+        except FFmpegError as error:
+            self._partial.unlink()
+            raise self._failure(error) from error
+        self._open = True
+
+    def write(self, image: np.ndarray, pts_seconds: float) -> None:
+        """Add a picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, of the same size every time.
+            pts_seconds: when it is shown. The file starts at its first picture, whatever time that
+                has; a picture that is not later than the one before follows it at once.
+
+        Raises:
+            InputShapeError: the picture has another shape or type.
+            OptionError: the time is not a finite number.
+            OutputError: the writer is closed, or the disk is full: then nothing is left behind.
+        """
+        if not self._open:
+            raise OutputError(f"cannot write to {self.path}: it is closed; open a new one")
+        if not math.isfinite(pts_seconds):
+            raise OptionError(f"cannot write a frame at {pts_seconds} s; give a finite time")
+        self._check_image(image)
+        height, width = image.shape[:2]
+        padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+        if self._stream is None:
+            self._stream = self._add_stream(frame.width, frame.height)
+            self._first_seconds = pts_seconds
+        ticks = round((pts_seconds - self._first_seconds) / TIME_BASE)
+        self._last_pts = max(ticks, self._last_pts + 1)
+        frame.pts, frame.time_base = self._last_pts, TIME_BASE
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (FFmpegError, OSError) as error:
+            self.abort()
+            raise self._failure(error) from error
+        self.frames_written += 1
+
+    def close(self) -> None:
+        """Finish the file and give it its name; with no picture written, leave nothing.
+
+        Raises:
+            OutputError: the disk is full, say; what was written is removed.
+        """
+        if not self._open:
+            return
+        if self._stream is None:
+            self.abort()
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._partial.replace(self.path)
+        except (FFmpegError, OSError) as error:
+            self.abort()
+            raise self._failure(error) from error
+        self._open = False
+
+    def abort(self) -> None:
+        """Remove what was written; whatever stood under the final name is untouched."""
+        if not self._open:
+            return
+        self._open = False
+        # Finishing a file that is thrown away may fail, and then the first failure matters.
+        with contextlib.suppress(FFmpegError, OSError):
+            self._container.close()
+        self._partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.close()
+        else:
+            self.abort()
+
+    def _check_image(self, image: np.ndarray) -> None:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise InputShapeError(
+                f"cannot write this image: got shape {image.shape} of {image.dtype}, expected "
+                "(H, W, 3) of uint8 in RGB order; convert it first"
+            )
+        if self._shape not in ((), image.shape):
+            raise InputShapeError(
+                f"cannot write this image: got shape {image.shape}, expected {self._shape} like "
+                "the first; scale it first"
+            )
+        self._shape = image.shape
+
+    def _add_stream(self, width: int, height: int) -> VideoStream:
+        has_x264 = "libx264" in av.codecs_available
+        rate = Fraction(self._rate_hz).limit_denominator(1001)
+        stream = self._container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = TIME_BASE
+        if has_x264:
+            stream.codec_context.options = X264_OPTIONS
+        return stream
+
+    def _failure(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"cannot write {self.path}: {error}; free some space or choose another place"
+        )
+
+
+def _create_partial(path: Path) -> Path:
+    """Create the temporary file beside `path`."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(
+            f"cannot write {path}: got suffix {path.suffix!r}, expected {', '.join(FORMATS)}"
+        )
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        partial.touch(exist_ok=False)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that exists and is writable"
+        ) from error
+    return partial

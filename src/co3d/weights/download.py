@@ -1,0 +1,101 @@
+"""Fetch published checkpoints once, into a cache folder that `CO3D_CACHE` moves."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pooch
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from co3d.errors import DownloadError, WeightError
+from co3d.weights.catalogue import PublishedWeights
+from co3d.weights.containers import find_container
+
+RETRIES = 2
+TIMEOUT_SECONDS = 30.0
+_CHUNK_BYTES = 1 << 16
+
+
+def fetch_weights(entry: PublishedWeights) -> Path:
+    """Path of a published checkpoint in the cache, downloaded first when it is not there.
+
+    The cache is the platform's folder for caches, or the folder that `CO3D_CACHE` names. A file
+    gets its final name only once it is whole: its length is the one that the catalogue or the
+    server gives, its SHA-256 that of the catalogue where it states one, and it is a checkpoint.
+
+    Raises:
+        DownloadError: the file cannot be fetched or stored; the message names the address, the
+            path in the cache, and what to do with a file fetched by hand.
+    """
+    name = f"{entry.tag}/{entry.file_name}"
+    shelf = pooch.create(
+        path=pooch.os_cache("co3d"),
+        env="CO3D_CACHE",
+        base_url="",
+        registry={name: entry.sha256},
+        urls={name: entry.url},
+        retry_if_failed=RETRIES,
+    )
+    download: Any = partial(_download_whole, entry)  # pooch's stubs name other parameters
+    try:
+        return Path(shelf.fetch(name, downloader=download))
+    except (OSError, ValueError, WeightError) as error:
+        reason = " ".join(str(error).split())
+        raise DownloadError(
+            f"cannot download {entry.tag} weights of {entry.model} from {entry.url}: {reason}; "
+            f"fetch that address by hand and save it as {shelf.abspath / name}, or give its path: "
+            f"--weights PATH/{entry.file_name}"
+        ) from error
+
+
+def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: Any) -> None:
+    """Download to a temporary file and refuse it when it is short or no checkpoint.
+
+    A short file is a ValueError, on which pooch tries again.
+    """
+    announced_bytes = _download_with_progress(url, output_file, shelf)
+    path = Path(output_file)
+    got_bytes, expected_bytes = path.stat().st_size, entry.size_bytes or announced_bytes
+    if expected_bytes and got_bytes != expected_bytes:
+        raise ValueError(f"got {got_bytes} bytes, expected {expected_bytes}")
+    find_container(path)
+
+
+def _download_with_progress(url: str, output_file: str, shelf: Any) -> int:
+    """Download with a bar on a terminal's standard error; return the bytes that were announced."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
+        bar: Any = _Bar(display, url.rsplit("/", 1)[-1])
+        fetch = pooch.HTTPDownloader(
+            progressbar=bar,  # the stubs say bool, the documentation any such object
+            chunk_size=_CHUNK_BYTES,
+            timeout=TIMEOUT_SECONDS,
+            headers={"Accept-Encoding": "identity"},  # else the length says nothing of the file
+        )
+        fetch(url, output_file, shelf)
+    return bar.total
+
+
+class _Bar:
+    """The progress protocol of pooch, drawn by Rich."""
+
+    def __init__(self, display: Progress, title: str) -> None:
+        self.total = 0
+        self._display = display
+        self._task = display.add_task(title, total=None)
+
+    def update(self, advance_bytes: int) -> None:
+        self._display.update(self._task, total=self.total or None, advance=advance_bytes)
+
+    def reset(self) -> None:
+        self._display.update(self._task, completed=0)
+
+    def close(self) -> None:
+        self._display.stop_task(self._task)

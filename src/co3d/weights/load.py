@@ -1,0 +1,121 @@
+"""Load a checkpoint into a network, all of it or not at all."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from co3d.errors import WeightError
+from co3d.weights.containers import Checkpoint, read_checkpoint
+from co3d.weights.keymaps import match_keys
+
+_LOG = logging.getLogger("co3d")
+_SHOWN = 20
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+Builders = Mapping[str, Callable[[], nn.Module]]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Which tensors of a file go where, and every complaint about the others."""
+
+    tensors: dict[str, Tensor]
+    complaints: list[str]
+    replaced: list[str]
+
+
+def load_weights(
+    model: nn.Module,
+    source: Path | str | Checkpoint,
+    *,
+    replaceable: str = "",
+    others: Builders | None = None,
+) -> None:
+    """Copy the tensors of a checkpoint into `model`, cast to the model's own precision.
+
+    NaN or infinite weights are loaded, and logged as a warning that names the tensor.
+
+    Args:
+        model: network to fill.
+        source: a file in any container and key format that co3d reads, or one already read.
+        replaceable: path of a submodule, such as a resized classifier, that keeps its own values
+            where those of the file have another shape; this is logged as a warning.
+        others: builders of other networks by name; the error names those that fit better.
+
+    Raises:
+        WeightError: the file cannot be read, or a key is left over, missing, or of another shape
+            or type. The model is then unchanged.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+    origin = checkpoint.origin
+    fit = _fit(model, checkpoint.tensors, replaceable)
+    if fit.complaints:
+        raise WeightError(
+            f"weights {origin} do not fit {_title(model)}: {_list_first(fit.complaints)}; "
+            + _advise(checkpoint.tensors, others or {}, len(fit.complaints))
+        )
+    for name, tensor in fit.tensors.items():
+        if not torch.isfinite(tensor).all():
+            _LOG.warning("weights %s: %s holds NaN or infinite values", origin, name)
+    if fit.replaced:
+        _LOG.warning(
+            "weights %s: %s has another number of classes and starts at random values",
+            origin,
+            replaceable,
+        )
+    model.load_state_dict(fit.tensors, strict=False)
+
+
+def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _Fit:
+    own = model.state_dict()
+    match = match_keys(tensors, own)
+    replaced = []
+    if replaceable:
+        head = [name for name in match.source_of if name.startswith(f"{replaceable}.")]
+        if any(tensors[match.source_of[name]].shape != own[name].shape for name in head):
+            replaced = head
+    complaints = [f"{key} left over" for key in match.unused]
+    complaints += [f"{name} missing" for name in match.missing]
+    fitting = {}
+    for name, key in match.source_of.items():
+        if name in replaced:
+            continue
+        got, expected = tensors[key], own[name]
+        if got.shape != expected.shape:
+            complaints.append(
+                f"{key} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
+            )
+        elif expected.is_floating_point() != (got.dtype in _FLOATS):
+            complaints.append(f"{key} is {got.dtype}, expected {expected.dtype}")
+        else:
+            fitting[name] = got.to(expected.dtype)
+    return _Fit(fitting, complaints, replaced)
+
+
+def _list_first(complaints: list[str]) -> str:
+    rest = len(complaints) - _SHOWN
+    more = f", and {rest} more" if rest > 0 else ""
+    return f"{len(complaints)} problems: {', '.join(complaints[:_SHOWN])}{more}"
+
+
+def _advise(tensors: Mapping[str, Tensor], others: Builders, own_problems: int) -> str:
+    """Name the networks that fit the tensors better than with `own_problems` complaints."""
+    problems: dict[str, int] = {}
+    with torch.device("meta"):
+        for name, build in others.items():
+            problems[name] = len(_fit(build(), tensors, replaceable="").complaints)
+    fewest = min(problems.values(), default=own_problems)
+    if fewest >= own_problems:
+        return "check that the file belongs to this model"
+    names = " or ".join(name for name, count in problems.items() if count == fewest)
+    how_well = "all of them fit" if fewest == 0 else f"with {fewest} problems they come closest to"
+    return f"{how_well} {names}: choose that model"
+
+
+def _title(model: nn.Module) -> str:
+    card = getattr(model, "card", None)
+    return type(model).__name__ if card is None else card.name

@@ -1,0 +1,41 @@
+"""Write the weights of a network as safetensors."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import nn
+
+from co3d.errors import OutputError
+
+
+def save_weights(
+    model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write all parameters and buffers of `model` to one safetensors file, whole or not at all.
+
+    Args:
+        model: the network.
+        path: file to write; a file that is there is replaced.
+        metadata: text to keep beside the tensors. `labels`, a JSON list of class names, is what
+            `create_model` puts on the card when it reads the file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    tensors = {
+        key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
+    }
+    content = save(tensors, dict(metadata or {}))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write weights {path}: {error.strerror}; choose a folder that exists, may be "
+            "written to and has room"
+        ) from error

@@ -1,0 +1,70 @@
+"""The card's preprocessing: size, crop, channel order and scale."""
+
+import numpy as np
+import pytest
+import torch
+
+from co3d.errors import InputShapeError
+from co3d.models import ModelCard
+
+CARD = ModelCard(
+    name="test",
+    clip_frames=4,
+    rate_hz=2.5,
+    crop_px=32,
+    short_side_px=40,
+    mean=(0.4, 0.5, 0.6),
+    std=(0.2, 0.25, 0.5),
+)
+
+
+def test_clip_shape() -> None:
+    assert CARD.clip_shape == (3, 4, 32, 32)
+
+
+@pytest.mark.parametrize("size", [(40, 40), (81, 43), (17, 300), (1, 5), (720, 1280)])
+def test_a_flat_picture_keeps_its_colour(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), (255, 0, 51), dtype=np.uint8)
+    frame = CARD.preprocess(image)
+    assert frame.shape == (1, 3, 32, 32)
+    assert frame.dtype == torch.float32
+    expected = torch.tensor([(1 - 0.4) / 0.2, (0 - 0.5) / 0.25, (0.2 - 0.6) / 0.5])
+    torch.testing.assert_close(frame.amax((0, 2, 3)), expected)
+    torch.testing.assert_close(frame.amin((0, 2, 3)), expected)
+
+
+def test_crops_the_centre_and_keeps_the_orientation() -> None:
+    image = np.zeros((40, 60, 3), dtype=np.uint8)  # already at the short side: no scaling
+    image[4:36, 14:46] = 255
+    image[4, 14] = 0  # top left of the crop
+    frame = CARD.preprocess(image)[0, 0]
+    assert frame[0, 0] < 0
+    assert torch.all(frame.flatten()[1:] > 0)
+
+
+def test_takes_views_with_negative_strides() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    flipped = image[:, ::-1]
+    torch.testing.assert_close(CARD.preprocess(flipped), CARD.preprocess(image).flip(-1))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((40, 40), np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((3, 40, 40), np.uint8),
+        np.zeros((40, 40, 3), np.float32),
+        np.zeros((0, 40, 3), np.uint8),
+    ],
+)
+def test_refuses_what_is_no_picture(image: np.ndarray) -> None:
+    with pytest.raises(InputShapeError, match="cannot preprocess this image"):
+        CARD.preprocess(image)
+
+
+def test_probabilities() -> None:
+    logits = torch.tensor([[0.0, 0.0]])
+    assert CARD.probabilities(logits).tolist() == [[0.5, 0.5]]
+    sigmoid = ModelCard("s", 1, 1.0, 1, 1, (0, 0, 0), (1, 1, 1), activation="sigmoid")
+    assert sigmoid.probabilities(torch.tensor([[0.0]])).tolist() == [[0.5]]

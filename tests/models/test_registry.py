@@ -1,0 +1,176 @@
+"""Every registered model, and what `create_model` does with its options."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from co3d.errors import OptionError, UnknownModelError, WeightError
+from co3d.models import create_model, get_card, list_models, register_model, registry
+from co3d.weights import save_weights
+
+SIDE_PX = 32
+FRAMES = 2
+
+
+def enliven(model: nn.Module) -> nn.Module:
+    """Give every norm a scale, so that no branch is dead as it is at the start of training."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_forward(name: str) -> None:
+    model = create_model(name, weights="random", num_classes=7)
+    assert not model.training
+    with torch.no_grad():
+        logits = model(torch.randn(2, 3, FRAMES, SIDE_PX, SIDE_PX))
+    assert logits.shape == (2, 7)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_parameter_receives_a_gradient(name: str) -> None:
+    model = enliven(create_model(name, weights="random", num_classes=7)).train()
+    clip = torch.randn(2, 3, FRAMES, SIDE_PX, SIDE_PX)
+    loss = nn.functional.cross_entropy(model(clip), torch.tensor([1, 4]))
+    loss.backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_exports(name: str) -> None:
+    model = enliven(create_model(name, weights="random", num_classes=7))
+    clip = torch.randn(1, 3, FRAMES, SIDE_PX, SIDE_PX)
+    exported = torch.export.export(model, (clip,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(clip), model(clip))
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_card(name: str) -> None:
+    card = get_card(name)
+    assert card.name == name
+    assert card.clip_frames >= 1
+    assert card.rate_hz > 0
+    assert card.short_side_px >= card.crop_px
+    assert card.summary
+    assert card.licence
+    assert all(0 < value <= 100 for value in card.published_accuracy.values())
+
+
+def test_x3d_cards() -> None:
+    cards = {name: get_card(f"x3d_{name}") for name in ("xs", "s", "m", "l")}
+    assert [card.clip_frames for card in cards.values()] == [4, 13, 16, 16]
+    assert [card.rate_hz for card in cards.values()] == [2.5, 5, 6, 6]
+    assert [card.crop_px for card in cards.values()] == [160, 160, 224, 312]
+    assert [card.short_side_px for card in cards.values()] == [182, 182, 256, 356]
+    assert cards["m"].published_accuracy["Kinetics-400 top-1, 30 views"] == 76.2
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(UnknownModelError, match="x3d_m"):
+        create_model("x3dm")
+    with pytest.raises(UnknownModelError, match="did you mean"):
+        get_card("zzzzzz")
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(OptionError, match="taken"):
+        register_model(get_card("x3d_s"))(lambda: None)
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
+def test_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(OptionError):
+        create_model("x3d_s", weights="random", **options)
+
+
+def test_dropout_reaches_the_head() -> None:
+    assert create_model("x3d_s", dropout=0.25).head.dropout.p == 0.25
+
+
+def test_random_weights_have_no_labels() -> None:
+    assert create_model("x3d_s").card.labels == ()
+
+
+def test_bundled_weights_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "assets").mkdir()
+    bundled = create_model("x3d_s")
+    save_weights(bundled, tmp_path / "assets" / "mine.safetensors")
+    card, builder = registry._ENTRIES["x3d_s"]
+    card = dataclasses.replace(card, bundled_weights="mine.safetensors")
+    monkeypatch.setitem(registry._ENTRIES, "x3d_s", (card, builder))
+    monkeypatch.setattr(registry.resources, "files", lambda package: tmp_path)
+    weight = create_model("x3d_s").head.hidden.weight
+    assert torch.equal(weight, bundled.head.hidden.weight)
+    assert not torch.equal(create_model("x3d_s", "random").head.hidden.weight, weight)
+
+
+@pytest.mark.parametrize("weights", ["kinetics999", "kinetics600"])
+def test_unknown_tag_lists_the_tags(weights: str) -> None:
+    with pytest.raises(UnknownModelError, match="kinetics400"):
+        create_model("x3d_s", weights=weights)
+
+
+@pytest.mark.parametrize("weights", ["absent.pyth", "folder/absent", Path("absent")])
+def test_absent_file(weights: str | Path) -> None:
+    with pytest.raises(WeightError, match="No such file"):
+        create_model("x3d_s", weights=weights)
+
+
+def test_published_file_name_brings_the_labels(tmp_path: Path) -> None:
+    path = tmp_path / "x3d_s.pyth"
+    torch.save({"model_state": create_model("x3d_s").state_dict()}, path)
+    labels = create_model("x3d_s", weights=path).card.labels
+    assert len(labels) == 400
+    assert labels[0] == "abseiling"
+    assert labels[-1] == "zumba"
+
+
+def test_new_classes_replace_the_head_and_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x3d_s.pyth"
+    original = create_model("x3d_s")
+    torch.save({"model_state": original.state_dict()}, path)
+    with caplog.at_level(logging.WARNING, logger="co3d"):
+        model = create_model("x3d_s", weights=path, num_classes=7)
+    assert model.card.labels == ()
+    assert torch.equal(model.head.hidden.weight, original.head.hidden.weight)
+    assert model.head.classifier.weight.shape == (7, 2048)
+    assert "head.classifier" in caplog.text
+
+
+def test_new_classes_keep_a_head_that_fits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    tuned = create_model("x3d_s", num_classes=2)
+    save_weights(tuned, path, {"labels": '["jump", "run"]'})
+    model = create_model("x3d_s", weights=path, num_classes=2)
+    assert torch.equal(model.head.classifier.weight, tuned.head.classifier.weight)
+    assert model.card.labels == ("jump", "run")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("labels", ["jump, run", '{"jump": 0}', "[1, 2]", "[" * 100_000])
+def test_labels_in_a_file_are_checked(tmp_path: Path, labels: str) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_weights(create_model("x3d_s", num_classes=2), path, {"labels": labels})
+    with pytest.raises(WeightError, match="labels"):
+        create_model("x3d_s", weights=path, num_classes=2)
+
+
+def test_a_file_of_another_model_names_the_models_that_it_fits(tmp_path: Path) -> None:
+    path = tmp_path / "x3d_s.pyth"
+    torch.save(create_model("x3d_s").state_dict(), path)
+    with pytest.raises(WeightError, match="all of them fit x3d_xs or x3d_s or x3d_m: choose"):
+        create_model("x3d_l", weights=path)

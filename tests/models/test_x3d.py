@@ -1,0 +1,90 @@
+"""X3D: shapes, refusals, sizes, and what the head does with a larger map."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from co3d.errors import InputShapeError
+from co3d.models import get_card
+from co3d.models.x3d import X3D, x3d_l, x3d_m, x3d_s, x3d_xs
+
+
+def small() -> X3D:
+    """X3D-S for 64 px with weights under which every block matters."""
+    torch.manual_seed(0)
+    model = X3D(2.2, crop_px=64, num_classes=5).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    torch.nn.init.normal_(model.head.classifier.weight, std=0.5)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "params", "giga_macs"),
+    [
+        (x3d_xs, 3_794_322, 0.605),
+        (x3d_s, 3_794_322, 1.963),
+        (x3d_m, 3_794_322, 4.733),
+        (x3d_l, 6_153_432, 18.37),
+    ],
+)
+def test_published_size(build, params: int, giga_macs: float) -> None:
+    with torch.device("meta"):
+        model = build().eval()
+        clip = torch.empty(1, *get_card(build.__name__).clip_shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(clip)
+    assert sum(p.numel() for p in model.parameters()) == params
+    assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, rel=5e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 32, 32), (2, 3, 3, 33, 47), (1, 3, 7, 64, 50)])
+def test_any_length_and_size(shape: tuple[int, ...]) -> None:
+    with torch.no_grad():
+        assert small()(torch.randn(shape)).shape == (shape[0], 5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 4, 64, 64), "expected (N, 3, T, H, W)"),
+        ((1, 4, 4, 64, 64), "expected (N, 3, T, H, W)"),
+        ((1, 3, 0, 64, 64), "at least one frame"),
+        ((0, 3, 4, 64, 64), "at least one clip"),
+        ((1, 3, 4, 31, 64), "the least is 32x32 px"),
+        ((1, 3, 4, 64, 31), "the least is 32x32 px"),
+    ],
+)
+def test_refuses_clips_it_cannot_take(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputShapeError) as caught:
+        small()(torch.zeros(shape))
+    assert message in str(caught.value)
+    assert str(shape[3:] if "px" in message else shape)[1:-1].split(",")[0] in str(caught.value)
+
+
+def test_larger_frames_give_the_mean_probability_of_the_positions() -> None:
+    model = small()
+    features = torch.randn(1, 192, 4, 3, 4)  # two by three positions of a 2x2 window
+    with torch.no_grad():
+        output = model.head(features)
+        each = [
+            model.head(features[..., y : y + 2, x : x + 2]).softmax(-1)
+            for y in range(2)
+            for x in range(3)
+        ]
+    expected = torch.stack(each).mean(0)
+    assert not torch.allclose(each[0], expected, atol=1e-3)
+    torch.testing.assert_close(output.softmax(-1), expected)
+    torch.testing.assert_close(output.exp(), expected)
+
+
+def test_initial_values_follow_the_published_training() -> None:
+    torch.manual_seed(0)
+    model = X3D(2.2, 64)
+    block = model.stages[2][0]
+    assert torch.count_nonzero(block.project_norm.weight) == 0
+    assert torch.all(block.expand_norm.weight == 1)
+    fan_out = block.expand.out_channels
+    assert block.expand.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+    assert model.head.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)

@@ -1,0 +1,61 @@
+"""Make the checkpoint and the clip that an oracle describes (see the oracles' README)."""
+
+import json
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def read_oracle(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / "oracles" / f"{name}.json").read_text())
+
+
+def normal(seed: int, shape: list[int]) -> np.ndarray:
+    generator = np.random.Generator(np.random.Philox(seed))
+    return generator.standard_normal(size=shape, dtype=np.float32)
+
+
+def fill(key: str, shape: list[int], kind: str) -> np.ndarray:
+    """The value of one tensor, decided by its key alone."""
+    if kind == "count":
+        return np.zeros(shape, dtype=np.int64)
+    n = normal(zlib.crc32(key.encode()), shape)
+    match kind:
+        case "mean":
+            return np.float32(0.1) * n
+        case "var":
+            return np.float32(1) + np.float32(0.1) * np.abs(n)
+        case "bias":
+            return np.float32(0.05) * n
+        case "weight":
+            return n * np.float32(math.sqrt(1.25 / math.prod(shape[1:])))
+        case "gamma":
+            return np.float32(1) + np.float32(0.1) * n
+    raise ValueError(kind)
+
+
+def fill_state(oracle: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """All tensors of the oracle's checkpoint, their checksum verified."""
+    arrays = {key: fill(key, shape, kind) for key, shape, kind in oracle["keys"]}
+    checksum = 0
+    for array in arrays.values():
+        checksum = zlib.crc32(array.tobytes(), checksum)
+    assert checksum == oracle["weights_crc32"]
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+def make_clip(rule: dict[str, Any]) -> torch.Tensor:
+    """The input clip of a case, its checksum verified."""
+    clip = normal(rule["seed"], rule["shape"]) * np.float32(rule["scale"])
+    assert zlib.crc32(clip.tobytes()) == rule["crc32"]
+    return torch.from_numpy(clip)
+
+
+def relative_error(got: torch.Tensor, expected: list[float]) -> float:
+    """Relative L2 error of a vector."""
+    reference = torch.tensor(expected, dtype=torch.float64)
+    return float((got.double().flatten() - reference).norm() / reference.norm())

@@ -1,0 +1,37 @@
+"""Small videos with a picture that moves, and their damaged copies."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from co3d.video import VideoReader, VideoWriter, read_video
+
+
+def drifting_picture(number: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
+    """Frame `number` of a smooth random picture that drifts to the left."""
+    width, height = size
+    coarse = np.random.default_rng(7).integers(0, 255, (12, 40, 3), np.uint8)
+    wide = Image.fromarray(coarse).resize((width * 4, height), Image.Resampling.BICUBIC)
+    left = (number * 3) % (width * 3)
+    return np.asarray(wide)[:, left : left + width].copy()
+
+
+def write_video(
+    path: Path, frames: int, *, rate_hz: float = 16.0, size: tuple[int, int] = (96, 64)
+) -> Path:
+    with VideoWriter(path, rate_hz=rate_hz) as writer:
+        for number in range(frames):
+            writer.write(drifting_picture(number, size), number / rate_hz)
+    return path
+
+
+def cut_short(source: Path, target: Path, share: float = 0.6) -> Path:
+    """A copy whose last bytes are missing, as after a broken download."""
+    data = source.read_bytes()
+    target.write_bytes(data[: int(len(data) * share)])
+    return target
+
+
+def open_reader(path: Path, rate_hz: float | None = 8.0) -> VideoReader:
+    return read_video(path, rate_hz=rate_hz)

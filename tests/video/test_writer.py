@@ -1,0 +1,179 @@
+import itertools
+import stat
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+
+from co3d.errors import InputShapeError, OptionError, OutputError
+from co3d.video import VideoWriter, read_video
+
+
+def read_back(path):
+    with read_video(path) as reader:
+        return list(reader)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".MP4"])
+def test_what_is_written_is_read(tmp_path, picture, number_of, suffix):
+    path = tmp_path / f"out ü{suffix}"
+    times = [8.3, 8.35, 8.5, 9.4, 9.45]
+    with VideoWriter(path, 20) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(picture(number), seconds)
+        assert not path.exists()
+        assert writer.frames_written == 5
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    frames = read_back(path)
+    assert [number_of(frame.image) for frame in frames] == list(range(5))
+    expected = [seconds - 8.3 for seconds in times]
+    assert [frame.pts_seconds for frame in frames] == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_codec_is_one_that_every_player_knows(tmp_path, picture):
+    with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+        writer.write(picture(0), 0)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+
+
+@pytest.mark.parametrize(("size", "written"), [((63, 47), (64, 48)), ((1, 1), (2, 2))])
+def test_odd_sizes_get_one_more_pixel(tmp_path, picture, size, written):
+    with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+        writer.write(picture(30, size), 0)
+    image = read_back(tmp_path / "out.mp4")[0].image
+    assert (image.shape[1], image.shape[0]) == written
+    assert np.abs(image.astype(int) - 130).max() <= 3
+
+
+def test_times_that_repeat_or_fall_follow_at_once(tmp_path, picture, number_of):
+    with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+        for number, seconds in enumerate([1.0, 1.0, 0.5, 1.1]):
+            writer.write(picture(number), seconds)
+    frames = read_back(tmp_path / "out.mp4")
+    assert [number_of(frame.image) for frame in frames] == [0, 1, 2, 3]
+    assert all(b.pts_seconds > a.pts_seconds for a, b in itertools.pairwise(frames))
+    assert frames[-1].pts_seconds == pytest.approx(0.1, abs=1e-3)
+
+
+def test_an_error_leaves_what_stood_there(tmp_path, picture):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"precious")
+
+    def fail():
+        with VideoWriter(path, 20) as writer:
+            writer.write(picture(0), 0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_keeps_a_playable_file(tmp_path, picture):
+    def interrupt():
+        with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+            writer.write(picture(0), 0)
+            writer.write(picture(1), 0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert len(read_back(tmp_path / "out.mp4")) == 2
+
+
+def test_close_replaces_and_may_be_called_twice(tmp_path, picture):
+    path = tmp_path / "out.mkv"
+    path.write_bytes(b"old")
+    writer = VideoWriter(path, 20)
+    writer.write(picture(0), 0)
+    writer.close()
+    writer.close()
+    writer.abort()
+    assert len(read_back(path)) == 1
+    with pytest.raises(OutputError, match="closed"):
+        writer.write(picture(0), 1)
+
+
+def test_abort_removes_everything(tmp_path, picture):
+    writer = VideoWriter(tmp_path / "out.mp4", 20)
+    writer.write(picture(0), 0)
+    writer.abort()
+    writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_picture_no_file(tmp_path):
+    VideoWriter(tmp_path / "out.mp4", 20).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_has_ordinary_permissions(tmp_path, picture):
+    (tmp_path / "plain").touch()
+    with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+        writer.write(picture(0), 0)
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "out.mp4")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out", "out.txt"])
+def test_an_unknown_suffix(tmp_path, name):
+    with pytest.raises(OutputError, match=r"expected \.mp4"):
+        VideoWriter(tmp_path / name, 20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        VideoWriter(tmp_path / "folder.mp4", 20)
+    with pytest.raises(OutputError, match="folder that exists"):
+        VideoWriter(tmp_path / "nowhere" / "out.mp4", 20)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="folder that exists"):
+        VideoWriter(tmp_path / "file" / "out.mp4", 20)
+
+
+def test_pictures_that_cannot_be_written(tmp_path, picture):
+    with VideoWriter(tmp_path / "out.mp4", 20) as writer:
+        with pytest.raises(InputShapeError, match="float64"):
+            writer.write(np.zeros((48, 64, 3)), 0)
+        with pytest.raises(InputShapeError, match=r"\(48, 64\)"):
+            writer.write(np.zeros((48, 64), np.uint8), 0)
+        writer.write(picture(0), 0)
+        with pytest.raises(InputShapeError, match="like the first"):
+            writer.write(picture(0, (32, 32)), 1)
+        with pytest.raises(OptionError, match="nan"):
+            writer.write(picture(0), float("nan"))
+    assert len(read_back(tmp_path / "out.mp4")) == 1
+
+
+@pytest.mark.parametrize("rate_hz", [0, -1, float("inf"), float("nan")])
+def test_rates_that_cannot_work(tmp_path, rate_hz):
+    with pytest.raises(OptionError, match="above 0"):
+        VideoWriter(tmp_path / "out.mp4", rate_hz)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are a Unix feature")
+@pytest.mark.parametrize("limit_bytes", [4_000, 60_000])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit_bytes):
+    code = (
+        "import resource, signal, sys\n"
+        "import numpy as np\n"
+        "from co3d.video import VideoWriter\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))\n"
+        "random = np.random.default_rng(0)\n"
+        "with VideoWriter(sys.argv[1], 20) as writer:\n"
+        "    for number in range(60):\n"
+        "        writer.write(random.integers(0, 255, (96, 128, 3), np.uint8), number / 20)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("co3d.errors.OutputError: cannot write")
+    assert list(tmp_path.iterdir()) == []

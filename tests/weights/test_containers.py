@@ -1,0 +1,190 @@
+"""Checkpoint files: every container that is read, and that nothing in a hostile one ever runs."""
+
+import contextlib
+import io
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+
+from co3d.errors import WeightError
+from co3d.weights import read_checkpoint
+
+STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.count": torch.tensor(3)}
+
+
+def assert_same(got: Any, expected: dict[str, torch.Tensor] = STATE) -> None:
+    assert got.keys() == expected.keys()
+    assert all(torch.equal(got[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("wrapper", ["model_state", "state_dict", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model."])
+def test_torch_files(tmp_path: Path, zipped: bool, wrapper: str | None, prefix: str) -> None:
+    path = tmp_path / "file.bin"
+    state = {prefix + key: value for key, value in STATE.items()}
+    content = {wrapper: state, "epoch": 3, "cfg": "text"} if wrapper else state
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert_same(read_checkpoint(path).tensors)
+
+
+def test_a_prefix_that_some_keys_lack_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    state = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
+    torch.save(state, path)
+    assert_same(read_checkpoint(path).tensors, state)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_safetensors(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    save_file(STATE, path, {"labels": "[]"})
+    checkpoint = read_checkpoint(path)
+    assert_same(checkpoint.tensors)
+    assert checkpoint.metadata == {"labels": "[]"}
+    assert checkpoint.origin == str(path)
+
+
+class Attack:
+    """Pickles to a call of os.system that leaves a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def write_pickle(path: Path, content: object) -> None:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_pickle,
+        lambda path, content: torch.save(content, path),
+        lambda path, content: torch.save(content, path, _use_new_zipfile_serialization=False),
+    ],
+    ids=["pickle", "torch zip", "torch legacy"],
+)
+def test_code_in_a_file_never_runs(tmp_path: Path, write: Any) -> None:
+    path, mark = tmp_path / "x3d_s.pyth", tmp_path / "ran"
+    write(path, {"model_state": {"a": torch.zeros(1)}, "evil": Attack(mark)})
+    with pytest.raises(WeightError, match="never run"):
+        read_checkpoint(path)
+    assert not mark.exists()
+    torch.load(path, weights_only=False) if write is not write_pickle else pickle.loads(
+        path.read_bytes()
+    )
+    assert mark.exists()  # the attack itself works, so the test could fail
+
+
+def test_a_whole_module_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    torch.save(torch.nn.Linear(2, 2), path)
+    with pytest.raises(WeightError, match="state_dict"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text", 3])
+def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "file.pth"
+    torch.save(content, path)
+    with pytest.raises(WeightError, match="expected a mapping"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [3, None, [torch.zeros(1)], torch.zeros(2, device="meta"), torch.eye(2).to_sparse()],
+    ids=["int", "none", "list", "meta tensor", "sparse tensor"],
+)
+def test_what_is_not_a_plain_tensor_is_named(tmp_path: Path, stranger: object) -> None:
+    path = tmp_path / "file.pth"
+    torch.save({"a": torch.zeros(1), "the_stranger": stranger}, path)
+    with pytest.raises(WeightError, match="the_stranger"):
+        read_checkpoint(path)
+
+
+def test_an_empty_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    torch.save({}, path)
+    with pytest.raises(WeightError, match="nothing at all"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_truncated_files(tmp_path: Path, kind: str, keep: float) -> None:
+    path = tmp_path / "file.bin"
+    content = encode({"a": torch.zeros(1000)}, kind)
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(WeightError, match="cannot read weights"):
+        read_checkpoint(path)
+
+
+def encode(state: dict[str, torch.Tensor], kind: str) -> bytes:
+    if kind == "safetensors":
+        return save(state)
+    buffer = io.BytesIO()
+    torch.save(state, buffer, _use_new_zipfile_serialization=kind == "zip")
+    return buffer.getvalue()
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(WeightError, match="cannot read weights"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("claim", [4 << 30, (1 << 64) - 1, 90_000_000])
+def test_safetensors_with_a_huge_header_claim(tmp_path: Path, claim: int) -> None:
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(struct.pack("<Q", claim) + b'{"a":{}}')
+    with pytest.raises(WeightError, match="cannot read weights"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"<!DOCTYPE html><html>", bytes(100)])
+def test_files_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightError, match="neither a torch checkpoint nor"):
+        read_checkpoint(path)
+
+
+def test_absent_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match="No such file"):
+        read_checkpoint(tmp_path / "absent.pth")
+    with pytest.raises(WeightError, match="directory"):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_damaged_bytes_end_in_tensors_or_a_weight_error(
+    tmp_path: Path, kind: str, data: st.DataObject
+) -> None:
+    content = bytearray(encode({"a": torch.zeros(4)}, kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "file.bin"
+    path.write_bytes(content)
+    with contextlib.suppress(WeightError):
+        assert all(isinstance(t, torch.Tensor) for t in read_checkpoint(path).tensors.values())

@@ -1,0 +1,137 @@
+"""Loading is all or nothing, and says exactly what does not fit."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from co3d.errors import OutputError, WeightError
+from co3d.weights import Checkpoint, load_weights, read_checkpoint, save_weights
+
+
+def network(width: int = 4, outputs: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width), nn.Linear(width, outputs))
+
+
+def state(model: nn.Module | None = None) -> dict[str, torch.Tensor]:
+    return {
+        k: torch.rand_like(v.float()).to(v.dtype)
+        for k, v in (model or network()).state_dict().items()
+    }
+
+
+def checkpoint(tensors: dict[str, torch.Tensor]) -> Checkpoint:
+    return Checkpoint("file", tensors)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path, original, copy = tmp_path / "net.safetensors", network(), network()
+    original[1].running_mean.fill_(3)
+    save_weights(original, path, {"labels": "[]"})
+    load_weights(copy, path)
+    for name, tensor in original.state_dict().items():
+        assert torch.equal(copy.state_dict()[name], tensor), name
+    assert read_checkpoint(path).metadata == {"labels": "[]"}
+    assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_save_to_an_absent_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write weights"):
+        save_weights(network(), tmp_path / "absent" / "net.safetensors")
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.mkdir()
+    with pytest.raises(OutputError):
+        save_weights(network(), path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_counters_are_optional() -> None:
+    tensors = state()
+    del tensors["1.num_batches_tracked"]
+    model = network()
+    load_weights(model, checkpoint(tensors))
+    assert torch.equal(model[0].weight, tensors["0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("0.weight"), "1 problems: 0.weight missing"),
+        (lambda s: s.update(extra=torch.zeros(1)), "extra left over"),
+        (
+            lambda s: s.update({"0.bias": torch.zeros(5)}),
+            r"0.bias has shape \(5,\), expected \(4,\)",
+        ),
+        (
+            lambda s: s.update({"0.bias": torch.zeros(4, dtype=torch.int32)}),
+            "0.bias is torch.int32",
+        ),
+        (lambda s: s.update({"0.bias": torch.zeros(4).cfloat()}), "0.bias is torch.complex64"),
+        (
+            lambda s: s.update({"0.bias": torch.zeros(4).to(torch.float8_e4m3fn)}),
+            "0.bias is torch.float8_e4m3fn",
+        ),
+        (lambda s: s.update({"1.num_batches_tracked": torch.tensor(1.5)}), "expected torch.int64"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_changes(change, message: str) -> None:
+    model, tensors = network(), state()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    change(tensors)
+    with pytest.raises(WeightError, match=message):
+        load_weights(model, checkpoint(tensors))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_long_lists_are_cut_and_counted() -> None:
+    tensors = state() | {f"extra{i:02}": torch.zeros(1) for i in range(30)}
+    with pytest.raises(WeightError, match=r"30 problems: extra00 .*extra19 left over, and 10 more"):
+        load_weights(network(), checkpoint(tensors))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state().items()}
+    model = network()
+    load_weights(model, checkpoint(tensors))
+    assert model[0].weight.dtype == torch.float32
+    assert torch.equal(model[0].weight, tensors["0.weight"].float())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_not_finite_weights_are_named(value: float, caplog: pytest.LogCaptureFixture) -> None:
+    tensors = state()
+    tensors["1.running_var"][2] = value
+    with caplog.at_level(logging.WARNING, logger="co3d"):
+        load_weights(network(), checkpoint(tensors))
+    assert "1.running_var holds NaN or infinite" in caplog.text
+
+
+def test_a_replaceable_part_of_another_shape_keeps_its_values(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, tensors = network(outputs=2), state()
+    kept = model[2].weight.clone()
+    with caplog.at_level(logging.WARNING, logger="co3d"):
+        load_weights(model, checkpoint(tensors), replaceable="2")
+    assert torch.equal(model[2].weight, kept)
+    assert torch.equal(model[0].weight, tensors["0.weight"])
+    assert "2 has another number of classes" in caplog.text
+    with pytest.raises(WeightError, match=r"2\.weight has shape"):
+        load_weights(model, checkpoint(tensors))
+
+
+def test_networks_that_fit_better_are_named() -> None:
+    others = {"wide": lambda: network(8), "wider": lambda: network(16), "twin": lambda: network(8)}
+    with pytest.raises(WeightError, match="all of them fit wide or twin: choose"):
+        load_weights(network(), checkpoint(state(network(8))), others=others)
+    almost = state(network(8)) | {"extra": torch.zeros(1)}
+    with pytest.raises(WeightError, match="with 1 problems they come closest to wide or twin"):
+        load_weights(network(), checkpoint(almost), others=others)
+    with pytest.raises(WeightError, match="check that the file belongs"):
+        load_weights(network(), checkpoint({"x": torch.zeros(1)}), others=others)
