@@ -138,8 +138,8 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
         (lambda m, x: x.mean(0), "over the batch"),
         (lambda m, x: x.flatten(0, 1), "batch"),
         (lambda m, x: torch.cat([x, x], 2), "along time"),
-        (lambda m, x: x[:, :, 1:], "cuts along time"),
-        (lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1)), "pads time"),
+        (lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate"), "pads time"),
+        (lambda m, x: x[:, :, torch.tensor([0, 5, 1])], "no rule"),
         (lambda m, x: F.avg_pool3d(x, 3, 1, 1, count_include_pad=False), "count_include_pad"),
         (lambda m, x: x + torch.arange(8.0).view(8, 1, 1), "constant"),
         (lambda m, x: x.amax(2), "over time"),
@@ -149,6 +149,18 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
 def test_unsupported_use(function: object, reason: str) -> None:
     with pytest.raises(ConversionError, match=reason):
         convert(Apply(function, c=nn.Conv3d(3, 3, 3, padding=1)), SHAPE)
+
+
+def test_uneven_frame_picking_is_evened_out_and_listed() -> None:
+    frames = torch.tensor([0, 3, 7])  # floor(linspace(0, 7, 3)), where every second would be even
+    uneven = Apply(lambda m, x: m.c(x[:, :, torch.tensor([0, 2, 5, 7])]), c=stem())
+    program = convert(uneven, SHAPE, edges="both")
+    assert program.temporal_stride == 2
+    assert "instead of frames 0, 2, 5, 7" in program.approximations[0]
+    even = Apply(lambda m, x: m.c(x.index_select(2, torch.tensor([0, 2, 4, 6]))), c=stem())
+    assert convert(even, SHAPE).approximations == ()
+    with pytest.raises(ConversionError, match="no rule"):
+        convert(Apply(lambda m, x: x[:, :, frames]), SHAPE)
 
 
 def test_data_dependent_branch() -> None:

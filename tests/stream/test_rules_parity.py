@@ -7,7 +7,7 @@ from torch import nn
 
 from co3d.stream import convert
 from support.networks import Apply, Classifier, Residual, SqueezeExcite, stem
-from support.streaming import randomise_, worst_error
+from support.streaming import make_clips, randomise_, relative_error, run_steps, worst_error
 
 LENGTHS = (8, 5, 11)
 
@@ -63,6 +63,40 @@ FRAMEWISE = {
         lambda m, x: F.gelu(F.hardswish(m.stem(x)) * 2 - 0.5).clamp(max=1) / 3, stem=stem()
     ),
     "channel slice": lambda: nn.Sequential(Apply(lambda m, x: m.stem(x)[:, 1:], stem=stem())),
+    "crop in time": lambda: Apply(
+        lambda m, x: m.conv(m.stem(x)[:, :, 1:-2]), stem=stem(), conv=stem_after(3)
+    ),
+    "crop beside a convolution without padding": lambda: Apply(
+        lambda m, x: m.conv(m.stem(x)) + m.stem(x)[:, :, 1:-1],
+        stem=stem(),
+        conv=nn.Conv3d(4, 4, (3, 3, 3), padding=(0, 1, 1)),
+    ),
+    "pad in time, with a value": lambda: Apply(
+        lambda m, x: m.conv(F.pad(m.stem(x), (1, 0, 0, 1, 2, 1), value=0.7)),
+        stem=stem(),
+        conv=nn.Conv3d(4, 4, (3, 3, 3), padding=(0, 1, 1)),
+    ),
+    "temporal stride": lambda: nn.Sequential(
+        stem(), nn.Conv3d(4, 4, 3, (2, 1, 1), 1), stem_after(3), nn.Conv3d(4, 4, 3, (2, 1, 1), 1)
+    ),
+    "temporal stride by slicing": lambda: nn.Sequential(
+        Apply(lambda m, x: m.stem(x)[:, :, ::3], stem=stem()), stem_after(3)
+    ),
+    "strided pools": lambda: nn.Sequential(
+        stem(),
+        nn.AvgPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0)),
+        nn.MaxPool3d((2, 1, 1)),
+        stem_after(3),
+    ),
+    "strided shortcut": lambda: Apply(
+        lambda m, x: m.deep(m.stem(x)) + m.shortcut(m.stem(x)),
+        stem=stem(),
+        deep=nn.Sequential(nn.Conv3d(4, 4, 3, (2, 1, 1), 1), nn.ReLU(), stem_after(3)),
+        shortcut=nn.Conv3d(4, 4, 1, (2, 1, 1)),
+    ),
+    "constant made in forward": lambda: Apply(
+        lambda m, x: m.stem(x) * torch.linspace(0.5, 1, 6, dtype=x.dtype), stem=stem()
+    ),
     "pad in space": lambda: nn.Sequential(stem(), nn.ConstantPad3d((1, 2, 0, 1, 0, 0), 0.5)),
 }
 
@@ -119,9 +153,67 @@ def test_framewise_network_equals_clip(name: str) -> None:
     assert worst_error(model, program, LENGTHS, time_axis=1) <= 1e-10
 
 
+def two_pathways() -> nn.Module:
+    """A slow and a fast pathway with a lateral connection, in the manner of SlowFast."""
+
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        fast = m.fast(x)
+        slow = torch.cat([m.slow(x[:, :, ::4]), m.lateral(fast)], 1)
+        slow = m.fuse(slow)
+        pooled = torch.cat([slow.mean((2, 3, 4)), m.deep(fast).mean((2, 3, 4))], 1)
+        return m.fc(pooled)
+
+    return Apply(
+        forward,
+        fast=stem(),
+        slow=stem(),
+        lateral=nn.Conv3d(4, 4, (5, 1, 1), (4, 1, 1), (2, 0, 0)),
+        fuse=nn.Conv3d(8, 4, 3, padding=1),
+        deep=nn.Sequential(stem_after(5), nn.ReLU(), stem_after(3)),
+        fc=nn.Linear(8, 5),
+    )
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_head_equals_clip(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(HEADS[name]()).double()
     program = convert(model, (3, 8, 6, 6), edges="both", window=12)
     assert worst_error(model, program, LENGTHS) <= 1e-10
+
+
+def test_pathways_of_two_rates_equal_clip() -> None:
+    torch.manual_seed(0)
+    model = randomise_(two_pathways()).double()
+    program = convert(model, (3, 8, 6, 6), edges="both", window=3)
+    assert program.temporal_stride == 4
+    assert worst_error(model, program, [8, 4, 12]) <= 1e-10
+
+
+def test_pathways_of_two_rates_slide_by_one_frame() -> None:
+    """Away from the edges every step equals the clip network on the frames it has seen."""
+    torch.manual_seed(0)
+    model = randomise_(two_pathways()).double()
+    program = convert(model, (3, 8, 6, 6), edges="none")
+    (clip,) = make_clips([64], (3, 6, 6), torch.float64)
+    (outputs,) = run_steps(program, [clip])
+    # The pools of a long clip, restricted to the window: what the network computes inside it.
+    for step in (50, 55, 61):
+        newest = step - program.delay
+        first = newest % 4
+        shifted = clip[None, :, first:]
+        with torch.inference_mode():
+            fast = model.fast(shifted)
+            slow = model.fuse(torch.cat([model.slow(shifted[:, :, ::4]), model.lateral(fast)], 1))
+            deep = model.deep(fast)
+            last_slow = (newest - first) // 4
+            last_fast = newest - first + 3
+            pooled = torch.cat(
+                [
+                    slow[:, :, last_slow - 1 : last_slow + 1].mean((2, 3, 4)),
+                    deep[:, :, last_fast - 7 : last_fast + 1].mean((2, 3, 4)),
+                ],
+                1,
+            )
+            expected = model.fc(pooled)[0]
+        assert relative_error(outputs[step], expected) <= 1e-10

@@ -109,7 +109,7 @@ def worst_error(
         if time_axis is None:
             actual = outputs[-1]
         else:
-            actual = torch.stack(outputs[program.delay :], time_axis)
+            actual = torch.stack(outputs[program.delay :: program.temporal_stride], time_axis)
         assert actual.shape == expected.shape
         worst = max(worst, relative_error(actual, expected))
     return worst

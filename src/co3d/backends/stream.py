@@ -88,19 +88,30 @@ class Stream:
         """End the video of one slot, or of all, and return the results still under way.
 
         With edges="both" these are the last `delay` results, as the clip network gives them at a
-        clip's end; afterwards the slot must be reset. The other edges have no end: nothing is
-        returned and nothing changes. Slots that saw no frame are left alone.
+        clip's end (the last one is that of the whole video); afterwards the slot must be reset. The
+        other edges have no end: nothing is returned and nothing changes. Slots that saw no frame
+        are left alone.
         """
         if self.program.edges != "both":
             return []
-        slots = self._slot_mask(slot) & ~self._runner.clock.ended & (self._runner.clock.ages > 0)
+        clock = self._runner.clock
+        slots = self._slot_mask(slot) & ~clock.ended & (clock.ages > 0)
         if not slots.any():
             return []
-        self._runner.clock.finish(slots)
+        clock.finish(slots)
+        # The clip's result is ready when its last element is; with a stride that is before the
+        # delay has passed, unless the clip's length is a multiple of the stride.
+        timing = self.program.timing
+        remaining = torch.tensor(
+            [timing.last_position(age) + timing.delay + 1 - age for age in clock.ages.tolist()]
+        )
         nothing = torch.zeros(self.slots, *self.program.frame_shape)
         none = torch.zeros(self.slots, dtype=torch.bool)
-        steps = max(0, self.program.delay + self.program.timing.extent)
-        return [StepResult(*self._runner.step(nothing, slots, none)) for _ in range(steps)]
+        steps = int(remaining[slots].clamp(min=0).max())
+        return [
+            StepResult(*self._runner.step(nothing, slots & (remaining > step), none))
+            for step in range(steps)
+        ]
 
     def reset(self, slot: int | None = None) -> None:
         """Forget the video of one slot, or of all."""

@@ -26,13 +26,20 @@ class Analysis:
     gates: set[str]
 
 
-def analyse(clip_graph: fx.GraphModule, window: int | None) -> Analysis:
+def analyse(
+    clip_graph: fx.GraphModule, clip_frames: int, windows: dict[str, int] | None = None
+) -> Analysis:
     """Apply the rules in graph order.
+
+    Args:
+        clip_graph: the clip network.
+        clip_frames: length of the clip that it was exported for.
+        windows: elements that global pools average, by name; by default as many as the clip has.
 
     Raises:
         ConversionError: some operators cannot stream; all of them are listed.
     """
-    ctx = Context(clip_graph, window)
+    ctx = Context(clip_graph, clip_frames, dict(windows or {}))
     lowerings: dict[fx.Node, Lowering] = {}
     problems: list[str] = []
     poisoned: set[fx.Node] = set()

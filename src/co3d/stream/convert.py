@@ -10,9 +10,15 @@ from co3d.errors import ConversionError, OptionError
 from co3d.stream.analyse import Analysis, analyse
 from co3d.stream.capture import capture, propagate_shapes
 from co3d.stream.emit import StateKey, StepBuilder, plan_states
-from co3d.stream.passes import drop_noops, fold_batch_norm, free_batch, split_pools
+from co3d.stream.passes import (
+    drop_noops,
+    fold_batch_norm,
+    fold_constants,
+    free_batch,
+    split_pools,
+)
 from co3d.stream.program import Edges, StepProgram, ValueTiming
-from co3d.stream.rewrites import pool_gates_per_frame
+from co3d.stream.rewrites import even_out_frame_picking, pool_gates_per_frame
 from co3d.stream.temporal import StateSpec
 
 
@@ -29,8 +35,9 @@ def convert(
         model: takes clips (N, C, T, H, W), returns one tensor; converted in evaluation mode, with
             the weights that it has now. The model itself is left as it is.
         clip_shape: (C, T, H, W) of the clips that it was trained on.
-        window: elements that its pool over time averages, sliding; by default as many as the
-            training clip had. Longer windows cost state, not computation.
+        window: elements that its pool over time averages, sliding (of its slowest pathway, where
+            there are several); by default as many as the training clip had. Longer windows cost
+            state, not computation.
         edges: "start" reproduces the clip's padding before the first frame (for live streams);
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
             "none" neither, the steady program alone.
@@ -46,15 +53,17 @@ def convert(
     """
     shape = _check_options(clip_shape, window, edges)
     clip_graph = capture(model, shape)
-    for run_pass in (drop_noops, fold_batch_norm, split_pools, propagate_shapes, free_batch):
+    for run_pass in (drop_noops, fold_constants, fold_batch_norm, split_pools, propagate_shapes):
         run_pass(clip_graph)
-    approximations: list[str] = []
-    analysis = analyse(clip_graph, window)
+    free_batch(clip_graph)
+    approximations = even_out_frame_picking(clip_graph)
+    analysis = analyse(clip_graph, shape[1])
     while analysis.gates:
         approximations += pool_gates_per_frame(clip_graph, analysis.gates)
         propagate_shapes(clip_graph)
-        analysis = analyse(clip_graph, window)
-    _check_window(window, analysis)
+        analysis = analyse(clip_graph, shape[1])
+    if window is not None:
+        analysis = analyse(clip_graph, shape[1], _scale_windows(window, analysis))
     clip_graph.graph.eliminate_dead_code()
     clip_graph.delete_all_unused_submodules()
     clip_graph.recompile()
@@ -80,7 +89,7 @@ def _assemble(
             clip_graph
         )
     dtype = source.meta["val"].dtype
-    window = max(analysis.windows.values(), default=None)
+    window = min(analysis.windows.values(), default=None)
     return StepProgram(
         name=name,
         frame_shape=(clip_shape[0], *clip_shape[2:]),
@@ -128,12 +137,16 @@ def _check_options(
     return channels, frames, height, width
 
 
-def _check_window(window: int | None, analysis: Analysis) -> None:
-    if window is not None and not analysis.windows:
+def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:
+    """The window of every global pool: `window` for the slowest pathway, more for faster ones."""
+    if not analysis.windows:
         raise ConversionError(
             f"cannot convert with window={window}: the network has no mean over time for it to "
             "slide; leave window out"
         )
+    strides = {n.name: t.stride for n, t in analysis.types.items() if n.name in analysis.windows}
+    slowest = max(strides.values())
+    return {name: window * slowest // stride for name, stride in strides.items()}
 
 
 def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -> int:

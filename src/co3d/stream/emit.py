@@ -1,5 +1,6 @@
 """Emission: lowerings become step graphs without a time axis, one with masks and one without."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,9 +39,13 @@ def plan_states(analysis: Analysis) -> dict[StateKey, StateSpec]:
         for fill in sorted(f for n, f in depths if n is node):
             axis = analysis.types[node].axis
             shape = tuple(s for d, s in enumerate(node.meta["val"].shape) if d not in (0, axis))
-            name = node.name if fill == 0 else f"{node.name}_outside_{str(fill).strip('-')}"
+            name = node.name if fill == 0 else f"{node.name}_outside_{_identifier(fill)}"
             states[node, fill] = StateSpec(name, shape, depths[node, fill], fill)
     return states
+
+
+def _identifier(fill: float) -> str:
+    return re.sub(r"\W", "_", str(fill).replace("-", "minus_"))
 
 
 def _shared_key(depths: dict[StateKey, int], node: fx.Node) -> StateKey:

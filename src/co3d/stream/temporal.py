@@ -48,24 +48,32 @@ class TemporalType:
         """The same timing with the time axis elsewhere."""
         return replace(self, axis=axis)
 
+    def last_position(self, clip_frames: int) -> int:
+        """The frame that the last element of a clip of that many frames stands for."""
+        return (clip_frames - 1 + self.extent) // self.stride * self.stride
+
     def slide(
         self, kernel: int, stride: int, dilation: int, pad_start: int, pad_end: int
     ) -> "TemporalType":
         """The type of the output of a temporal window (convolution or pool) over this value.
 
-        Output i reads the inputs i·stride - pad_start + m·dilation, m = 0 … kernel - 1:
+        Output i reads the inputs i·stride - pad_start + m·dilation, m = 0 … kernel - 1; negative
+        padding crops:
 
             pad_start=1, kernel=3      [pad] 0  1  2  3  4
             output 0                     x   x  x             newest input 1: one tick later
             output 1                         x  x  x
         """
         span = (kernel - 1) * dilation
+        extent = self.extent + (pad_start + pad_end - span) * self.stride
+        delay = self.delay + max(0, span - pad_start) * self.stride
         return replace(
             self,
             stride=self.stride * stride,
-            delay=self.delay + max(0, span - pad_start) * self.stride,
+            # Whether an element exists must be known when it is made: a crop at the end waits.
+            delay=max(delay, -extent),
             lookback=self.lookback + pad_start * self.stride,
-            extent=self.extent + (pad_start + pad_end - span) * self.stride,
+            extent=extent,
         )
 
     def collapse(self, axis: int | None, reach: int, pool: str) -> "TemporalType":
@@ -78,15 +86,41 @@ def join(types: list[TemporalType]) -> TemporalType:
 
     All operands must have the same stride; the axis is left to the caller.
     """
-    delay = max(t.delay for t in types)
     return TemporalType(
         axis=None,
         stride=types[0].stride,
-        delay=delay,
+        delay=max(t.delay for t in types),
         lookback=max(t.lookback for t in types),
         extent=min(t.extent for t in types),
-        pools=tuple(dict.fromkeys(name for t in types for name in t.pools)),
+        pools=_merge_pools(types),
     )
+
+
+def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
+    """The type of a combination of pooled values, whose strides may differ.
+
+    Element j of one pathway and element j of another stand for different frames, but each pool
+    has one result per clip. Those results meet at the tick when the slowest is ready for a clip of
+    `clip_frames` frames, and stand for the same clip from then on:
+
+        slow, stride 4, clip of 8:   frame 4 is its last element, ready at tick 4 + delay
+        fast, stride 1               frame 7 is its last element, ready at tick 7 + delay
+    """
+    ready = max(t.last_position(clip_frames) + t.delay for t in types)
+    coarsest = max(types, key=lambda t: t.stride)
+    last = coarsest.last_position(clip_frames)
+    return TemporalType(
+        axis=None,
+        stride=coarsest.stride,
+        delay=ready - last,
+        lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
+        extent=coarsest.extent,
+        pools=_merge_pools(types),
+    )
+
+
+def _merge_pools(types: list[TemporalType]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for t in types for name in t.pools))
 
 
 @dataclass(frozen=True)

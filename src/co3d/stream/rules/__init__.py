@@ -1,6 +1,6 @@
 """Rules by operator family; importing this package registers them all."""
 
-from co3d.stream.rules import conv, head, pointwise, pool, shape
+from co3d.stream.rules import conv, crop, head, pointwise, pool, shape
 from co3d.stream.rules.registry import Context, Lowering, UnsupportedError, Use, find_rule
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "UnsupportedError",
     "Use",
     "conv",
+    "crop",
     "find_rule",
     "head",
     "pointwise",

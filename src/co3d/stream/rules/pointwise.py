@@ -14,7 +14,7 @@ from co3d.stream.rules.registry import (
     Use,
     rule,
 )
-from co3d.stream.temporal import TemporalType, join
+from co3d.stream.temporal import TemporalType, join, join_pooled
 
 _ATEN = torch.ops.aten
 
@@ -67,13 +67,8 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
     """
     rank = len(ctx.shape(node))
     operands = [a for a in node.args if ctx.is_temporal(a)]
-    types = [ctx.type_of(a) for a in operands]  # type: ignore[arg-type]
-    type_out = join_operands(ctx, operands, rank)
+    type_out, uses = join_operands(ctx, operands, rank)
     _check_constants(ctx, node, type_out.axis)
-    uses = [
-        Use(operand, type_out.delay - type_.delay)  # type: ignore[arg-type]
-        for operand, type_ in zip(operands, types, strict=True)
-    ]
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         waiting = iter(frames)
@@ -90,14 +85,9 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
     return Lowering(type_out, uses, emit)
 
 
-def join_operands(ctx: Context, operands: list[Any], rank: int) -> TemporalType:
-    """The type of a combination of values that must lie alike in time."""
+def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[TemporalType, list[Use]]:
+    """The type of a combination of values, and when each of them is read."""
     types = [ctx.type_of(operand) for operand in operands]
-    if len({t.stride for t in types}) > 1:
-        raise UnsupportedError(
-            f"its operands have temporal strides {sorted({t.stride for t in types})}",
-            "bring all paths to one frame rate before they meet",
-        )
     if len({t.is_pooled for t in types}) > 1:
         # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here.
         ctx.gates.update(name for t in types for name in t.pools)
@@ -111,7 +101,20 @@ def join_operands(ctx: Context, operands: list[Any], rank: int) -> TemporalType:
             f"its operands have time at the different axes {sorted(map(str, axes))}",
             "permute them alike",
         )
-    return join(types).at_axis(axes.pop())
+    if types[0].is_pooled:
+        joined = join_pooled(types, ctx.clip_frames)
+        ready = joined.last_position(ctx.clip_frames) + joined.delay
+        backs = [ready - t.last_position(ctx.clip_frames) - t.delay for t in types]
+    elif len({t.stride for t in types}) > 1:
+        raise UnsupportedError(
+            f"its operands have temporal strides {sorted({t.stride for t in types})}",
+            "bring all paths to one frame rate before they meet",
+        )
+    else:
+        joined = join(types)
+        backs = [joined.delay - t.delay for t in types]
+    uses = [Use(operand, back) for operand, back in zip(operands, backs, strict=True)]
+    return joined.at_axis(axes.pop()), uses
 
 
 def _emit_constant(

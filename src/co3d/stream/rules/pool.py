@@ -131,8 +131,7 @@ def _lower_window(
     type_in = ctx.type_of(x)
     axis = type_in.axis
     assert axis is not None
-    window = ctx.window or ctx.shape(x)[axis]
-    ctx.windows[node.name] = window
+    window = ctx.windows.setdefault(node.name, ctx.shape(x)[axis])
     reach = (window - 1) * type_in.stride
     type_out = type_in.collapse(axis if keepdim else None, reach, node.name)
     uses = [Use(x, (window - 1 - k) * type_in.stride, 0.0) for k in range(window)]

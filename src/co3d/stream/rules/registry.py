@@ -75,16 +75,17 @@ class Context:
 
     Attributes:
         clip_graph: the graph and its constants.
-        window: elements that a global pool averages; None for as many as the clip has.
+        clip_frames: length of the clip that the graph was exported for.
+        windows: elements that each global pool averages, by name; as many as the clip has where
+            none was given. The rule of the pool writes down what it took.
         types: temporal types of the values before the node.
-        windows: global pool -> the window it was given.
         gates: global pools whose value meets frames again (squeeze-and-excitation, say).
     """
 
     clip_graph: fx.GraphModule
-    window: int | None
-    types: dict[fx.Node, TemporalType] = field(default_factory=dict)
+    clip_frames: int
     windows: dict[str, int] = field(default_factory=dict)
+    types: dict[fx.Node, TemporalType] = field(default_factory=dict)
     gates: set[str] = field(default_factory=set)
 
     def type_of(self, node: fx.Node) -> TemporalType:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx
 
 from co3d.stream.rules.pointwise import join_operands
@@ -109,50 +108,17 @@ def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
     operands, rank = list(args["tensors"]), len(ctx.shape(node))
     if not all(ctx.is_temporal(operand) for operand in operands):
         raise UnsupportedError("it concatenates a constant", "add the constant instead")
-    type_out = join_operands(ctx, operands, rank)
+    type_out, uses = join_operands(ctx, operands, rank)
     dim = args["dim"] % rank
     if dim in (0, type_out.axis):
         raise UnsupportedError(
             "it concatenates along " + ("the batch" if dim == 0 else "time"),
             "concatenate channels",
         )
-    uses = [Use(x, type_out.delay - ctx.type_of(x).delay) for x in operands]
     step_dim = drop_axis(dim, type_out.axis)
     return Lowering(
         type_out, uses, lambda builder, frames: builder.call(torch.cat, frames, step_dim)
     )
-
-
-@rule(_ATEN.constant_pad_nd.default, _ATEN.pad.default)
-def lower_pad(ctx: Context, node: fx.Node) -> Lowering:
-    """Pad in space."""
-    args = arguments(node)
-    x, pads = args["self"], list(args["pad"])
-    mode, value = args.get("mode", "constant"), args["value"]
-    axis = ctx.type_of(x).axis
-    rank = len(ctx.shape(x))
-    pairs = [(pads[2 * i], pads[2 * i + 1]) for i in range(len(pads) // 2)]
-    padded = {rank - 1 - i: pair for i, pair in enumerate(pairs)}
-    if axis is not None and padded.pop(axis, (0, 0)) != (0, 0):
-        raise UnsupportedError(
-            "it pads time as an operator of its own", "use the padding of the next convolution"
-        )
-    flat = [n for dim in sorted(padded, reverse=True) for n in padded[dim]]
-    return lower_framewise(node, ctx, axis, lambda b, x: b.call(F.pad, x, flat, mode, value))
-
-
-@rule(_ATEN.slice.Tensor)
-def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
-    """Cut along channels or space."""
-    args = arguments(node)
-    x = args["self"]
-    axis, dim = ctx.type_of(x).axis, args["dim"] % len(ctx.shape(x))
-    if dim == axis or dim == 0:
-        raise UnsupportedError(
-            "it cuts along " + ("the batch" if dim == 0 else "time"), "cut before the network"
-        )
-    rest = (drop_axis(dim, axis), args["start"], args["end"], args["step"])
-    return lower_framewise(node, ctx, axis, lambda b, x: b.call(_ATEN.slice.Tensor, x, *rest))
 
 
 def _follow_axis(before: tuple[int, ...], after: tuple[int, ...], axis: int | None) -> int | None:

@@ -1,0 +1,64 @@
+"""Frame picking: take every n-th frame instead of frames that a table names.
+
+SlowFast's slow pathway sees every alpha-th frame (arXiv:1812.03982, section 3.1). Upstream takes
+`floor(linspace(0, T - 1, T // alpha))`, which for T=32, alpha=4 is 0, 4, 8, 13, 17, … A stream
+has no T, so it takes every alpha-th frame.
+"""
+
+import torch
+from torch import fx
+
+_ATEN = torch.ops.aten
+_TIME = 2
+
+
+def even_out_frame_picking(clip_graph: fx.GraphModule) -> list[str]:
+    """Replace nearly even picks of frames by strides; returns one line per pick that moved frames.
+
+    Picks that are no stride by any measure are left for the rules to refuse.
+    """
+    report = []
+    for node in list(clip_graph.graph.nodes):
+        picked = _picked_frames(clip_graph, node)
+        if picked is None:
+            continue
+        x, frames = picked
+        length = x.meta["val"].shape[_TIME]
+        stride = max(1, length // max(1, len(frames)))
+        even = list(range(0, length, stride))
+        if len(even) != len(frames) or any(
+            abs(a - b) >= stride for a, b in zip(even, frames, strict=True)
+        ):
+            continue
+        with clip_graph.graph.inserting_before(node):
+            strided = clip_graph.graph.call_function(
+                _ATEN.slice.Tensor, (x, _TIME, 0, length, stride)
+            )
+        strided.meta = dict(node.meta)
+        node.replace_all_uses_with(strided)
+        clip_graph.graph.erase_node(node)
+        if even != frames:
+            origin = node.meta["origin"]
+            report.append(
+                f"{origin.module_path or 'model'}: takes every {stride}th frame (0, {stride}, "
+                f"{2 * stride} …) instead of frames {', '.join(map(str, frames))}"
+            )
+    return report
+
+
+def _picked_frames(clip_graph: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, list[int]] | None:
+    """Operand and frames, when a node picks frames of a (N, C, T, H, W) value by a table."""
+    if node.target is _ATEN.index_select.default:
+        x, dim, table = node.args
+    elif node.target is _ATEN.index.Tensor:
+        x, tables = node.args
+        if not isinstance(tables, (list, tuple)) or any(t is not None for t in tables[:-1]):
+            return None
+        dim, table = len(tables) - 1, tables[-1]
+    else:
+        return None
+    if not isinstance(x, fx.Node) or not isinstance(table, fx.Node) or table.op != "get_attr":
+        return None
+    if len(x.meta["val"].shape) != 5 or dim not in (_TIME, _TIME - 5):
+        return None
+    return x, clip_graph.get_buffer(str(table.target)).flatten().tolist()
