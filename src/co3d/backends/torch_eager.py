@@ -15,7 +15,8 @@ class TorchRunner:
     """Runs a step program eagerly; state rotates by moving references.
 
     When all slots are active nothing is copied: each state drops its oldest element and takes the
-    step's newest one in front. When some are not, their rows are kept by selection.
+    step's newest one in front. When some are not, their rows are kept by selection. Maps lie in
+    memory with channels last, as the program's weights do.
     """
 
     def __init__(
@@ -29,12 +30,15 @@ class TorchRunner:
         self._dtype, self._device = dtype, device
         self._steady = _place(program.steady, dtype, device)
         self._masked = None if program.masked is None else _place(program.masked, dtype, device)
-        self._past = [[self._filled(spec.shape, spec.fill)] * spec.depth for spec in program.states]
+        self._past = [
+            [self._empty((slots, *spec.shape)).fill_(spec.fill)] * spec.depth
+            for spec in program.states
+        ]
 
     def step(self, frames: Tensor, active: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
         """See `Runner.step`."""
         # The caller may reuse its buffer, and the program may remember the frame: take a copy.
-        frames = torch.empty_like(frames, dtype=self._dtype, device=self._device).copy_(frames)
+        frames = self._empty(frames.shape).copy_(frames)
         if reset.any():
             self.reset(reset)
         with torch.inference_mode():
@@ -79,14 +83,11 @@ class TorchRunner:
                 f"(got {snapshot.fingerprint[:12]}, expected {self.program.fingerprint[:12]}); "
                 "convert the same model with the same options and weights"
             )
-        row = torch.zeros(self.slots, dtype=torch.bool, device=self._device)
-        row[slot] = True
-        for i, spec in enumerate(self.program.states):
-            saved = snapshot.tensors[spec.name].to(self._device, self._dtype)
-            self._past[i] = [
-                torch.where(_expand(row, old), new, old)
-                for new, old in zip(saved, self._past[i], strict=True)
-            ]
+        for past, spec in zip(self._past, self.program.states, strict=True):
+            saved = snapshot.tensors[spec.name]
+            for i, old in enumerate(past):
+                past[i] = old.clone()
+                past[i][slot] = saved[i].to(self._device)
         self.clock.ages[slot] = snapshot.age
         self.clock.ends[slot] = snapshot.end
 
@@ -111,8 +112,9 @@ class TorchRunner:
             ]
         return torch.where(_expand(active, output), output, torch.zeros_like(output))
 
-    def _filled(self, shape: tuple[int, ...], fill: float) -> Tensor:
-        return torch.full((self.slots, *shape), fill, dtype=self._dtype, device=self._device)
+    def _empty(self, shape: tuple[int, ...]) -> Tensor:
+        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+        return torch.empty(shape, dtype=self._dtype, device=self._device, memory_format=layout)
 
 
 def _place(graph: fx.GraphModule, dtype: torch.dtype, device: torch.device) -> fx.GraphModule:

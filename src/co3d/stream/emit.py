@@ -109,7 +109,7 @@ class StepBuilder:
         """Intern a constant: the same tensor object is stored once."""
         if id(tensor) not in self._constants:
             name = f"constant{len(self._constants)}"
-            self.root.register_buffer(name, tensor.contiguous())
+            self.root.register_buffer(name, tensor)
             # The tensor is kept, so that its id is not reused.
             self._constants[id(tensor)] = (tensor, self.graph.get_attr(name))
         return self._constants[id(tensor)][1]

@@ -19,6 +19,7 @@ from co3d.errors import (
     SourceNotFoundError,
     SourceUnreachableError,
 )
+from co3d.video.address import hide_password
 from co3d.video.picture import check_picture_size
 
 # Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
@@ -77,11 +78,13 @@ def open_url(url: str) -> InputContainer:
     except FFmpegError as error:
         if scheme in ("http", "https") and isinstance(error, InvalidDataError):
             raise NotAVideoError(
-                f"cannot read {url}: the server answers, but not with video; check the address"
+                f"cannot read {hide_password(url)}: the server answers, but not with video; "
+                "check the address"
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
         raise SourceUnreachableError(
-            f"cannot reach {url}: {cause}; check the address and that the server runs"
+            f"cannot reach {hide_password(url)}: {cause}; check the address and that the server "
+            "runs"
         ) from error
 
 

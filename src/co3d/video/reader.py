@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal
 
 from co3d.errors import OptionError
+from co3d.video.address import hide_password
 from co3d.video.container import open_camera, open_url
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
@@ -150,10 +151,11 @@ def read_video(
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if scheme not in URL_SCHEMES:
             raise OptionError(
-                f"cannot read {source}: got scheme {scheme!r}, expected {', '.join(URL_SCHEMES)}"
+                f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
+                f"expected {', '.join(URL_SCHEMES)}"
             )
         opener = partial(open_url, source)
-        opened = open_live(opener, source, reconnect_seconds=reconnect_seconds)
+        opened = open_live(opener, hide_password(source), reconnect_seconds=reconnect_seconds)
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:

@@ -13,7 +13,7 @@ class SourceInfo:
     """What is known about a source once it is open; None where the source does not say.
 
     Attributes:
-        name: as the user wrote it.
+        name: as the user wrote it, without a password.
         is_live: frames come when they happen and are lost if nobody takes them.
         rate_hz: frames per second, nominal.
         width, height: of every picture, in pixels, upright.

@@ -46,7 +46,10 @@ def lower_conv3d(ctx: Context, node: fx.Node) -> Lowering:
         "dilation": dilation[1:],
         "groups": args["groups"],
     }
-    join_taps = _plan_taps(weight, bias, options)
+    if kernel == (1, 1, 1) and ctx.shape(x)[3:] == (1, 1) and args["groups"] == 1:
+        join_taps = _plan_linear(weight.flatten(1), bias)
+    else:
+        join_taps = _plan_taps(weight, bias, options)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         if uneven:
@@ -65,15 +68,32 @@ def _plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> 
     group; a sum of grouped convolutions moves less memory.
     """
     if weight.shape[2] == 1:
-        return _plan_concatenation(weight[:, :, 0].contiguous(), bias, options)
+        return _plan_concatenation(_channels_last(weight[:, :, 0]), bias, options)
     if options["groups"] == 1:
-        flat = weight.permute(0, 2, 1, 3, 4).flatten(1, 2).contiguous()
+        flat = _channels_last(weight.permute(0, 2, 1, 3, 4).flatten(1, 2))
         return _plan_concatenation(flat, bias, options)
-    taps = [weight[:, :, tap].contiguous() for tap in range(weight.shape[2])]
+    taps = [_channels_last(weight[:, :, tap]) for tap in range(weight.shape[2])]
     only_scales = tuple(taps[0].shape[1:]) == (1, 1, 1) and taps[0].shape[0] == options["groups"]
     if only_scales and options["stride"] == (1, 1) and options["padding"] == (0, 0):
         return _plan_scaled_sum(taps, bias)
     return _plan_sum(taps, bias, options)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """The layout in which CPU and GPU kernels convolve without reordering."""
+    return weight.contiguous(memory_format=torch.channels_last)
+
+
+def _plan_linear(weight: Tensor, bias: Tensor | None) -> Emit:
+    """A pointwise convolution of a single position (a gate's, a head's) is a linear layer."""
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        shift = None if bias is None else builder.constant(bias)
+        vector = builder.call(torch.flatten, frames[0], 1)
+        result = builder.call(F.linear, vector, builder.constant(weight), shift)
+        return builder.call(torch.reshape, result, (-1, weight.shape[0], 1, 1))
+
+    return emit
 
 
 def _plan_concatenation(flat: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
@@ -105,7 +125,7 @@ def _plan_sum(taps: list[Tensor], bias: Tensor | None, options: dict[str, Any]) 
 
 def _plan_scaled_sum(taps: list[Tensor], bias: Tensor | None) -> Emit:
     """A depthwise convolution of temporal extent only: every tap scales the channels."""
-    scales = [tap.view(1, -1, 1, 1) for tap in taps]
+    scales = [tap.reshape(1, -1, 1, 1) for tap in taps]
     shift = None if bias is None else bias.view(1, -1, 1, 1)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:

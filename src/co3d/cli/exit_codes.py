@@ -1,0 +1,16 @@
+"""The exit codes of the command line, as users read them in the help."""
+
+from co3d import errors
+
+SUCCESS, BUG, STOPPED, PIPE_CLOSED = 0, 1, 130, 141
+
+
+def describe_exit_codes() -> str:
+    """A Markdown list of exit codes, taken from the error classes themselves."""
+    codes = {SUCCESS: "Success.", BUG: "A bug of ours; run again with --debug and report it."}
+    for error in vars(errors).values():
+        if isinstance(error, type) and error.__module__ == errors.__name__:
+            codes.setdefault(error.exit_code, (error.__doc__ or "").strip())
+    codes[STOPPED] = "Stopped by Ctrl-C or SIGTERM; the outputs hold what came before."
+    codes[PIPE_CLOSED] = "Whoever read standard output went away (`| head`)."
+    return "\n".join(f"- {code}: {meaning}" for code, meaning in sorted(codes.items()))

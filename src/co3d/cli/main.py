@@ -1,0 +1,196 @@
+"""The command line: its commands, and errors as one line with an exit code.
+
+What a command needs is imported when it runs, so that `co3d --help` need not wait for torch.
+"""
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from co3d import __version__
+from co3d.cli.exit_codes import describe_exit_codes
+from co3d.cli.options import Policy, StreamOptions
+from co3d.cli.weights import weights_app
+from co3d.errors import Co3dError
+
+STREAM_EPILOG = """
+**Examples**
+
+```
+co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
+co3d stream 0 --policy latest
+co3d stream rtsp://host/stream --json | jq .top
+co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
+```
+
+**Exit codes**
+"""
+DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
+
+app = typer.Typer(
+    help="Networks trained on clips see video one frame at a time.",
+    epilog=DEBUG_HINT,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+WindowOption = Annotated[
+    int | None,
+    typer.Option(help="Feature frames that the last pooling averages; the clip's own by default."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(f"co3d {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Declare what comes before the command."""
+
+
+@app.command(epilog="\n\n".join((STREAM_EPILOG, describe_exit_codes(), DEBUG_HINT)))
+def stream(
+    source: Annotated[
+        str,
+        typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
+    ],
+    model: Annotated[str, typer.Option(help="A name that `co3d models` lists.")] = "camera_motion",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
+    ] = None,
+    window: WindowOption = None,
+    top: Annotated[int | None, typer.Option(help="How many labels to show; 3 by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the video with the labels drawn on it.")
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Draw the labels over time: .png, .svg or .pdf.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one object a line: frame_index, pts_seconds, valid, top, latency_ms "
+            "(preprocessing and step), dropped_frames.",
+        ),
+    ] = False,
+    policy: Annotated[
+        Policy,
+        typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
+    ] = "latest",
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Processor threads; by default one for small networks, else all."),
+    ] = None,
+) -> None:
+    """Label a video as it plays, one prediction per sampled frame.
+
+    Each prediction carries the time of the frame that it describes. In a terminal it shows a live
+    view, else one line a prediction. Ctrl-C ends it with all outputs complete.
+    """
+    from co3d.cli.stream import stream_video
+
+    options = StreamOptions(
+        source=source,
+        model=model,
+        weights=weights,
+        window=window,
+        top_k=top,
+        output=output,
+        timeline=timeline,
+        as_json=as_json,
+        policy=policy,
+        rate_hz=rate_hz,
+        threads=threads,
+    )
+    raise typer.Exit(stream_video(options))
+
+
+@app.command(epilog=DEBUG_HINT)
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Where to write; made if absent.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Stream the bundled sample, compare with its truth, and time it against the clip network."""
+    from co3d.cli.demo import run_demo
+
+    run_demo(output_dir)
+
+
+@app.command(epilog=DEBUG_HINT)
+def models(as_json: JsonOption = False) -> None:
+    """List the registered networks and their published weights."""
+    from co3d.cli.models import print_models
+
+    print_models(as_json=as_json)
+
+
+@app.command(epilog=DEBUG_HINT)
+def explain(
+    model: Annotated[str, typer.Argument(help="A name that `co3d models` lists.")],
+    window: WindowOption = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the square input in pixels; the model's own by default."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a network becomes as a step program: delays, state and cost of every value."""
+    from co3d.cli.explain import print_explanation
+
+    print_explanation(model, window=window, size_px=size, as_json=as_json)
+
+
+app.add_typer(weights_app, name="weights")
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Entry point: run a command and exit with its code.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's own.
+
+    Raises:
+        SystemExit: always; its code is one of those that `co3d stream --help` lists.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    if not debug:
+        sys.excepthook = _report_bug
+    try:
+        get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
+    except Co3dError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _report_bug(
+    kind: type[BaseException], error: BaseException, _trace: TracebackType | None
+) -> None:
+    print(
+        f"error: unexpected {kind.__name__}: {error}; run again with --debug and report it",
+        file=sys.stderr,
+    )

@@ -1,0 +1,33 @@
+"""What one run of `co3d stream` is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Policy = Literal["latest", "every"]
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """The options of `co3d stream`, as the command line gives them.
+
+    Attributes:
+        source: file, camera number, URL or folder of frames.
+        model: registry name. weights: tag or path. window: feature frames averaged.
+        top_k: labels shown.
+        output: annotated video. timeline: picture. as_json: one JSON object a line.
+        policy: what a live source does when the network is slower. rate_hz: overrides the model's.
+        threads: processor threads for the network.
+    """
+
+    source: str
+    model: str
+    weights: str | None
+    window: int | None
+    top_k: int | None
+    output: Path | None
+    timeline: Path | None
+    as_json: bool
+    policy: Policy
+    rate_hz: float | None
+    threads: int | None

@@ -1,0 +1,136 @@
+"""`co3d stream`: label a video, camera or network stream as it plays."""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from rich.console import Console
+
+from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
+from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.live_view import LiveView
+from co3d.cli.options import StreamOptions
+from co3d.cli.stop_request import StopRequest
+from co3d.cli.tables import print_stream_summary
+from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller
+from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
+from co3d.models import get_card
+from co3d.report import annotated_video, timeline_picture
+from co3d.video import VideoReader, hide_password, read_video
+
+SMALL_NETWORK_MACS = 100_000_000
+
+
+class PredictionSink(Protocol):
+    """Anything that takes predictions as they come."""
+
+    def add(self, prediction: Prediction) -> None:
+        """Take in the next prediction."""
+        ...
+
+
+def stream_video(options: StreamOptions) -> int:
+    """Label a source to its end, or until it is stopped, and print a summary to standard error.
+
+    Returns:
+        The exit code: 0 at the end of the video, 130 when a signal stopped it, 141 when whoever
+        read standard output went away. The outputs are complete in each case.
+
+    Raises:
+        DamagedVideoError, SourceUnreachableError, CameraError: the source broke off on the way;
+            the outputs are complete up to there.
+        Co3dError: see the exit codes in `co3d stream --help`. There are no outputs.
+    """
+    _check_options(options)
+    rate_hz = get_card(options.model).rate_hz if options.rate_hz is None else options.rate_hz
+    with read_video(options.source, rate_hz=rate_hz, policy=options.policy) as reader:
+        labeller = open_labeller(
+            options.model,
+            weights=options.weights,
+            window=options.window,
+            rate_hz=rate_hz,
+            top_k=options.top_k,
+            has_end=not reader.is_live,
+        )
+        _set_threads(options.threads, labeller)
+        summary = LabellingSummary(labeller.rate_hz)
+        loss, pipe_closed = None, False
+        with StopRequest(reader) as stop, ExitStack() as outputs:
+            sinks = _open_sinks(options, labeller, reader, summary, stop, outputs)
+            try:
+                for prediction in labeller.label(reader):
+                    for sink in sinks:
+                        sink.add(prediction)
+            except (DamagedVideoError, SourceUnreachableError, CameraError) as error:
+                loss = error  # raised once the outputs are complete
+            except BrokenPipeError:
+                pipe_closed = True
+                stop.request()
+    if pipe_closed:
+        _silence_stdout()
+        return PIPE_CLOSED
+    written = [path for path in (options.output, options.timeline) if path is not None]
+    print_stream_summary(Console(stderr=True), labeller, summary, written)
+    if loss is not None:
+        raise loss
+    return STOPPED if stop.requested else SUCCESS
+
+
+def _check_options(options: StreamOptions) -> None:
+    """Find what cannot work before anything is opened."""
+    if options.threads is not None and options.threads < 1:
+        raise OptionError(f"cannot use {options.threads} threads: give --threads 1 or more")
+    outputs = [path.resolve() for path in (options.output, options.timeline) if path is not None]
+    if Path(options.source).resolve() in outputs:
+        raise OptionError(f"cannot write over the source {options.source}: name another output")
+    if len(set(outputs)) < len(outputs):
+        raise OptionError(f"cannot write two outputs to {outputs[0]}: name two files")
+
+
+def _set_threads(threads: int | None, labeller: Labeller) -> None:
+    """Use the threads that were asked for; by default one for a small network.
+
+    The threads of a small network wait for each other more than they compute, the more so on a
+    busy machine.
+    """
+    if threads is None and labeller.program.macs_per_frame < SMALL_NETWORK_MACS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _open_sinks(
+    options: StreamOptions,
+    labeller: Labeller,
+    reader: VideoReader,
+    summary: LabellingSummary,
+    stop: StopRequest,
+    outputs: ExitStack,
+) -> list[PredictionSink]:
+    """Everything that takes predictions; what must be closed is entered on `outputs`."""
+    sinks: list[PredictionSink] = [summary]
+    if options.output is not None:
+        video = annotated_video(
+            options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested
+        )
+        sinks.append(outputs.enter_context(video))
+    if options.timeline is not None:
+        title = f"{hide_password(options.source)} · {labeller.card.name}"
+        picture = timeline_picture(options.timeline, labeller, summary, title=title)
+        sinks.append(outputs.enter_context(picture))
+    if options.as_json:
+        sinks.append(JsonLines())
+    elif sys.stdout.isatty():
+        view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
+        sinks.append(outputs.enter_context(view))
+    else:
+        sinks.append(PlainLines())
+    return sinks
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing, so that the last flush does not fail on a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

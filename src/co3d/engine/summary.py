@@ -1,0 +1,94 @@
+"""What is worth knowing once a video has been labelled."""
+
+from collections import deque
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from co3d.engine.labelling import Prediction
+
+RECENT_STEPS = 10_000
+RECENT_SEGMENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of video under one label, from `start_seconds` up to `end_seconds`."""
+
+    label: str
+    start_seconds: float
+    end_seconds: float
+
+
+class LabellingSummary:
+    """Counts, times and segments of a labelled video, in memory that does not grow.
+
+    Args:
+        rate_hz: frames per second that the network sees; the last segment ends one frame after
+            its last prediction.
+
+    Attributes:
+        predictions: how many there were. valid_predictions: how many of them were valid.
+        dropped_frames: frames given up in all.
+        elapsed_seconds: wall clock from the start to the latest prediction.
+        segments: runs of one likeliest label over the valid predictions; the latest 10 000.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self.predictions = 0
+        self.valid_predictions = 0
+        self.dropped_frames = 0
+        self.segments: deque[Segment] = deque(maxlen=RECENT_SEGMENTS)
+        self._frame_seconds = 1 / rate_hz
+        self._step_ms: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._started = perf_counter()
+        self.elapsed_seconds = 0.0
+
+    def add(self, prediction: Prediction) -> None:
+        """Count one prediction; they come in order of time."""
+        self.predictions += 1
+        self.dropped_frames = prediction.dropped_frames
+        self._step_ms.append(prediction.step_ms)
+        self.elapsed_seconds = perf_counter() - self._started
+        if prediction.valid:
+            self.valid_predictions += 1
+            self._extend_segments(prediction.top[0][0], prediction.frame.pts_seconds)
+
+    def _extend_segments(self, label: str, pts_seconds: float) -> None:
+        start_seconds = pts_seconds
+        if self.segments:
+            last = self.segments.pop()
+            if last.label == label:
+                start_seconds = last.start_seconds
+            else:
+                self.segments.append(Segment(last.label, last.start_seconds, pts_seconds))
+        self.segments.append(Segment(label, start_seconds, pts_seconds + self._frame_seconds))
+
+    @property
+    def frames_per_second(self) -> float:
+        """Predictions a second of wall clock, reading, drawing and writing included."""
+        return self.predictions / self.elapsed_seconds if self.predictions else 0.0
+
+    @property
+    def step_ms_median(self) -> float:
+        """Median time of a step over the latest 10 000 steps, in milliseconds."""
+        return float(np.median(self._step_ms)) if self._step_ms else 0.0
+
+    @property
+    def step_ms_p95(self) -> float:
+        """95th percentile of the time of a step over the latest 10 000, in milliseconds."""
+        return float(np.percentile(self._step_ms, 95)) if self._step_ms else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, ready for JSON."""
+        return {
+            "predictions": self.predictions,
+            "valid_predictions": self.valid_predictions,
+            "dropped_frames": self.dropped_frames,
+            "frames_per_second": self.frames_per_second,
+            "step_ms_median": self.step_ms_median,
+            "step_ms_p95": self.step_ms_p95,
+            "segments": [vars(segment) for segment in self.segments],
+        }

@@ -1,0 +1,21 @@
+"""Predictions made visible: annotated video, timeline picture, comparison with the truth."""
+
+from co3d.report.annotate import annotate_frame
+from co3d.report.annotated_video import AnnotatedVideo, annotated_video
+from co3d.report.colours import label_colours
+from co3d.report.output_file import output_file
+from co3d.report.timeline import Timeline, timeline_picture
+from co3d.report.truth import SegmentAgreement, compare_with_truth, read_truth
+
+__all__ = [
+    "AnnotatedVideo",
+    "SegmentAgreement",
+    "Timeline",
+    "annotate_frame",
+    "annotated_video",
+    "compare_with_truth",
+    "label_colours",
+    "output_file",
+    "read_truth",
+    "timeline_picture",
+]

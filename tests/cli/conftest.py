@@ -1,0 +1,96 @@
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from co3d.cli.main import run
+from co3d.engine import Labeller, open_labeller
+from support.videos import write_video
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@functools.cache
+def _open_labeller_once(*arguments: Any, **options: Any) -> Labeller:
+    return open_labeller(*arguments, **options)
+
+
+def _reuse_labeller(*arguments: Any, **options: Any) -> Labeller:
+    """What `open_labeller` gives, converted once for all tests of this process."""
+    labeller = _open_labeller_once(*arguments, **options)
+    labeller.stream.reset()
+    return labeller
+
+
+@pytest.fixture
+def co3d(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Run the command line in this process."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # `run` sets its own
+    monkeypatch.setattr("co3d.cli.stream.open_labeller", _reuse_labeller)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        code = exit_info.value.code
+        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def spawn_co3d() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start the command line in a process of its own, on one thread."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from co3d.cli.main import run; run()", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds at 16 frames per second."""
+    return write_video(tmp_path_factory.mktemp("cli") / "video.mkv", 48)
+
+
+@pytest.fixture(scope="session")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four minutes at 8 frames per second."""
+    path = tmp_path_factory.mktemp("cli") / "long.mp4"
+    return write_video(path, 2000, rate_hz=8.0, size=(64, 48))

@@ -1,0 +1,36 @@
+import json
+from importlib import resources
+
+import pytest
+
+from co3d.report import read_truth
+from co3d.video import read_video
+
+
+@pytest.fixture
+def demo(co3d, tmp_path):
+    return co3d("demo", "--output-dir", tmp_path / "new" / "demo"), tmp_path / "new" / "demo"
+
+
+def test_the_demo_shows_measures_and_writes_everything(demo):
+    outcome, folder = demo
+    assert outcome.code == 0
+    assert {path.name for path in folder.iterdir()} == {
+        "annotated.mp4",
+        "timeline.png",
+        "summary.json",
+    }
+    for name in ("annotated.mp4", "timeline.png", "summary.json"):
+        assert f"wrote {folder / name}" in outcome.out.replace("\n", "")
+    with resources.as_file(resources.files("co3d") / "assets" / "sample.mp4") as sample:
+        with read_video(sample) as source, read_video(folder / "annotated.mp4") as annotated:
+            assert sum(1 for _ in annotated) == sum(1 for _ in source)
+        truth = read_truth(sample.with_suffix(".json"))
+    figures = json.loads((folder / "summary.json").read_text())
+    assert [entry["truth"]["label"] for entry in figures["truth"]] == [t.label for t in truth]
+    # The bundled model on the bundled sample: what the demo is there to show.
+    assert all(entry["mostly"] == entry["truth"]["label"] for entry in figures["truth"])
+    assert figures["one_prediction"]["macs_ratio"] > 5
+    assert figures["one_prediction"]["speedup"] > 1
+    for segment in truth:
+        assert segment.label.split()[0] in outcome.out

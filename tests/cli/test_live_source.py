@@ -1,0 +1,111 @@
+"""A live source over loopback: it stalls, it goes away, it is annotated as it comes."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import av
+import pytest
+
+from co3d.cli.lines import JsonLines
+from co3d.video import read_video
+from support.videos import drifting_picture
+
+RANDOM = ("--weights", "random")
+
+
+@pytest.fixture(scope="module")
+def broadcast(tmp_path_factory) -> bytes:
+    """Ten seconds at 16 frames per second, in a container that states no length."""
+    path = tmp_path_factory.mktemp("broadcast") / "live.flv"
+    with av.open(str(path), "w", options={"flvflags": "no_duration_filesize"}) as container:
+        stream = container.add_stream("libx264", rate=16, options={"g": "8"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(160):
+            frame = av.VideoFrame.from_ndarray(drifting_picture(number), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+@contextmanager
+def serve(data: bytes, hangs_up: threading.Event) -> Iterator[str]:
+    """Send the data to the first who asks and keep the line open until `hangs_up`."""
+    asked = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if asked.is_set():
+                self.send_error(404)
+                return
+            asked.set()
+            self.send_response(200)
+            self.end_headers()
+            try:
+                self.wfile.write(data)
+            except OSError:  # the client has gone
+                self.close_connection = True
+            hangs_up.wait(60)
+
+        def log_message(self, *args) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/live"
+    finally:
+        hangs_up.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def check_video(path, lines: list[dict]) -> None:
+    with read_video(path) as reader:
+        times = [frame.pts_seconds for frame in reader]
+    assert len(lines) > 10
+    expected = [line["pts_seconds"] - lines[0]["pts_seconds"] for line in lines]
+    assert times == pytest.approx(expected, abs=2e-3)
+
+
+def test_ctrl_c_ends_the_wait_for_a_frame_that_never_comes(co3d, broadcast, tmp_path, monkeypatch):
+    def add_and_arm(sink, prediction):
+        add(sink, prediction)
+        if prediction.frame.index == 136:
+            timer.start()  # by then all frames are taken and the line is silent
+
+    add = JsonLines.add
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(JsonLines, "add", add_and_arm)
+    movie = tmp_path / "out.mp4"
+    with serve(broadcast, threading.Event()) as url:
+        outcome = co3d("stream", url, *RANDOM, "--json", "--policy", "every", "--output", movie)
+    timer.join()
+    assert outcome.code == 130
+    assert all(line["dropped_frames"] == 0 for line in outcome.lines)
+    check_video(movie, outcome.lines)
+
+
+def test_a_stream_that_is_gone_for_good_completes_its_outputs(
+    co3d, broadcast, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("co3d.cli.stream.read_video", partial(read_video, reconnect_seconds=0.2))
+    hangs_up = threading.Event()
+    hangs_up.set()
+    movie = tmp_path / "out.mp4"
+    with serve(broadcast, hangs_up) as url:
+        outcome = co3d("stream", url, *RANDOM, "--json", "--policy", "every", "--output", movie)
+    assert outcome.code == 15
+    assert outcome.err.splitlines()[-1].startswith("error: ")
+    check_video(movie, outcome.lines)
+    assert json.loads(outcome.out.splitlines()[-1])["valid"]

@@ -1,0 +1,81 @@
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from co3d.cli.live_view import LiveView, draw_bar
+from co3d.engine import LabellingSummary, open_labeller
+from support.videos import open_reader, write_video
+
+
+@pytest.fixture(scope="module")
+def labeller():
+    return open_labeller(weights="random")
+
+
+@pytest.fixture
+def screen() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+
+
+def show(labeller, screen, path, *, is_live: bool = False) -> str:
+    """Everything that the live view drew for a video."""
+    labeller.stream.reset()
+    with open_reader(path) as reader:
+        reader.is_live = is_live
+        summary = LabellingSummary(labeller.rate_hz)
+        with LiveView(screen, "video.mp4", labeller, reader, summary) as view:
+            for prediction in labeller.label(reader):
+                summary.add(prediction)
+                view.add(prediction)
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_it_shows_labels_progress_and_figures(labeller, screen, tmp_path):
+    drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 48))
+    for text in (
+        "camera_motion · video.mp4",
+        "%",
+        "of 3.0 s",
+        "to go",
+        "frames/s",
+        "step",
+        "delay 0.50 s",
+        "dropped 0",
+        labeller.stream.backend,
+    ):
+        assert text in Text.from_ansi(drawn).plain
+
+
+def test_it_claims_nothing_before_the_window_is_full(labeller, screen, tmp_path):
+    drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 6))
+    assert "filling the window" in drawn
+    assert not any(label in drawn for label in labeller.labels)
+
+
+def test_a_source_without_an_end_has_no_progress(labeller, screen, tmp_path):
+    drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 48), is_live=True)
+    assert "to go" not in drawn
+    assert "time" in drawn
+
+
+def test_it_says_that_it_waits_before_the_first_frame(labeller, screen, tmp_path):
+    with (
+        open_reader(write_video(tmp_path / "video.mp4", 6)) as reader,
+        LiveView(screen, "video.mp4", labeller, reader, LabellingSummary(8.0)),
+    ):
+        pass
+    assert "waiting for the first frames" in screen.file.getvalue()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.5, 0.999, 1.0])
+def test_a_bar_is_always_as_wide_as_asked(share):
+    bar = draw_bar(share, 40, "#ffffff").plain
+    assert len(bar) == 40
+    assert bar.count("█") == int(round(share * 320) / 8)
+
+
+def test_a_bar_counts_in_eighths():
+    assert draw_bar(43 / 80, 10, "#ffffff").plain == "█████▍····"

@@ -1,0 +1,91 @@
+import subprocess
+import sys
+
+import pytest
+
+from co3d import __version__, errors
+from co3d.cli import main
+from co3d.cli.exit_codes import describe_exit_codes
+
+
+def test_version(co3d):
+    outcome = co3d("--version")
+    assert (outcome.code, outcome.out) == (0, f"co3d {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["stream", "demo", "models", "explain"])
+def test_every_command_explains_itself(co3d, command):
+    outcome = co3d(command, "--help")
+    assert outcome.code == 0
+    assert f"Usage: co3d {command}" in outcome.out
+    assert "--debug" in outcome.out
+
+
+def test_the_help_of_stream_has_examples_and_exit_codes(co3d):
+    text = co3d("stream", "--help").out
+    assert "co3d stream match.mp4 --output annotated.mp4" in text
+    assert "130" in text
+    assert "141" in text
+
+
+def test_every_error_class_has_its_own_described_exit_code():
+    classes = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.Co3dError)
+    ]
+    codes = [error.exit_code for error in classes]
+    assert len(codes) == len(set(codes))
+    for code in codes:
+        assert f"- {code}: " in describe_exit_codes()
+
+
+def test_help_does_not_wait_for_torch():
+    script = (
+        "import sys\n"
+        "from co3d.cli.main import run\n"
+        "try:\n"
+        "    run(['stream', '--help'])\n"
+        "finally:\n"
+        "    print('torch' in sys.modules, 'av' in sys.modules, file=sys.stderr)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert finished.stderr.split() == ["False", "False"]
+
+
+def test_debug_raises_the_error_itself(co3d, tmp_path):
+    with pytest.raises(errors.SourceNotFoundError):
+        co3d("stream", tmp_path / "absent.mp4", "--debug", "--weights", "random")
+
+
+def test_debug_is_accepted_before_the_command_too(co3d, tmp_path):
+    with pytest.raises(errors.SourceNotFoundError):
+        co3d("--debug", "stream", tmp_path / "absent.mp4", "--weights", "random")
+
+
+def test_a_bug_is_one_line_that_asks_for_a_report(capsys):
+    main._report_bug(ZeroDivisionError, ZeroDivisionError("division by zero"), None)
+    assert capsys.readouterr().err == (
+        "error: unexpected ZeroDivisionError: division by zero; run again with --debug and "
+        "report it\n"
+    )
+
+
+def test_a_bug_exits_with_1_and_without_a_traceback():
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import co3d.cli.main as m; m.get_command = lambda app: 1 / 0; m.run([])",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert printed.splitlines() == [
+        "error: unexpected ZeroDivisionError: division by zero; run again with --debug and "
+        "report it"
+    ]

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+
+from co3d.video import read_video
+from support.videos import cut_short, open_reader
+
+RANDOM = ("--model", "camera_motion", "--weights", "random")
+
+
+def count_frames(path) -> int:
+    with read_video(path) as reader:
+        return sum(1 for _ in reader)
+
+
+def test_json_has_one_object_for_each_sampled_frame(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--json")
+    assert outcome.code == 0
+    with open_reader(video) as reader:
+        sampled = [(frame.index, frame.pts_seconds) for frame in reader]
+    assert [(line["frame_index"], line["pts_seconds"]) for line in outcome.lines] == sampled
+    assert [line["valid"] for line in outcome.lines] == [False] * 7 + [True] * (len(sampled) - 7)
+    for line in outcome.lines:
+        assert set(line) == {
+            "frame_index",
+            "pts_seconds",
+            "valid",
+            "top",
+            "latency_ms",
+            "dropped_frames",
+        }
+        assert [set(entry) for entry in line["top"]] == [{"label", "probability"}] * 3
+        assert line["latency_ms"] > 0
+        assert line["dropped_frames"] == 0
+
+
+def test_the_summary_of_json_goes_to_standard_error(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--json")
+    assert "24 frames described" in outcome.err
+    assert "frames/s" in outcome.err
+
+
+def test_plain_lines_tell_time_label_and_latency(co3d, video):
+    outcome = co3d("stream", video, *RANDOM)
+    lines = outcome.out.splitlines()
+    assert len(lines) == 24
+    assert "filling the window" in lines[0]
+    assert lines[-1].split()[0] == "2.875"
+    assert "%" in lines[-1]
+    assert lines[-1].endswith("ms]")
+
+
+def test_outputs_are_written_and_named(co3d, video, tmp_path):
+    movie, picture = tmp_path / "out.mp4", tmp_path / "out.png"
+    outcome = co3d("stream", video, *RANDOM, "--output", movie, "--timeline", picture)
+    assert outcome.code == 0
+    assert count_frames(movie) == 48
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"wrote {movie}" in outcome.err
+    assert f"wrote {picture}" in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {"out.mp4", "out.png"}
+
+
+def test_window_top_and_rate_reach_the_labelling(co3d, video):
+    arguments = ("--window", 1, "--top", 9, "--rate-hz", 4, "--threads", 1)
+    lines = co3d("stream", video, *RANDOM, "--json", *arguments).lines
+    assert len(lines) == 12
+    assert all(line["valid"] and len(line["top"]) == 9 for line in lines)
+
+
+def test_a_damaged_video_completes_its_outputs_and_exits_with_3(co3d, video, tmp_path):
+    damaged = cut_short(video, tmp_path / "damaged.mkv")
+    movie, picture = tmp_path / "out.mp4", tmp_path / "out.png"
+    outcome = co3d("stream", damaged, *RANDOM, "--json", "--output", movie, "--timeline", picture)
+    assert outcome.code == 3
+    error = outcome.err.splitlines()[-1]
+    delivered = count_frames(movie)
+    assert 0 < delivered < 48
+    assert error.startswith("error: ")
+    assert f"{delivered} frames were delivered, {48 - delivered} lost from" in error
+    assert f"{delivered / 16:.3f} s" in error
+    assert len(outcome.lines) == (delivered + 1) // 2
+    assert picture.exists()
+
+
+def test_a_real_corrupted_video_is_labelled_up_to_the_damage(co3d, shared_dir):
+    outcome = co3d("stream", shared_dir / "videos" / "corrupted.mp4", *RANDOM, "--json")
+    assert outcome.code == 3
+    assert outcome.lines[-1]["valid"]
+    assert "lost from" in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "h265_10bit.mp4",
+        "non_zero_start.mp4",
+        "odd_size_vp9.mp4",
+        "rotated_90.mov",
+        "unordered.mov",
+    ],
+)
+def test_awkward_videos_are_annotated_whole(co3d, shared_dir, tmp_path, name):
+    source = shared_dir / "videos" / name
+    outcome = co3d("stream", source, *RANDOM, "--json", "--output", tmp_path / "out.mp4")
+    assert outcome.code == 0
+    with open_reader(source) as reader:
+        sampled = [frame.pts_seconds for frame in reader]
+    assert [line["pts_seconds"] for line in outcome.lines] == pytest.approx(sampled, abs=1e-6)
+    assert count_frames(tmp_path / "out.mp4") == count_frames(source)
+
+
+def test_a_folder_of_pictures_is_a_source(co3d, tmp_path):
+    from PIL import Image
+
+    from support.videos import drifting_picture
+
+    for number in range(60):
+        Image.fromarray(drifting_picture(number)).save(tmp_path / f"{number}.png")
+    outcome = co3d("stream", tmp_path, *RANDOM, "--json")
+    assert outcome.code == 0
+    assert len(outcome.lines) == 16
+
+
+def test_a_short_video_says_why_nothing_is_valid(co3d, tmp_path):
+    from support.videos import write_video
+
+    short = write_video(tmp_path / "short.mp4", 6)
+    outcome = co3d("stream", short, *RANDOM, "--json")
+    assert outcome.code == 0
+    assert not any(line["valid"] for line in outcome.lines)
+    assert "do not fill the window of 8" in outcome.err
+
+
+def test_names_with_markup_are_printed_as_they_are(co3d, video, tmp_path):
+    movie = tmp_path / "[red]out[bold].mp4"
+    outcome = co3d("stream", video, *RANDOM, "--output", movie)
+    assert outcome.code == 0
+    assert "[red]out[bold].mp4" in outcome.err
+
+
+def test_labels_that_are_not_ascii_survive_json(co3d, video):
+    line = co3d("stream", video, *RANDOM, "--json").out.splitlines()[0]
+    assert json.loads(line)["frame_index"] == 0

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from co3d.engine import Labeller, open_labeller
+from support.videos import write_video
+
+
+@pytest.fixture(scope="session")
+def clip_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen frames at 16 per second: sampled at 8 Hz, the clip length of the model."""
+    return write_video(tmp_path_factory.mktemp("engine") / "clip.mp4", 16)
+
+
+@pytest.fixture(scope="module")
+def opened_labeller() -> Labeller:
+    return open_labeller("camera_motion", weights="random")
+
+
+@pytest.fixture
+def labeller(opened_labeller: Labeller) -> Labeller:
+    opened_labeller.stream.reset()
+    return opened_labeller

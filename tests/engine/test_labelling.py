@@ -1,0 +1,107 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from co3d.engine import open_labeller
+from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
+from support.videos import cut_short, open_reader, write_video
+
+
+def test_the_last_frame_of_a_clip_gets_the_answer_of_the_clip_network(labeller, clip_video):
+    frames = [labeller.card.preprocess(frame.image) for frame in open_reader(clip_video)]
+    assert len(frames) == labeller.card.clip_frames
+    with torch.inference_mode():
+        logits = labeller.model(torch.stack(frames, dim=2))
+    expected = labeller.card.probabilities(logits)[0].numpy()
+
+    predictions = list(labeller.label(open_reader(clip_video)))
+
+    assert [p.valid for p in predictions] == [False] * 7 + [True]
+    np.testing.assert_allclose(predictions[-1].probabilities, expected, rtol=1e-4)
+    label, probability = predictions[-1].top[0]
+    assert label == labeller.labels[int(expected.argmax())]
+    assert probability == pytest.approx(float(expected.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8, 9, 10, 41])
+def test_every_sampled_frame_is_described_once_and_in_order(labeller, tmp_path, frames):
+    path = write_video(tmp_path / "video.mp4", frames)
+    sampled = list(open_reader(path))
+    predictions = list(labeller.label(open_reader(path)))
+    assert [p.frame.index for p in predictions] == [frame.index for frame in sampled]
+    for prediction, frame in zip(predictions, sampled, strict=True):
+        assert np.array_equal(prediction.frame.image, frame.image)
+
+
+def test_predictions_come_as_late_as_the_delay_until_the_flush(labeller, tmp_path):
+    path = write_video(tmp_path / "video.mp4", 40)
+    predictions = list(labeller.label(open_reader(path)))
+    lags = [p.seen_pts_seconds - p.frame.pts_seconds for p in predictions]
+    delay_seconds = labeller.program.delay / labeller.card.rate_hz
+    assert lags[: -labeller.program.delay] == pytest.approx([delay_seconds] * 16)
+    assert lags[-labeller.program.delay :] == pytest.approx([0.375, 0.25, 0.125, 0.0])
+
+
+def test_latency_is_preprocessing_and_step(labeller, clip_video):
+    for prediction in labeller.label(open_reader(clip_video)):
+        assert prediction.step_ms > 0
+        assert prediction.latency_ms == prediction.preprocess_ms + prediction.step_ms
+
+
+def test_probabilities_sum_to_one_and_top_is_sorted(labeller, clip_video):
+    for prediction in labeller.label(open_reader(clip_video)):
+        assert prediction.probabilities.shape == (9,)
+        assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        values = [probability for _, probability in prediction.top]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 3
+
+
+def test_a_damaged_video_is_described_as_far_as_it_decodes(labeller, tmp_path):
+    whole = write_video(tmp_path / "whole.mkv", 64)
+    damaged = cut_short(whole, tmp_path / "damaged.mkv")
+    predictions = []
+    with pytest.raises(DamagedVideoError, match="25 frames were delivered"):
+        predictions.extend(labeller.label(open_reader(damaged)))
+    assert [p.frame.index for p in predictions] == list(range(0, 25, 2))
+
+
+def test_a_source_without_an_end_is_not_flushed(clip_video):
+    labeller = open_labeller(weights="random", has_end=False)
+    predictions = list(labeller.label(open_reader(clip_video)))
+    assert len(predictions) == labeller.card.clip_frames - labeller.program.delay
+
+
+def test_window_reaches_the_program(clip_video):
+    labeller = open_labeller(weights="random", window=2)
+    predictions = list(labeller.label(open_reader(clip_video)))
+    assert [p.valid for p in predictions] == [False] + [True] * 7
+
+
+@pytest.mark.parametrize("top_k", [0, 10])
+def test_top_k_outside_the_classes_is_refused(top_k):
+    with pytest.raises(OptionError, match="--top 9"):
+        open_labeller(weights="random", top_k=top_k)
+
+
+def test_top_k_may_be_all_classes(clip_video):
+    labeller = open_labeller(weights="random", top_k=9)
+    assert all(len(p.top) == 9 for p in labeller.label(open_reader(clip_video)))
+
+
+def test_a_model_without_bundled_weights_asks_for_some():
+    with pytest.raises(OptionError, match="--weights kinetics400"):
+        open_labeller("x3d_xs")
+
+
+def test_an_unknown_model_is_named_with_the_nearest():
+    with pytest.raises(UnknownModelError, match="camera_motion"):
+        open_labeller("camera_motoin")
+
+
+def test_predictions_are_immutable(labeller, clip_video):
+    prediction = next(iter(labeller.label(open_reader(clip_video))))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.valid = True

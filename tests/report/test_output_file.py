@@ -1,0 +1,54 @@
+import errno
+
+import pytest
+
+from co3d.errors import OutputError
+from co3d.report import output_file
+
+
+def test_the_file_appears_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "result.json"
+    with output_file(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".json"
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_block_changes_nothing(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("earlier")
+    with pytest.raises(ZeroDivisionError):
+        write_half(path)
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def write_half(path):
+    with output_file(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+
+
+def test_a_missing_folder_is_found_at_the_start(tmp_path):
+    with (
+        pytest.raises(OutputError, match="No such file or directory"),
+        output_file(tmp_path / "absent" / "result.json"),
+    ):
+        pytest.fail("the block ran")
+
+
+def test_a_full_disk_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="No space left"), output_file(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_way_is_an_output_error(tmp_path):
+    path = tmp_path / "result.json"
+    path.mkdir()
+    with pytest.raises(OutputError), output_file(path) as temporary:
+        temporary.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
