@@ -191,7 +191,7 @@ def format_markdown(result: dict) -> str:
         ),
     ]
     lines = [
-        f"X3D-M (16 frames, 224 px), float32, batch 1, `torch` backend, {result['threads']} threads, "
+        f"X3D-M (16 frames, 224 px), float32, batch 1, backend torch, {result['threads']} threads, "
         f"torch {result['torch']}, {result['hardware']}. Written by `{result['command']}`.",
         "",
         *["| " + " | ".join(row) + " |" for row in rows],

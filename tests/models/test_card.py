@@ -1,8 +1,11 @@
 """The card's preprocessing: size, crop, channel order and scale."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from co3d.errors import InputShapeError
 from co3d.models import ModelCard
@@ -40,6 +43,27 @@ def test_crops_the_centre_and_keeps_the_orientation() -> None:
     frame = CARD.preprocess(image)[0, 0]
     assert frame[0, 0] < 0
     assert torch.all(frame.flatten()[1:] > 0)
+
+
+def test_a_fixed_size_whatever_the_shape_of_the_picture() -> None:
+    card = dataclasses.replace(CARD, resize_px=(40, 64))
+    image = np.zeros((80, 32, 3), dtype=np.uint8)
+    image[:, 16:] = 255  # the right half is white: it stays so when the picture is stretched
+    frame = card.preprocess(image)[0, 0]
+    assert torch.all(frame[:, :15] < 0)
+    assert torch.all(frame[:, 17:] > 0)
+
+
+def test_scaling_without_antialiasing_reads_four_pixels_each() -> None:
+    """As torchvision does it: in floating point, and back to whole numbers."""
+    image = np.random.default_rng(0).integers(0, 256, (160, 200, 3), dtype=np.uint8)
+    frame = dataclasses.replace(CARD, antialias=False).preprocess(image)
+    assert frame.std() > 1.2 * CARD.preprocess(image).std()
+    whole = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    scaled = F.interpolate(whole, (40, 50), mode="bilinear").round()[0, :, 4:36, 9:41]
+    mean, std = torch.tensor(CARD.mean), torch.tensor(CARD.std)
+    expected = (scaled / 255 - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(frame[0], expected)
 
 
 def test_takes_views_with_negative_strides() -> None:

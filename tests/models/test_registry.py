@@ -9,11 +9,32 @@ import torch
 from torch import nn
 
 from co3d.errors import OptionError, UnknownModelError, WeightError
-from co3d.models import create_model, get_card, list_models, register_model, registry
+from co3d.models import (
+    ClipModel,
+    create_model,
+    get_card,
+    list_models,
+    register_model,
+    registry,
+)
+from co3d.models.description import write_description
 from co3d.weights import save_weights
 
 SIDE_PX = 32
 FRAMES = 2
+# Where these are too few for a map to vary under its norms.
+LARGER: dict[str, tuple[int, int]] = {
+    "i3d_r50": (4, 64),
+    "slow_r50": (2, 64),
+    "slowfast_r50_4x16": (8, 64),
+    "slowfast_r50_8x8": (4, 64),
+    "r2plus1d_18": (4, 32),
+}
+
+
+def clip_for(name: str, batch: int = 1) -> torch.Tensor:
+    frames, side_px = LARGER.get(name, (FRAMES, SIDE_PX))
+    return torch.randn(batch, 3, frames, side_px, side_px)
 
 
 def enliven(model: nn.Module) -> nn.Module:
@@ -30,7 +51,7 @@ def test_forward(name: str) -> None:
     model = create_model(name, weights="random", num_classes=7)
     assert not model.training
     with torch.no_grad():
-        logits = model(torch.randn(2, 3, FRAMES, SIDE_PX, SIDE_PX))
+        logits = model(clip_for(name, batch=2))
     assert logits.shape == (2, 7)
     assert torch.isfinite(logits).all()
 
@@ -38,8 +59,7 @@ def test_forward(name: str) -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7)).train()
-    clip = torch.randn(2, 3, FRAMES, SIDE_PX, SIDE_PX)
-    loss = nn.functional.cross_entropy(model(clip), torch.tensor([1, 4]))
+    loss = nn.functional.cross_entropy(model(clip_for(name, batch=2)), torch.tensor([1, 4]))
     loss.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
@@ -48,10 +68,20 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_exports(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7))
-    clip = torch.randn(1, 3, FRAMES, SIDE_PX, SIDE_PX)
+    clip = clip_for(name)
     exported = torch.export.export(model, (clip,)).module()
     with torch.no_grad():
         torch.testing.assert_close(exported(clip), model(clip))
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_compiles_without_graph_breaks(name: str) -> None:
+    model = enliven(create_model(name, weights="random", num_classes=7))
+    clip = clip_for(name)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="eager")(clip)
+        torch.testing.assert_close(compiled, model(clip))
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -73,6 +103,30 @@ def test_x3d_cards() -> None:
     assert [card.crop_px for card in cards.values()] == [160, 160, 224, 312]
     assert [card.short_side_px for card in cards.values()] == [182, 182, 256, 356]
     assert cards["m"].published_accuracy["Kinetics-400 top-1, 30 views"] == 76.2
+
+
+def test_resnet_cards() -> None:
+    """Frames x rate as published: a rate of r means every r-th frame of 30 a second."""
+    sampling = {
+        name: (card.clip_frames, 30 / card.rate_hz, card.crop_px, card.short_side_px)
+        for name in ("i3d_r50", "slow_r50", "slowfast_r50_4x16", "slowfast_r50_8x8")
+        for card in [get_card(name)]
+    }
+    assert sampling == {
+        "i3d_r50": (8, 8, 224, 256),
+        "slow_r50": (8, 8, 224, 256),
+        "slowfast_r50_4x16": (32, 2, 224, 256),
+        "slowfast_r50_8x8": (32, 2, 224, 256),
+    }
+
+
+def test_r2plus1d_card() -> None:
+    card = get_card("r2plus1d_18")
+    assert (card.clip_frames, card.rate_hz, card.crop_px) == (16, 15, 112)
+    assert card.resize_px == (128, 171)
+    assert not card.antialias
+    assert card.mean == (0.43216, 0.394666, 0.37645)
+    assert card.std == (0.22803, 0.22145, 0.216989)
 
 
 def test_unknown_model_names_the_nearest() -> None:
@@ -159,6 +213,70 @@ def test_new_classes_keep_a_head_that_fits(
     assert torch.equal(model.head.classifier.weight, tuned.head.classifier.weight)
     assert model.card.labels == ("jump", "run")
     assert caplog.text == ""
+
+
+def small_slow(num_classes: int = 400, dropout: float = 0.5) -> ClipModel:
+    """Slow with hardly a channel, so that its files are small."""
+    model = create_model("x3d_xs", weights="random", num_classes=num_classes)
+    model.head.dropout.p = dropout
+    return model
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, _ = registry._ENTRIES["slow_r50"]
+    monkeypatch.setitem(registry._ENTRIES, "slow_r50", (card, small_slow))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "first", "activation"),
+    [(400, "abseiling", "softmax"), (157, "Holding some clothes", "sigmoid")],
+)
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.usefixtures("slow")
+def test_two_published_files_of_one_name(
+    tmp_path: Path, num_classes: int, first: str, activation: str, given: bool
+) -> None:
+    path = tmp_path / "SLOW_8x8_R50.pyth"
+    torch.save({"model_state": small_slow(num_classes).state_dict()}, path)
+    model = create_model("slow_r50", path, num_classes=num_classes if given else None)
+    assert len(model.card.labels) == num_classes
+    assert model.card.labels[0] == first
+    assert model.card.activation == activation
+
+
+def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_weights(create_model("x3d_s", num_classes=3), path)
+    model = create_model("x3d_s", weights=path)
+    assert model.head.classifier.weight.shape == (3, 2048)
+    assert model.card.labels == ()
+
+
+@pytest.mark.parametrize("shape", [(0, 2048), ()])
+def test_a_classifier_without_rows(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "mine.pth"
+    state = create_model("x3d_s").state_dict()
+    torch.save(state | {"head.classifier.weight": torch.zeros(shape)}, path)
+    with pytest.raises(WeightError, match=r"head.classifier.weight has shape"):
+        create_model("x3d_s", weights=path)
+
+
+def test_a_file_describes_its_weights(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    model = create_model("x3d_s", num_classes=2)
+    card = dataclasses.replace(
+        model.card, labels=("jump", "run"), activation="sigmoid", licence="MIT"
+    )
+    save_weights(model, path, write_description(card))
+    assert create_model("x3d_s", weights=path).card == card
+
+
+def test_an_unknown_activation(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_weights(create_model("x3d_s", num_classes=2), path, {"activation": "exp"})
+    with pytest.raises(WeightError, match="activation"):
+        create_model("x3d_s", weights=path)
 
 
 @pytest.mark.parametrize("labels", ["jump, run", '{"jump": 0}', "[1, 2]", "[" * 100_000])

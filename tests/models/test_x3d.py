@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from co3d.errors import InputShapeError
-from co3d.models import get_card
-from co3d.models.x3d import X3D, x3d_l, x3d_m, x3d_s, x3d_xs
+from co3d.models.x3d import X3D
 
 
 def small() -> X3D:
@@ -20,25 +18,6 @@ def small() -> X3D:
     return model
 
 
-@pytest.mark.parametrize(
-    ("build", "params", "giga_macs"),
-    [
-        (x3d_xs, 3_794_322, 0.605),
-        (x3d_s, 3_794_322, 1.963),
-        (x3d_m, 3_794_322, 4.733),
-        (x3d_l, 6_153_432, 18.37),
-    ],
-)
-def test_published_size(build, params: int, giga_macs: float) -> None:
-    with torch.device("meta"):
-        model = build().eval()
-        clip = torch.empty(1, *get_card(build.__name__).clip_shape)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(clip)
-    assert sum(p.numel() for p in model.parameters()) == params
-    assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, rel=5e-4)
-
-
 @pytest.mark.parametrize("shape", [(1, 3, 1, 32, 32), (2, 3, 3, 33, 47), (1, 3, 7, 64, 50)])
 def test_any_length_and_size(shape: tuple[int, ...]) -> None:
     with torch.no_grad():
@@ -50,8 +29,8 @@ def test_any_length_and_size(shape: tuple[int, ...]) -> None:
     [
         ((3, 4, 64, 64), "expected (N, 3, T, H, W)"),
         ((1, 4, 4, 64, 64), "expected (N, 3, T, H, W)"),
-        ((1, 3, 0, 64, 64), "at least one frame"),
-        ((0, 3, 4, 64, 64), "at least one clip"),
+        ((1, 3, 0, 64, 64), "T >= 1 frames"),
+        ((0, 3, 4, 64, 64), "N >= 1 clips"),
         ((1, 3, 4, 31, 64), "the least is 32x32 px"),
         ((1, 3, 4, 64, 31), "the least is 32x32 px"),
     ],
@@ -61,22 +40,6 @@ def test_refuses_clips_it_cannot_take(shape: tuple[int, ...], message: str) -> N
         small()(torch.zeros(shape))
     assert message in str(caught.value)
     assert str(shape[3:] if "px" in message else shape)[1:-1].split(",")[0] in str(caught.value)
-
-
-def test_larger_frames_give_the_mean_probability_of_the_positions() -> None:
-    model = small()
-    features = torch.randn(1, 192, 4, 3, 4)  # two by three positions of a 2x2 window
-    with torch.no_grad():
-        output = model.head(features)
-        each = [
-            model.head(features[..., y : y + 2, x : x + 2]).softmax(-1)
-            for y in range(2)
-            for x in range(3)
-        ]
-    expected = torch.stack(each).mean(0)
-    assert not torch.allclose(each[0], expected, atol=1e-3)
-    torch.testing.assert_close(output.softmax(-1), expected)
-    torch.testing.assert_close(output.exp(), expected)
 
 
 def test_initial_values_follow_the_published_training() -> None:

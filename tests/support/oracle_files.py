@@ -2,12 +2,27 @@
 
 import json
 import math
+import pickle
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+MODELS = {
+    "i3d_8x8": "i3d_r50",
+    "slow_8x8_kinetics": "slow_r50",
+    "slow_8x8_charades": "slow_r50",
+    "slowfast_4x16": "slowfast_r50_4x16",
+    "slowfast_8x8": "slowfast_r50_8x8",
+}  # where the registry has another name than the oracle
+
+
+def list_oracles() -> list[str]:
+    """Names of all oracles beside the checkout; without any, one that the fixtures refuse."""
+    folder = Path(__file__).parents[3] / "shared" / "oracles"
+    return sorted(path.stem for path in folder.glob("*.json")) or ["absent"]
 
 
 def read_oracle(folder: Path, name: str) -> dict[str, Any]:
@@ -46,6 +61,23 @@ def fill_state(oracle: dict[str, Any]) -> dict[str, torch.Tensor]:
         checksum = zlib.crc32(array.tobytes(), checksum)
     assert checksum == oracle["weights_crc32"]
     return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+def write_checkpoint(oracle: dict[str, Any], folder: Path) -> Path:
+    """The oracle's checkpoint under its published name, in its published container."""
+    path = folder / oracle["file"]
+    state = fill_state(oracle)
+    match oracle["container"]:
+        case "model_state":
+            torch.save({"model_state": state, "epoch": 1, "cfg": "…"}, path)
+        case "plain":
+            torch.save(state, path)
+        case "blobs":
+            blobs = {key: tensor.numpy() for key, tensor in state.items()}
+            path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+        case other:
+            raise ValueError(other)
+    return path
 
 
 def make_clip(rule: dict[str, Any]) -> torch.Tensor:

@@ -28,12 +28,31 @@ def assert_same(got: Any, expected: dict[str, torch.Tensor] = STATE) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("wrapper", ["model_state", "state_dict", None])
-@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "net.", "module.model.", "model._orig_mod."]
+)
 def test_torch_files(tmp_path: Path, zipped: bool, wrapper: str | None, prefix: str) -> None:
     path = tmp_path / "file.bin"
     state = {prefix + key: value for key, value in STATE.items()}
     content = {wrapper: state, "epoch": 3, "cfg": "text"} if wrapper else state
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert_same(read_checkpoint(path).tensors)
+
+
+def test_a_lightning_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "epoch=3.ckpt"
+    content = {
+        "epoch": 3,
+        "global_step": 100,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": {f"net.{key}": value for key, value in STATE.items()},
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{}]}],
+        "lr_schedulers": [],
+        "hyper_parameters": {"name": "x3d_s", "lr": 0.1},
+    }
+    torch.save(content, path)
     assert_same(read_checkpoint(path).tensors)
 
 

@@ -109,11 +109,21 @@ def test_a_connection_that_keeps_dropping_leaves_nothing(
 
 
 def test_hash_mismatch(server: Server, entry: PublishedWeights, cache: Path) -> None:
-    with pytest.raises(DownloadError, match="does not match the known hash"):
+    with pytest.raises(DownloadError, match="its SHA-256 begins with"):
         fetch_weights(dataclasses.replace(entry, sha256="0" * 64))
     assert files(cache) == []
     right = hashlib.sha256(server.content).hexdigest()
     assert fetch_weights(dataclasses.replace(entry, sha256=right)).exists()
+
+
+def test_the_first_digits_of_a_hash_are_checked(
+    server: Server, entry: PublishedWeights, cache: Path
+) -> None:
+    right = hashlib.sha256(server.content).hexdigest()
+    with pytest.raises(DownloadError, match="its SHA-256 begins with"):
+        fetch_weights(dataclasses.replace(entry, sha256="f" * 8))
+    assert files(cache) == []
+    assert fetch_weights(dataclasses.replace(entry, sha256=right[:8])).exists()
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from co3d.models.i3d import i3d_r50
+from co3d.models.r2plus1d import r2plus1d_18
+from co3d.models.slow import slow_r50
+from co3d.models.slowfast import slowfast_r50_4x16
 from co3d.models.x3d import x3d_l, x3d_m
-from co3d.weights.keymaps import match_keys
+from co3d.weights.keymaps import OPTIONAL_SUFFIX, match_keys
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -45,6 +49,100 @@ def test_x3d_keys_are_covered_exactly(build, blocks: tuple[int, ...]) -> None:
     assert match.unused == []
     assert match.missing == []
     assert match.source_of.keys() == names
+
+
+STAGES = ((2, 3), (3, 4), (4, 6), (5, 3))  # of depth 50
+NORM_BLOBS = ("s", "b", "rm", "riv")
+
+
+def caffe2_pathway(prefix: str) -> list[str]:
+    """Blobs of one pathway of a Caffe2 file."""
+    convs = {f"{prefix}conv1": f"{prefix}res_conv1_bn"}
+    for stage, blocks in STAGES:
+        for i in range(blocks):
+            branches = ["branch1"] * (i == 0) + ["branch2a", "branch2b", "branch2c"]
+            convs |= {
+                f"{prefix}res{stage}_{i}_{b}": f"{prefix}res{stage}_{i}_{b}_bn" for b in branches
+            }
+    return [
+        *(f"{conv}_w" for conv in convs),
+        *(f"{norm}_{leaf}" for norm in convs.values() for leaf in NORM_BLOBS),
+    ]
+
+
+def caffe2_laterals() -> list[str]:
+    heads = ["t_pool1", *(f"t_res{stage}_{n - 1}_branch2c_bn" for stage, n in STAGES[:3])]
+    leaves = ["w", *(f"bn_{leaf}" for leaf in NORM_BLOBS)]
+    return [f"{head}_subsample_{leaf}" for head in heads for leaf in leaves]
+
+
+def pytorchvideo_keys() -> list[str]:
+    convs, norms = ["blocks.0.conv", "blocks.5.proj"], ["blocks.0.norm"]
+    for stage, blocks in STAGES:
+        for i in range(blocks):
+            block = f"blocks.{stage - 1}.res_blocks.{i}"
+            if i == 0:
+                convs.append(f"{block}.branch1_conv")
+                norms.append(f"{block}.branch1_norm")
+            convs += [f"{block}.branch2.conv_{part}" for part in "abc"]
+            norms += [f"{block}.branch2.norm_{part}" for part in "abc"]
+    weights = [f"{conv}.weight" for conv in convs]
+    return [*weights, "blocks.5.proj.bias", *(f"{n}.{leaf}" for n in norms for leaf in LEAVES)]
+
+
+def torchvision_keys() -> list[str]:
+    convs, norms = ["stem.0", "stem.3", "fc"], ["stem.1", "stem.4"]
+    for layer in range(1, 5):
+        for i in range(2):
+            block = f"layer{layer}.{i}"
+            for conv in ("conv1", "conv2"):
+                convs += [f"{block}.{conv}.0.0", f"{block}.{conv}.0.3"]
+                norms += [f"{block}.{conv}.0.1", f"{block}.{conv}.1"]
+            if layer > 1 and i == 0:
+                convs.append(f"{block}.downsample.0")
+                norms.append(f"{block}.downsample.1")
+    weights = [f"{conv}.weight" for conv in convs]
+    return [*weights, "fc.bias", *(f"{n}.{leaf}" for n in norms for leaf in LEAVES)]
+
+
+PRED = ["pred_w", "pred_b"]
+
+
+@pytest.mark.parametrize(
+    ("build", "keys", "title"),
+    [
+        (i3d_r50, [*caffe2_pathway(""), *PRED], "Caffe2 ResNet"),
+        (
+            slowfast_r50_4x16,
+            [*caffe2_pathway(""), *caffe2_pathway("t_"), *caffe2_laterals(), *PRED],
+            "Caffe2 SlowFast",
+        ),
+        (slow_r50, pytorchvideo_keys(), "PyTorchVideo Slow"),
+        (r2plus1d_18, torchvision_keys(), "torchvision R(2+1)D"),
+    ],
+)
+def test_keys_are_covered_exactly(build, keys: list[str], title: str) -> None:
+    with torch.device("meta"):
+        names = build().state_dict().keys()
+    match = match_keys(keys, names)
+    assert match.key_map.title == title
+    assert match.unused == []
+    assert match.missing == []
+    given = {name for name in names if not name.endswith(OPTIONAL_SUFFIX)}
+    assert given <= match.source_of.keys()
+    assert len(match.source_of) == len(keys)
+
+
+def test_left_overs_of_a_caffe2_training_are_ignored() -> None:
+    left_overs = ["conv1_w_momentum", "lr", "model_iter", "res2_0_branch2a_bn_s_momentum"]
+    match = match_keys([*left_overs, "conv1_w", "conv9_w"], ["trunk.stem.conv.weight"])
+    assert match.source_of == {"trunk.stem.conv.weight": "conv1_w"}
+    assert match.unused == ["conv9_w"]
+
+
+def test_the_other_name_of_a_caffe2_stem() -> None:
+    match = match_keys(["res_conv1_w"], ["slow.stem.conv.weight"])
+    assert match.source_of == {"slow.stem.conv.weight": "res_conv1_w"}
 
 
 def test_our_own_keys_need_no_map() -> None:

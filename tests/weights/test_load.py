@@ -135,3 +135,17 @@ def test_networks_that_fit_better_are_named() -> None:
         load_weights(network(), checkpoint(almost), others=others)
     with pytest.raises(WeightError, match="check that the file belongs"):
         load_weights(network(), checkpoint({"x": torch.zeros(1)}), others=others)
+
+
+def test_blobs_may_lack_trailing_ones() -> None:
+    model = nn.Module()
+    model.trunk = nn.Module()
+    model.trunk.stem = nn.Module()
+    model.trunk.stem.conv = nn.Conv3d(2, 4, 1, bias=False)
+    tensors = {"conv1_w": torch.randn(4, 2), "lr": torch.zeros(3), "model_iter": torch.tensor(5)}
+    load_weights(model, checkpoint(tensors))
+    assert torch.equal(model.trunk.stem.conv.weight.flatten(1), tensors["conv1_w"])
+    with pytest.raises(WeightError, match="shape"):
+        load_weights(model, checkpoint({"conv1_w": torch.randn(4)}))
+    with pytest.raises(WeightError, match="shape"):
+        load_weights(model, checkpoint({"trunk.stem.conv.weight": torch.randn(4, 2)}))

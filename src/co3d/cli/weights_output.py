@@ -38,9 +38,9 @@ def print_list(*, as_json: bool) -> None:
         return
     table = Table("weights", "classes", "published accuracy", "file", "cache", box=None)
     for entry in entries:
-        accuracy = ", ".join(f"{value:g} %" for value in entry["accuracy"].values())
-        cached = "yes" if entry["cached"] else "no"
-        table.add_row(entry["weights"], str(entry["classes"]), accuracy, entry["file"], cached)
+        accuracy = "\n".join(f"{value:g} % {name}" for name, value in entry["accuracy"].items())
+        cells = (entry["classes"], accuracy, entry["file"], entry["cached"])
+        table.add_row(entry["weights"], *(_format("", cell) for cell in cells))
     Console().print(table)
 
 
@@ -193,15 +193,12 @@ def _print_fields(fields: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _format(name: str, value: Any) -> str:
-    if name == "size_bytes" and value is not None:
+    if value is None or value == "" or value == [] or value == {}:
+        return "-"
+    if name == "size_bytes":
         return f"{value / MEGA:.1f} MB"
-    match value:
-        case None | "" | [] | {}:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case dict():
-            return "\n".join(f"{key}: {item}" for key, item in value.items())
-        case list() | tuple():
-            return "\n".join(map(str, value))
-    return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "\n".join(f"{item} {key}" for key, item in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

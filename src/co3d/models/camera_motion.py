@@ -31,7 +31,6 @@ CAMERA_MOTION_CARD = ModelCard(
     short_side_px=64,
     mean=(0.45, 0.45, 0.45),
     std=(0.225, 0.225, 0.225),
-    labels=CAMERA_MOTIONS,
     summary="names the camera's motion: static, pan, tilt, zoom or roll (bundled)",
     licence="Apache-2.0",
     bundled_weights="camera_motion.safetensors",
@@ -94,6 +93,7 @@ class CameraMotionNet(ClipModel):
         return self.blocks(self.stem(clip)).mean((3, 4))
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Clip (N, 3, T, H, W) -> logits (N, num_classes)."""
         self.check_clip(clip)
         return self.classify(self.features(clip))
 

@@ -23,6 +23,8 @@ class ModelCard:
         crop_px: side of the square that the network sees.
         short_side_px: a frame is scaled to this short side before the centre crop.
         mean, std: per channel (RGB), for pixels scaled to [0, 1].
+        resize_px: (height, width) that a frame is scaled to instead, whatever its shape.
+        antialias: whether that scaling averages the pixels that it drops.
         labels: class names, index 0 first; empty while the weights are random or their classes
             unknown.
         activation: what turns logits into probabilities.
@@ -41,6 +43,8 @@ class ModelCard:
     short_side_px: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_px: tuple[int, int] | None = None
+    antialias: bool = True
     labels: tuple[str, ...] = ()
     activation: Literal["softmax", "sigmoid"] = "softmax"
     summary: str = ""
@@ -62,7 +66,7 @@ class ModelCard:
             image: (H, W, 3) uint8, RGB, any size.
 
         Returns:
-            (1, 3, crop_px, crop_px) float32: scaled to `short_side_px` (bilinear, antialiased),
+            (1, 3, crop_px, crop_px) float32: scaled (bilinear) to `short_side_px` or `resize_px`,
             centre-cropped, normalised.
 
         Raises:
@@ -73,16 +77,20 @@ class ModelCard:
                 f"cannot preprocess this image: got shape {tuple(image.shape)} of {image.dtype}, "
                 "expected (H, W, 3) of uint8 in RGB order; convert it first"
             )
-        height, width = image.shape[:2]
-        scale = self.short_side_px / min(height, width)
-        size = (round(height * scale), round(width * scale))
+        size = self.resize_px or self._scale_short_side(*image.shape[:2])
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        frame = F.interpolate(frame, size=size, mode="bilinear", antialias=True)
+        if not self.antialias:
+            frame = frame.float()  # as torchvision does: in eight bits the result differs by one
+        frame = F.interpolate(frame, size=size, mode="bilinear", antialias=self.antialias)
         top, left = (size[0] - self.crop_px) // 2, (size[1] - self.crop_px) // 2
         frame = frame[:, :, top : top + self.crop_px, left : left + self.crop_px]
         mean = torch.tensor(self.mean).view(1, 3, 1, 1)
         std = torch.tensor(self.std).view(1, 3, 1, 1)
-        return (frame.float() / 255 - mean) / std
+        return (frame.float().round() / 255 - mean) / std
+
+    def _scale_short_side(self, height: int, width: int) -> tuple[int, int]:
+        scale = self.short_side_px / min(height, width)
+        return round(height * scale), round(width * scale)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Apply the head's activation to logits (..., K)."""

@@ -12,13 +12,15 @@ class ClipModel(nn.Module):
     Attributes:
         card: how the network must be fed; set by `create_model`.
         min_side_px: the least height and width that the network takes.
+        min_frames: the least number of frames in a clip.
     """
 
     card: ModelCard
     min_side_px: int = 1
+    min_frames: int = 1
 
     def check_clip(self, clip: Tensor) -> None:
-        """Refuse anything but (N, 3, T, H, W) with N, T >= 1 and H, W >= `min_side_px`.
+        """Refuse all but (N, 3, T, H, W) with N >= 1, T >= `min_frames`, H, W >= `min_side_px`.
 
         Raises:
             InputShapeError: naming the shape that was given and the one that is needed.
@@ -29,10 +31,10 @@ class ClipModel(nn.Module):
                 f"{type(self).__name__} cannot take this clip: got shape {tuple(clip.shape)}, "
                 "expected (N, 3, T, H, W): batch, RGB, frames, height, width"
             )
-        if clip.shape[0] < 1 or clip.shape[2] < 1:
+        if clip.shape[0] < 1 or clip.shape[2] < self.min_frames:
             raise InputShapeError(
                 f"{type(self).__name__} cannot take this clip: got shape {tuple(clip.shape)}, "
-                "expected at least one clip of at least one frame"
+                f"expected N >= 1 clips of T >= {self.min_frames} frames"
             )
         if clip.shape[3] < side or clip.shape[4] < side:
             raise InputShapeError(

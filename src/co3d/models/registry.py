@@ -2,20 +2,21 @@
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from co3d.errors import OptionError, UnknownModelError, WeightError
+from co3d.errors import OptionError, UnknownModelError
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
+from co3d.models.description import read_description
 from co3d.models.labels import read_labels
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
 from co3d.weights.containers import Checkpoint, read_checkpoint
 from co3d.weights.download import fetch_weights
+from co3d.weights.keymaps import match_keys
 from co3d.weights.load import load_weights
 
 Builder = Callable[..., ClipModel]
@@ -67,8 +68,8 @@ def create_model(
         name: one of `list_models()`.
         weights: None for the weights bundled with the package, random where there are none;
             "random"; a published tag such as "kinetics400", downloaded once; or a checkpoint file.
-        num_classes: outputs, when other than the published number. A classifier of another size in
-            the weights is then left out, which is logged as a warning, and the card has no labels.
+        num_classes: outputs; None for as many as the weights have. A classifier of another size in
+            the weights is left out, which is logged as a warning, and the card has no labels.
         dropout: probability of dropping a hidden unit in training, when other than the published.
 
     Raises:
@@ -77,39 +78,49 @@ def create_model(
         WeightError: the weights cannot be read or do not fit. DownloadError: or not be fetched.
     """
     card, builder = _find_entry(name)
-    model = builder(**_check_options(num_classes, dropout))
-    model.card = card
+    _check_options(num_classes, dropout)
     loaded = _read_weights(card, weights)
+    replaceable = "" if num_classes is None else card.classifier
+    if loaded and num_classes is None:
+        num_classes = loaded.count_classes(card.classifier)
+    options = {"num_classes": num_classes, "dropout": dropout}
+    model = builder(**{key: value for key, value in options.items() if value is not None})
+    model.card = card
     if loaded:
         others = {other: build for other, (_, build) in _ENTRIES.items() if other != name}
-        replaceable = "" if num_classes is None else card.classifier
         load_weights(model, loaded.checkpoint, replaceable=replaceable, others=others)
-        card = loaded.describe(card)
-    if len(card.labels) != _count_outputs(model, card):
-        card = dataclasses.replace(card, labels=())
-    model.card = card
+        model.card = loaded.describe(card, len(model.get_parameter(f"{card.classifier}.weight")))
     return model.eval()
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint and, when it is a published one, what is known of it."""
+    """A checkpoint and the published ones that it may be, as far as its name tells."""
 
     checkpoint: Checkpoint
-    published: PublishedWeights | None = None
+    candidates: tuple[PublishedWeights, ...] = ()
 
-    def describe(self, card: ModelCard) -> ModelCard:
-        """The card with the class names that go with these weights."""
-        if "labels" in self.checkpoint.metadata:
-            return dataclasses.replace(card, labels=_parse_labels(self.checkpoint))
-        if self.published:
-            return dataclasses.replace(
-                card,
-                labels=read_labels(self.published.labels),
-                licence=self.published.licence,
-                published_accuracy=self.published.accuracy,
-            )
-        return card
+    def count_classes(self, classifier: str) -> int | None:
+        """Rows of the classifier in the checkpoint; None where it has none."""
+        name = f"{classifier}.weight"
+        key = match_keys(self.checkpoint.tensors, [name]).source_of.get(name)
+        shape = self.checkpoint.tensors[key].shape if key else ()
+        return shape[0] or None if shape else None
+
+    def describe(self, card: ModelCard, num_classes: int) -> ModelCard:
+        """The card with what is known of these weights, for a network with so many outputs."""
+        for entry in self.candidates:
+            labels = read_labels(entry.labels)
+            if len(labels) == num_classes:
+                card = dataclasses.replace(
+                    card,
+                    labels=labels,
+                    activation=entry.activation,
+                    licence=entry.licence,
+                    published_accuracy=entry.accuracy,
+                )
+        card = read_description(self.checkpoint, card)
+        return card if len(card.labels) == num_classes else dataclasses.replace(card, labels=())
 
 
 def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None:
@@ -124,10 +135,10 @@ def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None
     if weights not in [entry.tag for entry in published] and _looks_like_path(weights):
         path = Path(weights)
         # A file fetched by hand keeps its published name, and with it its class names.
-        same_name = (entry for entry in published if entry.file_name == path.name)
-        return _Loaded(read_checkpoint(path), next(same_name, None))
+        same_name = [entry for entry in published if entry.file_name == path.name]
+        return _Loaded(read_checkpoint(path), tuple(same_name))
     entry = find_weights(card.name, str(weights))
-    return _Loaded(read_checkpoint(fetch_weights(entry)), entry)
+    return _Loaded(read_checkpoint(fetch_weights(entry)), (entry,))
 
 
 def _looks_like_path(weights: str | Path) -> bool:
@@ -135,34 +146,11 @@ def _looks_like_path(weights: str | Path) -> bool:
     return isinstance(weights, Path) or bool(path.suffix) or path.name != weights or path.exists()
 
 
-def _parse_labels(checkpoint: Checkpoint) -> tuple[str, ...]:
-    try:
-        labels = json.loads(checkpoint.metadata["labels"])
-    except (ValueError, RecursionError) as error:
-        labels = error
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise WeightError(
-            f"weights {checkpoint.origin}: the metadata `labels` is not a JSON list of names; "
-            "write it with json.dumps(list_of_names)"
-        )
-    return tuple(labels)
-
-
-def _check_options(num_classes: int | None, dropout: float | None) -> dict[str, float]:
-    options: dict[str, float] = {}
-    if num_classes is not None:
-        if num_classes < 1:
-            raise OptionError(f"cannot build a model: num_classes is {num_classes}, the least is 1")
-        options["num_classes"] = num_classes
-    if dropout is not None:
-        if not 0 <= dropout < 1:
-            raise OptionError(f"cannot build a model: dropout is {dropout}, expected 0 <= p < 1")
-        options["dropout"] = dropout
-    return options
-
-
-def _count_outputs(model: ClipModel, card: ModelCard) -> int:
-    return model.get_parameter(f"{card.classifier}.weight").shape[0]
+def _check_options(num_classes: int | None, dropout: float | None) -> None:
+    if num_classes is not None and num_classes < 1:
+        raise OptionError(f"cannot build a model: num_classes is {num_classes}, the least is 1")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise OptionError(f"cannot build a model: dropout is {dropout}, expected 0 <= p < 1")
 
 
 def _find_entry(name: str) -> tuple[ModelCard, Builder]:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
+from co3d.models.head import join_positions, pool_positions
 from co3d.models.registry import register_model
+from co3d.models.residual import Shortcut, initialise
 from co3d.weights.catalogue import find_weights
 
 STEM_CHANNELS = 24
@@ -59,7 +61,8 @@ class X3D(ClipModel):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.head = Head(in_channels, math.ceil(crop_px / SPATIAL_STRIDE), num_classes, dropout)
-        _initialise(self)
+        blocks = (module for module in self.modules() if isinstance(module, Bottleneck))
+        initialise(self, (block.project_norm for block in blocks))
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (N, 3, T, H, W) -> logits (N, K)."""
@@ -99,7 +102,9 @@ class Bottleneck(nn.Module):
         self.excite = SqueezeExcite(inner) if excite else nn.Identity()
         self.project = nn.Conv3d(inner, channels, 1, bias=False)
         self.project_norm = nn.BatchNorm3d(channels)
-        self.shortcut = nn.Identity() if stride == 1 else Shortcut(in_channels, channels, stride)
+        self.shortcut = (
+            nn.Identity() if stride == 1 else Shortcut(in_channels, channels, (1, stride, stride))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, `channels`, T, H/stride, W/stride)."""
@@ -107,19 +112,6 @@ class Bottleneck(nn.Module):
         y = F.silu(self.excite(self.depthwise_norm(self.depthwise(y))))
         y = self.project_norm(self.project(y))
         return F.relu(self.shortcut(x) + y)
-
-
-class Shortcut(nn.Module):
-    """Strided pointwise convolution that brings a residual to the shape of the branch."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv3d(in_channels, channels, 1, (1, stride, stride), bias=False)
-        self.norm = nn.BatchNorm3d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, `channels`, T, H/stride, W/stride)."""
-        return self.norm(self.conv(x))
 
 
 class SqueezeExcite(nn.Module):
@@ -154,39 +146,14 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, h, w) -> (N, K): logits, or for a larger map the log of a mean probability."""
         x = F.relu(self.expand_norm(self.expand(x)))
-        window = (1, min(self.pool_side, x.shape[3]), min(self.pool_side, x.shape[4]))
-        # Space before time: the mean over time is then plain, and its input small.
-        x = F.avg_pool3d(x, window, stride=1).mean(2, keepdim=True)
-        x = self.dropout(F.relu(self.hidden(x)))
-        positions = x.shape[3] * x.shape[4]
-        if positions == 1:
-            return self.classifier(x.flatten(1))
-        log_probabilities = self.classifier(x.flatten(2).transpose(1, 2)).log_softmax(-1)
-        return log_probabilities.logsumexp(1) - math.log(positions)
+        x = self.dropout(F.relu(self.hidden(pool_positions(x, self.pool_side))))
+        return join_positions(x, self.classifier, "probabilities")
 
 
 def _round_to_eight(width: float) -> int:
     """Nearest multiple of eight that is at least eight and loses no more than a tenth."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded
-
-
-def _initialise(model: X3D) -> None:
-    """Initialise as the published training does (PySlowFast, `init_weights` and X3D configs).
-
-    Convolutions: He normal by fan-out, zero bias (arXiv:1502.01852). Classifier: normal, standard
-    deviation 0.01. Each residual branch starts at zero (scale of its last norm, arXiv:1706.02677).
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, Bottleneck):
-            nn.init.zeros_(module.project_norm.weight)
 
 
 def _card(

@@ -2,7 +2,7 @@
 
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +12,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from co3d.errors import WeightError
+from co3d.weights.array_pickle import read_array_pickle
 
-_WRAPPERS = ("model_state", "state_dict")
-_PREFIXES = ("module.", "model.")
-# What the restricted unpickler and the zip reader raise on a file that is damaged or hostile.
-_TORCH_READ_ERRORS = (
+Container = Literal["safetensors", "torch", "pickle"]
+
+_WRAPPERS = ("model_state", "state_dict", "blobs")
+# Of distributed training, torch.compile, PyTorchVideo's detectors, and Lightning modules.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_HEAD_BYTES = 32
+_TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the first number of a legacy torch file
+MAX_PICKLE_BYTES = 4 << 30
+# What the restricted unpicklers and the zip reader raise on a file that is damaged or hostile.
+_READ_ERRORS = (
     pickle.UnpicklingError,
     struct.error,
     ArithmeticError,
@@ -48,21 +55,24 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint: safetensors, torch zip or legacy torch pickle.
+    """Read a checkpoint: safetensors, torch zip, legacy torch file or Caffe2 pickle.
 
-    A torch file may be the state itself or hold it under `model_state` or `state_dict`. A prefix
-    that every key shares (`module.` of distributed training, `model.`) is taken off.
+    A file may be the state itself or hold it under `model_state`, `state_dict` (as Lightning's
+    checkpoints do) or `blobs` (Caffe2). A prefix that every key shares (`module.` of distributed
+    training, `model.`, `net.`) is taken off.
 
     Raises:
         WeightError: the file is absent, damaged, of another kind, or holds more than plain data.
     """
     path = Path(path)
-    if find_container(path) == "safetensors":
+    container = find_container(path)
+    if container == "safetensors":
         return _read_safetensors(path)
-    return Checkpoint(str(path), _without_prefix(_find_state(_read_torch(path), path)))
+    content = _read_torch(path) if container == "torch" else _read_pickle(path)
+    return Checkpoint(str(path), _without_prefix(_find_state(content, path)))
 
 
-def find_container(path: Path) -> Literal["safetensors", "torch"]:
+def find_container(path: Path) -> Container:
     """Tell the container of a checkpoint by its first bytes.
 
     Raises:
@@ -70,18 +80,20 @@ def find_container(path: Path) -> Literal["safetensors", "torch"]:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(9)
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise WeightError(
             f"cannot read weights {path}: {error.strerror}; check the path"
         ) from error
     if head[8:9] == b"{":  # after eight bytes that say how long the JSON is
         return "safetensors"
-    if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":  # zip, or pickle of protocol 2 on
+    if head[:4] == b"PK\x03\x04" or _TORCH_MAGIC in head:
         return "torch"
+    if head[:1] == b"\x80":  # protocol 2 and later
+        return "pickle"
     raise WeightError(
-        f"cannot read weights {path}: it begins with {head!r}, like neither a torch checkpoint nor "
-        "safetensors; check that it is not a saved web page"
+        f"cannot read weights {path}: it begins with {head[:9]!r}, like neither a torch checkpoint "
+        "nor safetensors nor a pickle; check that it is not a saved web page"
     )
 
 
@@ -97,9 +109,23 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _read_torch(path: Path) -> object:
+    return _read_untrusted(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _read_pickle(path: Path) -> object:
+    def read() -> object:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_PICKLE_BYTES:
+            raise ValueError(f"{size_bytes} bytes, at most {MAX_PICKLE_BYTES} are read")
+        return read_array_pickle(path.read_bytes())
+
+    return _read_untrusted(path, read)
+
+
+def _read_untrusted(path: Path, read: Callable[[], object]) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except _TORCH_READ_ERRORS as error:
+        return read()
+    except _READ_ERRORS as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise WeightError(
             f"cannot read weights {path}: damaged, or it holds more than tensors and plain data, "

@@ -28,15 +28,7 @@ def fetch_weights(entry: PublishedWeights) -> Path:
         DownloadError: the file cannot be fetched or stored; the message names the address, the
             path in the cache, and what to do with a file fetched by hand.
     """
-    name = f"{entry.tag}/{entry.file_name}"
-    shelf = pooch.create(
-        path=pooch.os_cache("co3d"),
-        env="CO3D_CACHE",
-        base_url="",
-        registry={name: entry.sha256},
-        urls={name: entry.url},
-        retry_if_failed=RETRIES,
-    )
+    shelf, name = _open_shelf(entry)
     download: Any = partial(_download_whole, entry)  # pooch's stubs name other parameters
     try:
         return Path(shelf.fetch(name, downloader=download))
@@ -44,9 +36,47 @@ def fetch_weights(entry: PublishedWeights) -> Path:
         reason = " ".join(str(error).split())
         raise DownloadError(
             f"cannot download {entry.tag} weights of {entry.model} from {entry.url}: {reason}; "
-            f"fetch that address by hand and save it as {shelf.abspath / name}, or give its path: "
-            f"--weights PATH/{entry.file_name}"
+            f"fetch that address by hand, save it as {cache_path(entry)} and run `co3d weights "
+            f"verify`, or give its path: --weights PATH/{entry.file_name}"
         ) from error
+
+
+def cache_path(entry: PublishedWeights) -> Path:
+    """Where `fetch_weights` keeps a published checkpoint, whether it is there or not."""
+    shelf, name = _open_shelf(entry)
+    return Path(shelf.abspath) / name
+
+
+def check_file(entry: PublishedWeights, path: Path) -> None:
+    """Compare a file with what the catalogue knows of it.
+
+    Raises:
+        ValueError: its length or the first digits of its SHA-256 are others.
+        WeightError: it is no checkpoint.
+    """
+    got_bytes = path.stat().st_size
+    if entry.size_bytes and got_bytes != entry.size_bytes:
+        raise ValueError(f"got {got_bytes} bytes, expected {entry.size_bytes}")
+    expected = entry.sha256 or ""
+    got = pooch.file_hash(str(path)) if expected else ""
+    if not got.startswith(expected):
+        raise ValueError(f"its SHA-256 begins with {got[: len(expected)]}, expected {expected}")
+    find_container(path)
+
+
+def _open_shelf(entry: PublishedWeights) -> tuple[pooch.Pooch, str]:
+    """A pooch that knows this one file, and the name that the file has in it."""
+    name = f"{entry.tag}/{entry.file_name}"
+    whole_hash = entry.sha256 if entry.sha256 and len(entry.sha256) == 64 else None
+    shelf = pooch.create(
+        path=pooch.os_cache("co3d"),
+        env="CO3D_CACHE",
+        base_url="",
+        registry={name: whole_hash},
+        urls={name: entry.url},
+        retry_if_failed=RETRIES,
+    )
+    return shelf, name
 
 
 def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: Any) -> None:
@@ -56,10 +86,10 @@ def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: 
     """
     announced_bytes = _download_with_progress(url, output_file, shelf)
     path = Path(output_file)
-    got_bytes, expected_bytes = path.stat().st_size, entry.size_bytes or announced_bytes
-    if expected_bytes and got_bytes != expected_bytes:
-        raise ValueError(f"got {got_bytes} bytes, expected {expected_bytes}")
-    find_container(path)
+    got_bytes = path.stat().st_size
+    if announced_bytes and got_bytes != announced_bytes:
+        raise ValueError(f"got {got_bytes} bytes, expected {announced_bytes}")
+    check_file(entry, path)
 
 
 def _download_with_progress(url: str, output_file: str, shelf: Any) -> int:

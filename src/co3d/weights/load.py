@@ -59,7 +59,7 @@ def load_weights(
             + _advise(checkpoint.tensors, others or {}, len(fit.complaints))
         )
     for name, tensor in fit.tensors.items():
-        if not torch.isfinite(tensor).all():
+        if not is_finite(tensor):
             _LOG.warning("weights %s: %s holds NaN or infinite values", origin, name)
     if fit.replaced:
         _LOG.warning(
@@ -68,6 +68,17 @@ def load_weights(
             replaceable,
         )
     model.load_state_dict(fit.tensors, strict=False)
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of any type is free of NaN and infinite values."""
+    # The eight-bit types have no test of their own.
+    return bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all())
+
+
+def count_problems(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str = "") -> int:
+    """How many tensors are left over, missing, or of another shape or type than the model's."""
+    return len(_fit(model, tensors, replaceable).complaints)
 
 
 def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _Fit:
@@ -85,6 +96,9 @@ def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _
         if name in replaced:
             continue
         got, expected = tensors[key], own[name]
+        missing_sizes = expected.ndim - got.ndim
+        if match.key_map.drops_trailing_ones and missing_sizes > 0:
+            got = got.reshape(*got.shape, *[1] * missing_sizes)
         if got.shape != expected.shape:
             complaints.append(
                 f"{key} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
@@ -107,7 +121,7 @@ def _advise(tensors: Mapping[str, Tensor], others: Builders, own_problems: int) 
     problems: dict[str, int] = {}
     with torch.device("meta"):
         for name, build in others.items():
-            problems[name] = len(_fit(build(), tensors, replaceable="").complaints)
+            problems[name] = count_problems(build(), tensors)
     fewest = min(problems.values(), default=own_problems)
     if fewest >= own_problems:
         return "check that the file belongs to this model"

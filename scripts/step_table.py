@@ -1,0 +1,100 @@
+"""What every registered network becomes as a step program: one row per network and window.
+
+    python scripts/step_table.py --output docs/results
+
+Weights are random; none of these figures depends on them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.progress import track
+
+import co3d
+
+LONG_WINDOW = 64
+COLUMNS = (
+    "model",
+    "frame",
+    "window",
+    "receptive field",
+    "delay",
+    "temporal stride",
+    "state MB",
+    "G MACs per frame",
+    "G MACs per clip",
+    "M parameters",
+)
+# Published test crops where the paper reports them; the model card's crop elsewhere.
+SIDES_PX = {"slow_r50": 256}
+
+
+def main() -> None:
+    """Convert everything, write step_programs.json and step_programs.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    args = parser.parse_args()
+    rows = [row for name in track(co3d.list_models(), "converting") for row in measure(name)]
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "step_programs.json").write_text(json.dumps(rows, indent=2) + "\n")
+    table = format_table(rows)
+    (args.output / "step_programs.md").write_text(table)
+    print(table)
+
+
+def measure(name: str) -> list[dict]:
+    """The rows of one network: its own window and a long one."""
+    model = co3d.create_model(name, weights="random")
+    channels, frames, side, _ = model.card.clip_shape
+    side = SIDES_PX.get(name, side)
+    rows = []
+    for window in (None, LONG_WINDOW):
+        program = co3d.convert(model, (channels, frames, side, side), window=window)
+        rows.append(
+            {
+                "model": name,
+                "frame_px": side,
+                "window": program.window,
+                "receptive_field": program.receptive_field,
+                "delay": program.delay,
+                "temporal_stride": program.temporal_stride,
+                "state_bytes": program.state_bytes,
+                "macs_per_frame": program.macs_per_frame,
+                "clip_macs": program.clip_macs,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "approximations": list(program.approximations),
+            }
+        )
+    return rows
+
+
+def format_table(rows: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "Every registered network as a step program: a result at every frame (dense rate), "
+        "float32 state. Delay and receptive field are in frames. "
+        "Written by `python scripts/step_table.py`.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" + "|---:" * (len(COLUMNS) - 1) + "|",
+    ]
+    for row in rows:
+        cells = (
+            row["model"],
+            f"{row['frame_px']} px",
+            str(row["window"]),
+            str(row["receptive_field"]),
+            str(row["delay"]),
+            str(row["temporal_stride"]),
+            f"{row['state_bytes'] / 1e6:.2f}",
+            f"{row['macs_per_frame'] / 1e9:.3f}",
+            f"{row['clip_macs'] / 1e9:.2f}",
+            f"{row['parameters'] / 1e6:.2f}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The 3-D ResNet that Slow, I3D and both pathways of SlowFast are made of.
+
+A ResNet (He et al. 2016, arXiv:1512.03385) whose convolutions are spatial, and here and there
+temporal as well: the bottleneck of Feichtenhofer et al. 2019, arXiv:1812.03982, table 1. No
+convolution has a temporal stride.
+"""
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from co3d.errors import OptionError
+from co3d.models.residual import Shortcut
+
+STAGE_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+SPATIAL_STRIDE = 32
+EXPANSION = 4  # channels out of a bottleneck per channel inside
+
+KernelsT = tuple[tuple[int, ...], ...]
+"""Temporal kernels of res2 to res5: for each stage those of its blocks, repeated in turn."""
+
+
+class Trunk(nn.Module):
+    """Stem and stages res2 to res5 of one pathway.
+
+    Args:
+        depth: 50 or 101 layers.
+        stem_kernel_t: temporal kernel of the stem.
+        kernels_t: temporal kernels of the stages' blocks.
+        width: channels of the stem; res2 to res5 have 4, 8, 16 and 32 times as many.
+        fused_channels: channels that join the input of each stage from elsewhere.
+
+    Raises:
+        OptionError: no ResNet has this depth.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        stem_kernel_t: int,
+        kernels_t: KernelsT,
+        width: int = 64,
+        fused_channels: tuple[int, int, int, int] = (0, 0, 0, 0),
+    ) -> None:
+        super().__init__()
+        if depth not in STAGE_DEPTHS:
+            raise OptionError(
+                f"cannot build a ResNet of {depth} layers: expected "
+                f"{' or '.join(map(str, STAGE_DEPTHS))}; choose one of these"
+            )
+        self.stem = Stem(width, stem_kernel_t)
+        stages = []
+        in_channels = width
+        for index, blocks in enumerate(STAGE_DEPTHS[depth]):
+            in_channels += fused_channels[index]
+            inner, stride = width * 2**index, (1 if index == 0 else 2)
+            stages.append(make_stage(in_channels, inner, blocks, kernels_t[index], stride))
+            in_channels = inner * EXPANSION
+        self.res2, self.res3, self.res4, self.res5 = stages
+        self.out_channels = in_channels
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (N, 3, T, H, W) -> (N, 32 `width`, T, H/32, W/32), rounded up."""
+        return self.res5(self.res4(self.res3(self.res2(self.stem(clip)))))
+
+
+class Stem(nn.Module):
+    """7×7 convolution with a temporal kernel, then 3×3 max pool; each halves height and width."""
+
+    def __init__(self, channels: int, kernel_t: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(
+            3, channels, (kernel_t, 7, 7), (1, 2, 2), (kernel_t // 2, 3, 3), bias=False
+        )
+        self.norm = nn.BatchNorm3d(channels)
+        self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, T, H, W) -> (N, `channels`, T, H/4, W/4), rounded up."""
+        return self.pool(F.relu(self.norm(self.conv(x))))
+
+
+class Bottleneck(nn.Module):
+    """Residual block: reduce with a temporal kernel, convolve 3×3 in space, expand fourfold.
+
+    The spatial convolution carries the stride.
+    """
+
+    def __init__(self, in_channels: int, inner: int, kernel_t: int, stride: int) -> None:
+        super().__init__()
+        channels = inner * EXPANSION
+        self.reduce = nn.Conv3d(
+            in_channels, inner, (kernel_t, 1, 1), padding=(kernel_t // 2, 0, 0), bias=False
+        )
+        self.reduce_norm = nn.BatchNorm3d(inner)
+        self.spatial = nn.Conv3d(
+            inner, inner, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False
+        )
+        self.spatial_norm = nn.BatchNorm3d(inner)
+        self.expand = nn.Conv3d(inner, channels, 1, bias=False)
+        self.expand_norm = nn.BatchNorm3d(channels)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and in_channels == channels
+            else Shortcut(in_channels, channels, (1, stride, stride))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> (N, 4 `inner`, T, H/stride, W/stride), rounded up."""
+        y = F.relu(self.reduce_norm(self.reduce(x)))
+        y = F.relu(self.spatial_norm(self.spatial(y)))
+        y = self.expand_norm(self.expand(y))
+        return F.relu(self.shortcut(x) + y)
+
+
+def make_stage(
+    in_channels: int, inner: int, blocks: int, kernels_t: tuple[int, ...], stride: int
+) -> nn.Sequential:
+    """A stage of bottlenecks: the first has the stride, temporal kernels take turns."""
+    return nn.Sequential(
+        *(
+            Bottleneck(
+                in_channels if index == 0 else inner * EXPANSION,
+                inner,
+                kernels_t[index % len(kernels_t)],
+                stride if index == 0 else 1,
+            )
+            for index in range(blocks)
+        )
+    )
+
+
+def branch_ends(model: nn.Module) -> Iterator[nn.BatchNorm3d]:
+    """The last norm of each residual branch."""
+    for module in model.modules():
+        if isinstance(module, Bottleneck):
+            yield module.expand_norm

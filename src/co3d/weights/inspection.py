@@ -1,0 +1,71 @@
+"""What a checkpoint file holds, told without a network to load it into."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from co3d.weights.containers import find_container, read_checkpoint
+from co3d.weights.keymaps import match_keys
+from co3d.weights.load import count_problems, is_finite
+
+Candidates = Mapping[str, tuple[nn.Module, str]]
+"""Name -> network, on any device, and the path of its classifier."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a checkpoint holds.
+
+    Attributes:
+        container: of the file.
+        key_format: whose names its keys are; None where they fit no registered network at all.
+        fits: networks that all tensors fit, but for the number of classes.
+        closest: the network with the fewest problems, and how many; None where some fit.
+        tensors: key -> shape.
+        numbers: how many numbers they hold together.
+        dtypes: type -> how many tensors have it.
+        not_finite: keys of tensors that hold NaN or infinite values.
+        metadata: text beside the tensors.
+    """
+
+    container: str
+    key_format: str | None
+    fits: list[str]
+    closest: tuple[str, int] | None
+    tensors: dict[str, tuple[int, ...]]
+    numbers: int
+    dtypes: dict[str, int]
+    not_finite: list[str]
+    metadata: dict[str, str]
+
+
+def inspect_checkpoint(path: Path, candidates: Candidates) -> Inspection:
+    """Read a checkpoint and say what it holds and which of the networks it fits.
+
+    Raises:
+        WeightError: the file is absent, damaged, of another kind, or holds more than plain data.
+    """
+    checkpoint = read_checkpoint(path)
+    tensors = checkpoint.tensors
+    problems = {
+        name: count_problems(model, tensors, replaceable=classifier)
+        for name, (model, classifier) in candidates.items()
+    }
+    closest = min(problems, key=lambda name: problems[name])
+    match = match_keys(tensors, candidates[closest][0].state_dict())
+    fits = [name for name, count in problems.items() if count == 0]
+    dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values())
+    return Inspection(
+        container=find_container(path),
+        key_format=match.key_map.title if match.source_of else None,
+        fits=fits,
+        closest=None if fits else (closest, problems[closest]),
+        tensors={key: tuple(tensor.shape) for key, tensor in tensors.items()},
+        numbers=sum(tensor.numel() for tensor in tensors.values()),
+        dtypes=dict(dtypes),
+        not_finite=[key for key, tensor in tensors.items() if not is_finite(tensor)],
+        metadata=dict(checkpoint.metadata),
+    )

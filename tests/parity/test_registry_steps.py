@@ -1,0 +1,80 @@
+"""Every registered network frame by frame equals itself on the clip.
+
+Where a stream cannot be exact (gates pooled over the clip, SlowFast's uneven frame picking) the
+reference makes the same approximation, written by hand: a rewrite is not its own judge.
+"""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from co3d.models import create_model, list_models, slowfast
+from co3d.models.x3d import SqueezeExcite
+from co3d.stream import convert
+from support.streaming import make_clips, randomise_, relative_error, run_steps
+
+SIDE = 33  # odd, and small enough to be quick
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+class FrameSqueezeExcite(SqueezeExcite):
+    """The gate as a stream has it: pooled over each frame."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = x.mean((3, 4), keepdim=True)
+        return x * self.restore(self.reduce(gate).relu()).sigmoid()
+
+
+def pick_even_frames(frames: int, alpha: int) -> list[int]:
+    """The slow pathway's frames as a stream has them."""
+    return list(range(0, frames, alpha))
+
+
+def make_reference(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """The clip network with the approximations that streaming makes."""
+    monkeypatch.setattr(slowfast, "pick_slow_frames", pick_even_frames)
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, SqueezeExcite):
+            module.__class__ = FrameSqueezeExcite
+    return model
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_steps_and_flush_equal_the_clip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = randomise_(create_model(name, weights="random")).double()
+    frames, side = model.card.clip_frames, max(SIDE, model.min_side_px)
+    program = convert(model, (3, frames, side, side), edges="both")
+    reference = make_reference(model, monkeypatch)
+    # Ragged, in one batch; a clip of another length has the same last phase of every stride.
+    stride = program.temporal_stride
+    lengths = [frames, max(1, frames - 3) if stride == 1 else frames - stride]
+    for dtype, tolerance in TOLERANCE.items():
+        clips = make_clips(lengths, program.frame_shape, dtype)
+        network = copy.deepcopy(reference).to(dtype)
+        for clip, outputs in zip(clips, run_steps(program, clips, dtype), strict=True):
+            with torch.inference_mode():
+                expected = network(clip[None])[0]
+            assert relative_error(outputs[-1], expected) <= tolerance
+
+
+@pytest.mark.parametrize("name", ["x3d_xs", "slowfast_r50_8x8"])
+def test_approximations_are_listed_and_differ_from_the_original(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = randomise_(create_model(name, weights="random")).double()
+    frames = model.card.clip_frames
+    program = convert(model, (3, frames, SIDE, SIDE), edges="none")
+    gates = sum(isinstance(module, SqueezeExcite) for module in model.modules())
+    assert len(program.approximations) == (gates or 1)
+    (clip,) = make_clips([frames], program.frame_shape, torch.float64)
+    with torch.inference_mode():
+        original = model(clip[None])
+        rewritten = program.clip_graph(clip[None])
+        expected = make_reference(model, monkeypatch)(clip[None])
+    assert relative_error(rewritten, expected) <= 1e-10
+    assert 1e-6 < relative_error(rewritten, original) < 0.5
