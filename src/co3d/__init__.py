@@ -1,10 +1,10 @@
 """co3d: any clip-trained 3D CNN, one frame at a time.
 
-    model = co3d.create_model("camera_motion")
-    program = co3d.convert(model, model.card.clip_shape, window=8)
-    stream = co3d.open_stream(program)
-    for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
-        result = stream.step(model.card.preprocess(frame.image))
+model = co3d.create_model("camera_motion")
+program = co3d.convert(model, model.card.clip_shape, window=8)
+stream = co3d.open_stream(program)
+for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
+    result = stream.step(model.card.preprocess(frame.image))
 """
 
 from importlib import import_module
