@@ -181,7 +181,7 @@ def plot_confusions(panels: dict[str, Tensor], path: Path) -> None:
         panel.set(xlabel="prediction", ylabel="truth")
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
-        for row, column in (percent >= 0.5).nonzero().tolist():
+        for row, column in (percent > 0.5).nonzero().tolist():
             value = float(percent[row, column])
             colour = "white" if value > 50 else "black"
             panel.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
