@@ -15,10 +15,10 @@ demo: $(STAMP)
 	$(BIN)/co3d demo
 
 test: $(STAMP)-dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(STAMP)-dev
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 check: $(STAMP)-dev
 	$(BIN)/ruff format --check .
