@@ -138,7 +138,7 @@ def plot_curves(log: Path, path: Path) -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps (default 3000)")
+    parser.add_argument("--steps", type=int, default=6000, help="optimizer steps (default 6000)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default 0)")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak of the cycle")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
