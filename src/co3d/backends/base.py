@@ -17,16 +17,19 @@ class Runner(Protocol):
     clock: SlotClock
     description: str
 
-    def step(self, frames: Tensor, active: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, frames: tuple[Tensor, ...], active: Tensor, reset: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Advance the active slots by one frame.
 
         Args:
-            frames: (slots, C, H, W); rows of inactive slots are ignored.
+            frames: (slots, C, H, W) per input; rows of inactive slots are ignored.
             active: (slots,) bool. Inactive slots keep their state bit for bit.
             reset: (slots,) bool, slots that start anew before this step.
 
         Returns:
-            output (slots, …), zero in the rows of inactive slots, and valid (slots,) bool.
+            outputs (slots, …), zero in the rows of slots without a new result; valid and fresh
+            (slots,) bool.
         """
         ...
 

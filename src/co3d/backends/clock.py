@@ -20,6 +20,7 @@ class SlotClock:
     def __init__(self, program: StepProgram, slots: int) -> None:
         self._masked_steps = program.masked_steps
         self._first_valid_step = program.first_valid_step
+        self._fresh_phases = torch.tensor([phase.is_fresh for phase in program.phases])
         self.ages = torch.zeros(slots, dtype=torch.int64)
         self.ends = torch.full((slots,), UNKNOWN_END, dtype=torch.int64)
 
@@ -37,14 +38,23 @@ class SlotClock:
         """(slots,) bool: whether the video's end is known."""
         return self.ends < UNKNOWN_END
 
+    @property
+    def phases(self) -> Tensor:
+        """(slots,) int64: which of the program's phases each slot runs next."""
+        return self.ages % len(self._fresh_phases)
+
+    def fresh(self, active: Tensor) -> Tensor:
+        """(slots,) bool: active, and this step makes a new result."""
+        return active & self._fresh_phases[self.phases]
+
     def needs_masks(self, active: Tensor) -> bool:
         """Whether some active slot still (or again) sees a clip edge."""
         young = self.ages < self._masked_steps
         return bool((active & (young | self.ended)).any())
 
     def valid(self, active: Tensor) -> Tensor:
-        """(slots,) bool: active, and the window holds real frames only at this step."""
-        return active & (self.ages >= self._first_valid_step)
+        """(slots,) bool: a new result, whose window holds real frames only."""
+        return self.fresh(active) & (self.ages >= self._first_valid_step)
 
     def advance(self, active: Tensor) -> None:
         """One step has passed for the active slots."""

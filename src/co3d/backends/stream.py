@@ -1,9 +1,12 @@
 """A stream: frames in, results out, for as many slots as it was opened with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from co3d.backends.base import Runner
 from co3d.backends.snapshot import Snapshot
@@ -16,16 +19,21 @@ class StepResult:
     """What one step gives.
 
     Attributes:
-        output: (slots, …), zero for slots that did not step. Row i describes the frame that slot i
-            saw `program.delay` steps ago.
-        valid: (slots,) bool: whether the window of that result holds real frames only.
+        output: (slots, …), zero for slots without a new result. Row i describes the frame that slot
+            i saw `program.delay` steps ago. For a model with several outputs a tuple or dict of
+            such tensors, as the model returns it.
+        valid: (slots,) bool: a new result, whose window holds real frames only.
+        fresh: (slots,) bool: whether this step made a new result for the slot. In dense rate every
+            active slot has one; in native rate every `program.temporal_stride`-th step.
     """
 
-    output: Tensor
+    output: Any
     valid: Tensor
+    fresh: Tensor
 
     def __repr__(self) -> str:
-        return f"StepResult(output={tuple(self.output.shape)}, valid={self.valid.tolist()})"
+        shapes = tree_map(lambda tensor: tuple(tensor.shape), self.output)
+        return f"StepResult(output={shapes}, valid={self.valid.tolist()})"
 
 
 class Stream:
@@ -54,12 +62,17 @@ class Stream:
         return self._runner.description
 
     def step(
-        self, frames: Tensor, *, active: Tensor | None = None, reset: Tensor | None = None
+        self,
+        frames: Tensor | Sequence[Tensor],
+        *,
+        active: Tensor | None = None,
+        reset: Tensor | None = None,
     ) -> StepResult:
         """Advance by one frame.
 
         Args:
-            frames: (slots, C, H, W) of the program's frame shape.
+            frames: (slots, C, H, W) of the program's frame shape; one such tensor per input for
+                models that take several.
             active: (slots,) bool, default all. Inactive slots keep their state bit for bit.
             reset: (slots,) bool, default none: slots that start anew with this frame.
 
@@ -67,13 +80,7 @@ class Stream:
             InputShapeError: frames or masks of another shape or kind.
             StreamError: an active slot was flushed and not reset.
         """
-        expected = (self.slots, *self.program.frame_shape)
-        if tuple(frames.shape) != expected or not frames.is_floating_point():
-            raise InputShapeError(
-                f"cannot step: got frames of shape {tuple(frames.shape)} ({frames.dtype}), "
-                f"expected floating-point frames (slots, C, H, W) = {expected}; preprocess each "
-                "picture with model.card.preprocess"
-            )
+        inputs = self._check_frames(frames)
         active_slots = self._mask("active", active, default=True)
         reset_slots = self._mask("reset", reset, default=False)
         stuck = active_slots & self._runner.clock.ended & ~reset_slots
@@ -81,16 +88,15 @@ class Stream:
             raise StreamError(
                 f"cannot step slot {int(stuck.nonzero()[0])}: its video was flushed; reset it first"
             )
-        output, valid = self._runner.step(frames, active_slots, reset_slots)
-        return StepResult(output, valid)
+        return self._advance(inputs, active_slots, reset_slots)
 
     def flush(self, slot: int | None = None) -> list[StepResult]:
         """End the video of one slot, or of all, and return the results still under way.
 
-        With edges="both" these are the last `delay` results, as the clip network gives them at a
-        clip's end (the last one is that of the whole video); afterwards the slot must be reset. The
-        other edges have no end: nothing is returned and nothing changes. Slots that saw no frame
-        are left alone.
+        With edges="both" these are the results of the last `delay` frames, as the clip network
+        gives them at a clip's end (the last one is that of the whole video); afterwards the slot
+        must be reset. The other edges have no end: nothing is returned and nothing changes. Slots
+        that saw no frame are left alone.
         """
         if self.program.edges != "both":
             return []
@@ -105,13 +111,13 @@ class Stream:
         remaining = torch.tensor(
             [timing.last_position(age) + timing.delay + 1 - age for age in clock.ages.tolist()]
         )
-        nothing = torch.zeros(self.slots, *self.program.frame_shape)
+        nothing = tuple(torch.zeros(self.slots, *shape) for shape in self.program.frame_shapes)
         none = torch.zeros(self.slots, dtype=torch.bool)
         steps = int(remaining[slots].clamp(min=0).max())
-        return [
-            StepResult(*self._runner.step(nothing, slots & (remaining > step), none))
-            for step in range(steps)
+        results = [
+            self._advance(nothing, slots & (remaining > step), none) for step in range(steps)
         ]
+        return [result for result in results if result.fresh.any()]
 
     def reset(self, slot: int | None = None) -> None:
         """Forget the video of one slot, or of all."""
@@ -130,6 +136,27 @@ class Stream:
         """
         self._slot_mask(slot)
         self._runner.restore(slot, snapshot)
+
+    def _advance(self, frames: tuple[Tensor, ...], active: Tensor, reset: Tensor) -> StepResult:
+        outputs, valid, fresh = self._runner.step(frames, active, reset)
+        return StepResult(self.program.pack_outputs(outputs), valid, fresh)
+
+    def _check_frames(self, frames: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        inputs = (frames,) if isinstance(frames, Tensor) else tuple(frames)
+        wanted = [(self.slots, *shape) for shape in self.program.frame_shapes]
+        if len(inputs) != len(wanted):
+            raise InputShapeError(
+                f"cannot step: got {len(inputs)} tensors of frames, expected {len(wanted)}, one "
+                "per input of the model"
+            )
+        for given, expected in zip(inputs, wanted, strict=True):
+            if tuple(given.shape) != expected or not given.is_floating_point():
+                raise InputShapeError(
+                    f"cannot step: got frames of shape {tuple(given.shape)} ({given.dtype}), "
+                    f"expected floating-point frames (slots, C, H, W) = {expected}; preprocess "
+                    "each picture with model.card.preprocess"
+                )
+        return inputs
 
     def _slot_mask(self, slot: int | None) -> Tensor:
         if slot is None:

@@ -1,19 +1,33 @@
-"""Capture: an `nn.Module` and an example clip become one functional graph of ATen operators."""
+"""Capture: an `nn.Module` and example clips become one functional graph of ATen operators."""
 
 import copy
+import operator
+import sysconfig
+import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.export.graph_signature import InputKind, InputSpec
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+from torch.utils._pytree import TreeSpec
 
 from co3d.errors import ConversionError, InputShapeError
 
 # Two streams, so that a graph which treats the batch as anything but a batch shows it.
 EXPORT_BATCH = 2
+_OTHER_BATCH = 3
+_VIEWS = {
+    torch.ops.aten.view.default,
+    torch.ops.aten._unsafe_view.default,
+    torch.ops.aten.reshape.default,
+}
+
+ClipShape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,57 +39,121 @@ class Origin:
     source_line: str
 
 
-def capture(model: nn.Module, clip_shape: tuple[int, int, int, int]) -> fx.GraphModule:
-    """Export `model` for clips of `clip_shape` (C, T, H, W) as a graph with one input.
+@dataclass(frozen=True)
+class Captured:
+    """A network as a graph, and how its outputs were packed (tensor, tuple, dict)."""
 
-    Parameters and buffers become attributes of the returned module. Every node carries its
+    clip_graph: fx.GraphModule
+    output_spec: TreeSpec
+
+
+def capture(
+    model: nn.Module, clip_shapes: Sequence[ClipShape], *, free_batch: bool = False
+) -> Captured:
+    """Export `model` for clips of `clip_shapes` (C, T, H, W), one per input, as a graph.
+
+    Parameters and buffers become attributes of the returned graph module. Every node carries its
     `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`. The model is
     not changed: it is exported in evaluation mode and put back.
 
+    Args:
+        model: the clip network.
+        clip_shapes: without the batch.
+        free_batch: find out, by a second export, which numbers in the graph are the batch size, and
+            compute them from the input instead.
+
     Raises:
-        ConversionError: the model cannot be exported (a data-dependent branch, say), or it takes
-            or returns more than one tensor.
+        ConversionError: the model cannot be exported (a data-dependent branch, say).
     """
+    exported = _export(model, clip_shapes, EXPORT_BATCH)
+    captured = _bind(exported, model)
+    if free_batch:
+        other = _bind(_export(model, clip_shapes, _OTHER_BATCH), model)
+        _compute_batch_sizes(captured.clip_graph.graph, other.clip_graph.graph)
+    return captured
+
+
+def propagate_shapes(clip_graph: fx.GraphModule) -> None:
+    """Recompute `node.meta["val"]` after a pass has changed the graph."""
+    examples = [n.meta["val"] for n in clip_graph.graph.nodes if n.op == "placeholder"]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fakes = [torch.empty(e.shape, dtype=e.dtype, device=e.device) for e in examples]
+        FakeTensorProp(clip_graph, mode=mode).propagate_dont_convert_inputs(*fakes)
+
+
+def _export(
+    model: nn.Module, clip_shapes: Sequence[ClipShape], batch: int
+) -> torch.export.ExportedProgram:
     parameter = next(model.parameters(), None)
     dtype = torch.float32 if parameter is None else parameter.dtype
     device = torch.device("cpu") if parameter is None else parameter.device
-    example = torch.zeros((EXPORT_BATCH, *clip_shape), dtype=dtype, device=device)
+    examples = tuple(torch.zeros((batch, *s), dtype=dtype, device=device) for s in clip_shapes)
     was_training = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with warnings.catch_warnings():
             # torch's own use of its deprecated pytree API; nothing that a user can act on.
             warnings.filterwarnings("ignore", category=FutureWarning)
-            exported = torch.export.export(model, (example,), strict=False).run_decompositions({})
+            # Recurrent layers keep a list of their own parameters, which export sees assigned.
+            warnings.filterwarnings(
+                "ignore", "The tensor attributes .* were assigned during export"
+            )
+            return torch.export.export(model, examples, strict=False).run_decompositions({})
     except InputShapeError:
         raise
     except Exception as error:  # torch.export raises errors of many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConversionError(
-            f"cannot capture {type(model).__name__} for clips of shape {clip_shape}: torch.export "
-            f"failed with {type(error).__name__}: {reason}; move data-dependent Python out of "
-            "forward, or check that the model runs on a clip of this shape"
-        ) from error
+        raise _explain_failure(error, model, clip_shapes) from error
     finally:
         for module, training in was_training.items():
             module.training = training
-    return _bind(exported, type(model).__name__)
 
 
-def propagate_shapes(clip_graph: fx.GraphModule) -> None:
-    """Recompute `node.meta["val"]` after a pass has changed the graph."""
-    example = next(n for n in clip_graph.graph.nodes if n.op == "placeholder").meta["val"]
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = torch.empty(example.shape, dtype=example.dtype, device=example.device)
-        FakeTensorProp(clip_graph, mode=mode).propagate_dont_convert_inputs(fake)
+def _explain_failure(
+    error: Exception, model: nn.Module, clip_shapes: Sequence[ClipShape]
+) -> ConversionError:
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    shapes = ", ".join(map(str, clip_shapes))
+    start = f"cannot capture {type(model).__name__} for clips of shape {shapes}: "
+    path, kind, line = _failing_place(error, model)
+    branch = "DataDependent" in type(error).__name__ or "data-dependent" in str(error).lower()
+    if branch:
+        return ConversionError(
+            f"{start}a data-dependent branch in {path or 'the model'} ({kind}), {line}: what it "
+            "does depends on the values of a tensor, and a graph must do the same for every clip; "
+            "use torch.where, or move it out of the exported model"
+        )
+    return ConversionError(
+        f"{start}torch.export failed in {path or 'the model'} ({kind}), {line}, with "
+        f"{type(error).__name__}: {reason.strip()}; check that the model runs on a clip of this "
+        "shape, and move Python that needs values out of forward"
+    )
 
 
-def _bind(exported: torch.export.ExportedProgram, model_name: str) -> fx.GraphModule:
+def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
+    """Module path, class and source line where an exception came through the user's network."""
+    names = {id(module): name for name, module in model.named_modules()}
+    path, kind, place = "", type(model).__name__, "unknown line"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if id(module) in names:
+            path, kind = names[id(module)], type(module).__name__
+        file = frame.f_code.co_filename
+        if not _is_library(file):
+            place = f'File "{file}", line {line}, in {frame.f_code.co_name}'
+    return path, kind, place
+
+
+def _is_library(file: str) -> bool:
+    """Whether a source file belongs to torch, to Python itself, or is this one."""
+    standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
+    return standard or "/torch/" in file or file == __file__
+
+
+def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
     root = nn.Module()
     graph = fx.Graph()
     bound: dict[fx.Node, fx.Node] = {}
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
-    inputs = 0
     for node in exported.graph.nodes:
         if node.op == "placeholder" and specs[node.name].kind is not InputKind.USER_INPUT:
             if node.users:
@@ -84,21 +162,31 @@ def _bind(exported: torch.export.ExportedProgram, model_name: str) -> fx.GraphMo
                 root.register_buffer(attribute, tensor.detach())
                 bound[node] = graph.get_attr(attribute)
         else:
-            inputs += node.op == "placeholder"
             bound[node] = graph.node_copy(node, bound.__getitem__)
         if node in bound:
             bound[node].meta = copy.copy(node.meta)
             bound[node].meta["origin"] = _origin(node)
     output = next(n for n in graph.nodes if n.op == "output")
-    values = output.args[0]
-    results = list(values) if isinstance(values, (tuple, list)) else [values]
-    if inputs != 1 or len(results) != 1:
+    results = _results(exported, list(output.args[0]), type(model).__name__)
+    output.args = (results[0] if len(results) == 1 else tuple(results),)
+    spec = exported.call_spec.out_spec
+    assert spec is not None
+    return Captured(fx.GraphModule(root, graph), spec)
+
+
+def _results(exported: torch.export.ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:
+    kinds = [spec.kind for spec in exported.graph_signature.output_specs]
+    if any(kind is not OutputKind.USER_OUTPUT for kind in kinds):
         raise ConversionError(
-            f"cannot convert {model_name}: it takes {inputs} and returns {len(results)} tensors, "
-            "expected one clip in and one tensor out; wrap it in a module that does"
+            f"cannot convert {name}: its forward changes its own buffers, which streams cannot "
+            "share; move that out of forward in evaluation mode"
         )
-    output.args = (results[0],)
-    return fx.GraphModule(root, graph)
+    if not values or not all(isinstance(v, fx.Node) for v in values):
+        raise ConversionError(
+            f"cannot convert {name}: it returns something that is not a tensor, expected tensors "
+            "(one, a tuple or a dict of them); wrap it in a module that returns those"
+        )
+    return values
 
 
 def _constant(exported: torch.export.ExportedProgram, spec: InputSpec) -> Tensor:
@@ -116,3 +204,37 @@ def _origin(node: fx.Node) -> Origin:
     # The innermost frame outside torch is the line that the user wrote.
     own = [i for i in files if "/torch/" not in trace[i]] or files
     return Origin(path, kind.rsplit(".", 1)[-1], trace[own[-1]] if own else "")
+
+
+def _compute_batch_sizes(graph: fx.Graph, other: fx.Graph) -> None:
+    """Replace numbers that follow the batch, in two graphs of the same network, by its size."""
+    nodes, others = list(graph.nodes), list(other.nodes)
+    assert [n.target for n in nodes] == [n.target for n in others]
+    source = next(n for n in nodes if n.op == "placeholder")
+    sizes: dict[int, fx.Node] = {}
+
+    def size(multiple: int) -> fx.Node:
+        if multiple not in sizes:
+            with graph.inserting_after(sizes.get(1, source)):
+                if multiple == 1:
+                    made = graph.call_function(torch.ops.aten.sym_size.int, (source, 0))
+                else:
+                    made = graph.call_function(operator.mul, (size(1), multiple))
+            made.meta = {"val": EXPORT_BATCH * multiple, "origin": source.meta["origin"]}
+            sizes[multiple] = made
+        return sizes[multiple]
+
+    def merge(node: fx.Node, here: Any, there: Any) -> Any:
+        if isinstance(here, (list, tuple)):
+            return type(here)(merge(node, a, b) for a, b in zip(here, there, strict=True))
+        if type(here) is not int or here == there:
+            return here
+        assert here % EXPORT_BATCH == 0
+        assert here * _OTHER_BATCH == there * EXPORT_BATCH
+        return -1 if node.target in _VIEWS else size(here // EXPORT_BATCH)
+
+    for node, twin in zip(nodes, others, strict=True):
+        if node.op == "call_function":
+            size_args = merge(node, list(node.args), list(twin.args))
+            node.args = tuple(size_args)
+            node.kwargs = {k: merge(node, v, twin.kwargs[k]) for k, v in node.kwargs.items()}

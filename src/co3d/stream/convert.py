@@ -2,45 +2,58 @@
 
 import operator
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-import torch
-from torch import fx, nn
+from torch import nn
 
-from co3d.errors import ConversionError, OptionError
-from co3d.stream.analyse import Analysis, analyse
-from co3d.stream.capture import capture, propagate_shapes
-from co3d.stream.emit import StateKey, StepBuilder, plan_states
-from co3d.stream.passes import (
-    drop_noops,
-    fold_batch_norm,
-    fold_constants,
-    free_batch,
-    split_pools,
-)
-from co3d.stream.program import Edges, StepProgram, ValueTiming
-from co3d.stream.rewrites import even_out_frame_picking, pool_gates_per_frame
+from co3d.errors import OptionError
+from co3d.stream.analyse import Analysis, analyse, output_nodes
+from co3d.stream.capture import EXPORT_BATCH, ClipShape
+from co3d.stream.emit import StepBuilder
+from co3d.stream.explain import tabulate
+from co3d.stream.prepare import Prepared, prepare
+from co3d.stream.program import Edges, Phase, Rate, Scope, StepProgram
+from co3d.stream.schedule import count_phase_macs, spreads
+from co3d.stream.states import StateKey, plan_states
 from co3d.stream.temporal import StateSpec
 
 
 def convert(
     model: nn.Module,
-    clip_shape: Sequence[int],
+    clip_shape: Sequence[int] | Sequence[Sequence[int]],
     *,
     window: int | None = None,
+    rate: Rate = "dense",
+    scope: Scope = "frame",
     edges: Edges = "start",
+    fallback: bool = False,
+    spread: bool = False,
 ) -> StepProgram:
     """Derive the step program of a clip network (arXiv:2106.00050, for any network).
 
     Args:
-        model: takes clips (N, C, T, H, W), returns one tensor; converted in evaluation mode, with
-            the weights that it has now. The model itself is left as it is.
-        clip_shape: (C, T, H, W) of the clips that it was trained on.
+        model: takes clips (N, C, T, H, W), returns a tensor, or a tuple or dict of tensors;
+            converted in evaluation mode, with the weights that it has now. The model itself is
+            left as it is.
+        clip_shape: (C, T, H, W) of the clips that it was trained on; one such shape per input, all
+            of the same T, for models that take several.
         window: elements that its pool over time averages, sliding (of its slowest pathway, where
             there are several); by default as many as the training clip had. Longer windows cost
             state, not computation.
+        rate: "dense" gives a result at every frame: strides in time become dilations, as if the
+            clip were slid along by one frame. "native" gives one every `temporal_stride` frames,
+            and does no work in between for what follows a stride.
+        scope: what a gate inside the network (squeeze-and-excitation) pools instead of the whole
+            clip: the current "frame", or a "window" of as many newest frames as the clip had.
         edges: "start" reproduces the clip's padding before the first frame (for live streams);
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
             "none" neither, the steady program alone.
+        fallback: rerun what has no step form (attention over time, a GRU, a flatten over time),
+            and all that follows it, on the newest clip at every step.
+        spread: with rate="native", postpone work to frames that have less to do, so that no step
+            costs more than 1.5 times the mean where the graph allows it. Results come some frames
+            later.
 
     Returns:
         The step program. With edges="both" its steps and flush equal `program.clip_graph`, the
@@ -51,142 +64,168 @@ def convert(
             model that torch.export cannot capture.
         OptionError: an option outside its range.
     """
-    shape = _check_options(clip_shape, window, edges)
-    clip_graph = capture(model, shape)
-    for run_pass in (drop_noops, fold_constants, fold_batch_norm, split_pools, propagate_shapes):
-        run_pass(clip_graph)
-    free_batch(clip_graph)
-    approximations = even_out_frame_picking(clip_graph)
-    analysis = analyse(clip_graph, shape[1])
-    while analysis.gates:
-        approximations += pool_gates_per_frame(clip_graph, analysis.gates)
-        propagate_shapes(clip_graph)
-        analysis = analyse(clip_graph, shape[1])
-    if window is not None:
-        analysis = analyse(clip_graph, shape[1], _scale_windows(window, analysis))
-    clip_graph.graph.eliminate_dead_code()
-    clip_graph.delete_all_unused_submodules()
-    clip_graph.recompile()
-    return _assemble(type(model).__name__, shape, edges, clip_graph, analysis, approximations)
+    shapes = check_clip_shapes(clip_shape)
+    _check_options(window, rate, scope, edges, spread)
+    prepared = prepare(model, shapes, window=window, scope=scope, fallback=fallback)
+    analysis = prepared.analysis
+    if spread and analysis.period > 1:
+        analysis = _spread_evenly(prepared, shapes[0][1])
+    return _assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
 
 
-def _assemble(
-    name: str,
-    clip_shape: tuple[int, int, int, int],
-    edges: Edges,
-    clip_graph: fx.GraphModule,
-    analysis: Analysis,
-    approximations: list[str],
-) -> StepProgram:
-    states = plan_states(analysis)
-    source = next(n for n in clip_graph.graph.nodes if n.op == "placeholder")
-    result = next(n for n in clip_graph.graph.nodes if n.op == "output").args[0]
-    timing = analysis.types[result]
-    steady = StepBuilder(analysis, states, masked=False, with_end=False).build(clip_graph)
-    masked = None
-    if edges != "none":
-        masked = StepBuilder(analysis, states, masked=True, with_end=edges == "both").build(
-            clip_graph
-        )
-    dtype = source.meta["val"].dtype
-    window = min(analysis.windows.values(), default=None)
-    return StepProgram(
-        name=name,
-        frame_shape=(clip_shape[0], *clip_shape[2:]),
-        output_shape=tuple(
-            s for d, s in enumerate(result.meta["val"].shape) if d not in (0, timing.axis)
-        ),
-        dtype=dtype,
-        timing=timing,
-        window=window,
-        edges=edges,
-        states=tuple(states.values()),
-        steady=steady,
-        masked=masked,
-        masked_steps=0 if edges == "none" else _count_masked_steps(analysis, states),
-        macs_per_frame=sum(lowering.macs for lowering in analysis.lowerings.values()),
-        clip_macs=sum(
-            lowering.macs * _clip_elements(node, analysis)
-            for node, lowering in analysis.lowerings.items()
-        ),
-        clip_frames=clip_shape[1],
-        approximations=tuple(approximations),
-        clip_graph=clip_graph,
-        rows=_tabulate(analysis, states, dtype),
-    )
-
-
-def _check_options(
-    clip_shape: Sequence[int], window: int | None, edges: str
-) -> tuple[int, int, int, int]:
-    if len(clip_shape) != 4 or any(operator.index(size) < 1 for size in clip_shape):
+def check_clip_shapes(
+    clip_shape: Sequence[int] | Sequence[Sequence[int]],
+) -> tuple[ClipShape, ...]:
+    """One (C, T, H, W) per input; OptionError for anything else."""
+    several = len(clip_shape) > 0 and isinstance(clip_shape[0], Sequence)
+    given: Any = clip_shape if several else [clip_shape]
+    shapes: tuple[ClipShape, ...] = tuple(tuple(shape) for shape in given)
+    for shape in shapes:
+        if len(shape) != 4 or any(operator.index(size) < 1 for size in shape):
+            raise OptionError(
+                f"cannot convert: got clip_shape {tuple(clip_shape)}, expected four positive sizes "
+                "(C, T, H, W), without the batch, or one such shape per input; e.g. "
+                "model.card.clip_shape"
+            )
+    if len({shape[1] for shape in shapes}) != 1:
         raise OptionError(
-            f"cannot convert: got clip_shape {tuple(clip_shape)}, expected four positive sizes "
-            "(C, T, H, W), without the batch; e.g. model.card.clip_shape"
+            f"cannot convert: got inputs of {', '.join(str(s[1]) for s in shapes)} frames, "
+            "expected one length: a step takes one frame of each; wrap the model in one that picks "
+            "every n-th frame itself (x[:, :, ::n])"
         )
+    return shapes
+
+
+def _check_options(window: int | None, rate: str, scope: str, edges: str, spread: bool) -> None:
     if window is not None and operator.index(window) < 1:
         raise OptionError(
             f"cannot convert: got window {window}, expected at least 1 frame; leave it out for "
             "the training clip's length"
         )
-    if edges not in ("start", "both", "none"):
+    choices = {
+        "rate": (rate, ("dense", "native")),
+        "scope": (scope, ("frame", "window")),
+        "edges": (edges, ("start", "both", "none")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            *first, last = map(repr, allowed)
+            raise OptionError(
+                f"cannot convert: got {name}={value!r}, expected {', '.join(first)} or {last}"
+            )
+    if spread and rate != "native":
         raise OptionError(
-            f"cannot convert: got edges={edges!r}, expected 'start', 'both' or 'none'"
+            f"cannot convert: got spread=True with rate={rate!r}, where all steps cost the same; "
+            'use it with rate="native"'
         )
-    channels, frames, height, width = clip_shape
-    return channels, frames, height, width
 
 
-def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:
-    """The window of every global pool: `window` for the slowest pathway, more for faster ones."""
-    if not analysis.windows:
-        raise ConversionError(
-            f"cannot convert with window={window}: the network has no mean over time for it to "
-            "slide; leave window out"
+def _spread_evenly(prepared: Prepared, clip_frames: int) -> Analysis:
+    """The gentlest spread that holds its limit; the most even one where none does."""
+    again = partial(
+        analyse, prepared.clip_graph, clip_frames, EXPORT_BATCH, prepared.analysis.windows
+    )
+    tried = []
+    for spread in spreads(prepared.analysis):
+        analysis = again(postpone=spread)
+        macs = count_phase_macs(analysis)
+        tried.append((max(macs), analysis))
+        if max(macs) * len(macs) <= spread.limit * sum(macs):
+            return analysis
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _assemble(
+    name: str,
+    clip_shapes: tuple[ClipShape, ...],
+    rate: Rate,
+    edges: Edges,
+    prepared: Prepared,
+    analysis: Analysis,
+) -> StepProgram:
+    clip_graph, dense = prepared.clip_graph, rate == "dense"
+    states = plan_states(analysis, dense=dense)
+    outputs = output_nodes(clip_graph)
+    lowerings = analysis.lowerings
+    phases = _build_phases(prepared, analysis, states, rate, edges)
+    recomputed = sum(low.macs for low in lowerings.values() if low.type.recomputed)
+    return StepProgram(
+        name=name,
+        frame_shapes=tuple((shape[0], *shape[2:]) for shape in clip_shapes),
+        output_shapes=tuple(
+            analysis.types[n].frame_shape(tuple(n.meta["val"].shape)) for n in outputs
+        ),
+        output_spec=prepared.output_spec,
+        dtype=next(n for n in clip_graph.graph.nodes if n.op == "placeholder").meta["val"].dtype,
+        timing=analysis.timing,
+        window=min(analysis.windows.values(), default=None),
+        rate=rate,
+        edges=edges,
+        states=tuple(states.values()),
+        phases=phases,
+        masked_steps=0 if edges == "none" else _count_masked_steps(analysis, states),
+        macs_per_frame=round(sum(phase.macs for phase in phases) / len(phases)),
+        clip_macs=_count_clip_macs(analysis),
+        recomputed_macs=recomputed // (1 if dense else analysis.timing.stride),
+        clip_frames=clip_shapes[0][1],
+        approximations=tuple(prepared.approximations),
+        fallbacks=tuple(prepared.fallbacks),
+        clip_graph=clip_graph,
+        rows=tabulate(analysis, states),
+    )
+
+
+def _build_phases(
+    prepared: Prepared,
+    analysis: Analysis,
+    states: dict[StateKey, StateSpec],
+    rate: Rate,
+    edges: Edges,
+) -> tuple[Phase, ...]:
+    phases = []
+    dense = rate == "dense"
+    for phase in [None] if dense else range(analysis.period):
+        graphs = []
+        for masked in (False, True) if edges != "none" else (False,):
+            builder = StepBuilder(analysis, states, masked, edges == "both", phase)
+            graphs.append(builder.build(prepared.clip_graph, analysis.results))
+        due = [low for low in analysis.lowerings.values() if dense or low.type.is_due(phase or 0)]
+        phases.append(
+            Phase(
+                steady=graphs[0],
+                masked=graphs[1] if len(graphs) > 1 else None,
+                updates=tuple(
+                    i
+                    for i, (node, _) in enumerate(states)
+                    if dense or analysis.types[node].is_due(phase or 0)
+                ),
+                is_fresh=dense or analysis.timing.is_due(phase or 0),
+                macs=sum(low.macs for low in due),
+            )
         )
-    strides = {n.name: t.stride for n, t in analysis.types.items() if n.name in analysis.windows}
-    slowest = max(strides.values())
-    return {name: window * slowest // stride for name, stride in strides.items()}
+    return tuple(phases)
 
 
 def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -> int:
     """Until when some reading may lie before the first frame, or a window is not yet full."""
+    types = analysis.types
     masked = {node for node, _ in states}
     masked |= {
         u.node for low in analysis.lowerings.values() for u in low.uses if u.fill is not None
     }
-    steps = max((analysis.types[node].delay for node in masked), default=0)
-    for node, lowering in analysis.lowerings.items():
-        if node.name in analysis.windows:
-            steps = max(steps, lowering.type.delay + max(use.back for use in lowering.uses))
+    steps = max((types[node].delay for node in masked), default=0)
+    for low in analysis.lowerings.values():
+        if low.counts:
+            steps = max(steps, *(types[use.node].delay + use.back for use in low.uses))
     return steps
 
 
-def _clip_elements(node: fx.Node, analysis: Analysis) -> int:
-    """How often the clip network does what one step does for this value."""
-    axis = analysis.types[node].axis
-    return 1 if axis is None else node.meta["val"].shape[axis]
-
-
-def _tabulate(
-    analysis: Analysis, states: dict[StateKey, StateSpec], dtype: torch.dtype
-) -> tuple[ValueTiming, ...]:
-    kept: dict[fx.Node, int] = {}
-    for (node, _), spec in states.items():
-        kept[node] = kept.get(node, 0) + spec.elements * dtype.itemsize
-    rows = []
-    for node, timing in analysis.types.items():
-        lowering = analysis.lowerings.get(node)
-        rows.append(
-            ValueTiming(
-                name=node.name,
-                module_path=node.meta["origin"].module_path,
-                operator="input" if lowering is None else str(node.target).removeprefix("aten."),
-                stride=timing.stride,
-                delay=timing.delay,
-                receptive_field=timing.receptive_field,
-                state_bytes=kept.get(node, 0),
-                macs=0 if lowering is None else lowering.macs,
-            )
-        )
-    return tuple(rows)
+def _count_clip_macs(analysis: Analysis) -> int:
+    """What the clip network computes for one clip."""
+    total = 0
+    for node, lowering in analysis.lowerings.items():
+        axis = lowering.type.axis
+        if lowering.macs:
+            size = 1 if axis is None else node.meta["val"].shape[axis]
+            total += lowering.macs * (size // EXPORT_BATCH if axis == 0 else size)
+    return total

@@ -1,84 +1,56 @@
-"""Emission: lowerings become step graphs without a time axis, one with masks and one without."""
+"""Emission: lowerings become a step graph without a time axis."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from co3d.stream.analyse import Analysis
-from co3d.stream.rules import Use
-from co3d.stream.temporal import StateSpec, TemporalType
-
-# A state is one value's past, as one kind of consumer wants to see what lies outside the clip.
-StateKey = tuple[fx.Node, float]
-
-
-def plan_states(analysis: Analysis) -> dict[StateKey, StateSpec]:
-    """Which values must be remembered, for how long: the deepest reading of each.
-
-    Delay lines do not care about the fill and share a state that is there already.
-    """
-    depths: dict[StateKey, int] = {}
-    indifferent: list[Use] = []
-    for lowering in analysis.lowerings.values():
-        for use in lowering.uses:
-            if use.fill is None:
-                indifferent.append(use)
-            elif use.back:
-                key = (use.node, use.fill)
-                depths[key] = max(depths.get(key, 0), use.back)
-    for use in indifferent:
-        if use.back:
-            key = _shared_key(depths, use.node)
-            depths[key] = max(depths.get(key, 0), use.back)
-    states: dict[StateKey, StateSpec] = {}
-    for node in analysis.types:
-        for fill in sorted(f for n, f in depths if n is node):
-            axis = analysis.types[node].axis
-            shape = tuple(s for d, s in enumerate(node.meta["val"].shape) if d not in (0, axis))
-            name = node.name if fill == 0 else f"{node.name}_outside_{_identifier(fill)}"
-            states[node, fill] = StateSpec(name, shape, depths[node, fill], fill)
-    return states
-
-
-def _identifier(fill: float) -> str:
-    return re.sub(r"\W", "_", str(fill).replace("-", "minus_"))
-
-
-def _shared_key(depths: dict[StateKey, int], node: fx.Node) -> StateKey:
-    fills = sorted(f for n, f in depths if n is node)
-    return node, 0.0 if not fills or 0.0 in fills else fills[0]
+from co3d.stream.rules import Lowering, Use
+from co3d.stream.states import StateKey, reading_index, shared_key
+from co3d.stream.temporal import StateSpec
 
 
 @dataclass
 class StepBuilder:
-    """Builds one step graph: `forward(frame, [age, end], *past) -> (output, *newest)`.
+    """Builds one step graph: `forward(*frames, [age, [end]], *past) -> (*outputs, *newest)`.
 
     `past` holds every state's elements, newest first, state after state. `age` (N,) int64 is the
     number of frames that each stream has seen before this one; `end` (N,) the index of its last
     frame, or a huge number while that is unknown. Both exist in masked graphs only.
+
+    With a `phase` only those values are made whose turn it is at ticks `phase`, `phase + period`,
+    … (native rate), and only their states get a newest element.
     """
 
     analysis: Analysis
     states: dict[StateKey, StateSpec]
     masked: bool
     with_end: bool
-    graph: fx.Graph = field(default_factory=fx.Graph)
-    root: nn.Module = field(default_factory=nn.Module)
+    phase: int | None = None
 
     def __post_init__(self) -> None:
+        self.graph = fx.Graph()
+        self.root = nn.Module()
         self._constants: dict[int, tuple[Tensor, fx.Node]] = {}
         self._current: dict[fx.Node, fx.Node] = {}
         self._filled: dict[StateKey, fx.Node] = {}
         self._positions: dict[int, fx.Node] = {}
         self._real: dict[tuple[int, int], fx.Node] = {}
+        self._lowering: Lowering | None = None
+        self._batch: fx.Node | None = None
 
-    def build(self, clip_graph: fx.GraphModule) -> fx.GraphModule:
-        """Emit every lowering and return the step graph."""
-        self._frame = self.graph.placeholder("frame")
+    def build(self, clip_graph: fx.GraphModule, results: Sequence[Use]) -> fx.GraphModule:
+        """Emit every lowering whose turn it is, and return the step graph.
+
+        `results` are what the graph returns; None stands for those that this phase does not make.
+        """
+        for node in clip_graph.graph.nodes:
+            if node.op == "placeholder":
+                self._current[node] = self.graph.placeholder(node.name)
+        self._frames = list(self._current.values())
         if self.masked:
             self._age = self.graph.placeholder("age")
             self._end = self.graph.placeholder("end") if self.with_end else None
@@ -86,20 +58,21 @@ class StepBuilder:
             key: [self.graph.placeholder(f"{spec.name}_past{i + 1}") for i in range(spec.depth)]
             for key, spec in self.states.items()
         }
-        output = None
-        for node in clip_graph.graph.nodes:
-            if node.op == "placeholder":
-                self._current[node] = self._frame
-            elif node in self.analysis.lowerings:
-                lowering = self.analysis.lowerings[node]
-                self._current[node] = lowering.emit(self, [self._read(u) for u in lowering.uses])
-            elif node.op == "output":
-                output = self._current[node.args[0]]
-        newest = [self._newest(node, fill) for node, fill in self.states]
-        self.graph.output((output, *newest))
+        for node, lowering in self.analysis.lowerings.items():
+            if self.makes(node):
+                self._lowering = lowering
+                frames = [self._read(use, node) for use in lowering.uses]
+                self._current[node] = lowering.emit(self, frames)
+        outputs = [self._read_result(use) for use in results]
+        newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
+        self.graph.output((*outputs, *newest))
         self.graph.eliminate_dead_code()
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, "Masked" if self.masked else "Steady")
+
+    def makes(self, node: fx.Node) -> bool:
+        """Whether a value gets a new element in this graph."""
+        return self.phase is None or self.analysis.types[node].is_due(self.phase)
 
     def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Add a function call to the step graph."""
@@ -114,29 +87,48 @@ class StepBuilder:
             self._constants[id(tensor)] = (tensor, self.graph.get_attr(name))
         return self._constants[id(tensor)][1]
 
-    def element_count(self, type_: TemporalType, window: int) -> fx.Node | None:
-        """(N,) how many of the newest `window` elements lie inside the clip, at least one."""
+    def batch_size(self) -> fx.Node:
+        """Number of streams in the batch."""
+        if self._batch is None:
+            self._batch = self.call(torch.ops.aten.sym_size.int, self._frames[0], 0)
+        return self._batch
+
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N,) how many readings of the current lowering lie inside the clip, at least one."""
+        assert self._lowering is not None
+        assert self._lowering.counts
         if not self.masked:
             return None
-        newest = self.call(torch.unsqueeze, self._position(type_.delay), 1)
-        offsets = self.constant(torch.arange(window) * type_.stride)
-        positions = self.call(torch.sub, newest, offsets)
-        real = self.call(torch.ge, positions, 0)
+        uses, types = self._lowering.uses, self.analysis.types
+        ages = self.call(torch.unsqueeze, self._age, 1)
+        lags = self.constant(torch.tensor([use.back + types[use.node].delay for use in uses]))
+        positions = self.call(torch.sub, ages, lags)
+        real = self.call(torch.ge, positions, -before)
         if self._end is not None:
-            last = self.call(torch.unsqueeze, self._last(type_.extent), 1)
+            last = self.call(torch.unsqueeze, self._last(types[uses[0].node].extent + after), 1)
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
         return self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
 
-    def _read(self, use: Use) -> fx.Node:
-        if use.back:
-            fill = use.fill
-            key = (use.node, fill) if fill is not None else _shared_key(self._depths, use.node)
-            return self._past[key][use.back - 1]
-        return self._current[use.node] if use.fill is None else self._newest(use.node, use.fill)
+    def _read(self, use: Use, consumer: fx.Node) -> fx.Node:
+        assert use.back >= 0, (consumer, use)
+        type_, reader = self.analysis.types[use.node], self.analysis.types[consumer]
+        return self._element(use, reading_index(use, type_, reader, dense=self.phase is None))
 
-    @property
-    def _depths(self) -> dict[StateKey, int]:
-        return {key: spec.depth for key, spec in self.states.items()}
+    def _read_result(self, use: Use) -> fx.Node | None:
+        timing = self.analysis.timing
+        if self.phase is not None and not timing.is_due(self.phase):
+            return None
+        type_ = self.analysis.types[use.node]
+        return self._element(use, reading_index(use, type_, timing, dense=self.phase is None))
+
+    def _element(self, use: Use, index: tuple[int, bool]) -> fx.Node:
+        back, is_made_now = index
+        if is_made_now and back == 0:
+            value = self._current[use.node]
+            return value if use.fill is None else self._newest(use.node, use.fill)
+        fill = use.fill
+        key = (use.node, fill) if fill is not None else shared_key(self.states, use.node)
+        return self._past[key][back - is_made_now]
 
     def _newest(self, node: fx.Node, fill: float) -> fx.Node:
         """The value of this tick, with `fill` in the rows where it lies outside the clip."""
@@ -144,7 +136,7 @@ class StepBuilder:
         if not self.masked or (type_.delay == 0 and not self.with_end):
             return value
         if (node, fill) not in self._filled:
-            rank = len(node.meta["val"].shape) - (type_.axis is not None)
+            rank = 1 + len(type_.frame_shape(node.meta["val"].shape))
             real = self.call(
                 torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * (rank - 1)
             )

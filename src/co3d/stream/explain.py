@@ -1,6 +1,49 @@
 """The explanation of a step program: its table of temporal types as text."""
 
-from co3d.stream.program import StepProgram
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+from co3d.stream.program import StepProgram, ValueTiming
+
+if TYPE_CHECKING:
+    from co3d.stream.analyse import Analysis
+    from co3d.stream.states import StateKey
+    from co3d.stream.temporal import StateSpec
+
+
+def tabulate(analysis: "Analysis", states: "dict[StateKey, StateSpec]") -> tuple[ValueTiming, ...]:
+    """One row per value of the network that depends on the clip."""
+    kept: dict[fx.Node, int] = {}
+    for (node, _), spec in states.items():
+        kept[node] = kept.get(node, 0) + spec.elements * spec.dtype.itemsize
+    rows = []
+    for node, timing in analysis.types.items():
+        lowering = analysis.lowerings.get(node)
+        reads: dict[str, list[int]] = {}
+        for use in lowering.uses if lowering else ():
+            offset = timing.delay - use.back - analysis.types[use.node].delay
+            reads.setdefault(use.node.name, []).append(offset)
+        rows.append(
+            ValueTiming(
+                name=node.name,
+                module_path=node.meta["origin"].module_path,
+                operator="input" if lowering is None else _operator_name(node),
+                stride=timing.stride,
+                delay=timing.delay,
+                receptive_field=timing.receptive_field,
+                state_bytes=kept.get(node, 0),
+                macs=0 if lowering is None else lowering.macs,
+                reads=tuple((name, tuple(offsets)) for name, offsets in reads.items()),
+                is_pooled=timing.is_pooled,
+            )
+        )
+    return tuple(rows)
+
+
+def _operator_name(node: fx.Node) -> str:
+    name = getattr(node.target, "__name__", str(node.target))
+    return str(node.target).removeprefix("aten.") if "." in str(node.target) else name
 
 
 def format_program(program: StepProgram) -> str:
@@ -41,6 +84,13 @@ def format_figures(program: StepProgram) -> list[str]:
         f"{program.macs_per_frame / 1e6:,.1f} M MACs per frame; a clip of "
         f"{program.clip_frames} frames {program.clip_macs / 1e6:,.1f} M, {ratio:.1f} times as many",
     ]
+    if program.fallbacks:
+        share = 100 * program.recomputed_macs / max(program.macs_per_frame, 1)
+        lines.append(
+            f"{program.recomputed_macs / 1e6:,.1f} M MACs per frame ({share:.0f} %) are rerun on "
+            "the newest clip, from these operators on:"
+        )
+        lines += [f"  {line}" for line in program.fallbacks]
     if program.approximations:
         lines.append(f"{len(program.approximations)} approximations:")
         lines += [f"  {line}" for line in program.approximations]

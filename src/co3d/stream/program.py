@@ -3,14 +3,17 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from co3d.stream.temporal import StateSpec, TemporalType
 
 Edges = Literal["start", "both", "none"]
+Rate = Literal["dense", "native"]
+Scope = Literal["frame", "window"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class ValueTiming:
     """One row of the table that `explain` prints: a value of the network and its place in time.
 
     `delay` and `receptive_field` are in input frames; `state_bytes` and `macs` per stream and
-    step, in the precision of the converted model.
+    element, in the precision of the converted model. `reads` lists per operand where its readings
+    lie, in frames after the one that the value stands for (negative: before it).
     """
 
     name: str
@@ -29,52 +33,92 @@ class ValueTiming:
     receptive_field: int
     state_bytes: int
     macs: int
+    reads: tuple[tuple[str, tuple[int, ...]], ...]
+    is_pooled: bool
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The step graphs of one tick of the period.
+
+    `steady` maps (*frames, *past) to (*outputs, *newest); `masked` also takes each stream's age
+    (and end), and hides what lies outside the clip from its consumers.
+
+    Attributes:
+        steady, masked: the graphs, which share their weights; no `masked` with edges="none".
+        updates: indices of the states that get a newest element, in the order of `newest`.
+        is_fresh: whether this phase makes a result; outputs are None where it does not.
+        macs: multiply-accumulates of a step.
+    """
+
+    steady: fx.GraphModule
+    masked: fx.GraphModule | None
+    updates: tuple[int, ...]
+    is_fresh: bool
+    macs: int
 
 
 @dataclass(frozen=True, repr=False)
 class StepProgram:
     """A network that sees one frame at a time.
 
-    The two graphs share their weights. `steady` maps (frame, *past) to (output, *newest); `masked`
-    also takes each stream's age, and hides what lies outside the clip from its consumers. `past`
-    lists every state's elements, newest first; who runs the program drops the oldest of each and
-    puts the returned newest in front.
+    A stream of age n runs phase n mod len(phases); in dense rate there is one. `past` lists every
+    state's elements, newest first; who runs the program drops the oldest of each state that a
+    phase updates and puts the returned newest in front.
 
     Attributes:
         name: class name of the converted model.
-        frame_shape: (C, H, W) of an input frame.
-        output_shape: of one stream's result.
+        frame_shapes: (C, H, W) of a frame of each input.
+        output_shapes: of one stream's result, of each output.
+        output_spec: how the outputs are packed: a tensor, a tuple, a dict.
         dtype: of weights, frames and state.
         timing: temporal type of the result.
         window: elements that the final pool averages; None when the network has none.
+        rate: "dense" gives a result at every frame, "native" at every `temporal_stride`-th.
         edges: which clip edges it reproduces.
         states: what a stream carries, in the order of `past`.
-        steady, masked: the step graphs; `masked` is None with edges="none".
+        phases: the step graphs.
         masked_steps: steps of a stream for which the masked graph is needed.
-        macs_per_frame, clip_macs: multiply-accumulates of a step, and of the clip it came from.
+        macs_per_frame, clip_macs: multiply-accumulates of a step (the mean over the phases), and
+            of the clip it came from.
+        recomputed_macs: those of `macs_per_frame` that a fallback spends on past frames again.
         clip_frames: frames of that clip.
         approximations: what was rewritten because it cannot stream exactly.
+        fallbacks: what is rerun on the newest clip at every step, because it has no step form.
         clip_graph: the clip network after those rewrites; steps + flush equal it.
         rows: the table of temporal types.
     """
 
     name: str
-    frame_shape: tuple[int, int, int]
-    output_shape: tuple[int, ...]
+    frame_shapes: tuple[tuple[int, ...], ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    output_spec: TreeSpec
     dtype: torch.dtype
     timing: TemporalType
     window: int | None
+    rate: Rate
     edges: Edges
     states: tuple[StateSpec, ...]
-    steady: fx.GraphModule
-    masked: fx.GraphModule | None
+    phases: tuple[Phase, ...]
     masked_steps: int
     macs_per_frame: int
     clip_macs: int
+    recomputed_macs: int
     clip_frames: int
     approximations: tuple[str, ...]
+    fallbacks: tuple[str, ...]
     clip_graph: fx.GraphModule
     rows: tuple[ValueTiming, ...]
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an input frame; of the first input where there are several."""
+        return self.frame_shapes[0]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one stream's result; of the first output where there are several."""
+        return self.output_shapes[0]
 
     @property
     def receptive_field(self) -> int:
@@ -88,7 +132,7 @@ class StepProgram:
 
     @property
     def temporal_stride(self) -> int:
-        """Frames between results of the clip network; the program gives one at every frame."""
+        """Frames between results of the clip network, and of the program in native rate."""
         return self.timing.stride
 
     @property
@@ -99,19 +143,27 @@ class StepProgram:
     @property
     def state_bytes(self) -> int:
         """Bytes that one stream carries from step to step."""
-        return sum(spec.elements for spec in self.states) * self.dtype.itemsize
+        return sum(spec.elements * spec.dtype.itemsize for spec in self.states)
+
+    def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
+        """The outputs in the shape in which the model returns them."""
+        return tree_unflatten(list(outputs), self.output_spec)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of graphs, states and weights: two programs with the same one are the same."""
         digest = hashlib.sha256()
-        graphs = [g for g in (self.steady, self.masked) if g is not None]
-        for graph in graphs:
-            digest.update(graph.code.encode())
-        digest.update(repr((self.states, self.dtype, self.edges)).encode())
-        for name, tensor in self.steady.named_buffers():
-            digest.update(name.encode())
-            digest.update(_raw_bytes(tensor))
+        digest.update(repr((self.states, self.dtype, self.edges, self.rate)).encode())
+        seen: set[int] = set()
+        for phase in self.phases:
+            for graph in (phase.steady, phase.masked):
+                if graph is not None:
+                    digest.update(graph.code.encode())
+            for name, tensor in phase.steady.named_buffers():
+                digest.update(name.encode())
+                if id(tensor) not in seen:
+                    digest.update(_raw_bytes(tensor))
+                seen.add(id(tensor))
         return digest.hexdigest()
 
     def explain(self) -> str:

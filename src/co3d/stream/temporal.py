@@ -12,19 +12,23 @@ start of the video, where the clip network would have seen padding.
 
 from dataclasses import dataclass, replace
 
+import torch
+
 
 @dataclass(frozen=True)
 class TemporalType:
     """Where time is in a clip value, and when its elements become known.
 
     Attributes:
-        axis: the clip value's time axis; None when it has none any more (collapsed by a pool).
+        axis: the clip value's time axis; None when it has none any more (collapsed by a pool); 0
+            when frames are folded into the batch, as (N·T, …).
         stride: input frames between neighbouring elements.
         delay: ticks after frame j·stride at which element j is ready.
         lookback: how many frames before frame j·stride element j can see.
         extent: element j exists in a clip of N frames when 0 <= j·stride <= N - 1 + extent.
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
+        recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
     """
 
     axis: int | None
@@ -33,6 +37,7 @@ class TemporalType:
     lookback: int = 0
     extent: int = 0
     pools: tuple[str, ...] = ()
+    recomputed: bool = False
 
     @property
     def receptive_field(self) -> int:
@@ -44,6 +49,23 @@ class TemporalType:
         """Whether a global pool has collapsed time."""
         return bool(self.pools)
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether frames are folded into the batch: then a frame has every axis of the clip."""
+        return self.axis == 0
+
+    def drop_axis(self, dim: int) -> int:
+        """A clip dimension's number in the step graph, where the time axis is gone."""
+        return dim - bool(self.axis and dim > self.axis)
+
+    def frame_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one element of one stream: without the batch and the time axis."""
+        return tuple(s for d, s in enumerate(clip_shape) if d not in (0, self.axis))
+
+    def is_due(self, tick: int) -> bool:
+        """Whether an element becomes ready at this tick."""
+        return (tick - self.delay) % self.stride == 0
+
     def at_axis(self, axis: int | None) -> "TemporalType":
         """The same timing with the time axis elsewhere."""
         return replace(self, axis=axis)
@@ -53,7 +75,14 @@ class TemporalType:
         return (clip_frames - 1 + self.extent) // self.stride * self.stride
 
     def slide(
-        self, kernel: int, stride: int, dilation: int, pad_start: int, pad_end: int
+        self,
+        kernel: int,
+        stride: int,
+        dilation: int,
+        pad_start: int,
+        pad_end: int,
+        *,
+        ceil_mode: bool = False,
     ) -> "TemporalType":
         """The type of the output of a temporal window (convolution or pool) over this value.
 
@@ -63,9 +92,15 @@ class TemporalType:
             pad_start=1, kernel=3      [pad] 0  1  2  3  4
             output 0                     x   x  x             newest input 1: one tick later
             output 1                         x  x  x
+
+        With `ceil_mode` a last window that the input fills in part counts as well, as long as it
+        does not start in the padding at the end.
         """
         span = (kernel - 1) * dilation
-        extent = self.extent + (pad_start + pad_end - span) * self.stride
+        beyond = pad_start + pad_end - span
+        if ceil_mode:
+            beyond = min(beyond + stride - 1, pad_start)
+        extent = self.extent + beyond * self.stride
         delay = self.delay + max(0, span - pad_start) * self.stride
         return replace(
             self,
@@ -93,6 +128,7 @@ def join(types: list[TemporalType]) -> TemporalType:
         lookback=max(t.lookback for t in types),
         extent=min(t.extent for t in types),
         pools=_merge_pools(types),
+        recomputed=any(t.recomputed for t in types),
     )
 
 
@@ -116,6 +152,7 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
         lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
         extent=coarsest.extent,
         pools=_merge_pools(types),
+        recomputed=any(t.recomputed for t in types),
     )
 
 
@@ -132,12 +169,14 @@ class StateSpec:
         shape: of one element of one stream, without the batch.
         depth: number of past elements kept.
         fill: what the elements before the first frame are (the consumer's padding value).
+        dtype: of the elements.
     """
 
     name: str
     shape: tuple[int, ...]
     depth: int
     fill: float
+    dtype: torch.dtype
 
     @property
     def elements(self) -> int:

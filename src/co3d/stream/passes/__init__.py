@@ -4,6 +4,16 @@ from co3d.stream.passes.drop_noops import drop_noops
 from co3d.stream.passes.fold_batch_norm import fold_batch_norm
 from co3d.stream.passes.fold_constants import fold_constants
 from co3d.stream.passes.free_batch import free_batch
+from co3d.stream.passes.split_lists import split_lists
 from co3d.stream.passes.split_pools import split_pools
+from co3d.stream.passes.write_as_pads import write_as_pads
 
-__all__ = ["drop_noops", "fold_batch_norm", "fold_constants", "free_batch", "split_pools"]
+__all__ = [
+    "drop_noops",
+    "fold_batch_norm",
+    "fold_constants",
+    "free_batch",
+    "split_lists",
+    "split_pools",
+    "write_as_pads",
+]

@@ -8,7 +8,14 @@ from torch import Tensor, fx
 
 _ATEN = torch.ops.aten
 _BATCH_NORM = _ATEN._native_batch_norm_legit_no_training.default
-_CONVOLUTIONS = {_ATEN.conv3d.default, _ATEN.conv3d.padding}
+_CONVOLUTIONS = {
+    _ATEN.conv1d.default,
+    _ATEN.conv1d.padding,
+    _ATEN.conv2d.default,
+    _ATEN.conv2d.padding,
+    _ATEN.conv3d.default,
+    _ATEN.conv3d.padding,
+}
 
 
 def fold_batch_norm(clip_graph: fx.GraphModule) -> None:
@@ -78,7 +85,7 @@ def _fold(clip_graph: fx.GraphModule, conv: Any, scale: Tensor, shift: Tensor) -
     bias_node = conv.args[2] if len(conv.args) > 2 else conv.kwargs.get("bias")
     if bias_node is not None:
         shift = shift + clip_graph.get_buffer(bias_node.target).double() * scale
-    folded = weight.double() * scale.view(-1, 1, 1, 1, 1)
+    folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
     with clip_graph.graph.inserting_before(conv):
         new_weight = _attribute(clip_graph, f"{conv.name}_weight", folded.to(weight.dtype))
         new_bias = _attribute(clip_graph, f"{conv.name}_bias", shift.to(weight.dtype))

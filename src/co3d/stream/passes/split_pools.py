@@ -6,9 +6,15 @@ import torch
 from torch import fx
 
 from co3d.stream.rules.registry import arguments
-from co3d.stream.rules.windows import triple
+from co3d.stream.rules.windows import per_axis
 
 _ATEN = torch.ops.aten
+_REDUCTIONS = {
+    _ATEN.mean.dim,
+    _ATEN.sum.dim_IntList,
+    _ATEN.amax.default,
+    _ATEN.amin.default,
+}
 
 
 def split_pools(clip_graph: fx.GraphModule) -> None:
@@ -19,46 +25,51 @@ def split_pools(clip_graph: fx.GraphModule) -> None:
     for node in list(clip_graph.graph.nodes):
         if node.op != "call_function":
             continue
-        if node.target is _ATEN.mean.dim:
-            _split_mean(clip_graph.graph, node)
+        if node.target in _REDUCTIONS:
+            _split_reduction(clip_graph.graph, node)
         elif node.target is _ATEN.adaptive_avg_pool3d.default:
             _split_adaptive(clip_graph.graph, node)
         elif node.target in (_ATEN.avg_pool3d.default, _ATEN.max_pool3d.default):
             _split_sliding(clip_graph.graph, node)
 
 
-def _split_mean(graph: fx.Graph, node: fx.Node) -> None:
+def _split_reduction(graph: fx.Graph, node: fx.Node) -> None:
     """mean([2, 3, 4]) -> mean([3, 4]), mean([2]): time precedes space in the usual layouts."""
     args = arguments(node, "self", "dim", "keepdim")
     x, rank = args["self"], len(args["self"].meta["val"].shape)
     dims = sorted(d % rank for d in (args["dim"] or range(rank)))
     if len(dims) < 2 or dims[0] not in (1, 2):
         return
-    parts: list[Any] = [(_ATEN.mean.dim, (dims[1:], True)), (_ATEN.mean.dim, (dims[:1], True))]
+    parts: list[Any] = [(node.target, (dims[1:], True)), (node.target, (dims[:1], True))]
     if not args["keepdim"]:
         parts.append((_ATEN.squeeze.dims, (dims,)))
     _replace(graph, node, x, parts)
 
 
 def _split_adaptive(graph: fx.Graph, node: fx.Node) -> None:
+    """Axes that are pooled to 1 become means, space before time; the others are pooled first."""
     x, size = node.args[0], node.args[1]
     clip = tuple(x.meta["val"].shape)  # type: ignore[union-attr]
-    wanted = triple(size)  # type: ignore[arg-type]
-    dims = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] != 1]
-    kept = all(n in (1, clip[d]) for d, n in zip((2, 3, 4), wanted, strict=True))
-    if len(clip) == 5 and kept:
-        space, time = [d for d in dims if d > 2], [d for d in dims if d == 2]
-        parts = [(_ATEN.mean.dim, (part, True)) for part in (space, time) if part]
-        _replace(graph, node, x, parts)
+    if len(clip) != 5:
+        return
+    wanted = per_axis(size, 3)  # type: ignore[arg-type]
+    to_one = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] != 1]
+    rest = [clip[d] if d in to_one else n for d, n in zip((2, 3, 4), wanted, strict=True)]
+    if not to_one:
+        return
+    parts: list[Any] = [] if rest == list(clip[2:]) else [(node.target, (rest,))]
+    groups = ([d for d in to_one if d > 2], [d for d in to_one if d == 2])
+    parts += [(_ATEN.mean.dim, (dims, True)) for dims in groups if dims]
+    _replace(graph, node, x, parts)
 
 
 def _split_sliding(graph: fx.Graph, node: fx.Node) -> None:
     args = arguments(node)
-    kernel = triple(args["kernel_size"])
-    stride, pads = triple(args["stride"] or args["kernel_size"]), triple(args["padding"])
+    kernel = per_axis(args["kernel_size"], 3)
+    stride, pads = per_axis(args["stride"] or kernel, 3), per_axis(args["padding"], 3)
     x = args["self"]
     is_mean = node.target is _ATEN.avg_pool3d.default
-    if kernel[0] == 1 or args["ceil_mode"] or args.get("divisor_override"):
+    if kernel[0] == 1 or args.get("divisor_override"):
         return
     space = _sliding_args(args, is_mean, (1, *kernel[1:]), (1, *stride[1:]), (0, *pads[1:]), 1)
     if is_mean and kernel[0] == x.meta["val"].shape[2] and not pads[0]:
@@ -76,17 +87,19 @@ def _split_sliding(graph: fx.Graph, node: fx.Node) -> None:
 def _sliding_args(
     args: dict, is_mean: bool, kernel: tuple, stride: tuple, pads: tuple, space: int
 ) -> tuple:
+    sizes = (list(kernel), list(stride), list(pads))
     if is_mean:
-        return (list(kernel), list(stride), list(pads), False, args["count_include_pad"])
-    dilation = triple(args["dilation"])
+        return (*sizes, args["ceil_mode"], args["count_include_pad"])
+    dilation = per_axis(args["dilation"], 3)
     dilation = (1, *dilation[1:]) if space else (dilation[0], 1, 1)
-    return (list(kernel), list(stride), list(pads), list(dilation))
+    return (*sizes, list(dilation), args["ceil_mode"])
 
 
-def _replace(graph: fx.Graph, node: fx.Node, x: object, parts: list) -> None:
+def _replace(graph: fx.Graph, node: fx.Node, x: Any, parts: list) -> None:
     with graph.inserting_before(node):
         for target, rest in parts:
-            x = graph.call_function(target, (x, *rest))  # type: ignore[arg-type]
-            x.meta["origin"] = node.meta["origin"]
-    node.replace_all_uses_with(x)  # type: ignore[arg-type]
+            value = target(x.meta["val"], *rest)
+            x = graph.call_function(target, (x, *rest))
+            x.meta = {"origin": node.meta["origin"], "val": value}
+    node.replace_all_uses_with(x)
     graph.erase_node(node)

@@ -1,6 +1,18 @@
 """Rules by operator family; importing this package registers them all."""
 
-from co3d.stream.rules import conv, crop, head, pointwise, pool, shape
+from co3d.stream.rules import (
+    conv,
+    crop,
+    framewise,
+    global_pool,
+    linear,
+    pointwise,
+    pool,
+    recompute,
+    shape,
+    sliding,
+    transposed,
+)
 from co3d.stream.rules.registry import Context, Lowering, UnsupportedError, Use, find_rule
 
 __all__ = [
@@ -11,8 +23,13 @@ __all__ = [
     "conv",
     "crop",
     "find_rule",
-    "head",
+    "framewise",
+    "global_pool",
+    "linear",
     "pointwise",
     "pool",
+    "recompute",
     "shape",
+    "sliding",
+    "transposed",
 ]

@@ -18,45 +18,20 @@ from co3d.stream.temporal import TemporalType, join, join_pooled
 
 _ATEN = torch.ops.aten
 
-_POINTWISE = (
-    _ATEN.abs.default,
-    _ATEN.add.Scalar,
-    _ATEN.add.Tensor,
-    _ATEN.clamp.default,
-    _ATEN.clamp_min.default,
-    _ATEN.clamp_max.default,
-    _ATEN.clone.default,
-    _ATEN.div.Scalar,
-    _ATEN.div.Tensor,
-    _ATEN.elu.default,
-    _ATEN.exp.default,
-    _ATEN.gelu.default,
-    _ATEN.hardsigmoid.default,
+# torch tags most element-wise operators as pointwise, and `find_rule` sends them here; these lack
+# the tag.
+_UNTAGGED = (
     _ATEN.hardswish.default,
-    _ATEN.hardtanh.default,
-    _ATEN.leaky_relu.default,
-    _ATEN.log.default,
-    _ATEN.maximum.default,
-    _ATEN.minimum.default,
-    _ATEN.mish.default,
-    _ATEN.mul.Scalar,
-    _ATEN.mul.Tensor,
-    _ATEN.neg.default,
-    _ATEN.pow.Tensor_Scalar,
-    _ATEN.relu.default,
-    _ATEN.rsqrt.default,
-    _ATEN.rsub.Scalar,
-    _ATEN.sigmoid.default,
-    _ATEN.silu.default,
-    _ATEN.softplus.default,
-    _ATEN.sqrt.default,
-    _ATEN.sub.Scalar,
-    _ATEN.sub.Tensor,
-    _ATEN.tanh.default,
+    _ATEN.log_sigmoid.default,
+    _ATEN.floor_divide.default,
+    _ATEN._to_copy.default,
+    _ATEN.zeros_like.default,
+    _ATEN.ones_like.default,
+    _ATEN.full_like.default,
 )
 
 
-@rule(*_POINTWISE)
+@rule(_ATEN.add.Tensor, *_UNTAGGED)
 def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
     """Apply the operator to one frame of each operand.
 
@@ -66,21 +41,20 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
         branch   (d=1)   f(x)[n] ─┴─ add: both describe frame n-1
     """
     rank = len(ctx.shape(node))
-    operands = [a for a in node.args if ctx.is_temporal(a)]
+    operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     type_out, uses = join_operands(ctx, operands, rank)
     _check_constants(ctx, node, type_out.axis)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
-        waiting = iter(frames)
-        args: list[Any] = []
-        for argument in node.args:
-            if ctx.is_temporal(argument):
-                args.append(next(waiting))
-            elif isinstance(argument, fx.Node):
-                args.append(_emit_constant(ctx, builder, argument, rank, type_out.axis))
-            else:
-                args.append(argument)
-        return builder.call(node.target, *args, **node.kwargs)  # type: ignore[arg-type]
+        values = dict(zip(operands, frames, strict=True))
+
+        def find(argument: fx.Node) -> fx.Node:
+            if argument in values:
+                return values[argument]
+            return _emit_constant(ctx, builder, argument, rank, type_out.axis)
+
+        args, kwargs = fx.map_arg((node.args, node.kwargs), find)  # type: ignore[arg-type]
+        return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]
 
     return Lowering(type_out, uses, emit)
 
@@ -99,7 +73,7 @@ def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[Tempora
     if len(axes) > 1:
         raise UnsupportedError(
             f"its operands have time at the different axes {sorted(map(str, axes))}",
-            "permute them alike",
+            "permute or view them alike",
         )
     if types[0].is_pooled:
         joined = join_pooled(types, ctx.clip_frames)
@@ -123,8 +97,8 @@ def _emit_constant(
     """A constant operand without the time axis, along which it must not vary."""
     tensor = ctx.tensor(node)
     assert tensor is not None
-    position = None if axis is None else axis - (rank - tensor.dim())
-    if position is not None and position >= 0:
+    position = -1 if not axis else axis - (rank - tensor.dim())
+    if position >= 0:
         tensor = tensor.squeeze(position)
     return builder.constant(tensor)
 
@@ -133,10 +107,15 @@ def _check_constants(ctx: Context, node: fx.Node, axis: int | None) -> None:
     """UnsupportedError when a constant operand varies along time (a positional embedding, say)."""
     rank = len(ctx.shape(node))
     for argument in node.all_input_nodes:
-        if ctx.is_temporal(argument) or axis is None:
+        if ctx.is_temporal(argument):
             continue
         shape = ctx.shape(argument)
-        position = axis - (rank - len(shape))
+        if len(shape) == rank and shape[0] > 1:
+            raise UnsupportedError(
+                f"its constant of shape {shape} has one value per row of the batch",
+                "use one value for all streams",
+            )
+        position = -1 if axis is None else axis - (rank - len(shape))
         if position >= 0 and shape[position] > 1:
             raise UnsupportedError(
                 f"its constant of shape {shape} has one value per frame of the clip",

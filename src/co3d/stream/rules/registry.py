@@ -1,9 +1,11 @@
 """Rules: how one clip operator becomes step operators. One per ATen operator, found by name."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, fx
 
 from co3d.stream.temporal import TemporalType
@@ -34,8 +36,16 @@ class Builder(Protocol):
         """Intern a constant tensor."""
         ...
 
-    def element_count(self, type_: TemporalType, window: int) -> fx.Node | None:
-        """(N,) number of real elements in the last `window`; None where that is always all."""
+    def batch_size(self) -> fx.Node:
+        """Number of streams in the batch, as a node."""
+        ...
+
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N,) how many readings of the lowering lie inside the clip, at least one.
+
+        The clip counts as `before` frames longer at its start and `after` at its end. None where
+        that is always all of them. The lowering must say `counts`.
+        """
         ...
 
 
@@ -61,12 +71,24 @@ class Lowering:
         uses: the values that the step reads, each at its time.
         emit: given a builder and the step nodes of `uses`, adds the step operators.
         macs: multiply-accumulates of one step of one stream.
+        counts: whether `emit` asks how many readings lie inside the clip.
     """
 
     type: TemporalType
     uses: Sequence[Use]
     emit: Callable[[Builder, list[fx.Node]], fx.Node]
     macs: int = 0
+    counts: bool = False
+
+    def postponed(self, ticks: int) -> "Lowering":
+        """The same, made `ticks` later."""
+        if not ticks:
+            return self
+        return replace(
+            self,
+            type=replace(self.type, delay=self.type.delay + ticks),
+            uses=[replace(use, back=use.back + ticks) for use in self.uses],
+        )
 
 
 @dataclass
@@ -76,6 +98,7 @@ class Context:
     Attributes:
         clip_graph: the graph and its constants.
         clip_frames: length of the clip that the graph was exported for.
+        batch: number of clips that it was exported for.
         windows: elements that each global pool averages, by name; as many as the clip has where
             none was given. The rule of the pool writes down what it took.
         types: temporal types of the values before the node.
@@ -84,7 +107,9 @@ class Context:
 
     clip_graph: fx.GraphModule
     clip_frames: int
+    batch: int
     windows: dict[str, int] = field(default_factory=dict)
+    fixed_windows: set[str] = field(default_factory=set)
     types: dict[fx.Node, TemporalType] = field(default_factory=dict)
     gates: set[str] = field(default_factory=set)
 
@@ -112,19 +137,10 @@ class Context:
         """Clip shape of a value."""
         return tuple(node.meta["val"].shape)
 
-    def step_elements(self, node: fx.Node) -> int:
-        """How many numbers one step of one stream makes of this value."""
-        axis = self.types[node].axis if node in self.types else None
-        return self.elements_without(self.shape(node), axis)
-
     @staticmethod
-    def elements_without(shape: tuple[int, ...], axis: int | None) -> int:
-        """Product of the sizes, leaving out the batch and the time axis."""
-        count = 1
-        for dim, size in enumerate(shape):
-            if dim not in (0, axis):
-                count *= size
-        return count
+    def frame_elements(type_: TemporalType, clip_shape: tuple[int, ...]) -> int:
+        """How many numbers one element of one stream has, for a value of this clip shape."""
+        return math.prod(type_.frame_shape(clip_shape))
 
 
 Rule = Callable[[Context, fx.Node], Lowering]
@@ -145,13 +161,18 @@ def rule(*targets: Any) -> Callable[[Rule], Rule]:
 
 
 def find_rule(target: Any) -> Rule:
-    """The rule of an operator; UnsupportedError when there is none."""
-    if target not in _RULES:
-        raise UnsupportedError(
-            "no rule says how it runs frame by frame",
-            "replace it by supported operators, or move it out of the exported model",
-        )
-    return _RULES[target]
+    """The rule of an operator; UnsupportedError when there is none.
+
+    Operators that torch tags as pointwise share the rule of addition.
+    """
+    if target in _RULES:
+        return _RULES[target]
+    if torch.Tag.pointwise in getattr(target, "tags", ()):
+        return _RULES[torch.ops.aten.add.Tensor]
+    raise UnsupportedError(
+        "no rule says how it runs frame by frame",
+        "replace it by supported operators, or move it out of the exported model",
+    )
 
 
 def arguments(node: fx.Node, *names: str) -> dict[str, Any]:
@@ -162,5 +183,22 @@ def arguments(node: fx.Node, *names: str) -> dict[str, Any]:
         if position < len(node.args):
             values[argument.name] = node.args[position]
         else:
-            values[argument.name] = node.kwargs.get(argument.name, argument.default_value)
+            default = argument.default_value if argument.has_default_value() else None
+            values[argument.name] = node.kwargs.get(argument.name, default)
     return {name: values[name] for name in names} if names else values
+
+
+def map_arguments(
+    ctx: Context, builder: Builder, node: fx.Node, values: dict[fx.Node, fx.Node]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A clip node's arguments in the step graph: its operands from `values`, constants interned."""
+
+    def find(argument: fx.Node) -> fx.Node:
+        if argument in values:
+            return values[argument]
+        tensor = ctx.tensor(argument)
+        assert tensor is not None
+        return builder.constant(tensor)
+
+    args, kwargs = fx.map_arg((node.args, node.kwargs), find)  # type: ignore[arg-type]
+    return args, kwargs  # type: ignore[return-value]

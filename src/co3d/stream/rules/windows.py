@@ -23,7 +23,7 @@ def temporal_uses(
     made that input is `back` ticks old: the two delays' difference, plus what lies between them.
     """
     lag = type_out.delay - type_in.delay
-    if kernel == 1 and type_out.extent == type_in.extent:
+    if kernel == 1 and pad_start == 0 and type_out.extent <= type_in.extent:
         # Element by element: what lies outside the clip is never looked at.
         return [Use(node, lag)]
     return [
@@ -33,14 +33,15 @@ def temporal_uses(
 
 
 def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
-    """The type of a (N, C, T, H, W) operand with time in its place; UnsupportedError otherwise."""
+    """The type of a (N, C, T, …) operand with time in its place; UnsupportedError otherwise."""
     if not ctx.is_temporal(x):
         raise UnsupportedError("its input is a constant", "compute it once and store the result")
     type_in = ctx.type_of(x)
-    if len(ctx.shape(x)) != 5 or type_in.axis != 2:
+    if type_in.axis != 2:
+        place = "no time axis" if type_in.axis is None else f"time at axis {type_in.axis}"
         raise UnsupportedError(
-            f"its input of shape {ctx.shape(x)} has time at axis {type_in.axis}, expected axis 2",
-            "keep clips as (N, C, T, H, W)",
+            f"its input of shape {ctx.shape(x)} has {place}, expected it at axis 2",
+            "keep clips as (N, C, T, …)",
         )
     if type_in.is_pooled and kernel > 1:
         raise UnsupportedError(
@@ -50,7 +51,6 @@ def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
     return type_in
 
 
-def triple(value: Sequence[int]) -> tuple[int, int, int]:
-    """Three numbers, one per axis; ATen lets a single number stand for all."""
-    full = tuple(value) * 3 if len(value) == 1 else tuple(value)
-    return full[0], full[1], full[2]
+def per_axis(value: Sequence[int], axes: int) -> tuple[int, ...]:
+    """One number per axis; ATen lets a single number stand for all."""
+    return tuple(value) * axes if len(value) == 1 else tuple(value)
