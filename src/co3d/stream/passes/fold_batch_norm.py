@@ -6,16 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from co3d.stream.rules.conv import CONVOLUTIONS
+
 _ATEN = torch.ops.aten
 _BATCH_NORM = _ATEN._native_batch_norm_legit_no_training.default
-_CONVOLUTIONS = {
-    _ATEN.conv1d.default,
-    _ATEN.conv1d.padding,
-    _ATEN.conv2d.default,
-    _ATEN.conv2d.padding,
-    _ATEN.conv3d.default,
-    _ATEN.conv3d.padding,
-}
 
 
 def fold_batch_norm(clip_graph: fx.GraphModule) -> None:
@@ -31,7 +25,7 @@ def fold_batch_norm(clip_graph: fx.GraphModule) -> None:
         (result,) = [u for u in node.users if u.target is operator.getitem and u.args[1] == 0]
         x = node.args[0]
         scale, shift = _scale_and_shift(clip_graph, node)
-        if x.target in _CONVOLUTIONS and len(x.users) == 1 and x.args[1].op == "get_attr":
+        if x.target in CONVOLUTIONS and len(x.users) == 1 and x.args[1].op == "get_attr":
             _fold(clip_graph, x, scale, shift)
             result.replace_all_uses_with(x)
         else:

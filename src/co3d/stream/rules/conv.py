@@ -11,13 +11,7 @@ from co3d.stream.rules.registry import Builder, Context, Lowering, arguments, ru
 from co3d.stream.rules.windows import clip_input, per_axis, temporal_uses
 
 _ATEN = torch.ops.aten
-Emit = Callable[[Builder, list[fx.Node]], fx.Node]
-# By the number of axes of space. A temporal convolution of vectors has one, of size 1.
-_CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
-_LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
-
-
-@rule(
+CONVOLUTIONS = (
     _ATEN.conv1d.default,
     _ATEN.conv1d.padding,
     _ATEN.conv2d.default,
@@ -25,6 +19,13 @@ _LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
     _ATEN.conv3d.default,
     _ATEN.conv3d.padding,
 )
+Emit = Callable[[Builder, list[fx.Node]], fx.Node]
+# By the number of axes of space. A temporal convolution of vectors has one, of size 1.
+_CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
+_LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
+
+
+@rule(*CONVOLUTIONS)
 def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     """Temporal kernel kt: read kt frames, dilated in time, and convolve them in space.
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from co3d.stream.macs import count_macs
+from co3d.stream.rules.conv import CONVOLUTIONS
 from co3d.stream.rules.pointwise import join_operands
 from co3d.stream.rules.registry import (
     Builder,
@@ -25,12 +26,7 @@ _ATEN = torch.ops.aten
 # What treats every row of its batch apart, whatever else it does: with frames folded into the
 # batch the step runs the same operator on the batch of streams.
 FOLDED_OPERATORS = {
-    _ATEN.conv1d.default,
-    _ATEN.conv1d.padding,
-    _ATEN.conv2d.default,
-    _ATEN.conv2d.padding,
-    _ATEN.conv3d.default,
-    _ATEN.conv3d.padding,
+    *CONVOLUTIONS,
     _ATEN.conv_transpose1d.default,
     _ATEN.conv_transpose2d.input,
     _ATEN.conv_transpose3d.input,
