@@ -1,7 +1,8 @@
 """Analysis: every node of the clip graph gets its rule, its temporal type and its readings."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import fx
@@ -9,7 +10,7 @@ from torch import fx
 from co3d.stream.rules import Context, Lowering, UnsupportedError, Use, find_rule
 from co3d.stream.rules.framewise import FOLDED_OPERATORS, lower_folded
 from co3d.stream.rules.recompute import lower_recomputed
-from co3d.stream.temporal import TemporalType, join, join_pooled
+from co3d.stream.temporal import TemporalType, join_results
 
 Postpone = Callable[[Lowering], int]
 
@@ -56,7 +57,7 @@ class Analysis:
     @property
     def period(self) -> int:
         """After how many frames the pattern of work repeats in native rate."""
-        return max((t.stride for t in self.types.values()), default=1)
+        return math.lcm(*(t.stride for t in self.types.values()))
 
 
 def analyse(
@@ -144,7 +145,7 @@ def _lower(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _align_results(ctx: Context, outputs: list[fx.Node]) -> tuple[list[Use], TemporalType]:
-    """Read all outputs when the last of them is ready; pooled ones when the clip's are.
+    """Read outputs with one element per frame together, those of the whole clip at its end.
 
     Outputs of several strides come at the pace of the coarsest.
     """
@@ -153,14 +154,5 @@ def _align_results(ctx: Context, outputs: list[fx.Node]) -> tuple[list[Use], Tem
     types = [ctx.types[n] for n in outputs]
     if len(types) == 1:
         return [Use(outputs[0])], types[0]
-    if all(t.is_pooled for t in types):
-        timing = join_pooled(types, ctx.clip_frames)
-        ready = timing.last_position(ctx.clip_frames) + timing.delay
-        backs = [ready - t.last_position(ctx.clip_frames) - t.delay for t in types]
-    else:
-        stride = max(t.stride for t in types)
-        timing = join([replace(t, stride=stride) for t in types])
-        # The longest output says when a flush is over.
-        timing = replace(timing, extent=max(t.extent for t in types))
-        backs = [timing.delay - t.delay for t in types]
+    timing, backs = join_results(types, ctx.clip_frames)
     return [Use(n, back) for n, back in zip(outputs, backs, strict=True)], timing

@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
-from torch.fx.passes.fake_tensor_prop import FakeTensorProp
-from torch.utils._pytree import TreeSpec
+from torch.utils._pytree import TreeSpec, tree_leaves
 
 from co3d.errors import ConversionError, InputShapeError
 
@@ -74,11 +72,29 @@ def capture(
 
 
 def propagate_shapes(clip_graph: fx.GraphModule) -> None:
-    """Recompute `node.meta["val"]` after a pass has changed the graph."""
-    examples = [n.meta["val"] for n in clip_graph.graph.nodes if n.op == "placeholder"]
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fakes = [torch.empty(e.shape, dtype=e.dtype, device=e.device) for e in examples]
-        FakeTensorProp(clip_graph, mode=mode).propagate_dont_convert_inputs(*fakes)
+    """Bring `node.meta["val"]` up to date after a pass: of new nodes, and of what follows from them.
+
+    A pass that changes a node's own arguments must leave its shape as it is.
+    """
+    source = next(n for n in clip_graph.graph.nodes if n.op == "placeholder")
+    mode = source.meta["val"].fake_mode
+    changed: set[fx.Node] = set()
+    for node in clip_graph.graph.nodes:
+        before = node.meta.get("val")
+        if before is not None and changed.isdisjoint(node.all_input_nodes):
+            continue
+        if node.op == "get_attr":
+            node.meta["val"] = mode.from_tensor(clip_graph.get_buffer(str(node.target)))
+        elif node.op == "call_function":
+            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
+            target: Any = node.target
+            node.meta["val"] = target(*args, **kwargs)
+            if before is None or _shapes(before) != _shapes(node.meta["val"]):
+                changed.add(node)
+
+
+def _shapes(value: Any) -> list[Any]:
+    return [getattr(leaf, "shape", leaf) for leaf in tree_leaves(value)]
 
 
 def _export(

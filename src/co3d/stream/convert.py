@@ -67,10 +67,8 @@ def convert(
     shapes = check_clip_shapes(clip_shape)
     _check_options(window, rate, scope, edges, spread)
     prepared = prepare(model, shapes, window=window, scope=scope, fallback=fallback)
-    analysis = prepared.analysis
-    if spread and analysis.period > 1:
-        analysis = _spread_evenly(prepared, shapes[0][1])
-    return _assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
+    analysis = settle_timing(prepared, shapes[0][1], spread=spread)
+    return assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
 
 
 def check_clip_shapes(
@@ -120,22 +118,27 @@ def _check_options(window: int | None, rate: str, scope: str, edges: str, spread
         )
 
 
-def _spread_evenly(prepared: Prepared, clip_frames: int) -> Analysis:
-    """The gentlest spread that holds its limit; the most even one where none does."""
+def settle_timing(prepared: Prepared, clip_frames: int, *, spread: bool) -> Analysis:
+    """When each value is made: as soon as it can be, or spread evenly over the period.
+
+    Takes the gentlest spread that holds its limit; the most even one where none does.
+    """
+    if not spread or prepared.analysis.period == 1:
+        return prepared.analysis
     again = partial(
         analyse, prepared.clip_graph, clip_frames, EXPORT_BATCH, prepared.analysis.windows
     )
     tried = []
-    for spread in spreads(prepared.analysis):
-        analysis = again(postpone=spread)
+    for trial in spreads(prepared.analysis):
+        analysis = again(postpone=trial)
         macs = count_phase_macs(analysis)
         tried.append((max(macs), analysis))
-        if max(macs) * len(macs) <= spread.limit * sum(macs):
+        if max(macs) * len(macs) <= trial.limit * sum(macs):
             return analysis
     return min(tried, key=lambda pair: pair[0])[1]
 
 
-def _assemble(
+def assemble(
     name: str,
     clip_shapes: tuple[ClipShape, ...],
     rate: Rate,
@@ -143,6 +146,7 @@ def _assemble(
     prepared: Prepared,
     analysis: Analysis,
 ) -> StepProgram:
+    """Emit the step graphs of an analysed network, and gather all that is known of it."""
     clip_graph, dense = prepared.clip_graph, rate == "dense"
     states = plan_states(analysis, dense=dense)
     outputs = output_nodes(clip_graph)

@@ -42,10 +42,16 @@ class StepBuilder:
         self._lowering: Lowering | None = None
         self._batch: fx.Node | None = None
 
-    def build(self, clip_graph: fx.GraphModule, results: Sequence[Use]) -> fx.GraphModule:
+    def build(
+        self, clip_graph: fx.GraphModule, results: Sequence[Use], observed: Sequence[fx.Node] = ()
+    ) -> fx.GraphModule:
         """Emit every lowering whose turn it is, and return the step graph.
 
-        `results` are what the graph returns; None stands for those that this phase does not make.
+        Args:
+            clip_graph: the clip network.
+            results: what the graph returns; None stands for those that this phase does not make.
+            observed: further values of this tick to return, after the newest elements; all of them
+                must be made in this phase.
         """
         for node in clip_graph.graph.nodes:
             if node.op == "placeholder":
@@ -65,7 +71,7 @@ class StepBuilder:
                 self._current[node] = lowering.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
         newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
-        self.graph.output((*outputs, *newest))
+        self.graph.output((*outputs, *newest, *(self._current[node] for node in observed)))
         self.graph.eliminate_dead_code()
         self.graph.lint()
         return fx.GraphModule(self.root, self.graph, "Masked" if self.masked else "Steady")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from co3d.stream.states import StateKey
     from co3d.stream.temporal import StateSpec
 
+_LARGEST_STATES = 8
+
 
 def tabulate(analysis: "Analysis", states: "dict[StateKey, StateSpec]") -> tuple[ValueTiming, ...]:
     """One row per value of the network that depends on the clip."""
@@ -71,6 +73,7 @@ def format_program(program: StepProgram) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines += ["", *format_figures(program)]
+    lines += ["", *format_sources(program)]
     return "\n".join(lines)
 
 
@@ -97,3 +100,40 @@ def format_figures(program: StepProgram) -> list[str]:
     else:
         lines.append("no approximations: steps equal the clip network")
     return lines
+
+
+def find_delay_sources(program: StepProgram) -> list[tuple[ValueTiming, int]]:
+    """The values that the result has to wait for, in order, each with the frames that it adds.
+
+    They lie on the path from the input that makes the result late; their frames add up to its
+    delay, as far as the outputs need not wait for each other.
+    """
+    rows = {row.name: row for row in program.rows}
+    row = max(reversed(program.rows), key=lambda row: row.delay)
+    sources = []
+    while row.reads:
+        # Of the values that it reads, the one that is ready last.
+        name = max(row.reads, key=lambda read: rows[read[0]].delay + max(read[1]))[0]
+        if row.delay > rows[name].delay:
+            sources.append((row, row.delay - rows[name].delay))
+        row = rows[name]
+    return sources[::-1]
+
+
+def format_sources(program: StepProgram) -> list[str]:
+    """Where the delay and the state come from, a line each."""
+    sources = [f"{_place(row)} {frames}" for row, frames in find_delay_sources(program)]
+    lines = [f"delay from: {', '.join(sources) or 'nothing'} (frames)"]
+    kept = sorted((row for row in program.rows if row.state_bytes), key=lambda r: -r.state_bytes)
+    total = max(program.state_bytes, 1)
+    largest = [
+        f"{_place(row)} {100 * row.state_bytes / total:.0f} %" for row in kept[:_LARGEST_STATES]
+    ]
+    rest = len(kept) - len(largest)
+    more = f", and {rest} more" if rest > 0 else ""
+    lines.append(f"state from: {', '.join(largest) or 'nothing'}{more}")
+    return lines
+
+
+def _place(row: ValueTiming) -> str:
+    return row.module_path or row.name

@@ -167,7 +167,7 @@ class StepProgram:
         return digest.hexdigest()
 
     def explain(self) -> str:
-        """The table of temporal types, and the figures that follow from it, as plain text."""
+        """The table of temporal types, the figures that follow, and their sources, as text."""
         from co3d.stream.explain import format_program
 
         return format_program(self)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+import torch
 from torch import fx
 
 from co3d.stream.analyse import Analysis
@@ -64,7 +65,9 @@ def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]
 def shared_key(keys: Iterable[StateKey], node: fx.Node) -> StateKey:
     """The state that a reader without a fill of its own takes."""
     fills = sorted(f for n, f in keys if n is node)
-    return node, 0.0 if not fills or 0.0 in fills else fills[0]
+    # A zero of the value's own kind: a mask that met 0.0 would be no mask any more.
+    zero = torch.zeros((), dtype=node.meta["val"].dtype).item()
+    return node, zero if not fills or 0.0 in fills else fills[0]
 
 
 def _readings(analysis: Analysis) -> Iterator[tuple[Use, TemporalType]]:

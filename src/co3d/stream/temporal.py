@@ -10,6 +10,7 @@ made per tick (a tick is one input frame). With stride s and delay d:
 start of the video, where the clip network would have seen padding.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -142,18 +143,51 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
         slow, stride 4, clip of 8:   frame 4 is its last element, ready at tick 4 + delay
         fast, stride 1               frame 7 is its last element, ready at tick 7 + delay
     """
-    ready = max(t.last_position(clip_frames) + t.delay for t in types)
+    ready = [t.last_position(clip_frames) + t.delay for t in types]
     coarsest = max(types, key=lambda t: t.stride)
-    last = coarsest.last_position(clip_frames)
-    return TemporalType(
-        axis=None,
-        stride=coarsest.stride,
-        delay=ready - last,
+    joined = replace(coarsest, axis=None, stride=math.lcm(*(t.stride for t in types)))
+    last = joined.last_position(clip_frames)
+    return replace(
+        joined,
+        delay=max(ready) - last,
         lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
-        extent=coarsest.extent,
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
     )
+
+
+def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalType, list[int]]:
+    """When to read a network's outputs, and how many ticks after each of them was made.
+
+    Those with one element per frame describe the same frame. Pooled ones have one result per clip,
+    which comes with the others' last:
+
+        frames, delay 1, no crop      frame 7 of 8 is described at tick 8
+        pool of frames 0 … 5, ready at tick 6: read 2 ticks later
+    """
+    moving = [t for t in types if not t.is_pooled]
+    if not moving:
+        timing = join_pooled(types, clip_frames)
+    else:
+        timing = replace(
+            join(moving),
+            stride=math.lcm(*(t.stride for t in types)),
+            # The longest output says when a flush is over.
+            extent=max(t.extent for t in moving),
+            pools=_merge_pools(types),
+            recomputed=any(t.recomputed for t in types),
+        )
+    end = timing.last_position(clip_frames)
+    ready = [t.last_position(clip_frames) + t.delay for t in types if t.is_pooled]
+    delay = max([timing.delay, *(tick - end for tick in ready)])
+    backs = [
+        end + delay - t.last_position(clip_frames) - t.delay if t.is_pooled else delay - t.delay
+        for t in types
+    ]
+    lookback = max(
+        t.lookback + t.delay + back - delay for t, back in zip(types, backs, strict=True)
+    )
+    return replace(timing, delay=delay, lookback=lookback), backs
 
 
 def _merge_pools(types: list[TemporalType]) -> tuple[str, ...]:
