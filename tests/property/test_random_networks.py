@@ -4,7 +4,7 @@ A failure prints a Python file that can be run on its own.
 """
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 
 from support.random_networks import random_networks
 from support.snippet import Snippet
@@ -12,8 +12,16 @@ from support.snippet import Snippet
 _HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-# The same hundred on every machine; other draws are for the slow test.
+# The same hundred on every machine, and new ones below.
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
 @given(random_networks())
 def test_steps_equal_clips(network: Snippet) -> None:
+    network.run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(4))  # so that test workers can divide them
+@settings(max_examples=250, deadline=None, suppress_health_check=_HEALTH)
+@given(network=random_networks())
+def test_steps_of_new_networks_equal_clips(share: int, network: Snippet) -> None:
     network.run()

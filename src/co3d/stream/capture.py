@@ -72,7 +72,7 @@ def capture(
 
 
 def propagate_shapes(clip_graph: fx.GraphModule) -> None:
-    """Bring `node.meta["val"]` up to date after a pass: of new nodes, and of what follows from them.
+    """Bring `node.meta["val"]` up to date after a pass: of new nodes, and of what follows them.
 
     A pass that changes a node's own arguments must leave its shape as it is.
     """
