@@ -251,6 +251,21 @@ FRAMEWISE = {
     "written into a slice of channels": lambda: Apply(
         lambda m, x: m.after(overwrite(m.stem(x))), stem=stem(), after=stem_after(3)
     ),
+    "mirrored borders": lambda: Apply(
+        lambda m, x: torch.ops.aten.reflection_pad3d(m.stem(x), [1, 0, 1, 1, 0, 0]), stem=stem()
+    ),
+    "pixels from channels": lambda: Apply(
+        lambda m, x: F.pixel_shuffle(m.stem(x).transpose(1, 2), 2).transpose(1, 2), stem=stem()
+    ),
+    "norm that returns its statistics": lambda: Apply(
+        lambda m, x: torch.native_layer_norm(m.stem(x), (6, 6), None, None, 1e-5)[0], stem=stem()
+    ),
+    "one channel, as many times": lambda: Apply(
+        lambda m, x: (
+            m.stem(x).select(1, 2).unsqueeze(1).expand(-1, 3, -1, -1, -1).repeat(1, 2, 1, 1, 1)
+        ),
+        stem=stem(),
+    ),
 }
 
 
@@ -291,6 +306,14 @@ HEADS = {
     ),
     "maximum over time and space": lambda: Apply(
         lambda m, x: m.fc(m.stem(x).amax((2, 3, 4))), stem=stem(), fc=nn.Linear(4, 5)
+    ),
+    # Not over space first: the largest of many signed values hides a zero.
+    "smallest and largest over time": lambda: Apply(
+        lambda m, x: m.fc(
+            torch.cat([f(m.stem(x).mean((3, 4)), 2) for f in (torch.amin, torch.amax)], 1)
+        ),
+        stem=stem(),
+        fc=nn.Linear(8, 5),
     ),
     "adaptive maximum": lambda: Apply(
         lambda m, x: m.fc(F.adaptive_max_pool3d(m.stem(x), 1).flatten(1)),

@@ -94,8 +94,9 @@ class Stream:
         """End the video of one slot, or of all, and return the results still under way.
 
         With edges="both" these are the results of the last `delay` frames, as the clip network
-        gives them at a clip's end (the last one is that of the whole video); afterwards the slot
-        must be reset. The other edges have no end: nothing is returned and nothing changes. Slots
+        gives them at a clip's end; afterwards the slot must be reset. The last one is that of the
+        whole video, unless a stride left the video's last frames unread: then the program was done
+        before the video was, and in dense rate steps beyond that describe later frames. The other edges have no end: nothing is returned and nothing changes. Slots
         that saw no frame are left alone.
         """
         if self.program.edges != "both":

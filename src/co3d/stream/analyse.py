@@ -98,7 +98,7 @@ def analyse(
             try:
                 if refusals and node in refusals:
                     raise refusals[node]
-                lowering = _lower(ctx, node)
+                lowering = _lower(ctx, node).with_fills_in_kind()
             except UnsupportedError as error:
                 problems.append(Problem(node, error.reason, error.hint))
                 poisoned.add(node)

@@ -192,6 +192,11 @@ def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
 
 def _results(exported: torch.export.ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:
     kinds = [spec.kind for spec in exported.graph_signature.output_specs]
+    if OutputKind.USER_INPUT_MUTATION in kinds:
+        raise ConversionError(
+            f"cannot convert {name}: its forward writes into the clip that it is given, which is "
+            "its caller's; let it write into a copy (x = x.clone())"
+        )
     if any(kind is not OutputKind.USER_OUTPUT for kind in kinds):
         raise ConversionError(
             f"cannot convert {name}: its forward changes its own buffers, which streams cannot "

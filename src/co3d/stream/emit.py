@@ -53,16 +53,22 @@ class StepBuilder:
             observed: further values of this tick to return, after the newest elements; all of them
                 must be made in this phase.
         """
+        past_names = {
+            key: [f"{spec.name}_past{i + 1}" for i in range(spec.depth)]
+            for key, spec in self.states.items()
+        }
+        own_names = {"age", "end"}.union(*past_names.values())
         for node in clip_graph.graph.nodes:
             if node.op == "placeholder":
-                self._current[node] = self.graph.placeholder(node.name)
+                name = f"{node.name}_frame" if node.name in own_names else node.name
+                self._current[node] = self.graph.placeholder(name)
         self._frames = list(self._current.values())
         if self.masked:
             self._age = self.graph.placeholder("age")
             self._end = self.graph.placeholder("end") if self.with_end else None
         self._past = {
-            key: [self.graph.placeholder(f"{spec.name}_past{i + 1}") for i in range(spec.depth)]
-            for key, spec in self.states.items()
+            key: [self.graph.placeholder(name) for name in names]
+            for key, names in past_names.items()
         }
         for node, lowering in self.analysis.lowerings.items():
             if self.makes(node):

@@ -17,6 +17,7 @@ from co3d.stream.passes import (
     split_lists,
     split_pools,
     write_as_pads,
+    write_stacks,
 )
 from co3d.stream.program import Scope
 from co3d.stream.rewrites import even_out_frame_picking, fix_adaptive_pools, localise_gates
@@ -27,6 +28,7 @@ _PASSES = (
     drop_noops,
     fold_constants,
     split_lists,
+    write_stacks,
     write_as_pads,
     fold_constants,
     fold_batch_norm,
@@ -95,7 +97,9 @@ def prepare(
         windows = _scale_windows(window, analysis)
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
     clip_graph.graph.eliminate_dead_code()
-    clip_graph.delete_all_unused_submodules()
+    read = {str(node.target) for node in clip_graph.graph.nodes if node.op == "get_attr"}
+    for name in {name for name, _ in clip_graph.named_buffers(remove_duplicate=False)} - read:
+        delattr(clip_graph, name)
     clip_graph.recompile()
     return Prepared(clip_graph, captured.output_spec, analysis, approximations, fallbacks)
 

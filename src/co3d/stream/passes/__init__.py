@@ -7,6 +7,7 @@ from co3d.stream.passes.free_batch import free_batch
 from co3d.stream.passes.split_lists import split_lists
 from co3d.stream.passes.split_pools import split_pools
 from co3d.stream.passes.write_as_pads import write_as_pads
+from co3d.stream.passes.write_stacks import write_stacks
 
 __all__ = [
     "drop_noops",
@@ -16,4 +17,5 @@ __all__ = [
     "split_lists",
     "split_pools",
     "write_as_pads",
+    "write_stacks",
 ]

@@ -53,7 +53,8 @@ def _split_adaptive(graph: fx.Graph, node: fx.Node) -> None:
     if len(clip) != 5:
         return
     wanted = per_axis(size, 3)  # type: ignore[arg-type]
-    to_one = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] != 1]
+    # Over time also where the training clip has one element there: longer videos have more.
+    to_one = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] > (d > 2)]
     rest = [clip[d] if d in to_one else n for d, n in zip((2, 3, 4), wanted, strict=True)]
     if not to_one:
         return

@@ -53,9 +53,9 @@ def _localise(graph: fx.Graph, node: fx.Node, scope: Scope) -> None:
         raise _refuse("it has time elsewhere than at axis 2")
     if scope == "window" and node.target is not _MEAN:
         raise _refuse('with scope="window" only means over time can be gates')
-    keeps_axes = args["keepdim"] and _keeps_axes(node, len(shape))
-    meetings = [] if keeps_axes else _meetings(node, len(shape))
-    for _, gate in meetings:
+    inside, meetings = _follow(node, len(shape))
+    keeps_axes = all(len(value.meta["val"].shape) == len(shape) for value in inside)
+    for _, gate in [] if keeps_axes else meetings:
         _time_of(gate, len(shape))
     writer = _Writer(graph, node)
     with graph.inserting_before(node):
@@ -113,8 +113,8 @@ class _Writer:
         return made
 
 
-def _meetings(pool: fx.Node, rank: int) -> list[tuple[fx.Node, fx.Node]]:
-    """Where values of the gate meet frames: (the operator that joins them, the gate's value)."""
+def _follow(pool: fx.Node, rank: int) -> tuple[set[fx.Node], list[tuple[fx.Node, fx.Node]]]:
+    """The values of a gate, and where they meet frames: (operator that joins, the gate's value)."""
     inside, meetings = {pool}, []
     for node in pool.graph.nodes:
         operands = [n for n in node.all_input_nodes if n in inside]
@@ -125,26 +125,12 @@ def _meetings(pool: fx.Node, rank: int) -> list[tuple[fx.Node, fx.Node]]:
             meetings += [(node, operand) for operand in operands]
         else:
             inside.add(node)
-    return meetings
+    return inside, meetings
 
 
 def _meets_by_expansion(node: fx.Node, rank: int) -> bool:
     shape = node.meta["val"].shape
     return node.target is _ATEN.expand.default and len(shape) == rank and shape[_TIME] > 1
-
-
-def _keeps_axes(pool: fx.Node, rank: int) -> bool:
-    """Whether the pooled value keeps all axes until it meets frames."""
-    pending, seen = [pool], {pool}
-    while pending:
-        node = pending.pop()
-        shape = node.meta["val"].shape
-        if len(shape) != rank:
-            return False
-        if shape[_TIME] == 1:
-            pending += [user for user in node.users if user not in seen and user.op != "output"]
-            seen.update(node.users)
-    return True
 
 
 def _time_of(gate: fx.Node, rank: int) -> int:

@@ -80,6 +80,10 @@ class Lowering:
     macs: int = 0
     counts: bool = False
 
+    def with_fills_in_kind(self) -> "Lowering":
+        """The same, with each fill of its value's own kind: of a mask a bool, of counts whole."""
+        return replace(self, uses=[replace(use, fill=_in_kind(use)) for use in self.uses])
+
     def postponed(self, ticks: int) -> "Lowering":
         """The same, made `ticks` later."""
         if not ticks:
@@ -89,6 +93,18 @@ class Lowering:
             type=replace(self.type, delay=self.type.delay + ticks),
             uses=[replace(use, back=use.back + ticks) for use in self.uses],
         )
+
+
+def _in_kind(use: Use) -> float | None:
+    if use.fill is None:
+        return None
+    dtype = use.node.meta["val"].dtype
+    if dtype.is_floating_point:
+        return use.fill
+    if dtype == torch.bool:
+        return bool(use.fill)
+    limits = torch.iinfo(dtype)
+    return int(min(max(use.fill, limits.min), limits.max))
 
 
 @dataclass
@@ -167,7 +183,8 @@ def find_rule(target: Any) -> Rule:
     """
     if target in _RULES:
         return _RULES[target]
-    if torch.Tag.pointwise in getattr(target, "tags", ()):
+    makes_one_value = len(getattr(getattr(target, "_schema", None), "returns", ())) == 1
+    if makes_one_value and torch.Tag.pointwise in target.tags:
         return _RULES[torch.ops.aten.add.Tensor]
     raise UnsupportedError(
         "no rule says how it runs frame by frame",

@@ -1,0 +1,50 @@
+"""Trap: a slow pathway may pick its frames by a rounded table that is no stride.
+
+`linspace(0, T - 1, T // 4)`, rounded down, takes frames 0, 4, 8, 13, 17 … of 32: which frame comes
+fourth depends on the length of the clip. A stream takes every fourth, and must say so.
+"""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from co3d.stream import convert
+from support.networks import Apply, stem
+from support.streaming import make_clips, randomise_, relative_error, run_steps
+
+FRAMES = 32
+
+
+def by_table(m: nn.Module, x: Tensor) -> Tensor:
+    frames = x.shape[2]
+    table = torch.linspace(0, frames - 1, frames // 4).long()
+    return m.fc(m.stem(x.index_select(2, table)).mean((2, 3, 4)))
+
+
+def by_stride(m: nn.Module, x: Tensor) -> Tensor:
+    return m.fc(m.stem(x[:, :, ::4]).mean((2, 3, 4)))
+
+
+def _network(forward: object) -> nn.Module:
+    torch.manual_seed(0)
+    return randomise_(Apply(forward, stem=stem(), fc=nn.Linear(4, 5))).double()
+
+
+@pytest.mark.parametrize("rate", ["dense", "native"])
+def test_rounded_table_becomes_a_stride_and_is_listed(rate: str) -> None:
+    model, even = _network(by_table), _network(by_stride)
+    program = convert(model, (3, FRAMES, 6, 6), edges="both", rate=rate)  # type: ignore[arg-type]
+    (line,) = program.approximations
+    assert "every 4th frame" in line
+    assert "frames 0, 4, 8, 13, 17, 22, 26, 31" in line
+    (clip,) = make_clips([FRAMES], program.frame_shape, program.dtype)
+    (outputs,) = run_steps(program, [clip])
+    with torch.inference_mode():
+        assert relative_error(outputs[-1], even(clip[None])[0]) <= 1e-10
+        assert relative_error(outputs[-1], model(clip[None])[0]) > 1e-3
+
+
+def test_table_that_is_a_stride_is_no_approximation() -> None:
+    table = torch.arange(0, FRAMES, 4)
+    model = _network(lambda m, x: m.fc(m.stem(x.index_select(2, table)).mean((2, 3, 4))))
+    assert convert(model, (3, FRAMES, 6, 6)).approximations == ()
