@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from co3d.backends import Snapshot, StepResult, Stream, open_stream
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
+    from co3d.parity import Verification, verify
     from co3d.stream import StepProgram, convert
     from co3d.video import VideoFrame, VideoWriter, read_video
 
@@ -24,6 +25,7 @@ __all__ = [
     "StepProgram",
     "StepResult",
     "Stream",
+    "Verification",
     "VideoFrame",
     "VideoWriter",
     "convert",
@@ -33,11 +35,13 @@ __all__ = [
     "open_stream",
     "read_video",
     "register_model",
+    "verify",
 ]
 
 _HOMES = {
     "co3d.backends": ("Snapshot", "StepResult", "Stream", "open_stream"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
+    "co3d.parity": ("Verification", "verify"),
     "co3d.stream": ("StepProgram", "convert"),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
 }

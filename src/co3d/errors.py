@@ -96,6 +96,12 @@ class StreamError(Co3dError):
     exit_code = 32
 
 
+class ParityError(Co3dError):
+    """A step program does not compute what its clip network computes."""
+
+    exit_code = 33
+
+
 class OutputError(Co3dError, OSError):
     """A result cannot be written."""
 

@@ -193,8 +193,8 @@ def test_two_outputs_need_two_names(co3d, video, tmp_path):
 
 
 def test_a_size_that_the_network_cannot_take(co3d):
-    expect_error(co3d("explain", "x3d_m", "--size", 8), 31, "8")
-    expect_error(co3d("explain", "x3d_m", "--size", 0), 2, "0")
+    expect_error(co3d("explain", "x3d_m", "--clip", "3,16,8,8"), 31, "8")
+    expect_error(co3d("explain", "x3d_m", "--clip", "3,16,0,0"), 2, "0")
 
 
 def test_a_demo_that_cannot_write(co3d, tmp_path):

@@ -13,14 +13,14 @@ def program():
 
 
 def test_the_text_is_that_of_the_program(co3d, program):
-    outcome = co3d("explain", "camera_motion", "--window", 3, "--size", 32)
+    outcome = co3d("explain", "camera_motion", "--window", 3, "--clip", "3,8,32,32")
     assert outcome.code == 0
     assert outcome.out.strip() == program.explain().strip()
 
 
 def test_json_has_the_key_figures(co3d, program):
     figures = json.loads(
-        co3d("explain", "camera_motion", "--window", 3, "--size", 32, "--json").out
+        co3d("explain", "camera_motion", "--window", 3, "--clip", "3,8,32,32", "--json").out
     )
     for name in (
         "receptive_field",
@@ -33,5 +33,32 @@ def test_json_has_the_key_figures(co3d, program):
         "clip_macs",
     ):
         assert figures[name] == getattr(program, name)
-    assert figures["clip_shape"] == [3, 8, 32, 32]
+    assert figures["clip_shapes"] == [[3, 8, 32, 32]]
     assert len(figures["values"]) == len(program.rows)
+
+
+def test_a_picture_is_drawn_on_demand(co3d, tmp_path):
+    picture = tmp_path / "network.svg"
+    outcome = co3d("explain", "camera_motion", "--clip", "3,8,32,32", "--picture", picture)
+    assert outcome.out.splitlines()[-1] == f"wrote {picture}"
+    assert picture.read_text().startswith("<?xml")
+
+
+def test_delay_sources_add_up(co3d):
+    figures = json.loads(co3d("explain", "camera_motion", "--clip", "3,8,32,32", "--json").out)
+    assert sum(figures["delay_sources"].values()) == figures["delay"]
+
+
+def test_a_network_of_ones_own_at_native_rate(co3d, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv3d(3, 4, 3, (2, 1, 1), 1), nn.Conv3d(4, 4, 3, 1, 1))\n"
+    )
+    arguments = ("--clip", "3,8,8,8", "--rate", "native", "--spread", "--json")
+    figures = json.loads(co3d("explain", f"{path}:build", *arguments).out)
+    assert figures["rate"] == "native"
+    assert figures["temporal_stride"] == 2
+    assert len(figures["macs_per_phase"]) == 2
+    assert sum(figures["macs_per_phase"]) == 2 * figures["macs_per_frame"]

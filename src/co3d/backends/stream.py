@@ -95,9 +95,10 @@ class Stream:
 
         With edges="both" these are the results of the last `delay` frames, as the clip network
         gives them at a clip's end; afterwards the slot must be reset. The last one is that of the
-        whole video, unless a stride left the video's last frames unread: then the program was done
-        before the video was, and in dense rate steps beyond that describe later frames. The other edges have no end: nothing is returned and nothing changes. Slots
-        that saw no frame are left alone.
+        whole video, unless a stride left the video's last frames unread: then its result came
+        before the video was over, and in dense rate the steps after it slide on. The other edges
+        have no end: nothing is returned and nothing changes. Slots that saw no frame are left
+        alone.
         """
         if self.program.edges != "both":
             return []

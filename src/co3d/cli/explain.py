@@ -2,37 +2,41 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
-from co3d.models import create_model
-from co3d.stream import convert
+from co3d.cli.networks import convert_network
+from co3d.cli.options import ConversionOptions
+from co3d.report import draw_network
+from co3d.stream.explain import find_delay_sources
 
 
-def print_explanation(
-    model_name: str, *, window: int | None, size_px: int | None, as_json: bool
-) -> None:
+def print_explanation(options: ConversionOptions, *, picture: Path | None, as_json: bool) -> None:
     """Print the table of temporal types and the figures of a step program.
 
     Args:
-        model_name: a registered network.
-        window: feature frames that the last pooling averages; None takes the clip's own number.
-        size_px: side of the square input; None takes the model's own.
+        options: the network and how to convert it.
+        picture: where to draw the network in time, if anywhere.
         as_json: print one JSON object instead.
 
     Raises:
         UnknownModelError: no such model.
+        ConversionError: the network cannot be converted.
         InputShapeError: the input is smaller than the network can take.
-        OptionError: `window` or `size_px` is out of range.
+        OptionError: an option is out of range.
+        OutputError: the picture cannot be written.
     """
-    model = create_model(model_name, weights="random")  # the weights change nothing here
-    channels, frames, side_px, _ = model.card.clip_shape
-    side_px = side_px if size_px is None else size_px
-    program = convert(model, (channels, frames, side_px, side_px), window=window)
+    program, shapes = convert_network(options)
+    if picture is not None:
+        draw_network(program, picture)
     if not as_json:
         print(program.explain())
+        if picture is not None:
+            print(f"wrote {picture}")
         return
     figures = {
-        "model": model_name,
-        "clip_shape": [channels, frames, side_px, side_px],
+        "model": options.network,
+        "clip_shapes": shapes,
+        "rate": program.rate,
         "receptive_field": program.receptive_field,
         "delay": program.delay,
         "temporal_stride": program.temporal_stride,
@@ -40,8 +44,12 @@ def print_explanation(
         "window": program.window,
         "state_bytes": program.state_bytes,
         "macs_per_frame": program.macs_per_frame,
+        "macs_per_phase": [phase.macs for phase in program.phases],
         "clip_macs": program.clip_macs,
+        "recomputed_macs": program.recomputed_macs,
         "approximations": list(program.approximations),
+        "fallbacks": list(program.fallbacks),
+        "delay_sources": {row.name: frames for row, frames in find_delay_sources(program)},
         "values": [dataclasses.asdict(row) for row in program.rows],
     }
     print(json.dumps(figures, indent=2))

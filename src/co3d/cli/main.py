@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from co3d import __version__
 from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Policy, StreamOptions
+from co3d.cli.options import ConversionOptions, Policy, Precision, Rate, Scope, StreamOptions
 from co3d.cli.weights import weights_app
 from co3d.errors import Co3dError
 
@@ -29,6 +29,26 @@ co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 
 **Exit codes**
 """
+EXPLAIN_EPILOG = """
+**Examples**
+
+```
+co3d explain x3d_m --picture x3d_m.svg
+co3d explain slowfast_r50_8x8 --rate native
+co3d explain my_network.py:build --clip 3,16,112,112 --json
+```
+"""
+CHECK_EPILOG = """
+**Examples**
+
+```
+co3d check camera_motion
+co3d check x3d_m --weights X3D_M.pyth --clip 3,16,160,160
+co3d check my_network.py:build --clip 3,16,112,112 --rate native --lengths 9,33
+```
+
+Exit code 33: steps differ from clips; 30: the network cannot be converted.
+"""
 DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
 
 app = typer.Typer(
@@ -42,6 +62,33 @@ app = typer.Typer(
 WindowOption = Annotated[
     int | None,
     typer.Option(help="Feature frames that the last pooling averages; the clip's own by default."),
+]
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL|FILE.py:FACTORY",
+        help="A name that `co3d models` lists, or a Python file of yours and a function in it that "
+        "returns the network. The file is run.",
+    ),
+]
+ClipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="C,T,H,W",
+        help="Clip that the network was trained on; the model's own by default. Once per input.",
+    ),
+]
+RateOption = Annotated[
+    Rate, typer.Option(help="A result at every frame, or at the network's own temporal stride.")
+]
+ScopeOption = Annotated[
+    Scope, typer.Option(help="What gates pool instead of the clip: each frame, or a window.")
+]
+FallbackOption = Annotated[
+    bool, typer.Option("--fallback", help="Rerun what has no step form on the newest clip.")
+]
+SpreadOption = Annotated[
+    bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -146,20 +193,64 @@ def models(as_json: JsonOption = False) -> None:
     print_models(as_json=as_json)
 
 
-@app.command(epilog=DEBUG_HINT)
+@app.command(epilog="\n\n".join((EXPLAIN_EPILOG, DEBUG_HINT)))
 def explain(
-    model: Annotated[str, typer.Argument(help="A name that `co3d models` lists.")],
+    model: NetworkArgument,
+    clip: ClipOption = None,
     window: WindowOption = None,
-    size: Annotated[
-        int | None,
-        typer.Option(help="Side of the square input in pixels; the model's own by default."),
+    rate: RateOption = "dense",
+    scope: ScopeOption = "frame",
+    fallback: FallbackOption = False,
+    spread: SpreadOption = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the network in time: .svg, .png or .pdf.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a network becomes as a step program: delays, state and cost of every value."""
     from co3d.cli.explain import print_explanation
 
-    print_explanation(model, window=window, size_px=size, as_json=as_json)
+    options = ConversionOptions(
+        model, None, tuple(clip or ()), window, rate, scope, fallback, spread
+    )
+    print_explanation(options, picture=picture, as_json=as_json)
+
+
+@app.command(epilog="\n\n".join((CHECK_EPILOG, DEBUG_HINT)))
+def check(
+    model: NetworkArgument,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A tag that `co3d models` lists, or a checkpoint file."),
+    ] = None,
+    clip: ClipOption = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            help="Lengths of further clips to compare, in frames: 9,21; by default a shorter and "
+            "a longer odd one."
+        ),
+    ] = None,
+    window: WindowOption = None,
+    rate: RateOption = "dense",
+    scope: ScopeOption = "frame",
+    fallback: FallbackOption = False,
+    spread: SpreadOption = False,
+    precision: Annotated[
+        Precision, typer.Option(help="float64 leaves rounding no room to hide errors in.")
+    ] = "float64",
+    show_all: Annotated[
+        bool, typer.Option("--all", help="List every value, not only those that differ most.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove on your own network and weights that steps equal clips, value by value."""
+    from co3d.cli.check import check_network
+
+    options = ConversionOptions(
+        model, weights, tuple(clip or ()), window, rate, scope, fallback, spread
+    )
+    check_network(options, lengths=lengths, precision=precision, show_all=show_all, as_json=as_json)
 
 
 app.add_typer(weights_app, name="weights")

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 Policy = Literal["latest", "every"]
+Rate = Literal["dense", "native"]
+Scope = Literal["frame", "window"]
+Precision = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,24 @@ class StreamOptions:
     policy: Policy
     rate_hz: float | None
     threads: int | None
+
+
+@dataclass(frozen=True)
+class ConversionOptions:
+    """A network and how to convert it, as the command line gives them.
+
+    Attributes:
+        network: a registry name, or file.py:factory.
+        weights: a tag or a checkpoint file.
+        clips: "C,T,H,W", one per input; none for the model's own.
+        window, rate, scope, fallback, spread: as for `co3d.convert`.
+    """
+
+    network: str
+    weights: str | None
+    clips: tuple[str, ...]
+    window: int | None
+    rate: Rate
+    scope: Scope
+    fallback: bool
+    spread: bool

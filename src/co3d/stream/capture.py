@@ -1,11 +1,14 @@
 """Capture: an `nn.Module` and example clips become one functional graph of ATen operators."""
 
 import copy
+import io
+import logging
 import operator
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +110,8 @@ def _export(
     was_training = {module: module.training for module in model.modules()}
     try:
         model.eval()
-        with warnings.catch_warnings():
+        # Of a failure torch prints the whole graph; `_explain_failure` says what matters of it.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), _at_level(logging.ERROR):
             # torch's own use of its deprecated pytree API; nothing that a user can act on.
             warnings.filterwarnings("ignore", category=FutureWarning)
             # Recurrent layers keep a list of their own parameters, which export sees assigned.
@@ -122,6 +126,18 @@ def _export(
     finally:
         for module, training in was_training.items():
             module.training = training
+
+
+@contextmanager
+def _at_level(level: int) -> Iterator[None]:
+    """torch's remarks on symbolic shapes at this level of importance."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _explain_failure(

@@ -65,7 +65,7 @@ def convert(
         OptionError: an option outside its range.
     """
     shapes = check_clip_shapes(clip_shape)
-    _check_options(window, rate, scope, edges, spread)
+    check_options(window=window, rate=rate, scope=scope, edges=edges, spread=spread)
     prepared = prepare(model, shapes, window=window, scope=scope, fallback=fallback)
     analysis = settle_timing(prepared, shapes[0][1], spread=spread)
     return assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
@@ -94,7 +94,10 @@ def check_clip_shapes(
     return shapes
 
 
-def _check_options(window: int | None, rate: str, scope: str, edges: str, spread: bool) -> None:
+def check_options(
+    *, window: int | None, rate: str, scope: str, spread: bool, edges: str = "both"
+) -> None:
+    """OptionError unless every option of `convert` is in its range."""
     if window is not None and operator.index(window) < 1:
         raise OptionError(
             f"cannot convert: got window {window}, expected at least 1 frame; leave it out for "

@@ -1,0 +1,51 @@
+"""Which element of a clip value a step must reproduce at which tick."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from co3d.stream.temporal import TemporalType
+
+
+def elements_by_tick(
+    value: Tensor, type_: TemporalType, batch: int, clip_frames: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The elements (batch, …) of a clip value, each with the tick at which the step makes it.
+
+    A pooled value has one, which is made when the clip's last element is.
+    """
+    axis = type_.axis
+    if type_.is_pooled:
+        element = value if axis is None else value.select(axis, 0)
+        yield type_.last_position(clip_frames) + type_.delay, element
+        return
+    assert axis is not None
+    apart = value.unflatten(0, (batch, -1)) if type_.is_folded else value
+    for j, element in enumerate(apart.unbind(axis or 1)):
+        yield j * type_.stride + type_.delay, element
+
+
+def last_tick(type_: TemporalType, clip_frames: int) -> int:
+    """The tick at which a value's last element is made."""
+    return type_.last_position(clip_frames) + type_.delay
+
+
+def relative_difference(actual: Tensor, expected: Tensor, scale: float) -> float:
+    """Largest absolute difference, as a share of `scale`; infinite where only one has a value.
+
+    Equal infinities (a maximum over nothing) are no difference.
+    """
+    actual, expected = actual.double(), expected.double()
+    difference = torch.where(actual == expected, 0.0, (actual - expected).abs())
+    if not difference.isfinite().all():
+        return float("inf")
+    worst = float(difference.max()) if difference.numel() else 0.0
+    return worst / scale if worst else 0.0
+
+
+def largest_magnitude(value: Tensor) -> float:
+    """The scale of a value: its largest finite magnitude, or the smallest number above 0."""
+    finite = value[value.isfinite()]
+    largest = float(finite.double().abs().max()) if finite.numel() else 0.0
+    return max(largest, torch.finfo(torch.float64).tiny)

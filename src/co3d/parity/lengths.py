@@ -1,0 +1,172 @@
+"""The clips that a verification runs: of which lengths, and what can be compared on each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import fx
+
+from co3d.errors import ConversionError, InputShapeError
+from co3d.stream.analyse import Analysis, analyse
+from co3d.stream.capture import EXPORT_BATCH, ClipShape
+from co3d.stream.convert import settle_timing
+from co3d.stream.prepare import Prepared
+from co3d.stream.rules.sliding import sliding_mean
+
+Prepare = Callable[[Sequence[ClipShape]], Prepared]
+
+
+@dataclass(frozen=True)
+class LengthCase:
+    """One clip length.
+
+    Attributes:
+        frames: of the clips.
+        clip_graph: the clip network for this length.
+        analysis: of the network as converted, its windows long enough for this length.
+        left_out: names of values that this length does not determine, so that they are not
+            compared: pooled over more than the window, or timed otherwise than on the training
+            clip.
+    """
+
+    frames: int
+    clip_graph: fx.GraphModule
+    analysis: Analysis
+    left_out: frozenset[str]
+
+
+def choose_lengths(
+    clip_frames: int, temporal_stride: int, window: int | None, further: Sequence[int] | None
+) -> list[int]:
+    """The training clip's length first; then `further`, or a shorter and a longer one.
+
+    Where nothing strides these are odd. Networks with strides may take whole strides only. No
+    pooled value can be compared on clips that are longer than the window: the shorter one is not.
+    """
+    if further is None:
+        shorter = clip_frames // 2
+        if window is not None:
+            shorter = min(shorter, window * temporal_stride)
+        extra = clip_frames // 4
+        if temporal_stride == 1:
+            further = (max(1, (shorter - 1) | 1), (clip_frames + extra) | 1)
+        else:
+            shorter, extra = (
+                max(temporal_stride, n // temporal_stride * temporal_stride)
+                for n in (shorter, extra)
+            )
+            further = (shorter, clip_frames + extra)
+    return list(dict.fromkeys([clip_frames, *further]))
+
+
+def make_cases(
+    shapes: Sequence[ClipShape],
+    prepared: Prepared,
+    lengths: Sequence[int],
+    prepare_at: Prepare,
+    *,
+    window: int | None,
+    spread: bool,
+    must_fit: bool,
+) -> tuple[list[LengthCase], list[str]]:
+    """A case per length, and a line per length that the network cannot take.
+
+    Raises:
+        ConversionError, InputShapeError: such a length, with `must_fit`.
+    """
+    cases, notes = [], []
+    for frames in lengths:
+        if frames == shapes[0][1] and window is None:
+            there = prepared
+        else:
+            try:
+                there = prepare_at([(s[0], frames, *s[2:]) for s in shapes])
+            except (ConversionError, InputShapeError) as error:
+                if must_fit:
+                    raise
+                notes.append(f"clips of {frames} frames left out: {_first_line(error)}")
+                continue
+        if not _is_same_network(prepared, there):
+            if must_fit:
+                raise ConversionError(
+                    f"cannot compare clips of {frames} frames: the network runs other operators "
+                    f"on them than on the clips of {shapes[0][1]} that it was converted for; "
+                    "choose other lengths"
+                )
+            notes.append(f"clips of {frames} frames left out: other operators run on them")
+            continue
+        case = _make_case(shapes[0][1], prepared, there, frames, window, spread)
+        if case.left_out.issuperset(node.name for node in case.analysis.lowerings):
+            notes.append(f"clips of {frames} frames left out: they determine none of the values")
+            continue
+        cases.append(case)
+    return cases, notes
+
+
+def _make_case(
+    clip_frames: int,
+    prepared: Prepared,
+    there: Prepared,
+    frames: int,
+    window: int | None,
+    spread: bool,
+) -> LengthCase:
+    own, other = prepared.analysis, there.analysis
+    windows = dict(own.windows)
+    if window is None:
+        for name, size in other.windows.items():
+            if name not in own.fixed_windows:
+                windows[name] = max(windows[name], size)
+    longer = replace(
+        prepared, analysis=analyse(prepared.clip_graph, clip_frames, EXPORT_BATCH, windows)
+    )
+    left_out: set[str] = set()
+    for node, twin in zip(own.types, other.types, strict=True):
+        follows = any(n.name in left_out for n in node.all_input_nodes)
+        if follows or not _is_determined(node, twin, own, other, windows):
+            left_out.add(node.name)
+    return LengthCase(
+        frames,
+        there.clip_graph,
+        settle_timing(longer, clip_frames, spread=spread),
+        frozenset(left_out),
+    )
+
+
+def _is_determined(
+    node: fx.Node, twin: fx.Node, own: Analysis, other: Analysis, windows: dict[str, int]
+) -> bool:
+    pools = own.types[node].pools
+    # A pool that picks the clip's last element has no window.
+    if any(other.windows.get(name, 1) > windows.get(name, 1) for name in pools):
+        return False
+    if any(own.windows[name] != other.windows[name] for name in set(pools) & own.fixed_windows):
+        return False
+    # Where pools of several rates meet, the meeting is laid out for clips of the training length.
+    return _timing(node, own) == _timing(twin, other)
+
+
+def _timing(node: fx.Node, analysis: Analysis) -> tuple[object, ...]:
+    """When a value is made, and how it reads what is pooled already."""
+    type_, lowering = analysis.types[node], analysis.lowerings.get(node)
+    uses = lowering.uses if lowering else ()
+    backs = [use.back for use in uses if analysis.types[use.node].is_pooled]
+    return type_.axis, type_.stride, type_.delay, type_.extent, backs
+
+
+def _is_same_network(prepared: Prepared, there: Prepared) -> bool:
+    """Whether both graphs hold the same operators; sizes that follow the length may differ."""
+    ours, theirs = (list(p.clip_graph.graph.nodes) for p in (prepared, there))
+    if [(n.name, n.target) for n in ours] != [(n.name, n.target) for n in theirs]:
+        return False
+    for node, twin in zip(ours, theirs, strict=True):
+        if node.target is sliding_mean:
+            # A gate's window is that of the training clip, whatever the length.
+            twin.args = (twin.args[0], node.args[1])
+    there.clip_graph.recompile()
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    """What failed; of a list of operators the first of them."""
+    lines = str(error).splitlines()
+    return " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
