@@ -41,5 +41,5 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,onnxruntime,openvino]'
 	touch $@ $(STAMP)

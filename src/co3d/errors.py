@@ -102,6 +102,12 @@ class ParityError(Co3dError):
     exit_code = 33
 
 
+class MissingPackageError(Co3dError, ImportError):
+    """An optional package is not installed."""
+
+    exit_code = 34
+
+
 class OutputError(Co3dError, OSError):
     """A result cannot be written."""
 

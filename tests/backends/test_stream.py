@@ -51,7 +51,8 @@ def test_results_and_programs_print_shapes_not_numbers(program) -> None:
 
 
 def test_backend_says_what_it_is(program) -> None:
-    assert open_stream(program).backend == "torch (eager), float32 on cpu"
+    stream = open_stream(program, backend="torch")
+    assert stream.backend == "torch (eager), float32 on cpu (as asked)"
 
 
 def test_step_after_flush_needs_a_reset(program) -> None:

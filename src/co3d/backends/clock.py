@@ -7,6 +7,8 @@ from co3d.stream.program import StepProgram
 
 # Later than any frame, yet far enough from the largest integer to add offsets to.
 UNKNOWN_END = 1 << 60
+# The same for step graphs, where some runtimes count in 32 bits; ages stop well before it.
+_FAR_END, _OLDEST = 1 << 30, 1 << 28
 
 
 class SlotClock:
@@ -51,6 +53,15 @@ class SlotClock:
         """Whether some active slot still (or again) sees a clip edge."""
         young = self.ages < self._masked_steps
         return bool((active & (young | self.ended)).any())
+
+    def graph_clocks(self) -> tuple[Tensor, Tensor]:
+        """(slots,) int64 each: ages and ends as masked graphs take them, which fit 32 bits.
+
+        Far from the start only the distance to the end matters: both are moved back together.
+        """
+        ages = self.ages.clamp(max=_OLDEST)
+        ends = torch.where(self.ended, self.ends - (self.ages - ages), _FAR_END)
+        return ages, ends
 
     def valid(self, active: Tensor) -> Tensor:
         """(slots,) bool: a new result, whose window holds real frames only."""

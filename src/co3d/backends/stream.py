@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from co3d.backends.base import Runner
+from co3d.backends.runner import Runner
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import InputShapeError, OptionError, StreamError
 from co3d.stream.program import StepProgram
@@ -43,8 +43,9 @@ class Stream:
     that start a new video with this step.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, backend: str) -> None:
         self._runner = runner
+        self._backend = backend
 
     @property
     def program(self) -> StepProgram:
@@ -58,8 +59,8 @@ class Stream:
 
     @property
     def backend(self) -> str:
-        """What runs the program, in words."""
-        return self._runner.description
+        """What runs the program, and why, in words."""
+        return self._backend
 
     def step(
         self,

@@ -1,0 +1,83 @@
+"""ONNX Runtime on the CPU: float32 step graphs, state bound in place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.buffers import BufferPool
+from co3d.backends.executor import StepFunction
+from co3d.backends.onnx_graph import find_made, find_used, place_results, write_onnx
+from co3d.backends.packages import require_package
+
+_NUMPY = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
+_DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64, "tensor(bool)": torch.bool}
+
+
+class OnnxRuntimeExecutor:
+    """Runs step graphs through ONNX Runtime's I/O binding: state is neither copied nor allocated.
+
+    A step rebinds its inputs to the buffers in which the steps before it left the state, and its
+    outputs to buffers that have been dropped.
+    """
+
+    dtype = output_dtype = torch.float32
+    device = torch.device("cpu")
+    map_layout = torch.contiguous_format
+
+    def __init__(self, threads: int) -> None:
+        self._runtime = require_package("onnxruntime", extra="onnxruntime")
+        self._threads = threads
+        self._pool = BufferPool(self.map_layout)
+        self.description = (
+            f"onnxruntime {self._runtime.__version__}, float32 on cpu, {threads} threads"
+        )
+
+    def compile(
+        self, graph: fx.GraphModule, examples: Sequence[Tensor], results: int
+    ) -> StepFunction:
+        """See `Executor.compile`."""
+        del results
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        session = self._runtime.InferenceSession(
+            write_onnx(graph, examples).SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+        return _BoundSession(graph, session, self._pool)
+
+    def recycle(self, element: Tensor) -> None:
+        """See `Executor.recycle`."""
+        self._pool.give(element)
+
+
+class _BoundSession:
+    """One step graph in a session, and which of the graph's results the session makes."""
+
+    def __init__(self, graph: fx.GraphModule, session: Any, pool: BufferPool) -> None:
+        self._session, self._pool = session, pool
+        self._binding = session.io_binding()
+        names = [value.name for value in session.get_inputs()]
+        self._inputs = list(zip(find_used(graph, names), names, strict=True))
+        self._outputs = [
+            (value.name, tuple(value.shape), _DTYPES[value.type]) for value in session.get_outputs()
+        ]
+        self._is_made = find_made(graph)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        for position, name in self._inputs:
+            self._binding.bind_input(name, "cpu", 0, *_describe(inputs[position]))
+        made = [self._pool.take(shape, dtype) for _, shape, dtype in self._outputs]
+        for (name, *_), tensor in zip(self._outputs, made, strict=True):
+            self._binding.bind_output(name, "cpu", 0, *_describe(tensor))
+        self._session.run_with_iobinding(self._binding)
+        return place_results(made, self._is_made)
+
+
+def _describe(tensor: Tensor) -> tuple[Any, list[int], int]:
+    """Element type, shape and address, as a binding wants them."""
+    return _NUMPY[tensor.dtype], list(tensor.shape), tensor.data_ptr()

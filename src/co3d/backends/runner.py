@@ -1,0 +1,173 @@
+"""The runner: owns the state of all slots, rotates it, and lets an executor do the arithmetic."""
+
+import torch
+from torch import Tensor
+
+from co3d.backends.clock import SlotClock
+from co3d.backends.executor import Executor, make_map
+from co3d.backends.snapshot import Snapshot
+from co3d.errors import StreamError
+from co3d.stream.program import StepProgram
+
+
+class Runner:
+    """Runs one step program for a fixed number of slots.
+
+    When all slots are active and in the same phase nothing is copied: each state drops its oldest
+    element and takes the step's newest one in front. Otherwise each phase runs for all rows, and
+    the rows that it does not concern are kept by selection.
+
+    Attributes:
+        program: what runs.
+        slots: number of streams in the batch.
+        clock: age and end of every slot.
+        executor: compiles and runs the step graphs.
+    """
+
+    def __init__(self, program: StepProgram, slots: int, executor: Executor) -> None:
+        self.program = program
+        self.slots = slots
+        self.executor = executor
+        self.clock = SlotClock(program, slots)
+        self._past = [
+            [self._empty(spec.shape, spec.dtype).fill_(spec.fill) for _ in range(spec.depth)]
+            for spec in program.states
+        ]
+        frames = [self._empty(shape, program.dtype).zero_() for shape in program.frame_shapes]
+        count = len(program.output_shapes)
+        past, clocks = self._all_past(), self._clocks()
+        self._phases = [
+            (
+                executor.compile(phase.steady, [*frames, *past], count),
+                phase.masked and executor.compile(phase.masked, [*frames, *clocks, *past], count),
+            )
+            for phase in program.phases
+        ]
+
+    def step(
+        self, frames: tuple[Tensor, ...], active: Tensor, reset: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """Advance the active slots by one frame.
+
+        Args:
+            frames: (slots, C, H, W) per input; rows of inactive slots are ignored.
+            active: (slots,) bool. Inactive slots keep their state bit for bit.
+            reset: (slots,) bool, slots that start anew before this step.
+
+        Returns:
+            outputs (slots, …), zero in the rows of slots without a new result; valid and fresh
+            (slots,) bool.
+        """
+        # The caller may reuse its buffers, and the program may remember a frame: take copies.
+        taken = [self._empty(f.shape[1:], self.program.dtype).copy_(f) for f in frames]
+        if reset.any():
+            self.reset(reset)
+        outputs: tuple[Tensor, ...] | None = None
+        phases = self.clock.phases
+        with torch.inference_mode():
+            for phase in phases[active].unique().tolist():
+                rows = active & (phases == phase)
+                made = self._run_phase(phase, taken, rows)
+                if made is not None:
+                    outputs = made if outputs is None else _add_rows(outputs, made)
+        if outputs is None:
+            outputs = tuple(
+                torch.zeros(
+                    (self.slots, *shape),
+                    dtype=self.executor.output_dtype,
+                    device=self.executor.device,
+                )
+                for shape in self.program.output_shapes
+            )
+        valid, fresh = self.clock.valid(active), self.clock.fresh(active)
+        self.clock.advance(active)
+        return outputs, valid, fresh
+
+    def reset(self, slots: Tensor) -> None:
+        """Start the slots of the (slots,) bool mask anew."""
+        rows = slots.to(self.executor.device)
+        for i, spec in enumerate(self.program.states):
+            self._past[i] = [
+                torch.where(_expand(rows, old), spec.fill, old) for old in self._past[i]
+            ]
+        self.clock.reset(slots)
+
+    def snapshot(self, slot: int) -> Snapshot:
+        """Copy the state of one slot."""
+        tensors = {
+            spec.name: torch.stack([element[slot] for element in past]).cpu()
+            for spec, past in zip(self.program.states, self._past, strict=True)
+        }
+        age, end = int(self.clock.ages[slot]), int(self.clock.ends[slot])
+        return Snapshot(tensors, age, end, self.program.fingerprint)
+
+    def restore(self, slot: int, snapshot: Snapshot) -> None:
+        """Put a copied state back, in any slot; it may come from another backend or precision.
+
+        Raises:
+            StreamError: the snapshot was made by another program.
+        """
+        if snapshot.fingerprint != self.program.fingerprint:
+            raise StreamError(
+                "cannot restore: the snapshot belongs to another program "
+                f"(got {snapshot.fingerprint[:12]}, expected {self.program.fingerprint[:12]}); "
+                "convert the same model with the same options and weights"
+            )
+        for past, spec in zip(self._past, self.program.states, strict=True):
+            saved = snapshot.tensors[spec.name]
+            for i, old in enumerate(past):
+                past[i] = old.clone()
+                past[i][slot] = saved[i].to(self.executor.device)
+        self.clock.ages[slot] = snapshot.age
+        self.clock.ends[slot] = snapshot.end
+
+    def _run_phase(
+        self, phase: int, frames: list[Tensor], rows: Tensor
+    ) -> tuple[Tensor, ...] | None:
+        """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
+        steady, masked = self._phases[phase]
+        if masked is not None and self.clock.needs_masks(rows):
+            results = masked([*frames, *self._clocks(), *self._all_past()])
+        else:
+            results = steady([*frames, *self._all_past()])
+        count = len(self.program.output_shapes)
+        outputs, newest = results[:count], results[count:]
+        here = None if rows.all() else rows.to(self.executor.device)
+        for i, element in zip(self.program.phases[phase].updates, newest, strict=True):
+            assert element is not None
+            old = self._past[i]
+            if here is None:
+                self._past[i] = [element, *old[:-1]]
+                self.executor.recycle(old[-1])
+            else:
+                pairs = zip([element, *old[:-1]], old, strict=True)
+                self._past[i] = [torch.where(_expand(here, b), a, b) for a, b in pairs]
+        if not self.program.phases[phase].is_fresh:
+            return None
+        made = tuple(output for output in outputs if output is not None)
+        if here is None:
+            return made
+        return tuple(torch.where(_expand(here, o), o, torch.zeros_like(o)) for o in made)
+
+    def _clocks(self) -> list[Tensor]:
+        """What masked graphs know of time: each stream's age and, with its edge, its end."""
+        clocks = self.clock.graph_clocks()[: 2 if self.program.edges == "both" else 1]
+        return [clock.to(self.executor.device) for clock in clocks]
+
+    def _all_past(self) -> list[Tensor]:
+        return [element for elements in self._past for element in elements]
+
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A tensor for a frame or an element of state, given its shape without the slots."""
+        executor = self.executor
+        dtype = executor.dtype if dtype.is_floating_point else dtype
+        return make_map((self.slots, *shape), dtype, executor.device, executor.map_layout)
+
+
+def _add_rows(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Outputs of two phases: each is zero in the rows of the other."""
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def _expand(rows: Tensor, like: Tensor) -> Tensor:
+    return rows.view(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,126 @@
+"""Every backend and precision computes what the reference backend computes, whatever the slots do.
+
+Tolerances are relative L2 errors. float32 leaves room for another order of summation. bfloat16
+rounds every weight, frame and element of state to 8 bits (half a unit is 2^-9 = 0.2 %), and a
+dozen layers on the way to a result add their errors up to 1 % or so.
+"""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from co3d.backends import Snapshot, Stream, open_stream
+from co3d.backends.select import BACKENDS
+from co3d.stream import StepProgram, convert
+from support.networks import small_network
+from support.rule_networks import two_pathways
+from support.streaming import make_clips, randomise_, relative_error
+
+SLOTS, FRAME = 2, (3, 6, 6)
+TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2, "float64": 1e-10}
+KINDS = [(name, p) for name, backend in BACKENDS.items() for p in backend.precisions]
+EVENTS = st.lists(
+    st.lists(st.sampled_from(["step", "sleep", "reset"]), min_size=SLOTS, max_size=SLOTS),
+    min_size=6,
+    max_size=20,
+)
+
+
+def _program(kind: str) -> StepProgram:
+    torch.manual_seed(0)
+    if kind == "native":
+        model = randomise_(two_pathways())
+        return convert(model, (3, 8, 6, 6), rate="native", spread=True, edges="both", window=2)
+    return convert(randomise_(small_network()), (3, 4, 6, 6), edges="both")
+
+
+PROGRAMS = {kind: _program(kind) for kind in ("dense", "native")}
+_STREAMS: dict[tuple[str, ...], Stream] = {}
+
+
+def _stream(kind: str, backend: str, precision: str, role: str = "tested") -> Stream:
+    """A stream of fresh slots; compiled once for every role."""
+    key = kind, backend, precision, role
+    if key not in _STREAMS:
+        _STREAMS[key] = open_stream(
+            PROGRAMS[kind], backend=backend, precision=precision, slots=SLOTS
+        )
+    _STREAMS[key].reset()
+    return _STREAMS[key]
+
+
+def _state(stream: Stream, slot: int) -> list[torch.Tensor]:
+    return list(stream.snapshot(slot).tensors.values())
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+@pytest.mark.parametrize(("backend", "precision"), KINDS)
+def test_slots_equal_the_reference(kind: str, backend: str, precision: str) -> None:
+    @settings(deadline=None, max_examples=8)
+    @given(events=EVENTS)
+    def check(events: list[list[str]]) -> None:
+        # In double precision the reference rounds nothing that any of them would notice.
+        reference = _stream(kind, "torch", "float64", "reference")
+        stream = _stream(kind, backend, precision)
+        clips = make_clips([len(events)] * SLOTS, FRAME, torch.float32)
+        for step, row in enumerate(events):
+            active = torch.tensor([event != "sleep" for event in row])
+            reset = torch.tensor([event == "reset" for event in row])
+            asleep = [slot for slot, event in enumerate(row) if event == "sleep"]
+            before = {slot: _state(stream, slot) for slot in asleep}
+            frames = torch.stack([clip[:, step] for clip in clips])
+            expected = reference.step(frames, active=active, reset=reset)
+            actual = stream.step(frames, active=active, reset=reset)
+            assert torch.equal(actual.fresh, expected.fresh)
+            assert torch.equal(actual.valid, expected.valid)
+            _compare(actual.output, expected.output, precision)
+            for slot in asleep:
+                assert all(map(torch.equal, before[slot], _state(stream, slot)))
+        for actual, expected in zip(stream.flush(), reference.flush(), strict=True):
+            _compare(actual.output, expected.output, precision)
+
+    # One compiled stream would otherwise depend on the example before.
+    check()
+
+
+def _compare(actual: torch.Tensor, expected: torch.Tensor, precision: str) -> None:
+    assert actual.dtype == (torch.float64 if precision == "float64" else torch.float32)
+    if expected.any():
+        assert relative_error(actual.double(), expected) <= TOLERANCES[precision]
+    else:
+        assert not actual.any()
+
+
+@pytest.mark.parametrize(("backend", "precision"), KINDS)
+def test_results_stay_when_the_stream_goes_on(backend: str, precision: str) -> None:
+    """Buffers are used again; never those that a caller holds."""
+    stream = _stream("dense", backend, precision)
+    (clip,) = make_clips([30], FRAME, torch.float32)
+    held, copies = [], []
+    for t in range(30):
+        held.append(stream.step(clip[None, :, t].expand(SLOTS, -1, -1, -1)).output)
+        copies.append(held[-1].clone())
+    assert all(map(torch.equal, held, copies))
+
+
+@pytest.mark.parametrize(("backend", "precision"), KINDS)
+@pytest.mark.parametrize("at", [3, 15])  # under masks, and in the steady program
+def test_a_snapshot_continues_in_every_other_backend(
+    backend: str, precision: str, at: int, tmp_path
+) -> None:
+    (clip,) = make_clips([24], FRAME, torch.float32)
+    frames = [clip[None, :, t].expand(SLOTS, -1, -1, -1) for t in range(24)]
+    source = _stream("dense", backend, precision, "source")
+    for frame in frames[:at]:
+        source.step(frame)
+    source.snapshot(0).save(tmp_path / "snapshot")
+    snapshot = Snapshot.load(tmp_path / "snapshot")
+    expected = [source.step(frame).output[0] for frame in frames[at:]]
+    for other, other_precision in KINDS:
+        stream = _stream("dense", other, other_precision)
+        stream.restore(snapshot, slot=1)
+        loosest = max(precision, other_precision, key=TOLERANCES.__getitem__)
+        for frame, wanted in zip(frames[at:], expected, strict=True):
+            actual = stream.step(frame).output[1]
+            assert relative_error(actual.double(), wanted.double()) <= TOLERANCES[loosest]

@@ -1,0 +1,73 @@
+"""What "auto" means, and how a backend that cannot be had is refused."""
+
+import pytest
+import torch
+
+from co3d.backends import open_stream, packages, select
+from co3d.backends.select import BACKENDS, choose_backend
+from co3d.errors import MissingPackageError, OptionError
+from co3d.stream import convert
+from support.networks import small_network
+from support.streaming import randomise_
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def program():
+    return convert(randomise_(small_network()), (3, 4, 6, 6))
+
+
+def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
+    for module in (select, packages):
+        monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
+
+
+def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend("float32", CPU) == (
+        "openvino",
+        "auto: the fastest that is installed",
+    )
+    _hide(monkeypatch, "openvino")
+    name, reason = choose_backend("float32", CPU)
+    assert name == "onnxruntime"
+    assert "pip install 'co3d[openvino]' brings a faster one" in reason
+    _hide(monkeypatch, "openvino", "onnxruntime")
+    assert choose_backend("float32", CPU)[0] == "torch"
+
+
+def test_auto_minds_precision_and_device() -> None:
+    assert choose_backend("float64", CPU) == ("torch", "auto: the only one for float64 on cpu")
+    assert choose_backend("float32", torch.device("cuda", 0))[0] == "torch"
+    assert choose_backend("bfloat16", CPU)[0] == "openvino"
+
+
+def test_the_stream_says_what_was_chosen(program) -> None:
+    assert open_stream(program, precision="float64").backend == (
+        "torch (eager), float64 on cpu (auto: the only one for float64 on cpu)"
+    )
+
+
+@pytest.mark.parametrize("name", [n for n, b in BACKENDS.items() if b.package])
+def test_a_missing_package_is_named_with_its_command(
+    name: str, program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hide(monkeypatch, str(BACKENDS[name].package))
+    with pytest.raises(MissingPackageError, match=rf"pip install 'co3d\[{name}\]'"):
+        open_stream(program, backend=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "tensorrt"}, "expected 'auto' or one of onnxruntime, openvino, torch"),
+        ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32;"),
+        ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
+        ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),
+        ({"device": "warp"}, "cannot open a stream on device 'warp'"),
+        ({"slots": 0}, "got slots=0"),
+    ],
+)
+def test_options_out_of_range(options: dict, message: str, program) -> None:
+    with pytest.raises(OptionError, match=message.replace("[", r"\[")):
+        open_stream(program, **options)
