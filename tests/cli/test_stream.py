@@ -142,3 +142,23 @@ def test_names_with_markup_are_printed_as_they_are(co3d, video, tmp_path):
 def test_labels_that_are_not_ascii_survive_json(co3d, video):
     line = co3d("stream", video, *RANDOM, "--json").out.splitlines()[0]
     assert json.loads(line)["frame_index"] == 0
+
+
+def test_backend_and_precision_reach_the_stream(co3d, video):
+    exact = co3d("stream", video, *RANDOM, "--json", "--backend", "torch").lines
+    outcome = co3d(
+        "stream", video, *RANDOM, "--json", "--backend", "openvino", "--precision", "bfloat16"
+    )
+    assert "openvino" in outcome.err
+    assert "bfloat16" in outcome.err
+    for line, other in zip(outcome.lines, exact, strict=True):
+        wanted = {entry["label"]: entry["probability"] for entry in other["top"]}
+        for entry in line["top"]:
+            if entry["label"] in wanted:
+                assert entry["probability"] == pytest.approx(wanted[entry["label"]], abs=0.02)
+
+
+def test_an_unknown_backend_is_refused(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--backend", "tensorrt")
+    assert outcome.code == 2
+    assert "expected 'auto' or one of onnxruntime, openvino, torch" in outcome.err

@@ -9,7 +9,8 @@ from torch import Tensor, fx
 
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
-from co3d.backends.onnx_graph import find_made, find_used, place_results, write_onnx
+from co3d.backends.graph_cache import read_or_write_onnx
+from co3d.backends.onnx_graph import find_made, find_used, place_results
 from co3d.backends.packages import require_package
 
 _NUMPY = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
@@ -44,7 +45,7 @@ class OnnxRuntimeExecutor:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         session = self._runtime.InferenceSession(
-            write_onnx(graph, examples).SerializeToString(),
+            read_or_write_onnx(graph, examples),
             options,
             providers=["CPUExecutionProvider"],
         )

@@ -8,7 +8,8 @@ from torch import Tensor, fx
 
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
-from co3d.backends.onnx_graph import find_made, find_used, place_results, write_onnx
+from co3d.backends.graph_cache import read_or_write_onnx
+from co3d.backends.onnx_graph import find_made, find_used, place_results
 from co3d.backends.packages import require_package
 
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -43,7 +44,7 @@ class OpenVinoExecutor:
         self, graph: fx.GraphModule, examples: Sequence[Tensor], results: int
     ) -> StepFunction:
         """See `Executor.compile`."""
-        model = self._core.read_model(write_onnx(graph, examples).SerializeToString())
+        model = self._core.read_model(read_or_write_onnx(graph, examples))
         used = find_used(graph, [value.get_any_name() for value in model.inputs])
         is_made = find_made(graph)
         model = self._declare(model, sum(is_made[:results]))

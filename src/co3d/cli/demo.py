@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -48,7 +47,6 @@ def run_demo(output_dir: Path) -> None:
         raise OutputError(
             f"cannot make the folder {output_dir}: {error.strerror}; choose another --output-dir"
         ) from error
-    torch.set_num_threads(1)  # the network is so small that threads would wait for each other
     console = Console()
     assets = resources.files("co3d").joinpath("assets")
     with resources.as_file(assets) as folder:

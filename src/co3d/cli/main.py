@@ -149,6 +149,13 @@ def stream(
         int | None,
         typer.Option(help="Processor threads; by default one for small networks, else all."),
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(help="What runs the network: auto, openvino, onnxruntime or torch."),
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
+    ] = "float32",
 ) -> None:
     """Label a video as it plays, one prediction per sampled frame.
 
@@ -169,6 +176,8 @@ def stream(
         policy=policy,
         rate_hz=rate_hz,
         threads=threads,
+        backend=backend,
+        precision=precision,
     )
     raise typer.Exit(stream_video(options))
 

@@ -21,6 +21,7 @@ class StreamOptions:
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. rate_hz: overrides the model's.
         threads: processor threads for the network.
+        backend, precision: as for `co3d.open_stream`.
     """
 
     source: str
@@ -34,6 +35,8 @@ class StreamOptions:
     policy: Policy
     rate_hz: float | None
     threads: int | None
+    backend: str
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from rich.console import Console
 
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
@@ -20,8 +19,6 @@ from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnrea
 from co3d.models import get_card
 from co3d.report import annotated_video, timeline_picture
 from co3d.video import VideoReader, hide_password, read_video
-
-SMALL_NETWORK_MACS = 100_000_000
 
 
 class PredictionSink(Protocol):
@@ -54,8 +51,10 @@ def stream_video(options: StreamOptions) -> int:
             rate_hz=rate_hz,
             top_k=options.top_k,
             has_end=not reader.is_live,
+            backend=options.backend,
+            precision=options.precision,
+            threads=options.threads,
         )
-        _set_threads(options.threads, labeller)
         summary = LabellingSummary(labeller.rate_hz)
         loss, pipe_closed = None, False
         with StopRequest(reader) as stop, ExitStack() as outputs:
@@ -88,18 +87,6 @@ def _check_options(options: StreamOptions) -> None:
         raise OptionError(f"cannot write over the source {options.source}: name another output")
     if len(set(outputs)) < len(outputs):
         raise OptionError(f"cannot write two outputs to {outputs[0]}: name two files")
-
-
-def _set_threads(threads: int | None, labeller: Labeller) -> None:
-    """Use the threads that were asked for; by default one for a small network.
-
-    The threads of a small network wait for each other more than they compute, the more so on a
-    busy machine.
-    """
-    if threads is None and labeller.program.macs_per_frame < SMALL_NETWORK_MACS:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
 
 
 def _open_sinks(

@@ -35,6 +35,7 @@ def print_stream_summary(
         highlight=False,
         soft_wrap=True,
     )
+    console.print(f"backend: {labeller.stream.backend}", highlight=False, markup=False)
     print_written(console, written)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from co3d.backends import Stream, open_stream
@@ -17,6 +18,7 @@ from co3d.weights import list_weights
 
 MS_PER_SECOND = 1000.0
 USUAL_TOP_K = 3
+SMALL_NETWORK_MACS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,9 @@ def open_labeller(
     rate_hz: float | None = None,
     top_k: int | None = None,
     has_end: bool = True,
+    backend: str = "auto",
+    precision: str = "float32",
+    threads: int | None = None,
 ) -> Labeller:
     """Build a registered model, convert it, and open a stream for one video.
 
@@ -176,8 +181,12 @@ def open_labeller(
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
         has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
+        backend, precision: as for `open_stream`.
+        threads: processor threads for the whole process; None takes one for a small network, whose
+            threads would wait for each other more than they compute, else leaves them as they are.
 
     Raises:
+        MissingPackageError: the backend's package is not installed.
         UnknownModelError: no such model or weight tag.
         WeightError: the weights do not fit.
         OptionError: `window` or `top_k` is out of range, or no weights are given or bundled.
@@ -202,11 +211,15 @@ def open_labeller(
         )
     edges = "both" if has_end else "start"
     program = convert(model, card.clip_shape, window=window, edges=edges)
+    if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
     return Labeller(
         model=model,
         card=card,
         program=program,
-        stream=open_stream(program),
+        stream=open_stream(program, backend=backend, precision=precision),
         labels=labels,
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,

@@ -162,7 +162,7 @@ class StepProgram:
             for name, tensor in phase.steady.named_buffers():
                 digest.update(name.encode())
                 if id(tensor) not in seen:
-                    digest.update(_raw_bytes(tensor))
+                    digest.update(raw_bytes(tensor))
                 seen.add(id(tensor))
         return digest.hexdigest()
 
@@ -180,5 +180,6 @@ class StepProgram:
         )
 
 
-def _raw_bytes(tensor: Tensor) -> bytes:
+def raw_bytes(tensor: Tensor) -> bytes:
+    """A tensor's numbers as they lie in memory, row by row."""
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

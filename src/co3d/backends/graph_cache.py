@@ -1,0 +1,61 @@
+"""Exported step graphs, kept from one start to the next: exporting them takes seconds."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pooch
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.onnx_graph import OPSET, write_onnx
+from co3d.stream.program import raw_bytes
+
+# Of the size of X3D-M these take half a gigabyte.
+KEPT_FILES = 32
+
+
+def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> bytes:
+    """A step graph as ONNX, from the cache where the same one was exported before.
+
+    The cache is the folder `onnx` of the platform's folder for caches, or of the one that
+    `CO3D_CACHE` names. The same is: the same operators, weights, shapes and version of torch. The
+    files that were used least recently go when there are more than `KEPT_FILES`.
+
+    Raises:
+        MissingPackageError: as for `write_onnx`, where the cache does not have it.
+    """
+    folder = Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d")) / "onnx"
+    path = folder / f"{_fingerprint(graph, examples)}.onnx"
+    try:
+        data = path.read_bytes()
+        path.touch()  # used just now
+        return data
+    except OSError:
+        data = write_onnx(graph, examples).SerializeToString()
+    # A cache that cannot be written costs time at the next start, and nothing else.
+    with contextlib.suppress(OSError):
+        _store(path, data)
+    return data
+
+
+def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
+    digest = hashlib.sha256(f"{torch.__version__} {OPSET} {graph.code}".encode())
+    digest.update(repr([(tuple(e.shape), e.is_floating_point()) for e in examples]).encode())
+    for name, tensor in graph.named_buffers():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _store(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)
+    by_age = sorted(path.parent.glob("*.onnx"), key=lambda p: p.stat().st_mtime)
+    for old in by_age[:-KEPT_FILES]:
+        old.unlink(missing_ok=True)
