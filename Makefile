@@ -17,7 +17,7 @@ demo: $(STAMP)
 test: $(STAMP)-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(STAMP)-dev
+test-slow: $(STAMP)-peers
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 check: $(STAMP)-dev
@@ -43,3 +43,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,onnxruntime,openvino]'
 	touch $@ $(STAMP)
+
+$(STAMP)-peers: requirements-peers.txt $(STAMP)-dev
+	$(BIN)/python -m pip install -q --no-deps -r requirements-peers.txt
+	touch $@

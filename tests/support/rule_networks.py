@@ -33,8 +33,7 @@ def unfold(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def shift_by_cat(x: torch.Tensor) -> torch.Tensor:
     """One channel from the next frame, one from the previous, the rest as they are."""
     blank = torch.zeros_like(x[:, :1, :1])
-    left = torch.cat([x[:, :1, 1:], blank], 2)
-    right = torch.cat([blank, x[:, 1:2, :-1]], 2)
+    left, right = torch.cat([x[:, :1, 1:], blank], 2), torch.cat([blank, x[:, 1:2, :-1]], 2)
     return torch.cat([left, right, x[:, 2:]], 1)
 
 
@@ -44,6 +43,14 @@ def shift_by_writing(x: torch.Tensor) -> torch.Tensor:
     out[:, :1, :-1] = x[:, :1, 1:]
     out[:, 1:2, 1:] = x[:, 1:2, :-1]
     out[:, 2:] = x[:, 2:]
+    return out
+
+
+def shift_time_first(x: torch.Tensor) -> torch.Tensor:
+    """The same on (N, T, C, H, W), where the two slices of a write are nested otherwise."""
+    out = torch.zeros_like(x)
+    out[:, :-1, :1], out[:, 1:, 1:2] = x[:, 1:, :1], x[:, :-1, 1:2]
+    out[:, :, 2:] = x[:, :, 2:]
     return out
 
 
@@ -244,6 +251,11 @@ FRAMEWISE = {
     ),
     "temporal shift by writing": lambda: Apply(
         lambda m, x: m.after(m.stem(x) + shift_by_writing(m.stem(x))),
+        stem=stem(),
+        after=stem_after(3),
+    ),
+    "temporal shift by writing, time before channels": lambda: Apply(
+        lambda m, x: m.after(shift_time_first(m.stem(x).transpose(1, 2)).transpose(1, 2)),
         stem=stem(),
         after=stem_after(3),
     ),

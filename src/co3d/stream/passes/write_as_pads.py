@@ -28,7 +28,7 @@ def write_as_pads(clip_graph: fx.GraphModule) -> None:
             if source.meta["val"].shape == node.meta["val"].shape:
                 node.replace_all_uses_with(source)
     for node in list(clip_graph.graph.nodes):
-        if node.target is _ATEN.slice_scatter.default:
+        if node.target is _ATEN.slice_scatter.default and not writer.is_inner(node):
             writer.write_scatter(node)
         elif node.target is _ATEN.cat.default:
             writer.write_cat(node)
@@ -39,6 +39,15 @@ class _PadWriter:
     def __init__(self, clip_graph: fx.GraphModule) -> None:
         self._clip_graph = clip_graph
         self._graph = clip_graph.graph
+
+    def is_inner(self, node: fx.Node) -> bool:
+        """Whether a scatter is the inner one of two that write one box, which the outer one says."""
+        return bool(node.users) and all(
+            user.target is _ATEN.slice_scatter.default
+            and arguments(user)["src"] is node
+            and self._unnest(user)[1] is not node
+            for user in node.users
+        )
 
     def write_scatter(self, node: fx.Node) -> None:
         """base[start:end] = x, and base[a:b, c:d] = x, which is two scatters in one."""
@@ -104,10 +113,10 @@ class _PadWriter:
         value = self._uniform(base, {})
         if value is not None:
             return self._pad(node, x, {d: (box[d][0], shape[d] - box[d][1]) for d in dims}, value)
-        # From the last axis to the first: around what is written, base may be constant.
-        dim = dims[0]
+        # First along an axis at whose place base is constant, else from the last axis to the first.
+        dim = next((d for d in dims if self._uniform(base, {d: box[d]}) is not None), dims[0])
         start, end = box[dim]
-        rest = {d: box[d] for d in dims[1:]}
+        rest = {d: box[d] for d in dims if d != dim}
         inner_value = self._uniform(base, {dim: (start, end)})
         if rest and inner_value is None:
             inner = self._write_box(node, self._slice(node, base, dim, start, end), x, rest)

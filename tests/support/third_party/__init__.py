@@ -1,0 +1,1 @@
+"""Small networks of the structures that people train, one file per family."""
