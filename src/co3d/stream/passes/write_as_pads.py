@@ -41,7 +41,7 @@ class _PadWriter:
         self._graph = clip_graph.graph
 
     def is_inner(self, node: fx.Node) -> bool:
-        """Whether a scatter is the inner one of two that write one box: the outer one says it all."""
+        """Whether a scatter is the inner one of two that write one box: the outer one says all."""
         return bool(node.users) and all(
             user.target is _ATEN.slice_scatter.default
             and arguments(user)["src"] is node
