@@ -54,6 +54,12 @@ def _slow() -> nn.Module:
     )
 
 
+def _i3d() -> nn.Module:
+    return _load("pytorchvideo.models.hub").i3d_r50(
+        model_num_class=5, head_pool_kernel_size=(4, 1, 1)
+    )
+
+
 def _csn() -> nn.Module:
     return _load("pytorchvideo.models.csn").create_csn(
         model_depth=50, model_num_class=5, head_pool_kernel_size=(1, 1, 1)
@@ -103,6 +109,7 @@ CASES = {
     "torchvision s3d": Case(_torchvision("s3d"), 24, 224, 8),
     "pytorchvideo x3d": Case(_x3d, 4, 32, approximated=True),
     "pytorchvideo slow": Case(_slow, 4, 32),
+    "pytorchvideo i3d": Case(_i3d, 8, 32, 2),
     "pytorchvideo slowfast": Case(_slowfast, 8, 32, 4),
     "pytorchvideo csn": Case(_csn, 8, 32, 8),
     "pytorchvideo r2plus1d": Case(_r2plus1d, 8, 64, 4),

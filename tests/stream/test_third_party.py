@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from co3d.backends import open_stream
 from co3d.errors import ConversionError
+from co3d.parity import verify
 from co3d.stream import StepProgram, convert
 from support.streaming import (
     first_result,
@@ -21,6 +22,7 @@ from support.third_party.c3d import c3d
 from support.third_party.csn import csn
 from support.third_party.detection_head import detection_head
 from support.third_party.i3d_inception import i3d_inception
+from support.third_party.r2plus1d_bottleneck import r2plus1d_bottleneck
 from support.third_party.s3d import s3d
 from support.third_party.slow_i3d import i3d, slow
 from support.third_party.slowfast import slowfast
@@ -44,8 +46,12 @@ class Case:
     # Of the output without its batch, where there is one element per frame.
     time_axis: int | None = None
     temporal_stride: int = 1
-    approximated: bool = False
+    # What each of its approximations says; none where empty.
+    approximated: str = ""
 
+
+PER_FRAME = "pools each frame instead of the whole clip"
+EVENLY = "takes every 4th frame"
 
 CASES = {
     "r3d": Case(r3d, 8, 16, (11, 16), window=2, temporal_stride=8),
@@ -55,13 +61,14 @@ CASES = {
     "s3d": Case(s3d, 24, 16, (21, 32), window=3, temporal_stride=8),
     "slow": Case(slow, 4, 32),
     "i3d": Case(i3d, 8, 32, temporal_stride=2),
-    "x3d": Case(x3d, 6, 16, (9,), window=9, approximated=True),
+    "x3d": Case(x3d, 6, 16, (9,), window=9, approximated=PER_FRAME),
     "slowfast, 5 lateral": Case(
-        lambda: slowfast(5), 16, 16, (8,), window=4, temporal_stride=4, approximated=True
+        lambda: slowfast(5), 16, 16, (8,), window=4, temporal_stride=4, approximated=EVENLY
     ),
-    "slowfast, 7 lateral": Case(lambda: slowfast(7), 8, 16, temporal_stride=4, approximated=True),
+    "slowfast, 7 lateral": Case(lambda: slowfast(7), 8, 16, temporal_stride=4, approximated=EVENLY),
     "ir-csn": Case(lambda: csn(preserved=False), 8, 16, (11,), window=2, temporal_stride=8),
     "ip-csn": Case(lambda: csn(preserved=True), 8, 16, (11,), window=2, temporal_stride=8),
+    "r2plus1d bottleneck": Case(r2plus1d_bottleneck, 8, 16, temporal_stride=4),
     "tsm": Case(tsm, 8, 16),
     "i3d inception": Case(i3d_inception, 24, 32, (16, 32), window=3, temporal_stride=8),
     "unet3d, interpolated": Case(lambda: unet3d(transposed=False), 6, 8, (4, 9), time_axis=1),
@@ -79,7 +86,8 @@ def _check(
     model: nn.Module, program: StepProgram, case: Case, other_lengths: tuple[int, ...]
 ) -> None:
     assert program.temporal_stride == case.temporal_stride
-    assert bool(program.approximations) == case.approximated
+    assert bool(program.approximations) == bool(case.approximated)
+    assert all(case.approximated in line for line in program.approximations)
     assert not program.fallbacks
     assert worst_error(model, program, (case.frames, *other_lengths), case.time_axis) <= 1e-10
 
@@ -102,6 +110,14 @@ def test_native_steps_equal_clip(name: str, spread: bool) -> None:
     _check(model, program, case, () if case.approximated else case.lengths)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_value_equals_the_clips(name: str) -> None:
+    """Of the training clip; further lengths are compared above, by their results."""
+    model, shape = _make(CASES[name])
+    verify(model, shape, lengths=()).require()
+
+
 def test_detection_head_gives_both_results_for_every_frame() -> None:
     torch.manual_seed(0)
     model = randomise_(detection_head()).double()
@@ -119,6 +135,7 @@ def test_detection_head_gives_both_results_for_every_frame() -> None:
             made = torch.stack([_named(output, name) for output in outputs], 2)
             assert made.shape == expected[name].shape
             assert relative_error(made, expected[name]) <= 1e-10
+    verify(model, (3, 8, 16, 16)).require()
 
 
 def _named(output: object, name: str) -> Tensor:
@@ -136,6 +153,10 @@ def test_flattened_head_is_rerun_with_fallback(rate: str) -> None:
     torch.manual_seed(0)
     model = randomise_(c3d()).double()
     program = convert(model, (3, 16, 16, 16), edges="both", fallback=True, rate=rate)  # type: ignore[arg-type]
-    assert program.recomputed_macs > 0
+    (first_rerun,) = program.fallbacks
+    assert "(Flatten)" in first_rerun
+    # Two fully connected layers: 64 values to 16, 16 to 5.
+    assert program.recomputed_macs == 1104 // (8 if rate == "native" else 1)
     assert not program.approximations
     assert worst_error(model, program, [16, 16]) <= 1e-10
+    verify(model, (3, 16, 16, 16), fallback=True, rate=rate, lengths=()).require()  # type: ignore[arg-type]
