@@ -2,7 +2,7 @@
 # make test       set up and pass the tests
 # make test-slow  the tests that take minutes
 # make check      format, lint, types, file sizes
-# make bench      speed and memory, as ratios against the clip network in the same run
+# make bench      speed against the clip network in the same run, state, memory and start-up
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -26,8 +26,10 @@ check: $(STAMP)-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python scripts/check_file_sizes.py
 
-bench: $(STAMP)
-	$(BIN)/python scripts/bench.py --output docs/results
+bench: $(STAMP)-dev $(STAMP)-rival
+	$(BIN)/co3d bench x3d_m --precision float32,bfloat16 --peer continual-inference \
+		--output docs/results
+	$(BIN)/python scripts/bench_stream.py --output docs/results
 
 clean:
 	rm -rf $(VENV) demo
@@ -44,6 +46,12 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,onnxruntime,openvino]'
 	touch $@ $(STAMP)
 
-$(STAMP)-peers: requirements-peers.txt $(STAMP)-dev
-	$(BIN)/python -m pip install -q --no-deps -r requirements-peers.txt
+# Networks of other projects, in a folder of their own: torchvision breaks what finds it beside
+# a build of torch that it was not made for.
+$(STAMP)-peers: requirements-peers.txt $(STAMP)-dev $(STAMP)-rival
+	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(VENV)/peers -r $<
+	touch $@
+
+$(STAMP)-rival: $(STAMP)-dev
+	$(BIN)/python -m pip install -q --no-deps continual-inference==1.2.4
 	touch $@

@@ -1,13 +1,16 @@
 """Networks from the packages that people install, converted as they are.
 
-Small frames, few of them, random weights; `pip install --no-deps -r requirements-peers.txt`.
+Small frames, few of them, random weights. `make test-slow` installs the packages, in a folder of
+their own beside the environment's.
 """
 
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +21,14 @@ from co3d.stream import convert
 from support.streaming import randomise_, worst_error
 from support.torchvision_shim import declare_operators
 
+PACKAGES = str(Path(sys.prefix) / "peers")
+
 pytestmark = pytest.mark.slow
 
 
 def _load(name: str) -> Any:
     """A module of a package that only these tests need."""
+    sys.path.insert(0, PACKAGES)
     try:
         with warnings.catch_warnings():
             # fvcore compiles a loss function when it is imported.
@@ -32,10 +38,12 @@ def _load(name: str) -> Any:
             declare_operators()
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        message = f"{error}; pip install --no-deps -r requirements-peers.txt"
+        message = f"{error}; install it with make test-slow"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+    finally:
+        sys.path.remove(PACKAGES)
 
 
 def _torchvision(name: str) -> Callable[[], nn.Module]:

@@ -49,6 +49,16 @@ co3d check my_network.py:build --clip 3,16,112,112 --rate native --lengths 9,33
 
 Exit code 33: steps differ from clips; 30: the network cannot be converted.
 """
+BENCH_EPILOG = """
+**Examples**
+
+```
+co3d bench x3d_m --peer continual-inference --output results
+co3d bench slowfast_r50_8x8 --rate native --precision float32,bfloat16
+co3d bench camera_motion --backend openvino --batch 1,4,16 --threads 1
+co3d bench x3d_s --json | jq .records[].latency.median_ms
+```
+"""
 DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
 
 app = typer.Typer(
@@ -260,6 +270,62 @@ def check(
         model, weights, tuple(clip or ()), window, rate, scope, fallback, spread
     )
     check_network(options, lengths=lengths, precision=precision, show_all=show_all, as_json=as_json)
+
+
+@app.command(epilog="\n\n".join((BENCH_EPILOG, DEBUG_HINT)))
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names that `co3d models` lists; x3d_m by default.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="openvino, onnxruntime or torch; those that are installed by default."),
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="float32 (the default), bfloat16 or float64.")
+    ] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="Numbers of videos that step together; 1 by default.")
+    ] = None,
+    rate: RateOption = "dense",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(help="Another library's step of the same network: continual-inference."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Timed steps of each, at least.")] = 100,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads; by default as many as torch uses.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the square input in pixels; the model's own by default."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the step of a network against its clip network, in turn on the same machine.
+
+    Options that take several values may be repeated, or the values joined by commas. Weights are
+    random, which changes no speed. Ctrl-C reports the models that were finished.
+    """
+    from co3d.cli.bench import BenchOptions, run_bench
+
+    options = BenchOptions(
+        models=models or ["x3d_m"],
+        backends=backend or [],
+        precisions=precision or ["float32"],
+        batches=batch or ["1"],
+        rate=rate,
+        peers=peer or [],
+        steps=steps,
+        threads=threads,
+        size_px=size,
+        output=output,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_bench(options))
 
 
 app.add_typer(weights_app, name="weights")

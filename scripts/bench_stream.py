@@ -1,39 +1,36 @@
-"""Speed and memory of streaming, as ratios against the clip network in the same run.
+"""What `co3d bench` does not measure: state against its formula, flat memory, start-up time.
 
-    python scripts/bench.py --output docs/results
+    python scripts/bench_stream.py --output docs/results
 
-Measures, on this machine: the step of X3D-M against the X3D-M clip of the same weights
-(interleaved, so that both see the same machine); the state against the formula of past frames;
-memory over 10 000 frames; and how soon `co3d stream` gives its first prediction. Weights are
-random: they change neither speed nor memory.
+Measures, on this machine: the state of X3D-M against the formula of past frames; memory over
+10 000 frames; and how soon `co3d stream` gives its first prediction. Weights are random: they
+change neither state nor memory.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import track
 from torch import nn
 
 import co3d
+from co3d.benchmark.machine import describe_hardware
 from co3d.models.x3d import Bottleneck
 
 MODEL = "x3d_m"
-ROUNDS = 12
-STEPS_PER_ROUND = 10
 MEMORY_FRAMES = 10_000
 
 
 def main() -> None:
-    """Measure everything and write bench.json and bench.md."""
+    """Measure everything and write bench_stream.json and bench_stream.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -42,62 +39,28 @@ def main() -> None:
     # First of all: a peak that another measurement had raised would hide growth.
     memory = measure_memory()
     result = {
-        "command": "python scripts/bench.py",
+        "command": "python scripts/bench_stream.py",
         "hardware": describe_hardware(),
         "threads": args.threads,
         "torch": torch.__version__,
         "memory": memory,
-        "step_against_clip": measure_step_against_clip(),
+        "state": measure_state(),
         "start": measure_start(),
     }
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "bench.json").write_text(json.dumps(result, indent=2) + "\n")
-    (args.output / "bench.md").write_text(format_markdown(result))
-    print((args.output / "bench.md").read_text())
+    (args.output / "bench_stream.json").write_text(json.dumps(result, indent=2) + "\n")
+    (args.output / "bench_stream.md").write_text(format_markdown(result))
+    print((args.output / "bench_stream.md").read_text())
 
 
-def describe_hardware() -> str:
-    """Processor and number of cores."""
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
-
-
-def measure_step_against_clip() -> dict[str, float]:
-    """Milliseconds per prediction of the step and of the clip, interleaved."""
+def measure_state() -> dict[str, int]:
+    """Bytes that one stream carries, by the program and by the formula."""
     model = co3d.create_model(MODEL, weights="random")
-    card = model.card
-    start = time.perf_counter()
-    program = co3d.convert(model, card.clip_shape)
-    convert_seconds = time.perf_counter() - start
-    stream = co3d.open_stream(program)
-    clip = torch.randn(1, *card.clip_shape)
-    frame = clip[:, :, 0].contiguous()
-    for _ in track(range(program.masked_steps + 1), description="filling the window"):
-        stream.step(frame)
-    step_ms: list[float] = []
-    clip_ms: list[float] = []
-    with torch.inference_mode():
-        model(clip)
-        for _ in track(range(ROUNDS), description=f"{MODEL}, clip and step in turn"):
-            clip_ms.append(time_ms(lambda: model(clip)))
-            step_ms += [time_ms(lambda: stream.step(frame)) for _ in range(STEPS_PER_ROUND)]
-    step, clip_median = statistics.median(step_ms), statistics.median(clip_ms)
+    program = co3d.convert(model, model.card.clip_shape)
+    clip = torch.randn(1, *model.card.clip_shape)
     return {
-        "step_ms_median": step,
-        "step_ms_p95": statistics.quantiles(step_ms, n=20)[-1],
-        "clip_ms_median": clip_median,
-        "speedup": clip_median / step,
-        "macs_per_frame": program.macs_per_frame,
-        "clip_macs": program.clip_macs,
-        "mac_ratio": program.clip_macs / program.macs_per_frame,
         "state_bytes": program.state_bytes,
         "state_bytes_by_formula": state_by_formula(model, clip, program.window or 1),
-        "convert_seconds": convert_seconds,
     }
 
 
@@ -164,42 +127,15 @@ def measure_start() -> dict[str, float]:
     }
 
 
-def time_ms(call: object) -> float:
-    """Milliseconds that one call takes."""
-    start = time.perf_counter()
-    call()  # type: ignore[operator]
-    return (time.perf_counter() - start) * 1e3
-
-
-def format_markdown(result: dict) -> str:
-    """The figures as a table."""
-    speed, memory, start = result["step_against_clip"], result["memory"], result["start"]
-    rows = [
-        ("", "clip", "step", "ratio"),
-        ("---", "---:", "---:", "---:"),
-        (
-            "ms per prediction (median)",
-            f"{speed['clip_ms_median']:.0f}",
-            f"{speed['step_ms_median']:.1f}",
-            f"{speed['speedup']:.1f}",
-        ),
-        (
-            "M MACs per prediction",
-            f"{speed['clip_macs'] / 1e6:,.0f}",
-            f"{speed['macs_per_frame'] / 1e6:,.0f}",
-            f"{speed['mac_ratio']:.1f}",
-        ),
-    ]
+def format_markdown(result: dict[str, Any]) -> str:
+    """The figures as a list."""
+    state, memory, start = result["state"], result["memory"], result["start"]
     lines = [
-        f"X3D-M (16 frames, 224 px), float32, batch 1, backend torch, {result['threads']} threads, "
-        f"torch {result['torch']}, {result['hardware']}. Written by `{result['command']}`.",
+        f"{result['threads']} threads, torch {result['torch']}, {result['hardware']}. "
+        f"Written by `{result['command']}`.",
         "",
-        *["| " + " | ".join(row) + " |" for row in rows],
-        "",
-        f"- Step, 95th percentile: {speed['step_ms_p95']:.1f} ms. Conversion: "
-        f"{speed['convert_seconds']:.1f} s.",
-        f"- State: {speed['state_bytes'] / 1e6:.2f} MB per stream; by the formula: "
-        f"{speed['state_bytes_by_formula'] / 1e6:.2f} MB.",
+        f"- State of X3D-M: {state['state_bytes'] / 1e6:.2f} MB per stream; by the formula: "
+        f"{state['state_bytes_by_formula'] / 1e6:.2f} MB.",
         "- Peak memory of the process: "
         f"{memory['peak_mib_after_1000_frames']:.0f} MiB after 1 000 frames, "
         f"{memory['peak_mib_after_10000_frames']:.0f} MiB after 10 000 (camera_motion).",

@@ -1,0 +1,27 @@
+"""What a measurement ran on."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("co3d", "torch", "onnxruntime", "openvino", "continual-inference", "numpy")
+
+
+def describe_hardware() -> str:
+    """Processor and number of logical cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def list_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that take part, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

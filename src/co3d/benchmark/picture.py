@@ -1,0 +1,107 @@
+"""The picture of a benchmark: multiply-accumulates per prediction against latency."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from co3d.benchmark.subjects import Record
+from co3d.report import output_file
+
+INK, MUTED, FAINT = "#1d2733", "#5b6878", "#e3e7ec"
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WIDE_RATIO = 300  # from here on an axis names powers of ten only
+MARKERS = {"clip": "s", "step": "o", "peer": "x"}
+MEANINGS = {
+    "clip": "clip network on a whole clip",
+    "step": "its step, fastest backend",
+    "peer": "same step, other library",
+}
+
+
+def draw_picture(records: Sequence[Record], path: Path, *, subtitle: str) -> None:
+    """Draw clip and step of each model, joined by an arrow, and peers as crosses.
+
+    Of several steps of a model the fastest in float32 is drawn, at the smallest batch size.
+
+    Args:
+        records: of a benchmark, at least one model's.
+        path: written whole or not at all; SVG, PNG or PDF by its suffix.
+        subtitle: a line under the title.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = Figure((9, 5.8), dpi=150, layout="constrained")
+    axis = figure.subplots()
+    names = list(dict.fromkeys(record.model for record in records))
+    models = []
+    for index, name in enumerate(names):
+        colour = COLOURS[index % len(COLOURS)]
+        label = _draw_model(axis, [record for record in records if record.model == name], colour)
+        models.append(Line2D([], [], color=colour, linewidth=3, label=label))
+    _style_axes(axis)
+    axis.set_title(subtitle, loc="left", fontsize=9, color=MUTED, parse_math=False)
+    figure.suptitle("One prediction: clip and step", x=0.01, ha="left", weight="bold", color=INK)
+    kinds = {record.what for record in records}
+    meanings = [
+        Line2D([], [], color=INK, marker=marker, mew=2, linestyle="none", label=MEANINGS[what])
+        for what, marker in MARKERS.items()
+        if what in kinds
+    ]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+    figure.legend(handles=models, loc="outside right upper", labelspacing=1, **style)
+    figure.legend(handles=meanings, loc="outside lower center", ncols=len(meanings), **style)
+    with output_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), facecolor="white")
+
+
+def _draw_model(axis: Axes, records: Sequence[Record], colour: str) -> str:
+    """Draw a model's points and arrow; return what the legend says of it."""
+    batch = min(record.batch for record in records)
+    shown = [record for record in records if record.batch == batch]
+    clip = next(record for record in shown if record.what == "clip")
+    steps = [record for record in shown if record.what == "step"]
+    exact = [record for record in steps if record.precision == "float32"] or steps
+    step = min(exact, key=lambda record: record.latency.median_ms)
+    arrow = {"arrowstyle": "-|>", "color": colour, "alpha": 0.55, "linewidth": 1.6}
+    axis.annotate("", _place(step), _place(clip), arrowprops={**arrow, "shrinkA": 6, "shrinkB": 6})
+    for record in (clip, step, *(record for record in shown if record.what == "peer")):
+        axis.plot(*_place(record), MARKERS[record.what], color=colour, markersize=8, mew=2)
+    ratio = clip.latency.median_ms / step.latency.median_ms
+    return f"{clip.model}\n{ratio:.1f} times faster\n({step.backend.split()[0]}, {step.precision})"
+
+
+def _style_axes(axis: Axes) -> None:
+    axis.set(xscale="log", yscale="log")
+    axis.margins(0.08)
+    axis.set_xlabel("multiply-accumulates per prediction", color=MUTED)
+    axis.set_ylabel("median latency, ms", color=MUTED)
+    formats = (_format_macs, lambda value, _position: f"{value:g}")
+    for side, limits, write in zip(
+        (axis.xaxis, axis.yaxis), (axis.get_xlim(), axis.get_ylim()), formats, strict=True
+    ):
+        is_wide = limits[1] / limits[0] > WIDE_RATIO
+        side.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
+        side.set_major_formatter(FuncFormatter(write))
+        side.set_minor_formatter("")
+    axis.grid(color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(which="both", colors=MUTED)
+
+
+def _place(record: Record) -> tuple[float, float]:
+    return float(record.macs_per_prediction), record.latency.median_ms
+
+
+def _format_macs(value: float, _position: int) -> str:
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g} {name}"
+    return f"{value:g}"

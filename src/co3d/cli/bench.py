@@ -1,0 +1,189 @@
+"""`co3d bench`: speed of step programs against their clip networks and other libraries."""
+
+import shlex
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from co3d.backends.packages import is_installed
+from co3d.backends.select import BACKENDS
+from co3d.benchmark.ceilings import Ceilings, measure_ceilings
+from co3d.benchmark.machine import describe_hardware, list_versions
+from co3d.benchmark.report import Report, format_markdown, write_report
+from co3d.benchmark.subjects import PEERS, Record, Selection, measure_model, select_engines
+from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.errors import OptionError
+from co3d.models import get_card
+from co3d.stream.program import Rate
+
+SLOW_TO_OPEN = ("inductor",)  # measured only when asked for
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """The options of `co3d bench`, as the command line gives them.
+
+    Names may also be joined by commas.
+
+    Attributes:
+        models: registry names.
+        backends: empty for all that are installed and need no minutes to compile.
+        precisions: of weights, frames and state. batches: numbers of videos at once.
+        peers: other libraries. steps: timed steps of each, at least. threads: None for torch's own.
+        size_px: side of the square frames. output: folder for the report.
+        as_json: print JSON instead of tables.
+    """
+
+    models: Sequence[str]
+    backends: Sequence[str]
+    precisions: Sequence[str]
+    batches: Sequence[str]
+    rate: Rate
+    peers: Sequence[str]
+    steps: int
+    threads: int | None
+    size_px: int | None
+    output: Path | None
+    as_json: bool
+
+
+def run_bench(options: BenchOptions) -> int:
+    """Measure, print the result, and write it where that is wanted.
+
+    Returns:
+        The exit code: 130 when a signal stopped it; what was finished by then is reported.
+
+    Raises:
+        OptionError, UnknownModelError, InputShapeError, MissingPackageError: what was asked for
+            does not exist or cannot run.
+        OutputError: the folder or a file cannot be written.
+    """
+    models = _split(options.models)
+    selection = _select(options, models)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    console = Console(stderr=True)
+    records: list[Record] = []
+    ceilings: Ceilings | None = None
+    is_complete = False
+    try:
+        with _stop_on_sigterm(), _open_progress(console) as progress:
+            task = progress.add_task("measuring what the machine can do", total=None)
+            ceilings = measure_ceilings()
+            for name in models:
+                progress.reset(task, total=None, description=f"{name}: converting and opening")
+
+                def show(done: int, total: int, name: str = name) -> None:
+                    progress.update(task, description=name, completed=done, total=total)
+
+                records += measure_model(name, selection, ceilings, show)
+        is_complete = True
+    except KeyboardInterrupt:
+        console.print("stopped; models that were not finished are left out")
+    if ceilings is None or not records:
+        return STOPPED
+    report = Report(
+        command=_format_command(options, models),
+        hardware=describe_hardware(),
+        threads=torch.get_num_threads(),
+        versions=list_versions(),
+        ceilings=ceilings,
+        records=tuple(records),
+        is_complete=is_complete,
+    )
+    written = [] if options.output is None else write_report(report, options.output)
+    print(report.as_json() if options.as_json else format_markdown(report), end="")
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
+    return SUCCESS if is_complete else STOPPED
+
+
+def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
+    """Find what cannot work before anything is measured."""
+    for name in models:
+        get_card(name)
+    if options.steps < 1:
+        raise OptionError(f"cannot measure {options.steps} steps: give --steps 1 or more")
+    if options.threads is not None and options.threads < 1:
+        raise OptionError(f"cannot use {options.threads} threads: give --threads 1 or more")
+    batches = _split(options.batches)
+    if not all(batch.isdecimal() and int(batch) for batch in batches):
+        raise OptionError(
+            f"cannot measure the batch sizes {', '.join(batches)}: expected whole numbers of at "
+            "least 1, such as --batch 1,4"
+        )
+    peers = _split(options.peers)
+    unknown = [peer for peer in peers if peer not in PEERS]
+    if unknown:
+        raise OptionError(
+            f"cannot measure the peer {unknown[0]!r}: expected one of {', '.join(PEERS)}"
+        )
+    backends = _split(options.backends) or _list_default_backends()
+    return Selection(
+        engines=select_engines(backends, _split(options.precisions)),
+        batches=tuple(int(batch) for batch in batches),
+        rate=options.rate,
+        peers=tuple(peers),
+        steps=options.steps,
+        size_px=options.size_px,
+    )
+
+
+def _split(words: Sequence[str]) -> list[str]:
+    """Names given one by one or joined by commas, each once."""
+    names = (name.strip() for word in words for name in word.split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _list_default_backends() -> list[str]:
+    return [
+        name
+        for name, backend in BACKENDS.items()
+        if name not in SLOW_TO_OPEN and (backend.package is None or is_installed(backend.package))
+    ]
+
+
+def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
+    """A command that measures the same, wherever its report goes."""
+    words = ["co3d", "bench", *models]
+    for name, values in (
+        ("--backend", options.backends),
+        ("--precision", options.precisions),
+        ("--batch", options.batches),
+        ("--peer", options.peers),
+    ):
+        if joined := ",".join(_split(values)):
+            words += [name, joined]
+    words += ["--rate", options.rate, "--steps", str(options.steps)]
+    if options.threads is not None:
+        words += ["--threads", str(options.threads)]
+    if options.size_px is not None:
+        words += ["--size", str(options.size_px)]
+    return shlex.join(words)
+
+
+def _open_progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM stop the measurement as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,57 @@
+import os
+import warnings
+
+import pytest
+import torch
+
+import co3d
+from co3d.benchmark.peers.continual_inference import build_peer, count_state_bytes
+from co3d.errors import MissingPackageError, OptionError
+from co3d.models import ClipModel
+from support.streaming import randomise_
+
+SIZE_PX = 64
+
+
+def build_or_skip(model: ClipModel, window: int):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return build_peer(model, SIZE_PX, window)
+        except MissingPackageError as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rate"), [("x3d_s", "dense"), ("slow_r50", "dense"), ("i3d_r50", "native")]
+)
+def test_steady_outputs_equal_those_of_the_step_program(name, rate):
+    torch.manual_seed(0)
+    model = co3d.create_model(name, weights="random")
+    randomise_(model)
+    model.double()  # so that nothing but rounding to 53 bits may differ
+    program = co3d.convert(model, (3, model.card.clip_frames, SIZE_PX, SIZE_PX), rate=rate)
+    assert program.window is not None
+    peer = build_or_skip(model, program.window).double()
+    stream = co3d.open_stream(program, backend="torch", precision="float64")
+    compared = 0
+    with torch.inference_mode():
+        for index in range(program.masked_steps + program.window + 20):
+            frame = torch.randn(1, *program.frame_shape, dtype=torch.float64)
+            ours, theirs = stream.step(frame), peer.forward_step(frame)
+            if index >= program.masked_steps + program.window * program.temporal_stride:
+                assert bool(ours.fresh[0]) == (theirs is not None)
+                if theirs is not None:
+                    torch.testing.assert_close(ours.output, theirs, atol=1e-9, rtol=0)
+                    compared += 1
+    assert compared >= 5
+    assert count_state_bytes(peer) > 0
+
+
+def test_another_network_is_refused():
+    model = co3d.create_model("camera_motion", weights="random")
+    with pytest.raises((OptionError, MissingPackageError)):
+        build_or_skip(model, 8)

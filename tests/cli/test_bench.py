@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+TINY = ("camera_motion", "--size", 32, "--steps", 2)
+
+
+def test_json_goes_to_standard_output_alone(co3d):
+    outcome = co3d("bench", *TINY, "--backend", "torch", "--batch", "1,2", "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert report["is_complete"]
+    assert report["command"] == (
+        "co3d bench camera_motion --backend torch --precision float32 --batch 1,2 --rate dense "
+        "--steps 2 --size 32"
+    )
+    kinds = [(record["what"], record["batch"]) for record in report["records"]]
+    assert kinds == [("clip", 1), ("step", 1), ("clip", 2), ("step", 2)]
+    assert all(record["latency"]["median_ms"] > 0 for record in report["records"])
+
+
+def test_tables_are_printed_and_files_written(co3d, tmp_path):
+    folder = tmp_path / "results"
+    outcome = co3d("bench", *TINY, "--backend", "torch", "--output", folder)
+    assert outcome.code == 0
+    assert "### camera_motion" in outcome.out
+    assert (folder / "bench.md").read_text(encoding="utf-8") == outcome.out
+    assert {path.name for path in folder.iterdir()} == {"bench.json", "bench.md", "bench.svg"}
+    assert f"wrote {folder / 'bench.svg'}" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--batch", "1,zero"), "cannot measure the batch sizes 1, zero"),
+        (("--batch", "0"), "cannot measure the batch sizes 0"),
+        (("--steps", 0), "cannot measure 0 steps"),
+        (("--threads", 0), "cannot use 0 threads"),
+        (("--backend", "tensorflow"), "got backend 'tensorflow'"),
+        (("--precision", "float16"), "got precision 'float16'"),
+        (("--peer", "another"), "cannot measure the peer 'another'"),
+    ],
+)
+def test_options_out_of_range_are_named_before_anything_is_measured(co3d, arguments, message):
+    outcome = co3d("bench", "camera_motion", *arguments)
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ")
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_an_unknown_model_is_named(co3d):
+    outcome = co3d("bench", "camera_motion", "x3d_n")
+    assert outcome.code == 20
+    assert "x3d_m" in outcome.err
+
+
+def test_what_was_finished_is_reported_when_stopped(co3d, monkeypatch):
+    from co3d.cli import bench
+
+    measure_model = bench.measure_model
+
+    def stop_at_the_second(name, *arguments):
+        if name == "x3d_xs":
+            raise KeyboardInterrupt
+        return measure_model(name, *arguments)
+
+    monkeypatch.setattr(bench, "measure_model", stop_at_the_second)
+    outcome = co3d("bench", *TINY, "x3d_xs", "--backend", "torch", "--json")
+    assert outcome.code == 130
+    report = json.loads(outcome.out)
+    assert not report["is_complete"]
+    assert {record["model"] for record in report["records"]} == {"camera_motion"}
+
+
+def test_nothing_is_printed_when_stopped_at_once(co3d, monkeypatch):
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("co3d.cli.bench.measure_ceilings", stop)
+    outcome = co3d("bench", *TINY)
+    assert outcome.code == 130
+    assert outcome.out == ""
+    assert "stopped" in outcome.err
