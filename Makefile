@@ -26,7 +26,7 @@ check: $(STAMP)-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python scripts/check_file_sizes.py
 
-bench: $(STAMP)-dev $(STAMP)-rival
+bench: $(STAMP)-dev $(STAMP)-continual
 	$(BIN)/co3d bench x3d_m --precision float32,bfloat16 --peer continual-inference \
 		--output docs/results
 	$(BIN)/python scripts/bench_stream.py --output docs/results
@@ -48,10 +48,10 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
 
 # Networks of other projects, in a folder of their own: torchvision breaks what finds it beside
 # a build of torch that it was not made for.
-$(STAMP)-peers: requirements-peers.txt $(STAMP)-dev $(STAMP)-rival
+$(STAMP)-peers: requirements-peers.txt $(STAMP)-dev $(STAMP)-continual
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(VENV)/peers -r $<
 	touch $@
 
-$(STAMP)-rival: $(STAMP)-dev
+$(STAMP)-continual: $(STAMP)-dev
 	$(BIN)/python -m pip install -q --no-deps continual-inference==1.2.4
 	touch $@
