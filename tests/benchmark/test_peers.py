@@ -1,23 +1,27 @@
 import os
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 import co3d
 from co3d.benchmark.peers.continual_inference import build_peer, count_state_bytes
+from co3d.benchmark.peers.pytorchvideo import build_clip_peer
 from co3d.errors import MissingPackageError, OptionError
-from co3d.models import ClipModel
 from support.streaming import randomise_
 
 SIZE_PX = 64
+LAYERS = (nn.Conv3d, nn.Linear)
 
 
-def build_or_skip(model: ClipModel, window: int):
+def build_or_skip(build: Callable[..., nn.Module], *arguments: object) -> nn.Module:
+    """Build a peer; without its package the test is skipped, and fails in CI."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return build_peer(model, SIZE_PX, window)
+            return build(*arguments)
         except MissingPackageError as error:
             if os.environ.get("CI") == "true":
                 pytest.fail(str(error))
@@ -35,7 +39,7 @@ def test_steady_outputs_equal_those_of_the_step_program(name, rate):
     model.double()  # so that nothing but rounding to 53 bits may differ
     program = co3d.convert(model, (3, model.card.clip_frames, SIZE_PX, SIZE_PX), rate=rate)
     assert program.window is not None
-    peer = build_or_skip(model, program.window).double()
+    peer = build_or_skip(build_peer, model, SIZE_PX, program.window).double()
     stream = co3d.open_stream(program, backend="torch", precision="float64")
     compared = 0
     with torch.inference_mode():
@@ -51,7 +55,22 @@ def test_steady_outputs_equal_those_of_the_step_program(name, rate):
     assert count_state_bytes(peer) > 0
 
 
-def test_another_network_is_refused():
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x3d_s", "x3d_l"])
+def test_the_clip_networks_have_the_same_layers(name):
+    model = co3d.create_model(name, weights="random")
+    peer = build_or_skip(build_clip_peer, model, model.card.crop_px)
+    ours, theirs = (
+        sorted(tuple(m.weight.shape) for m in one.modules() if isinstance(m, LAYERS))
+        for one in (model, peer)
+    )
+    assert ours == theirs
+    with torch.inference_mode():
+        assert peer(torch.randn(1, *model.card.clip_shape)).shape == (1, 400)
+
+
+@pytest.mark.parametrize("build", [build_peer, build_clip_peer])
+def test_another_network_is_refused(build):
     model = co3d.create_model("camera_motion", weights="random")
     with pytest.raises((OptionError, MissingPackageError)):
-        build_or_skip(model, 8)
+        build(model, SIZE_PX, *([8] if build is build_peer else []))

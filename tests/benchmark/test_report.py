@@ -4,8 +4,8 @@ import json
 import pytest
 
 from co3d.benchmark.ceilings import Ceilings
-from co3d.benchmark.report import HEADINGS, Report, format_markdown, write_report
-from co3d.benchmark.subjects import Record
+from co3d.benchmark.records import Record
+from co3d.benchmark.report import Report, format_markdown, write_report
 from co3d.benchmark.timing import Latency
 from co3d.errors import OutputError
 
@@ -17,21 +17,25 @@ def make_latency(median_ms: float) -> Latency:
 CLIP = Record(
     model="x3d_m",
     what="clip",
+    peer=None,
     backend="torch (eager) 2.13",
     precision="float32",
     batch=1,
     threads=2,
     rate="dense",
     size_px=224,
+    clip_frames=16,
     parameters=3_794_322,
     macs_per_prediction=4_732_000_000,
     state_bytes=0,
     latency=make_latency(400.0),
     convert_seconds=None,
     open_seconds=0.0,
-    speedup_over_clip=1.0,
-    speedup_over_peer=None,
-    times_the_floor=3.0,
+    speedups={"continual-inference": 0.375},
+    times_the_product=3.0,
+    times_the_copy=160.0,
+    peak_bytes=None,
+    published_accuracy={"Kinetics-400 top-1, 30 views": 76.0},
 )
 STEP = dataclasses.replace(
     CLIP,
@@ -41,11 +45,14 @@ STEP = dataclasses.replace(
     state_bytes=27_570_000,
     latency=make_latency(20.0),
     convert_seconds=8.0,
-    speedup_over_clip=20.0,
-    speedup_over_peer=7.5,
+    speedups={"clip": 20.0, "continual-inference": 7.5},
 )
 PEER = dataclasses.replace(
-    STEP, what="peer", latency=make_latency(150.0), convert_seconds=None, speedup_over_peer=None
+    STEP,
+    peer="continual-inference",
+    latency=make_latency(150.0),
+    convert_seconds=None,
+    speedups={"clip": 2.7},
 )
 
 
@@ -53,11 +60,13 @@ PEER = dataclasses.replace(
 def report() -> Report:
     return Report(
         command="co3d bench x3d_m",
+        date="2026-11-25T07:00:00+00:00",
         hardware="A processor, 2 cores",
         threads=2,
         versions={"torch": "2.13"},
         ceilings=Ceilings({"float32": 20.0, "bfloat16": 40.0}, 10.0),
         records=(CLIP, STEP, PEER),
+        remarks=(),
         is_complete=True,
     )
 
@@ -67,7 +76,8 @@ def test_json_holds_everything(report):
     assert found["schema_version"] == 1
     assert found["command"] == "co3d bench x3d_m"
     assert found["ceilings"]["gmacs_per_second"] == {"float32": 20.0, "bfloat16": 40.0}
-    assert [record["what"] for record in found["records"]] == ["clip", "step", "peer"]
+    assert [record["what"] for record in found["records"]] == ["clip", "step", "step"]
+    assert found["records"][2]["peer"] == "continual-inference"
     assert found["records"][1]["latency"]["p95_ms"] == 40.0
     assert found["is_complete"]
 
@@ -75,11 +85,16 @@ def test_json_holds_everything(report):
 def test_markdown_has_a_row_for_each_record(report):
     lines = format_markdown(report).splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
-    assert rows[0] == list(HEADINGS)
-    assert all(len(row) == len(HEADINGS) for row in rows)
-    assert [row[0] for row in rows[2:]] == ["clip", "step", "peer"]
-    assert rows[3][4] == "20.00"
-    assert rows[3][9:11] == ["20.00", "7.50"]
+    heads, _, clip, step, peer = rows
+    assert len(clip) == len(step) == len(peer) == len(heads)
+    assert [row[0] for row in rows[2:]] == ["clip", "step", "step"]
+    cells = dict(zip(heads, step, strict=True))
+    assert cells["median ms"] == "20.00"
+    assert cells["clip ÷ this"] == "20.00"
+    assert cells["continual-inference ÷ this"] == "7.50"
+    assert cells["times product"] == "3.00"
+    assert "peak MB" not in heads
+    assert "Published accuracy: Kinetics-400 top-1, 30 views 76 %." in lines
     assert "15.9 times fewer" in "\n".join(lines)
     assert "Stopped" not in "\n".join(lines)
 
@@ -87,6 +102,19 @@ def test_markdown_has_a_row_for_each_record(report):
 def test_a_stopped_benchmark_says_so(report):
     stopped = dataclasses.replace(report, is_complete=False)
     assert "Stopped before its end" in format_markdown(stopped)
+
+
+def test_peak_memory_is_a_column_when_it_was_measured(report):
+    records = tuple(dataclasses.replace(one, peak_bytes=512_300_000) for one in report.records)
+    lines = format_markdown(dataclasses.replace(report, records=records)).splitlines()
+    assert "| peak MB |" in next(line for line in lines if line.startswith("| what"))
+    assert sum("| 512 |" in line for line in lines) == 3
+
+
+def test_what_was_left_out_is_told(report):
+    remarks = ("slowfast_r50_8x8: continual-inference does not have SlowFast",)
+    text = format_markdown(dataclasses.replace(report, remarks=remarks))
+    assert f"Not measured:\n\n- {remarks[0]}\n" in text
 
 
 def test_files_are_written_whole(report, tmp_path):

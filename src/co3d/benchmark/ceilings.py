@@ -24,10 +24,14 @@ class Ceilings:
     gmacs_per_second: dict[str, float]
     copy_gb_per_second: float
 
-    def floor_ms(self, macs: float, precision: str) -> float | None:
-        """Milliseconds that multiply-accumulates need at least; None for another precision."""
+    def product_ms(self, macs: float, precision: str) -> float | None:
+        """Milliseconds of a matrix product of so many MACs; None for another precision."""
         ceiling = self.gmacs_per_second.get(precision)
         return None if ceiling is None else macs / ceiling / 1e6
+
+    def copy_ms(self, read_bytes: float) -> float:
+        """Milliseconds to read so many bytes from memory, as fast as a copy reads and writes."""
+        return read_bytes / self.copy_gb_per_second / 1e6
 
 
 def measure_ceilings() -> Ceilings:

@@ -5,7 +5,15 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("co3d", "torch", "onnxruntime", "openvino", "continual-inference", "numpy")
+PACKAGES = (
+    "co3d",
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "continual-inference",
+    "pytorchvideo",
+    "numpy",
+)
 
 
 def describe_hardware() -> str:

@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from co3d.benchmark.subjects import Record
+from co3d.benchmark.records import Record
 from co3d.report import output_file
 
 INK, MUTED, FAINT = "#1d2733", "#5b6878", "#e3e7ec"
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDE_RATIO = 300  # from here on an axis names powers of ten only
-MARKERS = {"clip": "s", "step": "o", "peer": "x"}
+# By what a record is, and whether another library made it.
+MARKERS = {("clip", False): "s", ("step", False): "o", ("clip", True): "+", ("step", True): "x"}
 MEANINGS = {
-    "clip": "clip network on a whole clip",
-    "step": "its step, fastest backend",
-    "peer": "same step, other library",
+    ("clip", False): "clip network on a whole clip",
+    ("step", False): "its step, fastest backend",
+    ("clip", True): "same clip, other library",
+    ("step", True): "same step, other library",
 }
 
 
@@ -48,11 +50,11 @@ def draw_picture(records: Sequence[Record], path: Path, *, subtitle: str) -> Non
     _style_axes(axis)
     axis.set_title(subtitle, loc="left", fontsize=9, color=MUTED, parse_math=False)
     figure.suptitle("One prediction: clip and step", x=0.01, ha="left", weight="bold", color=INK)
-    kinds = {record.what for record in records}
+    kinds = {_kind(record) for record in records}
     meanings = [
-        Line2D([], [], color=INK, marker=marker, mew=2, linestyle="none", label=MEANINGS[what])
-        for what, marker in MARKERS.items()
-        if what in kinds
+        Line2D([], [], color=INK, marker=marker, mew=2, linestyle="none", label=MEANINGS[kind])
+        for kind, marker in MARKERS.items()
+        if kind in kinds
     ]
     style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
     figure.legend(handles=models, loc="outside right upper", labelspacing=1, **style)
@@ -65,16 +67,27 @@ def _draw_model(axis: Axes, records: Sequence[Record], colour: str) -> str:
     """Draw a model's points and arrow; return what the legend says of it."""
     batch = min(record.batch for record in records)
     shown = [record for record in records if record.batch == batch]
-    clip = next(record for record in shown if record.what == "clip")
-    steps = [record for record in shown if record.what == "step"]
+    clip = next(record for record in shown if _kind(record) == ("clip", False))
+    steps = [record for record in shown if _kind(record) == ("step", False)]
     exact = [record for record in steps if record.precision == "float32"] or steps
     step = min(exact, key=lambda record: record.latency.median_ms)
     arrow = {"arrowstyle": "-|>", "color": colour, "alpha": 0.55, "linewidth": 1.6}
     axis.annotate("", _place(step), _place(clip), arrowprops={**arrow, "shrinkA": 6, "shrinkB": 6})
-    for record in (clip, step, *(record for record in shown if record.what == "peer")):
-        axis.plot(*_place(record), MARKERS[record.what], color=colour, markersize=8, mew=2)
+    for record in (clip, step, *(record for record in shown if record.peer)):
+        axis.plot(*_place(record), MARKERS[_kind(record)], color=colour, markersize=8, mew=2)
     ratio = clip.latency.median_ms / step.latency.median_ms
-    return f"{clip.model}\n{ratio:.1f} times faster\n({step.backend.split()[0]}, {step.precision})"
+    lines = [clip.model, *_describe_accuracy(clip), f"{ratio:.1f} times faster"]
+    return "\n".join([*lines, f"({step.backend.split()[0]}, {step.precision})"])
+
+
+def _describe_accuracy(record: Record) -> list[str]:
+    """The first published figure, if any, on a line of its own."""
+    figures = list(record.published_accuracy.items())[:1]
+    return [f"{percent:.1f} % {measure.split(',')[0]}" for measure, percent in figures]
+
+
+def _kind(record: Record) -> tuple[str, bool]:
+    return record.what, record.peer is not None
 
 
 def _style_axes(axis: Axes) -> None:

@@ -9,29 +9,24 @@ from typing import Any
 
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.picture import draw_picture
-from co3d.benchmark.subjects import Record
+from co3d.benchmark.records import CLIP, Record
 from co3d.errors import OutputError
 from co3d.report import output_file
 
 SCHEMA_VERSION = 1
 BASE_NAME = "bench"
-HEADINGS = (
-    "what",
-    "backend",
-    "precision",
-    "batch",
-    "median ms",
-    "p95",
-    "p99",
-    "mean ± std",
-    "per second",
-    "clip ÷ this",
-    "peer ÷ this",
-    "times floor",
-    "state MB",
-    "open s",
-)
 LEFT_COLUMNS = 3
+EXPLANATION = (
+    "Milliseconds are per frame (per clip for a clip network), for the whole batch; per second "
+    "counts frames (clips) of all videos, over bursts. *clip ÷ this* and the like divide median "
+    "latencies at the same batch size. *times product* is the latency as a multiple of the time "
+    "that a matrix product with as many multiply-accumulates takes, *times copy* of the time to "
+    "read weights, state and frames at the speed of a copy."
+)
+MEMORY_EXPLANATION = (
+    " *peak MB* is the most memory of a process that does only this, from its start: of a step "
+    "with conversion and compilation."
+)
 
 
 @dataclass(frozen=True)
@@ -40,17 +35,21 @@ class Report:
 
     Attributes:
         command: that repeats it.
+        date: when it ended, ISO 8601.
         hardware: processor and number of cores. threads: that the CPU backends used.
         versions: package -> version.
+        remarks: what could not be measured, and why.
         is_complete: False when it was stopped; models that were not finished are left out.
     """
 
     command: str
+    date: str
     hardware: str
     threads: int
     versions: dict[str, str]
     ceilings: Ceilings
     records: tuple[Record, ...]
+    remarks: tuple[str, ...]
     is_complete: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,62 +94,85 @@ def format_markdown(report: Report) -> str:
         f"{value:.1f} GMAC/s in {name}" for name, value in report.ceilings.gmacs_per_second.items()
     )
     lines = [
-        f"Measured on {_describe_setup(report)}. Written by `{report.command}`.",
+        f"Measured on {_describe_setup(report)}, {report.date[:10]}. Written by "
+        f"`{report.command}`.",
         "",
         f"Ceilings: matrix product {products}; copy {report.ceilings.copy_gb_per_second:.1f} GB/s.",
         "",
     ]
     if not report.is_complete:
         lines += ["**Stopped before its end: models are missing.**", ""]
+    if report.remarks:
+        lines += ["Not measured:", "", *(f"- {remark}" for remark in report.remarks), ""]
     for name in dict.fromkeys(record.model for record in report.records):
         lines += _format_model([record for record in report.records if record.model == name])
-    lines += [
-        "Milliseconds are per frame (per clip for the clip network), for the whole batch; per "
-        "second counts frames (clips) of all videos, over bursts. *clip ÷ this* and *peer ÷ this* "
-        "divide median latencies at the same batch size. *times floor* is the latency as a "
-        "multiple of the time that a matrix product with as many multiply-accumulates takes.",
-        "",
-    ]
+    has_peaks = any(record.peak_bytes is not None for record in report.records)
+    lines += [EXPLANATION + (MEMORY_EXPLANATION if has_peaks else ""), ""]
     return "\n".join(lines)
 
 
 def _format_model(records: Sequence[Record]) -> list[str]:
     first = records[0]
-    macs = {record.what: record.macs_per_prediction for record in records}
-    converted = [one.convert_seconds for one in records if one.convert_seconds is not None]
-    alignment = ["---"] * LEFT_COLUMNS + ["---:"] * (len(HEADINGS) - LEFT_COLUMNS)
-    return [
+    step = next(one for one in records if one.what == "step" and one.peer is None)
+    macs, step_macs = first.macs_per_prediction, step.macs_per_prediction
+    rows = [_list_cells(record, _references(records)) for record in records]
+    columns = [
+        heading
+        for heading in rows[0]
+        if heading != "peak MB" or any(one.peak_bytes is not None for one in records)
+    ]
+    alignment = ["---"] * LEFT_COLUMNS + ["---:"] * (len(columns) - LEFT_COLUMNS)
+    lines = [
         f"### {first.model}",
         "",
-        f"{first.size_px} px, {first.rate} rate, {first.parameters / 1e6:.2f} M parameters; "
-        f"MACs per prediction: clip {macs['clip'] / 1e6:,.0f} M, step {macs['step'] / 1e6:,.0f} M "
-        f"({macs['clip'] / macs['step']:.1f} times fewer); converted in {converted[0]:.1f} s.",
-        "",
-        _join(HEADINGS),
-        _join(alignment),
-        *(_join(_format_cells(record)) for record in records),
+        f"{first.clip_frames} frames of {first.size_px} px, {first.rate} rate, "
+        f"{first.parameters / 1e6:.2f} M parameters; MACs per prediction: clip "
+        f"{macs / 1e6:,.0f} M, step {step_macs / 1e6:,.0f} M "
+        f"({macs / step_macs:.1f} times fewer); converted in {step.convert_seconds or 0:.1f} s.",
         "",
     ]
-
-
-def _format_cells(record: Record) -> list[str]:
-    latency = record.latency
+    if accuracy := first.published_accuracy:
+        values = ", ".join(f"{measure} {percent:g} %" for measure, percent in accuracy.items())
+        lines += [f"Published accuracy: {values}.", ""]
     return [
-        record.what,
-        record.backend,
-        record.precision,
-        str(record.batch),
-        f"{latency.median_ms:.2f}",
-        f"{latency.p95_ms:.2f}",
-        f"{latency.p99_ms:.2f}",
-        f"{latency.mean_ms:.2f} ± {latency.std_ms:.2f}",
-        f"{latency.throughput_mean:.1f} ± {latency.throughput_std:.1f}",
-        _format_ratio(record.speedup_over_clip),
-        _format_ratio(record.speedup_over_peer),
-        _format_ratio(record.times_the_floor),
-        f"{record.state_bytes / 1e6:.2f}" if record.state_bytes else "-",
-        f"{record.open_seconds:.1f}" if record.what != "clip" else "-",
+        *lines,
+        _join(columns),
+        _join(alignment),
+        *(_join([row[heading] for heading in columns]) for row in rows),
+        "",
     ]
+
+
+def _references(records: Sequence[Record]) -> list[str]:
+    """What the others are compared with: the clip network and the peers."""
+    peers = (record.peer for record in records if record.peer is not None)
+    return list(dict.fromkeys((CLIP, *peers)))
+
+
+def _list_cells(record: Record, references: Sequence[str]) -> dict[str, str]:
+    """Heading -> cell of a row."""
+    latency = record.latency
+    return {
+        "what": record.what,
+        "run by": record.backend,
+        "precision": record.precision,
+        "batch": str(record.batch),
+        "median ms": f"{latency.median_ms:.2f}",
+        "p95": f"{latency.p95_ms:.2f}",
+        "p99": f"{latency.p99_ms:.2f}",
+        "mean ± std": f"{latency.mean_ms:.2f} ± {latency.std_ms:.2f}",
+        "per second": f"{latency.throughput_mean:.1f} ± {latency.throughput_std:.1f}",
+        **{f"{name} ÷ this": _format_ratio(record.speedups.get(name)) for name in references},
+        "times product": _format_ratio(record.times_the_product),
+        "times copy": _format_ratio(record.times_the_copy),
+        "state MB": _format_megabytes(record.state_bytes or None, 2),
+        "peak MB": _format_megabytes(record.peak_bytes, 0),
+        "open s": f"{record.open_seconds:.1f}" if record.open_seconds else "-",
+    }
+
+
+def _format_megabytes(size_bytes: int | None, decimals: int) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 1e6:.{decimals}f}"
 
 
 def _format_ratio(ratio: float | None) -> str:

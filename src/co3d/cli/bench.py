@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from co3d.backends.packages import is_installed
 from co3d.backends.select import BACKENDS
 from co3d.benchmark.ceilings import Ceilings, measure_ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
+from co3d.benchmark.records import Record, measure_model
 from co3d.benchmark.report import Report, format_markdown, write_report
-from co3d.benchmark.subjects import PEERS, Record, Selection, measure_model, select_engines
+from co3d.benchmark.selection import Selection, select_engines, select_peers
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.errors import OptionError
 from co3d.models import get_card
@@ -36,7 +38,8 @@ class BenchOptions:
         backends: empty for all that are installed and need no minutes to compile.
         precisions: of weights, frames and state. batches: numbers of videos at once.
         peers: other libraries. steps: timed steps of each, at least. threads: None for torch's own.
-        size_px: side of the square frames. output: folder for the report.
+        size_px: side of the square frames. memory: whether to measure peak memory.
+        output: folder for the report.
         as_json: print JSON instead of tables.
     """
 
@@ -49,6 +52,7 @@ class BenchOptions:
     steps: int
     threads: int | None
     size_px: int | None
+    memory: bool
     output: Path | None
     as_json: bool
 
@@ -70,6 +74,7 @@ def run_bench(options: BenchOptions) -> int:
         torch.set_num_threads(options.threads)
     console = Console(stderr=True)
     records: list[Record] = []
+    remarks: list[str] = []
     ceilings: Ceilings | None = None
     is_complete = False
     try:
@@ -82,7 +87,11 @@ def run_bench(options: BenchOptions) -> int:
                 def show(done: int, total: int, name: str = name) -> None:
                     progress.update(task, description=name, completed=done, total=total)
 
-                records += measure_model(name, selection, ceilings, show)
+                def remark(text: str) -> None:
+                    remarks.append(text)
+                    progress.console.print(text, style="yellow", soft_wrap=True)
+
+                records += measure_model(name, selection, ceilings, show, remark)
         is_complete = True
     except KeyboardInterrupt:
         console.print("stopped; models that were not finished are left out")
@@ -90,11 +99,13 @@ def run_bench(options: BenchOptions) -> int:
         return STOPPED
     report = Report(
         command=_format_command(options, models),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         hardware=describe_hardware(),
         threads=torch.get_num_threads(),
         versions=list_versions(),
         ceilings=ceilings,
         records=tuple(records),
+        remarks=tuple(remarks),
         is_complete=is_complete,
     )
     written = [] if options.output is None else write_report(report, options.output)
@@ -118,20 +129,15 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
             f"cannot measure the batch sizes {', '.join(batches)}: expected whole numbers of at "
             "least 1, such as --batch 1,4"
         )
-    peers = _split(options.peers)
-    unknown = [peer for peer in peers if peer not in PEERS]
-    if unknown:
-        raise OptionError(
-            f"cannot measure the peer {unknown[0]!r}: expected one of {', '.join(PEERS)}"
-        )
     backends = _split(options.backends) or _list_default_backends()
     return Selection(
         engines=select_engines(backends, _split(options.precisions)),
         batches=tuple(int(batch) for batch in batches),
         rate=options.rate,
-        peers=tuple(peers),
+        peers=select_peers(_split(options.peers)),
         steps=options.steps,
         size_px=options.size_px,
+        memory=options.memory,
     )
 
 
@@ -165,6 +171,8 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
         words += ["--threads", str(options.threads)]
     if options.size_px is not None:
         words += ["--size", str(options.size_px)]
+    if options.memory:
+        words.append("--memory")
     return shlex.join(words)
 
 

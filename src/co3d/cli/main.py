@@ -290,7 +290,10 @@ def bench(
     rate: RateOption = "dense",
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Another library's step of the same network: continual-inference."),
+        typer.Option(
+            help="The same network by another library: continual-inference (step), "
+            "pytorchvideo (clip)."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Timed steps of each, at least.")] = 100,
     threads: Annotated[
@@ -300,6 +303,10 @@ def bench(
         int | None,
         typer.Option(help="Side of the square input in pixels; the model's own by default."),
     ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Also the peak memory of each, alone in a process."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")
     ] = None,
@@ -322,6 +329,7 @@ def bench(
         steps=steps,
         threads=threads,
         size_px=size,
+        memory=memory,
         output=output,
         as_json=as_json,
     )

@@ -7,7 +7,9 @@ a layer of its own and squeeze-and-excitation sees the current frame.
 
 import copy
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -88,15 +90,43 @@ class Classify(nn.Module):
         return join_positions(x.unsqueeze(2), self.classifier, self.join)
 
 
+def library_version() -> str:
+    """Version of the installed library.
+
+    Raises:
+        MissingPackageError: it is not installed, or cannot be imported.
+    """
+    return str(_import_library().__version__)
+
+
 def _import_library() -> Any:
     try:
-        return importlib.import_module("continual")
+        with _without_lightning():
+            return importlib.import_module("continual")
     # It imports others in turn, and these fail in their own ways when versions do not match.
     except (ImportError, RuntimeError) as error:
         raise MissingPackageError(
             f"cannot import the package continual ({str(error).splitlines()[0]}); get it with: "
             "pip install continual-inference"
         ) from error
+
+
+@contextmanager
+def _without_lightning() -> Iterator[None]:
+    """Let the library believe that pytorch_lightning is not installed, where it is not in use.
+
+    The library only asks it for the rank of the process, and so imports torchvision, which fails
+    beside a torch that it was not compiled against.
+    """
+    name = "pytorch_lightning"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _convert(co: Any, layer: nn.Module) -> Any:
@@ -146,8 +176,3 @@ def _make_block(co: Any, block: nn.Module) -> Any:
 
 def _make_pool(co: Any, window: int, side: int) -> Any:
     return co.AvgPool3d((window, side, side), stride=1)
-
-
-def library_version() -> str:
-    """Version of the installed library."""
-    return str(_import_library().__version__)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from co3d.benchmark.ceilings import Ceilings, measure_ceilings
-from co3d.benchmark.subjects import Selection, measure_model, select_engines
+from co3d.benchmark.records import measure_model
+from co3d.benchmark.selection import Selection, select_engines, select_peers
 from co3d.errors import OptionError, UnknownModelError
 
 CEILINGS = Ceilings({"float32": 20.0}, 10.0)
@@ -34,16 +35,17 @@ def test_records_tell_clip_and_step_of_each_batch_size():
 
 def test_ratios_follow_from_the_latencies():
     clip, step = measure_model("camera_motion", TINY, CEILINGS)
-    assert clip.speedup_over_clip == 1
-    assert step.speedup_over_clip == pytest.approx(clip.latency.median_ms / step.latency.median_ms)
-    assert step.speedup_over_peer is None
-    floor_ms = step.macs_per_prediction / 20e9 * 1e3
-    assert step.times_the_floor == pytest.approx(step.latency.median_ms / floor_ms)
+    assert clip.speedups == {}
+    assert step.speedups == {"clip": pytest.approx(clip.latency.median_ms / step.latency.median_ms)}
+    product_ms = step.macs_per_prediction / 20e9 * 1e3
+    assert step.times_the_product == pytest.approx(step.latency.median_ms / product_ms)
+    read_bytes = 4 * step.parameters + step.state_bytes + 4 * 3 * 32 * 32
+    assert step.times_the_copy == pytest.approx(step.latency.median_ms / (read_bytes / 10e9 * 1e3))
 
 
-def test_a_precision_without_a_ceiling_has_no_floor():
+def test_a_precision_without_a_ceiling_is_not_compared_with_a_product():
     selection = dataclasses.replace(TINY, engines=(("torch", "float64"),))
-    assert measure_model("camera_motion", selection, CEILINGS)[1].times_the_floor is None
+    assert measure_model("camera_motion", selection, CEILINGS)[1].times_the_product is None
 
 
 def test_native_rate_times_whole_periods():
@@ -77,10 +79,35 @@ def test_an_unknown_model_is_named():
         measure_model("x3d_n", TINY, CEILINGS)
 
 
-def test_a_peer_without_the_rate_is_refused():
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("i3d_r50", "i3d_r50: continual-inference has no dense rate beside a temporal stride"),
+        ("camera_motion", "camera_motion: continual-inference does not have CameraMotion"),
+    ],
+)
+def test_a_peer_that_cannot_run_a_network_is_left_out_with_a_remark(name, remark):
     selection = dataclasses.replace(TINY, peers=("continual-inference",))
-    with pytest.raises(OptionError, match="use --rate native"):
-        measure_model("i3d_r50", selection, CEILINGS)
+    remarks = []
+    records = measure_model(name, selection, CEILINGS, on_remark=remarks.append)
+    assert [(record.what, record.peer) for record in records] == [("clip", None), ("step", None)]
+    assert len(remarks) == 1
+    assert remarks[0].startswith(remark)
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    selection = dataclasses.replace(TINY, memory=True)
+    ballast = torch.ones(2**28)  # a gigabyte, which must not count
+    clip, step = measure_model("camera_motion", selection, CEILINGS)
+    assert clip.peak_bytes is not None
+    assert step.peak_bytes is not None
+    assert 50e6 < clip.peak_bytes < ballast.nbytes
+    assert 50e6 < step.peak_bytes < ballast.nbytes
+
+
+def test_an_unknown_peer_is_named():
+    with pytest.raises(OptionError, match="got peer 'another', expected one of continual-infer"):
+        select_peers(["another"])
 
 
 def test_ceilings_are_measured():
@@ -90,6 +117,7 @@ def test_ceilings_are_measured():
     assert ceilings.copy_gb_per_second > 0
 
 
-def test_the_floor_is_macs_over_the_ceiling():
-    assert CEILINGS.floor_ms(40e9, "float32") == pytest.approx(2000)
-    assert CEILINGS.floor_ms(40e9, "float64") is None
+def test_ceilings_tell_times():
+    assert CEILINGS.product_ms(40e9, "float32") == pytest.approx(2000)
+    assert CEILINGS.product_ms(40e9, "float64") is None
+    assert CEILINGS.copy_ms(5e9) == pytest.approx(500)

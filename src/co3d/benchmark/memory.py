@@ -1,0 +1,104 @@
+"""Peak memory of one variant of a network, alone in a process of its own."""
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from co3d.backends import open_stream
+from co3d.benchmark.peers.select import PEERS
+from co3d.benchmark.selection import Variant
+from co3d.models import create_model
+from co3d.stream import convert
+from co3d.stream.program import Rate
+
+CALLS = 5
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class AloneTask:
+    """What a process of its own shall run.
+
+    Attributes:
+        model: registry name.
+        variant: of the network.
+        rate: "dense" or "native". size_px: side of the square frames. threads: for torch.
+        window: feature frames that the last pool of a peer averages.
+    """
+
+    model: str
+    variant: Variant
+    rate: Rate
+    size_px: int
+    threads: int
+    window: int
+
+
+def measure_peak_bytes(task: AloneTask) -> int:
+    """Bytes that a process held at most that did only this, from its start.
+
+    Of co3d's step that includes conversion and compilation.
+    """
+    command = [sys.executable, "-m", __name__, json.dumps(dataclasses.asdict(task))]
+    # This interpreter, this module, and no shell.
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    return int(done.stdout.split()[-1])
+
+
+def run_alone(task: AloneTask) -> int:
+    """Run the task in this process; its peak memory in bytes."""
+    torch.set_num_threads(task.threads)
+    run, shape = _open(task)
+    frames = torch.randn(task.variant.batch, *shape)
+    with torch.inference_mode():
+        for _ in range(CALLS):
+            run(frames)
+    return _peak_bytes()
+
+
+def _open(task: AloneTask) -> tuple[Callable[[Tensor], object], tuple[int, ...]]:
+    """What to run, and the shape of what it takes. Only co3d's step needs a conversion."""
+    variant, model = task.variant, create_model(task.model, weights="random")
+    channels, clip_frames, _, _ = model.card.clip_shape
+    frame_shape = (channels, task.size_px, task.size_px)
+    clip_shape = (channels, clip_frames, task.size_px, task.size_px)
+    if variant.peer is not None:
+        peer = PEERS[variant.peer].open(model, task.size_px, task.window)
+        return peer.run, clip_shape if variant.what == "clip" else frame_shape
+    if variant.what == "clip":
+        return model, clip_shape
+    stream = open_stream(
+        convert(model, clip_shape, rate=task.rate),
+        backend=variant.backend,
+        precision=variant.precision,
+        slots=variant.batch,
+    )
+    return stream.step, frame_shape
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has held since it was started."""
+    if STATUS.exists():
+        # Linux counts in `ru_maxrss` what the parent held, too.
+        line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    """Run the task that the command line holds as JSON, and print its peak."""
+    fields = json.loads(sys.argv[1])
+    print(run_alone(AloneTask(**{**fields, "variant": Variant(**fields["variant"])})))
+
+
+if __name__ == "__main__":
+    main()

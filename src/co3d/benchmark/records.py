@@ -1,0 +1,170 @@
+"""The measurement of a model: all variants in turn, and how they compare."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from co3d.benchmark.ceilings import Ceilings
+from co3d.benchmark.memory import AloneTask, measure_peak_bytes
+from co3d.benchmark.peers.select import PEERS
+from co3d.benchmark.selection import Selection, What
+from co3d.benchmark.subjects import OpenSubject, open_subject
+from co3d.benchmark.timing import Latency, OnBurst, ignore_burst, measure
+from co3d.models import create_model, get_card
+from co3d.stream import convert
+from co3d.stream.program import Rate
+
+OnRemark = Callable[[str], None]
+"""Told in a sentence what was left out, and why."""
+
+CLIP = "clip"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a benchmark.
+
+    Attributes:
+        what: "clip", a network on a whole clip per prediction; "step", on a frame at a time.
+        peer: the library that runs it; None for co3d.
+        backend: what ran it, in words.
+        batch: videos at once.
+        rate: "dense" or "native". size_px: side of the square frames. clip_frames: of a clip.
+        parameters: of the clip network.
+        macs_per_prediction: multiply-accumulates of one clip, or of one step on the average over
+            frames, for one video. A peer counts as many as ours: it computes the same.
+        state_bytes: carried from frame to frame, for all videos; 0 for a clip.
+        latency: in milliseconds per clip, or per frame; for the whole batch. Throughput is in
+            clips or frames per second, of all videos together.
+        convert_seconds, open_seconds: to make the step program, and to compile it.
+        speedups: "clip", for the clip network, or a peer's name -> its median latency at the same
+            batch size divided by this one.
+        times_the_product: median latency as a multiple of the time that a matrix product with as
+            many multiply-accumulates takes; None without a ceiling for the precision.
+        times_the_copy: the same for reading weights, state and frames at the speed of a copy.
+        peak_bytes: most memory that a process held which does only this, from its start on and
+            conversion included; None when it was not asked for.
+        published_accuracy: name of a measure -> percent, with the published weights.
+    """
+
+    model: str
+    what: What
+    peer: str | None
+    backend: str
+    precision: str
+    batch: int
+    threads: int
+    rate: Rate
+    size_px: int
+    clip_frames: int
+    parameters: int
+    macs_per_prediction: int
+    state_bytes: int
+    latency: Latency
+    convert_seconds: float | None
+    open_seconds: float
+    speedups: Mapping[str, float]
+    times_the_product: float | None
+    times_the_copy: float
+    peak_bytes: int | None
+    published_accuracy: Mapping[str, float]
+
+
+def ignore_remark(remark: str) -> None:
+    """For who need not know what was left out."""
+    del remark
+
+
+def measure_model(
+    name: str,
+    selection: Selection,
+    ceilings: Ceilings,
+    on_burst: OnBurst = ignore_burst,
+    on_remark: OnRemark = ignore_remark,
+) -> list[Record]:
+    """Measure a registered network with random weights, which change no speed.
+
+    Args:
+        name: of the model.
+        selection: what to measure.
+        ceilings: of this machine.
+        on_burst: told how far it is.
+        on_remark: told which peers do not have this network.
+
+    Raises:
+        UnknownModelError, OptionError, InputShapeError, MissingPackageError: what was asked for
+            does not exist.
+    """
+    model = create_model(name, weights="random")
+    channels, frames, side_px, _ = model.card.clip_shape
+    size_px = side_px if selection.size_px is None else selection.size_px
+    start = time.perf_counter()
+    program = convert(model, (channels, frames, size_px, size_px), rate=selection.rate)
+    convert_seconds = time.perf_counter() - start
+    peers = []
+    for peer in selection.peers:
+        complaint = PEERS[peer].complain(model, program)
+        if complaint is None:
+            peers.append(peer)
+        else:
+            on_remark(f"{name}: {peer} {complaint}")
+    subjects = [
+        open_subject(variant, model, program, selection.steps)
+        for variant in selection.variants(peers)
+    ]
+    with torch.inference_mode():
+        named = {str(index): one.subject for index, one in enumerate(subjects)}
+        latencies = list(measure(named, on_burst=on_burst).values())
+    peaks: list[int | None] = [None] * len(subjects)
+    if selection.memory:
+        rest = (selection.rate, size_px, torch.get_num_threads(), program.window or 1)
+        peaks = [measure_peak_bytes(AloneTask(name, one.variant, *rest)) for one in subjects]
+    records = []
+    for one, latency, peak_bytes in zip(subjects, latencies, peaks, strict=True):
+        variant = one.variant
+        product_ms = ceilings.product_ms(one.macs * variant.batch, variant.precision)
+        ours = variant.what == "step" and variant.peer is None
+        records.append(
+            Record(
+                model=name,
+                what=variant.what,
+                peer=variant.peer,
+                backend=one.description,
+                precision=variant.precision,
+                batch=variant.batch,
+                threads=torch.get_num_threads(),
+                rate=selection.rate,
+                size_px=size_px,
+                clip_frames=program.clip_frames,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                macs_per_prediction=one.macs,
+                state_bytes=one.state_bytes,
+                latency=latency,
+                convert_seconds=convert_seconds if ours else None,
+                open_seconds=one.open_seconds,
+                speedups=_compare(one, latency, subjects, latencies),
+                times_the_product=None if not product_ms else latency.median_ms / product_ms,
+                times_the_copy=latency.median_ms / ceilings.copy_ms(one.touched_bytes),
+                peak_bytes=peak_bytes,
+                published_accuracy=dict(get_card(name).published_accuracy),
+            )
+        )
+    return records
+
+
+def _compare(
+    one: OpenSubject,
+    latency: Latency,
+    subjects: Sequence[OpenSubject],
+    latencies: Sequence[Latency],
+) -> dict[str, float]:
+    """How many times as long the clip network and the peers take, those that are not this one."""
+    speedups = {}
+    for other, found in zip(subjects, latencies, strict=True):
+        variant = other.variant
+        reference = variant.peer or (CLIP if variant.what == "clip" else None)
+        if reference and other is not one and variant.batch == one.variant.batch:
+            speedups[reference] = found.median_ms / latency.median_ms
+    return speedups

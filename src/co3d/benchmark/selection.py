@@ -1,0 +1,103 @@
+"""What a benchmark measures of each model, and which of it exists."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.benchmark.peers.select import PEERS
+from co3d.errors import OptionError
+from co3d.stream.program import Rate
+
+What = Literal["clip", "step"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a network.
+
+    Attributes:
+        what: "clip", a whole clip per prediction; "step", a frame at a time.
+        peer: name of the library that runs it; None for co3d.
+        backend: of co3d's step; "torch" for whatever torch runs eagerly.
+        precision: of weights, frames and state.
+        batch: videos at once.
+    """
+
+    what: What
+    peer: str | None
+    backend: str
+    precision: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to measure of each model.
+
+    Attributes:
+        engines: (backend, precision) pairs.
+        batches: numbers of videos at once.
+        rate: "dense" or "native".
+        peers: names of other libraries, of `PEERS`.
+        steps: timed steps of each, at least.
+        size_px: side of the square frames; None for the model's own.
+        memory: whether to run each variant once more, alone in a process, for its peak memory.
+    """
+
+    engines: tuple[tuple[str, str], ...]
+    batches: tuple[int, ...] = (1,)
+    rate: Rate = "dense"
+    peers: tuple[str, ...] = ()
+    steps: int = 100
+    size_px: int | None = None
+    memory: bool = False
+
+    def variants(self, peers: Sequence[str]) -> Iterator[Variant]:
+        """All variants, the clip network first; of the peers only these."""
+        for batch in self.batches:
+            yield Variant("clip", None, "torch", "float32", batch)
+            for backend, precision in self.engines:
+                yield Variant("step", None, backend, precision, batch)
+            for peer in peers:
+                yield Variant(PEERS[peer].what, peer, "torch", "float32", batch)
+
+
+def select_engines(
+    backends: Sequence[str], precisions: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """All pairs of backend and precision that exist.
+
+    Raises:
+        OptionError: an unknown name, or no pair at all.
+    """
+    _check_names("backend", backends, BACKENDS)
+    _check_names("precision", precisions, PRECISIONS)
+    pairs = tuple((b, p) for b in backends for p in precisions if p in BACKENDS[b].precisions)
+    if not pairs:
+        raise OptionError(
+            f"cannot measure: none of {', '.join(backends)} has the precision "
+            f"{' or '.join(precisions)}; try --backend torch"
+        )
+    return pairs
+
+
+def select_peers(names: Sequence[str]) -> tuple[str, ...]:
+    """The peers of these names, all of which can be imported.
+
+    Raises:
+        OptionError: an unknown name. MissingPackageError: a peer is not installed.
+    """
+    _check_names("peer", names, PEERS)
+    for name in names:
+        PEERS[name].require()
+    return tuple(names)
+
+
+def _check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse the first name that is not known."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise OptionError(
+            f"cannot measure: got {kind} {unknown[0]!r}, expected one of {', '.join(known)}"
+        )
