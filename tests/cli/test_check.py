@@ -1,7 +1,10 @@
 import json
+import logging
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from co3d.stream.rules import conv
 
@@ -36,14 +39,17 @@ class Branching(nn.Module):
         return x if x.mean() > 0 else -x
 
 
-def number():
-    return 3
+class Fixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.rand(1, 3, 6, 1, 1))
 
-
-def failing():
-    raise RuntimeError("no data here")
+    def forward(self, x):
+        print("hello")
+        return (x + self.place).mean((2, 3, 4))
 """
 CLIP = ("--clip", "3,6,8,8")
+ONE_CLIP = (*CLIP, "--lengths", "6")
 
 
 @pytest.fixture
@@ -71,23 +77,73 @@ def test_json_lists_every_value(co3d, network):
 
 
 def test_weights_are_loaded_into_ones_own_network(co3d, network, tmp_path):
+    shapes = {"0.weight": (4, 3, 3, 3, 3), "0.bias": (4,), "4.weight": (5, 4), "4.bias": (5,)}
+    own = tmp_path / "own.safetensors"
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, own)
+    outcome = co3d("check", f"{network}:build", *ONE_CLIP, "--weights", own)
+    assert outcome.code == 0
+    assert "values zero on all of these clips" in outcome.out
     foreign = tmp_path / "foreign.safetensors"
-    import torch
-    from safetensors.torch import save_file
-
     save_file({"other.weight": torch.zeros(3)}, foreign)
     outcome = co3d("check", f"{network}:build", *CLIP, "--weights", foreign)
     assert outcome.code == 21
     assert "other.weight" in outcome.err
+    assert outcome.out == ""
+
+
+def test_the_values_that_differ_most_or_all_of_them(co3d, network, monkeypatch):
+    monkeypatch.setattr("co3d.cli.check.SHOWN", 2)
+    some = co3d("check", f"{network}:build", *ONE_CLIP, "--precision", "float32").out
+    assert "the values that differ most" in some
+    assert some.count(".default") + some.count(".dim") == 2
+    every = co3d("check", f"{network}:build", *ONE_CLIP, "--precision", "float32", "--all").out
+    assert "every value" in every
+    assert every.count(".default") + every.count(".dim") == 6
+    assert "float32; at most 1e-05 is rounding" in every
+
+
+def test_what_a_network_prints_does_not_mix_with_the_result(co3d, network):
+    outcome = co3d("check", f"{network}:Fixed", *ONE_CLIP, "--fallback", "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["fallbacks"]
+    assert "hello" in outcome.err
+
+
+def test_lengths_that_do_not_fit_are_left_out_with_one_line_each(co3d, network):
+    outcome = co3d("check", f"{network}:Fixed", *CLIP, "--fallback")
+    notes = [line for line in outcome.out.splitlines() if line.startswith("note: ")]
+    assert [note.split(" left out: ")[0] for note in notes] == [
+        "note: clips of 3 frames",
+        "note: clips of 7 frames",
+    ]
+    assert "on clips of 6 frames, float64" in outcome.out
+
+
+def test_torch_does_not_complain_of_lengths_that_do_not_fit(co3d, network):
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addHandler(handler)
+    try:
+        co3d("check", f"{network}:Fixed", *CLIP, "--fallback")
+    finally:
+        logger.removeHandler(handler)
+    assert not said
 
 
 def test_a_mismatch_has_its_own_exit_code(co3d, network, monkeypatch):
     original = conv.temporal_uses
     monkeypatch.setattr(conv, "temporal_uses", lambda *a, **k: original(*a, **k)[::-1])
-    outcome = co3d("check", f"{network}:build", *CLIP)
+    outcome = co3d("check", f"{network}:build", *ONE_CLIP)
     assert outcome.code == 33
     assert "steps equal clips" not in outcome.out
-    assert "first at conv3d (conv3d.default in 0)" in outcome.err
+    assert "the finished program" in outcome.err
+    (line,) = outcome.err.splitlines()
+    assert "first at conv3d (conv3d.default in 0)" in line
+    found = json.loads(co3d("check", f"{network}:build", *ONE_CLIP, "--json").out)
+    assert found["passed"] is False
+    assert found["first_mismatch"] == "conv3d"
 
 
 def test_all_that_stands_in_the_way_is_in_one_report(co3d, network):
@@ -98,7 +154,7 @@ def test_all_that_stands_in_the_way_is_in_one_report(co3d, network):
     assert "aten.flip" in lines[1]
     assert "my_network.py" in lines[1]
     assert "fallback=True" in lines[-1]
-    assert co3d("check", f"{network}:Mixing", *CLIP, "--fallback").code == 0
+    assert co3d("check", f"{network}:Mixing", *ONE_CLIP, "--fallback").code == 0
 
 
 def test_a_branch_on_values_is_found_in_the_users_line(co3d, network):
@@ -110,20 +166,26 @@ def test_a_branch_on_values_is_found_in_the_users_line(co3d, network):
     assert "torch.where" in line
 
 
+def test_a_clip_that_does_not_fit_is_blamed_on_a_module_and_no_generated_line(co3d, network):
+    outcome = co3d("check", f"{network}:build", "--clip", "4,6,8,8")
+    assert outcome.code == 30
+    assert "in 0 (Conv3d)" in outcome.err
+    assert "to have 3 channels, but got 4" in outcome.err
+    assert "<string>" not in outcome.err
+
+
 @pytest.mark.parametrize(
-    ("target", "arguments", "fragment"),
+    ("arguments", "code", "fragment"),
     [
-        ("{path}:absent", CLIP, "it has build, Mixing, Branching, number, failing"),
-        ("{path}x.py:build", CLIP, "there is no file"),
-        ("{path}:number", CLIP, "returned int, expected a torch.nn.Module"),
-        ("{path}:failing", CLIP, "RuntimeError: no data here"),
-        ("{path}:build", (), "give --clip C,T,H,W"),
-        ("{path}:build", ("--clip", "3,6,8"), "expected C,T,H,W"),
-        ("{path}:build", (*CLIP, "--lengths", "5;9"), "expected numbers"),
+        (("--lengths", "5;9"), 2, "expected numbers"),
+        (("--lengths", "0"), 2, "at least 1"),
+        (("--window", 0), 2, "at least 1"),
+        (("--spread",), 2, "rate"),
+        (("--clip", "3,6,8,8"), 30, "too many positional arguments"),
     ],
 )
-def test_mistakes(co3d, network, target, arguments, fragment):
-    outcome = co3d("check", target.format(path=network), *arguments)
-    assert outcome.code == 2
+def test_options_that_cannot_work(co3d, network, arguments, code, fragment):
+    outcome = co3d("check", f"{network}:build", *CLIP, *arguments)
+    assert outcome.code == code
     assert fragment in outcome.err
     assert len(outcome.err.splitlines()) == 1

@@ -44,6 +44,24 @@ def test_a_picture_is_drawn_on_demand(co3d, tmp_path):
     assert picture.read_text().startswith("<?xml")
 
 
+@pytest.mark.parametrize(("name", "code"), [("network.gif", 2), ("absent/network.svg", 40)])
+def test_a_picture_that_cannot_be_is_refused_before_the_work(
+    co3d, tmp_path, monkeypatch, name, code
+):
+    monkeypatch.setattr("co3d.cli.explain.convert_network", lambda _: pytest.fail("converted"))
+    outcome = co3d("explain", "camera_motion", "--picture", tmp_path / name)
+    assert outcome.code == code
+    assert len(outcome.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_with_a_picture_is_json_alone(co3d, tmp_path):
+    picture = tmp_path / "network.svg"
+    arguments = ("--clip", "3,8,32,32", "--picture", picture, "--json")
+    json.loads(co3d("explain", "camera_motion", *arguments).out)
+    assert picture.is_file()
+
+
 def test_delay_sources_add_up(co3d):
     figures = json.loads(co3d("explain", "camera_motion", "--clip", "3,8,32,32", "--json").out)
     assert sum(figures["delay_sources"].values()) == figures["delay"]
@@ -62,3 +80,28 @@ def test_a_network_of_ones_own_at_native_rate(co3d, tmp_path):
     assert figures["temporal_stride"] == 2
     assert len(figures["macs_per_phase"]) == 2
     assert sum(figures["macs_per_phase"]) == 2 * figures["macs_per_frame"]
+
+
+def test_all_that_stands_in_the_way_is_in_one_report(co3d, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.norm = nn.GroupNorm(1, 3)\n"
+        "    def forward(self, x):\n"
+        "        return self.norm(x).mean((2, 3, 4)) + x.flip(2).mean((2, 3, 4))\n"
+    )
+    outcome = co3d("explain", f"{path}:Net", "--clip", "3,8,8,8")
+    assert outcome.code == 30
+    assert outcome.out == ""
+    first, norm, flip, last = outcome.err.splitlines()
+    assert first == "error: cannot convert: 2 operators cannot run frame by frame:"
+    assert f'aten.group_norm.default in norm (GroupNorm), File "{path}", line 7' in norm
+    assert f'aten.flip.default in the model (Net), File "{path}", line 7' in flip
+    assert "fallback=True" in last
+    rerun = json.loads(
+        co3d("explain", f"{path}:Net", "--clip", "3,8,8,8", "--fallback", "--json").out
+    )
+    assert len(rerun["fallbacks"]) == 2

@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
-from co3d.cli.networks import open_network
+from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import ConversionOptions
 from co3d.errors import OptionError
 from co3d.parity import Verification, verify
@@ -42,7 +49,7 @@ def check_network(
     """
     wanted = _parse_lengths(lengths)
     model, shapes = open_network(options)
-    with _progress() as report:
+    with _progress() as report, users_code():
         found = verify(
             model,
             shapes,
@@ -75,6 +82,7 @@ def _parse_lengths(text: str | None) -> list[int] | None:
 def _progress() -> Iterator[Report]:
     console = Console(stderr=True)
     columns = (
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -102,7 +110,8 @@ def _describe(found: Verification, network: str) -> dict[str, object]:
         "tolerance": found.tolerance,
         "lengths": list(found.lengths),
         "output_difference": found.output_difference,
-        "steady_difference": found.steady_difference,
+        "edges_difference": found.edges_difference,
+        "simplified_difference": found.simplified_difference,
         "model_difference": found.model_difference,
         "approximations": list(found.program.approximations),
         "fallbacks": list(found.program.fallbacks),
@@ -114,7 +123,9 @@ def _describe(found: Verification, network: str) -> dict[str, object]:
 def _print(console: Console, found: Verification, *, show_all: bool) -> None:
     worst = sorted(found.values, key=lambda value: -value.difference)
     shown = found.values if show_all else worst[:SHOWN]
-    title = "every value" if show_all else f"the {len(shown)} values that differ most"
+    title = "the values that differ most"
+    if show_all or len(shown) == len(found.values):
+        title = "every value"
     table = Table(title=title, title_justify="left", box=None)
     for heading in ("value", "module", "operator"):
         table.add_column(heading, overflow="fold")
@@ -126,25 +137,23 @@ def _print(console: Console, found: Verification, *, show_all: bool) -> None:
         table.add_row(*cells, str(value.elements), f"{value.difference:.1e}", style=style)
     console.print(table)
     elements = sum(value.elements for value in found.values)
-    lengths = ", ".join(map(str, found.lengths))
+    lengths, outputs = ", ".join(map(str, found.lengths)), found.output_difference
     lines = [
         f"{len(found.values)} values, {elements} elements, on clips of {lengths} frames, "
         f"{found.precision}; at most {found.tolerance:g} is rounding",
-        f"finished program against clip network: {found.output_difference:.1e}",
-        f"graphs without masks against graphs with masks: {found.steady_difference:.1e}",
-        _describe_model_difference(found),
-        *found.notes,
+        "finished program against clip network: "
+        + ("not compared" if outputs is None else f"{outputs:.1e}"),
+        f"graphs for other edges against these: {found.edges_difference:.1e}",
+        f"simplified clip network against the model: {found.simplified_difference:.1e}",
     ]
+    if count := len(found.program.approximations):
+        lines.append(
+            f"{count} approximation{'s' * (count > 1)}, which `co3d explain` lists, "
+            f"move{'s' * (count == 1)} the outputs on these clips by {found.model_difference:.1e}"
+        )
     lines += [f"rerun on the newest clip: {line}" for line in found.program.fallbacks]
+    lines += [f"note: {note}" for note in found.notes]
     if found.passed:
-        lines.append("steps equal clips")
+        lines.append("steps equal clips" + (" where compared" if outputs is None else ""))
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _describe_model_difference(found: Verification) -> str:
-    count = len(found.program.approximations)
-    text = f"simplified clip network against the model: {found.model_difference:.1e}"
-    if not count:
-        return text
-    return f"{text}, by {count} approximation{'s' * (count > 1)} that `co3d explain` lists"

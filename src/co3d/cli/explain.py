@@ -6,7 +6,7 @@ from pathlib import Path
 
 from co3d.cli.networks import convert_network
 from co3d.cli.options import ConversionOptions
-from co3d.report import draw_network
+from co3d.report import check_picture_path, draw_network
 from co3d.stream.explain import find_delay_sources
 
 
@@ -25,6 +25,8 @@ def print_explanation(options: ConversionOptions, *, picture: Path | None, as_js
         OptionError: an option is out of range.
         OutputError: the picture cannot be written.
     """
+    if picture is not None:
+        check_picture_path(picture)  # a mistake must not cost the time of a conversion
     program, shapes = convert_network(options)
     if picture is not None:
         draw_network(program, picture)

@@ -1,8 +1,13 @@
 """Which network a command means: a registered one, or one that a user's file builds."""
 
+import contextlib
 import importlib.util
+import inspect
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
@@ -25,12 +30,18 @@ def open_network(options: ConversionOptions) -> tuple[nn.Module, list[ClipShape]
         OptionError: no such file or factory, or clips that are not given or not four sizes.
         UnknownModelError, WeightError: as for `create_model`.
     """
-    path, separator, factory = options.network.rpartition(":")
     shapes = [_parse_clip(text) for text in options.clips]
-    if not separator or not path.endswith(".py"):
+    if ":" not in options.network and not options.network.endswith(".py"):
         model = create_model(options.network, weights=options.weights)
         return model, shapes or [model.card.clip_shape]
-    network = _call_factory(Path(path), factory)
+    path, _, factory = options.network.rpartition(":")
+    if not path.endswith(".py"):
+        raise OptionError(
+            f"cannot load {options.network}: got no factory or no Python file, expected "
+            "FILE.py:FACTORY, e.g. my_network.py:build, or a name that `co3d models` lists"
+        )
+    with users_code():
+        network = _build(Path(path), factory)
     if options.weights is not None:
         load_weights(network, options.weights)
     if not shapes and isinstance(network, ClipModel):
@@ -46,16 +57,24 @@ def open_network(options: ConversionOptions) -> tuple[nn.Module, list[ClipShape]
 def convert_network(options: ConversionOptions) -> tuple[StepProgram, list[ClipShape]]:
     """Build and convert a network; returns the clips for which, too."""
     model, shapes = open_network(options)
-    program = convert(
-        model,
-        shapes,
-        window=options.window,
-        rate=options.rate,
-        scope=options.scope,
-        fallback=options.fallback,
-        spread=options.spread,
-    )
+    with users_code():
+        program = convert(
+            model,
+            shapes,
+            window=options.window,
+            rate=options.rate,
+            scope=options.scope,
+            fallback=options.fallback,
+            spread=options.spread,
+        )
     return program, shapes
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """What a user's network prints goes to standard error: standard output is the command's."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _parse_clip(text: str) -> ClipShape:
@@ -68,39 +87,85 @@ def _parse_clip(text: str) -> ClipShape:
     return shape
 
 
-def _call_factory(path: Path, name: str) -> nn.Module:
+def _build(path: Path, name: str) -> nn.Module:
+    """The network that `name` in a file is, or returns when it is called."""
+    what = f"cannot load {path}:{name}"
     if not path.is_file():
-        raise OptionError(f"cannot load {path}:{name}: there is no file {path}; check the path")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # As for a script that is run: what lies beside the file can be imported.
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.modules[path.stem] = module
+        raise OptionError(f"{what}: there is no file {path}; check the path")
     try:
-        spec.loader.exec_module(module)
-        made = getattr(module, name)()
-    except AttributeError as error:
-        if hasattr(module, name):
-            raise _explain(path, name, error) from error
-        names = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        module = _run(path)
+        if not hasattr(module, name):
+            raise OptionError(f"{what}: the file has no {name!r}; {_list_factories(module)}")
+        made = getattr(module, name)
+        if callable(made) and not isinstance(made, nn.Module):
+            _check_arguments(what, made)
+            made = made()
+    except OptionError:
+        raise
+    # The file is the user's: anything may go wrong in it, and a script may end the process.
+    except (Exception, SystemExit) as error:
         raise OptionError(
-            f"cannot load {path}:{name}: the file has no {name!r}; it has {', '.join(names)}"
+            f"{what}: {_describe(error, path)}; check that `python {path}` runs, or add --debug "
+            "for the traceback"
         ) from error
-    except Exception as error:  # the file is the user's: anything may go wrong in it
-        raise _explain(path, name, error) from error
-    finally:
-        sys.path.pop(0)
     if not isinstance(made, nn.Module):
         raise OptionError(
-            f"cannot load {path}:{name}: it returned {type(made).__name__}, expected a "
-            "torch.nn.Module; name a function or class without arguments that gives the network"
+            f"{what}: got {type(made).__name__}, expected a torch.nn.Module; name a function or "
+            "class that gives the network"
         )
     return made
 
 
-def _explain(path: Path, name: str, error: Exception) -> OptionError:
-    return OptionError(
-        f"cannot load {path}:{name}: {type(error).__name__}: {error}; add --debug for its traceback"
-    )
+def _run(path: Path) -> ModuleType:
+    # A name of its own: a file called random.py must not take the place of Python's.
+    name = f"_network_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # As for a script that is run: what lies beside the file can be imported.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _list_factories(module: ModuleType) -> str:
+    names = [
+        key
+        for key, value in vars(module).items()
+        if key[0] != "_"
+        and (isinstance(value, nn.Module) or getattr(value, "__module__", "") == module.__name__)
+    ]
+    return f"it has {', '.join(names)}" if names else "it defines no function or class"
+
+
+def _check_arguments(what: str, factory: object) -> None:
+    """OptionError for a factory that needs arguments; those in C do not say what they need."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return
+    missing = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if missing:
+        raise OptionError(
+            f"{what}: it needs {', '.join(missing)}, expected a factory without arguments; write a "
+            "function that calls it with the values that you mean"
+        )
+
+
+def _describe(error: BaseException, path: Path) -> str:
+    """The error on one line, with the line of the user's file that it went through."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):  # its text names the line
+        return f"SyntaxError: {text}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}{place}: {text}" if text else f"{type(error).__name__}{place}"

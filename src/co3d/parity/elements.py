@@ -34,10 +34,11 @@ def last_tick(type_: TemporalType, clip_frames: int) -> int:
 def relative_difference(actual: Tensor, expected: Tensor, scale: float) -> float:
     """Largest absolute difference, as a share of `scale`; infinite where only one has a value.
 
-    Equal infinities (a maximum over nothing) are no difference.
+    Equal infinities (a maximum over nothing) are no difference, nor are NaN in both.
     """
     actual, expected = actual.double(), expected.double()
-    difference = torch.where(actual == expected, 0.0, (actual - expected).abs())
+    same = (actual == expected) | (actual.isnan() & expected.isnan())
+    difference = torch.where(same, 0.0, (actual - expected).abs())
     if not difference.isfinite().all():
         return float("inf")
     worst = float(difference.max()) if difference.numel() else 0.0
@@ -45,7 +46,11 @@ def relative_difference(actual: Tensor, expected: Tensor, scale: float) -> float
 
 
 def largest_magnitude(value: Tensor) -> float:
-    """The scale of a value: its largest finite magnitude, or the smallest number above 0."""
+    """The largest finite magnitude in a value; 0 where there is none."""
     finite = value[value.isfinite()]
-    largest = float(finite.double().abs().max()) if finite.numel() else 0.0
-    return max(largest, torch.finfo(torch.float64).tiny)
+    return float(finite.double().abs().max()) if finite.numel() else 0.0
+
+
+def scale_of(value: Tensor) -> float:
+    """What differences of a value are measured by: its largest magnitude, or all but nothing."""
+    return max(largest_magnitude(value), torch.finfo(torch.float64).tiny)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
-from co3d.errors import ConversionError, InputShapeError
+from co3d.errors import ConversionError, InputShapeError, OptionError
 from co3d.stream.analyse import Analysis, analyse
 from co3d.stream.capture import EXPORT_BATCH, ClipShape
 from co3d.stream.convert import settle_timing
@@ -72,6 +72,7 @@ def make_cases(
 
     Raises:
         ConversionError, InputShapeError: such a length, with `must_fit`.
+        OptionError: no length is left.
     """
     cases, notes = [], []
     for frames in lengths:
@@ -99,6 +100,11 @@ def make_cases(
             notes.append(f"clips of {frames} frames left out: they determine none of the values")
             continue
         cases.append(case)
+    if not cases:
+        raise OptionError(
+            f"cannot verify: clips of {', '.join(map(str, lengths))} frames determine no value of "
+            f"a network that pools over a window of {window}; add a length of at most {window}"
+        )
     return cases, notes
 
 
@@ -167,6 +173,7 @@ def _is_same_network(prepared: Prepared, there: Prepared) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """What failed; of a list of operators the first of them."""
+    """What failed, without advice; of a list of operators the first of them."""
     lines = str(error).splitlines()
-    return " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
+    text = " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
+    return text.rpartition("; ")[0] or text

@@ -8,9 +8,9 @@ from torch import Tensor, fx
 
 from co3d.parity.elements import (
     elements_by_tick,
-    largest_magnitude,
     last_tick,
     relative_difference,
+    scale_of,
 )
 from co3d.stream.analyse import Analysis
 from co3d.stream.emit import StepBuilder
@@ -60,7 +60,7 @@ class ObservedProgram:
         """
         batch, frames = len(clips[0]), clips[0].shape[2]
         types = self._analysis.types
-        scales = {node: largest_magnitude(values[node.name]) for node in compared}
+        scales = {node: scale_of(values[node.name]) for node in compared}
         due: dict[int, dict[fx.Node, Tensor]] = {}
         for node in compared:
             for tick, element in elements_by_tick(values[node.name], types[node], batch, frames):

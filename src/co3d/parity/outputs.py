@@ -1,14 +1,15 @@
-"""The finished program on its backend: its results, and its steady graphs."""
+"""The finished program on its backend: its results, and its graphs for other edges."""
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from co3d.backends import open_stream
-from co3d.parity.elements import elements_by_tick, largest_magnitude, relative_difference
+from co3d.parity.elements import elements_by_tick, relative_difference, scale_of
 from co3d.stream.analyse import Analysis
 from co3d.stream.program import StepProgram
 
@@ -21,7 +22,9 @@ def run_streams(
     precision: str,
     advance: Callable[[], None],
 ) -> Results:
-    """Step one slot per clip until it ends, then flush it; results per slot and tick.
+    """Step one slot per clip until it ends, then flush all; results per slot and tick.
+
+    Slots whose clips are shorter wait for the longest one.
 
     Args:
         program: with edges="both".
@@ -39,13 +42,12 @@ def run_streams(
         ]
         step = stream.step(frames, active=torch.tensor([tick < n for n in lengths]))
         for slot in step.fresh.nonzero().flatten().tolist():
-            results[slot][tick] = [o[slot] for o in tree_leaves(step.output)]
+            results[slot][tick] = _take(step.output, slot)
         advance()
-        for slot, length in enumerate(lengths):
-            if length == tick + 1:
-                ticks = (t for t in itertools.count(length) if _is_fresh(program, t))
-                for tick_after, late in zip(ticks, stream.flush(slot), strict=False):
-                    results[slot][tick_after] = [o[slot] for o in tree_leaves(late.output)]
+    late_ticks = [(t for t in itertools.count(n) if _is_fresh(program, t)) for n in lengths]
+    for step in stream.flush():
+        for slot in step.fresh.nonzero().flatten().tolist():
+            results[slot][next(late_ticks[slot])] = _take(step.output, slot)
     return results
 
 
@@ -69,7 +71,7 @@ def compare_results(
         if use.node.name not in values:
             continue
         value, type_ = values[use.node.name], analysis.types[use.node]
-        scale = largest_magnitude(value)
+        scale = scale_of(value)
         for tick, element in elements_by_tick(value, type_, 1, clip_frames):
             ready = tick + use.back
             if ready in results:
@@ -80,33 +82,56 @@ def compare_results(
     return worst
 
 
-def compare_steady(program: StepProgram) -> float:
-    """Largest relative difference between steady and masked graphs where no mask matters.
+def compare_edges(program: StepProgram, live: StepProgram, precision: torch.dtype) -> float:
+    """Largest relative difference between graphs for different edges, where these must agree.
 
-    Any past will do: both graphs see the same random one, far from the edges of a video.
+    On a stream that is old enough the steady graphs must give what the masked ones give; on a
+    young one whose end is unknown, the graphs that mask the start alone what those give that mask
+    both ends. Any past will do: all graphs see the same random one.
+
+    Args:
+        program: with edges="both".
+        live: the same with edges="start".
+        precision: of frames and state.
     """
     generator = torch.Generator().manual_seed(0)
 
     def random(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         if not dtype.is_floating_point:
             return torch.zeros((1, *shape), dtype=dtype)
-        return torch.randn((1, *shape), generator=generator, dtype=torch.float64).to(dtype)
+        return torch.randn((1, *shape), generator=generator, dtype=torch.float64).to(precision)
 
     past = [random(s.shape, s.dtype) for s in program.states for _ in range(s.depth)]
     frames = [random(shape, program.dtype) for shape in program.frame_shapes]
-    period, worst = len(program.phases), 0.0
-    # The first tick of each phase at which a stream goes without masks.
-    start = -(-program.masked_steps // period) * period
-    for index, phase in enumerate(program.phases):
-        assert phase.masked is not None
-        clocks = torch.tensor([start + index]), torch.tensor([1 << 60])
-        with torch.inference_mode():
-            steady = phase.steady(*frames, *past)
-            masked = phase.masked(*frames, *clocks, *past)
-        for a, b in zip(steady, masked, strict=True):
-            if isinstance(a, Tensor):
-                worst = max(worst, relative_difference(a, b, largest_magnitude(b)))
+    never, period, worst = torch.tensor([1 << 60]), len(program.phases), 0.0
+    # Rounded up to the first tick of the period.
+    old = -(-program.masked_steps // period) * period
+    with torch.inference_mode():
+        for index, (phase, alive) in enumerate(zip(program.phases, live.phases, strict=True)):
+            assert phase.masked is not None
+            assert alive.masked is not None
+            for start in dict.fromkeys((0, program.delay // period * period, old)):
+                age = torch.tensor([start + index])
+                masked = phase.masked(*frames, age, never, *past)
+                worst = max(worst, _difference(alive.masked(*frames, age, *past), masked))
+                if start == old:
+                    worst = max(worst, _difference(phase.steady(*frames, *past), masked))
     return worst
+
+
+def _difference(results: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> float:
+    """The largest over all results; infinite where one graph makes a result and the other none."""
+    worst = 0.0
+    for a, b in zip(results, expected, strict=True):
+        if a is not None and b is not None:
+            worst = max(worst, relative_difference(a, b, scale_of(b)))
+        elif a is not b:
+            return float("inf")
+    return worst
+
+
+def _take(output: Any, slot: int) -> list[Tensor]:
+    return [leaf[slot] for leaf in tree_leaves(output)]
 
 
 def _is_fresh(program: StepProgram, tick: int) -> bool:

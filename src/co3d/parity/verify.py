@@ -1,19 +1,21 @@
 """`verify`: converts a network and compares everything that its steps make with its clips."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from co3d.errors import OptionError, ParityError
-from co3d.parity.elements import largest_magnitude, relative_difference
+from co3d.errors import ConversionError, OptionError
+from co3d.parity.elements import largest_magnitude
+from co3d.parity.findings import ValueCheck, Verification
 from co3d.parity.lengths import LengthCase, choose_lengths, make_cases
 from co3d.parity.observe import ObservedProgram, run_clip
-from co3d.parity.outputs import compare_results, compare_steady, run_streams
+from co3d.parity.outputs import compare_edges, compare_results, run_streams
+from co3d.parity.simplified import compare_outputs, compare_simplified, random_clips
 from co3d.stream.analyse import Analysis, output_nodes
 from co3d.stream.capture import ClipShape
 from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
@@ -23,96 +25,11 @@ from co3d.stream.program import Rate, Scope, StepProgram
 # What rounding may do, as a share of a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Threads of a network below this would wait for each other more than they compute.
+_SMALL_NETWORK_MACS = 100_000_000
+_NAMED = 3
 
 Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class ValueCheck:
-    """One value of the network: how many of its elements were compared, and the worst of them.
-
-    `difference` is the largest absolute difference over all lengths, as a share of the value's
-    largest magnitude.
-    """
-
-    name: str
-    module_path: str
-    operator: str
-    elements: int
-    difference: float
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What a comparison of steps and clips found. All differences are relative.
-
-    Attributes:
-        program: the step program that was compared, with edges="both".
-        precision: of weights, frames and state.
-        tolerance: the largest difference that rounding explains.
-        lengths: of the clips, in frames.
-        values: every value that the steps make, in the order of the network.
-        output_difference: of the results of the finished program (streams of all lengths together
-            in one batch, each flushed at its end) from the clip network's.
-        steady_difference: between the program's graphs with and without masks, where no mask
-            matters.
-        model_difference: of the clip network after passes and rewrites from the model as it was
-            given; rounding alone, unless `program.approximations` says more.
-        notes: lengths that were left out, and why.
-    """
-
-    program: StepProgram
-    precision: str
-    tolerance: float
-    lengths: tuple[int, ...]
-    values: tuple[ValueCheck, ...]
-    output_difference: float
-    steady_difference: float
-    model_difference: float
-    notes: tuple[str, ...]
-
-    @property
-    def first_mismatch(self) -> ValueCheck | None:
-        """The first value, in the order of the network, that steps get wrong."""
-        wrong = (v for v in self.values if not v.difference <= self.tolerance)
-        return next(wrong, None)
-
-    @property
-    def passed(self) -> bool:
-        """Whether steps equal clips in every respect that was compared."""
-        return not self._complaints()
-
-    def require(self) -> None:
-        """Do nothing if steps equal clips.
-
-        Raises:
-            ParityError: they do not; the message names the first value that differs.
-        """
-        complaints = self._complaints()
-        if complaints:
-            raise ParityError(
-                f"steps of {self.program.name} differ from its clips: {'; '.join(complaints)} "
-                f"(expected at most {self.tolerance:g}); this is an error of co3d: report it with "
-                "the network"
-            )
-
-    def _complaints(self) -> list[str]:
-        complaints = []
-        first = self.first_mismatch
-        if first is not None:
-            complaints.append(
-                f"first at {first.name} ({first.operator} in {first.module_path or 'the model'}), "
-                f"by {first.difference:.2g} of its largest magnitude"
-            )
-        if not self.output_difference <= self.tolerance:
-            complaints.append(f"the finished program's results by {self.output_difference:.2g}")
-        if not self.steady_difference <= self.tolerance:
-            complaints.append(f"graphs with and without masks by {self.steady_difference:.2g}")
-        if not self.program.approximations and not self.model_difference <= self.tolerance:
-            complaints.append(
-                f"the simplified clip network from the model by {self.model_difference:.2g}"
-            )
-        return complaints
 
 
 def verify(
@@ -131,7 +48,8 @@ def verify(
     """Prove, on a network and its weights, that steps equal clips: value by value.
 
     Runs the clip network and the step program on the same random signed clips, and compares every
-    element of every value; then the finished program's results, with a slot per length.
+    element of every value; then the finished program's results, with a slot per length; then its
+    graphs for other edges, and the clip network as it was simplified with the model.
 
     Args:
         model, clip_shape, window, rate, scope, fallback, spread: as for `convert`.
@@ -147,12 +65,14 @@ def verify(
     shapes = check_clip_shapes(clip_shape)
     check_options(window=window, rate=rate, scope=scope, spread=spread)
     _check_options(lengths, precision)
-    # A copy: the model keeps its precision.
-    network = copy.deepcopy(model).eval().to(_DTYPES[precision])
+    network = _copy(model, _DTYPES[precision])
     at_length = partial(prepare, network, scope=scope, fallback=fallback)
     prepared = at_length(shapes, window=window)
     analysis = settle_timing(prepared, shapes[0][1], spread=spread)
-    program = assemble(type(model).__name__, shapes, rate, "both", prepared, analysis)
+    program, live = (
+        assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
+        for edges in ("both", "start")
+    )
     cases, notes = make_cases(
         shapes,
         prepared,
@@ -163,19 +83,50 @@ def verify(
         must_fit=lengths is not None,
     )
     run = _Run(network, prepared, analysis, program, precision, report or (lambda *_: None))
-    for case in cases:
-        run.compare_case(shapes, case)
+    with _few_threads(program):
+        for case in cases:
+            run.compare_case(shapes, case)
+        output_difference = run.compare_program(cases)
+        edges_difference = compare_edges(program, live, _DTYPES[precision])
+        simplified_difference = run.model_difference
+        if program.approximations:
+            simplified_difference = compare_simplified(network, shapes, _DTYPES[precision])
     return Verification(
         program=program,
         precision=precision,
         tolerance=TOLERANCES[precision],
         lengths=tuple(case.frames for case in cases),
         values=run.values(),
-        output_difference=run.compare_program(cases),
-        steady_difference=compare_steady(program),
+        output_difference=output_difference,
+        edges_difference=edges_difference,
+        simplified_difference=simplified_difference,
         model_difference=run.model_difference,
-        notes=tuple(notes),
+        notes=(*notes, *run.notes()),
     )
+
+
+def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model in another precision, and the model itself left as it is."""
+    try:
+        network = copy.deepcopy(model)
+    except RuntimeError as error:  # weights that are computed from others, say
+        raise ConversionError(
+            f"cannot verify {type(model).__name__}: it cannot be copied ({error}); remove weight "
+            "norms and other computed weights first"
+        ) from error
+    return network.eval().to("cpu", dtype)
+
+
+@contextmanager
+def _few_threads(program: StepProgram) -> Iterator[None]:
+    """One thread for a small network."""
+    before = torch.get_num_threads()
+    if program.macs_per_frame < _SMALL_NETWORK_MACS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_options(lengths: Sequence[int] | None, precision: str) -> None:
@@ -207,17 +158,13 @@ class _Run:
         self._found: dict[str, tuple[int, float]] = {}
         self._clips: list[list[Tensor]] = []
         self._outputs: list[dict[str, Tensor]] = []
+        self._undefined: set[str] = set()
+        self._never_zero: set[str] = set()
         self.model_difference = 0.0
 
     def compare_case(self, shapes: Sequence[ClipShape], case: LengthCase) -> None:
         """Every value on a clip of one length."""
-        generator = torch.Generator().manual_seed(case.frames)
-        clips = [
-            torch.randn(
-                (1, shape[0], case.frames, *shape[2:]), generator=generator, dtype=torch.float64
-            ).to(_DTYPES[self._precision])
-            for shape in shapes
-        ]
+        clips = random_clips(shapes, case.frames, _DTYPES[self._precision])
         observed = ObservedProgram(self._prepared.clip_graph, case.analysis, self._program.rate)
         # Operators with several results are compared by those of them that are read.
         compared = [
@@ -226,40 +173,38 @@ class _Run:
             if node.name not in case.left_out and isinstance(node.meta["val"], Tensor)
         ]
         names = {node.name for node in compared}
+        outputs = [node.name for node in output_nodes(case.clip_graph)]
         what = f"clip of {case.frames} frames"
         steps = observed.count_steps(compared, case.frames)
         count = _Counter(self._report, what, steps)
         with torch.inference_mode():
-            values = run_clip(case.clip_graph, clips, names)
-            self._compare_model(clips, values, case)
+            values = run_clip(case.clip_graph, clips, names.union(outputs))
+            difference = compare_outputs(
+                [values[name] for name in outputs], tree_leaves(self._network(*clips))
+            )
+            self.model_difference = max(self.model_difference, difference)
             for node, (elements, difference) in observed.compare(
                 clips, values, compared, count
             ).items():
                 before, worst = self._found.get(node.name, (0, 0.0))
                 self._found[node.name] = (before + elements, max(worst, difference))
+                self._look_at(node.name, values[node.name])
         self._clips.append([clip[0] for clip in clips])
-        outputs = {node.name for node in output_nodes(self._prepared.clip_graph)}
-        self._outputs.append({n: values[n] for n in outputs & names})
+        self._outputs.append({name: values[name] for name in names.intersection(outputs)})
 
-    def _compare_model(
-        self, clips: Sequence[Tensor], values: dict[str, Tensor], case: LengthCase
-    ) -> None:
-        expected = tree_leaves(self._network(*clips))
-        for node, output in zip(output_nodes(case.clip_graph), expected, strict=True):
-            if node.name in values:
-                difference = relative_difference(
-                    values[node.name], output, largest_magnitude(output)
-                )
-                self.model_difference = max(self.model_difference, difference)
-
-    def compare_program(self, cases: Sequence[LengthCase]) -> float:
-        """The finished program, a slot per length."""
+    def compare_program(self, cases: Sequence[LengthCase]) -> float | None:
+        """The finished program, a slot per length; None where no clip determines an output."""
         steps = max(case.frames for case in cases)
         count = _Counter(self._report, "finished program", steps)
         results = run_streams(self._program, self._clips, self._precision, count)
+        outputs = [self._outputs_within(i, case) for i, case in enumerate(cases)]
         return max(
-            compare_results(results[i], self._analysis, self._outputs_within(i, case), case.frames)
-            for i, case in enumerate(cases)
+            (
+                compare_results(results[i], self._analysis, outputs[i], case.frames)
+                for i, case in enumerate(cases)
+                if outputs[i]
+            ),
+            default=None,
         )
 
     def _outputs_within(self, i: int, case: LengthCase) -> dict[str, Tensor]:
@@ -271,6 +216,42 @@ class _Run:
             for name, value in self._outputs[i].items()
             if all(longer.get(pool, 1) <= windows.get(pool, 1) for pool in pools[name])
         }
+
+    def _look_at(self, name: str, value: Tensor) -> None:
+        if value.isnan().any():
+            self._undefined.add(name)
+        if not value.is_floating_point() or largest_magnitude(value):
+            self._never_zero.add(name)
+
+    def notes(self) -> list[str]:
+        """The values of which equal steps prove less than they seem to."""
+        found = [value.name for value in self.values()]
+        zero = [n for n in found if n not in self._never_zero | self._undefined]
+        absent = [
+            node.name
+            for node in self._prepared.analysis.lowerings
+            if node.name not in self._found and isinstance(node.meta["val"], Tensor)
+        ]
+        undefined = [n for n in found if n in self._undefined]
+        return [
+            f"{len(names)} value{'s' * (len(names) > 1)} {text}: {self._name(names)}"
+            for names, text in (
+                (
+                    zero,
+                    "zero on all of these clips, so that equality proves little (norms start "
+                    "that way; give trained weights)",
+                ),
+                (undefined, "NaN somewhere on these clips, and compared elsewhere only"),
+                (absent, "not compared, as all of these clips are longer than the window"),
+            )
+            if names
+        ]
+
+    def _name(self, names: Sequence[str]) -> str:
+        paths = {row.name: row.module_path for row in self._program.rows}
+        shown = [f"{n} ({paths[n]})" if paths[n] else n for n in names[:_NAMED]]
+        more = len(names) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
 
     def values(self) -> tuple[ValueCheck, ...]:
         """Every value, in the order of the network."""

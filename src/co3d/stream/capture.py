@@ -111,7 +111,7 @@ def _export(
     try:
         model.eval()
         # Of a failure torch prints the whole graph; `_explain_failure` says what matters of it.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), _at_level(logging.ERROR):
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), _quiet():
             # torch's own use of its deprecated pytree API; nothing that a user can act on.
             warnings.filterwarnings("ignore", category=FutureWarning)
             # Recurrent layers keep a list of their own parameters, which export sees assigned.
@@ -129,15 +129,18 @@ def _export(
 
 
 @contextmanager
-def _at_level(level: int) -> Iterator[None]:
-    """torch's remarks on symbolic shapes at this level of importance."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    before = logger.level
-    logger.setLevel(level)
+def _quiet() -> Iterator[None]:
+    """Without torch's own accounts of what it could not trace."""
+    names = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _explain_failure(
@@ -176,7 +179,9 @@ def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a source file belongs to torch, to Python itself, or is this one."""
+    """Whether a source file belongs to torch, to Python itself, is generated, or is this one."""
+    if file.startswith("<"):
+        return True
     standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
     return standard or "/torch/" in file or file == __file__
 

@@ -24,7 +24,7 @@ from co3d.stream.rewrites import even_out_frame_picking, fix_adaptive_pools, loc
 from co3d.stream.rules import UnsupportedError
 from co3d.stream.rules.recompute import collect_clip
 
-_PASSES = (
+EXACT_PASSES = (
     drop_noops,
     fold_constants,
     split_lists,
@@ -73,7 +73,7 @@ def prepare(
     clip_frames = clip_shapes[0][1]
     captured = capture(model, clip_shapes, free_batch=fallback)
     clip_graph = captured.clip_graph
-    for run_pass in _PASSES:
+    for run_pass in EXACT_PASSES:
         run_pass(clip_graph)
     free_batch(clip_graph, EXPORT_BATCH)
     approximations = even_out_frame_picking(clip_graph) + fix_adaptive_pools(clip_graph)

@@ -1,0 +1,102 @@
+"""What a comparison of steps and clips found, and what that means."""
+
+from dataclasses import dataclass
+
+from co3d.errors import ParityError
+from co3d.stream.program import StepProgram
+
+
+@dataclass(frozen=True)
+class ValueCheck:
+    """One value of the network: how many of its elements were compared, and the worst of them.
+
+    `difference` is the largest absolute difference over all lengths, as a share of the value's
+    largest magnitude.
+    """
+
+    name: str
+    module_path: str
+    operator: str
+    elements: int
+    difference: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison of steps and clips found. All differences are relative.
+
+    Attributes:
+        program: the step program that was compared, with edges="both".
+        precision: of weights, frames and state.
+        tolerance: the largest difference that rounding explains.
+        lengths: of the clips, in frames.
+        values: every value that the steps make, in the order of the network.
+        output_difference: of the results of the finished program (streams of all lengths together
+            in one batch, all flushed at their end) from the clip network's; None where all clips
+            are longer than the window.
+        edges_difference: between the graphs for `edges` "both", "start" and "none", on streams on
+            which they must agree.
+        simplified_difference: of the clip network after the exact passes from the model as it was
+            given.
+        model_difference: of the clip network after the rewrites as well: what the approximations
+            do, where `program.approximations` lists any.
+        notes: what was left out or proves nothing, and why.
+    """
+
+    program: StepProgram
+    precision: str
+    tolerance: float
+    lengths: tuple[int, ...]
+    values: tuple[ValueCheck, ...]
+    output_difference: float | None
+    edges_difference: float
+    simplified_difference: float
+    model_difference: float
+    notes: tuple[str, ...]
+
+    @property
+    def first_mismatch(self) -> ValueCheck | None:
+        """The first value, in the order of the network, that steps get wrong."""
+        wrong = (v for v in self.values if not v.difference <= self.tolerance)
+        return next(wrong, None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether steps equal clips in every respect that was compared."""
+        return not self._complaints()
+
+    def require(self) -> None:
+        """Do nothing if steps equal clips.
+
+        Raises:
+            ParityError: they do not; the message names the first value that differs.
+        """
+        complaints = self._complaints()
+        if complaints:
+            advice = "this is an error of co3d: report it with the network"
+            if self.precision == "float32":
+                advice = f"check in float64 whether that is rounding; if not, {advice}"
+            raise ParityError(
+                f"steps of {self.program.name} differ from its clips: {'; '.join(complaints)} "
+                f"(expected at most {self.tolerance:g}); {advice}"
+            )
+
+    def _complaints(self) -> list[str]:
+        complaints = []
+        first = self.first_mismatch
+        if first is not None:
+            complaints.append(
+                f"first at {first.name} ({first.operator} in {first.module_path or 'the model'}), "
+                f"by {first.difference:.2g} of its largest magnitude"
+            )
+        others = {
+            "the finished program's results": self.output_difference,
+            "the graphs for other edges": self.edges_difference,
+            "the simplified clip network from the model": self.simplified_difference,
+        }
+        complaints += [
+            f"{what} by {difference:.2g}"
+            for what, difference in others.items()
+            if difference is not None and not difference <= self.tolerance
+        ]
+        return complaints

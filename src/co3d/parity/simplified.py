@@ -1,0 +1,45 @@
+"""Whether the exact passes leave what a network computes as it is."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from co3d.parity.elements import relative_difference, scale_of
+from co3d.stream.capture import EXPORT_BATCH, ClipShape, capture
+from co3d.stream.passes import free_batch
+from co3d.stream.prepare import EXACT_PASSES
+
+
+def compare_simplified(
+    network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype
+) -> float:
+    """Largest relative difference between a network and its graph after the passes alone."""
+    clip_graph = capture(network, shapes).clip_graph
+    for run_pass in EXACT_PASSES:
+        run_pass(clip_graph)
+    free_batch(clip_graph, EXPORT_BATCH)
+    clip_graph.recompile()
+    clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
+    with torch.inference_mode():
+        return compare_outputs(tree_leaves(clip_graph(*clips)), tree_leaves(network(*clips)))
+
+
+def compare_outputs(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Largest relative difference between outputs, in order."""
+    pairs = zip(outputs, expected, strict=True)
+    return max(relative_difference(a, b, scale_of(b)) for a, b in pairs)
+
+
+def random_clips(
+    shapes: Sequence[ClipShape], frames: int, dtype: torch.dtype, batch: int = 1
+) -> list[Tensor]:
+    """Signed random clips of that many frames, one per input; always the same ones."""
+    generator = torch.Generator().manual_seed(frames)
+    return [
+        torch.randn(
+            (batch, shape[0], frames, *shape[2:]), generator=generator, dtype=torch.float64
+        ).to(dtype)
+        for shape in shapes
+    ]
