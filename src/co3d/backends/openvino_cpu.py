@@ -12,6 +12,7 @@ from co3d.backends.graph_cache import read_or_write_onnx
 from co3d.backends.onnx_graph import find_made, find_used, place_results
 from co3d.backends.packages import require_package
 
+_WRAPPER = "_openvino_tensor"
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -101,12 +102,19 @@ class _BoundRequest:
         return place_results(made, self._is_made)
 
     def _wrap(self, tensor: Tensor) -> Any:
-        """An OpenVINO tensor over the same memory."""
-        flat = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
-        kind = _element_types(self._package)[tensor.dtype]
-        # NumPy has no bfloat16: its bits pass for whole numbers.
-        bits = flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat
-        return self._package.Tensor(bits.numpy(), list(flat.shape), kind)
+        """An OpenVINO tensor over the same memory.
+
+        It stays with the buffer, which comes back: a step of X3D-M would make 150 of them anew.
+        """
+        wrapper = getattr(tensor, _WRAPPER, None)
+        if wrapper is None:
+            flat = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
+            kind = _element_types(self._package)[tensor.dtype]
+            # NumPy has no bfloat16: its bits pass for whole numbers.
+            bits = flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat
+            wrapper = self._package.Tensor(bits.numpy(), list(flat.shape), kind)
+            setattr(tensor, _WRAPPER, wrapper)
+        return wrapper
 
 
 def _element_types(package: Any) -> dict[torch.dtype, Any]:
