@@ -5,6 +5,8 @@ rounds every weight, frame and element of state to 8 bits (half a unit is 2^-9 =
 dozen layers on the way to a result add their errors up to 1 % or so.
 """
 
+import io
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -102,6 +104,7 @@ def test_results_stay_when_the_stream_goes_on(backend: str, precision: str) -> N
         held.append(stream.step(clip[None, :, t].expand(SLOTS, -1, -1, -1)).output)
         copies.append(held[-1].clone())
     assert all(map(torch.equal, held, copies))
+    torch.save(held, io.BytesIO())
 
 
 @pytest.mark.parametrize(("backend", "precision"), KINDS)

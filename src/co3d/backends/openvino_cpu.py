@@ -50,7 +50,9 @@ class OpenVinoExecutor:
         is_made = find_made(graph)
         model = self._declare(model, sum(is_made[:results]))
         request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        return _BoundRequest(self._package, request, used, is_made, self._pool)
+        return _BoundRequest(
+            self._package, request, used, sum(is_made[:results]), is_made, self._pool
+        )
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
@@ -81,11 +83,13 @@ class _BoundRequest:
         package: Any,
         request: Any,
         used: Sequence[int],
+        results: int,
         is_made: Sequence[bool],
         pool: BufferPool,
     ) -> None:
         self._package, self._request = package, request
-        self._used, self._is_made, self._pool = used, is_made, pool
+        self._used, self._results = used, results
+        self._is_made, self._pool = is_made, pool
         kinds = {v: k for k, v in _element_types(package).items()}
         self._outputs = [
             (_plain_shape(value.shape), kinds[value.element_type])
@@ -99,6 +103,7 @@ class _BoundRequest:
         for i, tensor in enumerate(made):
             self._request.set_output_tensor(i, self._wrap(tensor))
         self._request.infer()
+        self._release(made[: self._results])
         return place_results(made, self._is_made)
 
     def _wrap(self, tensor: Tensor) -> Any:
@@ -115,6 +120,11 @@ class _BoundRequest:
             wrapper = self._package.Tensor(bits.numpy(), list(flat.shape), kind)
             setattr(tensor, _WRAPPER, wrapper)
         return wrapper
+
+    def _release(self, results: Sequence[Tensor]) -> None:
+        """Take the wrappers off what goes to the caller, who may want to save or copy it."""
+        for result in results:
+            delattr(result, _WRAPPER)
 
 
 def _element_types(package: Any) -> dict[torch.dtype, Any]:
