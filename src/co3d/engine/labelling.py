@@ -13,12 +13,12 @@ from co3d.backends import Stream, open_stream
 from co3d.errors import DamagedVideoError, OptionError
 from co3d.models import ClipModel, ModelCard, create_model, get_card
 from co3d.stream import StepProgram, convert
+from co3d.stream.program import SMALL_NETWORK_MACS
 from co3d.video import VideoFrame, VideoReader
 from co3d.weights import list_weights
 
 MS_PER_SECOND = 1000.0
 USUAL_TOP_K = 3
-SMALL_NETWORK_MACS = 100_000_000
 
 
 @dataclass(frozen=True)

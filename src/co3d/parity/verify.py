@@ -20,13 +20,11 @@ from co3d.stream.analyse import Analysis, output_nodes
 from co3d.stream.capture import ClipShape
 from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
 from co3d.stream.prepare import Prepared, prepare
-from co3d.stream.program import Rate, Scope, StepProgram
+from co3d.stream.program import SMALL_NETWORK_MACS, Rate, Scope, StepProgram
 
 # What rounding may do, as a share of a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# Threads of a network below this would wait for each other more than they compute.
-_SMALL_NETWORK_MACS = 100_000_000
 _NAMED = 3
 
 Report = Callable[[str, int, int], None]
@@ -121,7 +119,7 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 def _few_threads(program: StepProgram) -> Iterator[None]:
     """One thread for a small network."""
     before = torch.get_num_threads()
-    if program.macs_per_frame < _SMALL_NETWORK_MACS:
+    if program.macs_per_frame < SMALL_NETWORK_MACS:
         torch.set_num_threads(1)
     try:
         yield

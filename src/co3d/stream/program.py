@@ -14,6 +14,8 @@ from co3d.stream.temporal import StateSpec, TemporalType
 Edges = Literal["start", "both", "none"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
+# Threads of a network with fewer per frame wait for each other more than they compute.
+SMALL_NETWORK_MACS = 100_000_000
 
 
 @dataclass(frozen=True)
