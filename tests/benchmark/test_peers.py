@@ -10,6 +10,7 @@ import co3d
 from co3d.benchmark.peers.continual_inference import build_peer, count_state_bytes
 from co3d.benchmark.peers.pytorchvideo import build_clip_peer
 from co3d.errors import MissingPackageError, OptionError
+from support.installed_packages import load_package
 from support.streaming import randomise_
 
 SIZE_PX = 64
@@ -58,6 +59,7 @@ def test_steady_outputs_equal_those_of_the_step_program(name, rate):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["x3d_s", "x3d_l"])
 def test_the_clip_networks_have_the_same_layers(name):
+    load_package("pytorchvideo.models.x3d")
     model = co3d.create_model(name, weights="random")
     peer = build_or_skip(build_clip_peer, model, model.card.crop_px)
     ours, theirs = (

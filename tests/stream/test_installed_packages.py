@@ -4,78 +4,52 @@ Small frames, few of them, random weights. `make test-slow` installs the package
 their own beside the environment's.
 """
 
-import importlib
-import os
-import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from co3d.stream import convert
+from support.installed_packages import load_package
 from support.streaming import randomise_, worst_error
-from support.torchvision_shim import declare_operators
-
-PACKAGES = str(Path(sys.prefix) / "peers")
 
 pytestmark = pytest.mark.slow
 
 
-def _load(name: str) -> Any:
-    """A module of a package that only these tests need."""
-    sys.path.insert(0, PACKAGES)
-    try:
-        with warnings.catch_warnings():
-            # fvcore compiles a loss function when it is imported.
-            warnings.filterwarnings(
-                "ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning
-            )
-            declare_operators()
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        message = f"{error}; install it with make test-slow"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    finally:
-        sys.path.remove(PACKAGES)
-
-
 def _torchvision(name: str) -> Callable[[], nn.Module]:
-    return lambda: getattr(_load("torchvision.models.video"), name)(weights=None, num_classes=5)
+    return lambda: getattr(load_package("torchvision.models.video"), name)(
+        weights=None, num_classes=5
+    )
 
 
 def _x3d() -> nn.Module:
-    return _load("pytorchvideo.models.x3d").create_x3d(
+    return load_package("pytorchvideo.models.x3d").create_x3d(
         input_clip_length=4, input_crop_size=32, model_num_class=5
     )
 
 
 def _slow() -> nn.Module:
-    return _load("pytorchvideo.models.resnet").create_resnet(
+    return load_package("pytorchvideo.models.resnet").create_resnet(
         model_depth=50, model_num_class=5, head_pool_kernel_size=(4, 1, 1)
     )
 
 
 def _i3d() -> nn.Module:
-    return _load("pytorchvideo.models.hub").i3d_r50(
+    return load_package("pytorchvideo.models.hub").i3d_r50(
         model_num_class=5, head_pool_kernel_size=(4, 1, 1)
     )
 
 
 def _csn() -> nn.Module:
-    return _load("pytorchvideo.models.csn").create_csn(
+    return load_package("pytorchvideo.models.csn").create_csn(
         model_depth=50, model_num_class=5, head_pool_kernel_size=(1, 1, 1)
     )
 
 
 def _r2plus1d() -> nn.Module:
-    return _load("pytorchvideo.models.r2plus1d").create_r2plus1d(
+    return load_package("pytorchvideo.models.r2plus1d").create_r2plus1d(
         model_depth=50, model_num_class=5, head_pool_kernel_size=(2, 2, 2)
     )
 
@@ -93,7 +67,7 @@ class _OneClip(nn.Module):
 
 
 def _slowfast() -> nn.Module:
-    network = _load("pytorchvideo.models.slowfast").create_slowfast(
+    network = load_package("pytorchvideo.models.slowfast").create_slowfast(
         model_depth=50, model_num_class=5, head_pool_kernel_sizes=((2, 1, 1), (8, 1, 1))
     )
     return _OneClip(network, 4)

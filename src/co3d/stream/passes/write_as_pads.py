@@ -114,7 +114,12 @@ class _PadWriter:
         if value is not None:
             return self._pad(node, x, {d: (box[d][0], shape[d] - box[d][1]) for d in dims}, value)
         # First along an axis at whose place base is constant, else from the last axis to the first.
-        dim = next((d for d in dims if self._uniform(base, {d: box[d]}) is not None), dims[0])
+        uniform = [d for d in dims if self._uniform(base, {d: box[d]}) is not None]
+        if len(uniform) > 1 and self._uniform(base, {uniform[0]: box[uniform[0]]}) == 0:
+            # One of them may be time, along which nothing can be joined: a sum needs no choice.
+            pads = {d: (box[d][0], shape[d] - box[d][1]) for d in dims}
+            return self._add(node, _ATEN.add.Tensor, (base, self._pad(node, x, pads, 0.0)))
+        dim = uniform[0] if uniform else dims[0]
         start, end = box[dim]
         rest = {d: box[d] for d in dims if d != dim}
         inner_value = self._uniform(base, {dim: (start, end)})

@@ -85,6 +85,8 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     type_in = ctx.type_of(x)
     axis, pool = type_in.axis, None
     axis_out = _follow_axis(before, after, axis, ctx.batch)
+    if type_in.is_pooled and len(after) == 2:
+        axis_out = None  # What stays of a network with one channel is the channel, not time.
     if axis_out is None and axis is not None and not type_in.is_pooled:
         if before[axis] > 1:
             raise UnsupportedError(

@@ -1,0 +1,42 @@
+"""Arguments and options that several commands take, declared once."""
+
+from typing import Annotated
+
+import typer
+
+from co3d.cli.options import Rate, Scope
+
+DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
+
+WindowOption = Annotated[
+    int | None,
+    typer.Option(help="Feature frames that the last pooling averages; the clip's own by default."),
+]
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL|FILE.py:FACTORY",
+        help="A name that `co3d models` lists, or a Python file of yours and a function in it that "
+        "returns the network. The file is run.",
+    ),
+]
+ClipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="C,T,H,W",
+        help="Clip that the network was trained on; the model's own by default. Once per input.",
+    ),
+]
+RateOption = Annotated[
+    Rate, typer.Option(help="A result at every frame, or at the network's own temporal stride.")
+]
+ScopeOption = Annotated[
+    Scope, typer.Option(help="What gates pool instead of the clip: each frame, or a window.")
+]
+FallbackOption = Annotated[
+    bool, typer.Option("--fallback", help="Rerun what has no step form on the newest clip.")
+]
+SpreadOption = Annotated[
+    bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

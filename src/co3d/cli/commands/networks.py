@@ -1,0 +1,184 @@
+"""`co3d models`, `explain`, `check` and `bench`: what one can learn about a network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from co3d.cli.commands.declared import (
+    DEBUG_HINT,
+    ClipOption,
+    FallbackOption,
+    JsonOption,
+    NetworkArgument,
+    RateOption,
+    ScopeOption,
+    SpreadOption,
+    WindowOption,
+)
+from co3d.cli.options import ConversionOptions, Precision
+
+EXPLAIN_EPILOG = """
+**Examples**
+
+```
+co3d explain x3d_m --picture x3d_m.svg
+co3d explain slowfast_r50_8x8 --rate native
+co3d explain my_network.py:build --clip 3,16,112,112 --json
+```
+"""
+CHECK_EPILOG = """
+**Examples**
+
+```
+co3d check camera_motion
+co3d check x3d_m --weights X3D_M.pyth --clip 3,16,160,160
+co3d check my_network.py:build --clip 3,16,112,112 --rate native --lengths 9,33
+```
+
+Exit code 33: steps differ from clips; 30: the network cannot be converted.
+"""
+BENCH_EPILOG = """
+**Examples**
+
+```
+co3d bench x3d_m --peer continual-inference --output results
+co3d bench slowfast_r50_8x8 --rate native --precision float32,bfloat16
+co3d bench camera_motion --backend openvino --batch 1,4,16 --threads 1
+co3d bench x3d_s --json | jq .records[].latency.median_ms
+```
+"""
+
+networks_app = typer.Typer()
+
+
+@networks_app.command(epilog=DEBUG_HINT)
+def models(as_json: JsonOption = False) -> None:
+    """List the registered networks and their published weights."""
+    from co3d.cli.models import print_models
+
+    print_models(as_json=as_json)
+
+
+@networks_app.command(epilog="\n\n".join((EXPLAIN_EPILOG, DEBUG_HINT)))
+def explain(
+    model: NetworkArgument,
+    clip: ClipOption = None,
+    window: WindowOption = None,
+    rate: RateOption = "dense",
+    scope: ScopeOption = "frame",
+    fallback: FallbackOption = False,
+    spread: SpreadOption = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the network in time: .svg, .png or .pdf.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a network becomes as a step program: delays, state and cost of every value."""
+    from co3d.cli.explain import print_explanation
+
+    options = ConversionOptions(
+        model, None, tuple(clip or ()), window, rate, scope, fallback, spread
+    )
+    print_explanation(options, picture=picture, as_json=as_json)
+
+
+@networks_app.command(epilog="\n\n".join((CHECK_EPILOG, DEBUG_HINT)))
+def check(
+    model: NetworkArgument,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A tag that `co3d models` lists, or a checkpoint file."),
+    ] = None,
+    clip: ClipOption = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            help="Lengths of further clips to compare, in frames: 9,21; by default a shorter and "
+            "a longer odd one."
+        ),
+    ] = None,
+    window: WindowOption = None,
+    rate: RateOption = "dense",
+    scope: ScopeOption = "frame",
+    fallback: FallbackOption = False,
+    spread: SpreadOption = False,
+    precision: Annotated[
+        Precision, typer.Option(help="float64 leaves rounding no room to hide errors in.")
+    ] = "float64",
+    show_all: Annotated[
+        bool, typer.Option("--all", help="List every value, not only those that differ most.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove on your own network and weights that steps equal clips, value by value."""
+    from co3d.cli.check import check_network
+
+    options = ConversionOptions(
+        model, weights, tuple(clip or ()), window, rate, scope, fallback, spread
+    )
+    check_network(options, lengths=lengths, precision=precision, show_all=show_all, as_json=as_json)
+
+
+@networks_app.command(epilog="\n\n".join((BENCH_EPILOG, DEBUG_HINT)))
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names that `co3d models` lists; x3d_m by default.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="openvino, onnxruntime or torch; those that are installed by default."),
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="float32 (the default), bfloat16 or float64.")
+    ] = None,
+    batch: Annotated[
+        list[str] | None, typer.Option(help="Numbers of videos that step together; 1 by default.")
+    ] = None,
+    rate: RateOption = "dense",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The same network by another library: continual-inference (step), "
+            "pytorchvideo (clip)."
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Timed steps of each, at least.")] = 100,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads; by default as many as torch uses.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the square input in pixels; the model's own by default."),
+    ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Also the peak memory of each, alone in a process."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the step of a network against its clip network, in turn on the same machine.
+
+    Options that take several values may be repeated, or the values joined by commas. Weights are
+    random, which changes no speed. Ctrl-C reports the models that were finished.
+    """
+    from co3d.cli.bench import BenchOptions, run_bench
+
+    options = BenchOptions(
+        models=models or ["x3d_m"],
+        backends=backend or [],
+        precisions=precision or ["float32"],
+        batches=batch or ["1"],
+        rate=rate,
+        peers=peer or [],
+        steps=steps,
+        threads=threads,
+        size_px=size,
+        memory=memory,
+        output=output,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_bench(options))

@@ -1,0 +1,108 @@
+"""`co3d stream` and `co3d demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from co3d.cli.commands.declared import DEBUG_HINT, WindowOption
+from co3d.cli.exit_codes import describe_exit_codes
+from co3d.cli.options import Policy, StreamOptions
+
+STREAM_EPILOG = """
+**Examples**
+
+```
+co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
+co3d stream 0 --policy latest
+co3d stream rtsp://host/stream --json | jq .top
+co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
+```
+
+**Exit codes**
+"""
+
+streaming_app = typer.Typer()
+
+
+@streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, describe_exit_codes(), DEBUG_HINT)))
+def stream(
+    source: Annotated[
+        str,
+        typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
+    ],
+    model: Annotated[str, typer.Option(help="A name that `co3d models` lists.")] = "camera_motion",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
+    ] = None,
+    window: WindowOption = None,
+    top: Annotated[int | None, typer.Option(help="How many labels to show; 3 by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the video with the labels drawn on it.")
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Draw the labels over time: .png, .svg or .pdf.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one object a line: frame_index, pts_seconds, valid, top, latency_ms "
+            "(preprocessing and step), dropped_frames.",
+        ),
+    ] = False,
+    policy: Annotated[
+        Policy,
+        typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
+    ] = "latest",
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Processor threads; by default one for small networks, else all."),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(help="What runs the network: auto, openvino, onnxruntime or torch."),
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
+    ] = "float32",
+) -> None:
+    """Label a video as it plays, one prediction per sampled frame.
+
+    Each prediction carries the time of the frame that it describes. In a terminal it shows a live
+    view, else one line a prediction. Ctrl-C ends it with all outputs complete.
+    """
+    from co3d.cli.stream import stream_video
+
+    options = StreamOptions(
+        source=source,
+        model=model,
+        weights=weights,
+        window=window,
+        top_k=top,
+        output=output,
+        timeline=timeline,
+        as_json=as_json,
+        policy=policy,
+        rate_hz=rate_hz,
+        threads=threads,
+        backend=backend,
+        precision=precision,
+    )
+    raise typer.Exit(stream_video(options))
+
+
+@streaming_app.command(epilog=DEBUG_HINT)
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Where to write; made if absent.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Stream the bundled sample, compare with its truth, and time it against the clip network."""
+    from co3d.cli.demo import run_demo
+
+    run_demo(output_dir)
