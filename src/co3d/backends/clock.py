@@ -1,9 +1,11 @@
 """The clock of every slot: its age, where its video ended, and so what is valid and masked."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from co3d.stream.program import StepProgram
+from co3d.stream.program import Program
 
 # Later than any frame, yet far enough from the largest integer to add offsets to.
 UNKNOWN_END = 1 << 60
@@ -19,7 +21,7 @@ class SlotClock:
         ends: (slots,) int64, index of the video's last frame, UNKNOWN_END while it runs.
     """
 
-    def __init__(self, program: StepProgram, slots: int) -> None:
+    def __init__(self, program: Program[Any], slots: int) -> None:
         self._masked_steps = program.masked_steps
         self._first_valid_step = program.first_valid_step
         self._fresh_phases = torch.tensor([phase.is_fresh for phase in program.phases])

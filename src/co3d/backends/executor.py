@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
+
+from co3d.backends.stored_graph import Format, StepGraph
 
 # (*frames, [age, [end]], *past) -> (*outputs, *newest); None for outputs that a phase lacks.
 StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
@@ -19,6 +21,7 @@ class Executor(Protocol):
         output_dtype: of the results.
         device: where all tensors are.
         map_layout: memory format of tensors with four axes.
+        formats: of stored graphs that it reads.
     """
 
     description: str
@@ -26,10 +29,9 @@ class Executor(Protocol):
     output_dtype: torch.dtype
     device: torch.device
     map_layout: torch.memory_format
+    formats: tuple[Format, ...]
 
-    def compile(
-        self, graph: fx.GraphModule, examples: Sequence[Tensor], results: int
-    ) -> StepFunction:
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """Prepare one step graph for inputs of these shapes, dtypes and layouts.
 
         The first `results` of the graph's outputs are results, the others elements of state. The

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.packages import require_package
-from co3d.backends.torch_eager import Placement
+from co3d.backends.placement import Placement
 
 if TYPE_CHECKING:
     import onnx
@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 OPSET = 20
 
 
-def write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> "onnx.ModelProto":
+def write_onnx(
+    graph: fx.GraphModule,
+    examples: Sequence[Tensor],
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> "onnx.ModelProto":
     """Export a step graph for inputs of these shapes.
 
-    Inputs have the names of the graph's placeholders, in their order; outputs are `output0`,
-    `output1`, … in the graph's order, without those that are None. Every output is a tensor of its
-    own, even where the graph returns an input or returns a value twice.
+    Every output is a tensor of its own, even where the graph returns an input or returns a value
+    twice; those that are None are left out.
+
+    Args:
+        graph: the step graph.
+        examples: one tensor per input, of the shape and kind that it will have.
+        names: of the graph's inputs and of the outputs that it makes; without them inputs have the
+            names of the graph's placeholders, and outputs are `output0`, `output1`, …
 
     Raises:
         MissingPackageError: onnx or onnxscript is not installed.
@@ -31,9 +40,9 @@ def write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> "onnx.Model
     for package in ("onnx", "onnxscript"):
         require_package(package, extra="onnxruntime")
     module = Placement(torch.float32, torch.device("cpu"))(_with_own_outputs(graph))
-    names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
     results = next(n for n in module.graph.nodes if n.op == "output").args[0]
     assert isinstance(results, tuple)
+    inputs, outputs = names or (list_inputs(graph), [f"output{i}" for i in range(len(results))])
     # The exporter looks at shapes only; plain layouts and float32 are what all runtimes take.
     plain = tuple(
         torch.zeros(e.shape, dtype=torch.float32 if e.is_floating_point() else e.dtype)
@@ -45,31 +54,17 @@ def write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> "onnx.Model
             plain,
             dynamo=True,
             opset_version=OPSET,
-            input_names=names,
-            output_names=[f"output{i}" for i in range(len(results))],
+            input_names=list(inputs),
+            output_names=list(outputs),
             verbose=False,
         )
     assert exported is not None
     return exported.model_proto
 
 
-def find_used(graph: fx.GraphModule, names: Sequence[str]) -> list[int]:
-    """Which of a step graph's inputs the inputs of these names are; unused ones may be missing."""
-    placeholders = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
-    return [placeholders.index(name) for name in names]
-
-
-def find_made(graph: fx.GraphModule) -> list[bool]:
-    """For every result of a step graph whether this phase makes it."""
-    results = next(n for n in graph.graph.nodes if n.op == "output").args[0]
-    assert isinstance(results, tuple)
-    return [isinstance(result, fx.Node) for result in results]
-
-
-def place_results(made: Sequence[Tensor], is_made: Sequence[bool]) -> list[Tensor | None]:
-    """What the ONNX model returns, in the places that it has in the step graph."""
-    source = iter(made)
-    return [next(source) if here else None for here in is_made]
+def list_inputs(graph: fx.GraphModule) -> list[str]:
+    """Names of a step graph's inputs, in their order."""
+    return [node.name for node in graph.graph.nodes if node.op == "placeholder"]
 
 
 def _with_own_outputs(graph: fx.GraphModule) -> fx.GraphModule:

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
-from co3d.backends.graph_cache import read_or_write_onnx
-from co3d.backends.onnx_graph import find_made, find_used, place_results
 from co3d.backends.packages import require_package
+from co3d.backends.stored_graph import Format, StepGraph, StoredGraph, store_as_onnx
 
 _NUMPY = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
 _DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64, "tensor(bool)": torch.bool}
@@ -27,6 +26,7 @@ class OnnxRuntimeExecutor:
     dtype = output_dtype = torch.float32
     device = torch.device("cpu")
     map_layout = torch.contiguous_format
+    formats: tuple[Format, ...] = ("onnx",)
 
     def __init__(self, threads: int) -> None:
         self._runtime = require_package("onnxruntime", extra="onnxruntime")
@@ -36,20 +36,17 @@ class OnnxRuntimeExecutor:
             f"onnxruntime {self._runtime.__version__}, float32 on cpu, {threads} threads"
         )
 
-    def compile(
-        self, graph: fx.GraphModule, examples: Sequence[Tensor], results: int
-    ) -> StepFunction:
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """See `Executor.compile`."""
         del results
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
+        stored = store_as_onnx(graph, examples)
         session = self._runtime.InferenceSession(
-            read_or_write_onnx(graph, examples),
-            options,
-            providers=["CPUExecutionProvider"],
+            stored.data, options, providers=["CPUExecutionProvider"]
         )
-        return _BoundSession(graph, session, self._pool)
+        return _BoundSession(stored, session, self._pool)
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
@@ -57,17 +54,16 @@ class OnnxRuntimeExecutor:
 
 
 class _BoundSession:
-    """One step graph in a session, and which of the graph's results the session makes."""
+    """One step graph in a session."""
 
-    def __init__(self, graph: fx.GraphModule, session: Any, pool: BufferPool) -> None:
-        self._session, self._pool = session, pool
+    def __init__(self, stored: StoredGraph, session: Any, pool: BufferPool) -> None:
+        self._stored, self._session, self._pool = stored, session, pool
         self._binding = session.io_binding()
         names = [value.name for value in session.get_inputs()]
-        self._inputs = list(zip(find_used(graph, names), names, strict=True))
+        self._inputs = list(zip(stored.find_used(names), names, strict=True))
         self._outputs = [
             (value.name, tuple(value.shape), _DTYPES[value.type]) for value in session.get_outputs()
         ]
-        self._is_made = find_made(graph)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
         for position, name in self._inputs:
@@ -76,7 +72,7 @@ class _BoundSession:
         for (name, *_), tensor in zip(self._outputs, made, strict=True):
             self._binding.bind_output(name, "cpu", 0, *_describe(tensor))
         self._session.run_with_iobinding(self._binding)
-        return place_results(made, self._is_made)
+        return self._stored.place(made)
 
 
 def _describe(tensor: Tensor) -> tuple[Any, list[int], int]:

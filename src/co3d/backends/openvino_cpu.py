@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
-from co3d.backends.graph_cache import read_or_write_onnx
-from co3d.backends.onnx_graph import find_made, find_used, place_results
 from co3d.backends.packages import require_package
+from co3d.backends.stored_graph import Format, StepGraph, StoredGraph, store_as_onnx
 
 _WRAPPER = "_openvino_tensor"
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -26,6 +25,7 @@ class OpenVinoExecutor:
     output_dtype = torch.float32
     device = torch.device("cpu")
     map_layout = torch.channels_last
+    formats: tuple[Format, ...] = ("onnx", "openvino")
 
     def __init__(self, dtype: torch.dtype, threads: int) -> None:
         self._package = require_package("openvino", extra="openvino")
@@ -41,55 +41,54 @@ class OpenVinoExecutor:
         name = str(dtype).removeprefix("torch.")
         self.description = f"openvino {version}, {name} on cpu, {threads} threads"
 
-    def compile(
-        self, graph: fx.GraphModule, examples: Sequence[Tensor], results: int
-    ) -> StepFunction:
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """See `Executor.compile`."""
-        model = self._core.read_model(read_or_write_onnx(graph, examples))
-        used = find_used(graph, [value.get_any_name() for value in model.inputs])
-        is_made = find_made(graph)
-        model = self._declare(model, sum(is_made[:results]))
+        stored = store_as_onnx(graph, examples)
+        made = sum(stored.is_made[:results])
+        model = self._core.read_model(stored.data, stored.weights)
+        if stored.format == "onnx":
+            model = declare_layouts(self._package, model, made, self.dtype)
         request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        return _BoundRequest(
-            self._package, request, used, sum(is_made[:results]), is_made, self._pool
-        )
+        return _BoundRequest(self._package, stored, request, made, self._pool)
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
         self._pool.give(element)
 
-    def _declare(self, model: Any, results: int) -> Any:
-        """Let frames and state come and go as the runner keeps them, and results in float32."""
-        declared = self._package.preprocess.PrePostProcessor(model)
-        float32, kept = self._package.Type.f32, getattr(self._package.Type, _WORDS[self.dtype])
-        sides = [(declared.input, value, kept) for value in model.inputs]
-        for i, value in enumerate(model.outputs):
-            sides.append((declared.output, value, float32 if i < results else kept))
-        for side, value, kind in sides:
-            info = side(value.get_any_name())
-            if value.element_type == float32:
-                info.tensor().set_element_type(kind)
-            if len(value.shape) == 4:
-                info.tensor().set_layout(self._package.Layout("NHWC"))
-                info.model().set_layout(self._package.Layout("NCHW"))
-        return declared.build()
+
+def declare_layouts(package: Any, model: Any, results: int, dtype: torch.dtype) -> Any:
+    """Let frames and state come and go with channels last in `dtype`, and results in float32.
+
+    Args:
+        package: openvino.
+        model: a step graph, as OpenVINO reads it from ONNX.
+        results: how many of its outputs are results; the others are state.
+        dtype: of frames and state.
+    """
+    declared = package.preprocess.PrePostProcessor(model)
+    float32, kept = package.Type.f32, getattr(package.Type, _WORDS[dtype])
+    sides = [(declared.input, value, kept) for value in model.inputs]
+    for i, value in enumerate(model.outputs):
+        sides.append((declared.output, value, float32 if i < results else kept))
+    for side, value, kind in sides:
+        info = side(value.get_any_name())
+        if value.element_type == float32:
+            info.tensor().set_element_type(kind)
+        if len(value.shape) == 4:
+            info.tensor().set_layout(package.Layout("NHWC"))
+            info.model().set_layout(package.Layout("NCHW"))
+    return declared.build()
 
 
 class _BoundRequest:
     """One compiled step graph, and the wrappers of the buffers that it has seen."""
 
     def __init__(
-        self,
-        package: Any,
-        request: Any,
-        used: Sequence[int],
-        results: int,
-        is_made: Sequence[bool],
-        pool: BufferPool,
+        self, package: Any, stored: StoredGraph, request: Any, results: int, pool: BufferPool
     ) -> None:
-        self._package, self._request = package, request
-        self._used, self._results = used, results
-        self._is_made, self._pool = is_made, pool
+        self._package, self._stored, self._request = package, stored, request
+        self._used = stored.find_used([value.get_any_name() for value in request.model_inputs])
+        self._results, self._pool = results, pool
         kinds = {v: k for k, v in _element_types(package).items()}
         self._outputs = [
             (_plain_shape(value.shape), kinds[value.element_type])
@@ -104,7 +103,7 @@ class _BoundRequest:
             self._request.set_output_tensor(i, self._wrap(tensor))
         self._request.infer()
         self._release(made[: self._results])
-        return place_results(made, self._is_made)
+        return self._stored.place(made)
 
     def _wrap(self, tensor: Tensor) -> Any:
         """An OpenVINO tensor over the same memory.

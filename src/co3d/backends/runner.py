@@ -1,5 +1,7 @@
 """The runner: owns the state of all slots, rotates it, and lets an executor do the arithmetic."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from co3d.backends.clock import SlotClock
 from co3d.backends.executor import Executor, make_map
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import StreamError
-from co3d.stream.program import StepProgram
+from co3d.stream.program import Program
 
 
 class Runner:
@@ -24,7 +26,7 @@ class Runner:
         executor: compiles and runs the step graphs.
     """
 
-    def __init__(self, program: StepProgram, slots: int, executor: Executor) -> None:
+    def __init__(self, program: Program[Any], slots: int, executor: Executor) -> None:
         self.program = program
         self.slots = slots
         self.executor = executor
@@ -38,7 +40,10 @@ class Runner:
         past, clocks = self._all_past(), self._clocks()
         self._phases = [
             (
-                executor.compile(phase.steady, [*frames, *past], count),
+                # A masked graph may serve all ages.
+                None
+                if phase.steady is phase.masked
+                else executor.compile(phase.steady, [*frames, *past], count),
                 phase.masked and executor.compile(phase.masked, [*frames, *clocks, *past], count),
             )
             for phase in program.phases
@@ -126,7 +131,8 @@ class Runner:
     ) -> tuple[Tensor, ...] | None:
         """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
         steady, masked = self._phases[phase]
-        if masked is not None and self.clock.needs_masks(rows):
+        if steady is None or (masked is not None and self.clock.needs_masks(rows)):
+            assert masked is not None
             results = masked([*frames, *self._clocks(), *self._all_past()])
         else:
             results = steady([*frames, *self._all_past()])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from co3d.backends.packages import is_installed
 from co3d.backends.runner import Runner
 from co3d.backends.stream import Stream
 from co3d.errors import OptionError
-from co3d.stream.program import StepProgram
+from co3d.stream.program import Program
 
 PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -65,7 +66,7 @@ BACKENDS: Mapping[str, Backend] = {
 
 
 def open_stream(
-    program: StepProgram,
+    program: Program[Any],
     *,
     backend: str = "auto",
     precision: str = "float32",

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from co3d.backends.runner import Runner
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import InputShapeError, OptionError, StreamError
-from co3d.stream.program import StepProgram
+from co3d.stream.program import Program
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +48,7 @@ class Stream:
         self._backend = backend
 
     @property
-    def program(self) -> StepProgram:
+    def program(self) -> Program[Any]:
         """The program that runs."""
         return self._runner.program
 

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, fx
@@ -39,30 +39,34 @@ class ValueTiming:
     is_pooled: bool
 
 
+G = TypeVar("G")
+
+
 @dataclass(frozen=True)
-class Phase:
+class Phase(Generic[G]):
     """The step graphs of one tick of the period.
 
     `steady` maps (*frames, *past) to (*outputs, *newest); `masked` also takes each stream's age
     (and end), and hides what lies outside the clip from its consumers.
 
     Attributes:
-        steady, masked: the graphs, which share their weights; no `masked` with edges="none".
+        steady, masked: the graphs, which share their weights; no `masked` with edges="none". Where
+            both are the same object it is a masked one, which serves all ages.
         updates: indices of the states that get a newest element, in the order of `newest`.
         is_fresh: whether this phase makes a result; outputs are None where it does not.
         macs: multiply-accumulates of a step.
     """
 
-    steady: fx.GraphModule
-    masked: fx.GraphModule | None
+    steady: G
+    masked: G | None
     updates: tuple[int, ...]
     is_fresh: bool
     macs: int
 
 
 @dataclass(frozen=True, repr=False)
-class StepProgram:
-    """A network that sees one frame at a time.
+class Program(Generic[G]):
+    """What a backend runs: step graphs of some kind, and the state that goes in and out of them.
 
     A stream of age n runs phase n mod len(phases); in dense rate there is one. `past` lists every
     state's elements, newest first; who runs the program drops the oldest of each state that a
@@ -83,12 +87,6 @@ class StepProgram:
         masked_steps: steps of a stream for which the masked graph is needed.
         macs_per_frame, clip_macs: multiply-accumulates of a step (the mean over the phases), and
             of the clip it came from.
-        recomputed_macs: those of `macs_per_frame` that a fallback spends on past frames again.
-        clip_frames: frames of that clip.
-        approximations: what was rewritten because it cannot stream exactly.
-        fallbacks: what is rerun on the newest clip at every step, because it has no step form.
-        clip_graph: the clip network after those rewrites; steps + flush equal it.
-        rows: the table of temporal types.
     """
 
     name: str
@@ -101,16 +99,10 @@ class StepProgram:
     rate: Rate
     edges: Edges
     states: tuple[StateSpec, ...]
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase[G], ...]
     masked_steps: int
     macs_per_frame: int
     clip_macs: int
-    recomputed_macs: int
-    clip_frames: int
-    approximations: tuple[str, ...]
-    fallbacks: tuple[str, ...]
-    clip_graph: fx.GraphModule
-    rows: tuple[ValueTiming, ...]
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -150,6 +142,32 @@ class StepProgram:
     def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
         """The outputs in the shape in which the model returns them."""
         return tree_unflatten(list(outputs), self.output_spec)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Two programs with the same one compute the same, and carry the same state."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class StepProgram(Program[fx.GraphModule]):
+    """A network that sees one frame at a time, converted in this process.
+
+    Attributes:
+        recomputed_macs: those of `macs_per_frame` that a fallback spends on past frames again.
+        clip_frames: frames of that clip.
+        approximations: what was rewritten because it cannot stream exactly.
+        fallbacks: what is rerun on the newest clip at every step, because it has no step form.
+        clip_graph: the clip network after those rewrites; steps + flush equal it.
+        rows: the table of temporal types.
+    """
+
+    recomputed_macs: int
+    clip_frames: int
+    approximations: tuple[str, ...]
+    fallbacks: tuple[str, ...]
+    clip_graph: fx.GraphModule
+    rows: tuple[ValueTiming, ...]
 
     @cached_property
     def fingerprint(self) -> str:
