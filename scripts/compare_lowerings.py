@@ -82,9 +82,9 @@ def open_executors() -> dict[str, Executor]:
     """The executors that are compared."""
     threads = torch.get_num_threads()
     return {
-        "onnxruntime float32": OnnxRuntimeExecutor(threads),
-        "openvino float32": OpenVinoExecutor(torch.float32, threads),
-        "openvino bfloat16": OpenVinoExecutor(torch.bfloat16, threads),
+        "onnxruntime float32": OnnxRuntimeExecutor("float32", threads),
+        "openvino float32": OpenVinoExecutor("float32", torch.float32, threads),
+        "openvino bfloat16": OpenVinoExecutor("bfloat16", torch.bfloat16, threads),
     }
 
 
@@ -117,7 +117,7 @@ def compare_layouts() -> None:
     shapes += [(1, *spec.shape) for spec in program.states for _ in range(spec.depth)]
     calls: dict[str, Callable[[], object]] = {}
     for dtype, word in ((torch.float32, "f32"), (torch.bfloat16, "bf16")):
-        executor = OpenVinoExecutor(dtype, torch.get_num_threads())
+        executor = OpenVinoExecutor(str(dtype), dtype, torch.get_num_threads())
         examples = [make_map(s, dtype, CPU, executor.map_layout).normal_() for s in shapes]
         run = executor.compile(graph, examples, 1)
         calls[f"{word}, channels last"] = bind(run, examples, executor)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from co3d.backends import Snapshot, StepResult, Stream, open_stream
+    from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
     from co3d.stream import StepProgram, convert
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Artefact",
     "ModelCard",
     "Snapshot",
     "StepProgram",
@@ -30,8 +32,10 @@ __all__ = [
     "VideoWriter",
     "convert",
     "create_model",
+    "export_program",
     "get_card",
     "list_models",
+    "load_program",
     "open_stream",
     "read_video",
     "register_model",
@@ -40,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "co3d.backends": ("Snapshot", "StepResult", "Stream", "open_stream"),
+    "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.stream": ("StepProgram", "convert"),

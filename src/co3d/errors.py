@@ -112,3 +112,15 @@ class OutputError(Co3dError, OSError):
     """A result cannot be written."""
 
     exit_code = 40
+
+
+class ExportError(Co3dError):
+    """A step program cannot be written in the format that was asked for."""
+
+    exit_code = 35
+
+
+class ExportedFileError(Co3dError):
+    """An exported file cannot be read, is hostile, or was not written by `co3d export`."""
+
+    exit_code = 36

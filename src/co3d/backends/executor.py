@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from co3d.backends.stored_graph import Format, StepGraph
+from co3d.backends.stored_graph import StepGraph
 
 # (*frames, [age, [end]], *past) -> (*outputs, *newest); None for outputs that a phase lacks.
 StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
@@ -21,7 +21,6 @@ class Executor(Protocol):
         output_dtype: of the results.
         device: where all tensors are.
         map_layout: memory format of tensors with four axes.
-        formats: of stored graphs that it reads.
     """
 
     description: str
@@ -29,7 +28,6 @@ class Executor(Protocol):
     output_dtype: torch.dtype
     device: torch.device
     map_layout: torch.memory_format
-    formats: tuple[Format, ...]
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """Prepare one step graph for inputs of these shapes, dtypes and layouts.

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: float32 step graphs, state bound in place."""
+"""ONNX Runtime on the CPU: step graphs with float32 state, bound in place."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
 from co3d.backends.packages import require_package
-from co3d.backends.stored_graph import Format, StepGraph, StoredGraph, store_as_onnx
+from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
 
 _NUMPY = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
 _DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64, "tensor(bool)": torch.bool}
@@ -26,14 +26,13 @@ class OnnxRuntimeExecutor:
     dtype = output_dtype = torch.float32
     device = torch.device("cpu")
     map_layout = torch.contiguous_format
-    formats: tuple[Format, ...] = ("onnx",)
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, precision: str, threads: int) -> None:
         self._runtime = require_package("onnxruntime", extra="onnxruntime")
         self._threads = threads
         self._pool = BufferPool(self.map_layout)
         self.description = (
-            f"onnxruntime {self._runtime.__version__}, float32 on cpu, {threads} threads"
+            f"onnxruntime {self._runtime.__version__}, {precision} on cpu, {threads} threads"
         )
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: float32 or bfloat16 step graphs, state bound in place with channels last."""
+"""OpenVINO on the CPU: step graphs with float32 or bfloat16 state, bound with channels last."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from co3d.backends.buffers import BufferPool
 from co3d.backends.executor import StepFunction
 from co3d.backends.packages import require_package
-from co3d.backends.stored_graph import Format, StepGraph, StoredGraph, store_as_onnx
+from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
 
 _WRAPPER = "_openvino_tensor"
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -25,9 +25,8 @@ class OpenVinoExecutor:
     output_dtype = torch.float32
     device = torch.device("cpu")
     map_layout = torch.channels_last
-    formats: tuple[Format, ...] = ("onnx", "openvino")
 
-    def __init__(self, dtype: torch.dtype, threads: int) -> None:
+    def __init__(self, precision: str, dtype: torch.dtype, threads: int) -> None:
         self._package = require_package("openvino", extra="openvino")
         self.dtype = dtype
         self._core = self._package.Core()
@@ -38,8 +37,7 @@ class OpenVinoExecutor:
         }
         self._pool = BufferPool(self.map_layout)
         version = self._package.__version__.split("-")[0]
-        name = str(dtype).removeprefix("torch.")
-        self.description = f"openvino {version}, {name} on cpu, {threads} threads"
+        self.description = f"openvino {version}, {precision} on cpu, {threads} threads"
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """See `Executor.compile`."""

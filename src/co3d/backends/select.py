@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from co3d.backends.executor import Executor
-from co3d.backends.packages import is_installed
+from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
+from co3d.backends.stored_graph import Format, StoredGraph
+from co3d.backends.stored_program import StoredProgram
 from co3d.backends.stream import Stream
 from co3d.errors import OptionError
 from co3d.stream.program import Program
@@ -17,6 +19,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
+    "int8": torch.float32,  # inside the graph only: frames, state and results are float32
 }
 
 
@@ -28,40 +31,46 @@ class Backend:
         precisions: that it runs.
         devices: kinds of torch device; None for all.
         package: the optional package that it needs, and so the name of the extra, if any.
+        formats: of stored graphs that it reads.
         open: makes its executor.
     """
 
     precisions: tuple[str, ...]
     devices: tuple[str, ...] | None
     package: str | None
-    open: Callable[[torch.dtype, torch.device], Executor]
+    formats: tuple[Format, ...]
+    open: Callable[[str, torch.device], Executor]
 
 
-def _open_torch(dtype: torch.dtype, device: torch.device) -> Executor:
+def _open_torch(precision: str, device: torch.device) -> Executor:
     from co3d.backends.torch_eager import TorchExecutor
 
-    return TorchExecutor(dtype, device)
+    return TorchExecutor(PRECISIONS[precision], device)
 
 
-def _open_onnxruntime(dtype: torch.dtype, device: torch.device) -> Executor:
+def _open_onnxruntime(precision: str, device: torch.device) -> Executor:
     from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
 
-    del dtype, device
-    return OnnxRuntimeExecutor(torch.get_num_threads())
+    del device
+    return OnnxRuntimeExecutor(precision, torch.get_num_threads())
 
 
-def _open_openvino(dtype: torch.dtype, device: torch.device) -> Executor:
+def _open_openvino(precision: str, device: torch.device) -> Executor:
     from co3d.backends.openvino_cpu import OpenVinoExecutor
 
     del device
-    return OpenVinoExecutor(dtype, torch.get_num_threads())
+    return OpenVinoExecutor(precision, PRECISIONS[precision], torch.get_num_threads())
 
 
 # In the order in which "auto" prefers them; docs/results/bench.md has the measurements.
 BACKENDS: Mapping[str, Backend] = {
-    "openvino": Backend(("float32", "bfloat16"), ("cpu",), "openvino", _open_openvino),
-    "onnxruntime": Backend(("float32",), ("cpu",), "onnxruntime", _open_onnxruntime),
-    "torch": Backend(("float32", "float64", "bfloat16"), None, None, _open_torch),
+    "openvino": Backend(
+        ("float32", "bfloat16", "int8"), ("cpu",), "openvino", ("onnx", "openvino"), _open_openvino
+    ),
+    "onnxruntime": Backend(
+        ("float32", "int8"), ("cpu",), "onnxruntime", ("onnx",), _open_onnxruntime
+    ),
+    "torch": Backend(("float32", "float64", "bfloat16"), None, None, (), _open_torch),
 }
 
 
@@ -69,28 +78,36 @@ def open_stream(
     program: Program[Any],
     *,
     backend: str = "auto",
-    precision: str = "float32",
+    precision: str | None = None,
     device: str = "cpu",
-    slots: int = 1,
+    slots: int | None = None,
 ) -> Stream:
     """Compile a step program for a number of slots and open the stream.
 
     CPU backends use as many threads as torch does (`torch.set_num_threads`).
 
     Args:
-        program: from `convert`.
+        program: from `convert`, or from a file by `load_program`.
         backend: "torch" (the reference, eager), "onnxruntime", "openvino", or "auto": the first of
             `BACKENDS` that is installed and has the precision and the device. `Stream.backend` says
             what was chosen, and why.
-        precision: "float32", "float64" or "bfloat16", of weights, frames and state; results are
-            float32 where it is not float64.
+        precision: "float32" (the default), "float64" or "bfloat16", of weights, frames and state;
+            results are float32 where it is not float64. A file of a runtime's format has its own.
         device: a torch device.
-        slots: videos that step together, at least 1.
+        slots: videos that step together, at least 1, the default. A file of a runtime's format has
+            its own number.
 
     Raises:
-        OptionError: an option outside its range, or a device that is not there.
+        OptionError: an option outside its range, or other than a file's own; or a device that is
+            not there.
         MissingPackageError: the backend's package is not installed.
     """
+    kind = find_format(program)
+    if isinstance(program, StoredProgram):
+        _require_own("precision", precision, program.precision)
+        _require_own("slots", slots, program.slots)
+        precision, slots = precision or program.precision, slots or program.slots
+    precision, slots = precision or "float32", 1 if slots is None else slots
     if precision not in PRECISIONS:
         raise OptionError(
             f"cannot open a stream: got precision {precision!r}, expected one of "
@@ -100,18 +117,36 @@ def open_stream(
         raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
     place = _find_device(device)
     if backend == "auto":
-        name, reason = choose_backend(precision, place)
+        name, reason = choose_backend(precision, place, kind)
     else:
         name, reason = backend, "as asked"
-        _require(backend, precision, place)
-    runner = Runner(program, slots, BACKENDS[name].open(PRECISIONS[precision], place))
+        _require(backend, precision, place, kind)
+    runner = Runner(program, slots, BACKENDS[name].open(precision, place))
     return Stream(runner, f"{runner.executor.description} ({reason})")
 
 
-def choose_backend(precision: str, device: torch.device) -> tuple[str, str]:
-    """The backend that "auto" means, and why."""
-    able = [name for name in BACKENDS if _complain(name, precision, device) is None]
+def find_format(program: Program[Any]) -> Format | None:
+    """The runtime's format that a program's graphs are in; None for graphs of torch."""
+    graph = program.phases[0].steady
+    return graph.format if isinstance(graph, StoredGraph) else None
+
+
+def choose_backend(
+    precision: str, device: torch.device, kind: Format | None = None
+) -> tuple[str, str]:
+    """The backend that "auto" means for graphs of a format, and why.
+
+    Raises:
+        OptionError: no backend can run this.
+        MissingPackageError: those that can are not installed.
+    """
+    able = [name for name in BACKENDS if _complain(name, precision, device, kind) is None]
+    if not able:
+        complaints = [_complain(name, precision, device, kind) for name in BACKENDS]
+        raise OptionError(f"cannot open a stream: {'; '.join(map(str, complaints))}")
     missing = [n for n in able if (package := BACKENDS[n].package) and not is_installed(package)]
+    if len(missing) == len(able):
+        require_package(able[0], extra=able[0])
     chosen = next(name for name in able if name not in missing)
     faster = missing[: 1 if missing and able.index(missing[0]) < able.index(chosen) else 0]
     reason = "auto: the fastest that is installed"
@@ -122,20 +157,38 @@ def choose_backend(precision: str, device: torch.device) -> tuple[str, str]:
     return chosen, reason
 
 
-def _require(name: str, precision: str, device: torch.device) -> None:
+def _require_own(name: str, given: object, own: object) -> None:
+    """OptionError for an option other than the one that a file was written with."""
+    if given is not None and own is not None and given != own:
+        raise OptionError(
+            f"cannot open a stream: got {name}={given}, but the file was exported with {name}="
+            f"{own}; leave it out, or export the network again"
+        )
+
+
+def _require(name: str, precision: str, device: torch.device, kind: Format | None) -> None:
     if name not in BACKENDS:
         raise OptionError(
             f"cannot open a stream: got backend {name!r}, expected 'auto' or one of "
             f"{', '.join(sorted(BACKENDS))}"
         )
-    complaint = _complain(name, precision, device)
+    complaint = _complain(name, precision, device, kind)
     if complaint is not None:
         raise OptionError(f"cannot open a stream: {complaint}")
 
 
-def _complain(name: str, precision: str, device: torch.device) -> str | None:
+def _complain(
+    name: str, precision: str, device: torch.device, kind: Format | None = None
+) -> str | None:
     """Why a backend cannot run this; None where it can."""
     backend = BACKENDS[name]
+    if kind is not None and kind not in backend.formats:
+        return f"backend {name!r} does not read {kind} files; use backend='auto'"
+    if precision == "int8" and kind is None:
+        return (
+            "int8 needs ranges measured on your videos; write a file with `co3d export --precision "
+            "int8 --calibrate VIDEO`, and open that"
+        )
     if precision not in backend.precisions:
         return (
             f"backend {name!r} has no precision {precision!r}, expected one of "

@@ -7,14 +7,13 @@ from torch import Tensor
 
 from co3d.backends.executor import StepFunction
 from co3d.backends.placement import Placement
-from co3d.backends.stored_graph import Format, StepGraph, StoredGraph
+from co3d.backends.stored_graph import StepGraph, StoredGraph
 
 
 class TorchExecutor:
     """Runs step graphs eagerly. Maps lie in memory with channels last, as the weights do."""
 
     map_layout = torch.channels_last
-    formats: tuple[Format, ...] = ()
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype = dtype

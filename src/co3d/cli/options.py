@@ -8,6 +8,8 @@ Policy = Literal["latest", "every"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
 Precision = Literal["float64", "float32"]
+Edges = Literal["start", "both", "none"]
+ExportFormat = Literal["onnx", "openvino", "torch"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class StreamOptions:
 
     Attributes:
         source: file, camera number, URL or folder of frames.
-        model: registry name. weights: tag or path. window: feature frames averaged.
+        model: registry name or exported file. weights: tag or path.
+        window: feature frames averaged.
         top_k: labels shown.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. rate_hz: overrides the model's.
@@ -36,7 +39,7 @@ class StreamOptions:
     rate_hz: float | None
     threads: int | None
     backend: str
-    precision: str
+    precision: str | None
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,26 @@ class ConversionOptions:
     scope: Scope
     fallback: bool
     spread: bool
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What one run of `co3d export` is asked to do, beside the network and how to convert it.
+
+    Attributes:
+        format, precision, slots: as for `co3d.export_program`.
+        edges: as for `co3d.convert`.
+        output: the file.
+        calibrate: videos, or folders of videos, on which int8's ranges are measured.
+        calibration_frames: how many of their frames, at most.
+        as_json: print one JSON object instead of lines.
+    """
+
+    format: ExportFormat
+    precision: str
+    slots: int
+    edges: Edges
+    output: Path
+    calibrate: tuple[Path, ...]
+    calibration_frames: int
+    as_json: bool

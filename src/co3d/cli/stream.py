@@ -14,9 +14,8 @@ from co3d.cli.live_view import LiveView
 from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest
 from co3d.cli.tables import print_stream_summary
-from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller
+from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
-from co3d.models import get_card
 from co3d.report import annotated_video, timeline_picture
 from co3d.video import VideoReader, hide_password, read_video
 
@@ -42,7 +41,7 @@ def stream_video(options: StreamOptions) -> int:
         Co3dError: see the exit codes in `co3d stream --help`. There are no outputs.
     """
     _check_options(options)
-    rate_hz = get_card(options.model).rate_hz if options.rate_hz is None else options.rate_hz
+    rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
     with read_video(options.source, rate_hz=rate_hz, policy=options.policy) as reader:
         labeller = open_labeller(
             options.model,

@@ -62,6 +62,7 @@ def compare_with_clip(
     Taking turns lets both meet the same load of the machine. The first T frames fill the clip and
     are not timed. The labeller's stream is reset before and after.
     """
+    assert labeller.model is not None, "an exported file has no clip network"
     stream, card = labeller.stream, labeller.card
     clip: deque[Tensor] = deque(maxlen=card.clip_frames)
     stream.reset()

@@ -4,21 +4,18 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from co3d.backends import Stream, open_stream
-from co3d.errors import DamagedVideoError, OptionError
-from co3d.models import ClipModel, ModelCard, create_model, get_card
-from co3d.stream import StepProgram, convert
-from co3d.stream.program import SMALL_NETWORK_MACS
+from co3d.backends import Stream
+from co3d.errors import DamagedVideoError
+from co3d.models import ClipModel, ModelCard
+from co3d.stream.program import Program
 from co3d.video import VideoFrame, VideoReader
-from co3d.weights import list_weights
 
 MS_PER_SECOND = 1000.0
-USUAL_TOP_K = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,8 @@ class Labeller:
     """A network made ready to label one video.
 
     Attributes:
-        model: the clip network. card: how it is fed. program: what it was converted to.
+        model: the clip network; None where an exported file runs, which has it no more.
+        card: how it is fed. program: its step form.
         stream: the running step program, with one slot.
         labels: K names, index 0 first.
         rate_hz: frames per second that the network sees.
@@ -65,9 +63,9 @@ class Labeller:
         has_end: whether the video ends, so that its last `delay` frames are described by a flush.
     """
 
-    model: ClipModel
+    model: ClipModel | None
     card: ModelCard
-    program: StepProgram
+    program: Program[Any]
     stream: Stream
     labels: tuple[str, ...]
     rate_hz: float
@@ -158,70 +156,3 @@ class Labeller:
             step_ms,
             dropped_frames,
         )
-
-
-def open_labeller(
-    model_name: str = "camera_motion",
-    *,
-    weights: str | None = None,
-    window: int | None = None,
-    rate_hz: float | None = None,
-    top_k: int | None = None,
-    has_end: bool = True,
-    backend: str = "auto",
-    precision: str = "float32",
-    threads: int | None = None,
-) -> Labeller:
-    """Build a registered model, convert it, and open a stream for one video.
-
-    Args:
-        model_name: a name that `list_models` gives.
-        weights: a tag or a path; None takes the weights bundled with the package.
-        window: feature frames that the last pooling averages; None takes the clip's own number.
-        rate_hz: frames per second of the source, once sampled; None takes the model's.
-        top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
-        has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
-        backend, precision: as for `open_stream`.
-        threads: processor threads for the whole process; None takes one for a small network, whose
-            threads would wait for each other more than they compute, else leaves them as they are.
-
-    Raises:
-        MissingPackageError: the backend's package is not installed.
-        UnknownModelError: no such model or weight tag.
-        WeightError: the weights do not fit.
-        OptionError: `window` or `top_k` is out of range, or no weights are given or bundled.
-        ConversionError: the network cannot be converted.
-    """
-    if weights is None and not get_card(model_name).bundled_weights:
-        tags = [entry.tag for entry in list_weights(model_name)]
-        raise OptionError(
-            f"cannot label with {model_name}: the package bundles no weights for it; give "
-            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
-        )
-    model = create_model(model_name, weights=weights)
-    card = model.card
-    classes = model.get_parameter(f"{card.classifier}.weight").shape[0]
-    labels = card.labels or tuple(f"class {index}" for index in range(classes))
-    if top_k is None:
-        top_k = min(USUAL_TOP_K, classes)
-    if not 1 <= top_k <= classes:
-        raise OptionError(
-            f"cannot show the {top_k} likeliest labels: {model_name} has {classes}; "
-            f"use --top 1 to --top {classes}"
-        )
-    edges = "both" if has_end else "start"
-    program = convert(model, card.clip_shape, window=window, edges=edges)
-    if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return Labeller(
-        model=model,
-        card=card,
-        program=program,
-        stream=open_stream(program, backend=backend, precision=precision),
-        labels=labels,
-        rate_hz=card.rate_hz if rate_hz is None else rate_hz,
-        top_k=top_k,
-        has_end=has_end,
-    )

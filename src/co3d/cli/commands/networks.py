@@ -1,4 +1,4 @@
-"""`co3d models`, `explain`, `check` and `bench`: what one can learn about a network."""
+"""`co3d models`, `explain`, `check`, `export` and `bench`: what one can do with a network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from co3d.cli.commands.declared import (
     SpreadOption,
     WindowOption,
 )
-from co3d.cli.options import ConversionOptions, Precision
+from co3d.cli.options import ConversionOptions, Edges, ExportFormat, ExportOptions, Precision
 
 EXPLAIN_EPILOG = """
 **Examples**
@@ -47,6 +47,19 @@ co3d bench slowfast_r50_8x8 --rate native --precision float32,bfloat16
 co3d bench camera_motion --backend openvino --batch 1,4,16 --threads 1
 co3d bench x3d_s --json | jq .records[].latency.median_ms
 ```
+"""
+
+EXPORT_EPILOG = """
+**Examples**
+
+```
+co3d export camera_motion --output camera_motion.onnx
+co3d export x3d_m --weights X3D_M.pyth --format openvino --precision bfloat16 --output x3d_m.xml
+co3d export x3d_m --weights X3D_M.pyth --precision int8 --calibrate videos/ --output x3d_m.onnx
+co3d export my_network.py:build --clip 3,16,112,112 --format torch --output mine.safetensors
+```
+
+`docs/export.md` describes the files, and has programs of some forty lines that run them.
 """
 
 networks_app = typer.Typer()
@@ -118,6 +131,62 @@ def check(
         model, weights, tuple(clip or ()), window, rate, scope, fallback, spread
     )
     check_network(options, lengths=lengths, precision=precision, show_all=show_all, as_json=as_json)
+
+
+@networks_app.command(epilog="\n\n".join((EXPORT_EPILOG, DEBUG_HINT)))
+def export(
+    model: NetworkArgument,
+    output: Annotated[
+        Path, typer.Option(help="File to write: .onnx, .xml (openvino) or .safetensors (torch).")
+    ],
+    format: Annotated[  # noqa: A002 - the word that users expect
+        ExportFormat,
+        typer.Option(help="One graph for ONNX Runtime or OpenVINO, or a program for co3d."),
+    ] = "onnx",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(help="float32; int8 with --calibrate; bfloat16 for openvino."),
+    ] = "float32",
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(help="A video, or a folder of videos, to measure int8's ranges on; repeat."),
+    ] = None,
+    calibration_frames: Annotated[
+        int, typer.Option(help="Frames of those videos to use, at most.")
+    ] = 300,
+    slots: Annotated[int, typer.Option(help="Videos that step together.")] = 1,
+    edges: Annotated[
+        Edges, typer.Option(help="Clip edges to reproduce; both lets a stream be flushed.")
+    ] = "start",
+    clip: ClipOption = None,
+    window: WindowOption = None,
+    rate: RateOption = "dense",
+    scope: ScopeOption = "frame",
+    fallback: FallbackOption = False,
+    spread: SpreadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a network as one self-describing file that runs without its Python code."""
+    from co3d.cli.export import export_network
+
+    conversion = ConversionOptions(
+        model, weights, tuple(clip or ()), window, rate, scope, fallback, spread
+    )
+    options = ExportOptions(
+        format=format,
+        precision=precision,
+        slots=slots,
+        edges=edges,
+        output=output,
+        calibrate=tuple(calibrate or ()),
+        calibration_frames=calibration_frames,
+        as_json=as_json,
+    )
+    export_network(conversion, options)
 
 
 @networks_app.command(epilog="\n\n".join((BENCH_EPILOG, DEBUG_HINT)))

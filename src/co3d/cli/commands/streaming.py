@@ -16,6 +16,7 @@ STREAM_EPILOG = """
 co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq .top
+co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 ```
 
@@ -31,7 +32,10 @@ def stream(
         str,
         typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
     ],
-    model: Annotated[str, typer.Option(help="A name that `co3d models` lists.")] = "camera_motion",
+    model: Annotated[
+        str,
+        typer.Option(help="A name that `co3d models` lists, or a file that `co3d export` wrote."),
+    ] = "camera_motion",
     weights: Annotated[
         str | None,
         typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
@@ -68,8 +72,12 @@ def stream(
         typer.Option(help="What runs the network: auto, openvino, onnxruntime or torch."),
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
-    ] = "float32",
+        str | None,
+        typer.Option(
+            help="Of weights, frames and state: float32 (the default, but for exported files, "
+            "which have their own), float64 or bfloat16."
+        ),
+    ] = None,
 ) -> None:
     """Label a video as it plays, one prediction per sampled frame.
 

@@ -1,0 +1,131 @@
+"""From a name or an exported file to a labeller that is ready for its video."""
+
+from typing import Any
+
+import torch
+
+from co3d.backends import open_stream
+from co3d.engine.labelling import Labeller
+from co3d.errors import ExportedFileError, OptionError
+from co3d.export import is_exported, load_program
+from co3d.models import ClipModel, ModelCard, create_model, get_card
+from co3d.stream import convert
+from co3d.stream.program import SMALL_NETWORK_MACS, Program
+from co3d.weights import list_weights
+
+USUAL_TOP_K = 3
+
+
+def read_rate_hz(model: str) -> float:
+    """Frames per second that a registered network, or the one in an exported file, was made for.
+
+    Raises:
+        UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
+    """
+    return (_open_file(model)[1] if is_exported(model) else get_card(model)).rate_hz
+
+
+def open_labeller(
+    model_name: str = "camera_motion",
+    *,
+    weights: str | None = None,
+    window: int | None = None,
+    rate_hz: float | None = None,
+    top_k: int | None = None,
+    has_end: bool = True,
+    backend: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+) -> Labeller:
+    """Build a registered model and convert it, or read an exported file; open a stream for it.
+
+    Args:
+        model_name: a name that `list_models` gives, or a file that `export_program` wrote.
+        weights: a tag or a path; None takes the weights bundled with the package.
+        window: feature frames that the last pooling averages; None takes the clip's own number.
+        rate_hz: frames per second of the source, once sampled; None takes the model's.
+        top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
+        has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
+        backend, precision: as for `open_stream`.
+        threads: processor threads for the whole process; None takes one for a small network, whose
+            threads would wait for each other more than they compute, else leaves them as they are.
+
+    Raises:
+        MissingPackageError: the backend's package is not installed.
+        UnknownModelError: no such model or weight tag.
+        WeightError: the weights do not fit.
+        ExportedFileError: the file cannot be run, or does not label frames one by one.
+        OptionError: `window` or `top_k` is out of range, no weights are given or bundled, or an
+            option is settled in the file.
+        ConversionError: the network cannot be converted.
+    """
+    model: ClipModel | None = None
+    if is_exported(model_name):
+        if weights is not None or window is not None:
+            raise OptionError(
+                f"cannot label with {model_name}: its weights and window are settled in the file; "
+                "leave --weights and --window out, or export the network again"
+            )
+        program, card = _open_file(model_name)
+    else:
+        model = _create(model_name, weights)
+        card, edges = model.card, "both" if has_end else "start"
+        program = convert(model, card.clip_shape, window=window, edges=edges)
+    classes = program.output_shape[-1]
+    labels = card.labels or tuple(f"class {index}" for index in range(classes))
+    if top_k is None:
+        top_k = min(USUAL_TOP_K, classes)
+    if not 1 <= top_k <= classes:
+        raise OptionError(
+            f"cannot show the {top_k} likeliest labels: {model_name} has {classes}; "
+            f"use --top 1 to --top {classes}"
+        )
+    if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return Labeller(
+        model=model,
+        card=card,
+        program=program,
+        stream=open_stream(program, backend=backend, precision=precision),
+        labels=labels,
+        rate_hz=card.rate_hz if rate_hz is None else rate_hz,
+        top_k=top_k,
+        has_end=has_end,
+    )
+
+
+def _create(name: str, weights: str | None) -> ClipModel:
+    if weights is None and not get_card(name).bundled_weights:
+        tags = [entry.tag for entry in list_weights(name)]
+        raise OptionError(
+            f"cannot label with {name}: the package bundles no weights for it; give "
+            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
+        )
+    return create_model(name, weights=weights)
+
+
+def _open_file(path: str) -> tuple[Program[Any], ModelCard]:
+    """The program and card of an exported file that labels one video frame by frame."""
+    artefact = load_program(path)
+    program, card = artefact.program, artefact.card
+    complaint = None
+    if card is None:
+        complaint = "it does not say how to prepare a picture; give export_program a card"
+    elif (
+        len(program.frame_shapes) != 1
+        or program.frame_shape != (3, card.crop_px, card.crop_px)
+        or len(program.output_shapes) != 1
+        or len(program.output_shape) != 1
+        or (card.labels and len(card.labels) != program.output_shape[0])
+    ):
+        complaint = "it is not one classifier of pictures as its card says"
+    elif program.rate == "native":
+        complaint = "it gives no result at every frame; export it with --rate dense"
+    elif program.slots not in (None, 1):
+        complaint = f"it steps {program.slots} videos at once; export it with --slots 1"
+    if complaint is not None:
+        raise ExportedFileError(f"cannot label with {path}: {complaint}")
+    assert card is not None
+    return program, card

@@ -1,0 +1,182 @@
+"""One self-describing file out of a step program, and a program that runs out of such a file."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from co3d.backends.packages import require_package
+from co3d.backends.select import PRECISIONS as DTYPES
+from co3d.backends.stored_graph import StepGraph, StoredGraph
+from co3d.backends.stored_program import StoredProgram
+from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
+from co3d.export.description import Description, describe, name_inputs, read_description
+from co3d.export.onnx_file import make_onnx, read_onnx_file, write_onnx_file
+from co3d.export.openvino_file import read_openvino_file, write_openvino_file
+from co3d.export.torch_file import read_torch, write_torch
+from co3d.files import output_file
+from co3d.models.card import ModelCard
+from co3d.stream.program import Phase, StepProgram
+
+Format = Literal["onnx", "openvino", "torch"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}
+PRECISIONS: dict[Format, tuple[str, ...]] = {
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+    "torch": ("float32",),
+}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What an exported file holds.
+
+    Attributes:
+        program: for `open_stream`.
+        card: how to feed it; None where the file does not say.
+    """
+
+    program: StoredProgram
+    card: ModelCard | None
+
+
+def export_program(
+    program: StepProgram,
+    path: str | Path,
+    *,
+    format: Format,  # noqa: A002 - the word that everybody uses for it
+    card: ModelCard | None = None,
+    precision: str = "float32",
+    slots: int = 1,
+    calibration: Iterable[Tensor] | None = None,
+) -> str:
+    """Write a step program as a file that runs without the model's Python code.
+
+    `onnx` and `openvino` hold one graph, (frame, age, state.NAME.1 …) -> (output, new_state.NAME
+    …): whoever runs it gives every state its newest elements first, drops the oldest and puts the
+    returned one in front. `torch` holds all graphs of a program, for any backend of co3d.
+
+    Args:
+        program: from `convert`, in float32.
+        path: ends in .onnx, .xml (the weights go beside it as .bin) or .safetensors.
+        format: "onnx", "openvino" or "torch".
+        card: how to feed the network; put into the file.
+        precision: "float32"; with openvino also "bfloat16"; with both "int8".
+        slots: videos that step together; "torch" takes any number later.
+        calibration: for "int8", frames of a stream (1, C, H, W), preprocessed, in their order, on
+            which ranges are measured; some hundreds, as varied as what is to come.
+
+    Returns:
+        What the file says of itself: JSON.
+
+    Raises:
+        OptionError: a format, precision, suffix or number of slots out of range.
+        ExportError: a native-rate program in a format that holds one graph.
+        MissingPackageError: the format's package is not installed.
+        OutputError: the file cannot be written; what was there before stays.
+    """
+    path = Path(path)
+    _check(path, format, precision, slots)
+    if str(program.dtype) != "torch.float32":
+        raise ExportError(
+            f"cannot export {program.name}: got {program.dtype}, expected torch.float32; convert "
+            "model.float()"
+        )
+    if (precision == "int8") != (calibration is not None):
+        raise OptionError(
+            f"cannot export in {precision}: calibration frames and precision='int8' go together; "
+            "give both or neither"
+        )
+    fixed = None if format == "torch" else slots
+    description = describe(program, card, slots=fixed, precision=precision)
+    with output_file(path) as whole:
+        if format == "torch":
+            write_torch(program, description, whole)
+            return description
+        model = make_onnx(program, slots)
+        if calibration is not None:
+            require_package("onnxruntime", extra="onnxruntime")
+            from co3d.export.quantise import quantise
+
+            model = quantise(model, program, slots, calibration)
+        if format == "onnx":
+            write_onnx_file(model, description, whole)
+            return description
+        count, weights = len(program.output_shapes), whole.with_suffix(".bin")
+        try:
+            write_openvino_file(model, count, DTYPES[precision], description, whole)
+            weights.replace(path.with_suffix(".bin"))
+        finally:
+            weights.unlink(missing_ok=True)
+    return description
+
+
+def is_exported(name: str) -> bool:
+    """Whether a name is that of an exported file, by its suffix, and not of a registered model."""
+    return Path(name).suffix in SUFFIXES.values()
+
+
+def load_program(path: str | Path) -> Artefact:
+    """Read what `export_program` wrote; nothing in the file is run as Python.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        ExportedFileError: the file is of another kind, broken or hostile.
+        MissingPackageError: the format's package is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SourceNotFoundError(f"cannot run {path}: there is no such file; check the path")
+    formats: dict[str, Format] = {suffix: name for name, suffix in SUFFIXES.items()}
+    found = formats.get(path.suffix)
+    if found is None:
+        raise ExportedFileError(
+            f"cannot run {path}: got the suffix {path.suffix!r}, expected one of "
+            f"{', '.join(formats)}; pass a file that `co3d export` wrote"
+        )
+    if found == "torch":
+        text, phases = read_torch(path)
+        description = read_description(text, str(path))
+        return Artefact(_build(description, phases), description.card)
+    weights = b""
+    if found == "onnx":
+        text, data = read_onnx_file(path)
+    else:
+        text, data, weights = read_openvino_file(path)
+    description = read_description(text, str(path))
+    outline = _build(description, ())
+    is_made = [True] * (len(outline.output_shapes) + len(outline.states))
+    graph = StoredGraph(found, data, name_inputs(outline), is_made, weights)
+    phase = Phase[StepGraph](graph, graph, tuple(range(len(outline.states))), True, 0)
+    return Artefact(_build(description, (phase,)), description.card)
+
+
+def _build(description: Description, phases: tuple[Phase[StepGraph], ...]) -> StoredProgram:
+    return StoredProgram(
+        **description.fields,
+        phases=phases,
+        slots=description.slots,
+        precision=None if description.slots is None else description.precision,
+        own_fingerprint=description.fingerprint,
+    )
+
+
+def _check(path: Path, format: Format, precision: str, slots: int) -> None:  # noqa: A002
+    if format not in get_args(Format):
+        raise OptionError(
+            f"cannot export: got format {format!r}, expected one of {', '.join(get_args(Format))}"
+        )
+    if path.suffix != SUFFIXES[format]:
+        raise OptionError(
+            f"cannot export to {path}: got the suffix {path.suffix!r}, expected "
+            f"{SUFFIXES[format]!r} for {format}; name the file so"
+        )
+    if precision not in PRECISIONS[format]:
+        raise OptionError(
+            f"cannot export: {format} files have no precision {precision!r}, expected one of "
+            f"{', '.join(PRECISIONS[format])}"
+        )
+    if slots < 1:
+        raise OptionError(f"cannot export: got slots={slots}, expected at least 1")

@@ -1,0 +1,234 @@
+"""What an exported file says of itself: JSON under the key `co3d` of its metadata.
+
+It holds all that a program in any language needs beside the graph: which inputs and outputs are
+frames, clocks, results and state, how to prepare a picture, what the results mean, and when they
+are due. docs/export.md describes it field by field.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch.utils._pytree import treespec_dumps, treespec_loads
+
+from co3d.errors import ExportedFileError
+from co3d.models.card import ModelCard
+from co3d.stream.program import Program
+from co3d.stream.temporal import StateSpec, TemporalType
+
+KEY = "co3d"
+VERSION = 1
+_CLOCKS = {"none": (), "start": ("age",), "both": ("age", "end")}
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool)
+}
+T = TypeVar("T")
+
+
+def name_inputs(program: Program[Any]) -> list[str]:
+    """Names of a file's inputs: frames, clocks, then every state's elements, newest first."""
+    past = [f"state.{s.name}.{back + 1}" for s in program.states for back in range(s.depth)]
+    return [*_number("frame", len(program.frame_shapes)), *_CLOCKS[program.edges], *past]
+
+
+def name_outputs(program: Program[Any]) -> list[str]:
+    """Names of a file's outputs: results, then every state's newest element."""
+    newest = [f"new_state.{spec.name}" for spec in program.states]
+    return [*_number("output", len(program.output_shapes)), *newest]
+
+
+def describe(
+    program: Program[Any], card: ModelCard | None, *, slots: int | None, precision: str
+) -> str:
+    """The description of a program in a file.
+
+    Args:
+        program: what the file holds.
+        card: how to feed the network; None where it is not known.
+        slots: videos that step together in the file; None where it takes any number.
+        precision: of weights and state.
+    """
+    states = [
+        {
+            "name": spec.name,
+            "inputs": [f"state.{spec.name}.{back + 1}" for back in range(spec.depth)],
+            "output": f"new_state.{spec.name}",
+            "shape": list(spec.shape),
+            "dtype": _name_dtype(spec.dtype),
+            "fill": repr(spec.fill),
+        }
+        for spec in program.states
+    ]
+    fields = {
+        "version": VERSION,
+        "name": program.name,
+        "fingerprint": program.fingerprint,
+        "precision": precision,
+        "slots": slots,
+        "frames": _number("frame", len(program.frame_shapes)),
+        "frame_shapes": program.frame_shapes,
+        "clocks": _CLOCKS[program.edges],
+        "outputs": _number("output", len(program.output_shapes)),
+        "output_shapes": program.output_shapes,
+        "output_structure": treespec_dumps(program.output_spec),
+        "states": states,
+        "dtype": _name_dtype(program.dtype),
+        "rate": program.rate,
+        "edges": program.edges,
+        "window": program.window,
+        "delay": program.delay,
+        "receptive_field": program.receptive_field,
+        "temporal_stride": program.temporal_stride,
+        "first_valid_step": program.first_valid_step,
+        "masked_steps": program.masked_steps,
+        "timing": dataclasses.asdict(program.timing),
+        "macs_per_frame": program.macs_per_frame,
+        "clip_macs": program.clip_macs,
+        "card": None if card is None else dataclasses.asdict(card),
+    }
+    return json.dumps(fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A description that was read, and whose parts have the kinds that they should have.
+
+    Attributes:
+        fields: for `Program`, without its phases.
+        card: how to feed the network; None where the file does not say.
+        slots, precision, fingerprint: as `describe` was told.
+    """
+
+    fields: dict[str, Any]
+    card: ModelCard | None
+    slots: int | None
+    precision: str
+    fingerprint: str
+
+
+def read_description(text: str, origin: str) -> Description:
+    """Read what `describe` wrote.
+
+    Args:
+        text: JSON.
+        origin: the file, for messages.
+
+    Raises:
+        ExportedFileError: it is something else, or a part of it is missing or of another kind.
+    """
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _complain(origin, f"its description is not JSON ({error})") from error
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        version = raw.get("version") if isinstance(raw, dict) else None
+        raise _complain(origin, f"got version {version!r} of the description, expected {VERSION}")
+    try:
+        return _parse(raw)
+    # Any part of a stranger's file may be anything.
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _complain(
+            origin, f"its description is broken ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _parse(raw: dict[str, Any]) -> Description:
+    timing = raw["timing"]
+    fields = {
+        "name": _is(str, raw["name"]),
+        "frame_shapes": _shapes(raw["frame_shapes"]),
+        "output_shapes": _shapes(raw["output_shapes"]),
+        "output_spec": treespec_loads(_is(str, raw["output_structure"])),
+        "dtype": _DTYPES[raw["dtype"]],
+        "timing": TemporalType(
+            axis=_maybe(_count, timing["axis"]),
+            stride=max(1, _count(timing["stride"])),
+            delay=_count(timing["delay"]),
+            lookback=_count(timing["lookback"]),
+            extent=_is(int, timing["extent"]),
+            pools=tuple(_is(str, name) for name in timing["pools"]),
+            recomputed=_is(bool, timing["recomputed"]),
+        ),
+        "window": _maybe(_count, raw["window"]),
+        "rate": _one_of(("dense", "native"), raw["rate"]),
+        "edges": _one_of(tuple(_CLOCKS), raw["edges"]),
+        "states": tuple(_parse_state(state) for state in raw["states"]),
+        "masked_steps": _count(raw["masked_steps"]),
+        "macs_per_frame": _count(raw["macs_per_frame"]),
+        "clip_macs": _count(raw["clip_macs"]),
+    }
+    return Description(
+        fields,
+        _maybe(_parse_card, raw["card"]),
+        _maybe(_count, raw["slots"]),
+        _is(str, raw["precision"]),
+        _is(str, raw["fingerprint"]),
+    )
+
+
+def _parse_state(raw: dict[str, Any]) -> StateSpec:
+    dtype = _DTYPES[raw["dtype"]]
+    text = _is(str, raw["fill"])
+    fill = {"True": True, "False": False}[text] if dtype == torch.bool else float(text)
+    if dtype == torch.int64:
+        fill = int(text)
+    (shape,) = _shapes([raw["shape"]])
+    return StateSpec(_is(str, raw["name"]), shape, len(raw["inputs"]), fill, dtype)
+
+
+def _parse_card(raw: dict[str, Any]) -> ModelCard:
+    card = ModelCard(**{**raw, "labels": tuple(_is(str, label) for label in raw["labels"])})
+    mean, std = (tuple(map(float, raw[name])) for name in ("mean", "std"))
+    size = None if raw["resize_px"] is None else tuple(_count(n) for n in raw["resize_px"])
+    if len(mean) != 3 or len(std) != 3 or 0 in std or (size is not None and len(size) != 2):
+        raise ValueError("mean and std have three numbers, resize_px two or none")
+    for value in (card.clip_frames, card.crop_px, card.short_side_px):
+        _count(value)
+    _one_of(("softmax", "sigmoid"), card.activation)
+    return dataclasses.replace(
+        card, mean=mean, std=std, resize_px=size, rate_hz=float(raw["rate_hz"])
+    )
+
+
+def _number(word: str, count: int) -> list[str]:
+    """The word itself, or several numbered."""
+    return [word] if count == 1 else [f"{word}{i}" for i in range(count)]
+
+
+def _name_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _shapes(raw: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(_count(size) for size in shape) for shape in raw)
+
+
+def _is(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"got {value!r}, expected {kind.__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if _is(int, value) < 0:
+        raise ValueError(f"got {value}, expected 0 or more")
+    return value
+
+
+def _one_of(allowed: tuple[str, ...], value: Any) -> Any:
+    if value not in allowed:
+        raise ValueError(f"got {value!r}, expected {' or '.join(allowed)}")
+    return value
+
+
+def _maybe(parse: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else parse(value)
+
+
+def _complain(origin: str, what: str) -> ExportedFileError:
+    return ExportedFileError(
+        f"cannot read {origin}: {what}; write the file with `co3d export`, of this version of co3d"
+    )

@@ -1,0 +1,162 @@
+"""Step graphs as JSON and tensors: what is read back can call no function of its own choice.
+
+A node calls either one of the functions that the compiler's rules use, listed here, or an ATen
+operator that takes a tensor and changes none of its arguments.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+_TORCH = (
+    "add addcmul amax amin avg_pool1d cat clamp_min clone conv1d conv2d conv3d conv_transpose1d "
+    "conv_transpose2d conv_transpose3d div flatten flip ge index_select le log_softmax "
+    "logical_and max_pool1d maximum mean mul permute prelu reshape select softmax squeeze stack "
+    "sub sum unsqueeze where"
+)
+_FUNCTIONAL = (
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d avg_pool2d avg_pool3d glu linear "
+    "max_pool2d max_pool3d pad"
+)
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{f"torch.{name}": getattr(torch, name) for name in _TORCH.split()},
+    **{f"functional.{name}": getattr(F, name) for name in _FUNCTIONAL.split()},
+    "operator.getitem": operator.getitem,
+}
+_NAMES = {function: name for name, function in _FUNCTIONS.items()}
+_ATEN = "aten."
+
+
+class UnknownOperatorError(ValueError):
+    """A function has no name here, or a name no function."""
+
+
+def write_graph(graph: fx.GraphModule, name_tensor: Callable[[Tensor], str]) -> list[list[Any]]:
+    """A graph as JSON: [kind, name or function, arguments, keyword arguments] per node.
+
+    Args:
+        graph: without modules of its own, as the compiler emits it.
+        name_tensor: gives a constant its name, and keeps it.
+
+    Raises:
+        UnknownOperatorError: it calls a function that is not listed here.
+    """
+    places = {node: i for i, node in enumerate(graph.graph.nodes)}
+    rows = []
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            target = name_tensor(graph.get_buffer(str(node.target)))
+        elif node.op == "call_function":
+            target = _name_function(node.target)
+        else:
+            target = node.name
+        rows.append([node.op, target, _encode(node.args, places), _encode(node.kwargs, places)])
+    return rows
+
+
+def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
+    """What `write_graph` wrote.
+
+    Raises:
+        UnknownOperatorError: it names a function that may not be called.
+        KeyError, IndexError, TypeError, ValueError: it is not such a graph.
+    """
+    graph, root = fx.Graph(), nn.Module()
+    nodes: list[fx.Node] = []
+    for kind, target, raw_args, raw_kwargs in rows:
+        args, kwargs = _decode(raw_args, nodes), _decode(raw_kwargs, nodes)
+        if kind == "placeholder":
+            nodes.append(graph.placeholder(_identifier(target)))
+        elif kind == "get_attr":
+            root.register_buffer(_identifier(target), tensors[target])
+            nodes.append(graph.get_attr(target))
+        elif kind == "call_function":
+            nodes.append(graph.call_function(_find_function(target), args, kwargs))
+        elif kind == "output":
+            nodes.append(graph.output(args[0]))
+        else:
+            raise ValueError(f"got a node of kind {kind!r}")
+    graph.lint()
+    return fx.GraphModule(root, graph)
+
+
+def _name_function(function: Any) -> str:
+    if isinstance(function, torch._ops.OpOverloadPacket):
+        return f"{_ATEN}{function.__name__}"
+    if isinstance(function, torch._ops.OpOverload):
+        name = str(function)
+    else:
+        name = _NAMES.get(function, "")
+    _find_function(name or repr(function))
+    return name
+
+
+def _find_function(name: str) -> Callable[..., Any]:
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name]
+    kind, _, rest = name.partition(".")
+    packet_name, _, overload_name = rest.partition(".")
+    packet = getattr(torch.ops.aten, packet_name, None) if f"{kind}." == _ATEN else None
+    if isinstance(packet, torch._ops.OpOverloadPacket):
+        names = [overload_name] if overload_name else packet.overloads()
+        overloads = [getattr(packet, name) for name in names if name in packet.overloads()]
+        if overloads and all(map(_is_pure, overloads if overload_name else overloads[:1])):
+            return overloads[0] if overload_name else packet
+    raise UnknownOperatorError(f"{name} is not a function of step graphs")
+
+
+def _is_pure(overload: Any) -> bool:
+    """It makes something of a tensor, and changes nothing."""
+    schema = overload._schema
+    takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
+    return takes_tensor and not schema.is_mutable
+
+
+def _identifier(name: Any) -> str:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"got {name!r}, expected a name")
+    return name
+
+
+def _encode(value: Any, places: Mapping[fx.Node, int]) -> Any:
+    if isinstance(value, fx.Node):
+        return {"node": places[value]}
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(item, places) for item in value]}
+    if isinstance(value, list):
+        return [_encode(item, places) for item in value]
+    if isinstance(value, Mapping):
+        return {"mapping": {key: _encode(item, places) for key, item in value.items()}}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": repr(value)}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise UnknownOperatorError(f"an argument of kind {type(value).__name__} cannot be stored")
+
+
+def _decode(value: Any, nodes: list[fx.Node]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, nodes) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "node":
+        return nodes[content]
+    if kind == "tuple":
+        return tuple(_decode(item, nodes) for item in content)
+    if kind == "mapping":
+        return {_identifier(key): _decode(item, nodes) for key, item in content.items()}
+    if kind == "number":
+        return float(content)
+    if kind == "dtype":
+        dtype = getattr(torch, _identifier(content))
+        if isinstance(dtype, torch.dtype):
+            return dtype
+    raise ValueError(f"got a value of kind {kind!r}")

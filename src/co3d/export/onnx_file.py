@@ -1,0 +1,82 @@
+"""The format `onnx`: one graph for all ages of a stream, which ONNX Runtime and OpenVINO read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from co3d.backends.onnx_graph import write_onnx
+from co3d.backends.packages import require_package
+from co3d.errors import ExportedFileError, ExportError
+from co3d.export.description import KEY, name_inputs, name_outputs
+from co3d.stream.program import Program, StepProgram
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def make_onnx(program: StepProgram, slots: int) -> "onnx.ModelProto":
+    """The step graph that serves all ages, for a number of slots, with named inputs and outputs.
+
+    Raises:
+        ExportError: the program has several phases, so no single graph.
+        MissingPackageError: onnx or onnxscript is not installed.
+    """
+    phase, *others = program.phases
+    if others:
+        raise ExportError(
+            f"cannot export {program.name} at its native rate: it has {len(program.phases)} step "
+            "graphs in turn, and this format holds one; use --rate dense or --format torch"
+        )
+    graph = phase.masked or phase.steady
+    names = (name_inputs(program), name_outputs(program))
+    return write_onnx(graph, make_examples(program, slots), names)
+
+
+def make_examples(program: Program[Any], slots: int) -> list[Tensor]:
+    """What a stream starts with: blank frames, ages of zero, unknown ends, states full of fill."""
+    frames = [torch.zeros(slots, *shape) for shape in program.frame_shapes]
+    clocks = {"none": 0, "start": 1, "both": 2}[program.edges]
+    ages = [torch.zeros(slots, dtype=torch.int64) for _ in range(clocks)]
+    past = [
+        torch.full((slots, *spec.shape), spec.fill, dtype=spec.dtype)
+        for spec in program.states
+        for _ in range(spec.depth)
+    ]
+    return [*frames, *ages, *past]
+
+
+def write_onnx_file(model: "onnx.ModelProto", description: str, path: Path) -> None:
+    """Check a graph, and write it with its description."""
+    import onnx
+
+    del model.metadata_props[:]
+    model.metadata_props.add(key=KEY, value=description)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def read_onnx_file(path: Path) -> tuple[str, bytes]:
+    """The description in a file, and the whole file.
+
+    Raises:
+        ExportedFileError: it is not ONNX, or was not written by `co3d export`.
+        MissingPackageError: onnx is not installed.
+    """
+    onnx = require_package("onnx", extra="onnxruntime")
+    data = path.read_bytes()
+    try:
+        properties: Sequence[Any] = onnx.load_model_from_string(data).metadata_props
+    except Exception as error:
+        raise ExportedFileError(
+            f"cannot read {path} as ONNX ({error}); pass a file that `co3d export` wrote"
+        ) from error
+    found = [entry.value for entry in properties if entry.key == KEY]
+    if not found:
+        raise ExportedFileError(
+            f"cannot run {path}: it is ONNX without a description of its state; pass a file that "
+            "`co3d export` wrote"
+        )
+    return found[0], data

@@ -1,0 +1,129 @@
+"""Eight-bit step graphs: ranges of every value, state included, are measured on real streams."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor
+
+from co3d.errors import OptionError
+from co3d.export.description import name_inputs
+from co3d.export.onnx_file import make_examples
+from co3d.stream.program import StepProgram
+
+# Gates and activations stay in float32: they cost little, and eight bits of them move labels.
+OPERATORS = ("Conv", "Add", "Concat", "MaxPool", "AveragePool")
+# Every step of a stream is run; of each so many one is measured, for neighbours are alike.
+EVERY = 3
+
+
+def quantise(
+    model: onnx.ModelProto, program: StepProgram, slots: int, frames: Iterable[Tensor]
+) -> onnx.ModelProto:
+    """A step graph whose convolutions, sums, pools and concatenations work on eight bits.
+
+    Weights are quantised per channel, values per tensor, to the least and largest that occur while
+    the float graph steps through a stream. State goes in and out in float32, and is quantised as
+    the step reads it: as a step program has no feedback, errors cannot add up from step to step.
+    Convolutions that see one pixel (gates, heads) stay in float32.
+
+    Args:
+        model: the graph for all ages.
+        program: what it was made from.
+        slots: for which it was made.
+        frames: (1, C, H, W) each, preprocessed, of one stream in order; at least one.
+
+    Returns:
+        A graph with the same inputs and outputs.
+
+    Raises:
+        OptionError: no frames, or a network of several inputs.
+    """
+    if len(program.frame_shapes) > 1:
+        raise OptionError(
+            f"cannot calibrate {program.name}: got {len(program.frame_shapes)} inputs, expected "
+            "one; use another precision"
+        )
+    data = model.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        # Files: the quantiser changes a model that it is handed.
+        given, prepared, result = (Path(folder) / f"{i}.onnx" for i in range(3))
+        given.write_bytes(data)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            result,
+            _Measured(_step_through(data, program, slots, frames)),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(OPERATORS),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=_find_small(onnx.load(prepared)),
+        )
+        return onnx.load(result)
+
+
+class _Measured(CalibrationDataReader):
+    """Inputs of the steps that are measured, as the quantiser takes them: one a call, then None."""
+
+    def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
+        self._feeds = feeds
+
+    def get_next(self) -> Any:
+        return next(self._feeds, None)
+
+
+def _step_through(
+    data: bytes, program: StepProgram, slots: int, frames: Iterable[Tensor]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Step the float graph through a stream, and yield the inputs of one step in `EVERY`."""
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    taken = {value.name for value in session.get_inputs()}
+    names, start = name_inputs(program), make_examples(program, slots)
+    inputs = {name: value.numpy() for name, value in zip(names, start, strict=True)}
+    count = len(program.output_shapes)
+    is_empty = True
+    for age, frame in enumerate(frames):
+        is_empty = False
+        inputs[names[0]] = np.repeat(frame.numpy().astype(np.float32), slots, axis=0)
+        if program.edges != "none":
+            inputs["age"] = np.full(slots, age, np.int64)
+        if program.edges == "both":
+            inputs["end"] = np.full(slots, 1 << 30, np.int64)
+        feed = {name: value for name, value in inputs.items() if name in taken}
+        if age % EVERY == 0:
+            yield feed
+        newest: Sequence[Any] = session.run(None, feed)[count:]
+        for spec, made in zip(program.states, newest, strict=True):
+            for back in range(spec.depth, 1, -1):
+                inputs[f"state.{spec.name}.{back}"] = inputs[f"state.{spec.name}.{back - 1}"]
+            inputs[f"state.{spec.name}.1"] = made
+    if is_empty:
+        raise OptionError(
+            f"cannot calibrate {program.name}: got no frames; pass a video that decodes"
+        )
+
+
+def _find_small(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions whose result is one pixel."""
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.value_info, *model.graph.output)
+    }
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and set(shapes.get(node.output[0], [0])[2:]) == {1}
+    ]

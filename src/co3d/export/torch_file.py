@@ -1,0 +1,105 @@
+"""The format `torch`: a whole step program in one safetensors file, for any backend and slots."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, fx
+
+from co3d.backends.stored_graph import StepGraph
+from co3d.errors import ExportedFileError, ExportError
+from co3d.export.description import KEY
+from co3d.export.fx_json import UnknownOperatorError, read_graph, write_graph
+from co3d.stream.program import Phase, StepProgram
+
+_PHASES, _LAST = "co3d.phases", "co3d.channels_last"
+
+
+def write_torch(program: StepProgram, description: str, path: Path) -> None:
+    """Write the graphs of all phases, and the weights that they share, to one file.
+
+    Raises:
+        ExportError: an operator of a rule of the user's own, which no reader would know.
+    """
+    names: dict[int, str] = {}
+    tensors: dict[str, Tensor] = {}
+
+    def name_tensor(tensor: Tensor) -> str:
+        name = names.setdefault(id(tensor), f"constant{len(names)}")
+        tensors[name] = tensor
+        return name
+
+    def write(graph: fx.GraphModule | None) -> Any:
+        return None if graph is None else write_graph(graph, name_tensor)
+
+    try:
+        phases = [
+            {
+                "steady": write(phase.steady),
+                "masked": write(phase.masked),
+                "updates": phase.updates,
+                "is_fresh": phase.is_fresh,
+                "macs": phase.macs,
+            }
+            for phase in program.phases
+        ]
+    except UnknownOperatorError as error:
+        raise ExportError(
+            f"cannot export {program.name}: {error}; use format='onnx', whose operators are its own"
+        ) from error
+    # The file keeps numbers in one order; how they lay in memory is remembered beside them.
+    last = [
+        name
+        for name, t in tensors.items()
+        if not t.is_contiguous() and t.dim() == 4 and t.is_contiguous(memory_format=_LAYOUT)
+    ]
+    metadata = {KEY: description, _PHASES: json.dumps(phases), _LAST: json.dumps(last)}
+    save_file({name: t.contiguous() for name, t in tensors.items()}, path, metadata)
+
+
+_LAYOUT = torch.channels_last
+
+
+def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
+    """The description in a file, and its step graphs.
+
+    Raises:
+        ExportedFileError: the file is none that `write_torch` wrote; nothing in it was run.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name in json.loads(metadata[_LAST]):
+            tensors[name] = tensors[name].contiguous(memory_format=_LAYOUT)
+        phases = tuple(_read_phase(raw, tensors) for raw in json.loads(metadata[_PHASES]))
+        if not phases:
+            raise ValueError("it has no phases")
+        return metadata[KEY], phases
+    except (
+        SafetensorError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
+        raise ExportedFileError(
+            f"cannot read {path} ({type(error).__name__}: {error}); pass a file that "
+            "`co3d export --format torch` wrote"
+        ) from error
+
+
+def _read_phase(raw: dict[str, Any], tensors: dict[str, Tensor]) -> Phase[StepGraph]:
+    return Phase(
+        steady=read_graph(raw["steady"], tensors),
+        masked=None if raw["masked"] is None else read_graph(raw["masked"], tensors),
+        updates=tuple(map(int, raw["updates"])),
+        is_fresh=bool(raw["is_fresh"]),
+        macs=int(raw["macs"]),
+    )
