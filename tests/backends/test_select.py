@@ -60,8 +60,8 @@ def test_a_missing_package_is_named_with_its_command(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "tensorrt"}, "expected 'auto' or one of onnxruntime, openvino, torch"),
-        ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32;"),
+        ({"backend": "tensorrt"}, "expected 'auto' or one of inductor, onnxruntime"),
+        ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32, int8;"),
         ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
         ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),
         ({"device": "warp"}, "cannot open a stream on device 'warp'"),

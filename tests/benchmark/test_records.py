@@ -43,6 +43,27 @@ def test_ratios_follow_from_the_latencies():
     assert step.times_the_copy == pytest.approx(step.latency.median_ms / (read_bytes / 10e9 * 1e3))
 
 
+def test_clips_of_an_engine_are_compared_with_its_steps():
+    engines = (("torch", "float32"), ("onnxruntime", "float32"), ("onnxruntime", "int8"))
+    selection = dataclasses.replace(TINY, engines=engines, clips=True)
+    records = measure_model("camera_motion", selection, CEILINGS)
+    assert [(one.what, one.precision) for one in records] == [
+        ("clip", "float32"),
+        ("step", "float32"),
+        ("clip", "float32"),
+        ("step", "float32"),
+        ("step", "int8"),
+    ]
+    eager, step, other_clip, other_step, rounded = records
+    assert set(step.speedups) == {"clip"}
+    assert set(other_clip.speedups) == {"clip"}
+    assert set(rounded.speedups) == {"clip"}
+    ratio = other_clip.latency.median_ms / other_step.latency.median_ms
+    assert other_step.speedups["clip, same engine"] == pytest.approx(ratio)
+    assert "int8" in rounded.backend
+    assert eager.macs_per_prediction == other_clip.macs_per_prediction
+
+
 def test_a_precision_without_a_ceiling_is_not_compared_with_a_product():
     selection = dataclasses.replace(TINY, engines=(("torch", "float64"),))
     assert measure_model("camera_motion", selection, CEILINGS)[1].times_the_product is None

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: step graphs with float32 state, bound in place."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from co3d.backends.buffers import BufferPool
+from co3d.backends.buffers import Bindings, BufferPool
 from co3d.backends.executor import StepFunction
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
@@ -53,24 +54,35 @@ class OnnxRuntimeExecutor:
 
 
 class _BoundSession:
-    """One step graph in a session."""
+    """One step graph in a session, with the bindings that its steps use in turn."""
 
     def __init__(self, stored: StoredGraph, session: Any, pool: BufferPool) -> None:
         self._stored, self._session, self._pool = stored, session, pool
-        self._binding = session.io_binding()
         names = [value.name for value in session.get_inputs()]
         self._inputs = list(zip(stored.find_used(names), names, strict=True))
         self._outputs = [
             (value.name, tuple(value.shape), _DTYPES[value.type]) for value in session.get_outputs()
         ]
+        places = len(self._inputs) + len(self._outputs)
+        turns = [(session.io_binding(), Bindings(places)) for _ in range(Bindings.CYCLE)]
+        self._turns = itertools.cycle(turns)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        for position, name in self._inputs:
-            self._binding.bind_input(name, "cpu", 0, *_describe(inputs[position]))
+        binding, bound = next(self._turns)
+
+        def bind_input(place: int, tensor: Tensor) -> None:
+            binding.bind_input(self._inputs[place][1], "cpu", 0, *_describe(tensor))
+
+        def bind_output(place: int, tensor: Tensor) -> None:
+            name = self._outputs[place - len(self._inputs)][0]
+            binding.bind_output(name, "cpu", 0, *_describe(tensor))
+
+        for place, (position, _) in enumerate(self._inputs):
+            bound.update(place, inputs[position], bind_input)
         made = [self._pool.take(shape, dtype) for _, shape, dtype in self._outputs]
-        for (name, *_), tensor in zip(self._outputs, made, strict=True):
-            self._binding.bind_output(name, "cpu", 0, *_describe(tensor))
-        self._session.run_with_iobinding(self._binding)
+        for place, tensor in enumerate(made, len(self._inputs)):
+            bound.update(place, tensor, bind_output)
+        self._session.run_with_iobinding(binding)
         return self._stored.place(made)
 
 

@@ -1,12 +1,13 @@
 """OpenVINO on the CPU: step graphs with float32 or bfloat16 state, bound with channels last."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from co3d.backends.buffers import BufferPool
+from co3d.backends.buffers import Bindings, BufferPool
 from co3d.backends.executor import StepFunction
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
@@ -46,8 +47,9 @@ class OpenVinoExecutor:
         model = self._core.read_model(stored.data, stored.weights)
         if stored.format == "onnx":
             model = declare_layouts(self._package, model, made, self.dtype)
-        request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
-        return _BoundRequest(self._package, stored, request, made, self._pool)
+        compiled = self._core.compile_model(model, "CPU", self._options)
+        requests = [compiled.create_infer_request() for _ in range(Bindings.CYCLE)]
+        return _BoundRequests(self._package, stored, requests, made, self._pool)
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
@@ -78,28 +80,43 @@ def declare_layouts(package: Any, model: Any, results: int, dtype: torch.dtype) 
     return declared.build()
 
 
-class _BoundRequest:
-    """One compiled step graph, and the wrappers of the buffers that it has seen."""
+class _BoundRequests:
+    """Requests of one compiled step graph, which its steps use in turn."""
 
     def __init__(
-        self, package: Any, stored: StoredGraph, request: Any, results: int, pool: BufferPool
+        self,
+        package: Any,
+        stored: StoredGraph,
+        requests: Sequence[Any],
+        results: int,
+        pool: BufferPool,
     ) -> None:
-        self._package, self._stored, self._request = package, stored, request
-        self._used = stored.find_used([value.get_any_name() for value in request.model_inputs])
-        self._results, self._pool = results, pool
+        self._package, self._stored, self._pool = package, stored, pool
+        first = requests[0]
+        self._used = stored.find_used([value.get_any_name() for value in first.model_inputs])
         kinds = {v: k for k, v in _element_types(package).items()}
         self._outputs = [
-            (_plain_shape(value.shape), kinds[value.element_type])
-            for value in request.model_outputs
+            (_plain_shape(value.shape), kinds[value.element_type]) for value in first.model_outputs
         ]
+        self._results = results
+        places = len(self._used) + len(self._outputs)
+        self._turns = itertools.cycle([(request, Bindings(places)) for request in requests])
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        for i, position in enumerate(self._used):
-            self._request.set_input_tensor(i, self._wrap(inputs[position]))
+        request, bound = next(self._turns)
+
+        def bind_input(place: int, tensor: Tensor) -> None:
+            request.set_input_tensor(place, self._wrap(tensor))
+
+        def bind_output(place: int, tensor: Tensor) -> None:
+            request.set_output_tensor(place - len(self._used), self._wrap(tensor))
+
+        for place, position in enumerate(self._used):
+            bound.update(place, inputs[position], bind_input)
         made = [self._pool.take(shape, dtype) for shape, dtype in self._outputs]
-        for i, tensor in enumerate(made):
-            self._request.set_output_tensor(i, self._wrap(tensor))
-        self._request.infer()
+        for place, tensor in enumerate(made, len(self._used)):
+            bound.update(place, tensor, bind_output)
+        request.infer()
         self._release(made[: self._results])
         return self._stored.place(made)
 

@@ -48,6 +48,13 @@ def _open_torch(precision: str, device: torch.device) -> Executor:
     return TorchExecutor(PRECISIONS[precision], device)
 
 
+def _open_inductor(precision: str, device: torch.device) -> Executor:
+    from co3d.backends.inductor import InductorExecutor
+
+    del device
+    return InductorExecutor(precision, PRECISIONS[precision])
+
+
 def _open_onnxruntime(precision: str, device: torch.device) -> Executor:
     from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
 
@@ -71,6 +78,8 @@ BACKENDS: Mapping[str, Backend] = {
         ("float32", "int8"), ("cpu",), "onnxruntime", ("onnx",), _open_onnxruntime
     ),
     "torch": Backend(("float32", "float64", "bfloat16"), None, None, (), _open_torch),
+    # Last: it takes minutes to compile, and is no faster than eager graphs.
+    "inductor": Backend(("float32", "bfloat16"), ("cpu",), None, (), _open_inductor),
 }
 
 
@@ -88,9 +97,9 @@ def open_stream(
 
     Args:
         program: from `convert`, or from a file by `load_program`.
-        backend: "torch" (the reference, eager), "onnxruntime", "openvino", or "auto": the first of
-            `BACKENDS` that is installed and has the precision and the device. `Stream.backend` says
-            what was chosen, and why.
+        backend: "torch" (the reference, eager), "inductor" (torch.compile), "onnxruntime",
+            "openvino", or "auto": the first of `BACKENDS` that is installed and has the precision
+            and the device. `Stream.backend` says what was chosen, and why.
         precision: "float32" (the default), "float64" or "bfloat16", of weights, frames and state;
             results are float32 where it is not float64. A file of a runtime's format has its own.
         device: a torch device.

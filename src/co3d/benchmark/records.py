@@ -9,7 +9,7 @@ import torch
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.memory import AloneTask, measure_peak_bytes
 from co3d.benchmark.peers.select import PEERS
-from co3d.benchmark.selection import Selection, What
+from co3d.benchmark.selection import EAGER, Selection, What
 from co3d.benchmark.subjects import OpenSubject, open_subject
 from co3d.benchmark.timing import Latency, OnBurst, ignore_burst, measure
 from co3d.models import create_model, get_card
@@ -19,7 +19,7 @@ from co3d.stream.program import Rate
 OnRemark = Callable[[str], None]
 """Told in a sentence what was left out, and why."""
 
-CLIP = "clip"
+CLIP, SAME_CLIP = "clip", "clip, same engine"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Record:
         latency: in milliseconds per clip, or per frame; for the whole batch. Throughput is in
             clips or frames per second, of all videos together.
         convert_seconds, open_seconds: to make the step program, and to compile it.
-        speedups: "clip", for the clip network, or a peer's name -> its median latency at the same
-            batch size divided by this one.
+        speedups: "clip" for the eager clip network, "clip, same engine" for that of the same
+            backend and precision, or a peer's name -> its median latency at the same batch size
+            divided by this one.
         times_the_product: median latency as a multiple of the time that a matrix product with as
             many multiply-accumulates takes; None without a ceiling for the precision.
         times_the_copy: the same for reading weights, state and frames at the speed of a copy.
@@ -160,11 +161,16 @@ def _compare(
     subjects: Sequence[OpenSubject],
     latencies: Sequence[Latency],
 ) -> dict[str, float]:
-    """How many times as long the clip network and the peers take, those that are not this one."""
+    """How many times as long clip networks and peers take: the eager one, that of this engine."""
     speedups = {}
     for other, found in zip(subjects, latencies, strict=True):
         variant = other.variant
-        reference = variant.peer or (CLIP if variant.what == "clip" else None)
+        reference = variant.peer
+        if variant.peer is None and variant.what == "clip":
+            engine = variant.backend, variant.precision
+            reference = CLIP if engine == EAGER else None
+            if engine == (one.variant.backend, one.variant.precision) and one.variant.peer is None:
+                reference = reference or SAME_CLIP
         if reference and other is not one and variant.batch == one.variant.batch:
             speedups[reference] = found.median_ms / latency.median_ms
     return speedups

@@ -9,7 +9,7 @@ from typing import Any
 
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.picture import draw_picture
-from co3d.benchmark.records import CLIP, Record
+from co3d.benchmark.records import CLIP, SAME_CLIP, Record
 from co3d.errors import OutputError
 from co3d.files import output_file
 
@@ -146,7 +146,8 @@ def _format_model(records: Sequence[Record]) -> list[str]:
 def _references(records: Sequence[Record]) -> list[str]:
     """What the others are compared with: the clip network and the peers."""
     peers = (record.peer for record in records if record.peer is not None)
-    return list(dict.fromkeys((CLIP, *peers)))
+    same = [SAME_CLIP] if any(SAME_CLIP in record.speedups for record in records) else []
+    return list(dict.fromkeys((CLIP, *same, *peers)))
 
 
 def _list_cells(record: Record, references: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from co3d.errors import OptionError
 from co3d.stream.program import Rate
 
 What = Literal["clip", "step"]
+EAGER = ("torch", "float32")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Selection:
         peers: names of other libraries, of `PEERS`.
         steps: timed steps of each, at least.
         size_px: side of the square frames; None for the model's own.
+        clips: whether to time the clip network on each engine, too, and not only eagerly.
         memory: whether to run each variant once more, alone in a process, for its peak memory.
     """
 
@@ -51,13 +53,16 @@ class Selection:
     peers: tuple[str, ...] = ()
     steps: int = 100
     size_px: int | None = None
+    clips: bool = False
     memory: bool = False
 
     def variants(self, peers: Sequence[str]) -> Iterator[Variant]:
         """All variants, the clip network first; of the peers only these."""
         for batch in self.batches:
-            yield Variant("clip", None, "torch", "float32", batch)
+            yield Variant("clip", None, *EAGER, batch)
             for backend, precision in self.engines:
+                if self.clips and precision != "int8" and (backend, precision) != EAGER:
+                    yield Variant("clip", None, backend, precision, batch)
                 yield Variant("step", None, backend, precision, batch)
             for peer in peers:
                 yield Variant(PEERS[peer].what, peer, "torch", "float32", batch)

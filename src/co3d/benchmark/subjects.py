@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from co3d.backends import open_stream
 from co3d.backends.select import PRECISIONS
+from co3d.benchmark.engines import open_clip, open_step
 from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import Variant
 from co3d.benchmark.timing import Subject
@@ -57,23 +58,25 @@ def open_subject(
 
 
 def _open_clip(variant: Variant, model: ClipModel, program: StepProgram, steps: int) -> OpenSubject:
-    """A clip network as it is: eager, a whole clip per prediction."""
+    """A clip network, a whole clip per prediction: eager as it is, or in another backend."""
     channels, height, width = program.frame_shape
     clip = torch.randn(variant.batch, channels, program.clip_frames, height, width)
     start = time.perf_counter()
-    run: Callable[[torch.Tensor], object] = model
+    run: Callable[[], object] = partial(model, clip)
     description = f"torch {torch.__version__}, eager"
     if variant.peer is not None:
         peer = PEERS[variant.peer].open(model, program.frame_shape[-1], program.window or 1)
-        run, description = peer.run, peer.description
+        run, description = partial(peer.run, clip), peer.description
+    elif (variant.backend, variant.precision) != ("torch", "float32"):
+        run, description = open_clip(program, clip, variant.backend, variant.precision)
     return OpenSubject(
         variant=variant,
         description=description,
         macs=program.clip_macs,
         state_bytes=0,
-        touched_bytes=_weight_bytes(model, 4) + clip.nbytes,
+        touched_bytes=_weight_bytes(model, PRECISIONS[variant.precision].itemsize) + clip.nbytes,
         open_seconds=time.perf_counter() - start,
-        subject=Subject(lambda: run(clip), -(-steps // CLIP_SHARE), predictions=variant.batch),
+        subject=Subject(run, -(-steps // CLIP_SHARE), predictions=variant.batch),
     )
 
 
@@ -85,11 +88,9 @@ def _open_step(variant: Variant, model: ClipModel, program: StepProgram, steps: 
     period = program.temporal_stride if program.rate == "native" else 1
     start = time.perf_counter()
     if variant.peer is None:
-        stream = open_stream(
-            program, backend=variant.backend, precision=variant.precision, slots=variant.batch
-        )
+        stream = open_step(program, variant.backend, variant.precision, variant.batch)
         run, peer = stream.step, None
-        description = stream.backend.removesuffix(" (as asked)")
+        description = stream.backend.removesuffix(" (as asked)").split(" (auto")[0]
     else:
         peer = PEERS[variant.peer].open(model, program.frame_shape[-1], program.window or 1)
         run, description = peer.run, peer.description

@@ -38,7 +38,8 @@ class BenchOptions:
         backends: empty for all that are installed and need no minutes to compile.
         precisions: of weights, frames and state. batches: numbers of videos at once.
         peers: other libraries. steps: timed steps of each, at least. threads: None for torch's own.
-        size_px: side of the square frames. memory: whether to measure peak memory.
+        size_px: side of the square frames. clips: whether to time clips on each engine.
+        memory: whether to measure peak memory.
         output: folder for the report.
         as_json: print JSON instead of tables.
     """
@@ -52,6 +53,7 @@ class BenchOptions:
     steps: int
     threads: int | None
     size_px: int | None
+    clips: bool
     memory: bool
     output: Path | None
     as_json: bool
@@ -137,6 +139,7 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
         peers=select_peers(_split(options.peers)),
         steps=options.steps,
         size_px=options.size_px,
+        clips=options.clips,
         memory=options.memory,
     )
 
@@ -171,6 +174,8 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
         words += ["--threads", str(options.threads)]
     if options.size_px is not None:
         words += ["--size", str(options.size_px)]
+    if options.clips:
+        words.append("--clips")
     if options.memory:
         words.append("--memory")
     return shlex.join(words)

@@ -196,10 +196,13 @@ def bench(
     ] = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="openvino, onnxruntime or torch; those that are installed by default."),
+        typer.Option(
+            help="openvino, onnxruntime, torch or inductor; those that are installed by default, "
+            "inductor only when named."
+        ),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="float32 (the default), bfloat16 or float64.")
+        list[str] | None, typer.Option(help="float32 (the default), bfloat16, int8 or float64.")
     ] = None,
     batch: Annotated[
         list[str] | None, typer.Option(help="Numbers of videos that step together; 1 by default.")
@@ -220,6 +223,10 @@ def bench(
         int | None,
         typer.Option(help="Side of the square input in pixels; the model's own by default."),
     ] = None,
+    clips: Annotated[
+        bool,
+        typer.Option("--clips", help="Time the clip network on every engine, not only eagerly."),
+    ] = False,
     memory: Annotated[
         bool,
         typer.Option("--memory", help="Also the peak memory of each, alone in a process."),
@@ -246,6 +253,7 @@ def bench(
         steps=steps,
         threads=threads,
         size_px=size,
+        clips=clips,
         memory=memory,
         output=output,
         as_json=as_json,

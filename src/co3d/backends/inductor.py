@@ -1,0 +1,94 @@
+"""PyTorch's compiler on the CPU: step graphs as fused C++ that the machine's compiler builds."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._inductor.exc import InductorError
+
+from co3d.backends.executor import StepFunction, make_map
+from co3d.backends.placement import Placement
+from co3d.backends.stored_graph import StepGraph, StoredGraph
+from co3d.errors import MissingPackageError
+
+
+class InductorExecutor:
+    """Compiles step graphs with `torch.compile`, once, for fixed shapes and layouts.
+
+    A step's newest elements are inputs of the steps after it. The compiled graph lays them out as
+    the runner laid out its first state, for each new layout would be compiled anew.
+    """
+
+    map_layout = torch.channels_last
+    device = torch.device("cpu")
+
+    def __init__(self, precision: str, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.output_dtype = torch.promote_types(dtype, torch.float32)
+        version, threads = torch.__version__.split("+")[0], torch.get_num_threads()
+        self.description = f"inductor (torch {version}), {precision} on cpu, {threads} threads"
+        self._place = Placement(dtype, self.device)
+
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
+        """See `Executor.compile`; this takes seconds for small networks and minutes for large.
+
+        Raises:
+            MissingPackageError: there is no C++ compiler.
+        """
+        assert not isinstance(graph, StoredGraph)
+        placed, dtype = self._place(graph), self.output_dtype
+        compiled: Any = torch.compile(_lay_out(placed, results), dynamic=False, fullgraph=True)
+        fixed = [_copy(example) for example in examples]
+
+        def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
+            # Tensors of inference mode would count as another kind of input.
+            with torch.inference_mode(False), torch.no_grad():
+                pairs = zip(inputs, fixed, strict=True)
+                made = compiled(*[x if _is_alike(x, f) else _copy(x) for x, f in pairs])
+                outputs = [value if value is None else value.to(dtype) for value in made[:results]]
+            return [*outputs, *made[results:]]
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of the compiler's own code
+            try:
+                run(fixed)
+            except InductorError as error:
+                raise MissingPackageError(
+                    f"cannot compile for backend 'inductor': {str(error).splitlines()[0]}; install "
+                    "a C++ compiler (g++ or clang++), or use another backend"
+                ) from error
+        return run
+
+    def recycle(self, element: Tensor) -> None:
+        """PyTorch's own allocator takes it back when the last reference goes."""
+
+
+def _lay_out(graph: fx.GraphModule, results: int) -> fx.GraphModule:
+    """The graph with newest elements as tensors of their own, maps with channels last."""
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph.graph, {}))
+    output = next(n for n in copied.nodes if n.op == "output")
+    made: list[Any] = list(output.args[0])  # type: ignore[arg-type]
+    with copied.inserting_before(output):
+        for i in range(results, len(made)):
+            made[i] = copied.call_function(_lay_out_map, (made[i],))
+    output.args = (tuple(made),)
+    return fx.GraphModule(graph, copied)
+
+
+def _lay_out_map(value: Tensor) -> Tensor:
+    if value.dim() == 4:
+        return value.clone(memory_format=torch.channels_last)
+    return value.clone(memory_format=torch.contiguous_format)
+
+
+def _is_alike(tensor: Tensor, fixed: Tensor) -> bool:
+    return tensor.stride() == fixed.stride() and not tensor.is_inference()
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """In the layout in which steps make their newest elements."""
+    made = make_map(tensor.shape, tensor.dtype, tensor.device, torch.channels_last)
+    return made.copy_(tensor)

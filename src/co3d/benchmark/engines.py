@@ -1,0 +1,54 @@
+"""Networks on co3d's backends, as the benchmark runs them: steps and, for comparison, clips."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from co3d.backends import Stream, open_stream
+from co3d.backends.executor import make_map
+from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.export import export_program, load_program
+from co3d.stream import StepProgram
+
+CALIBRATION_FRAMES = 24
+
+
+def open_step(program: StepProgram, backend: str, precision: str, slots: int) -> Stream:
+    """A stream; in int8 by way of an exported file, with ranges measured on noise.
+
+    Ranges change no speed.
+    """
+    if precision != "int8":
+        return open_stream(program, backend=backend, precision=precision, slots=slots)
+    frames = (torch.randn(1, *program.frame_shape) for _ in range(CALIBRATION_FRAMES))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_program(
+            program, path, format="onnx", precision=precision, slots=slots, calibration=frames
+        )
+        return open_stream(load_program(path).program, backend=backend)
+
+
+def open_clip(
+    program: StepProgram, clip: Tensor, backend: str, precision: str
+) -> tuple[Callable[[], object], str]:
+    """A call of the clip network on one clip in a backend, and what runs it.
+
+    It is the clip graph that the program came from: batch norm folded as in the steps.
+    """
+    executor = BACKENDS[backend].open(precision, torch.device("cpu"))
+    given = make_map(clip.shape, PRECISIONS[precision], clip.device, executor.map_layout)
+    given.copy_(clip)
+    run = executor.compile(_with_a_tuple(program.clip_graph), [given], 1)
+    return lambda: run([given]), executor.description
+
+
+def _with_a_tuple(graph: fx.GraphModule) -> fx.GraphModule:
+    """The graph with its one output in a tuple, as step graphs have theirs."""
+    copied = fx.Graph()
+    output = copied.graph_copy(graph.graph, {})
+    copied.output(output if isinstance(output, tuple) else (output,))
+    return fx.GraphModule(graph, copied)
