@@ -29,9 +29,9 @@ from co3d.datasets.canvases import build_canvases
 from co3d.datasets.journeys import draw_journeys
 from co3d.datasets.motions import draw_paths
 from co3d.datasets.virtual_camera import CameraPath, render
+from co3d.files import output_file
 from co3d.models import ClipModel
 from co3d.models.camera_motion import CAMERA_MOTIONS
-from co3d.report import output_file
 
 matplotlib.use("Agg")
 import itertools

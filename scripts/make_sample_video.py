@@ -15,7 +15,7 @@ from co3d.datasets.journeys import ease, follow
 from co3d.datasets.motions import ANGLE, DIRECTIONS, LOG_ZOOM, X, Y
 from co3d.datasets.photographs import load_photograph
 from co3d.datasets.virtual_camera import CameraPath, render
-from co3d.report import output_file
+from co3d.files import output_file
 from co3d.video import VideoWriter
 
 # NASA's portrait of Eileen Collins: a work of the United States government, in the public domain,

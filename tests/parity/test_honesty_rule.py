@@ -9,8 +9,13 @@ Every other precision is measured beside it; `docs/precision.md` has its figures
 import pytest
 
 from co3d.backends import open_stream
-from co3d.backends.engines import SLOW_TO_OPEN, list_quick_backends, select_engines
-from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.backends.engines import (
+    PLAIN_PRECISIONS,
+    SLOW_TO_OPEN,
+    list_quick_backends,
+    select_engines,
+)
+from co3d.backends.select import BACKENDS
 from co3d.models import create_model
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison
@@ -25,7 +30,7 @@ def _compare(frames: int, journeys: int) -> PrecisionReport:
     comparison = PrecisionComparison(
         program,
         has_features=has_features,
-        engines=select_engines(list_quick_backends(), list(PRECISIONS)),
+        engines=select_engines(list_quick_backends(), PLAIN_PRECISIONS),
         random_weights=False,
     )
     streams = [stream_sample(model.card, program.frame_shapes), *film_journeys(journeys)]

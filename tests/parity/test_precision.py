@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.backends.engines import SLOW_TO_OPEN, list_quick_backends, select_engines
-from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.backends.engines import (
+    PLAIN_PRECISIONS,
+    SLOW_TO_OPEN,
+    list_quick_backends,
+    select_engines,
+)
+from co3d.backends.select import BACKENDS
 from co3d.errors import EmptyVideoError, OptionError, ParityError
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison, relative_error
@@ -47,7 +52,7 @@ def _ignore(*_: object) -> None: ...
 
 
 def test_every_backend_and_precision_gets_its_row(program) -> None:
-    engines = select_engines(list_quick_backends(), list(PRECISIONS))
+    engines = select_engines(list_quick_backends(), PLAIN_PRECISIONS)
     assert {backend for backend, _ in engines} == set(BACKENDS) - set(SLOW_TO_OPEN)
     comparison = _compare(program, engines)
     comparison.run(_streams(40), 20, _ignore)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from co3d.benchmark.records import Record
-from co3d.report import output_file
+from co3d.files import output_file
 
 INK, MUTED, FAINT = "#1d2733", "#5b6878", "#e3e7ec"
 # Okabe and Ito's palette, which colour-blind readers can tell apart.

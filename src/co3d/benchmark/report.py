@@ -11,7 +11,7 @@ from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.picture import draw_picture
 from co3d.benchmark.records import CLIP, Record
 from co3d.errors import OutputError
-from co3d.report import output_file
+from co3d.files import output_file
 
 SCHEMA_VERSION = 1
 BASE_NAME = "bench"

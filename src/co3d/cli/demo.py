@@ -21,10 +21,10 @@ from co3d.engine import (
     open_labeller,
 )
 from co3d.errors import OutputError
+from co3d.files import output_file
 from co3d.report import (
     annotated_video,
     compare_with_truth,
-    output_file,
     read_truth,
     timeline_picture,
 )

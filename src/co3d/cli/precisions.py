@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from co3d.backends.engines import list_quick_backends, select_engines
-from co3d.backends.select import PRECISIONS
+from co3d.backends.engines import PLAIN_PRECISIONS, list_quick_backends, select_engines
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import CheckOptions, ConversionOptions
@@ -51,7 +50,7 @@ def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
     if count < 1:
         raise OptionError(f"cannot compare {count} frames: give --frames 1 or more")
     backends = list_quick_backends() if "all" in chosen.backends else chosen.backends
-    engines = select_engines(backends, chosen.precisions or list(PRECISIONS))
+    engines = select_engines(backends, chosen.precisions or PLAIN_PRECISIONS)
     model, shapes = open_network(options)
     streams, notes = _find_streams(model, shapes, chosen.videos, count)
     comparison, is_complete = None, False

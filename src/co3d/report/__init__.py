@@ -4,7 +4,6 @@ from co3d.report.annotate import annotate_frame
 from co3d.report.annotated_video import AnnotatedVideo, annotated_video
 from co3d.report.colours import label_colours
 from co3d.report.network_picture import check_picture_path, draw_network
-from co3d.report.output_file import output_file
 from co3d.report.timeline import Timeline, timeline_picture
 from co3d.report.truth import SegmentAgreement, compare_with_truth, read_truth
 
@@ -18,7 +17,6 @@ __all__ = [
     "compare_with_truth",
     "draw_network",
     "label_colours",
-    "output_file",
     "read_truth",
     "timeline_picture",
 ]

@@ -12,8 +12,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from co3d.errors import OptionError, OutputError
+from co3d.files import output_file
 from co3d.report.network_levels import Level, Reading, find_levels
-from co3d.report.output_file import output_file
 from co3d.stream.program import StepProgram
 
 SUFFIXES = (".svg", ".png", ".pdf")

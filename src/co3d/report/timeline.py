@@ -13,8 +13,8 @@ from matplotlib.ticker import FuncFormatter
 
 from co3d.engine import Labeller, LabellingSummary, Prediction, Segment
 from co3d.errors import OptionError
+from co3d.files import output_file
 from co3d.report.colours import label_colours
-from co3d.report.output_file import output_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MAX_ROWS = 12

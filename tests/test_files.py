@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from co3d.errors import OutputError
-from co3d.report import output_file
+from co3d.files import output_file
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path):
