@@ -3,9 +3,10 @@ import dataclasses
 import pytest
 import torch
 
+from co3d.backends.engines import select_engines
 from co3d.benchmark.ceilings import Ceilings, measure_ceilings
 from co3d.benchmark.records import measure_model
-from co3d.benchmark.selection import Selection, select_engines, select_peers
+from co3d.benchmark.selection import Selection, select_peers
 from co3d.errors import OptionError, UnknownModelError
 
 CEILINGS = Ceilings({"float32": 20.0}, 10.0)

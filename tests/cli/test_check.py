@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from co3d.parity.streams import FrameStream, stream_video_file
 from co3d.stream.rules import conv
 
 NETWORK = """
@@ -92,7 +93,7 @@ def test_weights_are_loaded_into_ones_own_network(co3d, network, tmp_path):
 
 
 def test_the_values_that_differ_most_or_all_of_them(co3d, network, monkeypatch):
-    monkeypatch.setattr("co3d.cli.check.SHOWN", 2)
+    monkeypatch.setattr("co3d.cli.proof.SHOWN", 2)
     some = co3d("check", f"{network}:build", *ONE_CLIP, "--precision", "float32").out
     assert "the values that differ most" in some
     assert some.count(".default") + some.count(".dim") == 2
@@ -186,6 +187,103 @@ def test_a_clip_that_does_not_fit_is_blamed_on_a_module_and_no_generated_line(co
 )
 def test_options_that_cannot_work(co3d, network, arguments, code, fragment):
     outcome = co3d("check", f"{network}:build", *CLIP, *arguments)
+    assert outcome.code == code
+    assert fragment in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+COMPARED = ("--backend", "torch", "--precision", "float32,bfloat16")
+
+
+def test_backends_are_compared_on_a_video(co3d, video, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = co3d("check", "camera_motion", *COMPARED, "--video", video, "--frames", 9)
+    assert outcome.code == 0
+    rows = [line.split() for line in outcome.out.splitlines() if line.startswith("torch")]
+    assert [row[:2] for row in rows] == [["torch", "float32"], ["torch", "bfloat16"]]
+    assert [row[6] for row in rows] == ["9", "9"]
+    assert rows[0][-1] == "kept"
+    assert f"streams: {video.name}" in outcome.out
+    assert "on 0.5% of the frames at most" in outcome.out
+    assert "default: openvino in float32" in outcome.out
+    assert "random" not in outcome.out
+
+
+def test_the_json_of_a_comparison_has_all_that_the_table_has(co3d):
+    outcome = co3d("check", "camera_motion", *COMPARED, "--frames", 12, "--json")
+    found = json.loads(outcome.out)
+    assert found["streams"] == ["sample.mp4", "virtual camera 1"]
+    assert found["random_weights"] is False
+    assert found["default"]["backend"] == "openvino"
+    exact, rough = found["rows"]
+    assert exact["frames"] == rough["frames"] == 12
+    assert exact["agreement"] == 1
+    assert 0 < exact["logits"]["median"] <= exact["logits"]["worst"] <= exact["tolerance"]
+    assert rough["features"]["worst"] > 100 * exact["features"]["worst"]
+    assert rough["tolerance"] is None
+
+
+def test_random_weights_are_named(co3d, video):
+    options = ("--weights", "random", "--video", video, "--frames", 2)
+    outcome = co3d("check", "camera_motion", *COMPARED, *options)
+    assert outcome.code == 0
+    assert "the weights are random" in outcome.out
+
+
+def test_ones_own_network_is_shown_videos_and_told_how(co3d, network, video):
+    options = ("--clip", "3,6,20,24", "--backend", "torch", "--video", video, "--frames", 5)
+    outcome = co3d("check", f"{network}:build", *options)
+    assert outcome.code == 0
+    assert "100.00 %" in outcome.out
+    assert "note: the network says nothing of its pictures" in outcome.out
+
+
+def test_float32_that_is_no_rounding_has_an_exit_code(co3d, video, monkeypatch):
+    monkeypatch.setattr("co3d.parity.precision_report.FLOAT32_TOLERANCE", 1e-12)
+    outcome = co3d("check", "camera_motion", *COMPARED, "--video", video, "--frames", 2)
+    assert outcome.code == 33
+    assert "\ntorch " in outcome.out
+    assert "torch in float32 differs from float64" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_ctrl_c_reports_the_frames_until_there(co3d, video, monkeypatch):
+    def play_and_stop(path, card, frame_shapes):
+        whole = stream_video_file(path, card, frame_shapes)
+
+        def frames():
+            yield from list(whole.open())[:15]
+            raise KeyboardInterrupt
+
+        return FrameStream(whole.name, frames)
+
+    monkeypatch.setattr("co3d.cli.precisions.stream_video_file", play_and_stop)
+    outcome = co3d("check", "camera_motion", *COMPARED, "--video", video)
+    assert outcome.code == 130
+    assert "stopped before all frames were compared" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines() if line.startswith("torch")]
+    assert [row[6] for row in rows] == ["4", "4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragment"),
+    [
+        (("--frames", 5), 2, "add --backend"),
+        (("--video", "x.mp4"), 2, "add --backend"),
+        (("--precision", "float64,float32"), 2, "add --backend"),
+        (("--precision", "int4"), 2, "expected one of"),
+        (("--backend", "all", "--lengths", "9"), 2, "leave one out"),
+        (("--backend", "all", "--all"), 2, "leave one out"),
+        (("--backend", "all", "--frames", 0), 2, "1 or more"),
+        (("--backend", "magic"), 2, "got backend 'magic'"),
+        (("--backend", "torch", "--precision", "int3"), 2, "got precision 'int3'"),
+        (("--backend", "torch", "--video", "absent.mp4"), 10, "absent.mp4"),
+        (("--backend", "torch", "--window", 200), 13, "smaller --window"),
+    ],
+)
+def test_comparisons_that_cannot_work(co3d, video, arguments, code, fragment):
+    given = ("--video", video) if "--window" in arguments else ()
+    outcome = co3d("check", "camera_motion", *arguments, *given)
     assert outcome.code == code
     assert fragment in outcome.err
     assert len(outcome.err.splitlines()) == 1

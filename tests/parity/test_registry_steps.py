@@ -1,45 +1,22 @@
 """Every registered network frame by frame equals itself on the clip.
 
 Where a stream cannot be exact (gates pooled over the clip, SlowFast's uneven frame picking) the
-reference makes the same approximation, written by hand: a rewrite is not its own judge.
+reference makes the same approximation, written by hand.
 """
 
 import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from co3d.models import create_model, list_models, slowfast
+from co3d.models import create_model, list_models
 from co3d.models.x3d import SqueezeExcite
 from co3d.stream import convert
+from support.clip_references import make_reference
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-
-
-class FrameSqueezeExcite(SqueezeExcite):
-    """The gate as a stream has it: pooled over each frame."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((3, 4), keepdim=True)
-        return x * self.restore(self.reduce(gate).relu()).sigmoid()
-
-
-def pick_even_frames(frames: int, alpha: int) -> list[int]:
-    """The slow pathway's frames as a stream has them."""
-    return list(range(0, frames, alpha))
-
-
-def make_reference(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    """The clip network with the approximations that streaming makes."""
-    monkeypatch.setattr(slowfast, "pick_slow_frames", pick_even_frames)
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, SqueezeExcite):
-            module.__class__ = FrameSqueezeExcite
-    return model
 
 
 @pytest.mark.parametrize("name", list_models())

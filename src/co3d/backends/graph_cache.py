@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.onnx_graph import OPSET, write_onnx
+from co3d.files import output_file
 from co3d.stream.program import raw_bytes
 
 # Of the size of X3D-M these take half a gigabyte.
@@ -53,9 +53,8 @@ def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
 
 def _store(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
-    by_age = sorted(path.parent.glob("*.onnx"), key=lambda p: p.stat().st_mtime)
+    with output_file(path) as temporary:
+        temporary.write_bytes(data)
+    by_age = sorted(path.parent.glob("[!.]*.onnx"), key=lambda p: p.stat().st_mtime)
     for old in by_age[:-KEPT_FILES]:
         old.unlink(missing_ok=True)

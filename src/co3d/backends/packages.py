@@ -20,10 +20,30 @@ def require_package(package: str, *, extra: str) -> Any:
         extra: the extra of co3d that brings it.
 
     Raises:
-        MissingPackageError: it is not installed; the message has the command that installs it.
+        MissingPackageError: as for `import_package`.
     """
+    command = f"pip install 'co3d[{extra}]'"
     if not is_installed(package):
+        raise MissingPackageError(f"the package {package} is not installed; get it with: {command}")
+    return import_package(package, install=command)
+
+
+def import_package(module: str, *, install: str) -> Any:
+    """Import an optional module that may be absent or fail.
+
+    Args:
+        module: its import name.
+        install: how to get it, in words or as a command.
+
+    Raises:
+        MissingPackageError: it is not installed or cannot be imported; the message says why, and
+            how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    # It imports others in turn, and these fail in their own ways when versions do not match.
+    except (ImportError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MissingPackageError(
-            f"the package {package} is not installed; get it with: pip install 'co3d[{extra}]'"
-        )
-    return importlib.import_module(package)
+            f"cannot import {module} ({reason}); get it with: {install}"
+        ) from error

@@ -1,15 +1,15 @@
 """A snapshot: one stream's state, apart from the process that made it."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from co3d.errors import OutputError, StreamError
+from co3d.errors import StreamError
+from co3d.files import output_file
 
 _FORMAT = "co3d snapshot 1"
 
@@ -36,24 +36,14 @@ class Snapshot:
         Raises:
             OutputError: the file cannot be written.
         """
-        path = Path(path)
         header = {
             "format": _FORMAT,
             "clock": json.dumps({"age": self.age, "end": self.end}),
             "fingerprint": self.fingerprint,
         }
-        temporary = None
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                temporary = Path(file.name)
-            save_file(self.tensors, temporary, metadata=header)
-            temporary.replace(path)
-        except (OSError, SafetensorError) as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise OutputError(
-                f"cannot write the snapshot {path}: {error}; choose a writable folder with space"
-            ) from error
+        content = save(self.tensors, header)
+        with output_file(Path(path)) as temporary:
+            temporary.write_bytes(content)
 
     @classmethod
     def load(cls, path: str | Path) -> "Snapshot":

@@ -1,12 +1,11 @@
 """What a benchmark measures of each model, and which of it exists."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.backends.engines import check_names
 from co3d.benchmark.peers.select import PEERS
-from co3d.errors import OptionError
 from co3d.stream.program import Rate
 
 What = Literal["clip", "step"]
@@ -68,41 +67,13 @@ class Selection:
                 yield Variant(PEERS[peer].what, peer, "torch", "float32", batch)
 
 
-def select_engines(
-    backends: Sequence[str], precisions: Sequence[str]
-) -> tuple[tuple[str, str], ...]:
-    """All pairs of backend and precision that exist.
-
-    Raises:
-        OptionError: an unknown name, or no pair at all.
-    """
-    _check_names("backend", backends, BACKENDS)
-    _check_names("precision", precisions, PRECISIONS)
-    pairs = tuple((b, p) for b in backends for p in precisions if p in BACKENDS[b].precisions)
-    if not pairs:
-        raise OptionError(
-            f"cannot measure: none of {', '.join(backends)} has the precision "
-            f"{' or '.join(precisions)}; try --backend torch"
-        )
-    return pairs
-
-
 def select_peers(names: Sequence[str]) -> tuple[str, ...]:
     """The peers of these names, all of which can be imported.
 
     Raises:
         OptionError: an unknown name. MissingPackageError: a peer is not installed.
     """
-    _check_names("peer", names, PEERS)
+    check_names("peer", names, PEERS)
     for name in names:
         PEERS[name].require()
     return tuple(names)
-
-
-def _check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Refuse the first name that is not known."""
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise OptionError(
-            f"cannot measure: got {kind} {unknown[0]!r}, expected one of {', '.join(known)}"
-        )

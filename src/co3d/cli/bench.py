@@ -1,9 +1,7 @@
 """`co3d bench`: speed of step programs against their clip networks and other libraries."""
 
 import shlex
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,19 +10,19 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from co3d.backends.packages import is_installed
-from co3d.backends.select import BACKENDS
+from co3d.backends.engines import list_quick_backends, select_engines
 from co3d.benchmark.ceilings import Ceilings, measure_ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
 from co3d.benchmark.report import Report, format_markdown, write_report
-from co3d.benchmark.selection import Selection, select_engines, select_peers
+from co3d.benchmark.selection import Selection, select_peers
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.options import split_names
+from co3d.cli.stop_request import stop_on_sigterm
 from co3d.errors import OptionError
 from co3d.models import get_card
+from co3d.progress import open_progress
 from co3d.stream.program import Rate
-
-SLOW_TO_OPEN = ("inductor",)  # measured only when asked for
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def run_bench(options: BenchOptions) -> int:
             does not exist or cannot run.
         OutputError: the folder or a file cannot be written.
     """
-    models = _split(options.models)
+    models = split_names(options.models)
     selection = _select(options, models)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -80,7 +78,7 @@ def run_bench(options: BenchOptions) -> int:
     ceilings: Ceilings | None = None
     is_complete = False
     try:
-        with _stop_on_sigterm(), _open_progress(console) as progress:
+        with stop_on_sigterm(), _open_progress() as progress:
             task = progress.add_task("measuring what the machine can do", total=None)
             ceilings = measure_ceilings()
             for name in models:
@@ -125,37 +123,23 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
         raise OptionError(f"cannot measure {options.steps} steps: give --steps 1 or more")
     if options.threads is not None and options.threads < 1:
         raise OptionError(f"cannot use {options.threads} threads: give --threads 1 or more")
-    batches = _split(options.batches)
+    batches = split_names(options.batches)
     if not all(batch.isdecimal() and int(batch) for batch in batches):
         raise OptionError(
             f"cannot measure the batch sizes {', '.join(batches)}: expected whole numbers of at "
             "least 1, such as --batch 1,4"
         )
-    backends = _split(options.backends) or _list_default_backends()
+    backends = split_names(options.backends) or list_quick_backends()
     return Selection(
-        engines=select_engines(backends, _split(options.precisions)),
+        engines=select_engines(backends, split_names(options.precisions)),
         batches=tuple(int(batch) for batch in batches),
         rate=options.rate,
-        peers=select_peers(_split(options.peers)),
+        peers=select_peers(split_names(options.peers)),
         steps=options.steps,
         size_px=options.size_px,
         clips=options.clips,
         memory=options.memory,
     )
-
-
-def _split(words: Sequence[str]) -> list[str]:
-    """Names given one by one or joined by commas, each once."""
-    names = (name.strip() for word in words for name in word.split(","))
-    return list(dict.fromkeys(name for name in names if name))
-
-
-def _list_default_backends() -> list[str]:
-    return [
-        name
-        for name, backend in BACKENDS.items()
-        if name not in SLOW_TO_OPEN and (backend.package is None or is_installed(backend.package))
-    ]
 
 
 def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
@@ -167,7 +151,7 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
         ("--batch", options.batches),
         ("--peer", options.peers),
     ):
-        if joined := ",".join(_split(values)):
+        if joined := ",".join(split_names(values)):
             words += [name, joined]
     words += ["--rate", options.rate, "--steps", str(options.steps)]
     if options.threads is not None:
@@ -181,22 +165,6 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _open_progress(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM stop the measurement as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def _open_progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return open_progress(*columns, transient=True)

@@ -1,159 +1,35 @@
-"""`co3d check`: proof that steps equal clips on the user's own network."""
+"""`co3d check`: a proof in exact arithmetic, or a comparison of precisions on real streams."""
 
-import dataclasses
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-
-from co3d.cli.networks import open_network, users_code
-from co3d.cli.options import ConversionOptions
+from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.errors import OptionError
-from co3d.parity import Verification, verify
-from co3d.parity.verify import Report
-
-SHOWN = 10
 
 
-def check_network(
-    options: ConversionOptions,
-    *,
-    lengths: str | None,
-    precision: str,
-    show_all: bool,
-    as_json: bool,
-) -> None:
-    """Compare steps with clips and print what was found.
+def check_network(options: ConversionOptions, chosen: CheckOptions) -> int:
+    """Prove that steps equal clips or, where backends are named, compare these.
 
-    Args:
-        options: the network.
-        lengths: of further clips, "9,21".
-        precision: "float64" or "float32".
-        show_all: list every value instead of those that differ most.
-        as_json: print one JSON object instead.
+    Returns:
+        The exit code.
 
     Raises:
-        ParityError: steps differ from clips; what was found is printed before.
+        ParityError: steps differ from clips, or a backend in float32 from float64.
+        OptionError: an option out of range, or one that belongs to the other comparison.
         ConversionError: the network cannot be converted.
-        OptionError: an option out of range.
     """
-    wanted = _parse_lengths(lengths)
-    model, shapes = open_network(options)
-    with _progress() as report, users_code():
-        found = verify(
-            model,
-            shapes,
-            lengths=wanted,
-            window=options.window,
-            rate=options.rate,
-            scope=options.scope,
-            fallback=options.fallback,
-            spread=options.spread,
-            precision=precision,
-            report=report,
-        )
-    if as_json:
-        print(json.dumps(_describe(found, options.network), indent=2))
-    else:
-        _print(Console(), found, show_all=show_all)
-    found.require()
+    if chosen.backends:
+        from co3d.cli.precisions import check_precisions
+
+        given = {"--lengths": chosen.lengths is not None, "--all": chosen.show_all}
+        _refuse(given, "compares clips with steps, which --backend does not: leave one out")
+        return check_precisions(options, chosen)
+    from co3d.cli.proof import prove_steps
+
+    given = {"--video": bool(chosen.videos), "--frames": chosen.frames is not None}
+    _refuse(given, "is for a comparison of backends: add --backend, e.g. --backend all")
+    prove_steps(options, chosen)
+    return 0
 
 
-def _parse_lengths(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(length) for length in text.split(",")]
-    except ValueError:
-        raise OptionError(f"cannot read --lengths {text!r}: expected numbers, e.g. 9,21") from None
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
-        tasks = {"converting": display.add_task("converting", total=1)}
-
-        def report(what: str, done: int, total: int) -> None:
-            display.update(tasks["converting"], completed=1)
-            if what not in tasks:
-                tasks[what] = display.add_task(what)
-            display.update(tasks[what], completed=done, total=total)
-
-        yield report
-
-
-def _describe(found: Verification, network: str) -> dict[str, object]:
-    first = found.first_mismatch
-    return {
-        "network": network,
-        "passed": found.passed,
-        "first_mismatch": None if first is None else first.name,
-        "precision": found.precision,
-        "tolerance": found.tolerance,
-        "lengths": list(found.lengths),
-        "output_difference": found.output_difference,
-        "edges_difference": found.edges_difference,
-        "simplified_difference": found.simplified_difference,
-        "model_difference": found.model_difference,
-        "approximations": list(found.program.approximations),
-        "fallbacks": list(found.program.fallbacks),
-        "notes": list(found.notes),
-        "values": [dataclasses.asdict(value) for value in found.values],
-    }
-
-
-def _print(console: Console, found: Verification, *, show_all: bool) -> None:
-    worst = sorted(found.values, key=lambda value: -value.difference)
-    shown = found.values if show_all else worst[:SHOWN]
-    title = "the values that differ most"
-    if show_all or len(shown) == len(found.values):
-        title = "every value"
-    table = Table(title=title, title_justify="left", box=None)
-    for heading in ("value", "module", "operator"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("elements", "difference"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for value in shown:
-        style = "" if value.difference <= found.tolerance else "bold red"
-        cells = (value.name, value.module_path, value.operator)
-        table.add_row(*cells, str(value.elements), f"{value.difference:.1e}", style=style)
-    console.print(table)
-    elements = sum(value.elements for value in found.values)
-    lengths, outputs = ", ".join(map(str, found.lengths)), found.output_difference
-    lines = [
-        f"{len(found.values)} values, {elements} elements, on clips of {lengths} frames, "
-        f"{found.precision}; at most {found.tolerance:g} is rounding",
-        "finished program against clip network: "
-        + ("not compared" if outputs is None else f"{outputs:.1e}"),
-        f"graphs for other edges against these: {found.edges_difference:.1e}",
-        f"simplified clip network against the model: {found.simplified_difference:.1e}",
-    ]
-    if count := len(found.program.approximations):
-        lines.append(
-            f"{count} approximation{'s' * (count > 1)}, which `co3d explain` lists, "
-            f"move{'s' * (count == 1)} the outputs on these clips by {found.model_difference:.1e}"
-        )
-    lines += [f"rerun on the newest clip: {line}" for line in found.program.fallbacks]
-    lines += [f"note: {note}" for note in found.notes]
-    if found.passed:
-        lines.append("steps equal clips" + (" where compared" if outputs is None else ""))
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+def _refuse(given: dict[str, bool], why: str) -> None:
+    for option, is_given in given.items():
+        if is_given:
+            raise OptionError(f"cannot check with {option}: it {why}")

@@ -1,5 +1,6 @@
 """What one run of `co3d stream` is asked to do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,6 @@ from typing import Literal
 Policy = Literal["latest", "every"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
-Precision = Literal["float64", "float32"]
 Edges = Literal["start", "both", "none"]
 ExportFormat = Literal["onnx", "openvino", "torch"]
 
@@ -84,3 +84,30 @@ class ExportOptions:
     calibrate: tuple[Path, ...]
     calibration_frames: int
     as_json: bool
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What `co3d check` compares, as the command line gives it.
+
+    Attributes:
+        backends: names, "all" for `list_quick_backends`; none for the proof in exact arithmetic.
+        precisions: names; none for the usual ones.
+        lengths: of the proof's further clips, "9,21". show_all: list every value of the proof.
+        videos: to compare backends on; none for the bundled sample. frames: how many to compare.
+        as_json: print one JSON object.
+    """
+
+    backends: Sequence[str]
+    precisions: Sequence[str]
+    lengths: str | None
+    show_all: bool
+    videos: Sequence[str]
+    frames: int | None
+    as_json: bool
+
+
+def split_names(words: Sequence[str]) -> list[str]:
+    """Names given one by one or joined by commas, each once."""
+    names = (name.strip() for word in words for name in word.split(","))
+    return list(dict.fromkeys(name for name in names if name))

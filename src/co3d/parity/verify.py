@@ -1,8 +1,7 @@
 """`verify`: converts a network and compares everything that its steps make with its clips."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -16,11 +15,12 @@ from co3d.parity.lengths import LengthCase, choose_lengths, make_cases
 from co3d.parity.observe import ObservedProgram, run_clip
 from co3d.parity.outputs import compare_edges, compare_results, run_streams
 from co3d.parity.simplified import compare_outputs, compare_simplified, random_clips
+from co3d.parity.threads import few_threads
 from co3d.stream.analyse import Analysis, output_nodes
 from co3d.stream.capture import ClipShape
 from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
 from co3d.stream.prepare import Prepared, prepare
-from co3d.stream.program import SMALL_NETWORK_MACS, Rate, Scope, StepProgram
+from co3d.stream.program import Rate, Scope, StepProgram
 
 # What rounding may do, as a share of a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
@@ -81,7 +81,7 @@ def verify(
         must_fit=lengths is not None,
     )
     run = _Run(network, prepared, analysis, program, precision, report or (lambda *_: None))
-    with _few_threads(program):
+    with few_threads(program):
         for case in cases:
             run.compare_case(shapes, case)
         output_difference = run.compare_program(cases)
@@ -113,18 +113,6 @@ def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
             "norms and other computed weights first"
         ) from error
     return network.eval().to("cpu", dtype)
-
-
-@contextmanager
-def _few_threads(program: StepProgram) -> Iterator[None]:
-    """One thread for a small network."""
-    before = torch.get_num_threads()
-    if program.macs_per_frame < SMALL_NETWORK_MACS:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_options(lengths: Sequence[int] | None, precision: str) -> None:

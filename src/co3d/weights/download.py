@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from co3d.errors import DownloadError, WeightError
+from co3d.progress import open_progress
 from co3d.weights.catalogue import PublishedWeights
 from co3d.weights.containers import find_container
 
@@ -94,14 +94,13 @@ def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: 
 
 def _download_with_progress(url: str, output_file: str, shelf: Any) -> int:
     """Download with a bar on a terminal's standard error; return the bytes that were announced."""
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as display:
+    with open_progress(*columns) as display:
         bar: Any = _Bar(display, url.rsplit("/", 1)[-1])
         fetch = pooch.HTTPDownloader(
             progressbar=bar,  # the stubs say bool, the documentation any such object

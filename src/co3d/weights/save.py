@@ -1,13 +1,12 @@
 """Write the weights of a network as safetensors."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import nn
 
-from co3d.errors import OutputError
+from co3d.files import output_file
 
 
 def save_weights(
@@ -29,13 +28,5 @@ def save_weights(
         key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
     }
     content = save(tensors, dict(metadata or {}))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write weights {path}: {error.strerror}; choose a folder that exists, may be "
-            "written to and has room"
-        ) from error
+    with output_file(path) as temporary:
+        temporary.write_bytes(content)

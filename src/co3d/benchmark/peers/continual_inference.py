@@ -6,7 +6,6 @@ a layer of its own and squeeze-and-excitation sees the current frame.
 """
 
 import copy
-import importlib
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from co3d.errors import MissingPackageError, OptionError
+from co3d.backends.packages import import_package
+from co3d.errors import OptionError
 from co3d.models.clip_model import ClipModel
 from co3d.models.head import Join, join_positions
 from co3d.models.i3d import I3D
@@ -100,15 +100,8 @@ def library_version() -> str:
 
 
 def _import_library() -> Any:
-    try:
-        with _without_lightning():
-            return importlib.import_module("continual")
-    # It imports others in turn, and these fail in their own ways when versions do not match.
-    except (ImportError, RuntimeError) as error:
-        raise MissingPackageError(
-            f"cannot import the package continual ({str(error).splitlines()[0]}); get it with: "
-            "pip install continual-inference"
-        ) from error
+    with _without_lightning():
+        return import_package("continual", install="pip install continual-inference")
 
 
 @contextmanager

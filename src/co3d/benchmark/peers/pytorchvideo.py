@@ -1,10 +1,10 @@
 """X3D's clip network as PyTorchVideo builds it (arXiv:2111.09887), which has no step form."""
 
-import importlib
 from importlib import metadata
 from typing import Any
 
-from co3d.errors import MissingPackageError, OptionError
+from co3d.backends.packages import import_package
+from co3d.errors import OptionError
 from co3d.models.clip_model import ClipModel
 from co3d.models.x3d import X3D
 
@@ -44,14 +44,11 @@ def import_library() -> Any:
     Raises:
         MissingPackageError: it is not installed, or cannot be imported.
     """
-    try:
-        return importlib.import_module("pytorchvideo.models.x3d")
     # It imports torchvision, which fails beside a torch that it was not compiled against.
-    except (ImportError, RuntimeError) as error:
-        raise MissingPackageError(
-            f"cannot import pytorchvideo ({str(error).splitlines()[0]}); get it with: "
-            "pip install pytorchvideo, and a torchvision that fits torch"
-        ) from error
+    return import_package(
+        "pytorchvideo.models.x3d",
+        install="pip install pytorchvideo, and a torchvision that fits torch",
+    )
 
 
 def library_version() -> str:

@@ -1,0 +1,52 @@
+"""Engines: the pairs of backend and precision that exist."""
+
+from collections.abc import Collection, Sequence
+
+from co3d.backends.packages import is_installed
+from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.errors import OptionError
+
+# What any converted program runs in; other precisions need more than the program to be ready.
+PLAIN_PRECISIONS = ("float32", "float64", "bfloat16")
+SLOW_TO_OPEN = ("inductor",)  # minutes of compilation: only when asked for
+
+
+def select_engines(
+    backends: Sequence[str], precisions: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """All pairs of these backends and precisions that exist.
+
+    Raises:
+        OptionError: an unknown name, or no pair at all.
+    """
+    check_names("backend", backends, BACKENDS)
+    check_names("precision", precisions, PRECISIONS)
+    pairs = tuple((b, p) for b in backends for p in precisions if p in BACKENDS[b].precisions)
+    if not pairs:
+        raise OptionError(
+            f"cannot measure: none of {', '.join(backends)} has the precision "
+            f"{' or '.join(precisions)}; try --backend torch"
+        )
+    return pairs
+
+
+def list_quick_backends() -> list[str]:
+    """Backends that are installed and open in seconds, those that "auto" prefers first."""
+    return [
+        name
+        for name, backend in BACKENDS.items()
+        if name not in SLOW_TO_OPEN and (backend.package is None or is_installed(backend.package))
+    ]
+
+
+def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Refuse the first name that is not known.
+
+    Raises:
+        OptionError: naming those that are.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise OptionError(
+            f"cannot measure: got {kind} {unknown[0]!r}, expected one of {', '.join(known)}"
+        )

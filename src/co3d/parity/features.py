@@ -1,0 +1,83 @@
+"""The step program of a classifier that returns, beside its scores, what they are made of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_structure
+
+from co3d.stream.analyse import analyse, output_nodes
+from co3d.stream.capture import EXPORT_BATCH
+from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
+from co3d.stream.prepare import Prepared, prepare
+from co3d.stream.program import Rate, Scope, StepProgram
+
+_CLASSIFIERS = {
+    torch.ops.aten.linear.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.conv1d.default,
+    torch.ops.aten.conv2d.default,
+    torch.ops.aten.conv3d.default,
+}
+
+
+def convert_with_features(
+    model: nn.Module,
+    clip_shape: Sequence[int] | Sequence[Sequence[int]],
+    *,
+    window: int | None = None,
+    rate: Rate = "dense",
+    scope: Scope = "frame",
+    fallback: bool = False,
+    spread: bool = False,
+) -> tuple[StepProgram, bool]:
+    """Convert a network whose program also returns the features before its classifier.
+
+    The classifier is the last linear layer or convolution before the network's first output. Apart
+    from the further output, which is the last, the program is the one that `convert` returns.
+
+    Args:
+        model, clip_shape, window, rate, scope, fallback, spread: as for `convert`.
+
+    Returns:
+        The program, and whether it returns features: not where the network has no such layer.
+
+    Raises:
+        ConversionError, OptionError: as for `convert`.
+    """
+    shapes = check_clip_shapes(clip_shape)
+    check_options(window=window, rate=rate, scope=scope, spread=spread)
+    prepared = prepare(model, shapes, window=window, scope=scope, fallback=fallback)
+    features = _find_features(prepared)
+    if features is not None:
+        prepared = _return_too(prepared, features, shapes[0][1])
+    analysis = settle_timing(prepared, shapes[0][1], spread=spread)
+    program = assemble(type(model).__name__, shapes, rate, "start", prepared, analysis)
+    return program, features is not None
+
+
+def _find_features(prepared: Prepared) -> fx.Node | None:
+    """What the last layer with weights before the first output reads; None without one."""
+    before = {output_nodes(prepared.clip_graph)[0]}
+    for node in reversed(prepared.clip_graph.graph.nodes):
+        if node not in before:
+            continue
+        if node.target in _CLASSIFIERS:
+            return next(n for n in node.all_input_nodes if n in prepared.analysis.types)
+        before.update(node.all_input_nodes)
+    return None
+
+
+def _return_too(prepared: Prepared, node: fx.Node, clip_frames: int) -> Prepared:
+    """The network with one more output, which makes its outputs a tuple."""
+    clip_graph = prepared.clip_graph
+    outputs = (*output_nodes(clip_graph), node)
+    next(n for n in clip_graph.graph.nodes if n.op == "output").args = (outputs,)
+    clip_graph.recompile()
+    windows = prepared.analysis.windows
+    return replace(
+        prepared,
+        output_spec=tree_structure(tuple(range(len(outputs)))),
+        analysis=analyse(clip_graph, clip_frames, EXPORT_BATCH, windows),
+    )

@@ -1,0 +1,69 @@
+"""State is no larger than the formula, reckoned without the compiler.
+
+The formula: every value that is read again is kept as far back as its furthest reading, in float32;
+`support/state_ledger.py` says how far that is. The networks have one path, but for SlowFast, whose
+pathways meet five times: the ledger follows both, so that the equality is exact there as well.
+"""
+
+import pytest
+import torch
+from torch import nn
+
+from co3d.models import create_model, list_models
+from co3d.stream import convert
+from support.clip_references import make_reference
+from support.networks import Classifier, Residual, stem
+from support.state_ledger import count_state_elements
+
+QUICK = ("camera_motion", "i3d_r50")
+NAMES = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in list_models()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_is_as_large_as_the_formula(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, weights="random")
+    side = model.min_side_px
+    clip_shape = (3, model.card.clip_frames, side, side)
+    program = convert(model, clip_shape)
+    expected = count_state_elements(make_reference(model, monkeypatch), torch.zeros(1, *clip_shape))
+    assert program.state_bytes == 4 * expected
+    if program.temporal_stride > 1:
+        assert convert(model, clip_shape, rate="native").state_bytes < program.state_bytes
+
+
+def test_the_ledger_on_a_network_done_by_hand() -> None:
+    """Two residual blocks: the second's kernel of 5 frames looks further back than its shortcut."""
+    network = Classifier(
+        nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0)),
+        Residual(),
+        Residual(kernel=5),
+        nn.MaxPool3d((2, 1, 1)),
+    )
+    frame = 6 * 6
+    elements = (
+        2 * 3 * frame  # the clip, for the stem
+        + 2 * 4 * frame  # the stem's output, for the first convolution; its shortcut needs 1
+        + 4 * 4 * frame  # the first block's output, likewise
+        + 1 * 4 * frame  # the second block's output, for the pool
+        + 3 * 2 * 4  # four pooled elements, two frames apart; the newest is not kept
+    )
+    assert count_state_elements(network.eval(), torch.zeros(1, 3, 8, 6, 6)) == elements
+    assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
+
+
+def test_a_delay_line_where_nothing_else_is_kept() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.late = stem(), nn.Conv3d(4, 4, (7, 1, 1), padding=(3, 0, 0))
+            self.shortcut = nn.Conv3d(4, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x)
+            return self.shortcut(x) + self.late(x)
+
+    elements = (2 * 3 + 6 * 4 + 3 * 4) * 36 + 7 * 4
+    network = Classifier(Beside()).eval()
+    assert count_state_elements(network, torch.zeros(1, 3, 8, 6, 6)) == elements
+    assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
