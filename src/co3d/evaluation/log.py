@@ -1,0 +1,122 @@
+"""The log of an evaluation: a line a video, on the disk before the next video begins."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from co3d.errors import DataError, OptionError, OutputError
+from co3d.evaluation.records import VideoRecord
+
+FORMAT, VERSION = "co3d evaluation log", 1
+
+
+class PredictionLog:
+    """Appends records to a JSONL file, whose first line says how they were made.
+
+    Every line is flushed to the disk, so that a killed run loses the video at hand and no other. A
+    last line without its end is what such a kill leaves: it is cut off.
+
+    Attributes:
+        records: those that the file held when it was opened.
+
+    Args:
+        path: made where there is none.
+        settings: what determines the predictions; a file made with others is refused.
+
+    Raises:
+        OptionError: the file belongs to a run with other settings.
+        DataError: the file is no log, or broken before its last line.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self._path = path
+        header = {"format": FORMAT, "version": VERSION, "settings": dict(settings)}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+            self._file.seek(0)
+            data = self._file.read()
+            whole = data.rfind(b"\n") + 1
+            self._file.truncate(whole)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror}; choose a folder that can be written"
+            ) from error
+        lines = data[:whole].splitlines()
+        if lines:
+            _check_header(path, lines[0], header)
+            self.records = [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]
+        else:
+            self.records = []
+            self._write(header)
+
+    def append(self, record: VideoRecord) -> None:
+        """Write one record, and wait until it is on the disk.
+
+        Raises:
+            OutputError: the disk is full, say.
+        """
+        self._write(record.to_json())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "PredictionLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {self._path}: {error.strerror}; make room, and run the same command "
+                "again to go on"
+            ) from error
+
+
+def _check_header(path: Path, line: bytes, expected: dict[str, Any]) -> None:
+    try:
+        header = json.loads(line)
+        found = (header["format"], header["version"])
+        settings = header["settings"]
+    except (ValueError, KeyError, TypeError):
+        found, settings = None, {}
+    if found != (FORMAT, VERSION) or not isinstance(settings, dict):
+        raise DataError(
+            f"cannot resume: {path} is no log of this version of co3d; choose another folder"
+        )
+    # Through JSON and back, as the file's own were.
+    wanted = json.loads(json.dumps(expected["settings"]))
+    names = [
+        name for name in wanted | settings if wanted.get(name, ...) != settings.get(name, ...)
+    ]
+    if names:
+        changes = ", ".join(f"{n} {settings.get(n)!r}, now {wanted.get(n)!r}" for n in names)
+        raise OptionError(
+            f"cannot resume: {path} holds another run ({changes}); give another --output, or "
+            "remove that folder"
+        )
+
+
+def _parse(path: Path, number: int, line: bytes) -> VideoRecord:
+    try:
+        return VideoRecord.from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"cannot resume: line {number} of {path} is broken ({error}); remove that line"
+        ) from error
