@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from co3d import __version__
 from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.cli.commands.evaluation import evaluation_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.weights import weights_app
@@ -46,6 +47,7 @@ def _main(
 
 app.add_typer(streaming_app)
 app.add_typer(networks_app)
+app.add_typer(evaluation_app)
 app.add_typer(weights_app, name="weights")
 
 

@@ -34,25 +34,19 @@ class PredictionLog:
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path = path
-        header = {"format": FORMAT, "version": VERSION, "settings": dict(settings)}
+        self.records = read_log(path, settings) if path.exists() else []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
             self._file.seek(0)
-            data = self._file.read()
-            whole = data.rfind(b"\n") + 1
+            whole = self._file.read().rfind(b"\n") + 1
             self._file.truncate(whole)
         except OSError as error:
             raise OutputError(
                 f"cannot write {path}: {error.strerror}; choose a folder that can be written"
             ) from error
-        lines = data[:whole].splitlines()
-        if lines:
-            _check_header(path, lines[0], header)
-            self.records = [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]
-        else:
-            self.records = []
-            self._write(header)
+        if not whole:
+            self._write(_make_header(settings))
 
     def append(self, record: VideoRecord) -> None:
         """Write one record, and wait until it is on the disk.
@@ -87,6 +81,28 @@ class PredictionLog:
                 f"cannot write {self._path}: {error.strerror}; make room, and run the same command "
                 "again to go on"
             ) from error
+
+
+def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
+    """The records of a log, without a last line that has no end.
+
+    Raises:
+        OptionError, DataError: see `PredictionLog`. OutputError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"cannot read {path}: {error.strerror}; give another --output"
+        ) from error
+    lines = data[: data.rfind(b"\n") + 1].splitlines()
+    if lines:
+        _check_header(path, lines[0], _make_header(settings))
+    return [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]
+
+
+def _make_header(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "settings": dict(settings)}
 
 
 def _check_header(path: Path, line: bytes, expected: dict[str, Any]) -> None:

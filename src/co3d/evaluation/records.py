@@ -40,7 +40,6 @@ class VideoRecord:
             it is not.
         moment_labels: true classes at these moments.
         frames: that the network saw.
-        seconds: reading and computing took.
         error: why the video is excluded; None where it counts.
     """
 
@@ -52,7 +51,6 @@ class VideoRecord:
     moments: tuple[tuple[float, ...], ...] = ()
     moment_labels: tuple[tuple[int, ...], ...] = ()
     frames: int = 0
-    seconds: float = 0.0
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:

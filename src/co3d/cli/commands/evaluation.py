@@ -1,0 +1,117 @@
+"""`co3d eval` and `co3d features`: networks on data sets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from co3d.cli.commands.declared import DEBUG_HINT, JsonOption, WindowOption
+
+EVAL_EPILOG = """
+**Examples**
+
+```
+co3d eval --data videos/ --model camera_motion --mode stream
+co3d eval --data kinetics400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x1
+co3d eval --data kinetics400/ --split val --model x3d_m --weights kinetics400 --mode stream --window 64 --fill replicate
+co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
+torchrun --nproc-per-node 4 -m co3d eval --data kinetics400/ --model x3d_m --weights kinetics400 --mode stream
+```
+
+Videos are judged one by one, and each result is on the disk before the next begins: run the same
+command again after an interruption, and it goes on. Exit code 130: stopped; 16: the data set cannot
+be used, or a video is bad and `--strict` was given.
+"""
+
+Data = Annotated[
+    Path,
+    typer.Option(help="A data set's folder or annotation file, or a manifest: see `co3d data`."),
+]
+Model = Annotated[str, typer.Option(help="A name that `co3d models` lists.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
+]
+Split = Annotated[str | None, typer.Option(help="Part of the data set; its only one by default.")]
+RateHz = Annotated[
+    float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
+]
+Limit = Annotated[
+    int | None, typer.Option(help="At most so many videos, drawn evenly, always the same ones.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad video.")]
+Backend = Annotated[
+    str | None,
+    typer.Option(help="Streams: auto (the default), openvino, onnxruntime or torch."),
+]
+PrecisionOption = Annotated[
+    str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
+]
+Device = Annotated[str, typer.Option(help="A torch device: cpu, cuda.")]
+
+evaluation_app = typer.Typer()
+
+
+@evaluation_app.command("eval", epilog="\n\n".join((EVAL_EPILOG, DEBUG_HINT)))
+def evaluate(
+    data: Data,
+    mode: Annotated[
+        Literal["clip", "stream"], typer.Option(help="Whole clips, or every frame a step.")
+    ],
+    model: Model = "camera_motion",
+    weights: Weights = None,
+    split: Split = None,
+    views: Annotated[
+        str | None,
+        typer.Option(metavar="KxM", help="Clips: K in time, M squares of each; 1x1 by default."),
+    ] = None,
+    window: WindowOption = None,
+    fill: Annotated[
+        Literal["zeros", "replicate"] | None,
+        typer.Option(
+            help="Streams: what the network has seen before a video begins: nothing (the "
+            "default), or its first frame."
+        ),
+    ] = None,
+    rate_hz: RateHz = None,
+    backend: Backend = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Streams: videos that step together; 1 by default.")
+    ] = None,
+    precision: PrecisionOption = "float32",
+    device: Device = "cpu",
+    limit: Limit = None,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the report, the predictions and the log.")
+    ] = Path("evaluation"),
+    strict: Strict = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a network on a data set, clip by clip or frame by frame.
+
+    Writes report.md with pictures, summary.json and the predictions of every video. A video that
+    cannot be read is left out of the measures, counted and named. Ctrl-C stops; what was judged is
+    kept.
+    """
+    from co3d.cli.evaluate import EvalOptions, evaluate_data
+
+    options = EvalOptions(
+        data=data,
+        split=split,
+        model=model,
+        weights=weights,
+        mode=mode,
+        views=views,
+        window=window,
+        fill=fill,
+        backend=backend,
+        slots=slots,
+        rate_hz=rate_hz,
+        precision=precision,
+        device=device,
+        limit=limit,
+        output=output,
+        strict=strict,
+        as_json=as_json,
+    )
+    raise typer.Exit(evaluate_data(options))
