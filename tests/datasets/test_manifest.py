@@ -104,7 +104,7 @@ def test_no_text_nothing_and_nowhere(tmp_path):
     with pytest.raises(DataError, match="holds no line"):
         Manifest.load(write(tmp_path / "empty", ""))
     (tmp_path / "binary").write_bytes(b"{\xff\xfe")
-    with pytest.raises(DataError, match="0xff at 1, expected UTF-8"):
+    with pytest.raises(DataError, match="got byte 0xff, expected UTF-8"):
         Manifest.load(tmp_path / "binary")
 
 

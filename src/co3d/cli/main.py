@@ -16,6 +16,7 @@ from co3d.cli.commands.evaluation import evaluation_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.weights import weights_app
+from co3d.environment import load_environment
 from co3d.errors import Co3dError
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ def run(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    load_environment()
     if not debug:
         sys.excepthook = _report_bug
     try:
