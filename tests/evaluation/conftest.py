@@ -1,12 +1,12 @@
 """A miniature Kinetics, good files and bad, and what evaluates the bundled network on it."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import co3d
-from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.datasets.layouts import open_dataset
+from co3d.datasets.manifest import Manifest
 from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.stream_mode import StreamEvaluator
 from co3d.models import ClipModel
@@ -24,16 +24,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
 
 @pytest.fixture(scope="session")
 def manifest(miniature: Miniature) -> Manifest:
-    """All videos of the miniature, with its classes numbered otherwise than the model's."""
-    entries = tuple(
-        VideoEntry(
-            video_id,
-            f"val/{CAMERA_MOTIONS[label]}/{video_id}.mp4",
-            (CLASSES.index(CAMERA_MOTIONS[label]),),
-        )
-        for video_id, (label,) in miniature.labels.items()
-    )
-    return Manifest(miniature.root, CLASSES, entries)
+    return open_dataset(miniature.root, classes=CAMERA_MOTIONS)
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +39,7 @@ def program(model: ClipModel) -> StepProgram:
 
 @pytest.fixture(scope="session")
 def jobs(manifest: Manifest) -> list[Job]:
-    return make_jobs(manifest, CAMERA_MOTIONS, len(CAMERA_MOTIONS))
+    return make_jobs(manifest, len(CAMERA_MOTIONS))
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +54,3 @@ def open_evaluator(
         return StreamEvaluator(settings.pop("manifest", manifest), model.card, stream, **settings)
 
     return build
-
-
-@pytest.fixture(scope="session")
-def manifest_file(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("manifest") / "mini.jsonl"
-    manifest.save(path)
-    return path

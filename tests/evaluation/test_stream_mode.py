@@ -133,7 +133,7 @@ def test_moments_are_judged_by_the_step_that_describes_them(tmp_path, open_evalu
     manifest = Manifest(
         tmp_path, CAMERA_MOTIONS, (VideoEntry("a", "a.mp4", (1, 3), segments=segments),), True
     )
-    jobs = make_jobs(manifest, CAMERA_MOTIONS, len(CAMERA_MOTIONS))
+    jobs = make_jobs(manifest, 9)
     (record,) = open_evaluator(manifest=manifest).evaluate(jobs)
     moments = [4.0 * index / 25 for index in range(25)]
     assert record.moment_labels == tuple(

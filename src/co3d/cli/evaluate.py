@@ -87,9 +87,10 @@ def evaluate_data(options: EvalOptions) -> int:
             `co3d stream --help`.
     """
     _check_options(options)
-    manifest = open_dataset(options.data, split=options.split)
-    model, class_names = open_model(options.model, options.weights)
-    jobs = make_jobs(manifest, model.card.labels, count_classes(model), options.limit)
+    model = open_model(options.model, options.weights)
+    # Classes are matched by name where the model knows names: another order does no damage.
+    manifest = open_dataset(options.data, split=options.split, classes=model.card.labels or None)
+    jobs = make_jobs(manifest, count_classes(model), options.limit)
     console = Console(stderr=True)
     try:
         with _stop_on_sigterm(), open_rank() as rank:
@@ -115,7 +116,7 @@ def evaluate_data(options: EvalOptions) -> int:
             summary = summarise(
                 result,
                 settings=settings,
-                class_names=class_names,
+                class_names=manifest.class_names,
                 multi_label=manifest.multi_label,
                 processes=rank.count,
                 published=model.card.published_accuracy,

@@ -73,7 +73,7 @@ class PredictionLog:
 
     def _write(self, values: Mapping[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+            self._file.write(_encode(values))
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -96,9 +96,15 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
             f"cannot read {path}: {error.strerror}; give another --output"
         ) from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
-    if lines:
-        _check_header(path, lines[0], _make_header(settings))
+    header = _make_header(settings)
+    # A kill may have left the beginning of the first line; anything else is somebody's file.
+    if lines or not _encode(header).startswith(data):
+        _check_header(path, (lines or [data])[0], header)
     return [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]
+
+
+def _encode(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
 def _make_header(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,8 @@ from co3d.stream.program import raw_bytes
 from co3d.weights import list_weights
 
 
-def open_model(name: str, weights: str | None) -> tuple[ClipModel, tuple[str, ...]]:
-    """A registered network with weights, and the names of its classes.
-
-    Returns:
-        The network, and K names: those of its card, or "class 0", … where it has none.
+def open_model(name: str, weights: str | None) -> ClipModel:
+    """A registered network with weights.
 
     Raises:
         OptionError: no weights are given, and none are bundled.
@@ -29,9 +26,7 @@ def open_model(name: str, weights: str | None) -> tuple[ClipModel, tuple[str, ..
             f"cannot evaluate {name}: the package bundles no weights for it; give "
             f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
         )
-    model = create_model(name, weights=weights)
-    classes = count_classes(model)
-    return model, model.card.labels or tuple(f"class {index}" for index in range(classes))
+    return create_model(name, weights=weights)
 
 
 def count_classes(model: ClipModel) -> int:
