@@ -46,9 +46,7 @@ def average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 10_000), videos=st.integers(1, 60), classes=st.integers(2, 9)
-)
+@given(seed=st.integers(0, 10_000), videos=st.integers(1, 60), classes=st.integers(2, 9))
 def test_single_label_measures_equal_numpy(seed, videos, classes):
     logits, labels = draw(seed, videos, classes)
     probabilities = logits.softmax(1)

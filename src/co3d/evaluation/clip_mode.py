@@ -40,7 +40,7 @@ class Views:
         match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text.strip())
         if match is None:
             raise OptionError(
-                f"cannot evaluate views {text!r}: expected clips × squares, such as --views 10x3"
+                f"cannot evaluate views {text!r}: expected clips x squares, such as --views 10x3"
             )
         return cls(int(match[1]), int(match[2]))
 

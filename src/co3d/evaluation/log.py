@@ -92,9 +92,7 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise OutputError(
-            f"cannot read {path}: {error.strerror}; give another --output"
-        ) from error
+        raise OutputError(f"cannot read {path}: {error.strerror}; give another --output") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     header = _make_header(settings)
     # A kill may have left the beginning of the first line; anything else is somebody's file.
@@ -124,9 +122,7 @@ def _check_header(path: Path, line: bytes, expected: dict[str, Any]) -> None:
         )
     # Through JSON and back, as the file's own were.
     wanted = json.loads(json.dumps(expected["settings"]))
-    names = [
-        name for name in wanted | settings if wanted.get(name, ...) != settings.get(name, ...)
-    ]
+    names = [name for name in wanted | settings if wanted.get(name, ...) != settings.get(name, ...)]
     if names:
         changes = ", ".join(f"{n} {settings.get(n)!r}, now {wanted.get(n)!r}" for n in names)
         raise OptionError(

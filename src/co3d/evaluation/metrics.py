@@ -154,5 +154,5 @@ def as_targets(labels: Sequence[Sequence[int]], classes: int) -> Tensor:
     return targets
 
 
-def _torchmetrics():  # noqa: ANN202 (a module)
+def _torchmetrics():
     return require_package("torchmetrics.functional.classification", extra="evaluation")

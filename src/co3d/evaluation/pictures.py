@@ -32,7 +32,9 @@ def draw_pictures(summary: Summary, folder: Path) -> dict[str, Path]:
         return {}
     drawn: dict[str, Path] = {}
 
-    def draw(title: str, name: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> None:
+    def draw(
+        title: str, name: str, size: tuple[float, float], paint: Callable[[Axes], None]
+    ) -> None:
         figure = Figure(size, dpi=110, layout="constrained")
         axis = figure.subplots()
         paint(axis)
@@ -48,7 +50,9 @@ def draw_pictures(summary: Summary, folder: Path) -> dict[str, Path]:
     classes = len(summary.class_names)
     if isinstance(measures, SingleLabelMeasures):
         side = min(11.0, 3.6 + 0.3 * min(classes, NAMED_CLASSES))
-        draw("Confusion", "confusion", (side + 1, side), lambda axis: _draw_confusion(axis, summary))
+        draw(
+            "Confusion", "confusion", (side + 1, side), lambda axis: _draw_confusion(axis, summary)
+        )
     height = 1.6 + 0.24 * min(NAMED_CLASSES, sum(v is not None for v in measures.per_class))
     draw("Classes", "classes", (7.5, height), lambda axis: _draw_classes(axis, summary))
     draw("Reliability", "reliability", (5.6, 5.2), lambda axis: _draw_reliability(axis, summary))

@@ -51,8 +51,6 @@ def open_rank() -> Iterator[Rank]:
         return
     torch.distributed.init_process_group("gloo")
     try:
-        yield Rank(
-            torch.distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0"))
-        )
+        yield Rank(torch.distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         torch.distributed.destroy_process_group()

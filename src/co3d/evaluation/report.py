@@ -55,6 +55,8 @@ def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) 
         *(f"| {name} | {value} |" for name, value in settings.items() if value is not None),
         "",
     ]
+    if len(summary.measures) > 1:
+        lines += [f"The pictures show the prediction *{summary.main_prediction}*.", ""]
     for title, path in pictures.items():
         lines += [f"## {title}", "", f"![{title}]({path.name})", ""]
         if title == "Confusion":

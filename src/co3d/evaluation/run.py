@@ -62,7 +62,7 @@ def run_jobs(
     with PredictionLog(own, settings) as log:
         wanted = {job.index for job in jobs}
         done: dict[int, VideoRecord] = {}
-        # What each process can see: they need not share a disk. Nobody appends before all have read.
+        # They need not share a disk, and nobody appends before all have read.
         for visible in rank.gather(_read_logs(folder, own, log.records, settings)):
             done |= {r.index: r for r in visible if r.index in wanted}
         share = rank.share([job for job in jobs if job.index not in done])

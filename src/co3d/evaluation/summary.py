@@ -129,9 +129,7 @@ def summarise(
     )
 
 
-def _measure_localisation(
-    judged: Sequence[VideoRecord], classes: int
-) -> MultiLabelMeasures | None:
+def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiLabelMeasures | None:
     rows = [row for record in judged for row in record.moments]
     labels = [row for record in judged for row in record.moment_labels]
     if not rows:

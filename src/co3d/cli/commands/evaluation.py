@@ -11,11 +11,11 @@ EVAL_EPILOG = """
 **Examples**
 
 ```
-co3d eval --data videos/ --model camera_motion --mode stream
-co3d eval --data kinetics400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x1
-co3d eval --data kinetics400/ --split val --model x3d_m --weights kinetics400 --mode stream --window 64 --fill replicate
+co3d eval --data videos/ --mode stream
+co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x1
+co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
-torchrun --nproc-per-node 4 -m co3d eval --data kinetics400/ --model x3d_m --weights kinetics400 --mode stream
+torchrun --nproc-per-node 4 -m co3d eval --data k400/ --model x3d_m --mode stream
 ```
 
 Videos are judged one by one, and each result is on the disk before the next begins: run the same
