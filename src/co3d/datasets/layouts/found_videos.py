@@ -7,10 +7,8 @@ from pathlib import Path
 
 from co3d.video.folder import PICTURE_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset(
-    (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts")
-    + (".webm", ".wmv")
-)
+VIDEO_SUFFIXES = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4"})
+VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 
 
 @dataclass(frozen=True)
