@@ -93,7 +93,7 @@ def evaluate_data(options: EvalOptions) -> int:
     jobs = make_jobs(manifest, count_classes(model), options.limit)
     console = Console(stderr=True)
     try:
-        with _stop_on_sigterm(), open_rank() as rank:
+        with stop_on_sigterm(), open_rank() as rank:
             evaluator, chosen = _open_evaluator(options, manifest, model, rank)
             settings = {
                 "model": options.model,
@@ -107,7 +107,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 "device": options.device,
                 **chosen,
             }
-            with _show_progress(console, rank) as report:
+            with show_progress(console, rank) as report:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )
@@ -205,7 +205,7 @@ def _open_evaluator(
 
 
 @contextmanager
-def _show_progress(console: Console, rank: Rank) -> Iterator[Callable[[int, int], None]]:
+def show_progress(console: Console, rank: Rank) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, on a terminal, by the process that reports."""
     progress = Progress(
         SpinnerColumn(),
@@ -251,7 +251,7 @@ def _format_command() -> str:
 
 
 @contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
+def stop_on_sigterm() -> Iterator[None]:
     """Let SIGTERM stop the run as Ctrl-C does."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -22,6 +22,15 @@ Videos are judged one by one, and each result is on the disk before the next beg
 command again after an interruption, and it goes on. Exit code 130: stopped; 16: the data set cannot
 be used, or a video is bad and `--strict` was given.
 """
+FEATURES_EPILOG = """
+**Examples**
+
+```
+co3d features --data videos/ --layer blocks.1 --mode stream
+co3d features --data k400/ --model x3d_m --weights kinetics400 --layer head.dropout --clips 10
+co3d features --data k400/ --model slow_r50 --weights kinetics400 --layer trunk --format numpy
+```
+"""
 
 Data = Annotated[
     Path,
@@ -115,3 +124,61 @@ def evaluate(
         as_json=as_json,
     )
     raise typer.Exit(evaluate_data(options))
+
+
+@evaluation_app.command(epilog="\n\n".join((FEATURES_EPILOG, DEBUG_HINT)))
+def features(
+    data: Data,
+    layer: Annotated[
+        str, typer.Option(help="Path of a module in the network, such as blocks.1 or head.dropout.")
+    ],
+    mode: Annotated[
+        Literal["clip", "stream"], typer.Option(help="A row per clip, or a row per frame.")
+    ] = "clip",
+    model: Model = "camera_motion",
+    weights: Weights = None,
+    split: Split = None,
+    clips: Annotated[
+        int | None, typer.Option(help="Clips: how many of each video, spread evenly; 1 by default.")
+    ] = None,
+    rate_hz: RateHz = None,
+    backend: Backend = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Streams: float32 (the default), float64 or bfloat16.")
+    ] = None,
+    limit: Limit = None,
+    kind: Annotated[
+        Literal["parquet", "numpy"],
+        typer.Option("--format", help="features.parquet, written as it comes, or features.npz."),
+    ] = "parquet",
+    output: Annotated[Path, typer.Option(help="Folder for the features and their picture.")] = Path(
+        "features"
+    ),
+    strict: Strict = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what a layer says of each clip or frame, averaged over height and width.
+
+    Each row has the time that it describes. Draws the first two principal components. A video that
+    cannot be read is left out, counted and named. Ctrl-C ends it with the files complete so far.
+    """
+    from co3d.cli.features import FeatureOptions, extract_features
+
+    options = FeatureOptions(
+        data=data,
+        split=split,
+        model=model,
+        weights=weights,
+        layer=layer,
+        mode=mode,
+        clips=clips,
+        rate_hz=rate_hz,
+        backend=backend,
+        precision=precision,
+        limit=limit,
+        output=output,
+        kind=kind,
+        strict=strict,
+        as_json=as_json,
+    )
+    raise typer.Exit(extract_features(options))
