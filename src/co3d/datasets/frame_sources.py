@@ -75,7 +75,9 @@ class PictureFolder:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `FrameSource.read`."""
-        pictures = {index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)}
+        pictures = {
+            index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
+        }
         return np.stack([pictures[index] for index in indices])
 
     def close(self) -> None:

@@ -54,14 +54,14 @@ class SeekableVideo:
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `FrameSource.read`."""
         cursor = self._move_to(self._pts[indices[0]])
-        pictures: list[np.ndarray] = []
-        previous = -1
+        self._cursor = None  # until it is known to be sound
+        pictures: dict[int, np.ndarray] = {}
         for index in indices:
-            if index != previous:
-                picture = self._convert(cursor.advance(self._pts[index]), self._pts[index])
-                previous = index
-            pictures.append(picture)
-        return np.stack(pictures)
+            if index not in pictures:
+                pts = self._pts[index]
+                pictures[index] = self._convert(cursor.advance(pts), pts)
+        self._cursor = cursor
+        return np.stack([pictures[index] for index in indices])
 
     def close(self) -> None:
         """Close the file."""
@@ -98,7 +98,9 @@ class SeekableVideo:
                     raise UnseekableError
                 last_dts = packet.dts
                 if packet.is_corrupt:
-                    self._refuse(f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut")
+                    self._refuse(
+                        f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
+                    )
                 if packet.is_keyframe:
                     keys.add(packet.pts)
                 if not packet.is_discard:
@@ -121,15 +123,13 @@ class SeekableVideo:
     def _move_to(self, target: int) -> "_Cursor":
         """A cursor whose newest frame is not after `target`."""
         last_key = bisect_right(self._keys, target) - 1
-        held = self._cursor.held if self._cursor else None
-        if self._cursor and held is not None and held.pts is not None and held.pts <= target:
-            if last_key < 0 or self._keys[last_key] <= held.pts:
-                return self._cursor
+        key_pts = self._keys[last_key] if last_key >= 0 else self._pts[0]
+        if self._cursor and self._cursor.is_between(key_pts, target):
+            return self._cursor
         for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
             self._container.seek(self._keys[key], stream=self._stream)
             self._cursor = _Cursor(self._decode())
-            held = self._cursor.held
-            if held is not None and held.pts is not None and held.pts <= target:
+            if self._cursor.is_between(self._pts[0], target):
                 return self._cursor
         self._container.close()
         self._open()
@@ -179,6 +179,11 @@ class _Cursor:
         self._frames = frames
         self.held = next(frames, None)
         self._next = next(frames, None)
+
+    def is_between(self, first: int, last: int) -> bool:
+        """Whether the newest frame lies between two times, both included."""
+        pts = self.held.pts if self.held else None
+        return pts is not None and first <= pts <= last
 
     def advance(self, target: int) -> av.VideoFrame | None:
         """The newest frame at or before a time, or the first there is."""
