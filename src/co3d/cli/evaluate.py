@@ -26,8 +26,9 @@ from co3d.backends import open_stream
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
+from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import OptionError
-from co3d.evaluation.clip_mode import ClipEvaluator, Views
+from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
@@ -50,7 +51,8 @@ class EvalOptions:
         data: data set or manifest. split: of the data set.
         model: registry name. weights: tag or path.
         mode: whole clips, or frame by frame.
-        views: "KxM", clips only. window, fill, backend, slots: streams only.
+        views: "KxM"; rule: which frames make a clip; clips only.
+        window, fill, backend, slots: streams only.
         rate_hz: overrides the model's. precision, device: of the computation.
         limit: videos at most. output: folder of the report. strict: a bad video stops the run.
         as_json: print the summary as JSON.
@@ -62,6 +64,7 @@ class EvalOptions:
     weights: str | None
     mode: Mode
     views: str | None
+    rule: Rule | None
     window: int | None
     fill: Fill | None
     backend: str | None
@@ -133,7 +136,7 @@ def evaluate_data(options: EvalOptions) -> int:
 
 def _check_options(options: EvalOptions) -> None:
     """Find what cannot work before anything is opened."""
-    clip_only = {"--views": options.views}
+    clip_only = {"--views": options.views, "--rule": options.rule}
     stream_only = {
         "--window": options.window,
         "--fill": options.fill,
@@ -165,18 +168,19 @@ def _open_evaluator(
     device = f"cuda:{rank.local}" if options.device == "cuda" else options.device
     settings: dict[str, Any] = {"rate_hz": rate_hz}
     if options.mode == "clip":
-        views = Views.parse(options.views or "1x1")
+        temporal, spatial = parse_views(options.views or "1x1")
+        rule: Rule = options.rule or "time"
         evaluator = ClipEvaluator(
             manifest,
             model,
-            views=views,
-            rate_hz=rate_hz,
+            Sampling(views=temporal, crops=spatial, rule=rule, rate_hz=rate_hz),
             precision=options.precision,
             device=device,
             strict=options.strict,
         )
         return evaluator, settings | {
-            "views": str(views),
+            "views": f"{temporal}x{spatial}",
+            "rule": rule,
             "window": None,
             "fill": None,
             "backend": None,
@@ -197,6 +201,7 @@ def _open_evaluator(
     )
     return evaluator, settings | {
         "views": None,
+        "rule": None,
         "window": program.window,
         "fill": fill,
         "backend": stream.backend.split(" (")[0],

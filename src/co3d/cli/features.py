@@ -11,6 +11,7 @@ from co3d.backends import open_stream
 from co3d.cli.evaluate import Mode, show_progress, stop_on_sigterm
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.datasets.layouts import open_dataset
+from co3d.datasets.sampling import Sampling
 from co3d.errors import OptionError
 from co3d.evaluation.feature_files import SUFFIXES, Format, open_features
 from co3d.evaluation.feature_picture import FeatureSample, draw_features
@@ -72,11 +73,10 @@ def extract_features(options: FeatureOptions) -> int:
     with torch.inference_mode():  # tells of a layer that gives no features before any work
         channels = network(torch.zeros(1, *card.clip_shape)).shape[1]
     rate_hz = options.rate_hz or card.rate_hz
-    shared = {"rate_hz": rate_hz, "strict": options.strict}
+    strict = options.strict
     if options.mode == "clip":
-        extracted = clip_features(
-            manifest, network, card, jobs, clips=options.clips or 1, **shared
-        )
+        sampling = Sampling(views=options.clips or 1, rate_hz=rate_hz)
+        extracted = clip_features(manifest, network, card, jobs, sampling, strict=strict)
     else:
         program = convert(network, card.clip_shape)
         if program.macs_per_frame < SMALL_NETWORK_MACS:
@@ -84,7 +84,7 @@ def extract_features(options: FeatureOptions) -> int:
         stream = open_stream(
             program, backend=options.backend or "auto", precision=options.precision or "float32"
         )
-        extracted = stream_features(manifest, stream, card, jobs, **shared)
+        extracted = stream_features(manifest, stream, card, jobs, rate_hz=rate_hz, strict=strict)
     console = Console(stderr=True)
     path = options.output / f"features{SUFFIXES[options.kind]}"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -104,5 +104,6 @@ class _NumpySink:
         self._columns["features"] += list(features.features.numpy())
 
     def close(self) -> None:
+        arrays: dict[str, Any] = {name: np.array(rows) for name, rows in self._columns.items()}
         with self._path.open("wb") as file:
-            np.savez_compressed(file, **{k: np.array(v) for k, v in self._columns.items()})
+            np.savez_compressed(file, **arrays)

@@ -74,9 +74,7 @@ def draw_features(
     figure = Figure((8.4, 6), dpi=110, layout="constrained")
     axis = figure.subplots()
     for label in (None, *named):
-        rows = [
-            i for i, own in enumerate(labels) if (own if own in named else None) == label
-        ]
+        rows = [i for i, own in enumerate(labels) if (own if own in named else None) == label]
         if rows:
             name = "others" if label is None else class_names[label]
             colour = "#d5dae0" if label is None else colours[name]

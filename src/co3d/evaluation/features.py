@@ -8,9 +8,11 @@ from torch import Tensor
 
 from co3d.backends import Stream
 from co3d.datasets.manifest import Manifest
+from co3d.datasets.sampling import Sampling
+from co3d.datasets.transforms import TestTransform
 from co3d.errors import EmptyVideoError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
-from co3d.evaluation.clip_mode import spread_clips
+from co3d.evaluation.clip_mode import read_clips
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.layer import LayerFeatures
@@ -41,34 +43,29 @@ def clip_features(
     network: LayerFeatures,
     card: ModelCard,
     jobs: Iterable[Job],
+    sampling: Sampling,
     *,
-    clips: int,
-    rate_hz: float,
     strict: bool = False,
 ) -> Iterator[VideoFeatures]:
     """A row per clip, averaged over the clip's time.
 
     Args:
-        clips: of each video, spread evenly over it.
-        rate_hz: frames per second of the clips.
+        sampling: which clips of each video.
 
     Raises:
         DataError: a bad video, in strict mode.
     """
+    transform = TestTransform(card)
     for job in jobs:
         try:
-            pixels, times = [], []
-            for frame in read_entry(manifest, job.entry, rate_hz):
-                pixels.append(card.preprocess(frame.image))
-                times.append(frame.pts_seconds)
-            rows, spans = [], []
-            for indices in spread_clips(len(pixels), card.clip_frames, clips):
+            rows, starts, ends = [], [], []
+            for clip in read_clips(manifest, job.entry, card, sampling):
                 with torch.inference_mode():
-                    row = network(torch.stack([pixels[index] for index in indices], dim=2))
+                    row = network(transform(clip.frames)[None])
                 rows.append(row.flatten(2).mean(2) if row.ndim > 2 else row)
-                spans.append((times[indices[0]], times[indices[-1]]))
-            starts, ends = zip(*spans, strict=True)
-            yield VideoFeatures(job, starts, ends, torch.cat(rows).float())
+                starts.append(float(clip.pts_seconds[0]))
+                ends.append(float(clip.pts_seconds[-1]))
+            yield VideoFeatures(job, tuple(starts), tuple(ends), torch.cat(rows).float())
         except BAD_VIDEO_ERRORS as error:
             yield _leave_out(job, error, strict=strict)
 

@@ -9,34 +9,32 @@ from collections.abc import Sequence
 import numpy as np
 
 from co3d.datasets.manifest import Segment, VideoEntry
+from co3d.datasets.sampling import measure_duration
 
 MOMENTS = 25
 
 
 def judge_moments(
-    entry: VideoEntry,
-    times_seconds: Sequence[float],
-    frames_seconds: Sequence[float],
-    interval_seconds: float,
+    entry: VideoEntry, times_seconds: Sequence[float], frames_seconds: Sequence[float]
 ) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
     """Which prediction answers for each moment of a video, and what is true then.
 
     Args:
         entry: with its segments, in seconds from the file's first frame.
         times_seconds: the moment that each prediction describes.
-        frames_seconds: of all frames seen, on the same clock.
-        interval_seconds: for which a frame is shown.
+        frames_seconds: of the frames of the file, on the same clock.
 
     Returns:
         For each of the 25 moments the index of the prediction nearest in time, and the classes.
     """
     origin_seconds = frames_seconds[0]
     start_seconds = entry.start_seconds or 0.0
-    duration_seconds = frames_seconds[-1] + interval_seconds - origin_seconds
-    if entry.end_seconds is not None:
-        duration_seconds = entry.end_seconds - start_seconds
-    moments = [index / MOMENTS * duration_seconds for index in range(MOMENTS)]
-    truth = labels_at(entry.segments, [start_seconds + moment for moment in moments])
+    end_seconds = entry.end_seconds
+    if end_seconds is None:
+        end_seconds = measure_duration(np.asarray(frames_seconds))
+    length_seconds = end_seconds - start_seconds
+    moments = [start_seconds + index / MOMENTS * length_seconds for index in range(MOMENTS)]
+    truth = labels_at(entry.segments, moments)
     return nearest([time - origin_seconds for time in times_seconds], moments), truth
 
 

@@ -137,6 +137,11 @@ class StreamEvaluator:
             showing.rows.append(probabilities[slot])
             showing.pts_seconds.append(pts_seconds)
 
+    def _clock(self, showing: _Showing) -> list[float]:
+        """Times of frames from the file's first on; what came before the start was not kept."""
+        first_seconds = showing.pts_seconds[0] - (showing.job.entry.start_seconds or 0.0)
+        return [first_seconds, *showing.pts_seconds[1:]]
+
     def _finish(self, showing: _Showing) -> VideoRecord:
         job, program = showing.job, self._stream.program
         count = len(showing.rows)
@@ -151,9 +156,7 @@ class StreamEvaluator:
             # A result describes the frame that came `delay` steps before it.
             judged = range(first_valid if first_valid < count else 0, count)
             times = [showing.pts_seconds[max(0, step - program.delay)] for step in judged]
-            chosen, moment_labels = judge_moments(
-                job.entry, times, showing.pts_seconds, 1 / self._rate_hz
-            )
+            chosen, moment_labels = judge_moments(job.entry, times, self._clock(showing))
             moments = tuple(shorten(showing.rows[judged[i]]) for i in chosen)
         return VideoRecord(
             index=job.index,

@@ -12,10 +12,11 @@ EVAL_EPILOG = """
 
 ```
 co3d eval --data videos/ --mode stream
-co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x1
+co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x3 \\
+    --rule pyslowfast
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
-torchrun --nproc-per-node 4 -m co3d eval --data k400/ --model x3d_m --mode stream
+torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
 ```
 
 Videos are judged one by one, and each result is on the disk before the next begins: run the same
@@ -72,7 +73,16 @@ def evaluate(
     split: Split = None,
     views: Annotated[
         str | None,
-        typer.Option(metavar="KxM", help="Clips: K in time, M squares of each; 1x1 by default."),
+        typer.Option(
+            metavar="KxM", help="Clips: K in time, M (1 or 3) squares of each; 1x1 by default."
+        ),
+    ] = None,
+    rule: Annotated[
+        Literal["time", "pyslowfast"] | None,
+        typer.Option(
+            help="Clips: take frames by time (the default), or count them as PySlowFast does, by "
+            "which published figures were measured."
+        ),
     ] = None,
     window: WindowOption = None,
     fill: Annotated[
@@ -111,6 +121,7 @@ def evaluate(
         weights=weights,
         mode=mode,
         views=views,
+        rule=rule,
         window=window,
         fill=fill,
         backend=backend,
