@@ -63,6 +63,9 @@ class ClipEvaluator:
         sampling: which clips and squares of each video.
         precision, device: of the computation.
         strict: whether a bad video stops the run.
+
+    Raises:
+        OptionError: no such precision or device.
     """
 
     def __init__(
@@ -78,7 +81,19 @@ class ClipEvaluator:
         self._manifest, self._card, self._sampling = manifest, model.card, sampling
         self._transform = TestTransform(model.card)
         self._strict = strict
-        self._dtype, self._device = PRECISIONS[precision], torch.device(device)
+        if precision not in PRECISIONS:
+            raise OptionError(
+                f"cannot run clips: got precision {precision!r}, expected one of "
+                f"{', '.join(PRECISIONS)}"
+            )
+        self._dtype = PRECISIONS[precision]
+        try:
+            self._device = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise OptionError(
+                f"cannot run clips on device {device!r}: {str(error).splitlines()[0]}; use 'cpu' "
+                "or a device that torch sees"
+            ) from error
         self._model = model.eval().to(self._device, self._dtype)
 
     def evaluate(self, jobs: Iterable[Job]) -> Iterator[VideoRecord]:
