@@ -178,6 +178,9 @@ def test_strict_mode_stops_at_a_bad_video_and_keeps_what_was_judged(co3d, kineti
     assert judged > 0
     assert not (tmp_path / "report.md").exists()
     assert co3d(*arguments).code == 0
+    outcome = co3d(*arguments, "--strict")  # with everything judged
+    assert outcome.code == 16
+    assert f"{len(set(kinetics.kinds) - kinetics.readable)} videos are bad" in outcome.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

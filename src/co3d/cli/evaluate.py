@@ -27,12 +27,12 @@ from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
-from co3d.errors import OptionError
+from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
-from co3d.evaluation.run import Evaluator, run_jobs
+from co3d.evaluation.run import Evaluator, RunResult, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import count_classes, digest_manifest, digest_weights, open_model
 from co3d.evaluation.summary import Summary, summarise
@@ -114,6 +114,8 @@ def evaluate_data(options: EvalOptions) -> int:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )
+            if options.strict:
+                _refuse_bad(result)
             if not rank.reports:
                 return SUCCESS
             summary = summarise(
@@ -156,6 +158,16 @@ def _check_options(options: EvalOptions) -> None:
     if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
         raise OptionError(
             f"cannot evaluate at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
+        )
+
+
+def _refuse_bad(result: RunResult) -> None:
+    """Stop at bad videos that an earlier run, which was not strict, left out."""
+    bad = [record for record in result.records if record.error is not None]
+    if bad:
+        raise DataError(
+            f"stopped: {len(bad)} videos are bad, the first of them {bad[0].video_id!r}: "
+            f"{bad[0].error}; give another --output, or go on without --strict"
         )
 
 

@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 
 T = TypeVar("T")
+LONGEST_WAIT = timedelta(days=7)
+"""For the slowest process; torchrun ends them all when one dies."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def open_rank() -> Iterator[Rank]:
     if count == 1:
         yield Rank()
         return
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
     try:
         yield Rank(torch.distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
