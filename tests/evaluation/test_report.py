@@ -27,7 +27,7 @@ def make_record(index, label, *, score=0.8, error=None):
 @pytest.fixture
 def summary():
     records = [make_record(index, index % 3) for index in range(6)]
-    records.append(make_record(6, 0, error="EmptyVideoError: nothing\nthere | at all"))
+    records.append(make_record(6, 0, error="EmptyVideoError: nothing\nthere | at <b>all"))
     return summarise(
         RunResult(tuple(records), 2, 100, 4.0),
         settings={"model": "x3d_m", "data": "k400", "mode": "clip", "views": "10x3"},
@@ -48,7 +48,7 @@ def test_the_report_says_it_all(summary, tmp_path):
     assert "| Kinetics-400 top-1, 30 views | 76.2 | as many views as here |" in text
     assert "| Kinetics-400 top-1, 10 views | 75.1 | another protocol |" in text
     assert "6 videos were judged, 1 were left out." in text
-    assert "| v\\|6 | EmptyVideoError: nothing there \\| at all |" in text
+    assert "| v\\|6 | EmptyVideoError: nothing there \\| at &lt;b>all |" in text
     assert "| run \\| away | $swim_^ | 1 |" in text
     assert "25.0 frames/s" in text
     values = json.loads((tmp_path / "summary.json").read_text())

@@ -52,7 +52,7 @@ def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) 
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | {value} |" for name, value in settings.items() if value is not None),
+        *(f"| {name} | {_cell(str(value))} |" for name, value in settings.items() if value is not None),
         "",
     ]
     if len(summary.measures) > 1:
@@ -164,5 +164,6 @@ def _format_confusions(summary: Summary) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot break out of a table's cell."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    """Text that cannot break out of a table's cell, nor begin a tag."""
+    plain = " ".join(text.split()).replace("\\", "\\\\")
+    return plain.replace("|", "\\|").replace("<", "&lt;")
