@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from array import array
 
 import pytest
 import torch
@@ -8,16 +9,16 @@ from hypothesis import strategies as st
 
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.log import PredictionLog, read_log
-from co3d.evaluation.records import FrameTrace, VideoRecord, shorten
+from co3d.evaluation.records import FrameTrace, VideoRecord, pack
 
 SETTINGS = {"model": "camera_motion", "window": 8, "views": None}
 RECORD = VideoRecord(
     index=3,
     video_id="ü漢字",
     labels=(1,),
-    scores={"warm": (0.25, 0.75), "last": (0.1, 0.9)},
-    trace=FrameTrace((0.0, 0.5), (1, 1), (0.75, 0.9), 1),
-    moments=((0.5, 0.5),),
+    scores={"warm": pack(torch.tensor([0.25, 0.75])), "last": pack(torch.tensor([0.1, 0.9]))},
+    trace=FrameTrace(array("d", (0.0, 0.5)), array("i", (1, 1)), array("f", (0.75, 0.9)), 1),
+    moments=(array("f", (0.5, 0.5)),),
     moment_labels=((),),
     frames=2,
 )
@@ -40,9 +41,10 @@ def test_records_come_back_as_they_were(tmp_path):
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1))
 def test_probabilities_keep_every_bit(values):
-    exact = torch.tensor(values)
-    again = torch.tensor(json.loads(json.dumps(shorten(exact))))
-    assert torch.equal(again.float(), exact)
+    record = dataclasses.replace(RECORD, scores={"clip": pack(torch.tensor(values))})
+    text = json.dumps(record.to_json())
+    assert VideoRecord.from_json(json.loads(text)) == record
+    assert record.scores["clip"].tolist() == values
 
 
 @pytest.mark.parametrize("lost", range(1, 60, 7))

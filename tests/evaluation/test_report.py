@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from array import array
 
 import pytest
 import torch
 
 from co3d.evaluation import tables
-from co3d.evaluation.records import FrameTrace, VideoRecord
+from co3d.evaluation.records import FrameTrace, VideoRecord, pack
 from co3d.evaluation.report import format_report, write_report
 from co3d.evaluation.run import RunResult
 from co3d.evaluation.summary import summarise
@@ -19,8 +20,8 @@ def make_record(index, label, *, score=0.8, error=None):
     if error:
         return VideoRecord(index, f"v|{index}", (label,), {}, error=error)
     rest = (1 - score) / 2
-    scores = tuple(score if k == (label + (index == 1)) % 3 else rest for k in range(3))
-    trace = FrameTrace((0.0, 0.5), (0, label), (0.5, 0.5), 1)
+    scores = array("f", (score if k == (label + (index == 1)) % 3 else rest for k in range(3)))
+    trace = FrameTrace(array("d", (0.0, 0.5)), array("i", (0, label)), array("f", (0.5, 0.5)), 1)
     return VideoRecord(index, f"v{index}", (label,), {"last": scores}, trace=trace, frames=2)
 
 
@@ -81,7 +82,7 @@ def test_many_classes_are_drawn_without_their_names(summary, tmp_path):
             index,
             str(index),
             (index % classes,),
-            {"clip": tuple(torch.rand(classes, generator=generator).softmax(0).tolist())},
+            {"clip": pack(torch.rand(classes, generator=generator).softmax(0))},
             frames=1,
         )
         for index in range(2 * classes)
@@ -103,7 +104,7 @@ def test_without_pyarrow_tables_are_lines_of_json(summary, tmp_path, monkeypatch
     predictions, frames = tables.write_predictions([*summary.judged, *summary.excluded], tmp_path)
     assert (predictions.name, frames.name) == ("predictions.jsonl", "frames.jsonl")
     rows = [json.loads(line) for line in predictions.read_text().splitlines()]
-    assert rows[0]["last"] == list(summary.judged[0].scores["last"])
+    assert rows[0]["last"] == summary.judged[0].scores["last"].tolist()
     assert rows[6]["last"] is None
     assert len(frames.read_text().splitlines()) == 12
 

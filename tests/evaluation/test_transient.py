@@ -1,3 +1,5 @@
+from array import array
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,12 @@ from co3d.evaluation.transient import measure_transient
 
 def make_record(label, said, first_valid):
     count = len(said)
-    trace = FrameTrace((0.0,) * count, tuple(said), (1.0,) * count, min(first_valid, count))
+    trace = FrameTrace(
+        array("d", [0.0] * count),
+        array("i", said),
+        array("f", [1.0] * count),
+        min(first_valid, count),
+    )
     return VideoRecord(0, "a", (label,), {}, trace=trace, frames=count)
 
 

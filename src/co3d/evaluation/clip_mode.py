@@ -6,6 +6,7 @@ picture: see `co3d.datasets.sampling` and `transforms`. The views' probabilities
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -21,7 +22,7 @@ from co3d.errors import OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
-from co3d.evaluation.records import VideoRecord, shorten
+from co3d.evaluation.records import VideoRecord, pack
 from co3d.models import ClipModel, ModelCard
 
 CLIP = "clip"
@@ -116,16 +117,16 @@ class ClipEvaluator:
             rows.append(self._join(torch.stack(squares)))
             centres.append(float(clip.pts_seconds[0] + clip.pts_seconds[-1]) / 2)
             frames += len(clip.frames)
-        moments: tuple[tuple[float, ...], ...] = ()
+        moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:
             chosen, moment_labels = judge_moments(job.entry, centres, self._read_times(job.entry))
-            moments = tuple(shorten(rows[index]) for index in chosen)
+            moments = tuple(pack(rows[index]) for index in chosen)
         return VideoRecord(
             index=job.index,
             video_id=job.entry.video_id,
             labels=job.entry.labels,
-            scores={CLIP: shorten(self._join(torch.stack(rows)))},
+            scores={CLIP: pack(self._join(torch.stack(rows)))},
             moments=moments,
             moment_labels=moment_labels,
             frames=frames,

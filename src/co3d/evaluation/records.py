@@ -1,11 +1,18 @@
 """What is kept of each video of an evaluation, in memory and as a line of JSON."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+# Kinetics has 20 000 videos of 400 classes: as lists of Python's floats they take a gigabyte.
+Singles = "f"
+Doubles = "d"
+Integers = "i"
 
 
 @dataclass(frozen=True)
@@ -20,9 +27,9 @@ class FrameTrace:
             where it never was.
     """
 
-    pts_seconds: tuple[float, ...]
-    labels: tuple[int, ...]
-    confidences: tuple[float, ...]
+    pts_seconds: "array[float]"
+    labels: "array[int]"
+    confidences: "array[float]"
     first_valid: int
 
 
@@ -46,40 +53,57 @@ class VideoRecord:
     index: int
     video_id: str
     labels: tuple[int, ...]
-    scores: dict[str, tuple[float, ...]]
+    scores: "dict[str, array[float]]"
     trace: FrameTrace | None = None
-    moments: tuple[tuple[float, ...], ...] = ()
+    moments: "tuple[array[float], ...]" = ()
     moment_labels: tuple[tuple[int, ...], ...] = ()
     frames: int = 0
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Values for `json.dumps`."""
-        return asdict(self)
+        """Values for `json.dumps`: numbers in the fewest digits that give the same again."""
+        values = asdict(self)
+        values["scores"] = {name: _shorten(row) for name, row in self.scores.items()}
+        values["moments"] = [_shorten(row) for row in self.moments]
+        if self.trace is not None:
+            values["trace"] = {
+                "pts_seconds": self.trace.pts_seconds.tolist(),
+                "labels": self.trace.labels.tolist(),
+                "confidences": _shorten(self.trace.confidences),
+                "first_valid": self.trace.first_valid,
+            }
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "VideoRecord":
-        """What `to_json` gave; KeyError or TypeError for anything else."""
+        """What `to_json` gave; KeyError, TypeError or ValueError for anything else."""
         trace = values.pop("trace")
+        if trace is not None:
+            trace = FrameTrace(
+                pts_seconds=array(Doubles, trace["pts_seconds"]),
+                labels=array(Integers, trace["labels"]),
+                confidences=array(Singles, trace["confidences"]),
+                first_valid=trace["first_valid"],
+            )
         return cls(
             labels=tuple(values.pop("labels")),
-            scores={name: tuple(row) for name, row in values.pop("scores").items()},
-            trace=trace and FrameTrace(**{k: _as_tuple(v) for k, v in trace.items()}),
-            moments=tuple(tuple(row) for row in values.pop("moments")),
+            scores={name: array(Singles, row) for name, row in values.pop("scores").items()},
+            trace=trace,
+            moments=tuple(array(Singles, row) for row in values.pop("moments")),
             moment_labels=tuple(tuple(row) for row in values.pop("moment_labels")),
             **values,
         )
 
 
-def shorten(probabilities: Tensor) -> tuple[float, ...]:
-    """Numbers (K,) in the fewest digits that give the same float32 again."""
-    return tuple(float(str(value)) for value in probabilities.float().numpy())
+def pack(probabilities: Tensor) -> "array[float]":
+    """Numbers (K,) as float32, out of torch."""
+    return array(Singles, probabilities.float().numpy().tobytes())
 
 
-def stack_scores(rows: Sequence[Sequence[float]]) -> Tensor:
+def stack_scores(rows: "Sequence[array[float]]") -> Tensor:
     """Rows of K probabilities -> (N, K) float32."""
-    return torch.tensor(rows, dtype=torch.float32)
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _shorten(numbers: "array[float]") -> list[float]:
+    return [float(str(value)) for value in np.asarray(numbers, np.float32)]

@@ -52,7 +52,11 @@ def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) 
         "",
         "| setting | value |",
         "|---|---|",
-        *(f"| {name} | {_cell(str(value))} |" for name, value in settings.items() if value is not None),
+        *(
+            f"| {name} | {_cell(str(value))} |"
+            for name, value in settings.items()
+            if value is not None
+        ),
         "",
     ]
     if len(summary.measures) > 1:

@@ -9,6 +9,7 @@ With `fill="replicate"` the network has seen the first frame forever when a vide
 left in its state, and every step is valid. The warm prediction still waits for as many frames.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,7 +24,7 @@ from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
-from co3d.evaluation.records import FrameTrace, VideoRecord, shorten
+from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
 from co3d.models import ModelCard
 
 Fill = Literal["zeros", "replicate"]
@@ -150,26 +151,26 @@ class StreamEvaluator:
             return exclude(job, EmptyVideoError(gone), strict=self._strict)
         first_valid = count if showing.first_valid is None else showing.first_valid
         confidences, labels = torch.stack(showing.rows).max(1)
-        moments: tuple[tuple[float, ...], ...] = ()
+        moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:
             # A result describes the frame that came `delay` steps before it.
             judged = range(first_valid if first_valid < count else 0, count)
             times = [showing.pts_seconds[max(0, step - program.delay)] for step in judged]
             chosen, moment_labels = judge_moments(job.entry, times, self._clock(showing))
-            moments = tuple(shorten(showing.rows[judged[i]]) for i in chosen)
+            moments = tuple(pack(showing.rows[judged[i]]) for i in chosen)
         return VideoRecord(
             index=job.index,
             video_id=job.entry.video_id,
             labels=job.entry.labels,
             scores={
-                WARM: shorten(showing.rows[min(program.first_valid_step, count - 1)]),
-                LAST: shorten(showing.rows[-1]),
+                WARM: pack(showing.rows[min(program.first_valid_step, count - 1)]),
+                LAST: pack(showing.rows[-1]),
             },
             trace=FrameTrace(
-                pts_seconds=tuple(showing.pts_seconds),
-                labels=tuple(labels.tolist()),
-                confidences=shorten(confidences),
+                pts_seconds=array(Doubles, showing.pts_seconds),
+                labels=array(Integers, labels.tolist()),
+                confidences=pack(confidences),
                 first_valid=first_valid,
             ),
             moments=moments,

@@ -1,13 +1,25 @@
 """Predictions as tables: Parquet where pyarrow is installed, else JSONL."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from co3d.backends.packages import is_installed, require_package
 from co3d.evaluation.records import VideoRecord
 from co3d.report import output_file
+
+ROWS_AT_ONCE = 1000
+VIDEO_COLUMNS = {"video_id": "string", "labels": "int32[]", "error": "string", "frames": "int32"}
+STEP_COLUMNS = {
+    "video_id": "string",
+    "step": "int32",
+    "pts_seconds": "float64",
+    "valid": "bool_",
+    "label": "int32",
+    "confidence": "float32",
+}
 
 
 def write_predictions(records: Sequence[VideoRecord], folder: Path) -> list[Path]:
@@ -23,27 +35,43 @@ def write_predictions(records: Sequence[VideoRecord], folder: Path) -> list[Path
         OutputError: a file cannot be written.
     """
     names = list(dict.fromkeys(name for record in records for name in record.scores))
-    rows = [_describe_video(record, names) for record in records]
-    written = [write_table(rows, folder / "predictions")]
-    steps = [step for record in records for step in _describe_steps(record)]
-    if steps:
-        written.append(write_table(steps, folder / "frames"))
+    columns = VIDEO_COLUMNS | dict.fromkeys(names, "float32[]")
+    rows = (_describe_video(record, names) for record in records)
+    written = [write_table(rows, columns, folder / "predictions")]
+    if any(record.trace is not None for record in records):
+        steps = (step for record in records for step in _describe_steps(record))
+        written.append(write_table(steps, STEP_COLUMNS, folder / "frames"))
     return written
 
 
-def write_table(rows: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Write rows of the same fields to `path` with its suffix added: .parquet or .jsonl."""
+def write_table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str], path: Path) -> Path:
+    """Write rows to `path` with its suffix added: .parquet or .jsonl.
+
+    Args:
+        columns: name -> pyarrow's name of a type, with [] for a list of it.
+    """
     if is_installed("pyarrow"):
-        target = path.with_name(path.name + ".parquet")
-        parquet = require_package("pyarrow.parquet", extra="evaluation")
-        table = require_package("pyarrow", extra="evaluation").Table.from_pylist(list(rows))
-        with output_file(target) as temporary:
-            parquet.write_table(table, temporary)
-        return target
+        return _write_parquet(rows, columns, path.with_name(path.name + ".parquet"))
     target = path.with_name(path.name + ".jsonl")
     with output_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return target
+
+
+def _write_parquet(rows: Iterable[dict[str, Any]], columns: Mapping[str, str], path: Path) -> Path:
+    arrow = require_package("pyarrow", extra="evaluation")
+    parquet = require_package("pyarrow.parquet", extra="evaluation")
+
+    def find_type(name: str) -> Any:
+        kind = getattr(arrow, name.removesuffix("[]"))()
+        return arrow.list_(kind) if name.endswith("[]") else kind
+
+    schema = arrow.schema([(name, find_type(kind)) for name, kind in columns.items()])
+    waiting = iter(rows)
+    with output_file(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        while batch := list(islice(waiting, ROWS_AT_ONCE)):
+            writer.write_table(arrow.Table.from_pylist(batch, schema=schema))
+    return path
 
 
 def _describe_video(record: VideoRecord, names: Sequence[str]) -> dict[str, Any]:
@@ -52,7 +80,7 @@ def _describe_video(record: VideoRecord, names: Sequence[str]) -> dict[str, Any]
         "labels": list(record.labels),
         "error": record.error,
         "frames": record.frames,
-        **{name: list(record.scores[name]) if record.scores else None for name in names},
+        **{name: record.scores[name].tolist() if record.scores else None for name in names},
     }
 
 
