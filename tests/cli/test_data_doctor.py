@@ -86,7 +86,7 @@ def test_bad_input_is_one_line(co3d, made, monkeypatch, tmp_path, arguments, cod
     assert said in outcome.err
 
 
-def test_ctrl_c_keeps_the_log_and_the_next_run_goes_on(spawn_co3d, tmp_path):
+def test_ctrl_c_keeps_the_log_and_the_next_run_goes_on(spawn_co3d, co3d, tmp_path):
     made = make_kinetics(tmp_path / "set", classes=CAMERA_MOTIONS[:3], per_class=10,
                          kinds=("long",))  # fmt: skip
     out = tmp_path / "out"
@@ -103,8 +103,7 @@ def test_ctrl_c_keeps_the_log_and_the_next_run_goes_on(spawn_co3d, tmp_path):
     assert [path.name for path in out.iterdir()] == ["log.jsonl"]
     count = log.read_text().count("\n")
     assert 0 < count < 31
-    finished = spawn_co3d(*command)
-    out_text, err = finished.communicate(timeout=60)
-    assert finished.returncode == 0, err
+    finished = co3d(*command)
+    assert finished.code == 0, finished.err
     assert log.read_text().count("\n") == 31
-    assert "│ listed                │     31 │" in out_text
+    assert "│ listed                │     31 │" in finished.out
