@@ -226,6 +226,21 @@ def test_options_that_cannot_work_are_refused_at_once(co3d, kinetics, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [(("eval", "--mode", "clip"), "torchmetrics"), (("features", "--layer", "stem"), "pyarrow")],
+)
+def test_a_missing_package_is_told_before_the_work(
+    co3d, kinetics, tmp_path, monkeypatch, command, package
+):
+    monkeypatch.setattr("co3d.backends.packages.is_installed", lambda name: name != package)
+    name, *options = command
+    outcome = co3d(name, "--data", kinetics.root, "--output", tmp_path / "out", *options)
+    assert outcome.code == 34
+    assert "pip install 'co3d[evaluation]'" in outcome.err
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_a_model_of_other_classes_is_refused(co3d, kinetics, tmp_path):
     outcome = co3d(
         "eval", "--data", kinetics.root, "--output", tmp_path, "--mode", "clip",

@@ -30,6 +30,7 @@ from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
+from co3d.evaluation.metrics import require_metrics
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
 from co3d.evaluation.run import Evaluator, RunResult, run_jobs
@@ -86,10 +87,11 @@ def evaluate_data(options: EvalOptions) -> int:
         goes on with the videos that are left.
 
     Raises:
-        OptionError, DataError, OutputError, UnknownModelError, WeightError, ConversionError: see
-            `co3d stream --help`.
+        OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
+            ConversionError: see `co3d stream --help`.
     """
     _check_options(options)
+    require_metrics()
     model = open_model(options.model, options.weights)
     # Classes are matched by name where the model knows names: another order does no damage.
     manifest = open_dataset(options.data, split=options.split, classes=model.card.labels or None)

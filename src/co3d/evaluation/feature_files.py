@@ -1,5 +1,6 @@
 """Features on disk: Parquet, written as they come, or one NumPy archive."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,7 @@ class _ParquetSink:
 
     def __init__(self, path: Path) -> None:
         self._arrow = require_package("pyarrow", extra="evaluation")
-        parquet = require_package("pyarrow.parquet", extra="evaluation")
+        parquet = importlib.import_module("pyarrow.parquet")
         self._schema = self._arrow.schema(
             [
                 ("video_id", self._arrow.string()),

@@ -4,8 +4,10 @@ The metrics are torchmetrics'; what stands here is which of them, over what, and
 without examples counts as.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +65,7 @@ class ReliabilityBin:
 
 def measure_single_label(probabilities: Tensor, labels: Tensor) -> SingleLabelMeasures:
     """Measure probabilities (N, K) against labels (N,) int64, N >= 1."""
-    metrics = _torchmetrics()
+    metrics = require_metrics()
     classes = probabilities.shape[1]
     confusion = metrics.multiclass_confusion_matrix(probabilities, labels, num_classes=classes)
     right = metrics.multiclass_accuracy(
@@ -102,7 +104,7 @@ def measure_multi_label(
             script for classification does (`Charades_v1_classify.m`); the one for localisation
             does not.
     """
-    metrics = _torchmetrics()
+    metrics = require_metrics()
     classes = probabilities.shape[1]
     answers = targets.int()
     scores = probabilities
@@ -154,5 +156,11 @@ def as_targets(labels: Sequence[Sequence[int]], classes: int) -> Tensor:
     return targets
 
 
-def _torchmetrics():
-    return require_package("torchmetrics.functional.classification", extra="evaluation")
+def require_metrics() -> Any:
+    """The functions that measure; a run asks for them before it begins.
+
+    Raises:
+        MissingPackageError: torchmetrics is not installed.
+    """
+    require_package("torchmetrics", extra="evaluation")
+    return importlib.import_module("torchmetrics.functional.classification")

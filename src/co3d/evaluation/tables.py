@@ -1,5 +1,6 @@
 """Predictions as tables: Parquet where pyarrow is installed, else JSONL."""
 
+import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -60,7 +61,7 @@ def write_table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str], path
 
 def _write_parquet(rows: Iterable[dict[str, Any]], columns: Mapping[str, str], path: Path) -> Path:
     arrow = require_package("pyarrow", extra="evaluation")
-    parquet = require_package("pyarrow.parquet", extra="evaluation")
+    parquet = importlib.import_module("pyarrow.parquet")
 
     def find_type(name: str) -> Any:
         kind = getattr(arrow, name.removesuffix("[]"))()
