@@ -170,12 +170,12 @@ def measure_stream(model: ClipModel, motions: Manifest, journeys: Manifest, wind
 
 
 def draw_points(points: list[Point], path: Path) -> None:
-    """Accuracy against cost in the manner of the paper, and against the window, twice."""
+    """Accuracy against cost in the manner of the paper's figure, and against the window."""
     figure = Figure((14.5, 4.6), dpi=110, layout="constrained")
     cost, top1, moments = figure.subplots(1, 3)
-    for mode, style, colour, label, side in (
-        ("clip", "s-", ORANGE, "clip of as many frames", "left"),
-        ("stream", "o-", BLUE, "stream with this window", "right"),
+    for mode, style, colour, label, shift in (
+        ("clip", "s-", ORANGE, "clip of as many frames", (9, -11)),
+        ("stream", "o-", BLUE, "stream with this window", (-12, 0)),
     ):
         own = [point for point in points if point.mode == mode]
         windows = [point.window for point in own]
@@ -188,9 +188,9 @@ def draw_points(points: list[Point], path: Path) -> None:
             cost.annotate(
                 str(point.window),
                 (x, y),
-                xytext=(8 if side == "left" else -8, 0),
+                xytext=shift,
                 textcoords="offset points",
-                ha=side,
+                ha="center",
                 va="center",
                 color=colour,
                 fontsize=9,
