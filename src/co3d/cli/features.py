@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from co3d.backends import open_stream
+from co3d.backends.packages import is_installed, require_package
 from co3d.cli.evaluate import Mode, show_progress, stop_on_sigterm
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.datasets.layouts import open_dataset
@@ -18,6 +19,7 @@ from co3d.evaluation.feature_picture import FeatureSample, draw_features
 from co3d.evaluation.features import clip_features, stream_features
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.layer import LayerFeatures
+from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
 from co3d.evaluation.subject import count_classes, open_model
 from co3d.stream import convert
@@ -33,7 +35,8 @@ class FeatureOptions:
         model: registry name. weights: tag or path. layer: path of a module in it.
         mode: a row per clip, or per frame. clips: of each video, in clip mode.
         rate_hz: overrides the model's. backend, precision: of streams.
-        limit: videos at most. output: folder. kind: of the file. strict: a bad video stops.
+        limit: videos at most. output: folder. kind: of the file. projection: of the picture.
+        strict: a bad video stops.
         as_json: print what was written as JSON.
     """
 
@@ -50,6 +53,7 @@ class FeatureOptions:
     limit: int | None
     output: Path
     kind: Format
+    projection: Projection
     strict: bool
     as_json: bool
 
@@ -107,7 +111,9 @@ def extract_features(options: FeatureOptions) -> int:
     if sample.rows:
         written.append(options.output / "features.png")
         title = f"{options.model}, {options.layer}, a point per {_unit(options.mode)}"
-        draw_features(sample, manifest.class_names, written[-1], title=title)
+        draw_features(
+            sample, manifest.class_names, written[-1], title=title, projection=options.projection
+        )
     result = {
         "rows": rows,
         "channels": channels,
@@ -142,6 +148,8 @@ def _check_options(options: FeatureOptions) -> None:
             f"cannot extract in {options.mode} mode with {given[0]}: it belongs to the other; "
             "leave it out"
         )
+    if options.projection == "umap" and not is_installed("umap"):
+        require_package("umap", extra="umap")  # says how to get it, before the work
     for name, number in (("--limit", options.limit), ("--clips", options.clips)):
         if number is not None and number < 1:
             raise OptionError(f"cannot extract with {name} {number}: expected at least 1")

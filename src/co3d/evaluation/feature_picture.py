@@ -1,4 +1,4 @@
-"""Features seen from where they spread most: their first two principal components."""
+"""A picture of features: a point a row, in a plane, coloured by class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from co3d.evaluation.features import VideoFeatures
+from co3d.evaluation.projection import Projection, project
 from co3d.report import label_colours, output_file
 
 LARGEST_SAMPLE = 5000
@@ -39,24 +40,13 @@ class FeatureSample:
                 self.rows[place], self.labels[place] = row, label
 
 
-def project(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Principal components of rows (R, C): (R, 2) coordinates, and (2,) shares of the variance.
-
-    Of features without a second component, its coordinates and share are zero.
-    """
-    centred = (rows - rows.mean(0)).double()
-    left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
-    coordinates, shares = torch.zeros(len(rows), 2), torch.zeros(2)
-    count = min(2, len(sizes))
-    coordinates[:, :count] = (left[:, :count] * sizes[:count]).float()
-    variance = sizes.square()
-    if variance.sum() > 0:
-        shares[:count] = (variance[:count] / variance.sum()).float()
-    return coordinates, shares
-
-
 def draw_features(
-    sample: FeatureSample, class_names: Sequence[str], path: Path, *, title: str
+    sample: FeatureSample,
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    projection: Projection = "pca",
 ) -> None:
     """Draw the sample, a colour per class; of many classes the most frequent ones are named.
 
@@ -64,9 +54,9 @@ def draw_features(
         sample: at least one row.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written. MissingPackageError, OptionError: see `project`.
     """
-    coordinates, shares = project(torch.stack(sample.rows))
+    plane = project(torch.stack(sample.rows), projection)
     labels = sample.labels
     present = sorted({label for label in labels if label is not None}, key=labels.count)[::-1]
     named = sorted(present[:NAMED_CLASSES])
@@ -78,11 +68,11 @@ def draw_features(
         if rows:
             name = "others" if label is None else class_names[label]
             colour = "#d5dae0" if label is None else colours[name]
-            x, y = coordinates[rows].unbind(1)
+            x, y = plane.coordinates[rows].unbind(1)
             axis.scatter(x, y, s=12, color=colour, alpha=0.8, linewidths=0, label=name)
     axis.set_title(title, loc="left", weight="bold", parse_math=False)
-    axis.set_xlabel(f"first principal component, {100 * shares[0]:.0f} % of the variance")
-    axis.set_ylabel(f"second, {100 * shares[1]:.0f} %")
+    axis.set_xlabel(plane.axes[0])
+    axis.set_ylabel(plane.axes[1])
     axis.spines[["top", "right"]].set_visible(False)
     legend = figure.legend(loc="outside right upper", frameon=False, markerscale=2)
     for text in legend.get_texts():

@@ -162,6 +162,10 @@ def features(
         Literal["parquet", "numpy"],
         typer.Option("--format", help="features.parquet, written as it comes, or features.npz."),
     ] = "parquet",
+    projection: Annotated[
+        Literal["pca", "umap"],
+        typer.Option(help="Of the picture; umap needs pip install 'co3d[umap]'."),
+    ] = "pca",
     output: Annotated[Path, typer.Option(help="Folder for the features and their picture.")] = Path(
         "features"
     ),
@@ -170,7 +174,7 @@ def features(
 ) -> None:
     """Write what a layer says of each clip or frame, averaged over height and width.
 
-    Each row has the time that it describes. Draws the first two principal components. A video that
+    Each row has the time that it describes. Draws them in the plane. A video that
     cannot be read is left out, counted and named. Ctrl-C ends it with the files complete so far.
     """
     from co3d.cli.features import FeatureOptions, extract_features
@@ -189,6 +193,7 @@ def features(
         limit=limit,
         output=output,
         kind=kind,
+        projection=projection,
         strict=strict,
         as_json=as_json,
     )
