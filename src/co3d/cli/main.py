@@ -11,10 +11,13 @@ import typer
 from typer.main import get_command
 
 from co3d import __version__
+from co3d.cli.commands.data import data_app
 from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.cli.commands.evaluation import evaluation_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.weights import weights_app
+from co3d.environment import load_environment
 from co3d.errors import Co3dError
 
 app = typer.Typer(
@@ -46,7 +49,9 @@ def _main(
 
 app.add_typer(streaming_app)
 app.add_typer(networks_app)
+app.add_typer(evaluation_app)
 app.add_typer(weights_app, name="weights")
+app.add_typer(data_app, name="data")
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -60,6 +65,7 @@ def run(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    load_environment()
     if not debug:
         sys.excepthook = _report_bug
     try:

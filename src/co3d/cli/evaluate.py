@@ -1,0 +1,279 @@
+"""`co3d eval`: accuracy of a network on a data set, as clips or as streams."""
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from co3d.backends import open_stream
+from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.datasets.layouts import open_dataset
+from co3d.datasets.manifest import Manifest
+from co3d.datasets.sampling import Rule, Sampling
+from co3d.errors import DataError, OptionError
+from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
+from co3d.evaluation.jobs import make_jobs
+from co3d.evaluation.metrics import require_metrics
+from co3d.evaluation.ranks import Rank, open_rank
+from co3d.evaluation.report import format_measures, write_report
+from co3d.evaluation.run import Evaluator, RunResult, run_jobs
+from co3d.evaluation.stream_mode import Fill, StreamEvaluator
+from co3d.evaluation.subject import count_classes, digest_manifest, digest_weights, open_model
+from co3d.evaluation.summary import Summary, summarise
+from co3d.models import ClipModel
+from co3d.stream import convert
+from co3d.stream.program import SMALL_NETWORK_MACS
+
+Mode = Literal["clip", "stream"]
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of `co3d eval`, as the command line gives them; None where they were left out.
+
+    Attributes:
+        data: data set or manifest. split: of the data set.
+        model: registry name. weights: tag or path.
+        mode: whole clips, or frame by frame.
+        views: "KxM"; rule: which frames make a clip; clips only.
+        window, fill, backend, slots: streams only.
+        rate_hz: overrides the model's. precision, device: of the computation.
+        limit: videos at most. output: folder of the report. strict: a bad video stops the run.
+        as_json: print the summary as JSON.
+    """
+
+    data: Path
+    split: str | None
+    model: str
+    weights: str | None
+    mode: Mode
+    views: str | None
+    rule: Rule | None
+    window: int | None
+    fill: Fill | None
+    backend: str | None
+    slots: int | None
+    rate_hz: float | None
+    precision: str
+    device: str
+    limit: int | None
+    output: Path
+    strict: bool
+    as_json: bool
+
+
+def evaluate_data(options: EvalOptions) -> int:
+    """Evaluate, and write the report; go on where an earlier run in the same folder stopped.
+
+    Returns:
+        The exit code: 130 when a signal stopped it; then there is no report, and the same command
+        goes on with the videos that are left.
+
+    Raises:
+        OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
+            ConversionError: see `co3d stream --help`.
+    """
+    _check_options(options)
+    require_metrics()
+    model = open_model(options.model, options.weights)
+    # Classes are matched by name where the model knows names: another order does no damage.
+    manifest = open_dataset(options.data, split=options.split, classes=model.card.labels or None)
+    jobs = make_jobs(manifest, count_classes(model), options.limit)
+    console = Console(stderr=True)
+    try:
+        with stop_on_sigterm(), open_rank() as rank:
+            evaluator, chosen = _open_evaluator(options, manifest, model, rank)
+            settings = {
+                "model": options.model,
+                "weights": options.weights or "bundled",
+                "weights_sha256": digest_weights(model),
+                "data": options.data.resolve().name,
+                "split": options.split,
+                "data_sha256": digest_manifest(manifest),
+                "mode": options.mode,
+                "precision": options.precision,
+                "device": options.device,
+                **chosen,
+            }
+            with show_progress(console, rank) as report:
+                result = run_jobs(
+                    jobs, evaluator, options.output, settings, rank=rank, report=report
+                )
+            if options.strict:
+                _refuse_bad(result)
+            if not rank.reports:
+                return SUCCESS
+            summary = summarise(
+                result,
+                settings=settings,
+                class_names=manifest.class_names,
+                multi_label=manifest.multi_label,
+                processes=rank.count,
+                published=model.card.published_accuracy,
+            )
+    except KeyboardInterrupt:
+        console.print(
+            "stopped; the same command goes on with the videos that are left", soft_wrap=True
+        )
+        return STOPPED
+    written = write_report(summary, options.output, command=_format_command())
+    _print_summary(summary, console, written, as_json=options.as_json)
+    return SUCCESS
+
+
+def _check_options(options: EvalOptions) -> None:
+    """Find what cannot work before anything is opened."""
+    clip_only = {"--views": options.views, "--rule": options.rule}
+    stream_only = {
+        "--window": options.window,
+        "--fill": options.fill,
+        "--backend": options.backend,
+        "--slots": options.slots,
+    }
+    foreign = stream_only if options.mode == "clip" else clip_only
+    given = [name for name, value in foreign.items() if value is not None]
+    if given:
+        raise OptionError(
+            f"cannot evaluate in {options.mode} mode with {given[0]}: it belongs to "
+            f"{'streams' if options.mode == 'clip' else 'clips'}; leave it out"
+        )
+    for name, number in (("--limit", options.limit), ("--slots", options.slots)):
+        if number is not None and number < 1:
+            raise OptionError(f"cannot evaluate with {name} {number}: expected at least 1")
+    if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
+        raise OptionError(
+            f"cannot evaluate at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
+        )
+
+
+def _refuse_bad(result: RunResult) -> None:
+    """Stop at bad videos that an earlier run, which was not strict, left out."""
+    bad = [record for record in result.records if record.error is not None]
+    if bad:
+        raise DataError(
+            f"stopped: {len(bad)} videos are bad, the first of them {bad[0].video_id!r}: "
+            f"{bad[0].error}; give another --output, or go on without --strict"
+        )
+
+
+def _open_evaluator(
+    options: EvalOptions, manifest: Manifest, model: ClipModel, rank: Rank
+) -> tuple[Evaluator, dict[str, Any]]:
+    """What makes the predictions, and its settings."""
+    card = model.card
+    rate_hz = options.rate_hz or card.rate_hz
+    device = f"cuda:{rank.local}" if options.device == "cuda" else options.device
+    settings: dict[str, Any] = {"rate_hz": rate_hz}
+    if options.mode == "clip":
+        temporal, spatial = parse_views(options.views or "1x1")
+        rule: Rule = options.rule or "time"
+        evaluator = ClipEvaluator(
+            manifest,
+            model,
+            Sampling(views=temporal, crops=spatial, rule=rule, rate_hz=rate_hz),
+            precision=options.precision,
+            device=device,
+            strict=options.strict,
+        )
+        return evaluator, settings | {
+            "views": f"{temporal}x{spatial}",
+            "rule": rule,
+            "window": None,
+            "fill": None,
+            "backend": None,
+        }
+    program = convert(model, card.clip_shape, window=options.window)
+    if program.macs_per_frame < SMALL_NETWORK_MACS:
+        torch.set_num_threads(1)
+    stream = open_stream(
+        program,
+        backend=options.backend or "auto",
+        precision=options.precision,
+        device=device,
+        slots=options.slots or 1,
+    )
+    fill: Fill = options.fill or "zeros"
+    evaluator = StreamEvaluator(
+        manifest, card, stream, fill=fill, rate_hz=rate_hz, strict=options.strict
+    )
+    return evaluator, settings | {
+        "views": None,
+        "rule": None,
+        "window": program.window,
+        "fill": fill,
+        "backend": stream.backend.split(" (")[0],
+        "slots": stream.slots,
+    }
+
+
+@contextmanager
+def show_progress(console: Console, rank: Rank) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, on a terminal, by the process that reports."""
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("videos"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (console.is_terminal and rank.reports),
+    )
+    with progress:
+        task = progress.add_task("videos", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _print_summary(
+    summary: Summary, console: Console, written: list[Path], *, as_json: bool
+) -> None:
+    if as_json:
+        print(json.dumps(summary.to_json(), ensure_ascii=False))
+    else:
+        print("\n".join(format_measures(summary)))
+    if summary.resumed:
+        console.print(f"{summary.resumed} videos were judged by an earlier run")
+    if summary.excluded:
+        console.print(
+            f"{len(summary.excluded)} videos are left out of the measures, the first of them "
+            f"because {summary.excluded[0].error}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+    for path in written:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _format_command() -> str:
+    """The command line as it was given."""
+    return shlex.join(["co3d", *sys.argv[1:]])
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM stop the run as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,45 @@
+"""Videos that cannot be judged: which errors mean that, and the record that says so."""
+
+from co3d.errors import (
+    DamagedVideoError,
+    DataError,
+    EmptyVideoError,
+    InputShapeError,
+    NotAVideoError,
+    NoVideoStreamError,
+    SourceNotFoundError,
+)
+from co3d.evaluation.jobs import Job
+from co3d.evaluation.records import VideoRecord
+
+BAD_VIDEO_ERRORS = (
+    DamagedVideoError,
+    EmptyVideoError,
+    InputShapeError,
+    NoVideoStreamError,
+    NotAVideoError,
+    SourceNotFoundError,
+)
+
+
+def exclude(job: Job, error: Exception, *, strict: bool) -> VideoRecord:
+    """The record of a video that is left out of every measure.
+
+    Args:
+        strict: stop instead.
+
+    Raises:
+        DataError: with `strict`, naming the video.
+    """
+    if strict:
+        raise DataError(
+            f"stopped at video {job.entry.video_id!r}: {error}; without --strict it would be left "
+            "out and counted"
+        ) from error
+    return VideoRecord(
+        index=job.index,
+        video_id=job.entry.video_id,
+        labels=job.entry.labels,
+        scores={},
+        error=f"{type(error).__name__}: {error}",
+    )

@@ -1,0 +1,33 @@
+"""The frames of one entry of a manifest, as a network is to see them."""
+
+from collections.abc import Iterator
+
+from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.video import VideoFrame, read_video
+
+USUAL_FOLDER_RATE_HZ = 30.0
+
+
+def read_entry(manifest: Manifest, entry: VideoEntry, rate_hz: float) -> Iterator[VideoFrame]:
+    """Frames of an entry at a steady rate, between its start and its end.
+
+    Args:
+        rate_hz: frames a second to sample to.
+
+    Raises:
+        What `co3d.read_video` raises; DamagedVideoError comes after the last frame.
+    """
+    start_seconds = entry.start_seconds or 0.0
+    folder_rate_hz = entry.rate_hz or USUAL_FOLDER_RATE_HZ
+    with read_video(
+        manifest.resolve(entry), rate_hz=rate_hz, folder_rate_hz=folder_rate_hz
+    ) as reader:
+        first_seconds: float | None = None
+        for frame in reader:
+            if first_seconds is None:
+                first_seconds = frame.pts_seconds
+            seconds = frame.pts_seconds - first_seconds
+            if entry.end_seconds is not None and seconds >= entry.end_seconds:
+                return
+            if seconds >= start_seconds:
+                yield frame

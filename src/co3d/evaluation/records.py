@@ -1,0 +1,109 @@
+"""What is kept of each video of an evaluation, in memory and as a line of JSON."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Kinetics has 20 000 videos of 400 classes: as lists of Python's floats they take a gigabyte.
+Singles = "f"
+Doubles = "d"
+Integers = "i"
+
+
+@dataclass(frozen=True)
+class FrameTrace:
+    """What a stream said at every step of a video, beginning with its first frame.
+
+    Attributes:
+        pts_seconds: of the newest frame seen at each step.
+        labels: likeliest class at each step.
+        confidences: its probability.
+        first_valid: index of the first step at which the network was full; as long as the lists
+            where it never was.
+    """
+
+    pts_seconds: "array[float]"
+    labels: "array[int]"
+    confidences: "array[float]"
+    first_valid: int
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """The result of one video.
+
+    Attributes:
+        index: position in the manifest.
+        video_id: as the manifest has it.
+        labels: true classes, numbered as the model numbers them.
+        scores: name of a prediction ("clip", or "warm" and "last") -> K probabilities.
+        trace: every step; None in clip mode.
+        moments: K probabilities at each of the moments at which localisation is judged; empty where
+            it is not.
+        moment_labels: true classes at these moments.
+        frames: that the network saw.
+        error: why the video is excluded; None where it counts.
+    """
+
+    index: int
+    video_id: str
+    labels: tuple[int, ...]
+    scores: "dict[str, array[float]]"
+    trace: FrameTrace | None = None
+    moments: "tuple[array[float], ...]" = ()
+    moment_labels: tuple[tuple[int, ...], ...] = ()
+    frames: int = 0
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Values for `json.dumps`: numbers in the fewest digits that give the same again."""
+        values = asdict(self)
+        values["scores"] = {name: _shorten(row) for name, row in self.scores.items()}
+        values["moments"] = [_shorten(row) for row in self.moments]
+        if self.trace is not None:
+            values["trace"] = {
+                "pts_seconds": self.trace.pts_seconds.tolist(),
+                "labels": self.trace.labels.tolist(),
+                "confidences": _shorten(self.trace.confidences),
+                "first_valid": self.trace.first_valid,
+            }
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "VideoRecord":
+        """What `to_json` gave; KeyError, TypeError or ValueError for anything else."""
+        trace = values.pop("trace")
+        if trace is not None:
+            trace = FrameTrace(
+                pts_seconds=array(Doubles, trace["pts_seconds"]),
+                labels=array(Integers, trace["labels"]),
+                confidences=array(Singles, trace["confidences"]),
+                first_valid=trace["first_valid"],
+            )
+        return cls(
+            labels=tuple(values.pop("labels")),
+            scores={name: array(Singles, row) for name, row in values.pop("scores").items()},
+            trace=trace,
+            moments=tuple(array(Singles, row) for row in values.pop("moments")),
+            moment_labels=tuple(tuple(row) for row in values.pop("moment_labels")),
+            **values,
+        )
+
+
+def pack(probabilities: Tensor) -> "array[float]":
+    """Numbers (K,) as float32, out of torch."""
+    return array(Singles, probabilities.float().numpy().tobytes())
+
+
+def stack_scores(rows: "Sequence[array[float]]") -> Tensor:
+    """Rows of K probabilities -> (N, K) float32."""
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
+
+
+def _shorten(numbers: "array[float]") -> list[float]:
+    return [float(str(value)) for value in np.asarray(numbers, np.float32)]

@@ -1,0 +1,173 @@
+"""The report of a run: report.md with its pictures, and summary.json."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from co3d.evaluation.metrics import MultiLabelMeasures, SingleLabelMeasures
+from co3d.evaluation.pictures import draw_pictures
+from co3d.evaluation.summary import Summary
+from co3d.evaluation.tables import write_predictions
+from co3d.report import output_file
+
+LISTED = 20
+MEANINGS = {
+    "clip": "all views together",
+    "warm": "one prediction, when the network is first full",
+    "last": "after the last frame",
+}
+
+
+def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
+    """Write report.md, its pictures, summary.json and the tables of predictions.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    pictures = draw_pictures(summary, folder)
+    written = write_predictions([*summary.judged, *summary.excluded], folder)
+    for name, text in (
+        ("report.md", format_report(summary, pictures, command=command)),
+        ("summary.json", json.dumps(summary.to_json(), indent=2, ensure_ascii=False) + "\n"),
+    ):
+        with output_file(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        written.append(folder / name)
+    return [*written, *pictures.values()]
+
+
+def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) -> str:
+    """The report as Markdown."""
+    settings = summary.settings
+    lines = [
+        f"# {settings['model']} on {settings['data']}, {settings['mode']} mode",
+        "",
+        f"    {command}",
+        "",
+        *format_measures(summary),
+        "",
+        *_format_published(summary),
+        *_format_videos(summary),
+        "## Settings",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(
+            f"| {name} | {_cell(str(value))} |"
+            for name, value in settings.items()
+            if value is not None
+        ),
+        "",
+    ]
+    if len(summary.measures) > 1:
+        lines += [f"The pictures show the prediction *{summary.main_prediction}*.", ""]
+    for title, path in pictures.items():
+        lines += [f"## {title}", "", f"![{title}]({path.name})", ""]
+        if title == "Confusion":
+            lines += _format_confusions(summary)
+    return "\n".join(lines)
+
+
+def format_measures(summary: Summary) -> Iterator[str]:
+    """Lines of a Markdown table with the measures in percent."""
+    if not summary.measures:
+        yield "No video could be judged."
+        return
+    if summary.multi_label:
+        yield "| prediction | mAP % | calibration error % |"
+        yield "|---|---:|---:|"
+        for name, measures in summary.measures.items():
+            assert isinstance(measures, MultiLabelMeasures)
+            yield _row(
+                f"{name}: {MEANINGS[name]}",
+                measures.mean_average_precision,
+                measures.calibration_error,
+            )
+    else:
+        ks = next(
+            list(m.top) for m in summary.measures.values() if isinstance(m, SingleLabelMeasures)
+        )
+        head = [*(f"top-{k} %" for k in ks), "calibration error %"]
+        yield f"| prediction | {' | '.join(head)} |"
+        yield f"|---|{'---:|' * len(head)}"
+        for name, measures in summary.measures.items():
+            assert isinstance(measures, SingleLabelMeasures)
+            yield _row(
+                f"{name}: {MEANINGS[name]}", *measures.top.values(), measures.calibration_error
+            )
+        if summary.transient is not None and summary.transient.every_frame is not None:
+            empty = [None] * len(ks)
+            yield _row("every frame while full", summary.transient.every_frame, *empty)
+    if summary.localisation is not None:
+        yield ""
+        yield (
+            "Localisation (25 moments of each video): mAP "
+            f"{100 * summary.localisation.mean_average_precision:.2f} %."
+        )
+
+
+def _row(name: str, *shares: float | None) -> str:
+    cells = ["" if share is None else f"{100 * share:.2f}" for share in shares]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _format_published(summary: Summary) -> Iterator[str]:
+    if not summary.published:
+        return
+    yield "Published of these weights:"
+    yield ""
+    yield "| measure | % | |"
+    yield "|---|---:|---|"
+    for name, percent in summary.published.items():
+        note = "as many views as here" if summary.is_same_protocol(name) else "another protocol"
+        yield f"| {name} | {percent:g} | {note} |"
+    yield ""
+
+
+def _format_videos(summary: Summary) -> Iterator[str]:
+    yield f"{len(summary.judged)} videos were judged, {len(summary.excluded)} were left out."
+    if summary.short:
+        yield (
+            f"{summary.short} of the judged ended before the network was full; what it said last "
+            "counts."
+        )
+    if summary.frames_per_second is not None:
+        yield (
+            f"{summary.frames_per_second:.1f} frames/s in each of {summary.processes} "
+            "process(es), reading included."
+        )
+    yield ""
+    if summary.excluded:
+        yield "| left out | because |"
+        yield "|---|---|"
+        for record in summary.excluded[:LISTED]:
+            yield f"| {_cell(record.video_id)} | {_cell(record.error or '')} |"
+        if len(summary.excluded) > LISTED:
+            yield f"| {len(summary.excluded) - LISTED} more | see summary.json |"
+        yield ""
+
+
+def _format_confusions(summary: Summary) -> Iterator[str]:
+    """The pairs of classes that are mistaken most."""
+    measures = summary.measures[summary.main_prediction]
+    assert isinstance(measures, SingleLabelMeasures)
+    confusion = measures.confusion.clone()
+    confusion.fill_diagonal_(0)
+    order = confusion.flatten().argsort(descending=True, stable=True)[:LISTED].tolist()
+    pairs = [divmod(index, len(confusion)) for index in order]
+    wrong = [(int(confusion[truth, said]), truth, said) for truth, said in pairs]
+    if not wrong[0][0]:
+        return
+    yield "| truth | prediction | videos |"
+    yield "|---|---|---:|"
+    names = summary.class_names
+    for count, truth, said in wrong:
+        if count:
+            yield f"| {_cell(names[truth])} | {_cell(names[said])} | {count} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of a table's cell, nor begin a tag."""
+    plain = " ".join(text.split()).replace("\\", "\\\\")
+    return plain.replace("|", "\\|").replace("<", "&lt;")

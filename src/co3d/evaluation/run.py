@@ -1,0 +1,96 @@
+"""The run: every video once, whatever happens, in as many processes as there are."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from co3d.evaluation.jobs import Job
+from co3d.evaluation.log import PredictionLog, read_log
+from co3d.evaluation.ranks import Rank
+from co3d.evaluation.records import VideoRecord
+
+
+class Evaluator(Protocol):
+    """What makes records: clips or streams."""
+
+    def evaluate(self, jobs: Iterable[Job]) -> Iterator[VideoRecord]:
+        """A record per video, in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave.
+
+    Attributes:
+        records: of all videos, in the order of the manifest.
+        resumed: how many of them an earlier run had made.
+        frames, seconds: seen and spent by this run, summed over the processes.
+    """
+
+    records: tuple[VideoRecord, ...]
+    resumed: int
+    frames: int
+    seconds: float
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    evaluator: Evaluator,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    rank: Rank,
+    report: Callable[[int, int], None],
+) -> RunResult:
+    """Evaluate the videos that the logs in a folder do not hold yet; log each as it ends.
+
+    Each process appends to a log of its own, `log.RANK.jsonl`, and reads those of a former run
+    with another number of processes too.
+
+    Args:
+        settings: what determines the predictions.
+        report: called with the videos done by this process and their number, at the start and
+            after each.
+
+    Raises:
+        OptionError, DataError, OutputError: see `PredictionLog`. DataError also from strict mode.
+    """
+    own = folder / f"log.{rank.number}.jsonl"
+    with PredictionLog(own, settings) as log:
+        wanted = {job.index for job in jobs}
+        done: dict[int, VideoRecord] = {}
+        # They need not share a disk, and nobody appends before all have read.
+        for visible in rank.gather(_read_logs(folder, own, log.records, settings)):
+            done |= {r.index: r for r in visible if r.index in wanted}
+        share = rank.share([job for job in jobs if job.index not in done])
+        made: list[VideoRecord] = []
+        report(0, len(share))
+        started = perf_counter()
+        for record in evaluator.evaluate(share):
+            log.append(record)
+            made.append(record)
+            report(len(made), len(share))
+        spent = (sum(record.frames for record in made), perf_counter() - started)
+    gathered = rank.gather((made, spent))
+    records = list(done.values())
+    for others, _ in gathered:
+        records += others
+    return RunResult(
+        records=tuple(sorted(records, key=lambda record: record.index)),
+        resumed=len(done),
+        frames=sum(frames for _, (frames, _) in gathered),
+        seconds=sum(seconds for _, (_, seconds) in gathered),
+    )
+
+
+def _read_logs(
+    folder: Path, own: Path, own_records: list[VideoRecord], settings: Mapping[str, Any]
+) -> list[VideoRecord]:
+    records = list(own_records)
+    for path in sorted(folder.glob("log.*.jsonl")):
+        if path != own:
+            records += read_log(path, settings)
+    return records

@@ -1,0 +1,155 @@
+"""The sum of a run: its measures, what was left out, and how fast it was."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from co3d.evaluation.metrics import (
+    MultiLabelMeasures,
+    SingleLabelMeasures,
+    as_targets,
+    measure_multi_label,
+    measure_single_label,
+)
+from co3d.evaluation.records import VideoRecord, stack_scores
+from co3d.evaluation.run import RunResult
+from co3d.evaluation.transient import TransientResponse, measure_transient
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that is reported of a run.
+
+    Attributes:
+        settings: what determined the predictions.
+        class_names: of the model, index 0 first.
+        multi_label: whether videos may show several classes.
+        judged: records that count. excluded: those of bad videos.
+        short: how many of the judged ended before the network was full.
+        measures: name of a prediction -> its measures.
+        transient: of a stream on single-label videos.
+        localisation: at 25 moments of each video that has segments.
+        resumed: videos that an earlier run had judged.
+        frames_per_second: by one process, reading included; None where nothing was left to do.
+        processes: that shared the work.
+        published: name of a measure -> published value in percent, of these weights.
+    """
+
+    settings: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    multi_label: bool
+    judged: tuple[VideoRecord, ...]
+    excluded: tuple[VideoRecord, ...]
+    short: int
+    measures: Mapping[str, SingleLabelMeasures | MultiLabelMeasures]
+    transient: TransientResponse | None
+    localisation: MultiLabelMeasures | None
+    resumed: int
+    frames_per_second: float | None
+    processes: int
+    published: Mapping[str, float]
+
+    @property
+    def main_prediction(self) -> str:
+        """The prediction that pictures show: the last one of a stream, or that of the clips."""
+        return list(self.measures)[-1]
+
+    def scores(self, name: str) -> Tensor:
+        """Probabilities (N, K) of a prediction, in the order of `judged`."""
+        return stack_scores([record.scores[name] for record in self.judged])
+
+    def is_same_protocol(self, measure: str) -> bool:
+        """Whether a published measure was taken on as many views as this run's."""
+        views = self.settings["views"]
+        if views is None:
+            return False
+        temporal, spatial = map(int, views.split("x"))
+        return f"{temporal * spatial} views" in measure
+
+    def to_json(self) -> dict[str, Any]:
+        """Values for `json.dumps`; shares, not percent."""
+        return {
+            "settings": dict(self.settings),
+            "videos": {
+                "judged": len(self.judged),
+                "excluded": {record.video_id: record.error for record in self.excluded},
+                "ended_before_network_was_full": self.short,
+            },
+            "measures": {name: _measures_json(m) for name, m in self.measures.items()},
+            "localisation": self.localisation and _measures_json(self.localisation),
+            "transient": self.transient and vars(self.transient),
+            "published_percent": dict(self.published),
+            "run": {
+                "resumed": self.resumed,
+                "frames_per_second_per_process": self.frames_per_second,
+                "processes": self.processes,
+            },
+        }
+
+
+def summarise(
+    result: RunResult,
+    *,
+    settings: Mapping[str, Any],
+    class_names: Sequence[str],
+    multi_label: bool,
+    processes: int,
+    published: Mapping[str, float],
+) -> Summary:
+    """Measure the records of a run; without any that count, there are no measures."""
+    judged = tuple(record for record in result.records if record.error is None)
+    classes = len(class_names)
+    labels = [record.labels for record in judged]
+    measures: dict[str, SingleLabelMeasures | MultiLabelMeasures] = {}
+    for name in judged[0].scores if judged else ():
+        scores = stack_scores([record.scores[name] for record in judged])
+        if multi_label:
+            measures[name] = measure_multi_label(scores, as_targets(labels, classes))
+        else:
+            measures[name] = measure_single_label(scores, torch.tensor(labels).flatten())
+    traced = [record for record in judged if record.trace is not None]
+    return Summary(
+        settings=settings,
+        class_names=tuple(class_names),
+        multi_label=multi_label,
+        judged=judged,
+        excluded=tuple(record for record in result.records if record.error is not None),
+        short=sum(r.trace is not None and r.trace.first_valid >= r.frames for r in traced),
+        measures=measures,
+        transient=measure_transient(traced) if traced and not multi_label else None,
+        localisation=_measure_localisation(judged, classes),
+        resumed=result.resumed,
+        frames_per_second=result.frames / result.seconds if result.frames else None,
+        processes=processes,
+        published=published,
+    )
+
+
+def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiLabelMeasures | None:
+    rows = [row for record in judged for row in record.moments]
+    labels = [row for record in judged for row in record.moment_labels]
+    if not rows:
+        return None
+    return measure_multi_label(
+        stack_scores(rows), as_targets(labels, classes), unlabelled_last=False
+    )
+
+
+def _measures_json(measures: SingleLabelMeasures | MultiLabelMeasures) -> dict[str, Any]:
+    if isinstance(measures, MultiLabelMeasures):
+        mean = measures.mean_average_precision
+        return {
+            "mean_average_precision": None if math.isnan(mean) else mean,
+            "per_class": list(measures.per_class),
+            "calibration_error": measures.calibration_error,
+        }
+    return {
+        **{f"top{k}": share for k, share in measures.top.items()},
+        "per_class": list(measures.per_class),
+        "calibration_error": measures.calibration_error,
+        "confusion": measures.confusion.tolist(),
+    }

@@ -1,0 +1,93 @@
+import dataclasses
+import json
+from array import array
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from co3d.errors import DataError, OptionError
+from co3d.evaluation.log import PredictionLog, read_log
+from co3d.evaluation.records import FrameTrace, VideoRecord, pack
+
+SETTINGS = {"model": "camera_motion", "window": 8, "views": None}
+RECORD = VideoRecord(
+    index=3,
+    video_id="ü漢字",
+    labels=(1,),
+    scores={"warm": pack(torch.tensor([0.25, 0.75])), "last": pack(torch.tensor([0.1, 0.9]))},
+    trace=FrameTrace(array("d", (0.0, 0.5)), array("i", (1, 1)), array("f", (0.75, 0.9)), 1),
+    moments=(array("f", (0.5, 0.5)),),
+    moment_labels=((),),
+    frames=2,
+)
+BAD = VideoRecord(index=4, video_id="b", labels=(), scores={}, error="EmptyVideoError: none")
+
+
+def write(path, *records):
+    with PredictionLog(path, SETTINGS) as log:
+        for record in records:
+            log.append(record)
+
+
+def test_records_come_back_as_they_were(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    write(path, RECORD)
+    write(path, BAD)
+    with PredictionLog(path, SETTINGS) as log:
+        assert log.records == [RECORD, BAD]
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1))
+def test_probabilities_keep_every_bit(values):
+    record = dataclasses.replace(RECORD, scores={"clip": pack(torch.tensor(values))})
+    text = json.dumps(record.to_json())
+    assert VideoRecord.from_json(json.loads(text)) == record
+    assert record.scores["clip"].tolist() == values
+
+
+@pytest.mark.parametrize("lost", range(1, 60, 7))
+def test_a_last_line_without_its_end_is_cut_off(tmp_path, lost):
+    path = tmp_path / "log.jsonl"
+    write(path, RECORD, BAD)
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert read_log(path, SETTINGS) == [RECORD]
+    write(path, dataclasses.replace(BAD, index=5))
+    assert [record.index for record in read_log(path, SETTINGS)] == [3, 5]
+
+
+def test_a_kill_in_the_first_line_leaves_a_new_log(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write(path)
+    path.write_bytes(path.read_bytes()[:20])
+    write(path, RECORD)
+    assert read_log(path, SETTINGS) == [RECORD]
+
+
+def test_a_log_of_other_settings_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write(path, RECORD)
+    before = path.read_bytes()
+    with pytest.raises(OptionError, match="window 8, now 64"):
+        PredictionLog(path, SETTINGS | {"window": 64})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[1]", b"null", b'{"index": 1}', b"\xff", b"garbage"])
+def test_a_line_broken_in_the_middle_is_named(tmp_path, line):
+    path = tmp_path / "log.jsonl"
+    write(path, RECORD, BAD)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], line + b"\n", *lines[2:]]))
+    with pytest.raises(DataError, match="line 3 of"):
+        PredictionLog(path, SETTINGS)
+
+
+@pytest.mark.parametrize("content", [b"a film\n", b"notes without an end"])
+def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is no log"):
+        PredictionLog(path, SETTINGS)
+    assert path.read_bytes() == content
