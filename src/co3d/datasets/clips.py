@@ -17,9 +17,12 @@ from co3d.datasets.sampling import Sampling, choose_indices
 from co3d.datasets.transforms import ClipTransform, TestTransform
 from co3d.errors import Co3dError, DataError, EmptyVideoError, OptionError
 from co3d.models.card import ModelCard
+from co3d.video.forks import protect_forks
 from co3d.video.sampling import TOLERANCE_SECONDS
 
 NO_LABEL = -1
+
+protect_forks()  # the workers of a DataLoader are forked, on many systems
 
 
 @dataclass(frozen=True, eq=False)
