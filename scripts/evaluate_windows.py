@@ -32,9 +32,9 @@ from co3d.evaluation.localisation import MOMENTS
 from co3d.evaluation.run import Evaluator, RunResult
 from co3d.evaluation.stream_mode import StreamEvaluator
 from co3d.evaluation.summary import Summary, summarise
+from co3d.files import output_file
 from co3d.models import ClipModel
 from co3d.models.camera_motion import CAMERA_MOTIONS
-from co3d.report import output_file
 from co3d.video import VideoWriter
 
 WINDOWS = (4, 8, 16, 32, 64)

@@ -30,7 +30,7 @@ from co3d.datasets.layouts import Layout, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.environment import logs_path
 from co3d.errors import OptionError, OutputError
-from co3d.report.output_file import output_file
+from co3d.files import output_file
 
 LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
 PROBLEMS_SHOWN = 20

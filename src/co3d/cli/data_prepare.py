@@ -17,7 +17,7 @@ from co3d.datasets.layouts import Layout, open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Form, Recipe, copy_video, plan_copies
 from co3d.errors import Co3dError, DataError, OptionError, OutputError
-from co3d.report.output_file import output_file
+from co3d.files import output_file
 
 MANIFEST, RECIPE, LEFT_OUT = "manifest.jsonl", "recipe.json", "left_out.jsonl"
 SHOWN = 10

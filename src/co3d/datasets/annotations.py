@@ -11,7 +11,7 @@ from typing import Any
 import pooch
 
 from co3d.errors import DataError, DownloadError
-from co3d.report.output_file import output_file
+from co3d.files import output_file
 
 WANTED_SUFFIXES = frozenset({".csv", ".json", ".txt"})
 MAX_MEMBER_BYTES = 1 << 30

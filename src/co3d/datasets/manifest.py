@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from co3d.report.output_file import output_file
+from co3d.files import output_file
 
 FORMAT, VERSION = "co3d manifest", 1
 

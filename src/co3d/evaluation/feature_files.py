@@ -10,7 +10,7 @@ import numpy as np
 
 from co3d.backends.packages import require_package
 from co3d.evaluation.features import VideoFeatures
-from co3d.report import output_file
+from co3d.files import output_file
 
 Format = Literal["parquet", "numpy"]
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "numpy": ".npz"}

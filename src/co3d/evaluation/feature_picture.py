@@ -9,7 +9,8 @@ from torch import Tensor
 
 from co3d.evaluation.features import VideoFeatures
 from co3d.evaluation.projection import Projection, project
-from co3d.report import label_colours, output_file
+from co3d.files import output_file
+from co3d.report import label_colours
 
 LARGEST_SAMPLE = 5000
 SAMPLE_SEED = 0

@@ -15,7 +15,7 @@ from co3d.evaluation.metrics import (
 )
 from co3d.evaluation.summary import Summary
 from co3d.evaluation.transient import TransientResponse
-from co3d.report import output_file
+from co3d.files import output_file
 
 INK, MUTED, FAINT, BLUE, ORANGE = "#1d2733", "#5b6878", "#e3e7ec", "#0072B2", "#D55E00"
 NAMED_CLASSES = 40

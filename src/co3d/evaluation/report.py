@@ -8,7 +8,7 @@ from co3d.evaluation.metrics import MultiLabelMeasures, SingleLabelMeasures
 from co3d.evaluation.pictures import draw_pictures
 from co3d.evaluation.summary import Summary
 from co3d.evaluation.tables import write_predictions
-from co3d.report import output_file
+from co3d.files import output_file
 
 LISTED = 20
 MEANINGS = {

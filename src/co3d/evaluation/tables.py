@@ -9,7 +9,7 @@ from typing import Any
 
 from co3d.backends.packages import is_installed, require_package
 from co3d.evaluation.records import VideoRecord
-from co3d.report import output_file
+from co3d.files import output_file
 
 ROWS_AT_ONCE = 1000
 VIDEO_COLUMNS = {"video_id": "string", "labels": "int32[]", "error": "string", "frames": "int32"}

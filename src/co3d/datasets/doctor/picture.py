@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from co3d.datasets.doctor.diagnosis import KINDS, Diagnosis
 from co3d.datasets.doctor.examination import Examination
-from co3d.report.output_file import output_file
+from co3d.files import output_file
 
 SIZES_SHOWN = 8
 BINS = 30
