@@ -112,3 +112,15 @@ class OutputError(Co3dError, OSError):
     """A result cannot be written."""
 
     exit_code = 40
+
+
+class RecipeError(Co3dError, ValueError):
+    """A training recipe has an unknown key or a value that cannot work."""
+
+    exit_code = 50
+
+
+class TrainingError(Co3dError):
+    """Training cannot start or cannot go on; the run folder holds what came before."""
+
+    exit_code = 51
