@@ -11,7 +11,7 @@ from torch import Tensor
 
 from co3d.backends import Stream, open_stream
 from co3d.errors import DamagedVideoError, OptionError
-from co3d.models import ClipModel, ModelCard, create_model, get_card
+from co3d.models import ClipModel, ModelCard, create_model, has_own_weights
 from co3d.stream import StepProgram, convert
 from co3d.stream.program import SMALL_NETWORK_MACS
 from co3d.video import VideoFrame, VideoReader
@@ -175,8 +175,9 @@ def open_labeller(
     """Build a registered model, convert it, and open a stream for one video.
 
     Args:
-        model_name: a name that `list_models` gives.
-        weights: a tag or a path; None takes the weights bundled with the package.
+        model_name: a name that `list_models` gives, or the folder of a training run.
+        weights: a tag or a path; None takes the weights in that folder, or those bundled with the
+            package.
         window: feature frames that the last pooling averages; None takes the clip's own number.
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
@@ -192,7 +193,7 @@ def open_labeller(
         OptionError: `window` or `top_k` is out of range, or no weights are given or bundled.
         ConversionError: the network cannot be converted.
     """
-    if weights is None and not get_card(model_name).bundled_weights:
+    if weights is None and not has_own_weights(model_name):
         tags = [entry.tag for entry in list_weights(model_name)]
         raise OptionError(
             f"cannot label with {model_name}: the package bundles no weights for it; give "

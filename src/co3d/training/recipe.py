@@ -52,7 +52,7 @@ class CameraMotionData(Section):
     clip_lengths: Annotated[tuple[Count, ...], Field(min_length=1)] = (8,)
     steps_per_epoch: Count = 300
     validation_clips: Count = 288
-    crops_per_photograph: Count = 24
+    crops_per_photograph: Count = 48
     textures_per_kind: Count = 80
     workers: Annotated[int, Field(ge=0)] = 1
 

@@ -28,7 +28,15 @@ def save_weights(
     tensors = {
         key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
     }
-    content = save(tensors, dict(metadata or {}))
+    write_whole(path, save(tensors, dict(metadata or {})))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of weights, or what stands beside them, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

@@ -17,6 +17,7 @@ co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq .top
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
+co3d stream match.mp4 --model runs/mine
 ```
 
 **Exit codes**
@@ -31,7 +32,9 @@ def stream(
         str,
         typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
     ],
-    model: Annotated[str, typer.Option(help="A name that `co3d models` lists.")] = "camera_motion",
+    model: Annotated[
+        str, typer.Option(help="A name that `co3d models` lists, or the folder of a training run.")
+    ] = "camera_motion",
     weights: Annotated[
         str | None,
         typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
