@@ -149,7 +149,8 @@ class ChunkLoader:
         per_frame: bool,
         only_last: bool,
     ) -> None:
-        self.sampler = videos.sampler  # Lightning tells it the epoch
+        # Lightning looks for these two, and tells the sampler the epoch.
+        self.sampler, self.batch_sampler = videos.sampler, None
         self._videos = videos
         self._frames, self._chunk = video_frames, chunk_frames
         self._delay, self._first = delay, first_valid_step

@@ -72,13 +72,15 @@ class Freezer:
         return paths
 
     def freeze(self, epoch: int) -> None:
-        """Let the gradients of an epoch reach what learns in it, and nothing else."""
+        """Let the gradients of an epoch reach what learns in it, and nothing else.
+
+        Statistics are not touched: call `train()`, then `stop_statistics`.
+        """
         frozen = self.frozen_paths(epoch)
         for name, parameter in self._model.named_parameters():
             parameter.requires_grad_(not any(_is_within(name, path) for path in frozen))
             if not parameter.requires_grad:
                 parameter.grad = None
-        self.stop_statistics(epoch)
 
     def stop_statistics(self, epoch: int) -> None:
         """Put what is frozen in evaluation mode; to be called after `train()`."""

@@ -78,6 +78,7 @@ class ClipTraining(LightningModule):
             else net
         )
         self._forward = torch.compile(forward) if recipe.compute.compile else forward
+        self.train()
 
     @property
     def monitored(self) -> str:
@@ -122,10 +123,15 @@ class ClipTraining(LightningModule):
             score.reset()
 
     def on_train_epoch_start(self) -> None:
-        """Seed what is random in the network, and unfreeze what is due."""
-        epoch = self.current_epoch
-        torch.manual_seed(mix_seeds(self.recipe.seed, epoch, self.global_rank, 1))
-        self.freezer.freeze(epoch)
+        """Unfreeze what is due."""
+        self.freezer.freeze(self.current_epoch)
+        self.train()
+
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Seed what is random in the network, whatever drew numbers before: loaders do, say."""
+        del batch
+        seeds = (self.recipe.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(mix_seeds(*seeds))
 
     def train(self, mode: bool = True) -> "ClipTraining":
         """Training or evaluation mode; what is frozen stays in evaluation mode."""
@@ -149,7 +155,7 @@ class ClipTraining(LightningModule):
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"cannot go on: the loss of batch {batch_idx} in epoch {self.current_epoch} is "
-                f"{float(loss)}; its clips are {_name_clips(batch)}; lower "
+                f"{float(loss.detach())}; its clips are {_name_clips(batch)}; lower "
                 "optimiser.learning_rate, set optimiser.clip_norm, or look at these clips"
             )
         self.log("train_loss", loss, prog_bar=True)

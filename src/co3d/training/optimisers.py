@@ -48,9 +48,10 @@ def make_schedule(
     """
     if section.kind == "one_cycle":
         peaks = [group["lr"] for group in optimiser.param_groups]
-        # At one step or none, up and down are the same.
-        share = min(max(section.warm_up, 1 / max(2, steps)), 1 - 1 / max(2, steps))
-        return OneCycleLR(optimiser, peaks, total_steps=max(2, steps), pct_start=share)
+        # Torch divides by the lengths of both phases, which short trials would make zero.
+        total = max(4, steps)
+        share = min(max(section.warm_up, 1.5 / total), 1 - 1.5 / total)
+        return OneCycleLR(optimiser, peaks, total_steps=total, pct_start=share)
     return LambdaLR(optimiser, lambda step: rate_at(step, steps, section))
 
 

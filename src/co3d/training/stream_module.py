@@ -102,6 +102,6 @@ class StreamTraining(ClipTraining):
         self._state = None
 
     def on_train_epoch_start(self) -> None:
-        """Seed, unfreeze, and start with new videos."""
+        """Unfreeze what is due, and start with new videos."""
         super().on_train_epoch_start()
         self._state = None
