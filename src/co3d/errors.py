@@ -60,6 +60,12 @@ class SourceUnreachableError(Co3dError, ConnectionError):
     exit_code = 15
 
 
+class DataError(Co3dError):
+    """A data set, annotation file or manifest cannot be used as it stands."""
+
+    exit_code = 16
+
+
 class UnknownModelError(Co3dError, LookupError):
     """No model or weight tag has this name."""
 

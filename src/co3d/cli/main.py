@@ -15,6 +15,7 @@ from co3d.cli.commands.declared import DEBUG_HINT
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.weights import weights_app
+from co3d.environment import load_environment
 from co3d.errors import Co3dError
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ def run(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    load_environment()
     if not debug:
         sys.excepthook = _report_bug
     try:

@@ -1,0 +1,126 @@
+"""Manifests: which videos a data set consists of, and what they show.
+
+On disk a manifest is JSONL: a header line, then a line a video, with paths relative to a root.
+
+    {"format": "co3d manifest", "version": 1, "root": ".", "class_names": ["run", "swim"],
+     "multi_label": false}
+    {"video_id": "a", "path": "run/a.mp4", "labels": [0]}
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from co3d.report.output_file import output_file
+
+FORMAT, VERSION = "co3d manifest", 1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """When a class happens in a video of a multi-label set.
+
+    Attributes:
+        label: index of the class.
+        start_seconds, end_seconds: from the first frame of the video.
+    """
+
+    label: int
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """One video of a data set.
+
+    Attributes:
+        video_id: unique in the manifest.
+        path: video file or folder of frames, relative to the manifest's root.
+        labels: class indices: one in single-label sets; empty when unknown or when nothing happens.
+        start_seconds, end_seconds: the part of the file that belongs to the set, counted from its
+            first frame; None for its own start or end.
+        segments: when the classes of a multi-label set happen.
+        rate_hz: frames per second of a folder of frames, which carries no time.
+    """
+
+    video_id: str
+    path: str
+    labels: tuple[int, ...]
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    segments: tuple[Segment, ...] = ()
+    rate_hz: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The videos of a data set.
+
+    Attributes:
+        root: folder that the entries' paths start from.
+        class_names: index 0 first.
+        entries: the videos.
+        multi_label: whether a video may show several classes, or none.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    entries: tuple[VideoEntry, ...]
+    multi_label: bool = False
+
+    def resolve(self, entry: VideoEntry) -> Path:
+        """Where the video of an entry lies."""
+        return self.root / PurePosixPath(entry.path)
+
+    def save(self, path: Path) -> None:
+        """Write the manifest as JSONL, whole or not at all.
+
+        The root is written relative to `path` where it lies beside or below it.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "root": _shorten(self.root, path.parent),
+            "class_names": list(self.class_names),
+            "multi_label": self.multi_label,
+        }
+        with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(header, ensure_ascii=False) + "\n")
+            for entry in self.entries:
+                file.write(json.dumps(_as_dict(entry), ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Read a manifest: JSONL as `save` writes it, or a list of videos and labels.
+
+        A list has a `video path,label` (or, as PySlowFast writes it, `path label`) on each line,
+        with class names or indices for labels, and an optional line of headings; its root is the
+        folder that it lies in.
+
+        Raises:
+            DataError: the file is absent, broken or hostile; the message names the line, what
+                stands there and what was expected.
+        """
+        from co3d.datasets.manifest_file import read_manifest
+
+        return read_manifest(path)
+
+
+def _as_dict(entry: VideoEntry) -> dict[str, Any]:
+    """The fields of an entry that differ from their defaults."""
+    values = asdict(entry)
+    return {
+        field.name: values[field.name]
+        for field in fields(VideoEntry)
+        if field.name in ("video_id", "path", "labels") or values[field.name] != field.default
+    }
+
+
+def _shorten(root: Path, folder: Path) -> str:
+    absolute, base = root.resolve(), folder.resolve()
+    return (absolute.relative_to(base) if absolute.is_relative_to(base) else absolute).as_posix()
