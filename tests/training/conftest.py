@@ -22,6 +22,8 @@ TINY = {
 
 
 def merge(values, changes):
+    if changes.get("kind", values.get("kind")) != values.get("kind"):
+        return changes  # another kind has other keys
     return {
         **values,
         **{

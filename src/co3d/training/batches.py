@@ -4,7 +4,7 @@ So the same batches come whatever the number of worker processes, after a resume
 uninterrupted one, and from several training processes together as from a single one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,6 +47,7 @@ class TrainingData:
         counts: training videos of each class; None where all are alike.
         multi_label: whether a label is (K,) rather than an index.
         workers: processes that make items ahead.
+        collate: makes a batch of items; None stacks them.
     """
 
     class_names: tuple[str, ...]
@@ -56,6 +57,7 @@ class TrainingData:
     counts: tuple[int, ...] | None = None
     multi_label: bool = False
     workers: int = 0
+    collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] | None = None
 
 
 def mix_seeds(*numbers: int) -> int:
@@ -117,6 +119,7 @@ def make_loader(items: KeyedItems, data: TrainingData, seed: int, *, train: bool
         sampler=sampler,
         drop_last=train and data.batch is not None and len(sampler) >= data.batch,
         num_workers=workers,
+        collate_fn=data.collate,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )

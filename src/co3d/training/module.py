@@ -1,9 +1,11 @@
 """The training of a network on clips, as a Lightning module."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -11,14 +13,16 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelAveragePrecision
 
+from co3d.datasets.mixing import cut_mix, mix_up
 from co3d.errors import TrainingError
 from co3d.models import ClipModel
 from co3d.training.batches import TrainingData, mix_seeds
 from co3d.training.layers import Freezer
 from co3d.training.losses import balance, compute_loss
 from co3d.training.optimisers import make_optimiser, make_schedule
-from co3d.training.recipe import Recipe
+from co3d.training.recipe import Recipe, VideoData
 
+_LOG = logging.getLogger("co3d")
 SHOWN = 8
 
 
@@ -36,6 +40,9 @@ class ClipTraining(LightningModule):
 
     Logs `train_loss` and `learning_rate` at steps, and for each validation set `NAME_loss` and
     `NAME_accuracy` (of multi-label sets `NAME_map`), as shares.
+
+    Attributes:
+        broken: a line for each training video that could not be read.
 
     Args:
         net: the network; it is trained in place.
@@ -60,6 +67,7 @@ class ClipTraining(LightningModule):
         weights = None if counts is None else balance(recipe.loss, counts, videos)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
+        self.broken: list[str] = []
         self.freezer = Freezer(net, recipe.freezing)
         self.scores = [self._make_score(len(data.class_names)) for _ in self.names]
         for index, score in enumerate(self.scores):
@@ -97,7 +105,8 @@ class ClipTraining(LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        loss = self.compute_loss(self.predict(batch["clip"]), batch["label"])
+        clips, labels = self._mix(batch["clip"], batch["label"])
+        loss = self.compute_loss(self.predict(clips), labels)
         self._log_training(loss, batch, batch_idx)
         return loss
 
@@ -151,6 +160,16 @@ class ClipTraining(LightningModule):
         """(K, K) counts of the last validation, row is the truth; None for multi-label sets."""
         return None if self.multi_label else self.scores[-1].compute()
 
+    def _mix(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """MixUp, CutMix, or either in turn, as the recipe says."""
+        data = self.recipe.data
+        if not isinstance(data, VideoData) or not (data.mixup or data.cutmix):
+            return clips, labels
+        if not self.multi_label:
+            labels = F.one_hot(labels, len(self.net.card.labels)).to(clips.dtype)
+        cuts = data.cutmix and (not data.mixup or float(torch.rand(())) < 0.5)
+        return cut_mix(clips, labels, data.cutmix) if cuts else mix_up(clips, labels, data.mixup)
+
     def _log_training(self, loss: Tensor, batch: dict[str, Any], batch_idx: int) -> None:
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -158,7 +177,11 @@ class ClipTraining(LightningModule):
                 f"{float(loss.detach())}; its clips are {_name_clips(batch)}; lower "
                 "optimiser.learning_rate, set optimiser.clip_norm, or look at these clips"
             )
-        self.log("train_loss", loss, prog_bar=True)
+        for video in batch.get("broken", ()):
+            if video not in self.broken:
+                self.broken.append(video)
+                _LOG.warning("left out %s", video)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch["clip"]))
         rates = self.optimizers().param_groups  # type: ignore[union-attr]
         self.log("learning_rate", max(group["lr"] for group in rates))
 

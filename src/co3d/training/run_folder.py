@@ -126,6 +126,7 @@ class RunFolder:
             "epoch": int(checkpoint["epoch"]) + 1,
             "scores": scores,
             "classes": list(module.net.card.labels),
+            "videos_left_out": module.broken,
             "confusion": None if confusion is None else confusion.tolist(),
         }
         self._write_json("results.json", results)
