@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,6 +36,13 @@ def list_recipes() -> list[str]:
     return sorted(
         path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml")
     )
+
+
+def summarise_recipe(name: str) -> str:
+    """First sentence of the comment at the top of a recipe of the package."""
+    lines = (SHIPPED / f"{name}.yaml").read_text("utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda x: x.startswith("#"), lines))
+    return re.split(r"(?<=\.) ", comment)[0]
 
 
 def read_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -89,7 +89,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
     """
     run = RunFolder(folder)
     run.open(recipe, resume=resume)
-    with _quiet_lightning(), _explain_failures(recipe, run):
+    with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
         run.write_versions(setup.data)
         loaders = make_loaders(setup, recipe)
@@ -119,9 +119,9 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
 
 def try_out(recipe: Recipe) -> None:
     """Run one batch of training and of each validation, and leave nothing behind."""
-    with _quiet_lightning(), _explain_failures(recipe, None):
+    with quiet_lightning(), explain_failures(recipe, None):
         setup = set_up(recipe)
-        trainer = Trainer(fast_dev_run=True, enable_model_summary=False, **_compute(recipe))
+        trainer = Trainer(fast_dev_run=True, enable_model_summary=False, **compute_options(recipe))
         trainer.fit(setup.module, *make_loaders(setup, recipe))
 
 
@@ -172,11 +172,12 @@ def make_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=max(1, min(LOG_EVERY, batches)),
         default_root_dir=run.path,
-        **_compute(recipe),
+        **compute_options(recipe),
     )
 
 
-def _compute(recipe: Recipe) -> dict[str, Any]:
+def compute_options(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says to Lightning's Trainer about arithmetic; it also seeds everything."""
     compute, optimiser = recipe.compute, recipe.optimiser
     seed_everything(recipe.seed, verbose=False)
     return {
@@ -247,7 +248,7 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
+def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
     """Turn what only shows while training into errors that say what to change."""
     try:
         yield
@@ -287,7 +288,7 @@ def _name_size(recipe: Recipe) -> str:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Without Lightning's advice to those who write trainers."""
     names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
     loggers = [logging.getLogger(name) for name in names]
