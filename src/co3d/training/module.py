@@ -188,7 +188,11 @@ class ClipTraining(LightningModule):
     def _add_validation(self, logits: Tensor, target: Tensor, index: int) -> None:
         loss = self.compute_loss(logits, target)
         self.log(
-            f"{self.names[index]}_loss", loss, add_dataloader_idx=False, batch_size=len(logits)
+            f"{self.names[index]}_loss",
+            loss,
+            add_dataloader_idx=False,
+            batch_size=len(logits),
+            sync_dist=self.trainer.world_size > 1,
         )
         if self.multi_label:
             self.scores[index].update(logits.float().sigmoid(), target.int())

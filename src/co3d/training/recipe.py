@@ -267,3 +267,13 @@ class Recipe(Section):
     freezing: FreezingSection = FreezingSection()
     compute: ComputeSection = ComputeSection()
     logging: LoggingSection = LoggingSection()
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> "Recipe":
+        processes = self.compute.devices * self.compute.nodes
+        if self.freezing.unfreeze_every is not None and processes > 1:
+            raise ValueError(
+                "freezing.unfreeze_every null with several devices, whose gradients are joined "
+                "as they were at the start"
+            )
+        return self

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -110,6 +111,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
                 )
         except Stopped:
             was_stopped = True
+        finally:
+            _leave_group()
         scores: dict[str, float] = {}
         if trainer.is_global_zero and run.last.exists():
             run.draw_curves()
@@ -206,6 +209,12 @@ def _make_loggers(recipe: Recipe, run: RunFolder, resumed_step: int | None) -> l
         name, project = recipe.name, recipe.logging.wandb_project
         loggers.append(WandbLogger(name=name, project=project, save_dir=run.path))
     return loggers
+
+
+def _leave_group() -> None:
+    """End the talk of the training processes, so that one of them can judge the network alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class _StopBetweenBatches(Callback):
