@@ -101,6 +101,13 @@ def test_chunks_must_fill_the_video(tmp_path):
         recipe_from(tmp_path, text)
 
 
+def test_parts_that_do_not_go_together_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"expected compute\.compile false in stream form"):
+        recipe_from(tmp_path, "", "form.kind=stream", "compute.compile=true")
+    with pytest.raises(RecipeError, match=r"expected freezing\.unfreeze_every null"):
+        recipe_from(tmp_path, "", "freezing.unfreeze_every=1", "compute.devices=2")
+
+
 @pytest.mark.parametrize(
     "text", ["- 1", "a: [", "!!python/object:os.system {}", "a: &a [*a]", "\x00"]
 )

@@ -63,6 +63,7 @@ def test_a_run_leaves_everything_and_a_model_to_stream(tmp_path, tiny):
     labeller = open_labeller(str(folder), backend="torch")
     assert labeller.labels == CAMERA_MOTIONS
     weights = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    assert weights.keys() == {f"net.{key}" for key in labeller.model.state_dict()}
     assert torch.equal(labeller.model.get_parameter("stem.0.weight"), weights["net.stem.0.weight"])
 
 
@@ -70,7 +71,10 @@ def test_a_run_leaves_everything_and_a_model_to_stream(tmp_path, tiny):
     "changes",
     [
         {"schedule": {"kind": "one_cycle"}, "ema_decay": 0.5},
-        {"optimiser": {"kind": "sgd", "accumulate": 2}, "schedule": {"kind": "multi_step"}},
+        pytest.param(
+            {"optimiser": {"kind": "sgd", "accumulate": 2}, "schedule": {"kind": "multi_step"}},
+            marks=pytest.mark.slow,
+        ),
         {
             "form": {"kind": "stream", "chunk_frames": 4, "video_frames": 20, "streams": 1},
             "data": {"steps_per_epoch": 10, "validation_clips": 20},

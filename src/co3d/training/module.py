@@ -1,7 +1,7 @@
 """The training of a network on clips, as a Lightning module."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -75,16 +75,15 @@ class ClipTraining(LightningModule):
         self._layout = torch.channels_last_3d if recipe.compute.channels_last else None
         if self._layout is not None:
             net.to(memory_format=self._layout)  # type: ignore[call-overload]
-        if recipe.form.kind == "settled" and not isinstance(net, SettledModel):
-            raise TrainingError(
-                f"cannot train {type(net).__name__} in settled form: it has no `forward_settled`; "
-                "use form.kind=clip"
-            )
-        forward = (
-            net.forward_settled
-            if isinstance(net, SettledModel) and (recipe.form.kind == "settled")
-            else net
-        )
+        # Its methods, not the network itself, which would be registered a second time.
+        forward: Callable[[Tensor], Tensor] = net.forward
+        if recipe.form.kind == "settled":
+            if not isinstance(net, SettledModel):
+                raise TrainingError(
+                    f"cannot train {type(net).__name__} in settled form: it has no "
+                    "`forward_settled`; use form.kind=clip"
+                )
+            forward = net.forward_settled
         self._forward = torch.compile(forward) if recipe.compute.compile else forward
         self.train()
 

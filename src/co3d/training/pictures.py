@@ -21,8 +21,8 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
     if len(losses):
         recent = [losses[max(0, end - SMOOTHING) : end] for end in range(1, len(losses) + 1)]
         smooth = [float(np.mean(values)) for values in recent]
-        loss_axes.plot(steps, losses, lw=0.6, color="tab:blue", alpha=0.35, label="one batch")
-        loss_axes.plot(steps, smooth, color="tab:blue", label=f"mean of {SMOOTHING}")
+        loss_axes.plot(steps, losses, lw=0.6, color="grey", alpha=0.5, label="one batch")
+        loss_axes.plot(steps, smooth, color="#333333", label=f"mean of {SMOOTHING}")
     names = dict.fromkeys(key for row in rows for key in row)
     for name in names:
         if name.endswith("_loss") and name != "train_loss":
@@ -55,7 +55,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     axes = figure.subplots()
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set_title(f"{100 * np.trace(confusion) / total:.1f} % of {total} right")
-    axes.set(xlabel="prediction", ylabel="truth")
+    axes.set(xlabel="prediction (percent of each true class)", ylabel="truth")
     if classes <= MAX_NAMED_CLASSES:
         axes.set_xticks(range(classes), class_names, rotation=40, ha="right", parse_math=False)
         axes.set_yticks(range(classes), class_names, parse_math=False)

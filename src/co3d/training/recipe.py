@@ -270,6 +270,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_parts(self) -> "Recipe":
+        if self.compute.compile and self.form.kind == "stream":
+            raise ValueError("compute.compile false in stream form, where steps run as graphs")
         processes = self.compute.devices * self.compute.nodes
         if self.freezing.unfreeze_every is not None and processes > 1:
             raise ValueError(
