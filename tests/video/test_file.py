@@ -195,6 +195,13 @@ def test_a_file_trimmed_by_an_edit_list_is_whole(tmp_path, drain):
     assert len(frames) == 14
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".flv", ".ts"])
+def test_a_file_that_starts_late_and_has_uneven_times_is_whole(tmp_path, make, suffix, drain):
+    times = [1 + number / 100 for number in range(8)]
+    frames, error = drain(read_video(make(tmp_path / f"late{suffix}", times)))
+    assert (len(frames), error) == (8, None)
+
+
 def test_missing_file():
     with pytest.raises(SourceNotFoundError, match=r"nowhere\.mp4: no such file"):
         read_video("nowhere.mp4")

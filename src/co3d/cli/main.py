@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from co3d import __version__
+from co3d.cli.commands.data import data_app
 from co3d.cli.commands.declared import DEBUG_HINT
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
@@ -50,6 +51,7 @@ app.add_typer(streaming_app)
 app.add_typer(networks_app)
 app.add_typer(training_app)
 app.add_typer(weights_app, name="weights")
+app.add_typer(data_app, name="data")
 
 
 def run(arguments: list[str] | None = None) -> None:

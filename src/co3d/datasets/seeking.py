@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.error import EOFError as EndOfFileError
 from av.error import FFmpegError
+from av.packet import Packet
 
 from co3d.errors import DamagedVideoError, EmptyVideoError
 from co3d.video.container import choose_stream, open_file
@@ -53,15 +54,15 @@ class SeekableVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `FrameSource.read`."""
-        cursor = self._move_to(self._pts[indices[0]])
-        self._cursor = None  # until it is known to be sound
-        pictures: dict[int, np.ndarray] = {}
-        for index in indices:
-            if index not in pictures:
-                pts = self._pts[index]
-                pictures[index] = self._convert(cursor.advance(pts), pts)
-        self._cursor = cursor
-        return np.stack([pictures[index] for index in indices])
+        try:
+            return self._read(indices)
+        except DamagedVideoError:
+            if self._threads == 1:
+                raise
+        # Threads report failures late, for other frames: which are sound, a single one tells.
+        self._threads = 1
+        self._reopen()
+        return self._read(indices)
 
     def close(self) -> None:
         """Close the file."""
@@ -78,9 +79,15 @@ class SeekableVideo:
         self._stream.codec_context.thread_count = self._threads
         self._size = (self._stream.codec_context.width, self._stream.codec_context.height)
 
+    def _reopen(self) -> None:
+        self._cursor = None
+        self._container.close()
+        self._open()
+
     def _read_index(self) -> None:
         promise = read_promise(self._container, self._stream)
         self._is_exact = promise.codec in ONE_PICTURE_PER_PACKET
+        self._order: dict[int, int] = {}  # time -> place in the order of decoding
         pts: list[int] = []
         keys: set[int] = set()
         end_seconds, last_dts = 0.0, None
@@ -101,6 +108,7 @@ class SeekableVideo:
                     self._refuse(
                         f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
                     )
+                self._order[packet.pts] = len(self._order)
                 if packet.is_keyframe:
                     keys.add(packet.pts)
                 if not packet.is_discard:
@@ -120,47 +128,71 @@ class SeekableVideo:
         self._tick_seconds = float(promise.time_base)
         self.times_seconds = np.array(self._pts) * self._tick_seconds
 
+    def _read(self, indices: Sequence[int]) -> np.ndarray:
+        cursor = self._move_to(self._pts[indices[0]])
+        self._cursor = None  # until it is known to be sound
+        pictures: dict[int, np.ndarray] = {}
+        for index in indices:
+            if index not in pictures:
+                pts = self._pts[index]
+                pictures[index] = self._convert(cursor.advance(pts), pts)
+        self._cursor = cursor
+        return np.stack([pictures[index] for index in indices])
+
     def _move_to(self, target: int) -> "_Cursor":
         """A cursor whose newest frame is not after `target`."""
         last_key = bisect_right(self._keys, target) - 1
-        key_pts = self._keys[last_key] if last_key >= 0 else self._pts[0]
-        if self._cursor and self._cursor.is_between(key_pts, target):
+        if self._cursor and self._cursor.is_between(self._key_before(target), target):
             return self._cursor
         for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
             self._container.seek(self._keys[key], stream=self._stream)
             self._cursor = _Cursor(self._decode())
             if self._cursor.is_between(self._pts[0], target):
                 return self._cursor
-        self._container.close()
-        self._open()
+        self._reopen()
         self._cursor = _Cursor(self._decode())
         return self._cursor
 
+    def _touches_failure(self, target: int) -> bool:
+        first, last = self._order[self._key_before(target)], self._order[target]
+        return any(first <= self._order.get(pts, last) <= last for pts in self._failed_pts)
+
+    def _key_before(self, target: int) -> int:
+        position = bisect_right(self._keys, target) - 1
+        return self._keys[position] if position >= 0 else self._pts[0]
+
     def _decode(self) -> Iterator[av.VideoFrame]:
+        """Frames from here to the end; what fails is remembered, and its time."""
         self._failed_pts: list[int] = []
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:
-                    try:
-                        yield from self._stream.decode(packet)
-                    except EndOfFileError:
-                        raise
-                    except FFmpegError:
-                        self._failed_pts.append(packet.pts or 0)
+                    yield from self._decode_packet(packet)
         except FFmpegError as error:
             self._refuse(f"it cannot be read on ({error.strerror})")
+        yield from self._decode_packet(None)
+
+    def _decode_packet(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         try:
-            yield from self._stream.decode(None)
+            frames = self._stream.decode(packet)
         except EndOfFileError:  # the decoder had been emptied before
             return
+        except FFmpegError:
+            self._failed_pts.append(self._pts[-1] if packet is None else packet.pts or 0)
+            return
+        for frame in frames:
+            if frame.is_corrupt and frame.pts is not None:
+                self._failed_pts.append(frame.pts)
+            yield frame
 
     def _convert(self, frame: av.VideoFrame | None, target: int) -> np.ndarray:
         """The picture of the frame that was chosen for a time, if it is the right one."""
         seconds = target * self._tick_seconds
-        if frame is None or frame.pts is None or frame.pts > target or frame.is_corrupt:
+        if frame is None or frame.pts is None or frame.pts > target:
             self._refuse(f"no frame decodes at {seconds:.3f} s")
         is_lost = self._is_exact and frame.pts != target and not frame.interlaced_frame
-        if is_lost or any(frame.pts < pts <= target for pts in self._failed_pts):
+        # Up to the next key frame, decoders guess what they draw from a picture that failed.
+        if is_lost or self._touches_failure(target):
             self._refuse(f"the frame at {seconds:.3f} s is lost")
         check_picture_size(frame.width, frame.height, str(self._path))
         width, height = self._size

@@ -152,7 +152,10 @@ def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
         frame_count = round(duration_seconds * rate)
     end_seconds = None
     if duration_seconds is not None and container.format.name.startswith(STATED_DURATION_FORMATS):
-        end_seconds = (container.start_time or 0) / av.time_base + duration_seconds
+        # Matroska counts its duration from zero, whenever its first frame is shown.
+        counts_from_zero = container.format.name.startswith("matroska")
+        start = 0 if counts_from_zero else container.start_time or 0
+        end_seconds = start / av.time_base + duration_seconds
     return Promise(
         codec=stream.codec_context.name,
         time_base=stream.time_base or Fraction(1, av.time_base),

@@ -29,6 +29,7 @@ class VideoWriter:
     Args:
         path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`.
         rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
+        frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
 
     Raises:
         OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
@@ -36,12 +37,15 @@ class VideoWriter:
         OptionError: `rate_hz` is not above zero.
     """
 
-    def __init__(self, path: str | Path, rate_hz: float) -> None:
+    def __init__(
+        self, path: str | Path, rate_hz: float, frames_between_keys: int | None = None
+    ) -> None:
         if not 0 < rate_hz < math.inf:
             raise OptionError(f"cannot write at {rate_hz} frames/s; choose a rate above 0")
         self.path = Path(path)
         self.frames_written = 0
         self._rate_hz = rate_hz
+        self._frames_between_keys = frames_between_keys
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
@@ -153,6 +157,8 @@ class VideoWriter:
         stream = self._container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = TIME_BASE
+        if self._frames_between_keys is not None:
+            stream.codec_context.gop_size = self._frames_between_keys
         if has_x264:
             stream.codec_context.options = X264_OPTIONS
         return stream

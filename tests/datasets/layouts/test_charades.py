@@ -38,6 +38,16 @@ def test_frame_lists_say_the_same_as_official_csvs(tmp_path):
     assert [s[1:] for s in scaled] == [pytest.approx(s[1:], abs=0.1) for s in expected]
 
 
+def test_a_frame_list_in_a_folder_of_lists_belongs_to_the_set_above(tmp_path):
+    make_charades(tmp_path, videos=1, as_frames=True)
+    place = tmp_path / "annotations" / "frame_lists" / "val.csv"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "val.csv").rename(place)
+    manifest = open_dataset(place)
+    assert manifest.root == tmp_path
+    assert manifest.resolve(manifest.entries[0]).is_dir()
+
+
 def test_frames_without_and_with_several_labels(tmp_path):
     folder = tmp_path / "rgb" / "A"
     folder.mkdir(parents=True)

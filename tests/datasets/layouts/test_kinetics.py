@@ -58,6 +58,13 @@ def test_the_published_json_gives_the_same_as_the_csv(tmp_path):
     assert first.entries[0].video_id == second.entries[0].video_id == "abc_000010_000020"
 
 
+def test_of_a_list_in_two_formats_the_csv_is_read(tmp_path):
+    touch(tmp_path / "val" / "abc_000010_000020.mp4")
+    write(tmp_path / "validate.csv", f"{HEAD}\nair drumming,abc,10,20,val\n")
+    write(tmp_path / "validate.json", '{"abc": {"annotations": {')
+    assert len(open_dataset(tmp_path, split="val").entries) == 1
+
+
 def test_the_classes_are_those_of_the_set_that_fits(tmp_path):
     touch(tmp_path / "val" / "abc_000010_000020.mp4")
     write(tmp_path / "val.csv", f"{HEAD}\nadjusting glasses,abc,10,20,val\n")

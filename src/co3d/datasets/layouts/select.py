@@ -17,7 +17,7 @@ from co3d.datasets.layouts.kinetics import (
     list_kinetics_annotations,
     open_kinetics,
 )
-from co3d.datasets.layouts.splits import FOLDERS
+from co3d.datasets.layouts.splits import LIST_FOLDERS
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.environment import find_dataset
 from co3d.errors import DataError, OptionError
@@ -80,7 +80,9 @@ def _guess_layout(place: Path) -> Layout:
 def _find_root(annotation: Path) -> Path:
     """The folder of a set, from one of its lists."""
     folder = annotation.parent
-    return folder.parent if folder.name in FOLDERS else folder
+    while folder.name in LIST_FOLDERS:
+        folder = folder.parent
+    return folder
 
 
 def relabel(manifest: Manifest, names: Sequence[str]) -> Manifest:

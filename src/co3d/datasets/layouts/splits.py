@@ -12,6 +12,10 @@ SPELLINGS = {
     "test": frozenset({"test", "testing"}),
 }
 FOLDERS = ("", "splits", "annotations")
+"""Where lists are looked for, under the folder of a data set."""
+
+LIST_FOLDERS = frozenset({"splits", "annotations", "frame_lists"})
+"""Folders of lists: one that is named by its path belongs to the data set above them."""
 
 
 def is_split(name: str, split: str) -> bool:
@@ -26,14 +30,19 @@ def names_split(text: str, split: str) -> bool:
 
 
 def list_annotations(root: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files with such a suffix in the places where annotations lie."""
-    return sorted(
+    """Files with such a suffix in the places where annotations lie.
+
+    Of lists that are published as CSV and JSON under one name, the CSV.
+    """
+    paths = sorted(
         path
         for folder in FOLDERS
         if (root / folder).is_dir()
         for path in (root / folder).iterdir()
         if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
     )
+    first_of_name = {path.with_suffix(""): path for path in reversed(paths)}
+    return sorted(first_of_name.values())
 
 
 def choose_annotation(root: Path, paths: Sequence[Path], split: str | None) -> Path:

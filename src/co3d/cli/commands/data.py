@@ -1,0 +1,140 @@
+"""`co3d data`: check data sets, prepare them, fetch their annotations. The work stands beside."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+EPILOG = """
+**Examples**
+
+```
+co3d data doctor /data/kinetics400 --split val
+co3d data doctor /data/my_videos --json | jq .counts
+co3d data annotations kinetics400 --output /data/kinetics400/splits
+co3d data prepare /data/kinetics400 --split val --output val_manifest
+co3d data prepare /data/kinetics400 --split val --output small --to video --short-side 256
+```
+
+`DATASETS_PATH` (where data sets lie), `LOGS_PATH` (where reports go, else `runs`) and `CO3D_CACHE`
+come from the environment or from a file `.env`.
+"""
+
+data_app = typer.Typer(
+    help="Check data sets, prepare them, fetch their annotations.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+LayoutName = Literal["auto", "kinetics", "charades", "folders", "manifest"]
+FormName = Literal["video", "frames"]
+SetName = Literal["kinetics400", "kinetics600", "charades"]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+DataSet = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH", help="A data set's folder, list or manifest, here or in DATASETS_PATH."
+    ),
+]
+LayoutOption = Annotated[LayoutName, typer.Option(help="How the data set lies on disk.")]
+Split = Annotated[str | None, typer.Option(help="train, val or test, where there are several.")]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="Class names: kinetics400, kinetics600 or charades157; else the set's own."),
+]
+
+
+@data_app.command()
+def doctor(
+    path: DataSet,
+    layout: LayoutOption = "auto",
+    split: Split = None,
+    classes: Classes = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the results; else LOGS_PATH/doctor/NAME.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Videos decoded at a time; else one per core.")
+    ] = None,
+    accuracy: Annotated[
+        float, typer.Option(help="Accuracy on the usable videos to bound that on all for, 0 to 1.")
+    ] = 0.75,
+    as_json: Json = False,
+) -> None:
+    """Decode every file; report what is wrong and write a manifest without it.
+
+    Lists entries that are missing, unreadable, without frames, truncated, mislabelled, duplicate or
+    of the wrong length, and says what the losses mean for an accuracy. A run that was stopped goes
+    on where it was. The data set itself is not touched.
+
+    Example: `co3d data doctor /data/kinetics400 --split val --output doctor`
+    """
+    from co3d.cli.data_doctor import DoctorOptions, run_doctor
+
+    options = DoctorOptions(path, layout, split, classes, output, workers, accuracy, as_json)
+    raise typer.Exit(run_doctor(options))
+
+
+@data_app.command()
+def prepare(
+    path: DataSet,
+    output: Annotated[Path, typer.Option(help="New folder for manifest.jsonl and copies.")],
+    layout: LayoutOption = "auto",
+    split: Split = None,
+    classes: Classes = None,
+    to: Annotated[
+        FormName | None, typer.Option(help="Copy as H.264 videos or JPEG frames; else no copies.")
+    ] = None,
+    short_side: Annotated[
+        int | None, typer.Option(help="Scale larger pictures down to this short side, in pixels.")
+    ] = None,
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Sample copies to this rate; else all frames.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Videos copied at a time; else one per core.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad video.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn published annotations into a manifest, and videos into copies that are quick to read.
+
+    Copies are cut to their part, and lie in the new folder as the originals lie in theirs, with
+    manifest.jsonl beside. Bad videos have no copy; left_out.jsonl says why. The data set itself is
+    not touched, and a run that was stopped goes on where it was.
+
+    Example: `co3d data prepare charades --output charades_small --to video --short-side 256`
+    """
+    from co3d.cli.data_prepare import PrepareOptions, run_prepare
+
+    options = PrepareOptions(
+        path,
+        output,
+        layout,
+        split,
+        classes,
+        form=to,
+        short_side_px=short_side,
+        rate_hz=rate_hz,
+        workers=workers,
+        strict=strict,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_prepare(options))
+
+
+@data_app.command()
+def annotations(
+    name: Annotated[SetName, typer.Argument(help="Whose annotations.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for them; else DATASETS_PATH/NAME/annotations.")
+    ] = None,
+) -> None:
+    """Fetch official annotations, and say how the videos themselves are to be had.
+
+    Example: `co3d data annotations charades --output /data/charades`
+    """
+    from co3d.cli.data_annotations import fetch_annotations
+
+    fetch_annotations(name, output)

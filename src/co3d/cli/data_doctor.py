@@ -1,0 +1,205 @@
+"""`co3d data doctor`: examine a data set, print what is wrong, write report and clean manifest."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.progress import open_progress
+from co3d.datasets.doctor import (
+    AccuracyBounds,
+    Diagnosis,
+    Examination,
+    bound_accuracy,
+    diagnose,
+    examine_all,
+)
+from co3d.datasets.doctor.diagnosis import KINDS
+from co3d.datasets.doctor.picture import draw_statistics
+from co3d.datasets.layouts import Layout, open_dataset
+from co3d.datasets.manifest import Manifest
+from co3d.environment import logs_path
+from co3d.errors import OptionError, OutputError
+from co3d.report.output_file import output_file
+
+LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
+PROBLEMS_SHOWN = 20
+CLASSES_SHOWN = 5
+METHOD = (
+    "worst: all lost videos wrong, or all right (Manski bounds). at_random: Wilson's 95 % score "
+    "interval with finite-population correction, if losses and mistakes are independent. "
+    "sampling: Wilson's 95 % score interval of the usable videos as a sample of all of their kind."
+)
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `co3d data doctor`, as the command line gives them."""
+
+    path: Path
+    layout: Layout
+    split: str | None
+    classes: str | None
+    output: Path | None
+    workers: int | None
+    accuracy: float
+    as_json: bool
+
+
+def run_doctor(options: DoctorOptions) -> int:
+    """Examine, report, and return the exit code: 0, or 130 when stopped before the end.
+
+    Raises:
+        DataError: there is no data set to examine.
+        OptionError: a value that cannot work.
+        OutputError: a result cannot be written.
+    """
+    workers = options.workers or os.cpu_count() or 1
+    if workers < 1 or not 0 <= options.accuracy <= 1:
+        raise OptionError(
+            f"cannot examine with {workers} workers and an accuracy of {options.accuracy}: "
+            "expected 1 or more, and 0 to 1"
+        )
+    manifest = open_dataset(
+        options.path, layout=options.layout, split=options.split, classes=options.classes
+    )
+    folder = options.output or logs_path() / "doctor" / _name(options)
+    _refuse_inside(folder, manifest.root)
+    found: dict[str, Examination] = {}
+    try:
+        with open_progress() as progress:
+            paths = {entry.path for entry in manifest.entries}
+            task = progress.add_task("decoding", total=len(paths))
+            found = examine_all(manifest, folder / LOG, workers, lambda _: progress.advance(task))
+    except KeyboardInterrupt:
+        print(f"stopped; run the same command to go on, {folder / LOG} is kept", file=sys.stderr)
+        return STOPPED
+    diagnosis = diagnose(manifest, found)
+    usable = len(diagnosis.clean.entries)
+    bounds = bound_accuracy(len(manifest.entries), usable, options.accuracy)
+    report = _describe(manifest, found, diagnosis, bounds)
+    with output_file(folder / REPORT) as temporary:
+        temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    diagnosis.clean.save(folder / CLEAN)
+    draw_statistics(folder / PICTURE, _name(options), len(manifest.entries), found, diagnosis)
+    if options.as_json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        _print(report, diagnosis, [folder / name for name in (REPORT, CLEAN, PICTURE, LOG)])
+    return SUCCESS
+
+
+def _name(options: DoctorOptions) -> str:
+    name = options.path.resolve().stem
+    return f"{name}-{options.split}" if options.split else name
+
+
+def _refuse_inside(folder: Path, root: Path) -> None:
+    """Data sets are not written into."""
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise OutputError(
+            f"cannot write to {folder}: it lies in the data set {root}, which stays as it is; "
+            "choose another folder with --output"
+        )
+
+
+def _describe(
+    manifest: Manifest,
+    found: Mapping[str, Examination],
+    diagnosis: Diagnosis,
+    bounds: AccuracyBounds,
+) -> dict[str, Any]:
+    """What the JSON report holds."""
+    pairs = {(problem.video_id, problem.kind) for problem in diagnosis.problems}
+    counts = Counter(kind for _, kind in pairs)
+    decoded = [seen for seen in found.values() if seen.frames]
+    losses = {name: share for name, share in diagnosis.lost_by_class.items() if share}
+    return {
+        "root": str(manifest.root),
+        "listed": bounds.listed,
+        "usable": bounds.usable,
+        "classes": len(manifest.class_names),
+        "counts": {kind: counts[kind] for kind in KINDS},
+        "accuracy": {**asdict(bounds), "method": METHOD},
+        "lost_by_class": dict(sorted(losses.items(), key=lambda item: -item[1])),
+        "statistics": {
+            "frames": sum(seen.frames for seen in decoded),
+            "rate_hz": _summarise([seen.rate_hz for seen in decoded if seen.rate_hz]),
+            "seconds": _summarise([seen.seconds for seen in decoded if seen.seconds]),
+            "short_side_px": _summarise([min(seen.width, seen.height) for seen in decoded]),
+            "variable_rate": sum(seen.is_variable for seen in decoded),
+            "sizes": dict(Counter(f"{seen.width}x{seen.height}" for seen in decoded).most_common()),
+        },
+        "problems": [asdict(problem) for problem in diagnosis.problems],
+    }
+
+
+def _summarise(values: list[float] | list[int]) -> dict[str, float]:
+    if not values:
+        return {}
+    low, median, high = np.percentile(values, (0, 50, 100)).tolist()
+    return {"min": low, "median": median, "max": high}
+
+
+def _print(report: dict[str, Any], diagnosis: Diagnosis, written: list[Path]) -> None:
+    console = Console(highlight=False)
+    table = Table(title="entries", title_justify="left")
+    for heading in ("", "videos"):
+        table.add_column(heading, justify="right" if heading else "left")
+    table.add_row("listed", str(report["listed"]))
+    for kind, count in report["counts"].items():
+        table.add_row(kind, str(count), style="" if count else "dim")
+    table.add_row("in the clean manifest", str(report["usable"]), style="bold")
+    console.print(table)
+    for problem in diagnosis.problems[:PROBLEMS_SHOWN]:
+        where = "" if problem.path in problem.detail else f"{problem.path}: "
+        console.print(
+            Text.assemble((f"{problem.kind}: ", "bold"), where, problem.detail), soft_wrap=True
+        )
+    more = len(diagnosis.problems) - PROBLEMS_SHOWN
+    if more > 0:
+        console.print(f"and {more} more in the report", style="dim")
+    _print_statistics(console, report)
+    accuracy = report["accuracy"]
+    share = accuracy["accuracy"]
+    console.print(
+        f"If the accuracy on the {report['usable']} usable videos is {share:.1%}, then on all "
+        f"{report['listed']} it is\n"
+        f"  {_interval(accuracy['worst'])} whatever the lost ones are (all wrong, all right);\n"
+        f"  {_interval(accuracy['at_random'])} if they are lost at random (95 %, Wilson, finite "
+        "population);\n"
+        f"  {_interval(accuracy['sampling'])} is what so many videos tell of others like them "
+        "(95 %, Wilson)."
+    )
+    for path in written:
+        console.print(Text.assemble(("wrote ", "dim"), str(path)), soft_wrap=True)
+
+
+def _print_statistics(console: Console, report: dict[str, Any]) -> None:
+    statistics = report["statistics"]
+    for name, unit in (("rate_hz", "frames/s"), ("seconds", "s"), ("short_side_px", "px")):
+        if values := statistics[name]:
+            console.print(
+                f"{unit}: median {values['median']:.4g}, from {values['min']:.4g} to "
+                f"{values['max']:.4g}"
+            )
+    if statistics["variable_rate"]:
+        console.print(f"{statistics['variable_rate']} videos have a variable frame rate")
+    worst = list(report["lost_by_class"].items())[:CLASSES_SHOWN]
+    if worst:
+        losses = ", ".join(f"{name} {share:.0%}" for name, share in worst)
+        console.print(f"classes that lost most: {losses}")
+
+
+def _interval(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.1%} to {bounds[1]:.1%}"

@@ -1,0 +1,118 @@
+"""All videos of a manifest examined, several at a time, and logged so that a kill loses none."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from co3d.datasets.doctor.examination import Examination, examine
+from co3d.datasets.manifest import Manifest
+from co3d.errors import OutputError
+
+AHEAD = 4
+"""Files waiting for each worker: a whole data set in the queue would take memory for nothing."""
+
+
+def examine_all(
+    manifest: Manifest,
+    log: Path,
+    workers: int,
+    report: Callable[[Examination], None] = lambda _: None,
+) -> dict[str, Examination]:
+    """Examine the videos of a manifest, each file once.
+
+    Args:
+        manifest: the videos.
+        log: JSONL file that each result is added to at once. A file that it already holds, with
+            the same length and time of change, is not decoded again.
+        workers: how many videos to decode at a time. Threads: decoding leaves Python alone.
+        report: called with each result, those of the log included.
+
+    Returns:
+        Path of an entry -> what was found.
+
+    Raises:
+        OutputError: the log cannot be written.
+        KeyboardInterrupt: after Ctrl-C; what was found until then is in the log.
+    """
+    rates = {entry.path: entry.rate_hz for entry in manifest.entries}
+    known = _read_log(log)
+    found: dict[str, Examination] = {}
+    todo: list[tuple[str, str]] = []
+    for path in rates:
+        stamp = _stamp(manifest.root / path)
+        if (path, stamp) in known:
+            found[path] = known[path, stamp]
+            report(found[path])
+        else:
+            todo.append((path, stamp))
+    with _open_log(log) as file, ThreadPoolExecutor(workers) as pool:
+        waiting: dict[Future[Examination], tuple[str, str]] = {}
+        remaining = iter(todo)
+        try:
+            while True:
+                while len(waiting) < workers * AHEAD and (job := next(remaining, None)):
+                    path = manifest.root / job[0]
+                    waiting[pool.submit(examine, path, rates[job[0]])] = job
+                if not waiting:
+                    return found
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    name, stamp = waiting.pop(done)
+                    found[name] = done.result()
+                    line = {"path": name, "stamp": stamp, **asdict(found[name])}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    file.flush()
+                    report(found[name])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _stamp(path: Path) -> str:
+    """What changes when a file changes; the same for all that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    count = sum(1 for _ in path.iterdir()) if path.is_dir() else status.st_size
+    return f"{count} {status.st_mtime_ns}"
+
+
+@contextmanager
+def _open_log(path: Path) -> Iterator[TextIO]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _end_last_line(path)
+        with path.open("a", encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        if isinstance(error, OutputError) or error.errno is None:
+            raise
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that is writable and has room"
+        ) from error
+
+
+def _end_last_line(path: Path) -> None:
+    """A killed run may have left half a line: what follows must not be glued to it."""
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        with path.open("a") as file:
+            file.write("\n")
+
+
+def _read_log(path: Path) -> dict[tuple[str, str], Examination]:
+    """Results of earlier runs; lines that a kill cut short count as never written."""
+    known: dict[tuple[str, str], Examination] = {}
+    if not path.is_file():
+        return known
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            values = json.loads(line)
+            key = values.pop("path"), values.pop("stamp")
+            known[key] = Examination(**values)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return known

@@ -1,0 +1,109 @@
+import json
+import signal
+import time
+
+import pytest
+
+from co3d.datasets.manifest import Manifest
+from co3d.models.camera_motion import CAMERA_MOTIONS
+from support.miniature import make_kinetics
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_kinetics(tmp_path_factory.mktemp("data") / "set", classes=["pan left"])
+
+
+def tree(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+
+
+def test_report_manifest_and_picture(co3d, made, tmp_path):
+    before = tree(made.root)
+    outcome = co3d("data", "doctor", made.root, "--split", "val", "--output", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["listed"] == 10
+    assert report["usable"] == 7
+    assert report["counts"] == {
+        "missing": 1,
+        "unreadable": 1,
+        "zero-frame": 1,
+        "truncated": 0,
+        "mislabelled": 0,
+        "duplicate": 0,
+        "wrong-duration": 1,
+    }
+    assert report["accuracy"]["worst"] == pytest.approx([0.75 * 0.7, 0.75 * 0.7 + 0.3])
+    assert "Wilson" in report["accuracy"]["method"]
+    assert report["statistics"]["variable_rate"] == 1
+    clean = Manifest.load(tmp_path / "out" / "clean.jsonl")
+    assert {entry.video_id for entry in clean.entries} == made.readable
+    assert all(clean.resolve(entry).is_file() for entry in clean.entries)
+    assert (tmp_path / "out" / "statistics.png").read_bytes()[:4] == b"\x89PNG"
+    assert "52.5% to 82.5% whatever the lost ones are" in outcome.out
+    assert "unreadable: " in outcome.out
+    assert tree(made.root) == before
+
+
+def test_json_alone_on_standard_output(co3d, made, tmp_path):
+    outcome = co3d("data", "doctor", made.root, "--json", "--output", tmp_path, "--accuracy", 0.5)
+    assert outcome.lines[0]["accuracy"]["accuracy"] == 0.5
+    assert len(outcome.lines) == 1
+    assert outcome.err == ""
+
+
+def test_places_come_from_the_environment(co3d, made, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATASETS_PATH", str(made.root.parent))
+    monkeypatch.setenv("LOGS_PATH", str(tmp_path / "logs"))
+    monkeypatch.chdir(tmp_path)
+    assert co3d("data", "doctor", "set", "--split", "val").code == 0
+    assert (tmp_path / "logs" / "doctor" / "set-val" / "report.json").is_file()
+
+
+def test_nothing_is_written_into_a_data_set(co3d, made):
+    outcome = co3d("data", "doctor", made.root, "--output", made.root / "report")
+    assert (outcome.code, outcome.err.count("\n")) == (40, 1)
+    assert "stays as it is" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["/nowhere"], 16, "cannot find the data set /nowhere"),
+        ([".", "--accuracy", "2"], 2, "0 to 1"),
+        ([".", "--workers", "-1"], 2, "1 or more"),
+        ([".", "--layout", "charades"], 16, "annotations"),
+        ([".", "--split", "test"], 16, "test"),
+        ([".", "--classes", "ucf"], 2, "class names"),
+    ],
+)
+def test_bad_input_is_one_line(co3d, made, monkeypatch, tmp_path, arguments, code, said):
+    monkeypatch.chdir(made.root)
+    monkeypatch.setenv("LOGS_PATH", str(tmp_path))
+    outcome = co3d("data", "doctor", *arguments)
+    assert (outcome.code, outcome.err.count("\n")) == (code, 1), outcome.err
+    assert said in outcome.err
+
+
+def test_ctrl_c_keeps_the_log_and_the_next_run_goes_on(spawn_co3d, co3d, tmp_path):
+    made = make_kinetics(tmp_path / "set", classes=CAMERA_MOTIONS[:3], per_class=10,
+                         kinds=("long",))  # fmt: skip
+    out = tmp_path / "out"
+    command = ("data", "doctor", made.root, "--output", out, "--workers", 1)
+    process = spawn_co3d(*command)
+    log = out / "log.jsonl"
+    while not log.exists() or not log.read_text().count("\n"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.count("\n")) == (130, 1)
+    assert "run the same command to go on" in err
+    assert [path.name for path in out.iterdir()] == ["log.jsonl"]
+    count = log.read_text().count("\n")
+    assert 0 < count < 31
+    finished = co3d(*command)
+    assert finished.code == 0, finished.err
+    assert log.read_text().count("\n") == 31
+    assert "│ listed                │     31 │" in finished.out
