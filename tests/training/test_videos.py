@@ -8,10 +8,13 @@ import pytest
 import co3d
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.errors import DataError, RecipeError
+from co3d.models.camera_motion import CAMERA_MOTIONS
+from co3d.models.labels import read_labels
+from co3d.training.recipe_file import read_recipe
 from co3d.training.run import train
 from co3d.training.setup import set_up
 from co3d.training.videos import hold_out
-from support.miniature import write_mp4
+from support.miniature import make_charades, write_mp4
 
 CLASSES = ("one", "two", "three", "four")
 FRAMES = 8
@@ -90,6 +93,31 @@ def test_streams_of_videos_can_be_trained(tmp_path, tiny, folder):
         "validation_loss",
         "validation_accuracy",
     }
+
+
+def test_videos_of_several_classes_are_judged_by_their_mean_average_precision(tmp_path, tiny):
+    make_charades(tmp_path / "set", videos=4, frames=48)
+    data = videos(tmp_path / "set", layout="charades", batch=2, mixup=0.5)
+    recipe = tiny(epochs=1, data=data, loss={"kind": "binary_cross_entropy"})
+    result = train(recipe, tmp_path / "run")
+    assert result.scores.keys() == {"validation_loss", "validation_map"}
+    assert 0 <= result.scores["validation_map"] <= 1
+    assert not (tmp_path / "run" / "confusion.png").exists()
+    card = co3d.create_model(str(tmp_path / "run")).card
+    assert card.activation == "sigmoid"
+    assert card.labels == CAMERA_MOTIONS
+    with pytest.raises(RecipeError, match=r"set loss\.kind=binary_cross_entropy"):
+        set_up(tiny(data=data))
+
+
+def test_published_recipes_find_their_splits_and_classes(tmp_path):
+    names = read_labels("kinetics400")
+    for split in ("train", "val"):
+        for name in names[:2]:
+            write_noise(tmp_path / split / name / f"{split}-{name}_000000_000001.mp4", 1)
+    recipe = read_recipe("kinetics400_x3d_s", [f"data.path={tmp_path}", "compute.devices=1"])
+    with pytest.raises(DataError, match="no training video shows answering questions"):
+        set_up(recipe)
 
 
 def test_mixing_takes_part_in_training(tmp_path, tiny, folder):

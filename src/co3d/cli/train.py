@@ -182,7 +182,7 @@ def _print_result(console: Console, result: dict[str, Any]) -> None:
     folder, epochs = result["folder"], result["epochs"]
     how = "Stopped" if result["was_stopped"] else "Finished"
     console.print(f"{how} after {epochs} epoch{'s' * (epochs != 1)}: {folder}", highlight=False)
-    if result["was_stopped"]:
+    if result["was_stopped"] and result["epochs"]:
         console.print(
             f"Go on with: co3d train {folder}/recipe.yaml --output {folder} --resume",
             highlight=False,

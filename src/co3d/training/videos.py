@@ -110,16 +110,17 @@ def collate_videos(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
     """Split a manifest in two, so that of each class this share, and at least one, is held out.
 
+    Of a multi-label set it is a share of all videos.
+
     Raises:
         DataError: a class has a single video.
     """
     groups: dict[tuple[int, ...], list[VideoEntry]] = defaultdict(list)
     for entry in manifest.entries:
-        # Of several labels the rarest would be the better choice; the first is good enough here.
-        groups[entry.labels[:1]].append(entry)
+        groups[() if manifest.multi_label else entry.labels].append(entry)
     names = manifest.class_names
     single = [names[labels[0]] for labels, group in groups.items() if labels and len(group) == 1]
-    if single and not manifest.multi_label:
+    if single:
         raise DataError(
             f"cannot hold out videos of {manifest.root} for validation: there is one video only of "
             f"{_list(single)}; add videos, or name a validation split (data.validation_split)"
