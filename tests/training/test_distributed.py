@@ -1,5 +1,6 @@
 """Two processes that train together make the network that one makes alone."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +17,21 @@ from support.miniature import film_motion, write_mp4
 SOURCES = Path(__file__).parents[2] / "src"
 
 
-def run(recipe, folder, *overrides):
-    command = [sys.executable, "-m", "co3d", "train", recipe, "--output", folder, *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
+def run(recipe, logs, *overrides):
+    """Train; returns the only folder that the run made."""
+    command = [sys.executable, "-m", "co3d", "train", recipe, "--json", *overrides]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(SOURCES),
+        "OMP_NUM_THREADS": "1",
+        "LOGS_PATH": str(logs),
+    }
+    done = subprocess.run(
         list(map(str, command)), env=environment, check=True, timeout=300, capture_output=True
     )
+    (line,) = done.stdout.decode().splitlines()
+    (folder,) = logs.iterdir()
+    assert json.loads(line)["folder"] == str(folder)
     return folder
 
 
@@ -48,11 +58,11 @@ def test_two_gloo_processes_equal_one(tmp_path):
     )
     one = run(recipe, tmp_path / "one", "data.batch=4")
     two = run(recipe, tmp_path / "two", "data.batch=2", "compute.devices=2", "compute.strategy=ddp")
-    start = torch.load(tmp_path / "one" / "last.ckpt", weights_only=True)
-    assert start["global_step"] == 4
+    last = torch.load(one / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
     expected, got = (load_file(folder / "model.safetensors") for folder in (one, two))
     for key, tensor in expected.items():
         torch.testing.assert_close(got[key], tensor, rtol=1e-4, atol=1e-6, msg=key)
-    last = [read_metrics(folder / "metrics.csv")[-1] for folder in (one, two)]
-    assert last[0]["step"] == last[1]["step"]
-    assert last[0]["validation_loss"] == pytest.approx(last[1]["validation_loss"], rel=1e-4)
+    rows = [read_metrics(folder / "metrics.csv")[-1] for folder in (one, two)]
+    assert rows[0]["step"] == rows[1]["step"]
+    assert rows[0]["validation_loss"] == pytest.approx(rows[1]["validation_loss"], rel=1e-4)

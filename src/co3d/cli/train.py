@@ -1,6 +1,7 @@
 """`co3d train` and `co3d finetune`: from words to a run, and what is said of it."""
 
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from co3d.models import get_card, has_own_weights
 from co3d.weights import list_weights
 
 PICTURE = "learning_rate.png"
+RUN_FOLDER = "CO3D_RUN_FOLDER"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def run_training(options: TrainOptions) -> int:
     if options.find_learning_rate:
         return _find_learning_rate(options, console, recipe)
     from co3d.training.run import train
+    from co3d.training.run_folder import is_first_process
 
     folder = options.output or _name_folder(recipe.name, options)
+    console.quiet = not is_first_process()
     console.print(f"Training {recipe.model.name} into {folder}", highlight=False)
     try:
         result = train(recipe, folder, resume=options.resume)
@@ -85,9 +89,9 @@ def run_training(options: TrainOptions) -> int:
         "scores": result.scores,
         "was_stopped": result.was_stopped,
     }
-    if options.as_json:
+    if options.as_json and not console.quiet:
         print(json.dumps(described))
-    else:
+    elif not options.as_json:
         _print_result(console, described)
     return STOPPED if result.was_stopped else SUCCESS
 
@@ -151,15 +155,22 @@ def _find_learning_rate(options: TrainOptions, console: Console, recipe: Any) ->
 
 
 def _name_folder(name: str, options: TrainOptions) -> Path:
-    """A folder that is not there yet, by the recipe's name."""
+    """A folder that is not there yet, by the recipe's name.
+
+    The processes that Lightning starts to train together run the same command; they are to find
+    the name that the first one chose.
+    """
     if options.resume:
         raise OptionError("cannot resume: name the folder of the run with --output")
+    if RUN_FOLDER in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[RUN_FOLDER])
     stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "run"
     base = logs_path() / stem
     number = 1
     while base.exists():
         number += 1
         base = logs_path() / f"{stem}-{number}"
+    os.environ[RUN_FOLDER] = str(base)
     return base
 
 

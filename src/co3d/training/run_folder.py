@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 import co3d
 from co3d.errors import OutputError, TrainingError
@@ -19,6 +20,11 @@ from co3d.training.pictures import draw_confusion, draw_curves
 from co3d.training.recipe import Recipe
 from co3d.training.recipe_file import read_recipe, write_recipe
 from co3d.training.setup import Setup
+
+
+def is_first_process() -> bool:
+    """Whether this is the process, of those that train together, that writes and speaks."""
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 class RunFolder:
@@ -45,8 +51,8 @@ class RunFolder:
         if resume:
             self._check_resumable(recipe)
             return
-        if os.environ.get("LOCAL_RANK", "0") != "0":
-            return  # the first process has made it
+        if not is_first_process():
+            return  # the first has made it
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             taken = any(self.path.iterdir())
@@ -133,6 +139,6 @@ class RunFolder:
         return scores
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if is_first_process():
             with output_file(self.path / name) as temporary:
                 temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
