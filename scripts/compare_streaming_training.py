@@ -98,13 +98,16 @@ def draw(results: dict[str, Any], path: Path) -> None:
         for row, form in enumerate(FORMS):
             values = [seed[name] for seed in results["forms"][form].values()]
             axes.plot(values, [row] * len(values), "o", alpha=0.7, color="tab:blue")
-            axes.plot(sum(values) / len(values), row, "|", ms=22, color="tab:red")
+            mean = sum(values) / len(values)
+            axes.plot(mean, row, "|", ms=22, color="tab:red", label=None if row else "mean")
         axes.set_yticks(range(len(FORMS)), FORMS)
         axes.set_ylim(len(FORMS) - 0.5, -0.5)
         axes.set_title(title, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8)
+        axes.legend(
+            fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, markerscale=0.4
+        )
     with output_file(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -124,7 +124,12 @@ def try_out(recipe: Recipe) -> None:
     """Run one batch of training and of each validation, and leave nothing behind."""
     with quiet_lightning(), explain_failures(recipe, None):
         setup = set_up(recipe)
-        trainer = Trainer(fast_dev_run=True, enable_model_summary=False, **compute_options(recipe))
+        trainer = Trainer(
+            fast_dev_run=True,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            **compute_options(recipe),
+        )
         trainer.fit(setup.module, *make_loaders(setup, recipe))
 
 
