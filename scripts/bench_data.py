@@ -11,16 +11,19 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import torch
 
 import co3d
 from co3d.benchmark.machine import describe_hardware
-from co3d.datasets.clips import VideoClips, read_clip
+from co3d.datasets.clips import VideoClips
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Recipe, copy_video
 from co3d.datasets.sampling import Sampling
@@ -32,6 +35,7 @@ MODEL = "x3d_s"
 SAMPLE = Path(co3d.__file__).parent / "assets" / "sample.mp4"
 ROUNDS = 5
 CLIPS = 12
+CLIP_FRAMES = 16
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 
 
@@ -73,34 +77,39 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def measure_stages(path: Path) -> dict[str, float]:
-    """Frames per second of processor time when all frames of a video are wanted."""
+    """Frames per second of processor time when all frames of a video are wanted.
+
+    The pipeline takes them as clips of CLIP_FRAMES, one after another.
+    """
     card = get_card(MODEL)
-    frames = describe(path)["frames"]
-    source = SeekableVideo(path, threads=1)
-    rate_hz = (frames - 1) / (source.times_seconds[-1] - source.times_seconds[0])
-    source.close()
-
-    def read() -> Any:
-        return read_clip(
-            path, frames=0, rate_hz=rate_hz, sampling=Sampling(kind="whole"), threads=1
-        ).frames
-
-    pictures = read()
-    if len(pictures) != frames:
-        raise SystemExit(f"read {len(pictures)} frames, expected {frames}")
-    train, test = TrainTransform(card, **JITTER), TestTransform(card)
-    augment = TrainTransform(card, operations=2)
-    stages: dict[str, Callable[[], Any]] = {
-        "plain PyAV: decode": lambda: decode_plainly(path, to_rgb=False),
-        "plain PyAV: decode, to RGB": lambda: decode_plainly(path, to_rgb=True),
-        "read_clip: index, decode, to RGB": read,
-        "test transform alone": lambda: test(pictures),
-        "training transform alone (scale, crop, flip, colours)": lambda: train(pictures),
-        "training transform alone (with RandAugment, 2 operations)": lambda: augment(pictures),
-        "read_clip and test transform": lambda: test(read()),
-        "read_clip and training transform": lambda: train(read()),
+    frames = describe(path)["frames"] // CLIP_FRAMES * CLIP_FRAMES
+    clip = next(read_clips(path))
+    transforms = {
+        "test transform": TestTransform(card),
+        "training transform (scale, crop, flip)": TrainTransform(card),
+        "training transform (and colours)": TrainTransform(card, **JITTER),
+        "training transform (and RandAugment, 2 operations)": TrainTransform(card, operations=2),
     }
-    return {name: frames / measure(stage) for name, stage in stages.items()}
+    rates = {
+        "plain PyAV: decode": frames / measure(lambda: decode_plainly(path, frames, False)),
+        "plain PyAV: decode, to RGB": frames / measure(lambda: decode_plainly(path, frames, True)),
+        "read: index, decode, to RGB, stack": frames / measure(lambda: drain(read_clips(path))),
+    }
+    for name, transform in transforms.items():
+        alone = partial(map, transform, [clip] * (frames // CLIP_FRAMES))
+        rates[f"{name} alone"] = frames / measure(lambda alone=alone: drain(alone()))
+    for name, transform in transforms.items():
+        both = partial(map, transform)
+        rates[f"read, {name}"] = frames / measure(lambda both=both: drain(both(read_clips(path))))
+    return rates
+
+
+def read_clips(path: Path) -> Iterator[np.ndarray]:
+    """All frames of a video as clips (CLIP_FRAMES, H, W, 3)."""
+    source = SeekableVideo(path, threads=1)
+    for start in range(0, len(source.times_seconds) - CLIP_FRAMES + 1, CLIP_FRAMES):
+        yield source.read(range(start, start + CLIP_FRAMES))
+    source.close()
 
 
 def measure_clips(path: Path) -> dict[str, float]:
@@ -127,16 +136,19 @@ def draw_clips(path: Path, card: Any) -> None:
         clips[number]
 
 
-def decode_plainly(path: Path, *, to_rgb: bool) -> int:
-    """Decode all frames as a short program would."""
-    count = 0
+def decode_plainly(path: Path, frames: int, to_rgb: bool) -> None:
+    """Decode so many frames as a short program would."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
-        for frame in container.decode(video=0):
-            count += 1
+        for frame in islice(container.decode(video=0), frames):
             if to_rgb:
                 frame.to_ndarray(format="rgb24")
-    return count
+
+
+def drain(items: Iterable[object]) -> None:
+    """Take everything and keep nothing."""
+    for _ in items:
+        pass
 
 
 def measure(call: Callable[[], Any]) -> float:

@@ -46,6 +46,13 @@ def test_report_manifest_and_picture(co3d, made, tmp_path):
     assert tree(made.root) == before
 
 
+def test_names_in_any_script(co3d, tmp_path):
+    made = make_kinetics(tmp_path / "漢字", classes=["pan left"], kinds=("non-ascii",), per_class=1)
+    outcome = co3d("data", "doctor", made.root, "--output", tmp_path / "út")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "ü漢字" in (tmp_path / "út" / "clean.jsonl").read_text("utf-8")
+
+
 def test_json_alone_on_standard_output(co3d, made, tmp_path):
     outcome = co3d("data", "doctor", made.root, "--json", "--output", tmp_path, "--accuracy", 0.5)
     assert outcome.lines[0]["accuracy"]["accuracy"] == 0.5

@@ -1,12 +1,15 @@
 import copy
+import math
 import pickle
 
+import av
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from co3d.datasets.clips import BrokenVideo, VideoClips, collate_clips, read_clip
+from co3d.datasets.frame_sources import open_frames
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling
@@ -49,6 +52,24 @@ def test_a_clip_holds_the_frames_of_its_times(tmp_path):
     assert (part.pts_seconds * RATE_HZ).round().tolist() == [16, 20, 24, 28]
     with pytest.raises(EmptyVideoError, match="from 5"):
         read_clip(path, frames=4, rate_hz=4.0, start_seconds=5.0)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_pyslowfast_counts_with_the_rate_that_the_container_states(tmp_path, suffix):
+    path = tmp_path / f"thirty{suffix}"  # Matroska rounds times to milliseconds
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for image in film_motion(1, 150, 1, (32, 16)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    sampling = Sampling(views=3, rule="pyslowfast")
+    source = open_frames(path)
+    for view, start in enumerate((0, 35, 70)):
+        clip = read_clip(path, frames=16, rate_hz=6.0, sampling=sampling, view=view)
+        numbers = np.searchsorted(source.times_seconds, clip.pts_seconds).tolist()
+        assert numbers == [math.floor(start + i * 79 / 15) for i in range(16)]
+    source.close()
 
 
 def test_a_folder_of_frames_has_the_rate_that_it_is_given(tmp_path):

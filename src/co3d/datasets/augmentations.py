@@ -38,7 +38,7 @@ def rand_augment(clip: Tensor, operations: int, magnitude: float) -> Tensor:
 
 def brighten(clip: Tensor, factor: float) -> Tensor:
     """Blend with black."""
-    return (clip * factor).clamp(0, 255)
+    return (clip * factor).clamp_(0, 255)
 
 
 def change_contrast(clip: Tensor, factor: float) -> Tensor:
@@ -145,12 +145,12 @@ OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
 
 
 def _blend(clip: Tensor, other: Tensor, factor: float) -> Tensor:
-    return (other + factor * (clip - other)).clamp(0, 255)
+    return torch.lerp(other, clip, factor).clamp_(0, 255)
 
 
 def _grey(clip: Tensor) -> Tensor:
-    weights = clip.new_tensor(LUMA).view(1, 3, 1, 1)
-    return (clip * weights).sum(1, keepdim=True)
+    red, green, blue = clip.split(1, 1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def _draw_sign() -> float:

@@ -17,9 +17,12 @@ from co3d.datasets.sampling import Sampling, choose_indices
 from co3d.datasets.transforms import ClipTransform, TestTransform
 from co3d.errors import Co3dError, DataError, EmptyVideoError, OptionError
 from co3d.models.card import ModelCard
+from co3d.video.forks import protect_forks
 from co3d.video.sampling import TOLERANCE_SECONDS
 
 NO_LABEL = -1
+
+protect_forks()  # the workers of a DataLoader are forked, on many systems
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,9 @@ def read_clip(
     try:
         part = _select_part(path, source, start_seconds, end_seconds)
         times = source.times_seconds[part]
-        indices = choose_indices(times, sampling or Sampling(), frames, rate_hz, view, generator)
+        indices = choose_indices(
+            times, sampling or Sampling(), frames, rate_hz, view, generator, source.rate_hz
+        )
         return Clip(source.read((indices + part.start).tolist()), times[indices])
     finally:
         source.close()
@@ -169,7 +174,9 @@ class VideoClips(Dataset[dict[str, Any]]):
         source = self._open(number, entry, path)
         part = _select_part(path, source, entry.start_seconds, entry.end_seconds)
         times = source.times_seconds[part]
-        indices = choose_indices(times, self.sampling, self._frames, self._rate_hz, moment)
+        indices = choose_indices(
+            times, self.sampling, self._frames, self._rate_hz, moment, source_rate_hz=source.rate_hz
+        )
         clip = Clip(source.read((indices + part.start).tolist()), times[indices])
         self._last = (number, moment, clip)
         return clip

@@ -22,9 +22,11 @@ class FrameSource(Protocol):
 
     Attributes:
         times_seconds: (N,) when each frame is shown, in order.
+        rate_hz: mean frames per second, in the container's own words; None if it is silent.
     """
 
     times_seconds: np.ndarray
+    rate_hz: float | None
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB, upright, of numbers that do not fall.
@@ -71,6 +73,7 @@ class PictureFolder:
         if not self._paths:
             raise EmptyVideoError(f"cannot read {folder}: it holds no pictures; make them again")
         self.times_seconds = np.arange(len(self._paths)) / rate_hz
+        self.rate_hz: float | None = rate_hz
         self._size: tuple[int, int] | None = None
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
@@ -110,6 +113,7 @@ class PlayedVideo:
         decoder = VideoDecoder(open_file(path), str(path))
         try:
             self.times_seconds = np.array([frame.pts_seconds for frame in decoder.frames()])
+            self.rate_hz = decoder.promise.rate_hz
             if damage := decoder.losses.damage():
                 raise damage.to_error(str(path))
         finally:

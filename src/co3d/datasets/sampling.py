@@ -71,6 +71,7 @@ def choose_indices(
     rate_hz: float,
     view: int = 0,
     generator: torch.Generator | None = None,
+    source_rate_hz: float | None = None,
 ) -> np.ndarray:
     """The frames of one clip.
 
@@ -81,13 +82,15 @@ def choose_indices(
         rate_hz: frames per second of the clip.
         view: which temporal view, from 0.
         generator: for "random"; None takes torch's own.
+        source_rate_hz: the video's own rate, which PySlowFast's rule counts with; None takes the
+            mean over its frames, which containers that round times to milliseconds falsify.
 
     Returns:
         (T,) int64, indices into `times_seconds`.
     """
     total = len(times_seconds)
     if sampling.rule == "pyslowfast":
-        size = frames * estimate_rate(times_seconds) / rate_hz
+        size = frames * (source_rate_hz or estimate_rate(times_seconds)) / rate_hz
         start = _choose_start(total, size, sampling, view, generator)
         return pyslowfast_indices(start, size, frames, total)
     ticks = np.arange(frames) / rate_hz

@@ -125,6 +125,7 @@ class SeekableVideo:
             raise UnseekableError
         self._pts = sorted(pts)
         self._keys = sorted(keys)
+        self.rate_hz = promise.rate_hz
         self._tick_seconds = float(promise.time_base)
         self.times_seconds = np.array(self._pts) * self._tick_seconds
 

@@ -1,5 +1,6 @@
 """Rates, lengths and sizes of a data set's videos, and what is wrong with them, as a picture."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,9 @@ def draw_statistics(
     )
     _draw_sizes(axes[1, 0], decoded)
     _draw_problems(axes[1, 1], listed, diagnosis)
-    with output_file(path) as temporary:
+    with output_file(path) as temporary, warnings.catch_warnings():
+        # The title is a folder's name, in any script; the font has a box for what it lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(temporary, dpi=130)
 
 
