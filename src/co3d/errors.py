@@ -130,3 +130,15 @@ class ExportedFileError(Co3dError):
     """An exported file cannot be read, is hostile, or was not written by `co3d export`."""
 
     exit_code = 36
+
+
+class RecipeError(Co3dError, ValueError):
+    """A training recipe has an unknown key or a value that cannot work."""
+
+    exit_code = 50
+
+
+class TrainingError(Co3dError):
+    """Training cannot start or cannot go on; the run folder holds what came before."""
+
+    exit_code = 51

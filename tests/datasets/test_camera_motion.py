@@ -11,6 +11,7 @@ from co3d.datasets.camera_motion import (
     add_reversed,
     draw_clips,
     draw_labels,
+    draw_streams,
 )
 from co3d.datasets.canvases import CANVAS_PX, build_canvases
 from co3d.models.camera_motion import CAMERA_MOTION_CARD, CAMERA_MOTIONS
@@ -85,12 +86,20 @@ def test_a_clip_played_backwards_has_the_opposite_name(canvases):
 
 
 def test_training_batches_repeat_and_hold_the_promised_number_of_frames(canvases):
-    first, again = (
-        list(CameraMotionClips(canvases, 4, 96, clip_lengths=(8, 12), seed=5)) for _ in range(2)
-    )
-    assert len(first) == 4
-    for (clips, labels), (same, _) in zip(first, again, strict=True):
-        assert torch.equal(clips, same)
-        assert clips.shape[0] * clips.shape[2] == 96
-        assert len(labels) == len(clips)
-    assert {clips.shape[2] for clips, _ in first} <= {8, 12}
+    data = CameraMotionClips(canvases, 4, 96, clip_lengths=(8, 12))
+    assert len(data) == 4
+    lengths = set()
+    for seed in range(6):
+        first, again = data.draw(seed), data.draw(seed)
+        assert torch.equal(first.clips, again.clips)
+        assert first.clips.shape[0] * first.clips.shape[2] == 96
+        assert len(first.labels) == len(first.clips)
+        lengths.add(first.clips.shape[2])
+    assert lengths == {8, 12}
+
+
+def test_streams_have_a_label_for_every_frame(canvases):
+    batch = draw_streams(canvases, 2, torch.Generator().manual_seed(0), frames=40)
+    assert batch.clips.shape == (2, 3, 40, 64, 64)
+    assert batch.labels.shape == (2, 40)
+    assert (batch.labels[:, 1:] != batch.labels[:, :-1]).any(1).all(), "no motion ever changes"

@@ -1,14 +1,13 @@
 """Clips of a virtual camera in motion, with the motion's name; made on the fly from a seed."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import IterableDataset
 
 from co3d.datasets import effects
+from co3d.datasets.journeys import draw_journeys
 from co3d.datasets.motions import draw_paths
 from co3d.datasets.virtual_camera import CameraPath, render
 from co3d.models.camera_motion import CAMERA_MOTION_CARD, CAMERA_MOTIONS
@@ -103,45 +102,47 @@ def add_reversed(batch: ClipBatch) -> ClipBatch:
     )
 
 
-class CameraMotionClips(IterableDataset[tuple[Tensor, Tensor]]):
-    """A series of training batches (clips, labels), the same for the same seed.
+class CameraMotionClips:
+    """Training batches of clips, each the same for the same seed.
 
     Half of the clips in a batch are the other half played backwards.
 
     Args:
         canvases: (M, 3, S, S) uint8.
-        steps: number of batches.
+        batches: in an epoch.
         frames_per_batch: frames in a batch, whatever the clips' length T; it holds about
             frames_per_batch / T clips.
         clip_lengths: the lengths T to draw from, one a batch.
-        seed: of everything random.
     """
 
     def __init__(
         self,
         canvases: Tensor,
-        steps: int,
+        batches: int,
         frames_per_batch: int,
         clip_lengths: tuple[int, ...],
-        seed: int,
     ) -> None:
         self.canvases = canvases
-        self.steps = steps
+        self.batches = batches
         self.frames_per_batch = frames_per_batch
         self.clip_lengths = clip_lengths
-        self.seed = seed
 
     def __len__(self) -> int:
-        return self.steps
+        return self.batches
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed)
-        for _ in range(self.steps):
-            choice = int(torch.randint(len(self.clip_lengths), (), generator=generator))
-            frames = self.clip_lengths[choice]
-            count = round(self.frames_per_batch / frames / 2)
-            batch = add_reversed(draw_clips(self.canvases, count, generator, frames))
-            yield batch.clips, batch.labels
+    def draw(self, seed: int) -> ClipBatch:
+        """One batch."""
+        generator = torch.Generator().manual_seed(seed)
+        choice = int(torch.randint(len(self.clip_lengths), (), generator=generator))
+        frames = self.clip_lengths[choice]
+        count = max(1, round(self.frames_per_batch / frames / 2))
+        return add_reversed(draw_clips(self.canvases, count, generator, frames))
+
+
+def draw_streams(canvases: Tensor, count: int, generator: Generator, frames: int) -> ClipBatch:
+    """Film journeys of `frames` frames through changing motions; labels (N, T), one a frame."""
+    path, labels = draw_journeys(count, frames, RATE_HZ, generator)
+    return ClipBatch(film(canvases, path, generator), labels)
 
 
 def _place(points: Tensor, canvases: Tensor, view_px: Tensor, generator: Generator) -> Tensor:

@@ -8,7 +8,7 @@ from co3d.backends import open_stream
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
-from co3d.models import ClipModel, ModelCard, create_model, get_card
+from co3d.models import ClipModel, ModelCard, create_model, get_card, has_own_weights
 from co3d.stream import convert
 from co3d.stream.program import SMALL_NETWORK_MACS, Program
 from co3d.weights import list_weights
@@ -37,11 +37,13 @@ def open_labeller(
     precision: str | None = None,
     threads: int | None = None,
 ) -> Labeller:
-    """Build a registered model and convert it, or read an exported file; open a stream for it.
+    """Build a network and convert it, or read an exported file; open a stream for it.
 
     Args:
-        model_name: a name that `list_models` gives, or a file that `export_program` wrote.
-        weights: a tag or a path; None takes the weights bundled with the package.
+        model_name: a name that `list_models` gives, the folder of a training run, or a file that
+            `export_program` wrote.
+        weights: a tag or a path; None takes the weights in that folder, or those bundled with the
+            package.
         window: feature frames that the last pooling averages; None takes the clip's own number.
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
@@ -97,7 +99,7 @@ def open_labeller(
 
 
 def _create(name: str, weights: str | None) -> ClipModel:
-    if weights is None and not get_card(name).bundled_weights:
+    if weights is None and not has_own_weights(name):
         tags = [entry.tag for entry in list_weights(name)]
         raise OptionError(
             f"cannot label with {name}: the package bundles no weights for it; give "

@@ -10,5 +10,7 @@ from co3d.models.card import ModelCard as ModelCard
 from co3d.models.clip_model import ClipModel as ClipModel
 from co3d.models.registry import create_model as create_model
 from co3d.models.registry import get_card as get_card
+from co3d.models.registry import has_own_weights as has_own_weights
 from co3d.models.registry import list_models as list_models
 from co3d.models.registry import register_model as register_model
+from co3d.models.saved import save_model as save_model

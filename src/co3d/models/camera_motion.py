@@ -97,6 +97,13 @@ class CameraMotionNet(ClipModel):
         self.check_clip(clip)
         return self.classify(self.features(clip))
 
+    def forward_settled(self, clip: Tensor) -> Tensor:
+        """Logits of a clip longer than the card's from its inner frames, which see no padding."""
+        features = self.features(clip)
+        if clip.shape[2] > CAMERA_MOTION_CARD.clip_frames:
+            features = features[:, :, self.delay : -self.delay]
+        return self.classify(features)
+
     def classify(self, features: Tensor) -> Tensor:
         """Average frame features (N, C, T) over time and classify: -> (N, num_classes)."""
         return self.classifier(self.dropout(features.mean(2)))

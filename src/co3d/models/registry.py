@@ -13,6 +13,7 @@ from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import read_description
 from co3d.models.labels import read_labels
+from co3d.models.saved import WEIGHTS, is_saved_model, read_saved_card
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
 from co3d.weights.containers import Checkpoint, read_checkpoint
 from co3d.weights.download import fetch_weights
@@ -48,12 +49,18 @@ def list_models() -> list[str]:
 
 
 def get_card(name: str) -> ModelCard:
-    """The card of a registered model, without labels: those come with weights.
+    """The card of a registered or trained model, without labels: those come with weights.
 
     Raises:
         UnknownModelError: no model has this name; the message gives the nearest names.
+        WeightError: the card in a folder of a trained model is broken.
     """
     return _find_entry(name)[0]
+
+
+def has_own_weights(name: str) -> bool:
+    """Whether a model comes with weights: bundled with the package, or trained in its folder."""
+    return bool(is_saved_model(name) or get_card(name).bundled_weights)
 
 
 def create_model(
@@ -65,9 +72,10 @@ def create_model(
     """Build a registered network, in evaluation mode, with its card as `model.card`.
 
     Args:
-        name: one of `list_models()`.
-        weights: None for the weights bundled with the package, random where there are none;
-            "random"; a published tag such as "kinetics400", downloaded once; or a checkpoint file.
+        name: one of `list_models()`, or the folder of a training run.
+        weights: None for the weights in that folder, or those bundled with the package, random
+            where there are none; "random"; a published tag such as "kinetics400", downloaded once;
+            or a checkpoint file.
         num_classes: outputs; None for as many as the weights have. A classifier of another size in
             the weights is left out, which is logged as a warning, and the card has no labels.
         dropout: probability of dropping a hidden unit in training, when other than the published.
@@ -79,6 +87,8 @@ def create_model(
     """
     card, builder = _find_entry(name)
     _check_options(num_classes, dropout)
+    if weights is None and is_saved_model(name):
+        weights = Path(name) / WEIGHTS
     loaded = _read_weights(card, weights)
     replaceable = "" if num_classes is None else card.classifier
     if loaded and num_classes is None:
@@ -87,7 +97,7 @@ def create_model(
     model = builder(**{key: value for key, value in options.items() if value is not None})
     model.card = card
     if loaded:
-        others = {other: build for other, (_, build) in _ENTRIES.items() if other != name}
+        others = {other: build for other, (_, build) in _ENTRIES.items() if other != card.name}
         load_weights(model, loaded.checkpoint, replaceable=replaceable, others=others)
         model.card = loaded.describe(card, len(model.get_parameter(f"{card.classifier}.weight")))
     return model.eval()
@@ -154,6 +164,9 @@ def _check_options(num_classes: int | None, dropout: float | None) -> None:
 
 
 def _find_entry(name: str) -> tuple[ModelCard, Builder]:
+    if is_saved_model(name):
+        card = read_saved_card(Path(name), {key: card for key, (card, _) in _ENTRIES.items()})
+        return card, _ENTRIES[card.name][1]
     if name not in _ENTRIES:
         nearest = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or list_models()
         raise UnknownModelError(f"no model {name!r}: did you mean {' or '.join(nearest)}?")

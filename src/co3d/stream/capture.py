@@ -42,10 +42,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Captured:
-    """A network as a graph, and how its outputs were packed (tensor, tuple, dict)."""
+    """A network as a graph, and how its outputs were packed (tensor, tuple, dict).
+
+    `weights` names, for the graph's constants, the parameters and buffers that they are.
+    """
 
     clip_graph: fx.GraphModule
     output_spec: TreeSpec
+    weights: dict[str, str]
 
 
 def capture(
@@ -191,6 +195,7 @@ def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
     graph = fx.Graph()
     bound: dict[fx.Node, fx.Node] = {}
     specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
+    weights: dict[str, str] = {}
     for node in exported.graph.nodes:
         if node.op == "placeholder" and specs[node.name].kind is not InputKind.USER_INPUT:
             if node.users:
@@ -198,6 +203,8 @@ def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
                 attribute = node.name
                 root.register_buffer(attribute, tensor.detach())
                 bound[node] = graph.get_attr(attribute)
+                if specs[node.name].target in exported.state_dict:
+                    weights[attribute] = specs[node.name].target or ""
         else:
             bound[node] = graph.node_copy(node, bound.__getitem__)
         if node in bound:
@@ -208,7 +215,7 @@ def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
     output.args = (results[0] if len(results) == 1 else tuple(results),)
     spec = exported.call_spec.out_spec
     assert spec is not None
-    return Captured(fx.GraphModule(root, graph), spec)
+    return Captured(fx.GraphModule(root, graph), spec, weights)
 
 
 def _results(exported: torch.export.ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:

@@ -8,7 +8,7 @@ from torch.utils._pytree import TreeSpec
 
 from co3d.errors import ConversionError
 from co3d.stream.analyse import Analysis, analyse, output_nodes
-from co3d.stream.capture import EXPORT_BATCH, ClipShape, capture, propagate_shapes
+from co3d.stream.capture import EXPORT_BATCH, Captured, ClipShape, capture, propagate_shapes
 from co3d.stream.passes import (
     drop_noops,
     fold_batch_norm,
@@ -70,8 +70,21 @@ def prepare(
         ConversionError: operators that cannot run frame by frame (all of them are listed), or a
             model that torch.export cannot capture.
     """
-    clip_frames = clip_shapes[0][1]
     captured = capture(model, clip_shapes, free_batch=fallback)
+    return prepare_captured(
+        captured, clip_shapes[0][1], window=window, scope=scope, fallback=fallback
+    )
+
+
+def prepare_captured(
+    captured: Captured,
+    clip_frames: int,
+    *,
+    window: int | None = None,
+    scope: Scope = "frame",
+    fallback: bool = False,
+) -> Prepared:
+    """Simplify a captured network, in place, and type it: the rest of `prepare`."""
     clip_graph = captured.clip_graph
     for run_pass in EXACT_PASSES:
         run_pass(clip_graph)

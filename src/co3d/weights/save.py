@@ -27,6 +27,14 @@ def save_weights(
     tensors = {
         key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()
     }
-    content = save(tensors, dict(metadata or {}))
+    write_whole(path, save(tensors, dict(metadata or {})))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of weights, or what stands beside them, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     with output_file(path) as temporary:
         temporary.write_bytes(content)

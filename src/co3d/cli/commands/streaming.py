@@ -18,6 +18,7 @@ co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq .top
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
+co3d stream match.mp4 --model runs/mine
 ```
 
 **Exit codes**
@@ -34,7 +35,10 @@ def stream(
     ],
     model: Annotated[
         str,
-        typer.Option(help="A name that `co3d models` lists, or a file that `co3d export` wrote."),
+        typer.Option(
+            help="A name that `co3d models` lists, the folder of a training run, or a file that "
+            "`co3d export` wrote."
+        ),
     ] = "camera_motion",
     weights: Annotated[
         str | None,

@@ -1,0 +1,150 @@
+"""Measure what training in streaming form gains in stream accuracy over training on clips.
+
+The bundled network is trained on with the same number of frames, in three forms: on clips, on clips
+and settled clips (as it was made), and through its step program. Each is then measured on streams
+of the test split that no form has seen, over several seeds.
+
+python scripts/compare_streaming_training.py --output docs/camera_motion
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+import co3d
+from co3d.datasets.canvases import build_canvases
+from co3d.files import output_file
+from co3d.training.recipe_file import check_recipe
+from co3d.training.run import train
+from evaluate_camera_motion import GeneratedSet, accuracy, describe_stream, measure_streams
+
+FRAMES_PER_STEP = 192
+CHUNK_FRAMES, VIDEO_FRAMES = 16, 96
+FORMS: dict[str, dict[str, Any]] = {
+    "clip": {"form": {"kind": "clip"}, "data": {"clip_lengths": [8]}},
+    "settled": {"form": {"kind": "settled"}, "data": {"clip_lengths": [8, 8, 8, 12, 14, 16]}},
+    "stream": {
+        "form": {
+            "kind": "stream",
+            "chunk_frames": CHUNK_FRAMES,
+            "video_frames": VIDEO_FRAMES,
+            "streams": FRAMES_PER_STEP // CHUNK_FRAMES,
+            "window": 8,
+        },
+        "data": {},
+    },
+}
+SHOWN = {
+    "stream_described_accuracy_percent": "all valid steps, changes of motion included (%)",
+    "stream_accuracy_percent": "steps within one motion (%)",
+    "seconds_to_switch_median": "median time to name a new motion (s)",
+}
+
+
+def train_form(form: str, seed: int, steps: int, folder: Path) -> Path:
+    """Train the bundled network on in one form; returns the folder of the run."""
+    section = FORMS[form]
+    values = {
+        "name": form,
+        "seed": seed,
+        "epochs": 1,
+        "keep": "last",
+        "model": {"name": "camera_motion"},
+        "form": section["form"],
+        "data": {
+            "kind": "camera_motion",
+            "frames_per_batch": FRAMES_PER_STEP,
+            "steps_per_epoch": steps,
+            "validation_clips": VIDEO_FRAMES,
+            "crops_per_photograph": 24,
+            "textures_per_kind": 40,
+            "workers": 0,
+            **section["data"],
+        },
+        "optimiser": {"kind": "adamw", "learning_rate": 3e-4},
+        "schedule": {"kind": "cosine", "warm_up": 0.1},
+        "freezing": {"batch_norm": True},
+        "compute": {"accelerator": "cpu", "threads": torch.get_num_threads()},
+        "logging": {"tensorboard": False},
+    }
+    return train(check_recipe(values, form), folder / f"{form}-{seed}").folder
+
+
+def measure(folder: Path | None, source: GeneratedSet, streams: int) -> dict[str, float]:
+    """Figures of the streams of one network; of the bundled one where there is no folder."""
+    model = co3d.create_model("camera_motion" if folder is None else str(folder))
+    with torch.inference_mode():
+        measured = measure_streams(model, source, streams, seed=7)
+    figures = describe_stream(measured)
+    del figures["stream_confusion"]
+    assert figures["stream_accuracy_percent"] == accuracy(measured.confusion)
+    return figures
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw a dot a seed for each form, and the start as a line."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
+        start = results["start"][name]
+        axes.axvline(start, color="grey", ls="--", lw=1, label="before")
+        for row, form in enumerate(FORMS):
+            values = [seed[name] for seed in results["forms"][form].values()]
+            axes.plot(values, [row] * len(values), "o", alpha=0.7, color="tab:blue")
+            mean = sum(values) / len(values)
+            axes.plot(mean, row, "|", ms=22, color="tab:red", label=None if row else "mean")
+        axes.set_yticks(range(len(FORMS)), FORMS)
+        axes.set_ylim(len(FORMS) - 0.5, -0.5)
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(
+            fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, markerscale=0.4
+        )
+    with output_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def main() -> None:
+    """Train all forms with all seeds, measure them, and write JSON and picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=72, help="of the optimiser, of each run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=24, help="30 s streams to measure on")
+    parser.add_argument("--output", type=Path, default=Path("docs/camera_motion"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    source = GeneratedSet("test split", build_canvases("test"))
+    results: dict[str, Any] = {
+        "command": shlex.join(["python", "scripts/compare_streaming_training.py", *sys.argv[1:]]),
+        "steps": arguments.steps,
+        "frames_per_step": FRAMES_PER_STEP,
+        "start": measure(None, source, arguments.streams),
+        "forms": {form: {} for form in FORMS},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in range(arguments.seeds):
+            for form in FORMS:
+                folder = train_form(form, seed, arguments.steps, Path(scratch))
+                figures = measure(folder, source, arguments.streams)
+                results["forms"][form][f"seed {seed}"] = figures
+                shown = ", ".join(f"{figures[name]:.2f}" for name in SHOWN)
+                print(
+                    f"{time.monotonic() - started:5.0f} s  seed {seed} {form:8} {shown}", flush=True
+                )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with output_file(arguments.output / "streaming_training.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")
+    draw(results, arguments.output / "streaming_training.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""`co3d train` and `co3d finetune`: from words to a run, and what is said of it."""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from co3d.backends.packages import require_package
+from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.environment import logs_path
+from co3d.errors import OptionError, TrainingError
+from co3d.models import get_card, has_own_weights
+from co3d.weights import list_weights
+
+PICTURE = "learning_rate.png"
+RUN_FOLDER = "CO3D_RUN_FOLDER"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `co3d train`, as the command line gives them.
+
+    Attributes:
+        recipe: file or name. overrides: key=value.
+        output: folder of the run. resume: go on with what is there.
+        fast_dev_run: one batch. find_learning_rate: a range test instead of a run.
+        as_json: print JSON and nothing else.
+    """
+
+    recipe: str | None
+    overrides: list[str]
+    output: Path | None
+    resume: bool
+    fast_dev_run: bool
+    find_learning_rate: bool
+    as_json: bool
+
+
+def run_training(options: TrainOptions) -> int:
+    """Do what is asked, print what came of it, and return the exit code.
+
+    Raises:
+        OptionError: no recipe, or options that exclude each other.
+        Co3dError: see `co3d.training`.
+    """
+    if options.recipe is None:
+        raise OptionError(
+            "cannot train: no recipe is given; name a file, or see `co3d train --list`"
+        )
+    if sum((options.resume, options.fast_dev_run, options.find_learning_rate)) > 1:
+        raise OptionError(
+            "cannot train: --resume, --fast-dev-run and --find-learning-rate exclude each other"
+        )
+    for package in ("lightning", "pydantic", "yaml"):
+        require_package(package, extra="training")
+    from co3d.training.recipe_file import read_recipe
+
+    recipe = read_recipe(options.recipe, options.overrides)
+    console = Console(stderr=True)
+    if options.fast_dev_run:
+        from co3d.training.run import try_out
+
+        try_out(recipe)
+        _say(options, console, {"recipe": recipe.name}, f"The recipe {recipe.name} runs.")
+        return SUCCESS
+    if options.find_learning_rate:
+        return _find_learning_rate(options, console, recipe)
+    from co3d.training.run import train
+    from co3d.training.run_folder import is_first_process
+
+    folder = options.output or _name_folder(recipe.name, options)
+    console.quiet = not is_first_process()
+    console.print(f"Training {recipe.model.name} into {folder}", highlight=False)
+    try:
+        result = train(recipe, folder, resume=options.resume)
+    except TrainingError:
+        if (folder / "last.ckpt").exists():
+            console.print(f"The last finished epoch is kept in {folder}.", highlight=False)
+        raise
+    described = {
+        "folder": str(folder),
+        "epochs": result.epochs,
+        "scores": result.scores,
+        "was_stopped": result.was_stopped,
+    }
+    if options.as_json and not console.quiet:
+        print(json.dumps(described))
+    elif not options.as_json:
+        _print_result(console, described)
+    return STOPPED if result.was_stopped else SUCCESS
+
+
+def print_recipes(*, as_json: bool) -> None:
+    """List the recipes of the package and what they train."""
+    require_package("yaml", extra="training")
+    require_package("pydantic", extra="training")
+    from co3d.training.recipe_file import list_recipes, summarise_recipe
+
+    found = {name: summarise_recipe(name) for name in list_recipes()}
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("recipe", "what it trains")
+    for name, summary in found.items():
+        table.add_row(name, summary)
+    Console().print(table)
+
+
+def describe_finetuning(
+    folder: str, model: str, weights: str | None, background: str | None
+) -> list[str]:
+    """Overrides of the recipe `finetune` for one folder and network.
+
+    Raises:
+        UnknownModelError: no such model.
+        OptionError: no weights are known to start from.
+    """
+    card = get_card(model)
+    if weights is None and not has_own_weights(model):
+        tags = [entry.tag for entry in list_weights(card.name)]
+        if not tags:
+            raise OptionError(
+                f"cannot fine-tune {model}: no weights of it are published; give --weights FILE"
+            )
+        weights = tags[0]
+    values: dict[str, Any] = {
+        "name": Path(folder).resolve().stem,
+        "model.name": model,
+        "model.weights": weights,
+        "data.path": folder,
+        "data.background": background,
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def _find_learning_rate(options: TrainOptions, console: Console, recipe: Any) -> int:
+    from co3d.training.rate_test import find_learning_rate
+
+    folder = options.output or Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = find_learning_rate(recipe, picture=folder / PICTURE)
+    described = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
+    advice = (
+        f"optimiser.learning_rate={found.suggested:.2g} is where the loss falls most steeply; see "
+        f"{folder / PICTURE}"
+    )
+    _say(options, console, described, advice)
+    return SUCCESS
+
+
+def _name_folder(name: str, options: TrainOptions) -> Path:
+    """A folder that is not there yet, by the recipe's name.
+
+    The processes that Lightning starts to train together run the same command; they are to find
+    the name that the first one chose.
+    """
+    if options.resume:
+        raise OptionError("cannot resume: name the folder of the run with --output")
+    if RUN_FOLDER in os.environ and "LOCAL_RANK" in os.environ:
+        return Path(os.environ[RUN_FOLDER])
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "run"
+    base = logs_path() / stem
+    number = 1
+    while base.exists():
+        number += 1
+        base = logs_path() / f"{stem}-{number}"
+    os.environ[RUN_FOLDER] = str(base)
+    return base
+
+
+def _say(options: TrainOptions, console: Console, values: dict[str, Any], text: str) -> None:
+    if options.as_json:
+        print(json.dumps(values))
+    else:
+        console.print(text, highlight=False)
+
+
+def _print_result(console: Console, result: dict[str, Any]) -> None:
+    table = Table("score", "value")
+    for name, value in result["scores"].items():
+        is_share = not name.endswith("_loss")
+        table.add_row(
+            name.replace("_", " "), f"{100 * value:.1f} %" if is_share else f"{value:.4f}"
+        )
+    if result["scores"]:
+        console.print(table)
+    folder, epochs = result["folder"], result["epochs"]
+    how = "Stopped" if result["was_stopped"] else "Finished"
+    console.print(f"{how} after {epochs} epoch{'s' * (epochs != 1)}: {folder}", highlight=False)
+    if result["was_stopped"] and result["epochs"]:
+        console.print(
+            f"Go on with: co3d train {folder}/recipe.yaml --output {folder} --resume",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if result["scores"]:
+        console.print(f"Play it: co3d stream VIDEO --model {folder}", highlight=False)
+    sys.stderr.flush()

@@ -1,0 +1,96 @@
+"""Trained networks as folders: `model.safetensors`, and `card.json`, which says how to feed it."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from co3d.errors import WeightError
+from co3d.models.card import ModelCard
+from co3d.models.clip_model import ClipModel
+from co3d.models.description import write_description
+from co3d.weights.save import save_weights, write_whole
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+MAX_BYTES = 1 << 20
+_COUNTS = ("clip_frames", "crop_px", "short_side_px")
+_MOST = 1 << 16
+# What a card says of the network's making is not known any more once it has been trained anew.
+_FIELDS = ("name", *_COUNTS, "rate_hz", "mean", "std", "resize_px", "antialias")
+
+
+def is_saved_model(name: str | Path) -> bool:
+    """Whether a model's name is the folder of a trained network."""
+    return (Path(name) / CARD).is_file()
+
+
+def save_model(model: ClipModel, folder: Path) -> None:
+    """Write a network and its card into a folder that `create_model` and `co3d stream` take.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    save_weights(model, folder / WEIGHTS, write_description(model.card))
+    values = {field: getattr(model.card, field) for field in _FIELDS}
+    write_whole(folder / CARD, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def read_saved_card(folder: Path, registered: dict[str, ModelCard]) -> ModelCard:
+    """The card of a trained network: that of the registered one, fed as it was trained.
+
+    Raises:
+        WeightError: the file is broken, or the network is not registered.
+    """
+    path = folder / CARD
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        _check(values, registered)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightError(f"cannot read the card {path}: {error}; train or copy it anew") from error
+    card = registered[values["name"]]
+    resize = values["resize_px"]
+    return dataclasses.replace(
+        card,
+        **{key: values[key] for key in (*_COUNTS, "rate_hz", "antialias")},
+        mean=tuple(values["mean"]),
+        std=tuple(values["std"]),
+        resize_px=None if resize is None else tuple(resize),
+        published_accuracy={},
+        bundled_weights="",
+    )
+
+
+def _check(values: Any, registered: dict[str, ModelCard]) -> None:
+    if not isinstance(values, dict) or set(values) != set(_FIELDS):
+        raise ValueError(f"expected an object with the keys {', '.join(_FIELDS)}")
+    if values["name"] not in registered:
+        raise ValueError(f"got the network {values['name']!r}, expected a registered one")
+    sizes = values["resize_px"]
+    rules = {
+        **{key: _is_count(values[key]) for key in _COUNTS},
+        "rate_hz": _is_positive(values["rate_hz"]),
+        "mean": _is_triple(values["mean"]),
+        "std": _is_triple(values["std"]) and all(value > 0 for value in values["std"]),
+        "resize_px": sizes is None
+        or (isinstance(sizes, list) and len(sizes) == 2 and all(map(_is_count, sizes))),
+        "antialias": isinstance(values["antialias"], bool),
+    }
+    for key, is_right in rules.items():
+        if not is_right:
+            raise ValueError(f"{key} is {values[key]!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MOST
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _is_triple(value: Any) -> bool:
+    is_list = isinstance(value, list) and len(value) == 3
+    return is_list and all(type(v) in (int, float) and math.isfinite(v) for v in value)

@@ -1,0 +1,319 @@
+"""A training run: from a recipe to a folder with everything that came of it."""
+
+import errno
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import Logger
+
+from co3d.backends.packages import require_package
+from co3d.errors import OutputError, TrainingError
+from co3d.training.batches import make_loader
+from co3d.training.metrics_log import MetricsLog
+from co3d.training.module import ClipTraining
+from co3d.training.recipe import Recipe
+from co3d.training.run_folder import RunFolder
+from co3d.training.setup import Setup, set_up
+from co3d.training.stream_module import StreamTraining
+from co3d.training.throughput import Throughput
+
+LOG_EVERY = 10
+# What Lightning says on the way, and a user of recipes cannot act on.
+_IDLE_WARNINGS = (
+    "The '.*_dataloader' does not have many workers",
+    "Checkpoint directory .* exists and is not empty",
+    "Found .* module\\(s\\) in eval mode",
+    "You're resuming from a checkpoint that ended before the epoch ended",
+    "Trying to infer the `batch_size`",
+    "This process .* is multi-threaded, use of fork",
+    "GPU available but not used",
+    "You are using a CUDA device",
+    "Detected KeyboardInterrupt",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "It is recommended to use `self.log",
+    "The `srun` command is available",
+)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Ctrl-C or SIGTERM ended the run between two batches."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        folder: of the run.
+        scores: of the weights that were kept, by name; empty when none were made.
+        epochs: that were finished.
+        was_stopped: whether a signal ended it.
+    """
+
+    folder: Path
+    scores: dict[str, float]
+    epochs: int
+    was_stopped: bool
+
+
+def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
+    """Run a recipe, and leave all that came of it in a folder.
+
+    Args:
+        recipe: what to do.
+        folder: new or empty; of an earlier run where `resume`.
+        resume: go on after the last finished epoch, with the same losses as if nothing had
+            happened.
+
+    Raises:
+        OutputError: the folder is taken, or the disk is full.
+        TrainingError: the loss is no number, memory does not suffice, or there is nothing to
+            resume.
+        RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
+    """
+    run = RunFolder(folder)
+    run.open(recipe, resume=resume)
+    with quiet_lightning(), explain_failures(recipe, run):
+        setup = set_up(recipe)
+        run.write_versions(setup.data)
+        loaders = make_loaders(setup, recipe)
+        resumed_step = None
+        if resume:
+            epochs, resumed_step = run.read_progress()
+            # Lightning fetches the first batches of a resumed run before it tells the epoch.
+            loaders[0].sampler.set_epoch(epochs)
+        trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), resumed_step)
+        was_stopped = False
+        try:
+            with _stop_on_signals(trainer):
+                trainer.fit(
+                    setup.module,
+                    *loaders,
+                    ckpt_path=run.last if resume else None,
+                    weights_only=True,
+                )
+        except Stopped:
+            was_stopped = True
+        finally:
+            _leave_group()
+        scores: dict[str, float] = {}
+        if trainer.is_global_zero and run.last.exists():
+            run.draw_curves()
+            scores = run.keep(recipe, setup, loaders[1])
+        return Result(folder, scores, trainer.current_epoch, was_stopped)
+
+
+def try_out(recipe: Recipe) -> None:
+    """Run one batch of training and of each validation, and leave nothing behind."""
+    with quiet_lightning(), explain_failures(recipe, None):
+        setup = set_up(recipe)
+        trainer = Trainer(
+            fast_dev_run=True,
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            **compute_options(recipe),
+        )
+        trainer.fit(setup.module, *make_loaders(setup, recipe))
+
+
+def make_loaders(setup: Setup, recipe: Recipe) -> tuple[Any, list[Any]]:
+    """The training loader, and one of each validation set."""
+    module, data = setup.module, setup.data
+    if isinstance(module, StreamTraining):
+        return module.make_chunks(data, train=True)[0], module.make_chunks(data, train=False)
+    sets = data.validation.values()
+    validation = [make_loader(items, data, recipe.seed, train=False) for items in sets]
+    return make_loader(data.train, data, recipe.seed, train=True), validation
+
+
+def make_trainer(
+    recipe: Recipe,
+    module: ClipTraining,
+    run: RunFolder,
+    batches: int,
+    resumed_step: int | None = None,
+) -> Trainer:
+    """A trainer with the recipe's loggers, checkpoints and limits, for epochs of so many batches.
+
+    A resumed run keeps the metrics of the steps before `resumed_step`.
+    """
+    checkpoint: dict[str, Any] = {"dirpath": run.path, "enable_version_counter": False}
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            filename=run.best.stem, monitor=module.monitored, mode="max", save_top_k=1, **checkpoint
+        ),
+        # After the other, of whose state it keeps a copy.
+        ModelCheckpoint(filename=run.last.stem, save_top_k=1, **checkpoint),
+        Throughput(),
+    ]
+    if recipe.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+    if recipe.early_stopping is not None:
+        callbacks.append(
+            EarlyStopping(module.monitored, patience=recipe.early_stopping, mode="max")
+        )
+    if sys.stderr.isatty():
+        callbacks.append(RichProgressBar())
+    return Trainer(
+        max_epochs=recipe.epochs,
+        logger=_make_loggers(recipe, run, resumed_step),
+        callbacks=callbacks,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=max(1, min(LOG_EVERY, batches)),
+        default_root_dir=run.path,
+        **compute_options(recipe),
+    )
+
+
+def compute_options(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says to Lightning's Trainer about arithmetic; it also seeds everything."""
+    compute, optimiser = recipe.compute, recipe.optimiser
+    seed_everything(recipe.seed, verbose=False)
+    return {
+        "accelerator": compute.accelerator,
+        "devices": compute.devices,
+        "num_nodes": compute.nodes,
+        "strategy": compute.strategy,
+        "precision": compute.precision,
+        "gradient_clip_val": optimiser.clip_norm,
+        "accumulate_grad_batches": optimiser.accumulate,
+        "use_distributed_sampler": False,  # ours deals out the batches itself
+    }
+
+
+def _make_loggers(recipe: Recipe, run: RunFolder, resumed_step: int | None) -> list[Logger]:
+    loggers: list[Logger] = [MetricsLog(run.metrics, resumed_step)]
+    if recipe.logging.tensorboard:
+        require_package("tensorboard", extra="training")
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(run.path, name="tensorboard", version=""))
+    if recipe.logging.wandb_project is not None:
+        require_package("wandb", extra="wandb")
+        from lightning.pytorch.loggers import WandbLogger
+
+        name, project = recipe.name, recipe.logging.wandb_project
+        loggers.append(WandbLogger(name=name, project=project, save_dir=run.path))
+    return loggers
+
+
+def _leave_group() -> None:
+    """End the talk of the training processes, so that one of them can judge the network alone."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+class _StopBetweenBatches(Callback):
+    """Ends the run before the next batch once a signal has come."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """See `Callback`."""
+        del trainer, pl_module, batch, batch_idx
+        if self.requested:
+            raise Stopped
+
+
+@contextmanager
+def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
+    """SIGINT and SIGTERM end the run after the present batch; a second one breaks in."""
+    stop = _StopBetweenBatches()
+    trainer.callbacks.insert(0, stop)  # type: ignore[attr-defined]
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        previous = {number: signal.signal(number, handle) for number in numbers}
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
+    """Turn what only shows while training into errors that say what to change."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, (OutputError, TrainingError)):
+            raise
+        if _is_out_of_memory(error):
+            raise TrainingError(
+                f"cannot train: memory does not suffice; lower {_name_size(recipe)}, and raise "
+                "optimiser.accumulate by as much to keep the size of a step"
+            ) from error
+        if run is not None and _is_disk_full(error):
+            raise OutputError(
+                f"cannot write into {run.path}: the disk is full; make room and run again with "
+                "--resume"
+            ) from error
+        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+
+
+def _is_disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "PytorchStreamWriter failed writing file" in str(error)
+
+
+def _name_size(recipe: Recipe) -> str:
+    if recipe.form.kind == "stream":
+        return f"form.streams (now {recipe.form.streams}) or form.chunk_frames"
+    if recipe.data.kind == "videos":
+        return f"data.batch (now {recipe.data.batch})"
+    return f"data.frames_per_batch (now {recipe.data.frames_per_batch})"
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice to those who write trainers."""
+    names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _IDLE_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

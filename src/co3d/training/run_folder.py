@@ -1,0 +1,144 @@
+"""The folder of a run: recipe, versions, metrics, pictures, checkpoints, and a model to stream."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+import co3d
+from co3d.errors import OutputError, TrainingError
+from co3d.files import output_file
+from co3d.models import save_model
+from co3d.training.batches import TrainingData
+from co3d.training.metrics_log import read_metrics
+from co3d.training.pictures import draw_confusion, draw_curves
+from co3d.training.recipe import Recipe
+from co3d.training.recipe_file import read_recipe, write_recipe
+from co3d.training.setup import Setup
+
+
+def is_first_process() -> bool:
+    """Whether this is the process, of those that train together, that writes and speaks."""
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+class RunFolder:
+    """Where the files of a run lie.
+
+    `recipe.yaml`, `versions.json`, `metrics.csv`, `curves.png`, `confusion.png`, `results.json`,
+    `last.ckpt`, `best.ckpt`, and `model.safetensors` with `card.json`, which `co3d stream --model
+    FOLDER` plays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.metrics = path / "metrics.csv"
+        self.last, self.best = path / "last.ckpt", path / "best.ckpt"
+
+    def open(self, recipe: Recipe, *, resume: bool) -> None:
+        """Make the folder and write the recipe, or see that a run with this recipe is there.
+
+        Raises:
+            OutputError: the folder has content, or cannot be made.
+            TrainingError: there is no run to resume, or it has another recipe.
+        """
+        if resume:
+            self._check_resumable(recipe)
+            return
+        if not is_first_process():
+            return  # the first has made it
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            taken = any(self.path.iterdir())
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the folder {self.path}: {error.strerror}; choose another"
+            ) from error
+        if taken:
+            raise OutputError(
+                f"cannot train into {self.path}: it is not empty; choose another folder, or add "
+                "--resume to go on with the run in it"
+            )
+        write_recipe(recipe, self.recipe)
+
+    def _check_resumable(self, recipe: Recipe) -> None:
+        if not self.last.exists():
+            raise TrainingError(
+                f"cannot resume {self.path}: it has no last.ckpt, which is written after every "
+                "epoch; start the run anew in an empty folder"
+            )
+        before, now = (r.model_dump() for r in (read_recipe(self.recipe), recipe))
+        changed = [key for key in before if before[key] != now[key]]
+        if changed:
+            raise TrainingError(
+                f"cannot resume {self.path}: its recipe has other values for "
+                f"{', '.join(changed)}; resume with {self.recipe}"
+            )
+
+    def read_progress(self) -> tuple[int, int]:
+        """Finished epochs, and steps of the optimiser, of the last checkpoint."""
+        checkpoint = torch.load(self.last, weights_only=True, mmap=True)
+        return int(checkpoint["epoch"]) + 1, int(checkpoint["global_step"])
+
+    def write_versions(self, data: TrainingData) -> None:
+        """Write what made the run besides its recipe."""
+        versions = {
+            "co3d": co3d.__version__,
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "processor_threads": torch.get_num_threads(),
+            "training_items": len(data.train),
+            "training_videos_per_class": data.counts
+            and dict(zip(data.class_names, data.counts, strict=True)),
+        }
+        self._write_json("versions.json", versions)
+
+    def draw_curves(self) -> None:
+        """Draw what the metrics file holds."""
+        draw_curves(read_metrics(self.metrics), self.path / "curves.png")
+
+    def keep(self, recipe: Recipe, setup: Setup, loaders: list[Any]) -> dict[str, float]:
+        """Judge the weights that the recipe keeps, and write them as a model to stream."""
+        path = self.best if recipe.keep == "best" and self.best.exists() else self.last
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        module = setup.module
+        module.load_state_dict(checkpoint["state_dict"])
+        module.to("cpu")
+        judge = lightning.Trainer(
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        parts = judge.validate(module, loaders, verbose=False)
+        scores = {key: float(value) for part in parts for key, value in part.items()}
+        confusion = module.confusion()
+        if confusion is not None:
+            names = module.net.card.labels
+            draw_confusion(confusion.cpu().numpy(), names, self.path / "confusion.png")
+        save_model(module.net.eval(), self.path)
+        results = {
+            "weights": path.name,
+            "epoch": int(checkpoint["epoch"]) + 1,
+            "scores": scores,
+            "classes": list(module.net.card.labels),
+            "videos_left_out": module.broken,
+            "confusion": None if confusion is None else confusion.tolist(),
+        }
+        self._write_json("results.json", results)
+        return scores
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        if is_first_process():
+            with output_file(self.path / name) as temporary:
+                temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

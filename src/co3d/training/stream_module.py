@@ -1,0 +1,107 @@
+"""Training in streaming form: through the step program, with carried state.
+
+A clip network that becomes a stream sees other context than it was trained on: no padding on the
+side of the future, gates that pool a frame rather than a clip, longer windows. Here it is trained
+on what its stream says, by back-propagation through time, truncated where a chunk begins
+(Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490).
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from co3d.models import ClipModel
+from co3d.stream.live import LiveState, convert_live
+from co3d.training.batches import ChunkLoader, TrainingData, make_loader
+from co3d.training.module import ClipTraining
+from co3d.training.recipe import Recipe, StreamForm
+
+
+class StreamTraining(ClipTraining):
+    """Trains a network through its steps; see `ClipTraining`.
+
+    Batch norms keep their statistics, and dropout does nothing: a stream has neither a batch of
+    clips nor luck. Accuracies are those of all judged steps of the validation streams.
+
+    Args:
+        net, recipe, data: as for `ClipTraining`; the recipe's form is "stream". `data` holds videos
+            of `video_frames` frames, and `streams` of them step together.
+        frame_shape: (C, H, W).
+        per_frame: whether the labels of `data` are those of frames.
+
+    Raises:
+        ConversionError: the network has no steps to be trained through.
+    """
+
+    def __init__(
+        self,
+        net: ClipModel,
+        recipe: Recipe,
+        data: TrainingData,
+        frame_shape: tuple[int, int, int],
+        *,
+        per_frame: bool,
+    ) -> None:
+        super().__init__(net, recipe, data)
+        assert isinstance(recipe.form, StreamForm)
+        self.form, self.per_frame = recipe.form, per_frame
+        channels, *side = frame_shape
+        self.live = convert_live(
+            net,
+            (channels, net.card.clip_frames, *side),
+            window=self.form.window,
+            scope=self.form.scope,
+        )
+        self._state: LiveState | None = None
+
+    def make_chunks(self, data: TrainingData, *, train: bool) -> list[ChunkLoader]:
+        """Loaders of chunks: one of the training videos, or one per validation set."""
+        program, form = self.live.program, self.form
+        sets = [data.train] if train else list(data.validation.values())
+        return [
+            ChunkLoader(
+                make_loader(items, data, self.recipe.seed, train=train),
+                form.video_frames,
+                form.chunk_frames,
+                program.delay,
+                program.first_valid_step,
+                per_frame=self.per_frame,
+                only_last=train and form.loss == "last",
+            )
+            for items in sets
+        ]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of the judged steps of one chunk."""
+        logits, target = self._run(batch)
+        # A chunk before the first valid step moves the state and no weight.
+        loss = self.compute_loss(logits, target) if len(logits) else 0.0 * self._last_output.sum()
+        self._log_training(loss, batch, batch_idx)
+        return loss
+
+    def validation_step(
+        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Take the judged steps of one chunk into the scores."""
+        del batch_idx
+        logits, target = self._run(batch)
+        if len(logits):
+            self._add_validation(logits, target, dataloader_idx)
+
+    def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (M, K) and labels of the judged steps of all streams."""
+        state = None if batch["is_first"] or self._state is None else self._state.detach()
+        outputs, self._state = self.live.run(batch["clip"], self.live.derive(self.net), state)
+        self._last_output = outputs
+        judged = batch["judged"]
+        return outputs[:, judged].flatten(0, 1), batch["label"][:, judged].flatten(0, 1)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget earlier scores, and the state of the training streams."""
+        super().on_validation_epoch_start()
+        self._state = None
+
+    def on_train_epoch_start(self) -> None:
+        """Unfreeze what is due, and start with new videos."""
+        super().on_train_epoch_start()
+        self._state = None
