@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from co3d.parity.streams import FrameStream, stream_video_file
 from co3d.stream.rules import conv
+from support.videos import cut_short
 
 NETWORK = """
 import torch
@@ -245,6 +246,14 @@ def test_float32_that_is_no_rounding_has_an_exit_code(co3d, video, monkeypatch):
     assert "\ntorch " in outcome.out
     assert "torch in float32 differs from float64" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_damaged_video_is_compared_as_far_as_it_goes(co3d, video, tmp_path):
+    damaged = cut_short(video, tmp_path / "damaged.mkv", 0.8)
+    outcome = co3d("check", "camera_motion", *COMPARED, "--video", damaged)
+    assert outcome.code == 0
+    assert "note: " in outcome.out
+    assert "damaged.mkv" in outcome.out.partition("note: ")[2]
 
 
 def test_ctrl_c_reports_the_frames_until_there(co3d, video, monkeypatch):
