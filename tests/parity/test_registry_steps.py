@@ -19,7 +19,14 @@ SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-@pytest.mark.parametrize("name", list_models())
+# The longer and deeper twins of networks that the quick tests have.
+TWINS = {"x3d_s", "x3d_m", "x3d_l", "slowfast_r50_4x16"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in TWINS else []) for n in list_models()],
+)
 def test_steps_and_flush_equal_the_clip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = randomise_(create_model(name, weights="random")).double()
