@@ -27,8 +27,12 @@ check: $(STAMP)-dev
 	$(BIN)/python scripts/check_file_sizes.py
 
 bench: $(STAMP)-dev $(STAMP)-continual
-	$(BIN)/co3d bench x3d_m --precision float32,bfloat16 --peer continual-inference \
-		--output docs/results
+	$(BIN)/co3d bench x3d_m --precision float32,bfloat16,int8 --clips \
+		--peer continual-inference --output docs/results
+	$(BIN)/co3d bench x3d_s x3d_l slow_r50 --precision float32,bfloat16 \
+		--peer continual-inference --output docs/results/others
+	$(BIN)/co3d bench i3d_r50 --rate native --precision float32,bfloat16 \
+		--peer continual-inference --output docs/results/native
 	$(BIN)/python scripts/bench_stream.py --output docs/results
 
 clean:

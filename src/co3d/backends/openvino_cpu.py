@@ -35,6 +35,8 @@ class OpenVinoExecutor:
             "INFERENCE_PRECISION_HINT": _WORDS[dtype],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
+            # Else all processes of one thread sit on the first core, and share it.
+            "ENABLE_CPU_PINNING": False,
         }
         self._pool = BufferPool(self.map_layout)
         version = self._package.__version__.split("-")[0]
