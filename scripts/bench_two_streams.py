@@ -39,6 +39,8 @@ def main() -> None:
     for _ in range(ROUNDS):
         alone.append(run(pipes[:1]))
         together.append(run(pipes))
+    for pipe in pipes:
+        pipe.send("stop")
     ratios = [two / one for one, two in zip(alone, together, strict=True)]
     figures = {
         "command": f"python scripts/bench_two_streams.py --precision {arguments.precision}",
@@ -72,8 +74,7 @@ def work(pipe: Connection, precision: str) -> None:
     for _ in range(program.masked_steps + 10):
         stream.step(frame)
     pipe.send(stream.backend)
-    while True:
-        pipe.recv()
+    while pipe.recv() == "go":
         start, frames = time.perf_counter(), 0
         while time.perf_counter() - start < ROUND_SECONDS:
             stream.step(frame)
