@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from rich.progress import (
 
 from co3d.backends import open_stream
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
@@ -267,13 +267,3 @@ def _print_summary(
 def _format_command() -> str:
     """The command line as it was given."""
     return shlex.join(["co3d", *sys.argv[1:]])
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM stop the run as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

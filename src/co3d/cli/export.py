@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from co3d.cli.networks import open_network, users_code
+from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
 from co3d.models import ModelCard
-from co3d.stream import convert
 from co3d.video import read_video
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".ts"}
@@ -30,17 +29,7 @@ def export_network(conversion: ConversionOptions, options: ExportOptions) -> Non
     console = Console(stderr=True)
     with console.status("converting"):
         model, shapes = open_network(conversion)
-        with users_code():
-            program = convert(
-                model,
-                shapes,
-                window=conversion.window,
-                rate=conversion.rate,
-                scope=conversion.scope,
-                fallback=conversion.fallback,
-                spread=conversion.spread,
-                edges=options.edges,
-            )
+        program = convert_opened(conversion, model, shapes, options.edges)
     card = getattr(model, "card", None)
     calibration = None
     if options.calibrate:

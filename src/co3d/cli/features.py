@@ -9,8 +9,9 @@ from rich.console import Console
 
 from co3d.backends import open_stream
 from co3d.backends.packages import is_installed, require_package
-from co3d.cli.evaluate import Mode, show_progress, stop_on_sigterm
+from co3d.cli.evaluate import Mode, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.sampling import Sampling
 from co3d.errors import OptionError

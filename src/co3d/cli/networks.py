@@ -11,7 +11,7 @@ from types import ModuleType
 
 from torch import nn
 
-from co3d.cli.options import ConversionOptions
+from co3d.cli.options import ConversionOptions, Edges
 from co3d.errors import OptionError
 from co3d.models import ClipModel, create_model
 from co3d.stream import StepProgram, convert
@@ -57,8 +57,18 @@ def open_network(options: ConversionOptions) -> tuple[nn.Module, list[ClipShape]
 def convert_network(options: ConversionOptions) -> tuple[StepProgram, list[ClipShape]]:
     """Build and convert a network; returns the clips for which, too."""
     model, shapes = open_network(options)
+    return convert_opened(options, model, shapes), shapes
+
+
+def convert_opened(
+    options: ConversionOptions,
+    model: nn.Module,
+    shapes: list[ClipShape],
+    edges: Edges = "start",
+) -> StepProgram:
+    """Convert what `open_network` gave."""
     with users_code():
-        program = convert(
+        return convert(
             model,
             shapes,
             window=options.window,
@@ -66,8 +76,8 @@ def convert_network(options: ConversionOptions) -> tuple[StepProgram, list[ClipS
             scope=options.scope,
             fallback=options.fallback,
             spread=options.spread,
+            edges=edges,
         )
-    return program, shapes
 
 
 @contextlib.contextmanager
