@@ -29,6 +29,7 @@ def trunk() -> nn.Module:
     return Features(randomise_(create_model("x3d_xs", weights="random"))).double()
 
 
+@pytest.mark.slow
 def test_features_of_every_frame(trunk: nn.Module) -> None:
     program = convert(trunk, (3, 13, SIDE, SIDE), edges="both")
     for dtype, tolerance in TOLERANCE.items():

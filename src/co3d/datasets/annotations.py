@@ -10,6 +10,7 @@ from typing import Any
 
 import pooch
 
+from co3d.downloader import HttpDownloader
 from co3d.errors import DataError, DownloadError
 from co3d.files import output_file
 
@@ -97,7 +98,7 @@ def _download(name: str, file_name: str, url: str, folder: Path) -> Path:
         retry_if_failed=2,
     )
     try:
-        download: Any = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS)  # stubs name other parameters
+        download: Any = HttpDownloader(timeout=TIMEOUT_SECONDS)  # stubs name other parameters
         return Path(shelf.fetch(key, downloader=download))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -7,6 +7,7 @@ from typing import Any
 import pooch
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from co3d.downloader import HttpDownloader
 from co3d.errors import DownloadError, WeightError
 from co3d.progress import open_progress
 from co3d.weights.catalogue import PublishedWeights
@@ -102,7 +103,7 @@ def _download_with_progress(url: str, output_file: str, shelf: Any) -> int:
     )
     with open_progress(*columns) as display:
         bar: Any = _Bar(display, url.rsplit("/", 1)[-1])
-        fetch = pooch.HTTPDownloader(
+        fetch = HttpDownloader(
             progressbar=bar,  # the stubs say bool, the documentation any such object
             chunk_size=_CHUNK_BYTES,
             timeout=TIMEOUT_SECONDS,
