@@ -51,6 +51,8 @@ def test_graphs_are_read_back_as_they_were(name):
     _round_trip(name)
 
 
+# Said once, by PyTorch's convolution itself.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_graphs_of_every_rule_are_read_back_as_they_were(name):
