@@ -59,6 +59,17 @@ def test_steps_and_flush_of_the_file_equal_those_of_the_program(
         assert getattr(artefact.program, name) == getattr(program, name)
 
 
+@pytest.mark.parametrize("edges", ["start", "none"])
+def test_files_of_programs_without_an_end_equal_them(tmp_path, model, frames, edges):
+    """Without edges a graph knows nothing of time: no clock may come between frame and past."""
+    program = co3d.convert(model, model.card.clip_shape, edges=edges)
+    path = tmp_path / "network.onnx"
+    co3d.export_program(program, path, format="onnx")
+    stored = co3d.load_program(path).program
+    expected = run(program, frames, backend="torch")
+    assert relative_error(run(stored, frames, backend="onnxruntime"), expected) <= 1e-5
+
+
 def test_slots_of_a_file_start_and_rest_independently(tmp_path, program, frames):
     path = tmp_path / "network.onnx"
     co3d.export_program(program, path, format="onnx", slots=2)

@@ -10,7 +10,7 @@ from co3d.stream.program import Program
 # Later than any frame, yet far enough from the largest integer to add offsets to.
 UNKNOWN_END = 1 << 60
 # The same for step graphs, where some runtimes count in 32 bits; ages stop well before it.
-_FAR_END, _OLDEST = 1 << 30, 1 << 28
+FAR_END, _OLDEST = 1 << 30, 1 << 28
 
 
 class SlotClock:
@@ -62,7 +62,7 @@ class SlotClock:
         Far from the start only the distance to the end matters: both are moved back together.
         """
         ages = self.ages.clamp(max=_OLDEST)
-        ends = torch.where(self.ended, self.ends - (self.ages - ages), _FAR_END)
+        ends = torch.where(self.ended, self.ends - (self.ages - ages), FAR_END)
         return ages, ends
 
     def valid(self, active: Tensor) -> Tensor:

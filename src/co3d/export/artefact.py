@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from co3d.backends.packages import require_package
@@ -79,7 +80,7 @@ def export_program(
     """
     path = Path(path)
     _check(path, format, precision, slots)
-    if str(program.dtype) != "torch.float32":
+    if program.dtype != torch.float32:
         raise ExportError(
             f"cannot export {program.name}: got {program.dtype}, expected torch.float32; convert "
             "model.float()"
@@ -149,7 +150,9 @@ def load_program(path: str | Path) -> Artefact:
     outline = _build(description, ())
     is_made = [True] * (len(outline.output_shapes) + len(outline.states))
     graph = StoredGraph(found, data, name_inputs(outline), is_made, weights)
-    phase = Phase[StepGraph](graph, graph, tuple(range(len(outline.states))), True, 0)
+    # The graph of a program with an edge knows of time, and serves all ages.
+    masked = None if outline.edges == "none" else graph
+    phase = Phase[StepGraph](graph, masked, tuple(range(len(outline.states))), True, 0)
     return Artefact(_build(description, (phase,)), description.card)
 
 

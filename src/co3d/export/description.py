@@ -20,7 +20,8 @@ from co3d.stream.temporal import StateSpec, TemporalType
 
 KEY = "co3d"
 VERSION = 1
-_CLOCKS = {"none": (), "start": ("age",), "both": ("age", "end")}
+# What the graph of each kind of edge is told of time.
+CLOCKS = {"none": (), "start": ("age",), "both": ("age", "end")}
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool)
@@ -31,7 +32,7 @@ T = TypeVar("T")
 def name_inputs(program: Program[Any]) -> list[str]:
     """Names of a file's inputs: frames, clocks, then every state's elements, newest first."""
     past = [f"state.{s.name}.{back + 1}" for s in program.states for back in range(s.depth)]
-    return [*_number("frame", len(program.frame_shapes)), *_CLOCKS[program.edges], *past]
+    return [*_number("frame", len(program.frame_shapes)), *CLOCKS[program.edges], *past]
 
 
 def name_outputs(program: Program[Any]) -> list[str]:
@@ -70,7 +71,7 @@ def describe(
         "slots": slots,
         "frames": _number("frame", len(program.frame_shapes)),
         "frame_shapes": program.frame_shapes,
-        "clocks": _CLOCKS[program.edges],
+        "clocks": CLOCKS[program.edges],
         "outputs": _number("output", len(program.output_shapes)),
         "output_shapes": program.output_shapes,
         "output_structure": treespec_dumps(program.output_spec),
@@ -154,7 +155,7 @@ def _parse(raw: dict[str, Any]) -> Description:
         ),
         "window": _maybe(_count, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),
-        "edges": _one_of(tuple(_CLOCKS), raw["edges"]),
+        "edges": _one_of(tuple(CLOCKS), raw["edges"]),
         "states": tuple(_parse_state(state) for state in raw["states"]),
         "masked_steps": _count(raw["masked_steps"]),
         "macs_per_frame": _count(raw["macs_per_frame"]),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from co3d.backends.clock import FAR_END
 from co3d.backends.onnx_graph import write_onnx
 from co3d.backends.packages import require_package
 from co3d.errors import ExportedFileError, ExportError
-from co3d.export.description import KEY, name_inputs, name_outputs
+from co3d.export.description import CLOCKS, KEY, name_inputs, name_outputs
 from co3d.stream.program import Program, StepProgram
 
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ def make_onnx(program: StepProgram, slots: int) -> "onnx.ModelProto":
 def make_examples(program: Program[Any], slots: int) -> list[Tensor]:
     """What a stream starts with: blank frames, ages of zero, unknown ends, states full of fill."""
     frames = [torch.zeros(slots, *shape) for shape in program.frame_shapes]
-    clocks = {"none": 0, "start": 1, "both": 2}[program.edges]
-    ages = [torch.zeros(slots, dtype=torch.int64) for _ in range(clocks)]
+    starts = {"age": 0, "end": FAR_END}
+    clocks = [torch.full((slots,), starts[name]) for name in CLOCKS[program.edges]]
     past = [
         torch.full((slots, *spec.shape), spec.fill, dtype=spec.dtype)
         for spec in program.states
         for _ in range(spec.depth)
     ]
-    return [*frames, *ages, *past]
+    return [*frames, *clocks, *past]
 
 
 def write_onnx_file(model: "onnx.ModelProto", description: str, path: Path) -> None:

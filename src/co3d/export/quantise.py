@@ -100,8 +100,6 @@ def _step_through(
         inputs[names[0]] = np.repeat(frame.numpy().astype(np.float32), slots, axis=0)
         if program.edges != "none":
             inputs["age"] = np.full(slots, age, np.int64)
-        if program.edges == "both":
-            inputs["end"] = np.full(slots, 1 << 30, np.int64)
         feed = {name: value for name, value in inputs.items() if name in taken}
         if age % EVERY == 0:
             yield feed
