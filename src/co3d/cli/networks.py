@@ -71,11 +71,7 @@ def convert_opened(
         return convert(
             model,
             shapes,
-            window=options.window,
-            rate=options.rate,
-            scope=options.scope,
-            fallback=options.fallback,
-            spread=options.spread,
+            **options.keywords,
             edges=edges,
         )
 

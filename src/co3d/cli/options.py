@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["latest", "every"]
 Rate = Literal["dense", "native"]
@@ -61,6 +61,12 @@ class ConversionOptions:
     scope: Scope
     fallback: bool
     spread: bool
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Those of `co3d.convert`."""
+        names = ("window", "rate", "scope", "fallback", "spread")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,7 @@ def _convert(
         return convert_with_features(
             model,
             shapes,
-            window=options.window,
-            rate=options.rate,
-            scope=options.scope,
-            fallback=options.fallback,
-            spread=options.spread,
+            **options.keywords,
         )
 
 

@@ -35,11 +35,7 @@ def prove_steps(options: ConversionOptions, chosen: CheckOptions) -> None:
             model,
             shapes,
             lengths=wanted,
-            window=options.window,
-            rate=options.rate,
-            scope=options.scope,
-            fallback=options.fallback,
-            spread=options.spread,
+            **options.keywords,
             precision=names[0],
             report=report,
         )

@@ -16,6 +16,7 @@ from co3d.export.fx_json import UnknownOperatorError, read_graph, write_graph
 from co3d.stream.program import Phase, StepProgram
 
 _PHASES, _LAST = "co3d.phases", "co3d.channels_last"
+_LAYOUT = torch.channels_last
 
 
 def write_torch(program: StepProgram, description: str, path: Path) -> None:
@@ -58,9 +59,6 @@ def write_torch(program: StepProgram, description: str, path: Path) -> None:
     ]
     metadata = {KEY: description, _PHASES: json.dumps(phases), _LAST: json.dumps(last)}
     save_file({name: t.contiguous() for name, t in tensors.items()}, path, metadata)
-
-
-_LAYOUT = torch.channels_last
 
 
 def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
