@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from co3d.backends import open_stream, packages, select
 from co3d.backends.select import BACKENDS, choose_backend
@@ -18,28 +19,50 @@ def program():
     return convert(randomise_(small_network()), (3, 4, 6, 6))
 
 
+@pytest.fixture(scope="module")
+def dense():
+    return convert(nn.Conv3d(3, 4, 3), (3, 4, 6, 6))
+
+
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
     for module in (select, packages):
         monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
 
 
-def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend("float32", CPU) == (
+def test_auto_takes_the_first_that_is_installed(dense, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(dense, "float32", CPU) == (
         "openvino",
         "auto: the fastest that is installed",
     )
     _hide(monkeypatch, "openvino")
-    name, reason = choose_backend("float32", CPU)
+    name, reason = choose_backend(dense, "float32", CPU)
     assert name == "onnxruntime"
     assert "pip install 'co3d[openvino]' brings a faster one" in reason
     _hide(monkeypatch, "openvino", "onnxruntime")
-    assert choose_backend("float32", CPU)[0] == "torch"
+    assert choose_backend(dense, "float32", CPU)[0] == "native"
+    monkeypatch.setattr(select, "find_compiler", lambda: None)
+    assert choose_backend(dense, "float32", CPU)[0] == "torch"
 
 
-def test_auto_minds_precision_and_device() -> None:
-    assert choose_backend("float64", CPU) == ("torch", "auto: the only one for float64 on cpu")
-    assert choose_backend("float32", torch.device("cuda", 0))[0] == "torch"
-    assert choose_backend("bfloat16", CPU)[0] == "openvino"
+def test_auto_takes_the_native_kernels_for_depthwise_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    depthwise = nn.Conv3d(3, 3, 3, padding=1, groups=3)
+    program = convert(nn.Sequential(depthwise, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
+    assert choose_backend(program, "float32", CPU)[0] == "native"
+    monkeypatch.setattr(select, "find_compiler", lambda: None)
+    name, reason = choose_backend(program, "float32", CPU)
+    assert name == "openvino"
+    assert "a C++ compiler brings a faster one" in reason
+
+
+def test_auto_minds_precision_and_device(dense) -> None:
+    assert choose_backend(dense, "float64", CPU) == (
+        "torch",
+        "auto: the only one for float64 on cpu",
+    )
+    assert choose_backend(dense, "float32", torch.device("cuda", 0))[0] == "torch"
+    assert choose_backend(dense, "bfloat16", CPU)[0] == "openvino"
 
 
 def test_the_stream_says_what_was_chosen(program) -> None:
@@ -60,7 +83,7 @@ def test_a_missing_package_is_named_with_its_command(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "tensorrt"}, "expected 'auto' or one of inductor, onnxruntime"),
+        ({"backend": "tensorrt"}, "expected 'auto' or one of inductor, native, onnxruntime"),
         ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32, int8;"),
         ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
         ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),

@@ -44,6 +44,7 @@ clip_shape = {clip_shape}
 videos = {videos}
 # Which slots step, row after row, over and over.
 awake = {awake}
+{engine}
 # Stride of each output that has one element per frame; 0 where it has one for the clip.
 strides = {strides}
 
@@ -94,7 +95,7 @@ def compare(results, video):
     return errors
 
 
-stream = open_stream(program, precision="float64", slots=len(videos))
+stream = open_stream(program, **engine, slots=len(videos))
 frame_shape = (clip_shape[0], *clip_shape[2:])
 queues = [
     [(n > 0, torch.randn(abs(n), *frame_shape, dtype=torch.float64)) for n in lengths]
@@ -123,11 +124,19 @@ while any(queues):
                 results[slot] += [take(r, slot) for r in flushed if r.fresh[slot]]
                 errors = compare(results[slot], video)
                 what = f"slot {{slot}}, {{len(video)}} frames: relative errors {{errors}}"
-                assert max(errors) <= 1e-9, what
+                assert max(errors) <= tolerance, what
             queues[slot].pop(0)
             frame[slot] = 0
 print("steps and flush equal the clip network")
 '''
+
+
+def _name_engine(backend: str, precision: str, tolerance: float) -> str:
+    engine = {"backend": backend, "precision": precision}
+    return f"engine, tolerance = {engine}, {tolerance}"
+
+
+_REFERENCE = _name_engine("torch", "float64", 1e-9)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,11 @@ class Snippet:
 
     def __repr__(self) -> str:
         return f"Snippet of {len(self.text.splitlines())} lines"
+
+    def on(self, backend: str, precision: str, tolerance: float) -> "Snippet":
+        """The same file on another engine, with the relative error that it may have."""
+        assert _REFERENCE in self.text
+        return Snippet(self.text.replace(_REFERENCE, _name_engine(backend, precision, tolerance)))
 
     def run(self) -> None:
         """Run it here; AssertionError with the whole text where it fails in any way."""
@@ -179,5 +193,6 @@ def write_snippet(
         strides=strides,
         seed=seed,
         options=options,
+        engine=_REFERENCE,
     )
     return Snippet(_IMPORTS + gates + network + run)

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from co3d.backends.packages import is_installed
-from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.backends.select import BACKENDS, PRECISIONS, is_ready
 from co3d.errors import OptionError
 
 # What any converted program runs in; other precisions need more than the program to be ready.
@@ -31,12 +30,8 @@ def select_engines(
 
 
 def list_quick_backends() -> list[str]:
-    """Backends that are installed and open in seconds, those that "auto" prefers first."""
-    return [
-        name
-        for name, backend in BACKENDS.items()
-        if name not in SLOW_TO_OPEN and (backend.package is None or is_installed(backend.package))
-    ]
+    """Backends that are installed and open in seconds, in the order of `BACKENDS`."""
+    return [name for name in BACKENDS if name not in SLOW_TO_OPEN and is_ready(name)]
 
 
 def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:

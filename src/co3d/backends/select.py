@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from co3d.backends.executor import Executor
+from co3d.backends.native.library import find_compiler
+from co3d.backends.native.patterns import has_depthwise
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph
@@ -62,6 +64,13 @@ def _open_onnxruntime(precision: str, device: torch.device) -> Executor:
     return OnnxRuntimeExecutor(precision, torch.get_num_threads())
 
 
+def _open_native(precision: str, device: torch.device) -> Executor:
+    from co3d.backends.native.executor import NativeExecutor
+
+    del device
+    return NativeExecutor(precision, PRECISIONS[precision], torch.get_num_threads())
+
+
 def _open_openvino(precision: str, device: torch.device) -> Executor:
     from co3d.backends.openvino_cpu import OpenVinoExecutor
 
@@ -77,6 +86,7 @@ BACKENDS: Mapping[str, Backend] = {
     "onnxruntime": Backend(
         ("float32", "int8"), ("cpu",), "onnxruntime", ("onnx",), _open_onnxruntime
     ),
+    "native": Backend(("float32", "bfloat16"), ("cpu",), None, (), _open_native),
     "torch": Backend(("float32", "float64", "bfloat16"), None, None, (), _open_torch),
     # Last: it takes minutes to compile, and is no faster than eager graphs.
     "inductor": Backend(("float32", "bfloat16"), ("cpu",), None, (), _open_inductor),
@@ -97,9 +107,10 @@ def open_stream(
 
     Args:
         program: from `convert`, or from a file by `load_program`.
-        backend: "torch" (the reference, eager), "inductor" (torch.compile), "onnxruntime",
-            "openvino", or "auto": the first of `BACKENDS` that is installed and has the precision
-            and the device. `Stream.backend` says what was chosen, and why.
+        backend: "torch" (the reference, eager), "native" (co3d's own kernels, which the machine's
+            C++ compiler builds once), "inductor" (torch.compile), "onnxruntime", "openvino", or
+            "auto": the fastest for this network that is installed and has the precision and the
+            device. `Stream.backend` says what was chosen, and why.
         precision: "float32" (the default), "float64" or "bfloat16", of weights, frames and state;
             results are float32 where it is not float64. A file of a runtime's format has its own.
         device: a torch device.
@@ -126,7 +137,7 @@ def open_stream(
         raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
     place = _find_device(device)
     if backend == "auto":
-        name, reason = choose_backend(precision, place, kind)
+        name, reason = choose_backend(program, precision, place)
     else:
         name, reason = backend, "as asked"
         _require(backend, precision, place, kind)
@@ -140,30 +151,50 @@ def find_format(program: Program[Any]) -> Format | None:
     return graph.format if isinstance(graph, StoredGraph) else None
 
 
-def choose_backend(
-    precision: str, device: torch.device, kind: Format | None = None
-) -> tuple[str, str]:
-    """The backend that "auto" means for graphs of a format, and why.
+def choose_backend(program: Program[Any], precision: str, device: torch.device) -> tuple[str, str]:
+    """The backend that "auto" means for a program, and why.
 
     Raises:
         OptionError: no backend can run this.
         MissingPackageError: those that can are not installed.
     """
-    able = [name for name in BACKENDS if _complain(name, precision, device, kind) is None]
+    names, kind = _list_by_speed(program), find_format(program)
+    able = [name for name in names if _complain(name, precision, device, kind) is None]
     if not able:
-        complaints = [_complain(name, precision, device, kind) for name in BACKENDS]
+        complaints = [_complain(name, precision, device, kind) for name in names]
         raise OptionError(f"cannot open a stream: {'; '.join(map(str, complaints))}")
-    missing = [n for n in able if (package := BACKENDS[n].package) and not is_installed(package)]
+    missing = [name for name in able if not is_ready(name)]
     if len(missing) == len(able):
         require_package(able[0], extra=able[0])
     chosen = next(name for name in able if name not in missing)
     faster = missing[: 1 if missing and able.index(missing[0]) < able.index(chosen) else 0]
     reason = "auto: the fastest that is installed"
     if faster:
-        reason += f"; pip install 'co3d[{faster[0]}]' brings a faster one"
+        bringer = f"pip install 'co3d[{faster[0]}]'" if faster[0] != "native" else "a C++ compiler"
+        reason += f"; {bringer} brings a faster one"
     elif len(able) == 1:
         reason = f"auto: the only one for {precision} on {device}"
     return chosen, reason
+
+
+def is_ready(name: str) -> bool:
+    """Whether what a backend needs is installed."""
+    if name == "native":
+        return find_compiler() is not None
+    package = BACKENDS[name].package
+    return package is None or is_installed(package)
+
+
+def _list_by_speed(program: Program[Any]) -> list[str]:
+    """Backends, those first that "auto" prefers for this program.
+
+    The native kernels are made for networks of depthwise and pointwise convolutions. Large dense
+    kernels are OpenVINO's strength.
+    """
+    graph = program.phases[0].steady
+    if not isinstance(graph, StoredGraph) and has_depthwise(graph):
+        return sorted(BACKENDS, key=lambda name: name != "native")
+    return list(BACKENDS)
 
 
 def _require_own(name: str, given: object, own: object) -> None:

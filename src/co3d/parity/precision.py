@@ -106,7 +106,7 @@ class PrecisionComparison:
         return PrecisionReport(
             rows=tuple(rows),
             streams=tuple(self._names),
-            default=choose_backend("float32", torch.device("cpu")),
+            default=choose_backend(self._program, "float32", torch.device("cpu")),
             random_weights=self._random_weights,
             notes=(*notes, *self._notes),
         )

@@ -1,0 +1,183 @@
+"""The native backend: step graphs through co3d's own kernels, PyTorch for what has none."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.buffers import BufferPool
+from co3d.backends.executor import StepFunction, make_map
+from co3d.backends.native.library import load_library
+from co3d.backends.native.operation import Operation
+from co3d.backends.native.plan import NativeSteps, Planner
+from co3d.backends.native.weights import WeightPacker
+from co3d.backends.placement import Placement
+from co3d.backends.stored_graph import StepGraph, StoredGraph
+
+
+class NativeExecutor:
+    """Runs whole blocks of a network per kernel, in PyTorch's threads.
+
+    Maps lie in memory with channels last. In bfloat16 products take pairs of bfloat16 and sum in
+    float32 where the processor does; everything else is computed in float32 and kept in bfloat16.
+    """
+
+    output_dtype = torch.float32
+    device = torch.device("cpu")
+    map_layout = torch.channels_last
+
+    def __init__(self, precision: str, dtype: torch.dtype, threads: int) -> None:
+        self.dtype = dtype
+        self._library = load_library()
+        self._threads = threads
+        is_half = dtype == torch.bfloat16
+        depth = self._library.co3d_half_depth() if is_half else 1
+        self._weights = WeightPacker(
+            self._library.co3d_lanes(), depth, dtype if depth > 1 else torch.float32
+        )
+        self._place = Placement(dtype, self.device)
+        self._pool = BufferPool(self.map_layout)
+        self.description = f"native, {precision} on cpu, {threads} threads"
+
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
+        """See `Executor.compile`."""
+        assert not isinstance(graph, StoredGraph)
+        planner = Planner(
+            self._place(graph), graph, self._weights, examples, results, self.count_chunks
+        )
+        return PlannedStep(self, planner, results)
+
+    def recycle(self, element: Tensor) -> None:
+        """See `Executor.recycle`."""
+        self._pool.give(element)
+
+    def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A tensor for an element of state, with arbitrary content."""
+        return self._pool.take(tuple(shape), dtype)
+
+    def count_chunks(self, operation: Operation) -> int:
+        """In how many chunks the kernels run an operation."""
+        return self._library.co3d_count_chunks(ctypes.byref(operation))
+
+    def run(self, operations: NativeSteps, buffers: Any) -> None:
+        """Run native operations on a table of addresses."""
+        is_half = self.dtype == torch.bfloat16
+        self._library.co3d_run(
+            operations.operations, operations.count, buffers, self._threads, is_half
+        )
+
+
+class PlannedStep:
+    """One step graph, planned for fixed shapes."""
+
+    def __init__(self, executor: NativeExecutor, planner: Planner, results: int) -> None:
+        self._executor, self._results = executor, results
+        self.plan = planner.make()
+        self._outputs, self._values = planner.outputs, planner.values
+        self._inputs = planner.inputs
+        self._graph = planner.graph
+        self._made = [
+            (n, index, *self._describe(n, planner)) for n, index in self.plan.made.items()
+        ]
+        self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
+        self._buffers = (ctypes.c_void_p * max(self.plan.buffers, 1))()
+        for index, tensor in self.plan.constants.items():
+            self._buffers[index] = tensor.data_ptr()
+        for index, offset in self.plan.workspace.items():
+            self._buffers[index] = self._workspace.data_ptr() + offset
+        self._fixed = {
+            node: self._view_workspace(node, index)
+            for node, index in self.plan.views.items()
+            if index in self.plan.workspace
+        }
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """See `StepFunction`."""
+        buffers = self._buffers
+        # What has an address in the table must live until the step is done.
+        values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True)) | self._fixed
+        held = [_lay_out(inputs[position]) for position in self.plan.inputs]
+        for index, tensor in zip(self.plan.inputs.values(), held, strict=True):
+            buffers[index] = tensor.data_ptr()
+        executor = self._executor
+        for node, index, shape, dtype, is_state in self._made:
+            values[node] = made = (
+                executor.take(shape, dtype)
+                if is_state
+                else make_map(shape, dtype, executor.device, executor.map_layout)
+            )
+            buffers[index] = made.data_ptr()
+        for step in self.plan.steps:
+            if isinstance(step, NativeSteps):
+                executor.run(step, buffers)
+            else:
+                made = self._run_torch(step.node, values)
+                values[step.node] = made
+                if isinstance(made, Tensor):
+                    laid = _lay_out(made)
+                    held.append(laid)
+                    buffers[step.buffer] = laid.data_ptr()
+        return self._collect(values)
+
+    def _collect(self, values: dict[fx.Node, Any]) -> list[Tensor | None]:
+        """The outputs, each a tensor of its own."""
+        returned: set[fx.Node] = set()
+        collected: list[Tensor | None] = []
+        for i, node in enumerate(self._outputs):
+            if node is None:
+                collected.append(None)
+                continue
+            value = self._find(node, values)
+            if i < self._results:
+                dtype = self._executor.output_dtype
+                collected.append(
+                    value.to(dtype) if node in self.plan.made else value.to(dtype, copy=True)
+                )
+            elif node in self.plan.made and node not in returned:
+                collected.append(value)
+                returned.add(node)
+            else:
+                collected.append(self._executor.take(value.shape, value.dtype).copy_(value))
+        return collected
+
+    def _run_torch(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self._find(n, values))
+        return node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def _find(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+        """A value as PyTorch sees it."""
+        if node in values:
+            return values[node]
+        if node.op == "get_attr":
+            return getattr(self._graph, str(node.target))
+        # A view of what a kernel made or read: it has one pixel, in any layout.
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        return self._find(source, values).reshape(self._values[node].shape)
+
+    def _describe(
+        self, node: fx.Node, planner: Planner
+    ) -> tuple[tuple[int, ...], torch.dtype, bool]:
+        """Shape and dtype of an output that kernels write, and whether it is kept as state."""
+        value = self._values[node]
+        dtype = torch.float32 if planner.is_float_result(node) else value.dtype
+        return tuple(value.shape), dtype, node in self._outputs[self._results :]
+
+    def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
+        """The tensor that lies at a fixed place of the workspace."""
+        value, offset = self._values[node], self.plan.workspace[index]
+        size = value.numel() * value.element_size()
+        flat = self._workspace[offset : offset + size].view(value.dtype)
+        if value.dim() != 4:
+            return flat.view(value.shape)
+        n, c, h, w = value.shape
+        return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _lay_out(value: Tensor) -> Tensor:
+    """As the kernels read it: maps with channels last, others row by row."""
+    if value.dim() == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value.contiguous()

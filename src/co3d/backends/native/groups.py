@@ -1,0 +1,83 @@
+"""Groups of operators that one kernel runs together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx
+
+from co3d.backends.native.operation import Activation
+
+# The geometry of a convolution of one pixel.
+POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+
+
+@dataclass(frozen=True)
+class Convolve:
+    """A dense convolution, or a linear layer, and what is done to its source and its result.
+
+    activation(convolution(source_activation(gate * cat(sources))) + residual)
+    """
+
+    sources: tuple[fx.Node, ...]
+    weight: Tensor
+    bias: Tensor | None
+    geometry: Mapping[str, Any]
+    gate: fx.Node | None = None
+    source_activation: Activation = Activation.IDENTITY
+    residual: fx.Node | None = None
+    activation: Activation = Activation.IDENTITY
+
+
+@dataclass(frozen=True)
+class SumDepthwise:
+    """The sum of one depthwise convolution per source: activation(sum + bias).
+
+    Without weights it is the sum of the sources. `mean` is a node that averages the result over its
+    pixels, if there is one.
+    """
+
+    sources: tuple[fx.Node, ...]
+    weights: tuple[Tensor, ...] | None
+    bias: Tensor | None
+    geometry: Mapping[str, Any]
+    activation: Activation = Activation.IDENTITY
+    mean: fx.Node | None = None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a map over its pixels, from sums that the kernel which made it left."""
+
+    source: fx.Node
+
+
+@dataclass(frozen=True)
+class Select:
+    """The source in rows that are marked, `fill` in the others."""
+
+    source: fx.Node
+    marks: fx.Node
+    fill: float
+
+
+@dataclass(frozen=True)
+class View:
+    """The same numbers under another shape, which has one pixel at most."""
+
+    source: fx.Node
+
+
+Group = Convolve | SumDepthwise | Mean | Select | View
+
+
+def find_read(group: Group) -> Sequence[fx.Node]:
+    """The values that a group reads."""
+    if isinstance(group, Convolve):
+        extra = [node for node in (group.gate, group.residual) if node is not None]
+        return (*group.sources, *extra)
+    if isinstance(group, SumDepthwise):
+        return group.sources
+    if isinstance(group, Select):
+        return (group.source, group.marks)
+    return (group.source,)

@@ -1,0 +1,225 @@
+// Dense convolutions as matrix products: (pixels, taps x channels) times (taps x channels, channels).
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "operation.hpp"
+#include "share.hpp"
+#include "vectors.hpp"
+
+// What a product multiplies: floats, or pairs of bfloat16 where the machine multiplies those.
+template <typename T>
+struct Factor {
+  using Kept = float;    // as sources and weights are kept
+  using Taken = float;   // as a product takes them
+  static constexpr int DEPTH = 1;
+  static void multiply_add(Vector& sum, Taken value, const Kept* weights) {
+    sum += value * load(weights);
+  }
+};
+
+#if defined(__AVX512BF16__)
+template <>
+struct Factor<Half> {
+  using Kept = Half;
+  using Taken = uint32_t;
+  static constexpr int DEPTH = 2;
+  static void multiply_add(Vector& sum, Taken pair, const Kept* weights) {
+    __m512i both = _mm512_loadu_si512(weights);
+    sum = (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)both);
+  }
+};
+#endif
+
+template <typename T>
+struct Convolution {
+  using F = Factor<T>;
+  using Kept = typename F::Kept;
+  using Taken = typename F::Taken;
+
+  const Operation& op;
+  void* const* buffers;
+  const Kept* weights;   // (vectors, steps, LANES, DEPTH)
+  const float* bias;     // (vectors * LANES)
+  const T* residual;
+  static constexpr long ROWS = 6, BLOCK = 72;  // pixels of a unit of work, of a block
+  long steps;            // taps x channels, in units of DEPTH
+
+  Convolution(const Operation& op, void* const* buffers)
+      : op(op),
+        buffers(buffers),
+        weights((const Kept*)buffers[op.weight]),
+        bias((const float*)buffers[op.bias]),
+        residual(op.residual < 0 ? nullptr : (const T*)buffers[op.residual]),
+        steps((count_inputs() + F::DEPTH - 1) / F::DEPTH) {}
+
+  long count_inputs() const {
+    return long(op.kernel_height) * op.kernel_width * op.in_channels;
+  }
+
+  // Whether products can read the source where it lies.
+  bool is_direct() const {
+    return op.kernel_height == 1 && op.kernel_width == 1 && op.stride_y == 1 && op.stride_x == 1 &&
+           op.padding_y == 0 && op.padding_x == 0 && op.source_count == 1 && op.gate < 0 &&
+           op.source_activation == IDENTITY && sizeof(T) == sizeof(Kept) &&
+           op.in_channels % F::DEPTH == 0;
+  }
+
+  // Many pixels are shared out; of few, each chunk takes all, for a part of the channels. Readings
+  // that must be gathered first are not to be gathered by several.
+  static bool is_shared_by_pixels(const Operation& op) {
+    long pixels = long(op.batch) * op.out_height * op.out_width;
+    return pixels >= (op.gate < 0 ? 256 : 24);
+  }
+
+  static long count_units(const Operation& op) {
+    long pixels = long(op.batch) * op.out_height * op.out_width;
+    return is_shared_by_pixels(op) ? (pixels + ROWS - 1) / ROWS : count_vectors(op.out_channels);
+  }
+
+  void run(int chunk, int chunks, std::vector<char>& scratch) {
+    long pixels = long(op.batch) * op.out_height * op.out_width;
+    bool by_pixels = is_shared_by_pixels(op);
+    Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, ROWS);
+    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks);
+    long blocks = (rows.end - rows.begin + BLOCK - 1) / BLOCK;
+    if (blocks == 0) return;
+    long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
+    bool direct = is_direct();
+    size_t needed = block * steps * F::DEPTH * sizeof(Kept);
+    if (!direct && scratch.size() < needed) scratch.resize(needed);
+    for (long first = rows.begin; first < rows.end; first += block) {
+      long count = std::min(block, rows.end - first);
+      const Taken* values = (const Taken*)scratch.data();
+      if (direct)
+        values = (const Taken*)((const T*)buffers[op.sources[0]] + first * op.in_channels);
+      else
+        gather((Kept*)scratch.data(), first, count);
+      multiply(values, first, count, columns);
+    }
+  }
+
+ private:
+  // Lay the readings of `count` pixels side by side: (pixels, sources, taps, channels).
+  void gather(Kept* to, long first, long count) const {
+    long area = long(op.out_height) * op.out_width, width = steps * F::DEPTH;
+    for (long i = 0; i < count; ++i) {
+      long pixel = first + i, row = pixel / area, place = pixel % area;
+      int top = place / op.out_width * op.stride_y - op.padding_y;
+      int left = place % op.out_width * op.stride_x - op.padding_x;
+      const T* gate = op.gate < 0 ? nullptr : (const T*)buffers[op.gate] + row * op.in_channels;
+      Kept* begin = to + i * width;
+      Kept* next = begin;
+      for (int s = 0; s < op.source_count; ++s) {
+        int channels = op.source_channels[s];
+        const T* map = (const T*)buffers[op.sources[s]] + row * op.height * op.width * channels;
+        for (int ky = 0; ky < op.kernel_height; ++ky) {
+          int y = top + ky * op.dilation_y;
+          if (op.dilation_x == 1 && unsigned(y) < unsigned(op.height) && left >= 0 &&
+              left + op.kernel_width <= op.width) {  // the pixels of a row lie side by side
+            int run = op.kernel_width * channels;
+            const T* from = map + (long(y) * op.width + left) * channels;
+            if (gate)
+              take(next, from, gate, channels);
+            else
+              take(next, from, nullptr, run);
+            next += run;
+            continue;
+          }
+          for (int kx = 0; kx < op.kernel_width; ++kx, next += channels) {
+            int x = left + kx * op.dilation_x;
+            if (unsigned(y) < unsigned(op.height) && unsigned(x) < unsigned(op.width))
+              take(next, map + (long(y) * op.width + x) * channels, gate, channels);
+            else
+              memset((void*)next, 0, channels * sizeof(Kept));
+          }
+        }
+        if (gate) gate += channels;
+      }
+      if (next < begin + width) memset((void*)next, 0, (begin + width - next) * sizeof(Kept));
+    }
+  }
+
+  void take(Kept* to, const T* from, const T* gate, int channels) const {
+    if (sizeof(T) == sizeof(Kept) && !gate && op.source_activation == IDENTITY) {
+      memcpy((void*)to, from, channels * sizeof(T));
+      return;
+    }
+    if (channels < LANES) {
+      Vector value = load_some(from, channels);
+      if (gate) value *= load_some(gate, channels);
+      store_some(to, activate(value, op.source_activation), channels);
+      return;
+    }
+    for (int i = 0; i < count_vectors(channels); ++i) {
+      int c = vector_start(i, channels);
+      Vector value = load(from + c);
+      if (gate) value *= load(gate + c);
+      store(to + c, activate(value, op.source_activation));
+    }
+  }
+
+  void multiply(const Taken* values, long first, long count, Share columns) const {
+    for (long v = columns.begin; v < columns.end;) {
+      long left = columns.end - v;
+      if (MANY_REGISTERS && left >= 4 && left != 5) {
+        sweep<6, 4>(values, first, count, v), v += 4;
+      } else if (MANY_REGISTERS && left >= 3) {
+        sweep<8, 3>(values, first, count, v), v += 3;
+      } else if (left >= 2) {
+        sweep<MANY_REGISTERS ? 12 : 5, 2>(values, first, count, v), v += 2;
+      } else {
+        sweep<MANY_REGISTERS ? 14 : 8, 1>(values, first, count, v), v += 1;
+      }
+    }
+  }
+
+  template <int ROWS, int COLUMNS>
+  void sweep(const Taken* values, long first, long count, long v) const {
+    long i = 0;
+    for (; i + ROWS <= count; i += ROWS) tile<ROWS, COLUMNS>(values + i * steps, first + i, v);
+    for (; i + 2 <= count; i += 2) tile<2, COLUMNS>(values + i * steps, first + i, v);
+    for (; i < count; ++i) tile<1, COLUMNS>(values + i * steps, first + i, v);
+  }
+
+  template <int ROWS, int COLUMNS>
+  void tile(const Taken* values, long pixel, long v) const {
+    const Kept* w = weights + v * steps * LANES * F::DEPTH;
+    const long column = steps * LANES * F::DEPTH;
+    Vector sums[ROWS][COLUMNS];
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) sums[i][j] = load(bias + (v + j) * LANES);
+    for (long k = 0; k < steps; ++k) {
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; ++j)
+          F::multiply_add(sums[i][j], values[i * steps + k], w + j * column + k * LANES * F::DEPTH);
+    }
+    const int channels = op.out_channels;
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) {
+        long at = (pixel + i) * channels + vector_start(v + j, channels);
+        Vector value = sums[i][j];
+        if (residual) value += channels < LANES ? load_some(residual + at, channels) : load(residual + at);
+        value = activate(value, op.activation);
+        if (op.is_result)
+          keep((float*)buffers[op.out] + at, value);
+        else
+          keep((T*)buffers[op.out] + at, value);
+      }
+  }
+
+  template <typename Out>
+  void keep(Out* to, Vector value) const {
+    if (op.out_channels < LANES)
+      store_some(to, value, op.out_channels);
+    else
+      store(to, value);
+  }
+};

@@ -1,0 +1,111 @@
+// The step runtime: runs a list of operations with a team of threads.
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "convolve.hpp"
+#include "depthwise.hpp"
+#include "operation.hpp"
+#include "vectors.hpp"
+
+namespace {
+
+// Chunks of an operation: large enough to be worth handing out, even in number where there are
+// several, and the same for any number of threads, so that sums do not depend on it.
+constexpr long MOST_CHUNKS = 16, LEAST_WORK = 400000;
+
+long count_chunks(const Operation& op) {
+  long taps = long(op.kernel_height) * op.kernel_width;
+  long area = long(op.batch) * op.out_height * op.out_width * op.out_channels;
+  long units = 1, work = 0;
+  if (op.kind == CONVOLVE) {
+    units = Convolution<float>::count_units(op);
+    work = area * taps * op.in_channels;
+  } else if (op.kind == SUM_DEPTHWISE) {
+    units = DepthwiseSum<float>::count_units(op);
+    work = area * (taps * op.source_count * 2 + 10);
+  } else if (op.kind == SELECT) {
+    units = long(op.height) * op.width * op.out_channels / 64;
+    work = units * 64 * 10;
+  }
+  long chunks = std::min({units, MOST_CHUNKS, work / LEAST_WORK});
+  return chunks < 2 ? 1 : chunks / 2 * 2;
+}
+
+// How far an operation is.
+struct alignas(64) Progress {
+  long chunks;
+  std::atomic<long> next{0}, done{0};
+};
+
+template <typename T>
+void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunks) {
+  static thread_local std::vector<char> scratch;
+  switch (op.kind) {
+    case CONVOLVE:
+      return Convolution<T>(op, buffers).run(chunk, chunks, scratch);
+    case SUM_DEPTHWISE:
+      return DepthwiseSum<T>(op, buffers).run(chunk, chunks);
+    case MEAN:
+      return take_mean<T>(op, buffers);
+    case SELECT:
+      return select_rows<T>(op, buffers, chunk, chunks);
+  }
+}
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// An operation is over when its chunks are, not when all threads have come: one that has to leave
+// its processor to another program holds the others up only if it leaves in the middle of a chunk.
+//
+// The threads are PyTorch's own where both use the same OpenMP library. Threads of ours would have
+// to share the processors with those, which watch for work for milliseconds after each operator.
+template <typename T>
+void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
+  constexpr int PATIENCE = 2000;
+  std::vector<Progress> progress(count);
+  for (long i = 0; i < count; ++i) progress[i].chunks = count_chunks(ops[i]);
+#pragma omp parallel num_threads(threads)
+  for (long i = 0; i < count; ++i) {
+    Progress& state = progress[i];
+    for (long chunk; (chunk = state.next.fetch_add(1, std::memory_order_relaxed)) < state.chunks;) {
+      run_chunk<T>(ops[i], buffers, chunk, state.chunks);
+      state.done.fetch_add(1, std::memory_order_release);
+    }
+    for (int tries = 0; state.done.load(std::memory_order_acquire) < state.chunks; ++tries) {
+      pause_briefly();
+      if (tries > PATIENCE) std::this_thread::yield();
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+int co3d_lanes() { return LANES; }
+
+// How many neighbouring inputs a product of bfloat16 takes at once; 1 where it takes floats.
+int co3d_half_depth() { return Factor<Half>::DEPTH; }
+
+// In how many chunks an operation runs, and so how many partial sums it leaves.
+long co3d_count_chunks(const Operation* op) { return count_chunks(*op); }
+
+long co3d_operation_bytes() { return sizeof(Operation); }
+
+void co3d_run(const Operation* ops, long count, void* const* buffers, int threads, int is_half) {
+  if (is_half)
+    run_all<Half>(ops, count, buffers, threads);
+  else
+    run_all<float>(ops, count, buffers, threads);
+}
+
+}  // extern "C"

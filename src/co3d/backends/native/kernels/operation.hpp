@@ -1,0 +1,27 @@
+// One operation of a step program, as co3d/backends/native/operation.py describes it.
+#pragma once
+
+#include <cstdint>
+
+constexpr int MOST_SOURCES = 32;
+
+enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT };
+
+// Maps lie in memory as (rows of the batch, height, width, channels). Numbers of buffers are
+// indices of the table that a run is given; -1 stands for none.
+struct Operation {
+  int32_t kind;
+  int32_t batch, height, width;          // of the sources
+  int32_t out_height, out_width;
+  int32_t kernel_height, kernel_width;
+  int32_t stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
+  int32_t in_channels, out_channels;     // in_channels: of all sources of a convolution
+  int32_t activation, source_activation;
+  int32_t weight, bias, residual, gate;  // gate: (batch, in_channels), multiplied with the source
+  int32_t out, sums;                     // sums: of a map over its pixels, per member and vector
+  int32_t is_result;                     // of a convolution: the out buffer holds floats
+  int32_t source_count;
+  int32_t sources[MOST_SOURCES];
+  int32_t source_channels[MOST_SOURCES];
+  float fill;
+};

@@ -1,0 +1,135 @@
+// Vectors of as many floats as a register of this machine holds, and how numbers are kept in memory.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+// With 32 registers more sums fit in than with 16.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool MANY_REGISTERS = true;
+#else
+constexpr bool MANY_REGISTERS = false;
+#endif
+
+typedef float Vector __attribute__((vector_size(LANES * 4)));
+typedef int32_t Integers __attribute__((vector_size(LANES * 4)));
+typedef uint32_t Words __attribute__((vector_size(LANES * 4)));
+typedef uint16_t HalfWords __attribute__((vector_size(LANES * 2)));
+
+// A bfloat16: the upper half of a float.
+struct Half {
+  uint16_t bits;
+};
+
+inline Vector spread(float value) { return Vector{} + value; }
+
+inline Vector load(const float* from) {
+  Vector made;
+  memcpy(&made, from, sizeof made);
+  return made;
+}
+
+inline Vector load(const Half* from) {
+  HalfWords bits;
+  memcpy(&bits, from, sizeof bits);
+  return (Vector)(__builtin_convertvector(bits, Words) << 16);
+}
+
+inline void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
+
+inline void store(Half* to, Vector value) {
+  Words bits = (Words)value;
+  // To the nearest, ties to even; a NaN must not be rounded into an infinity.
+  Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  Words kept = (bits >> 16) | 0x40;
+  HalfWords made = __builtin_convertvector(value == value ? rounded : kept, HalfWords);
+  memcpy(to, &made, sizeof made);
+}
+
+// The first `count` lanes; for maps of fewer channels than a vector has lanes.
+template <typename T>
+inline Vector load_some(const T* from, int count) {
+  T buffer[LANES] = {};
+  memcpy(buffer, from, count * sizeof(T));
+  return load(buffer);
+}
+
+template <typename T>
+inline void store_some(T* to, Vector value, int count) {
+  T buffer[LANES];
+  store(buffer, value);
+  memcpy(to, buffer, count * sizeof(T));
+}
+
+// How many vectors cover `channels`, and where the i-th begins. The last one overlaps the one
+// before it instead of running over the end, so results may be written twice, with equal values.
+inline int count_vectors(int channels) { return (channels + LANES - 1) / LANES; }
+
+inline int vector_start(int i, int channels) {
+  int start = i * LANES;
+  return start + LANES <= channels || channels < LANES ? start : channels - LANES;
+}
+
+#if defined(__AVX512F__)
+// With a NaN these give the NaN, as comparisons below do.
+inline Vector at_most(Vector x, float bound) { return (Vector)_mm512_min_ps((__m512)spread(bound), (__m512)x); }
+inline Vector at_least(Vector x, float bound) { return (Vector)_mm512_max_ps((__m512)spread(bound), (__m512)x); }
+inline Vector to_integer(Vector x) { return (Vector)_mm512_roundscale_ps((__m512)x, 0); }
+inline Vector times_power_of_two(Vector x, Vector n) { return (Vector)_mm512_scalef_ps((__m512)x, (__m512)n); }
+
+// An estimate of 14 bits and one step of Newton's method.
+inline Vector reciprocal(Vector x) {
+  Vector y = (Vector)_mm512_rcp14_ps((__m512)x);
+  return y * (2.0f - x * y);
+}
+#else
+inline Vector at_most(Vector x, float bound) { return x > bound ? spread(bound) : x; }
+inline Vector at_least(Vector x, float bound) { return x < bound ? spread(bound) : x; }
+inline Vector to_integer(Vector x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23
+inline Vector times_power_of_two(Vector x, Vector n) {
+  return x * (Vector)((__builtin_convertvector(n, Integers) + 127) << 23);
+}
+inline Vector reciprocal(Vector x) { return 1.0f / x; }
+#endif
+
+// e^x by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; relative error below 2e-7.
+inline Vector exponential(Vector x) {
+  x = at_least(at_most(x, 80.0f), -80.0f);
+  Vector n = to_integer(x * 1.44269504f);
+  Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Vector p = spread(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + (r + 1.0f);
+  return times_power_of_two(p, n);
+}
+
+enum Activation : int32_t { IDENTITY, RELU, SILU, SIGMOID };
+
+inline Vector activate(Vector x, int32_t activation) {
+  switch (activation) {
+    case RELU:
+      return at_least(x, 0.0f);
+    case SILU:
+      return x * reciprocal(1.0f + exponential(-x));
+    case SIGMOID:
+      return reciprocal(1.0f + exponential(-x));
+    default:
+      return x;
+  }
+}

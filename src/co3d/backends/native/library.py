@@ -1,0 +1,97 @@
+"""The kernels as a library: built by the machine's C++ compiler, for its processor, once."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pooch
+
+from co3d.backends.native.operation import Operation
+from co3d.errors import MissingPackageError, OutputError
+from co3d.files import output_file
+
+_COMPILERS = ("c++", "g++", "clang++")
+_OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
+_SOURCES = Path(__file__).parent / "kernels"
+
+
+def find_compiler() -> str | None:
+    """Path of a C++ compiler: `CXX` from the environment, or the first of the usual names."""
+    named = os.environ.get("CXX")
+    names = (named,) if named else _COMPILERS
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@functools.cache
+def load_library() -> Any:
+    """The kernels, built where there is no library of this source, compiler and processor yet.
+
+    It lies in the folder `native` of the platform's folder for caches, or of the one that
+    `CO3D_CACHE` names; in a temporary one where that cannot be written.
+
+    Raises:
+        MissingPackageError: there is no C++ compiler, or it cannot compile the kernels.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise MissingPackageError(
+            f"backend 'native' needs a C++ compiler: got none of {', '.join(_COMPILERS)}; install "
+            "g++ or clang++, or name one in the environment's CXX, or use another backend"
+        )
+    name = f"kernels-{_fingerprint(compiler)}.so"
+    folder = Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d")) / "native"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _load(compiler, folder / name)
+    except (OSError, OutputError):
+        with tempfile.TemporaryDirectory() as temporary:
+            return _load(compiler, Path(temporary) / name)
+
+
+def _load(compiler: str, path: Path) -> Any:
+    if not path.exists():
+        with output_file(path) as temporary:
+            command = [*_command(compiler), str(_SOURCES / "kernels.cpp"), "-o", str(temporary)]
+            _run(command)
+    library = ctypes.CDLL(str(path))
+    pointer, number = ctypes.c_void_p, ctypes.c_long
+    library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)
+    library.co3d_count_chunks.argtypes = (pointer,)
+    library.co3d_count_chunks.restype = number
+    library.co3d_operation_bytes.restype = number
+    assert library.co3d_operation_bytes() == ctypes.sizeof(Operation)
+    return library
+
+
+def _command(compiler: str) -> list[str]:
+    # On x86 `march` names the processor, elsewhere `mcpu` does.
+    own = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
+    return [compiler, *_OPTIONS, own]
+
+
+def _fingerprint(compiler: str) -> str:
+    """Of all that the library depends on; the compiler's macros tell version and processor."""
+    digest = hashlib.sha256(_run([*_command(compiler), "-dM", "-E", "-x", "c++", os.devnull]))
+    for source in sorted(_SOURCES.iterdir()):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _run(command: list[str]) -> bytes:
+    try:
+        return subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").splitlines()
+        reason = next((line for line in lines if "error" in line), "it failed")
+        raise MissingPackageError(
+            f"backend 'native' cannot be compiled with {command[0]}: {reason}; name a compiler "
+            "that knows C++20 and OpenMP in the environment's CXX (g++, or clang++ with libomp), "
+            "or use another backend"
+        ) from error

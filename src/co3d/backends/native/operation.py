@@ -1,0 +1,59 @@
+"""One operation of a step program as the kernels take it."""
+
+import ctypes
+from collections.abc import Sequence
+from enum import IntEnum
+
+MOST_SOURCES = 32
+NONE = -1
+
+
+class Kind(IntEnum):
+    """What an operation does; the order of kernels/operation.hpp."""
+
+    CONVOLVE = 0
+    SUM_DEPTHWISE = 1
+    MEAN = 2
+    SELECT = 3
+
+
+class Activation(IntEnum):
+    """What is applied to a value; the order of kernels/vectors.hpp."""
+
+    IDENTITY = 0
+    RELU = 1
+    SILU = 2
+    SIGMOID = 3
+
+
+# fmt: off
+_NUMBERS = (
+    "kind", "batch", "height", "width", "out_height", "out_width",
+    "kernel_height", "kernel_width", "stride_y", "stride_x",
+    "padding_y", "padding_x", "dilation_y", "dilation_x",
+    "in_channels", "out_channels", "activation", "source_activation",
+    "weight", "bias", "residual", "gate", "out", "sums", "is_result", "source_count",
+)
+# fmt: on
+
+
+class Operation(ctypes.Structure):
+    """The struct of kernels/operation.hpp, field by field; numbers of buffers default to none."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int32) for name in _NUMBERS],
+        ("sources", ctypes.c_int32 * MOST_SOURCES),
+        ("source_channels", ctypes.c_int32 * MOST_SOURCES),
+        ("fill", ctypes.c_float),
+    ]
+
+    def __init__(self, kind: Kind, sources: Sequence[int], channels: Sequence[int]) -> None:
+        """An operation on one pixel of some buffers, with these numbers of channels."""
+        super().__init__(kind=kind, source_count=len(sources))
+        for name in ("weight", "bias", "residual", "gate", "out", "sums"):
+            setattr(self, name, NONE)
+        for name in ("kernel_height", "kernel_width", "stride_y", "stride_x", "dilation_y"):
+            setattr(self, name, 1)
+        self.dilation_x = 1
+        for i, (source, count) in enumerate(zip(sources, channels, strict=True)):
+            self.sources[i], self.source_channels[i] = source, count

@@ -1,0 +1,316 @@
+"""Turns a step graph into a list of native operations, with PyTorch for what has no kernel."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._subclasses import FakeTensorMode
+
+from co3d.backends.native.groups import (
+    Convolve,
+    Group,
+    Mean,
+    Select,
+    SumDepthwise,
+    View,
+    find_read,
+)
+from co3d.backends.native.memory import Arena
+from co3d.backends.native.operation import NONE, Kind, Operation
+from co3d.backends.native.patterns import PatternMatcher
+from co3d.backends.native.weights import WeightPacker
+
+
+@dataclass(frozen=True)
+class NativeSteps:
+    """Operations that the kernels run one after the other."""
+
+    operations: Any
+    count: int
+
+
+@dataclass(frozen=True)
+class TorchStep:
+    """A node that PyTorch runs; `buffer` is where kernels find the result, if they read it."""
+
+    node: fx.Node
+    buffer: int
+
+
+@dataclass
+class Plan:
+    """What a step does.
+
+    Attributes:
+        steps: in order.
+        buffers: how many there are.
+        constants: packed weights by buffer.
+        inputs: buffer by position of the graph's input, of those that kernels read.
+        workspace: buffer to offset in bytes; `workspace_bytes` in all.
+        made: buffer by node, of outputs that kernels write.
+        views: what PyTorch sees of a value that a kernel made: its buffer and shape.
+    """
+
+    steps: list[NativeSteps | TorchStep] = field(default_factory=list)
+    buffers: int = 0
+    constants: dict[int, Tensor] = field(default_factory=dict)
+    inputs: dict[int, int] = field(default_factory=dict)
+    workspace: dict[int, int] = field(default_factory=dict)
+    workspace_bytes: int = 0
+    made: dict[fx.Node, int] = field(default_factory=dict)
+    views: dict[fx.Node, int] = field(default_factory=dict)
+
+
+class Planner:
+    """Plans one step graph.
+
+    Args:
+        graph: the graph in the precision that it runs in.
+        exact: the same graph with the weights as they were converted.
+        weights: packs the weights.
+        examples: one tensor per input.
+        results: how many of the outputs are results.
+        count_chunks: in how many chunks an operation runs.
+    """
+
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        exact: fx.GraphModule,
+        weights: WeightPacker,
+        examples: Sequence[Tensor],
+        results: int,
+        count_chunks: Callable[[Operation], int],
+    ) -> None:
+        self.graph = graph
+        self.values = find_values(graph, examples)
+        self._weights, self._count_chunks = weights, count_chunks
+        self._lanes = weights.lanes
+        self._results = results
+        self.plan = Plan()
+        matcher = PatternMatcher(graph, exact, self.values)
+        self._groups = matcher.match()
+        self._inner = matcher.inner(self._groups)
+        self._buffers: dict[fx.Node, int] = {}
+        self._packed: dict[int, int] = {}
+        # Of means: the buffer of partial sums, and how many there are.
+        self._sums: dict[fx.Node, int] = {}
+        self._chunks: dict[fx.Node, int] = {}
+        self.inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
+        output = next(n for n in graph.graph.nodes if n.op == "output")
+        self.outputs: list[fx.Node | None] = list(output.args[0])
+        self._arena = Arena()
+
+    def make(self) -> Plan:
+        """The plan."""
+        order = self._schedule()
+        for node in self.outputs:
+            group = self._groups.get(node) if node is not None else None
+            if node is not None and group is not None and not isinstance(group, View):
+                self.plan.made.setdefault(node, self._add_buffer(node))
+        readers = self._find_last_readers(order)
+        operations: list[Operation] = []
+        for i, node in enumerate(order):
+            group = self._groups.get(node)
+            if isinstance(group, View):
+                self._buffers[node] = self._buffer(group.source)
+            elif group is not None:
+                operations.append(self._lower(node, group))
+            else:
+                self._flush(operations)
+                self.plan.steps.append(TorchStep(node, self._add_buffer(node)))
+            for done in readers.get(i, ()):
+                self._arena.release(done)
+        self._flush(operations)
+        self.plan.workspace_bytes = self._arena.size
+        return self.plan
+
+    def _schedule(self) -> list[fx.Node]:
+        """Nodes that make a value, those that only know of clocks first: they split no list."""
+        maps = {n for n in self.inputs if self._is_float(n)}
+        late: set[fx.Node] = set()
+        nodes = [
+            n for n in self.graph.graph.nodes if n.op == "call_function" and n not in self._inner
+        ]
+        for node in self.graph.graph.nodes:
+            if any(n in maps or n in late for n in node.all_input_nodes) and not isinstance(
+                self.values.get(node), int
+            ):
+                late.add(node)
+        return sorted(nodes, key=lambda n: n in late)
+
+    def _lower(self, node: fx.Node, group: Group) -> Operation:
+        if isinstance(group, Convolve):
+            made = self._lower_convolve(node, group)
+        elif isinstance(group, SumDepthwise):
+            made = self._lower_depthwise(node, group)
+        else:
+            made = Operation(Kind.MEAN if isinstance(group, Mean) else Kind.SELECT, [], [])
+            assert isinstance(group, Mean | Select)
+            self._set_source(made, group.source)
+            made.out_channels = self._map_shape(group.source)[1]
+            if isinstance(group, Mean):
+                made.sums, made.source_count = self._sums[node], self._chunks[node]
+            else:
+                made.sources[0], made.source_count = self._buffer(group.source), 1
+                made.gate, made.fill = self._buffer(group.marks), group.fill
+        made.out = self._take(node)
+        return made
+
+    def _lower_convolve(self, node: fx.Node, group: Convolve) -> Operation:
+        channels = [self._map_shape(source)[1] for source in group.sources]
+        made = Operation(Kind.CONVOLVE, [self._buffer(s) for s in group.sources], channels)
+        self._set_geometry(made, node, group.sources[0], group)
+        made.in_channels, made.out_channels = sum(channels), group.weight.shape[0]
+        made.source_activation = group.source_activation
+        made.weight = self._constant(self._weights.pack_dense(group.weight, channels))
+        made.bias = self._constant(self._weights.pack_bias(group.bias, group.weight.shape[0]))
+        made.gate = NONE if group.gate is None else self._buffer(group.gate)
+        made.residual = NONE if group.residual is None else self._buffer(group.residual)
+        made.is_result = self.is_float_result(node)
+        return made
+
+    def _lower_depthwise(self, node: fx.Node, group: SumDepthwise) -> Operation:
+        channels = self._map_shape(group.sources[0])[1]
+        sources = [self._buffer(source) for source in group.sources]
+        made = Operation(Kind.SUM_DEPTHWISE, sources, [channels] * len(sources))
+        self._set_geometry(made, node, group.sources[0], group)
+        made.in_channels = made.out_channels = channels
+        if group.weights is not None:
+            made.weight = self._constant(self._weights.pack_depthwise(group.weights))
+        if group.bias is not None:
+            made.bias = self._constant(self._weights.pack_bias(group.bias, channels))
+        if group.mean is not None:
+            vectors = -(-channels // self._lanes)
+            self._chunks[group.mean] = self._count_chunks(made)
+            size = self._chunks[group.mean] * made.batch * vectors * self._lanes * 4
+            made.sums = self._sums[group.mean] = self._add_workspace(group.mean, size)
+        return made
+
+    def _set_geometry(
+        self, made: Operation, node: fx.Node, source: fx.Node, group: Convolve | SumDepthwise
+    ) -> None:
+        self._set_source(made, source)
+        made.out_height, made.out_width = self._map_shape(node)[2:]
+        kernel = group.weight.shape[2:] if isinstance(group, Convolve) else (1, 1)
+        if isinstance(group, SumDepthwise) and group.weights is not None:
+            kernel = group.weights[0].shape[1:]
+        made.kernel_height, made.kernel_width = kernel
+        made.stride_y, made.stride_x = group.geometry["stride"]
+        made.padding_y, made.padding_x = group.geometry["padding"]
+        made.dilation_y, made.dilation_x = group.geometry["dilation"]
+        made.activation = group.activation
+
+    def _set_source(self, made: Operation, source: fx.Node) -> None:
+        made.batch, _, made.height, made.width = self._map_shape(source)
+
+    def is_float_result(self, node: fx.Node) -> bool:
+        """Whether a kernel writes this result in float32: nobody but the caller reads it."""
+        return (
+            isinstance(self._groups.get(node), Convolve)
+            and node in self.outputs[: self._results]
+            and node not in self.outputs[self._results :]
+            and len(node.users) == 1
+        )
+
+    def _map_shape(self, node: fx.Node) -> tuple[int, ...]:
+        """(N, C, H, W), with one pixel for values of fewer axes; longer ones pass as channels."""
+        shape = tuple(self.values[node].shape)
+        if len(shape) == 4:
+            return shape
+        return shape[0], shape[1] if len(shape) == 2 else math.prod(shape[1:]), 1, 1
+
+    def _take(self, node: fx.Node) -> int:
+        """The buffer that a kernel writes a value to."""
+        if node in self.plan.made:
+            index = self.plan.made[node]
+        else:
+            index = self._add_workspace(node, _count_bytes(self.values[node]))
+        self._buffers[node] = self.plan.views[node] = index
+        return index
+
+    def _buffer(self, node: fx.Node) -> int:
+        """The buffer that holds a value."""
+        if node not in self._buffers:
+            index = self._add_buffer(node)
+            if node.op == "placeholder":
+                self.plan.inputs[self.inputs.index(node)] = index
+            else:
+                assert node.op == "get_attr", node
+                self.plan.constants[index] = getattr(self.graph, str(node.target))
+        return self._buffers[node]
+
+    def _add_buffer(self, node: fx.Node) -> int:
+        self._buffers[node] = self.plan.buffers
+        self.plan.buffers += 1
+        return self._buffers[node]
+
+    def _add_workspace(self, owner: fx.Node, size: int) -> int:
+        index = self.plan.buffers
+        self.plan.buffers += 1
+        self.plan.workspace[index] = self._arena.take(owner, size)
+        return index
+
+    def _constant(self, tensor: Tensor) -> int:
+        if id(tensor) not in self._packed:
+            self._packed[id(tensor)] = self.plan.buffers
+            self.plan.constants[self.plan.buffers] = tensor
+            self.plan.buffers += 1
+        return self._packed[id(tensor)]
+
+    def _find_last_readers(self, order: Sequence[fx.Node]) -> dict[int, list[fx.Node]]:
+        """Which values' memory is free again after each place of the order.
+
+        What PyTorch reads stays: it may return a view of it.
+        """
+        last: dict[fx.Node, int] = {}
+        kept: set[fx.Node] = set()
+        for i, node in enumerate(order):
+            group = self._groups.get(node)
+            for value in find_read(group) if group is not None else node.all_input_nodes:
+                origin = self._origin(value)
+                last[origin] = i
+                if group is None:
+                    kept.add(origin)
+        kept.update(self._origin(node) for node in self.outputs if node is not None)
+        freed: dict[int, list[fx.Node]] = {}
+        for node, i in last.items():
+            if node not in kept:
+                freed.setdefault(i, []).append(node)
+        return freed
+
+    def _origin(self, node: fx.Node) -> fx.Node:
+        while isinstance(group := self._groups.get(node), View):
+            node = group.source
+        return node
+
+    def _flush(self, operations: list[Operation]) -> None:
+        if operations:
+            array = (Operation * len(operations))(*operations)
+            self.plan.steps.append(NativeSteps(array, len(operations)))
+            operations.clear()
+
+    def _is_float(self, node: fx.Node) -> bool:
+        value = self.values.get(node)
+        return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def find_values(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Mapping[fx.Node, Any]:
+    """What each node makes, as tensors without data."""
+    values: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        Recorder(graph).run(*[mode.from_tensor(example) for example in examples])
+    return values
+
+
+def _count_bytes(value: Tensor) -> int:
+    return value.numel() * value.element_size()

@@ -1,0 +1,81 @@
+"""Weights as the kernels read them: vector by vector of output channels."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class WeightPacker:
+    """Packs weights, once for all graphs that share them.
+
+    Attributes:
+        lanes: numbers in a vector.
+        depth: neighbouring inputs that one product takes.
+        dtype: of packed weights of dense convolutions.
+    """
+
+    def __init__(self, lanes: int, depth: int, dtype: torch.dtype) -> None:
+        self.lanes, self.depth, self.dtype = lanes, depth, dtype
+        self._packed: dict[object, tuple[Sequence[Tensor], Tensor]] = {}
+
+    def pack_dense(self, weight: Tensor, channels: Sequence[int]) -> Tensor:
+        """Weights of a dense convolution over several sources, as `convolve.hpp` reads them.
+
+        Args:
+            weight: (out, in, height, width).
+            channels: of each source; their sum is `in`.
+
+        Returns:
+            (vectors, steps, lanes, depth): inputs in the order in which the kernel gathers them,
+            source by source, and of each pixel by pixel.
+        """
+
+        def pack() -> Tensor:
+            parts = weight.split(list(channels), dim=1)
+            flat = torch.cat([part.permute(0, 2, 3, 1).flatten(1) for part in parts], 1)
+            padded = torch.nn.functional.pad(flat, (0, -flat.shape[1] % self.depth))
+            steps = padded.unflatten(1, (-1, self.depth))
+            return pad_channels(steps, self.lanes, 0).transpose(1, 2).to(self.dtype)
+
+        return self._once(("dense", *channels), [weight], pack)
+
+    def pack_depthwise(self, weights: Sequence[Tensor]) -> Tensor:
+        """(channels, height, width) per source to (sources, height, width, vectors, lanes)."""
+
+        def pack() -> Tensor:
+            stacked = torch.stack(list(weights)).permute(0, 2, 3, 1)
+            return pad_channels(stacked, self.lanes, 3).float()
+
+        return self._once(("depthwise",), weights, pack)
+
+    def pack_bias(self, bias: Tensor | None, channels: int) -> Tensor:
+        """(channels,) to (vectors, lanes); zeros where there is none."""
+        given = torch.zeros(channels) if bias is None else bias
+        return pad_channels(given, self.lanes, 0).float().contiguous()
+
+    def _once(
+        self, kind: tuple[object, ...], sources: Sequence[Tensor], pack: Callable[[], Tensor]
+    ) -> Tensor:
+        key = (kind, *[(tensor.data_ptr(), tensor.shape) for tensor in sources])
+        if key not in self._packed:
+            # The sources are kept, so that their addresses are not used again.
+            self._packed[key] = (sources, pack().contiguous())
+        return self._packed[key][1]
+
+
+def pad_channels(tensor: Tensor, lanes: int, axis: int) -> Tensor:
+    """One axis as vectors of `lanes`: (…, channels, …) to (…, vectors, lanes, …).
+
+    The last vector overlaps the one before it where the lanes do not divide the channels; of fewer
+    channels than lanes it is filled with zeros.
+    """
+    channels = tensor.shape[axis]
+    if channels < lanes:
+        shape = list(tensor.shape)
+        shape[axis] = lanes - channels
+        padded = torch.cat([tensor, tensor.new_zeros(shape)], axis)
+        return padded.unflatten(axis, (1, lanes))
+    starts = torch.arange(0, channels, lanes).clamp(max=channels - lanes)
+    index = (starts[:, None] + torch.arange(lanes)).flatten()
+    return tensor.index_select(axis, index).unflatten(axis, (len(starts), lanes))

@@ -1,0 +1,284 @@
+"""Every kernel, with every fusion, against the operators that it stands for.
+
+Tolerances are relative L2 errors: float32 sums in another order; bfloat16 rounds sources and
+weights as the reference does, but keeps sums and what lies between operators in float32.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx
+
+from co3d.backends.native import library
+from co3d.backends.native.executor import NativeExecutor, PlannedStep
+from co3d.backends.native.plan import NativeSteps, TorchStep
+from co3d.errors import MissingPackageError
+from support.streaming import relative_error
+
+aten = torch.ops.aten
+TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
+EXECUTORS = {
+    dtype: NativeExecutor(str(dtype).removeprefix("torch."), dtype, threads=2)
+    for dtype in TOLERANCES
+}
+ACTIVATIONS = (None, aten.relu.default, aten.silu.default, aten.sigmoid.default)
+dtypes = st.sampled_from(list(TOLERANCES))
+# One and few, fewer than a vector, a vector, and what does not divide into vectors.
+channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
+sides = st.sampled_from([1, 2, 5, 7, 9, 16])
+
+
+def trace(weights: Sequence[Tensor], inputs: int, forward: Callable[..., Any]) -> fx.GraphModule:
+    """The graph of `forward(weights, inputs)`, with a tuple of outputs, as step graphs have."""
+    graph = fx.Graph()
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    root = {f"w{i}": weight for i, weight in enumerate(weights)}
+    proxies = [fx.Proxy(graph.placeholder(f"x{i}"), tracer) for i in range(inputs)]
+    constants = [fx.Proxy(graph.get_attr(name), tracer) for name in root]
+    made = forward(constants, proxies)
+    outputs = made if isinstance(made, tuple) else (made,)
+    graph.output(tuple(output.node for output in outputs))
+    return fx.GraphModule(root, graph)
+
+
+def run_both(
+    graph: fx.GraphModule, inputs: Sequence[Tensor], dtype: torch.dtype, results: int = 0
+) -> list[NativeSteps | TorchStep]:
+    """Compare all outputs with the graph's own, and return the steps of the plan."""
+    executor = EXECUTORS[dtype]
+    placed = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
+    exact = [x.double() if x.is_floating_point() else x for x in placed]
+    step = executor.compile(graph, placed, results)
+    expected = fx.GraphModule(
+        {name: tensor.to(dtype).double() for name, tensor in graph.named_buffers()}, graph.graph
+    )(*exact)
+    for _ in range(2):  # the second time in memory that was used
+        made = step(placed)
+        for actual, wanted in zip(made, expected, strict=True):
+            assert actual is not None
+            assert actual.shape == wanted.shape
+            assert relative_error(actual.double(), wanted) < TOLERANCES[dtype]
+    assert isinstance(step, PlannedStep)
+    return step.plan.steps
+
+
+def assert_one_kernel(steps: Sequence[NativeSteps | TorchStep], operations: int = 1) -> None:
+    assert [type(step) for step in steps] == [NativeSteps]
+    assert isinstance(steps[0], NativeSteps)
+    assert steps[0].count == operations
+
+
+def activate(value: Tensor, activation: Callable[[Tensor], Tensor] | None) -> Tensor:
+    return value if activation is None else activation(value)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data(), dtypes, channel_counts, channel_counts, sides, sides)
+def test_dense_convolutions(
+    data: st.DataObject, dtype: torch.dtype, inputs: int, outputs: int, height: int, width: int
+) -> None:
+    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (1, 5), (2, 3)]))
+    options = {
+        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (2, 1)])),
+        "padding": tuple(k // 2 for k in kernel),
+        "dilation": data.draw(st.sampled_from([(1, 1), (1, 2)])),
+    }
+    activation = data.draw(st.sampled_from(ACTIVATIONS))
+    sources = data.draw(st.integers(1, 3))
+    torch.manual_seed(0)
+    shapes = [(2, inputs, height, width)] * sources
+    weight = torch.randn(outputs, inputs * sources, *kernel)
+    if width + 2 * options["padding"][1] < options["dilation"][1] * (kernel[1] - 1) + 1:
+        return
+    bias = torch.randn(outputs)
+    like = torch.conv2d(torch.zeros(2, inputs * sources, height, width), weight, bias, **options)
+    adds = data.draw(st.booleans())
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        source = torch.cat(list(x[:sources]), 1) if sources > 1 else x[0]
+        made = torch.conv2d(source, w[0], w[1], **options)
+        return activate(torch.add(x[-1], made) if adds else made, activation)
+
+    tensors = [torch.randn(shape) for shape in shapes] + [torch.randn(like.shape)] * adds
+    graph = trace([weight, bias], len(tensors), forward)
+    assert_one_kernel(run_both(graph, tensors, dtype))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data(), dtypes, channel_counts, sides, sides)
+def test_sums_of_depthwise_convolutions(
+    data: st.DataObject, dtype: torch.dtype, channels: int, height: int, width: int
+) -> None:
+    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 3)]))
+    options = {
+        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (3, 1)])),
+        "padding": tuple(k // 2 for k in kernel),
+        "dilation": data.draw(st.sampled_from([(1, 1), (2, 2)])) if kernel == (3, 3) else (1, 1),
+        "groups": channels,
+    }
+    if height + 2 * options["padding"][0] < options["dilation"][0] * (kernel[0] - 1) + 1:
+        return
+    if width + 2 * options["padding"][1] < options["dilation"][1] * (kernel[1] - 1) + 1:
+        return
+    activation = data.draw(st.sampled_from(ACTIVATIONS))
+    frames, averages = data.draw(st.integers(1, 4)), data.draw(st.booleans())
+    torch.manual_seed(0)
+    weights = [torch.randn(channels, 1, *kernel) for _ in range(frames)]
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        made = torch.conv2d(x[0], w[0], w[-1], **options)
+        for source, weight in zip(x[1:], w[1:], strict=False):
+            made = torch.add(made, torch.conv2d(source, weight, None, **options))
+        made = activate(made, activation)
+        return (made, torch.mean(made, [2, 3], True)) if averages else (made,)
+
+    graph = trace([*weights, torch.randn(channels)], frames, forward)
+    tensors = [torch.randn(2, channels, height, width) for _ in range(frames)]
+    if channels == 1:  # dense and depthwise are the same then
+        run_both(graph, tensors, dtype)
+    else:
+        assert_one_kernel(run_both(graph, tensors, dtype), 1 + averages)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("channels", [8, 24, 54])
+def test_a_gate_is_applied_where_the_next_convolution_reads(
+    dtype: torch.dtype, channels: int
+) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        gated = aten.silu.default(aten.mul.Tensor(x[0], x[1]))
+        return aten.relu.default(aten.add.Tensor(x[2], torch.conv2d(gated, w[0], w[1])))
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(20, channels, 1, 1), torch.randn(20)], 3, forward)
+    shapes = [(2, channels, 9, 9), (2, channels, 1, 1), (2, 20, 9, 9)]
+    assert_one_kernel(run_both(graph, [torch.randn(shape) for shape in shapes], dtype))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_a_squeeze_and_excitation(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        made = torch.conv2d(x[0], w[0], None, padding=(1, 1), groups=24)
+        pooled = torch.flatten(torch.mean(made, [2, 3], True), 1)
+        hidden = aten.relu.default(torch.reshape(F.linear(pooled, w[1], w[2]), (-1, 8, 1, 1)))
+        gate = F.linear(torch.flatten(hidden, 1), w[3], w[4])
+        gate = aten.sigmoid.default(torch.reshape(gate, (-1, 24, 1, 1)))
+        return torch.conv2d(aten.silu.default(aten.mul.Tensor(made, gate)), w[5], None)
+
+    torch.manual_seed(0)
+    shapes = [(24, 1, 3, 3), (8, 24), (8,), (24, 8), (24,), (12, 24, 1, 1)]
+    graph = trace([torch.randn(shape) / 3 for shape in shapes], 1, forward)
+    assert_one_kernel(run_both(graph, [torch.randn(3, 24, 7, 7)], dtype), 5)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_a_chain_of_scaled_frames(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        made = torch.add(torch.mul(x[0], w[0]), w[1])
+        return aten.relu.default(torch.addcmul(torch.addcmul(made, x[1], w[2]), x[2], w[3]))
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(24, 1, 1) for _ in range(4)], 3, forward)
+    assert_one_kernel(run_both(graph, [torch.randn(2, 24, 6, 7) for _ in range(3)], dtype))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_rows_that_lie_outside_the_clip_are_filled(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        inside = torch.reshape(torch.ge(x[1], 3), (-1, 1, 1, 1))
+        return torch.where(inside, torch.conv2d(x[0], w[0], None), -1.5)
+
+    graph = trace([torch.randn(20, 24, 1, 1)], 2, forward)
+    ages = torch.tensor([0, 3, 2, 7])
+    steps = run_both(graph, [torch.randn(4, 24, 5, 5), ages], dtype)
+    assert [type(step) for step in steps] == [TorchStep, TorchStep, NativeSteps]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_what_has_no_kernel_is_left_to_torch(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        made = torch.conv2d(x[0], w[0], None)
+        pooled = F.max_pool2d(torch.tanh(made), 2)
+        mixed = torch.conv2d(pooled, w[1], None, groups=2)
+        # An input, the same value twice, a view, a slice: outputs may be anything.
+        return mixed, x[0], mixed, torch.flatten(mixed, 1), made[:, :4], made
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(20, 6, 1, 1), torch.randn(8, 10, 3, 3)], 1, forward)
+    run_both(graph, [torch.randn(2, 6, 9, 9)], dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_results_are_float32_and_belong_to_the_caller(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        return F.linear(x[0], w[0], w[1])
+
+    graph = trace([torch.randn(70, 40), torch.randn(70)], 1, forward)
+    step = EXECUTORS[dtype].compile(graph, [torch.zeros(2, 40, dtype=dtype)], 1)
+    first = step([torch.ones(2, 40, dtype=dtype)])[0]
+    assert first is not None
+    kept = first.clone()
+    step([torch.zeros(2, 40, dtype=dtype)])
+    assert first.dtype == torch.float32
+    assert torch.equal(first, kept)
+
+
+def test_not_a_number_stays_one() -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        made = torch.conv2d(x[0], w[0], None)
+        return tuple(activate(torch.add(made, x[i]), ACTIVATIONS[i]) for i in (1, 2, 3))
+
+    x = torch.randn(1, 20, 3, 3)
+    x[0, 5, 1, 1] = torch.nan
+    graph = trace([torch.randn(20, 20, 1, 1)], 4, forward)
+    for dtype, executor in EXECUTORS.items():
+        inputs = [x.to(dtype)] * 4
+        for made in executor.compile(graph, inputs, 0)(inputs):
+            assert made is not None
+            assert made[0, :, 1, 1].isnan().all()
+            assert not made[0, :, 0].isnan().any()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_sums_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        made = torch.conv2d(x[0], w[0], None, padding=(1, 1), groups=54)
+        return torch.conv2d(made, w[1], None), torch.mean(made, [2, 3], True)
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(54, 1, 3, 3), torch.randn(70, 54, 1, 1)], 1, forward)
+    x = torch.randn(1, 54, 60, 60)
+    expected = EXECUTORS[torch.float32].compile(graph, [x], 0)([x])
+    made = NativeExecutor("float32", torch.float32, threads).compile(graph, [x], 0)([x])
+    for one, other in zip(made, expected, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    library.load_library.cache_clear()
+    with pytest.raises(MissingPackageError, match=r"install g\+\+ or clang\+\+"):
+        library.load_library()
+
+
+def test_a_compiler_that_cannot_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "false")
+    library.load_library.cache_clear()
+    with pytest.raises(MissingPackageError, match=r"cannot be compiled with .*false"):
+        library.load_library()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path / "file"))
+    library.load_library.cache_clear()
+    assert library.load_library().co3d_lanes() >= 4
