@@ -20,6 +20,7 @@ RECORD = VideoRecord(
     trace=FrameTrace(array("d", (0.0, 0.5)), array("i", (1, 1)), array("f", (0.75, 0.9)), 1),
     moments=(array("f", (0.5, 0.5)),),
     moment_labels=((),),
+    milestones=(array("f", (0.25, 0.75)), array("f", (0.1, 0.9))),
     frames=2,
 )
 BAD = VideoRecord(index=4, video_id="b", labels=(), scores={}, error="EmptyVideoError: none")

@@ -12,6 +12,7 @@ from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.errors import DataError
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job, make_jobs
+from co3d.evaluation.transient import MILESTONES
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from support.miniature import write_mp4
 
@@ -71,6 +72,7 @@ def test_a_short_video_has_no_valid_step_and_a_prediction(records, miniature):
     video_id = next(v for v, kind in miniature.kinds.items() if kind == "short")
     record = records[video_id]
     assert record.trace.first_valid == record.frames < 12
+    assert record.milestones == ()  # one class a video: the trace says as much
     assert record.scores["warm"] == record.scores["last"]
 
 
@@ -98,6 +100,16 @@ def test_replicate_shows_the_first_frame_until_nothing_else_is_left(
     assert record.trace.first_valid == 0
     assert record.frames == len(expected)
     np.testing.assert_allclose(record.scores["warm"], expected[11], atol=1e-5)
+
+
+def test_the_warm_prediction_comes_after_as_many_frames_as_asked(
+    open_evaluator, jobs, manifest, step_by_hand
+):
+    expected, _ = step_by_hand(manifest.resolve(jobs[0].entry))
+    for init_frames, step in ((0, 0), (5, 5), (500, len(expected) - 1)):
+        (record,) = open_evaluator(init_frames=init_frames).evaluate(jobs[:1])
+        np.testing.assert_allclose(record.scores["warm"], expected[step], rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(record.scores["last"], expected[-1], rtol=1e-3, atol=1e-6)
 
 
 def test_another_rate_shows_other_frames(open_evaluator, jobs):
@@ -144,3 +156,7 @@ def test_moments_are_judged_by_the_step_that_describes_them(tmp_path, open_evalu
     expected, _ = step_by_hand(tmp_path / "a.mp4")
     for row, step in zip(record.moments, steps, strict=True):
         np.testing.assert_allclose(row, expected[step], atol=2e-3)
+    seen = [frames for frames in MILESTONES if frames <= len(expected)]
+    assert len(record.milestones) == len(seen)
+    for row, frames in zip(record.milestones, seen, strict=True):
+        np.testing.assert_allclose(row, expected[frames - 1], atol=2e-3)

@@ -27,13 +27,14 @@ from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
-from co3d.errors import DataError, OptionError
+from co3d.errors import OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
+from co3d.evaluation.published import list_published
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
-from co3d.evaluation.run import Evaluator, RunResult, run_jobs
+from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import count_classes, digest_manifest, digest_weights, open_model
 from co3d.evaluation.summary import Summary, summarise
@@ -53,7 +54,7 @@ class EvalOptions:
         model: registry name. weights: tag or path.
         mode: whole clips, or frame by frame.
         views: "KxM"; rule: which frames make a clip; clips only.
-        window, fill, backend, slots: streams only.
+        window, fill, init_frames, backend, slots: streams only.
         rate_hz: overrides the model's. precision, device: of the computation.
         limit: videos at most. output: folder of the report. strict: a bad video stops the run.
         as_json: print the summary as JSON.
@@ -68,6 +69,7 @@ class EvalOptions:
     rule: Rule | None
     window: int | None
     fill: Fill | None
+    init_frames: int | None
     backend: str | None
     slots: int | None
     rate_hz: float | None
@@ -116,8 +118,6 @@ def evaluate_data(options: EvalOptions) -> int:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )
-            if options.strict:
-                _refuse_bad(result)
             if not rank.reports:
                 return SUCCESS
             summary = summarise(
@@ -126,7 +126,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 class_names=manifest.class_names,
                 multi_label=manifest.multi_label,
                 processes=rank.count,
-                published=model.card.published_accuracy,
+                published=list_published(model.card, settings),
             )
     except KeyboardInterrupt:
         console.print(
@@ -144,6 +144,7 @@ def _check_options(options: EvalOptions) -> None:
     stream_only = {
         "--window": options.window,
         "--fill": options.fill,
+        "--init": options.init_frames,
         "--backend": options.backend,
         "--slots": options.slots,
     }
@@ -154,22 +155,16 @@ def _check_options(options: EvalOptions) -> None:
             f"cannot evaluate in {options.mode} mode with {given[0]}: it belongs to "
             f"{'streams' if options.mode == 'clip' else 'clips'}; leave it out"
         )
-    for name, number in (("--limit", options.limit), ("--slots", options.slots)):
-        if number is not None and number < 1:
-            raise OptionError(f"cannot evaluate with {name} {number}: expected at least 1")
+    for name, number, least in (
+        ("--limit", options.limit, 1),
+        ("--slots", options.slots, 1),
+        ("--init", options.init_frames, 0),
+    ):
+        if number is not None and number < least:
+            raise OptionError(f"cannot evaluate with {name} {number}: expected at least {least}")
     if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
         raise OptionError(
             f"cannot evaluate at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
-        )
-
-
-def _refuse_bad(result: RunResult) -> None:
-    """Stop at bad videos that an earlier run, which was not strict, left out."""
-    bad = [record for record in result.records if record.error is not None]
-    if bad:
-        raise DataError(
-            f"stopped: {len(bad)} videos are bad, the first of them {bad[0].video_id!r}: "
-            f"{bad[0].error}; give another --output, or go on without --strict"
         )
 
 
@@ -197,6 +192,7 @@ def _open_evaluator(
             "rule": rule,
             "window": None,
             "fill": None,
+            "init": None,
             "backend": None,
         }
     program = convert(model, card.clip_shape, window=options.window)
@@ -211,13 +207,20 @@ def _open_evaluator(
     )
     fill: Fill = options.fill or "zeros"
     evaluator = StreamEvaluator(
-        manifest, card, stream, fill=fill, rate_hz=rate_hz, strict=options.strict
+        manifest,
+        card,
+        stream,
+        fill=fill,
+        rate_hz=rate_hz,
+        init_frames=options.init_frames,
+        strict=options.strict,
     )
     return evaluator, settings | {
         "views": None,
         "rule": None,
         "window": program.window,
         "fill": fill,
+        "init": evaluator.init_frames,
         "backend": stream.backend.split(" (")[0],
         "slots": stream.slots,
     }

@@ -10,7 +10,7 @@ from typing import Any
 from co3d.errors import DataError, OptionError, OutputError
 from co3d.evaluation.records import VideoRecord
 
-FORMAT, VERSION = "co3d evaluation log", 1
+FORMAT, VERSION = "co3d evaluation log", 2
 
 
 class PredictionLog:

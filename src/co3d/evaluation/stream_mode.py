@@ -2,8 +2,8 @@
 
 Two predictions are kept of each video. The warm one is the paper's: the network is initialised on
 the first frames until it is full (its receptive field without the padding: `first_valid_step`
-steps), and the next frame gives the prediction. The last one is that of the last frame. Besides,
-the likeliest class at every step is kept.
+steps), or on as many as are asked for, and the next frame gives the prediction. The last one is
+that of the last frame. Besides, the likeliest class at every step is kept.
 
 With `fill="replicate"` the network has seen the first frame forever when a video begins: no zero is
 left in its state, and every step is valid. The warm prediction still waits for as many frames.
@@ -25,6 +25,7 @@ from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
+from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
 
 Fill = Literal["zeros", "replicate"]
@@ -46,12 +47,16 @@ class _Showing:
 class StreamEvaluator:
     """Steps the videos of a manifest through the slots of one stream.
 
+    Attributes:
+        init_frames: frames of each video before its warm prediction.
+
     Args:
         manifest: where the videos are.
         card: how the network is fed, and what turns its logits into probabilities.
         stream: open, of a program in dense rate with edges="start".
         fill: what the network has seen before a video's first frame.
         rate_hz: frames per second that it is shown.
+        init_frames: that come before the warm prediction; None for as many as fill the network.
         strict: whether a bad video stops the run.
     """
 
@@ -63,10 +68,12 @@ class StreamEvaluator:
         *,
         fill: Fill,
         rate_hz: float,
+        init_frames: int | None = None,
         strict: bool = False,
     ) -> None:
         self._manifest, self._card, self._stream = manifest, card, stream
         self._rate_hz, self._strict = rate_hz, strict
+        self.init_frames = stream.program.first_valid_step if init_frames is None else init_frames
         # So many copies of the first frame leave no padding in what follows.
         self._copies = stream.program.receptive_field - 1 if fill == "replicate" else 0
 
@@ -164,7 +171,7 @@ class StreamEvaluator:
             video_id=job.entry.video_id,
             labels=job.entry.labels,
             scores={
-                WARM: pack(showing.rows[min(program.first_valid_step, count - 1)]),
+                WARM: pack(showing.rows[min(self.init_frames, count - 1)]),
                 LAST: pack(showing.rows[-1]),
             },
             trace=FrameTrace(
@@ -175,5 +182,10 @@ class StreamEvaluator:
             ),
             moments=moments,
             moment_labels=moment_labels,
+            milestones=tuple(
+                pack(showing.rows[seen - 1])
+                for seen in MILESTONES
+                if self._manifest.multi_label and seen <= count
+            ),
             frames=count,
         )

@@ -92,6 +92,14 @@ def evaluate(
             "default), or its first frame."
         ),
     ] = None,
+    init_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--init",
+            help="Streams: frames of each video before its warm prediction; by default as many as "
+            "fill the network.",
+        ),
+    ] = None,
     rate_hz: RateHz = None,
     backend: Backend = None,
     slots: Annotated[
@@ -124,6 +132,7 @@ def evaluate(
         rule=rule,
         window=window,
         fill=fill,
+        init_frames=init_frames,
         backend=backend,
         slots=slots,
         rate_hz=rate_hz,
