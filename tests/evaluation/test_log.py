@@ -89,6 +89,6 @@ def test_a_line_broken_in_the_middle_is_named(tmp_path, line):
 def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is no log"):
+    with pytest.raises(DataError, match="is no co3d evaluation log"):
         PredictionLog(path, SETTINGS)
     assert path.read_bytes() == content

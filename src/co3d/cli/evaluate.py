@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -23,11 +23,11 @@ from rich.progress import (
 
 from co3d.backends import open_stream
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
-from co3d.errors import OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
@@ -36,13 +36,13 @@ from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
 from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
-from co3d.evaluation.subject import count_classes, digest_manifest, digest_weights, open_model
+from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
 from co3d.evaluation.summary import Summary, summarise
 from co3d.models import ClipModel
 from co3d.stream import convert
 from co3d.stream.program import SMALL_NETWORK_MACS
 
-Mode = Literal["clip", "stream"]
+STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,9 @@ def evaluate_data(options: EvalOptions) -> int:
             settings = {
                 "model": options.model,
                 "weights": options.weights or "bundled",
-                "weights_sha256": digest_weights(model),
                 "data": options.data.resolve().name,
                 "split": options.split,
-                "data_sha256": digest_manifest(manifest),
+                **describe_subject(model, manifest),
                 "mode": options.mode,
                 "precision": options.precision,
                 "device": options.device,
@@ -129,9 +128,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 published=list_published(model.card, settings),
             )
     except KeyboardInterrupt:
-        console.print(
-            "stopped; the same command goes on with the videos that are left", soft_wrap=True
-        )
+        console.print(STOPPED_NOTE, soft_wrap=True)
         return STOPPED
     written = write_report(summary, options.output, command=_format_command())
     _print_summary(summary, console, written, as_json=options.as_json)
@@ -140,32 +137,21 @@ def evaluate_data(options: EvalOptions) -> int:
 
 def _check_options(options: EvalOptions) -> None:
     """Find what cannot work before anything is opened."""
-    clip_only = {"--views": options.views, "--rule": options.rule}
-    stream_only = {
-        "--window": options.window,
-        "--fill": options.fill,
-        "--init": options.init_frames,
-        "--backend": options.backend,
-        "--slots": options.slots,
-    }
-    foreign = stream_only if options.mode == "clip" else clip_only
-    given = [name for name, value in foreign.items() if value is not None]
-    if given:
-        raise OptionError(
-            f"cannot evaluate in {options.mode} mode with {given[0]}: it belongs to "
-            f"{'streams' if options.mode == 'clip' else 'clips'}; leave it out"
-        )
-    for name, number, least in (
-        ("--limit", options.limit, 1),
-        ("--slots", options.slots, 1),
-        ("--init", options.init_frames, 0),
-    ):
-        if number is not None and number < least:
-            raise OptionError(f"cannot evaluate with {name} {number}: expected at least {least}")
-    if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
-        raise OptionError(
-            f"cannot evaluate at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
-        )
+    refuse_foreign(
+        "evaluate",
+        options.mode,
+        {"--views": options.views, "--rule": options.rule},
+        {
+            "--window": options.window,
+            "--fill": options.fill,
+            "--init": options.init_frames,
+            "--backend": options.backend,
+            "--slots": options.slots,
+        },
+    )
+    refuse_low("evaluate", {"--limit": options.limit, "--slots": options.slots})
+    refuse_low("evaluate", {"--init": options.init_frames}, least=0)
+    refuse_rate("evaluate", options.rate_hz)
 
 
 def _open_evaluator(
@@ -221,7 +207,7 @@ def _open_evaluator(
         "window": program.window,
         "fill": fill,
         "init": evaluator.init_frames,
-        "backend": stream.backend.split(" (")[0],
+        "backend": describe_backend(stream),
         "slots": stream.slots,
     }
 

@@ -12,7 +12,7 @@ import pooch
 
 from co3d.downloader import download
 from co3d.errors import DataError, DownloadError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file
 
 WANTED_SUFFIXES = frozenset({".csv", ".json", ".txt"})
 MAX_MEMBER_BYTES = 1 << 30
@@ -79,7 +79,7 @@ def fetch(name: str, folder: Path) -> list[Path]:
         path = _download(name, file_name, url, folder)
         for member, content in _unpack(path, file_name):
             target = folder / member
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             with output_file(target) as temporary:
                 temporary.write_bytes(content)
             written.append(target)

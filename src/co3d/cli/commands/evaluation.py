@@ -184,7 +184,7 @@ def features(
     """Write what a layer says of each clip or frame, averaged over height and width.
 
     Each row has the time that it describes. Draws them in the plane. A video that
-    cannot be read is left out, counted and named. Ctrl-C ends it with the files complete so far.
+    cannot be read is left out, counted and named. Ctrl-C stops; the same command goes on.
     """
     from co3d.cli.features import FeatureOptions, extract_features
 
