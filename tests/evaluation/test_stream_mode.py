@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 
 import numpy as np
 import pytest
@@ -121,7 +122,8 @@ def test_another_rate_shows_other_frames(open_evaluator, jobs):
 def test_strict_mode_names_the_bad_video(open_evaluator, jobs, miniature):
     bad = next(job for job in jobs if miniature.kinds[job.entry.video_id] == "empty")
     with pytest.raises(DataError, match=bad.entry.video_id):
-        list(open_evaluator(strict=True).evaluate([bad]))
+        list(open_evaluator(strict=True, slots=2).evaluate([jobs[0], bad]))
+    assert not any(thread.name == "co3d reads ahead" for thread in threading.enumerate())
 
 
 def test_only_the_part_between_start_and_end_is_seen(manifest, jobs):

@@ -10,7 +10,7 @@ left in its state, and every step is valid. The warm prediction still waits for 
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,12 +24,15 @@ from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
+from co3d.evaluation.read_ahead import read_ahead
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
 from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
 
 Fill = Literal["zeros", "replicate"]
 WARM, LAST = "warm", "last"
+FRAMES_AHEAD = 16
+"""Decoded while the network works. Clips are not: their network takes all cores as it is."""
 
 
 @dataclass
@@ -37,7 +40,7 @@ class _Showing:
     """A video on its way through a slot: what comes, and what was said so far."""
 
     job: Job
-    frames: Iterator[tuple[Tensor, float | None]]
+    frames: Generator[tuple[Tensor, float | None], None, None]
     begun: bool = False
     pts_seconds: list[float] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
@@ -83,8 +86,16 @@ class StreamEvaluator:
         Raises:
             DataError: a bad video, in strict mode.
         """
-        waiting = iter(jobs)
         showings: dict[int, _Showing] = {}
+        try:
+            yield from self._show(iter(jobs), showings)
+        finally:  # strict mode and Ctrl-C leave videos unfinished
+            for showing in showings.values():
+                showing.frames.close()
+
+    def _show(
+        self, waiting: Iterator[Job], showings: dict[int, _Showing]
+    ) -> Generator[VideoRecord, None, None]:
         while True:
             frames: dict[int, tuple[Tensor, float | None]] = {}
             for slot in range(self._stream.slots):
@@ -93,7 +104,7 @@ class StreamEvaluator:
                         job = next(waiting, None)
                         if job is None:
                             break
-                        showings[slot] = _Showing(job, self._read(job))
+                        showings[slot] = _Showing(job, read_ahead(self._read(job), FRAMES_AHEAD))
                     following = self._next_frame(showings[slot])
                     if isinstance(following, VideoRecord):
                         del showings[slot]
@@ -104,7 +115,7 @@ class StreamEvaluator:
                 return
             self._step(showings, frames)
 
-    def _read(self, job: Job) -> Iterator[tuple[Tensor, float | None]]:
+    def _read(self, job: Job) -> Generator[tuple[Tensor, float | None], None, None]:
         """Preprocessed frames with their times; the copies of the first one have none."""
         copies = self._copies
         for frame in read_entry(self._manifest, job.entry, self._rate_hz):
