@@ -208,6 +208,15 @@ def test_strict_mode_stops_at_a_bad_video_and_keeps_what_was_judged(co3d, kineti
     assert "stopped at video" in outcome.err
 
 
+def test_a_data_set_without_a_good_video_is_an_error_and_has_a_report(co3d, tmp_path):
+    (tmp_path / "list.csv").write_text("a.mp4,pan left\nb.mp4,zoom in\n")
+    output = tmp_path / "out"
+    outcome = co3d("eval", "--data", tmp_path / "list.csv", "--mode", "clip", "--output", output)
+    assert outcome.code == 16
+    assert "got no video of 2 that can be read" in outcome.err
+    assert "No video could be judged" in (output / "report.md").read_text()
+
+
 def test_a_bad_video_that_was_fetched_again_counts(co3d, tmp_path):
     made = make_kinetics(
         tmp_path / "k", classes=("pan left",), per_class=2, kinds=("valid", "empty"), missing=0

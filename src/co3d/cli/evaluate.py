@@ -28,6 +28,7 @@ from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
+from co3d.errors import DataError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
@@ -132,6 +133,11 @@ def evaluate_data(options: EvalOptions) -> int:
         return STOPPED
     written = write_report(summary, options.output, command=_format_command())
     _print_summary(summary, console, written, as_json=options.as_json)
+    if not summary.judged:
+        raise DataError(
+            f"cannot measure anything: got no video of {len(jobs)} that can be read; run "
+            "`co3d data doctor`, or check where the data set lies"
+        )
     return SUCCESS
 
 
