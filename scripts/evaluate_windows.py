@@ -121,11 +121,11 @@ def measure(evaluator: Evaluator, manifest: Manifest) -> Summary:
     records = tuple(evaluator.evaluate(make_jobs(manifest, len(CAMERA_MOTIONS))))
     return summarise(
         RunResult(records, 0, 0, 0.0),
-        settings={"views": None},
+        settings={},
         class_names=CAMERA_MOTIONS,
         multi_label=manifest.multi_label,
         processes=1,
-        published={},
+        published=(),
     )
 
 

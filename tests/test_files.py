@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from co3d.errors import OutputError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file, output_folder
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path):
@@ -52,3 +52,24 @@ def test_a_folder_in_the_way_is_an_output_error(tmp_path):
     with pytest.raises(OutputError), output_file(path) as temporary:
         temporary.write_text("whole")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "frames"
+    with output_folder(path) as temporary:
+        (temporary / "1.jpg").write_bytes(b"whole")
+        assert not path.exists()
+    assert [item.name for item in path.iterdir()] == ["1.jpg"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_block_leaves_no_folder(tmp_path):
+    with pytest.raises(OutputError, match="No space left"), output_folder(tmp_path / "frames"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_output_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        make_folder(tmp_path / "file" / "folder")

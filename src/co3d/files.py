@@ -1,5 +1,6 @@
-"""Output files that appear whole or not at all."""
+"""Output files and folders that appear whole or not at all."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import getpid
@@ -19,16 +20,58 @@ def output_file(path: Path) -> Iterator[Path]:
         OutputError: the file cannot be made, written or moved.
     """
     temporary = path.with_name(f".{path.stem}.{getpid()}.partial{path.suffix}")
-    try:
+    with report_refusal(path):
         temporary.touch()
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder, which is empty when the block begins; `path` must not be there.
+
+    Raises:
+        OutputError: the folder cannot be made, written or moved.
+    """
+    temporary = path.with_name(f".{path.name}.{getpid()}.partial")
+    with report_refusal(path):
+        temporary.mkdir()
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there is left as it is.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {path}: {error.strerror}; choose another"
+        ) from error
+
+
+@contextmanager
+def report_refusal(
+    path: Path, advice: str = "choose a folder that exists and has room"
+) -> Iterator[None]:
+    """Raise what the system refuses in the block as an OutputError of `path`.
+
+    Args:
+        advice: what to do next.
+    """
+    try:
+        yield
     except OSError as error:
         if isinstance(error, OutputError) or error.errno is None:
             raise
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; choose a folder that exists and has room"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror}; {advice}") from error

@@ -78,7 +78,7 @@ def test_streams(co3d, kinetics, uninterrupted):
     assert len(steps) == sum(row["frames"] for row in rows)
     transient = summary["transient"]
     assert transient["first_valid"] == 12
-    assert transient["accuracy"][11] > 0.9 > transient["accuracy"][0]
+    assert transient["values"][11] > 0.9 > transient["values"][0]
     report = (folder / "report.md").read_text()
     for name in ("confusion", "classes", "reliability", "transient"):
         assert f"({name}.png)" in report
@@ -104,10 +104,13 @@ def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
     assert 2 <= done < len(kinetics.kinds), "the kill came too late to prove anything"
     log.write_bytes(before + b'{"index": 7, "video_id": "half a l')  # killed while writing
     summary = evaluate(co3d, kinetics, folder, *STREAM)
-    assert summary["run"]["resumed"] == done
+    errors = [json.loads(line)["error"] for line in before.splitlines()[1 : done + 1]]
+    assert summary["run"]["resumed"] == errors.count(None)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert lines[0]["format"] == FORMAT
-    assert sorted(line["index"] for line in lines[1:]) == list(range(len(kinetics.kinds)))
+    good = [line["index"] for line in lines[1:] if line["error"] is None]
+    assert len(good) == len(set(good)) == len(kinetics.readable)
+    assert {line["index"] for line in lines[1:]} == set(range(len(kinetics.kinds)))
     assert log.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     whole, whole_folder = uninterrupted
     assert without_timing(summary) == without_timing(whole)
@@ -134,9 +137,9 @@ def test_two_processes_give_the_numbers_of_one(co3d, kinetics, uninterrupted, tm
     assert summary["run"]["processes"] == 2
     assert without_timing(summary) == without_timing(whole)
     assert read_tables(folder) == read_tables(whole_folder)
-    # One process alone finds everything done.
+    # One process alone finds everything done but the bad ones, which it tries again.
     again = evaluate(co3d, kinetics, folder, *STREAM)
-    assert again["run"]["resumed"] == len(kinetics.kinds)
+    assert again["run"]["resumed"] == len(kinetics.readable)
     assert without_timing(again) == without_timing(whole)
 
 
@@ -153,6 +156,27 @@ def test_streams_of_several_labels_localise(co3d, charades, tmp_path):
     summary = evaluate(co3d, charades, tmp_path, *STREAM, "--fill", "replicate")
     assert summary["localisation"]["mean_average_precision"] > 0.6
     assert summary["settings"]["fill"] == "replicate"
+    transient = summary["transient"]
+    assert transient["measure"] == "mAP"
+    assert transient["frames"] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]  # 80 frames each
+    assert transient["videos"] == [3] * 12
+    assert max(transient["values"]) > transient["values"][0]
+    assert (tmp_path / "transient.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_papers_studies_are_options(co3d, kinetics, tmp_path):
+    """A longer window, another frame rate, another number of frames to start with."""
+    options = ("--window", 12, "--rate-hz", 16, "--init", 20, "--limit", 8)
+    summary = evaluate(co3d, kinetics, tmp_path, *STREAM, *options)
+    settings = summary["settings"]
+    assert (settings["window"], settings["rate_hz"], settings["init"]) == (12, 16.0, 20)
+    assert summary["transient"]["first_valid"] == 16  # four frames more than with a window of 8
+    rows, steps = read_tables(tmp_path)
+    assert max(row["frames"] for row in rows) == 128  # of the long video: all that were filmed
+    judged = next(row for row in rows if row["frames"] == 32)
+    (step,) = (s for s in steps if s["video_id"] == judged["video_id"] and s["step"] == 20)
+    assert max(judged["warm"]) == pytest.approx(step["confidence"])
+    assert "after the first 20 frames" in (tmp_path / "report.md").read_text()
 
 
 def test_json_is_all_that_is_printed(co3d, kinetics, tmp_path):
@@ -161,9 +185,10 @@ def test_json_is_all_that_is_printed(co3d, kinetics, tmp_path):
     (summary,) = outcome.lines
     assert summary == json.loads((tmp_path / "summary.json").read_text())
     assert summary["settings"]["views"] == "1x1"
+    judged = summary["videos"]["judged"]
     # More videos go on from these, other settings do not.
     options = ("--mode", "clip", "--limit", 5, "--json", "--output", tmp_path)
-    assert co3d("eval", "--data", kinetics.root, *options).lines[0]["run"]["resumed"] == 3
+    assert co3d("eval", "--data", kinetics.root, *options).lines[0]["run"]["resumed"] == judged
     outcome = co3d("eval", "--data", kinetics.root, *options, "--views", "2x1")
     assert outcome.code == 2
     assert "views '1x1', now '2x1'" in outcome.err
@@ -180,7 +205,31 @@ def test_strict_mode_stops_at_a_bad_video_and_keeps_what_was_judged(co3d, kineti
     assert co3d(*arguments).code == 0
     outcome = co3d(*arguments, "--strict")  # with everything judged
     assert outcome.code == 16
-    assert f"{len(set(kinetics.kinds) - kinetics.readable)} videos are bad" in outcome.err
+    assert "stopped at video" in outcome.err
+
+
+def test_a_data_set_without_a_good_video_is_an_error_and_has_a_report(co3d, tmp_path):
+    (tmp_path / "list.csv").write_text("a.mp4,pan left\nb.mp4,zoom in\n")
+    output = tmp_path / "out"
+    outcome = co3d("eval", "--data", tmp_path / "list.csv", "--mode", "clip", "--output", output)
+    assert outcome.code == 16
+    assert "got no video of 2 that can be read" in outcome.err
+    assert "No video could be judged" in (output / "report.md").read_text()
+
+
+def test_a_bad_video_that_was_fetched_again_counts(co3d, tmp_path):
+    made = make_kinetics(
+        tmp_path / "k", classes=("pan left",), per_class=2, kinds=("valid", "empty"), missing=0
+    )
+    options = ("--mode", "clip")
+    first = evaluate(co3d, made, tmp_path / "out", *options)
+    (bad,) = first["videos"]["excluded"]
+    whole, broken = (made.root / "val" / "pan left" / f"{name}.mp4" for name in made.kinds)
+    assert broken.stem == bad
+    broken.write_bytes(whole.read_bytes())
+    again = evaluate(co3d, made, tmp_path / "out", *options)
+    assert (again["videos"]["judged"], again["videos"]["excluded"]) == (2, {})
+    assert again["run"]["resumed"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -211,6 +260,8 @@ def test_a_signal_stops_cleanly(co3d, kinetics, tmp_path, monkeypatch, number):
         (("--mode", "clip", "--window", "8"), "--window: it belongs to streams"),
         (("--mode", "stream", "--views", "1x1"), "--views: it belongs to clips"),
         (("--mode", "clip", "--views", "0x3"), "--views 10x3"),
+        (("--mode", "clip", "--init", "4"), "--init: it belongs to streams"),
+        (("--mode", "stream", "--init", "-1"), "--init -1: expected at least 0"),
         (("--mode", "clip", "--limit", "0"), "at least 1"),
         (("--mode", "clip", "--precision", "float16"), "got precision 'float16'"),
         (("--mode", "clip", "--device", "warp"), "on device 'warp'"),

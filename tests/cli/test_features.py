@@ -1,5 +1,7 @@
 """`co3d features` on a miniature: a row per clip or frame, at its time."""
 
+import time
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -8,12 +10,14 @@ import torch
 from co3d.datasets.clips import VideoClips
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.sampling import Sampling
+from co3d.evaluation.feature_store import FeatureStore
 from co3d.evaluation.layer import LayerFeatures
 from co3d.models import create_model
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from co3d.video import read_video
 from support.miniature import make_kinetics
 
+PATIENCE_SECONDS = 120
 KINDS = ("valid", "short", "broken")
 
 
@@ -71,14 +75,65 @@ def test_a_row_per_frame_at_the_time_that_it_describes(co3d, kinetics, tmp_path)
     np.testing.assert_allclose(arrays["features"][:13], whole[:13], atol=1e-4)
 
 
+def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
+    co3d, kinetics, spawn_co3d, tmp_path
+):
+    options = ("--layer", "blocks.1", "--clips", 3)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    extract(co3d, kinetics, whole, *options)
+    process = spawn_co3d("features", "--data", kinetics.root, "--output", killed, *options)
+    parts = killed / "parts"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not list(parts.glob("[0-9]*.npz")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    done = len(list(parts.glob("[0-9]*.npz")))
+    assert done < 4, "the kill came too late to prove anything"
+    assert not list(killed.glob("features*"))
+    result = extract(co3d, kinetics, killed, *options)
+    assert result["resumed"] == done
+    tables = [pq.read_table(folder / "features.parquet").to_pylist() for folder in (whole, killed)]
+    assert [row.pop("features") for row in tables[0]] == [
+        pytest.approx(row.pop("features"), abs=1e-5) for row in tables[1]
+    ]
+    assert tables[0] == tables[1]
+    assert not parts.exists()
+
+
+def test_a_stopped_run_keeps_what_was_done(co3d, kinetics, tmp_path, monkeypatch):
+    add = FeatureStore.add
+
+    def add_and_interrupt(self, features):
+        add(self, features)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FeatureStore, "add", add_and_interrupt)
+    arguments = ("features", "--data", kinetics.root, "--output", tmp_path, "--layer", "stem")
+    outcome = co3d(*arguments)
+    assert outcome.code == 130
+    assert "goes on with the videos that are left" in outcome.err
+    monkeypatch.undo()
+    outcome = co3d(*arguments, "--clips", 2)
+    assert outcome.code == 2
+    assert "clips 1, now 2" in outcome.err
+    (part,) = (tmp_path / "parts").glob("[0-9]*.npz")
+    part.write_bytes(part.read_bytes()[:100])  # a power cut: it is not taken for done
+    outcome = co3d(*arguments, "--strict")
+    assert outcome.code == 16
+    assert "without --strict" in outcome.err
+    assert extract(co3d, kinetics, tmp_path, "--layer", "stem")["resumed"] == 2
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (("--layer", "block"), 2, "did you mean blocks"),
-        (("--layer", "stem", "--backend", "torch"), 2, "--backend: it belongs to the other"),
+        (("--layer", "stem", "--backend", "torch"), 2, "--backend: it belongs to streams"),
         (("--layer", "stem", "--mode", "stream", "--clips", "2"), 2, "--clips"),
         (("--layer", "stem", "--limit", "0"), 2, "at least 1"),
-        (("--layer", "stem", "--strict"), 16, "without --strict"),
     ],
 )
 def test_what_cannot_work_is_refused(co3d, kinetics, tmp_path, options, code, message):

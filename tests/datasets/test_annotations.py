@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from co3d.datasets import annotations
 from co3d.datasets.annotations import ANNOTATIONS, Annotations, fetch
@@ -84,6 +85,18 @@ def test_an_absent_address_says_how_to_go_on(site, tmp_path, monkeypatch):
     offer(monkeypatch, address, "absent.csv")
     with pytest.raises(DownloadError, match=r"cannot download http.*absent\.csv: .*by hand"):
         fetch("kinetics400", tmp_path / "data")
+
+
+def test_a_terminal_sees_how_far_the_download_is(site, tmp_path, monkeypatch):
+    folder, address = site
+    (folder / "val.csv").write_bytes(b"v" * 300_000)
+    offer(monkeypatch, address, "val.csv")
+    screen = io.StringIO()
+    console = functools.partial(Console, file=screen, force_terminal=True, width=100)
+    monkeypatch.setattr("co3d.progress.Console", lambda **_: console())
+    fetch("kinetics400", tmp_path / "data")
+    assert "val.csv" in screen.getvalue()
+    assert "300.0/300.0 kB" in screen.getvalue()
 
 
 @pytest.mark.parametrize("name", ["broken.tar.gz", "broken.zip"])

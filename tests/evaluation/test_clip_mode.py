@@ -1,5 +1,7 @@
 """Clips over a miniature Kinetics, against the network run by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.datasets.sampling import Sampling
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
-from co3d.evaluation.jobs import make_jobs
+from co3d.evaluation.jobs import Job, make_jobs
 from co3d.models.camera_motion import CAMERA_MOTIONS
+from support.miniature import film_motion, write_mp4
 
 
 def run_by_hand(model, path, starts):
@@ -22,22 +25,34 @@ def run_by_hand(model, path, starts):
         return torch.cat([model.card.probabilities(model(clip)) for clip in clips])
 
 
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory):
+    """A manifest of one video, whose views differ: a second of each of two motions."""
+    root = tmp_path_factory.mktemp("changing")
+    motions = [film_motion(CAMERA_MOTIONS.index(name), 16, 0) for name in ("pan left", "zoom in")]
+    write_mp4(root / "a.mp4", np.concatenate(motions))
+    entry = VideoEntry("a", "a.mp4", (1,), segments=(Segment(1, 0.0, 0.7),))
+    return Manifest(root, CAMERA_MOTIONS, (entry,))
+
+
 @pytest.mark.parametrize(("views", "starts"), [("1x1", [4]), ("3x1", [0, 4, 8])])
-def test_views_are_averaged(manifest, model, jobs, views, starts):
-    evaluator = ClipEvaluator(manifest, model, Sampling(views=parse_views(views)[0]))
-    (record,) = evaluator.evaluate(jobs[:1])
-    expected = run_by_hand(model, manifest.resolve(jobs[0].entry), starts).mean(0)
+def test_views_are_averaged(changing, model, views, starts):
+    (entry,) = changing.entries
+    evaluator = ClipEvaluator(changing, model, Sampling(views=parse_views(views)[0]))
+    (record,) = evaluator.evaluate([Job(0, entry)])
+    expected = run_by_hand(model, changing.resolve(entry), starts).mean(0)
     np.testing.assert_allclose(record.scores["clip"], expected, atol=1e-6)
     assert record.frames == 8 * len(starts)
     assert record.trace is None
 
 
-def test_of_several_labels_the_largest_view_counts(manifest, model, jobs):
-    entry = VideoEntry("a", jobs[0].entry.path, (1,), segments=(Segment(1, 0.0, 0.7),))
-    several = Manifest(manifest.root, CAMERA_MOTIONS, (entry,), multi_label=True)
+def test_of_several_labels_the_largest_view_counts(changing, model):
+    (entry,) = changing.entries
+    several = dataclasses.replace(changing, multi_label=True)
     evaluator = ClipEvaluator(several, model, Sampling(views=3))
     (record,) = evaluator.evaluate(make_jobs(several, 9))
     expected = run_by_hand(model, several.resolve(entry), [0, 4, 8])
+    assert float(expected.amax(0).sum()) > 1.5, "the views must differ"
     np.testing.assert_allclose(record.scores["clip"], expected.amax(0), atol=1e-6)
     # Clips have their middles at 7/16, 15/16 and 23/16 s; the 25 moments lie 2/25 s apart.
     nearest = [0] * 9 + [1] * 6 + [2] * 10

@@ -20,6 +20,7 @@ RECORD = VideoRecord(
     trace=FrameTrace(array("d", (0.0, 0.5)), array("i", (1, 1)), array("f", (0.75, 0.9)), 1),
     moments=(array("f", (0.5, 0.5)),),
     moment_labels=((),),
+    milestones=(array("f", (0.25, 0.75)), array("f", (0.1, 0.9))),
     frames=2,
 )
 BAD = VideoRecord(index=4, video_id="b", labels=(), scores={}, error="EmptyVideoError: none")
@@ -88,6 +89,6 @@ def test_a_line_broken_in_the_middle_is_named(tmp_path, line):
 def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is no log"):
+    with pytest.raises(DataError, match="is no co3d evaluation log"):
         PredictionLog(path, SETTINGS)
     assert path.read_bytes() == content

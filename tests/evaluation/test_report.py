@@ -1,6 +1,5 @@
 """What a report says, from records made by hand."""
 
-import dataclasses
 import json
 from array import array
 
@@ -8,11 +7,22 @@ import pytest
 import torch
 
 from co3d.evaluation import tables
+from co3d.evaluation.published import list_published
 from co3d.evaluation.records import FrameTrace, VideoRecord, pack
-from co3d.evaluation.report import format_report, write_report
+from co3d.evaluation.report import write_report
 from co3d.evaluation.run import RunResult
 from co3d.evaluation.summary import summarise
+from co3d.models import get_card
 
+SETTINGS = {
+    "model": "x3d_m",
+    "weights": "kinetics400",
+    "data": "k400",
+    "mode": "clip",
+    "views": "10x3",
+    "window": None,
+    "rate_hz": 6.0,
+}
 NAMES = ("walk", "run | away", "$swim_^")
 
 
@@ -31,11 +41,11 @@ def summary():
     records.append(make_record(6, 0, error="EmptyVideoError: nothing\nthere | at <b>all"))
     return summarise(
         RunResult(tuple(records), 2, 100, 4.0),
-        settings={"model": "x3d_m", "data": "k400", "mode": "clip", "views": "10x3"},
+        settings=SETTINGS,
         class_names=NAMES,
         multi_label=False,
         processes=1,
-        published={"Kinetics-400 top-1, 10 views": 75.1, "Kinetics-400 top-1, 30 views": 76.2},
+        published=list_published(get_card("x3d_m"), SETTINGS),
     )
 
 
@@ -46,7 +56,8 @@ def test_the_report_says_it_all(summary, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
     text = (tmp_path / "report.md").read_text()
     assert "| last: after the last frame | 83.33 | 100.00 |" in text
-    assert "| Kinetics-400 top-1, 30 views | 76.2 | as many views as here |" in text
+    assert "| Kinetics-400 top-1, 30 views | 76.2 | the protocol of this run |" in text
+    assert "one clip (arXiv:2106.00050) | 67.24 | another protocol |" in text
     assert "| Kinetics-400 top-1, 10 views | 75.1 | another protocol |" in text
     assert "6 videos were judged, 1 were left out." in text
     assert "| v\\|6 | EmptyVideoError: nothing there \\| at &lt;b>all |" in text
@@ -65,7 +76,7 @@ def test_a_run_without_any_good_video_has_a_report(summary, tmp_path):
         class_names=NAMES,
         multi_label=False,
         processes=1,
-        published={},
+        published=(),
     )
     write_report(empty, tmp_path, command="co3d eval")
     text = (tmp_path / "report.md").read_text()
@@ -93,7 +104,7 @@ def test_many_classes_are_drawn_without_their_names(summary, tmp_path):
         class_names=[f"class {index}" for index in range(classes)],
         multi_label=False,
         processes=1,
-        published={},
+        published=(),
     )
     write_report(many, tmp_path, command="co3d eval")
     assert "## Confusion" in (tmp_path / "report.md").read_text()
@@ -107,9 +118,3 @@ def test_without_pyarrow_tables_are_lines_of_json(summary, tmp_path, monkeypatch
     assert rows[0]["last"] == summary.judged[0].scores["last"].tolist()
     assert rows[6]["last"] is None
     assert len(frames.read_text().splitlines()) == 12
-
-
-def test_a_report_of_streams_has_no_protocol_of_views(summary):
-    settings = {**summary.settings, "views": None}
-    text = format_report(dataclasses.replace(summary, settings=settings), {}, command="")
-    assert "as many views as here" not in text

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.errors import DataError
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job, make_jobs
+from co3d.evaluation.transient import MILESTONES
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from support.miniature import write_mp4
 
@@ -71,6 +73,7 @@ def test_a_short_video_has_no_valid_step_and_a_prediction(records, miniature):
     video_id = next(v for v, kind in miniature.kinds.items() if kind == "short")
     record = records[video_id]
     assert record.trace.first_valid == record.frames < 12
+    assert record.milestones == ()  # one class a video: the trace says as much
     assert record.scores["warm"] == record.scores["last"]
 
 
@@ -100,6 +103,16 @@ def test_replicate_shows_the_first_frame_until_nothing_else_is_left(
     np.testing.assert_allclose(record.scores["warm"], expected[11], atol=1e-5)
 
 
+def test_the_warm_prediction_comes_after_as_many_frames_as_asked(
+    open_evaluator, jobs, manifest, step_by_hand
+):
+    expected, _ = step_by_hand(manifest.resolve(jobs[0].entry))
+    for init_frames, step in ((0, 0), (5, 5), (500, len(expected) - 1)):
+        (record,) = open_evaluator(init_frames=init_frames).evaluate(jobs[:1])
+        np.testing.assert_allclose(record.scores["warm"], expected[step], rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(record.scores["last"], expected[-1], rtol=1e-3, atol=1e-6)
+
+
 def test_another_rate_shows_other_frames(open_evaluator, jobs):
     (slow,) = open_evaluator(rate_hz=4.0).evaluate(jobs[:1])
     (fast,) = open_evaluator(rate_hz=16.0).evaluate(jobs[:1])
@@ -109,7 +122,8 @@ def test_another_rate_shows_other_frames(open_evaluator, jobs):
 def test_strict_mode_names_the_bad_video(open_evaluator, jobs, miniature):
     bad = next(job for job in jobs if miniature.kinds[job.entry.video_id] == "empty")
     with pytest.raises(DataError, match=bad.entry.video_id):
-        list(open_evaluator(strict=True).evaluate([bad]))
+        list(open_evaluator(strict=True, slots=2).evaluate([jobs[0], bad]))
+    assert not any(thread.name == "co3d reads ahead" for thread in threading.enumerate())
 
 
 def test_only_the_part_between_start_and_end_is_seen(manifest, jobs):
@@ -144,3 +158,7 @@ def test_moments_are_judged_by_the_step_that_describes_them(tmp_path, open_evalu
     expected, _ = step_by_hand(tmp_path / "a.mp4")
     for row, step in zip(record.moments, steps, strict=True):
         np.testing.assert_allclose(row, expected[step], atol=2e-3)
+    seen = [frames for frames in MILESTONES if frames <= len(expected)]
+    assert len(record.milestones) == len(seen)
+    for row, frames in zip(record.milestones, seen, strict=True):
+        np.testing.assert_allclose(row, expected[frames - 1], atol=2e-3)

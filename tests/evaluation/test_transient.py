@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from co3d.evaluation.records import FrameTrace, VideoRecord
-from co3d.evaluation.transient import measure_transient
+from co3d.evaluation.transient import (
+    MILESTONES,
+    measure_transient,
+    measure_transient_precision,
+)
 
 
 def make_record(label, said, first_valid):
@@ -35,8 +39,9 @@ def test_it_equals_a_table_of_right_and_wrong(videos, first_valid):
         table[row, : len(said)] = np.equal(said, label)
     counts = (~np.isnan(table)).sum(0)
     kept = counts >= 0.5 * len(videos)
+    assert transient.frames == tuple(range(1, len(transient.values) + 1))
     assert transient.videos == tuple(counts[kept])
-    np.testing.assert_allclose(transient.accuracy, np.nanmean(table[:, kept], axis=0))
+    np.testing.assert_allclose(transient.values, np.nanmean(table[:, kept], axis=0))
     valid = table[:, first_valid:][~np.isnan(table[:, first_valid:])]
     if len(valid):
         assert transient.every_frame == pytest.approx(valid.mean())
@@ -44,3 +49,27 @@ def test_it_equals_a_table_of_right_and_wrong(videos, first_valid):
     else:
         assert transient.every_frame is None
         assert transient.first_valid is None
+
+
+def make_multi_label_record(labels, rows):
+    milestones = tuple(array("f", row) for row in rows)
+    trace = FrameTrace(array("d", [0.0]), array("i", [0]), array("f", [1.0]), 0)
+    return VideoRecord(0, "a", labels, {}, trace=trace, milestones=milestones)
+
+
+def test_mean_average_precision_rises_as_the_right_videos_move_up():
+    # Class 0 is shown by the first video only: its rank there is 2nd, then 1st.
+    right = make_multi_label_record((0,), [[0.2, 0.1], [0.9, 0.1], [0.9, 0.1]])
+    other = make_multi_label_record((1,), [[0.5, 0.9], [0.5, 0.9]])
+    short = make_multi_label_record((1,), [[0.1, 0.8]])
+    transient = measure_transient_precision([right, other, short], 2)
+    assert transient.measure == "mAP"
+    assert transient.frames == MILESTONES[:2]  # the third is reached by one of three
+    assert transient.videos == (3, 2)
+    assert transient.values == pytest.approx(((1 / 2 + 1) / 2, 1.0))
+    assert transient.first_valid == 1
+    assert transient.every_frame is None
+
+
+def test_without_any_class_there_is_no_precision():
+    assert measure_transient_precision([make_multi_label_record((), [[0.5]])], 1).frames == ()

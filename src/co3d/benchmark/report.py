@@ -10,8 +10,7 @@ from typing import Any
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.picture import draw_picture
 from co3d.benchmark.records import CLIP, SAME_CLIP, Record
-from co3d.errors import OutputError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file
 
 SCHEMA_VERSION = 1
 BASE_NAME = "bench"
@@ -74,12 +73,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another --output"
-        ) from error
+    make_folder(folder)
     paths = [folder / f"{BASE_NAME}{suffix}" for suffix in (".json", ".md", ".svg")]
     for path, text in zip(paths, (report.as_json(), format_markdown(report)), strict=False):
         with output_file(path) as temporary:

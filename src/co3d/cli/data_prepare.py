@@ -17,7 +17,7 @@ from co3d.datasets.layouts import Layout, open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Form, Recipe, copy_video, plan_copies
 from co3d.errors import Co3dError, DataError, OptionError, OutputError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file
 
 MANIFEST, RECIPE, LEFT_OUT = "manifest.jsonl", "recipe.json", "left_out.jsonl"
 SHOWN = 10
@@ -62,10 +62,7 @@ def run_prepare(options: PrepareOptions) -> int:
             f"cannot write to {output}: it lies in the data set {manifest.root}, which stays as it "
             "is; choose another folder"
         )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {output}: {error.strerror}; choose another") from error
+    make_folder(output)
     left_out: list[tuple[VideoEntry, str]] = []
     if options.form is not None:
         recipe = Recipe(options.form, options.short_side_px, options.rate_hz)

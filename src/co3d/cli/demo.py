@@ -20,8 +20,7 @@ from co3d.engine import (
     compare_with_clip,
     open_labeller,
 )
-from co3d.errors import OutputError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file
 from co3d.report import (
     annotated_video,
     compare_with_truth,
@@ -41,12 +40,7 @@ def run_demo(output_dir: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {output_dir}: {error.strerror}; choose another --output-dir"
-        ) from error
+    make_folder(output_dir)
     console = Console()
     assets = resources.files("co3d").joinpath("assets")
     with resources.as_file(assets) as folder:

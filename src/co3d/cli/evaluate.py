@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -23,25 +23,27 @@ from rich.progress import (
 
 from co3d.backends import open_stream
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
-from co3d.errors import DataError, OptionError
+from co3d.errors import DataError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
+from co3d.evaluation.published import list_published
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
-from co3d.evaluation.run import Evaluator, RunResult, run_jobs
+from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
-from co3d.evaluation.subject import count_classes, digest_manifest, digest_weights, open_model
+from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
 from co3d.evaluation.summary import Summary, summarise
 from co3d.models import ClipModel
 from co3d.stream import convert
 from co3d.stream.program import SMALL_NETWORK_MACS
 
-Mode = Literal["clip", "stream"]
+STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class EvalOptions:
         model: registry name. weights: tag or path.
         mode: whole clips, or frame by frame.
         views: "KxM"; rule: which frames make a clip; clips only.
-        window, fill, backend, slots: streams only.
+        window, fill, init_frames, backend, slots: streams only.
         rate_hz: overrides the model's. precision, device: of the computation.
         limit: videos at most. output: folder of the report. strict: a bad video stops the run.
         as_json: print the summary as JSON.
@@ -68,6 +70,7 @@ class EvalOptions:
     rule: Rule | None
     window: int | None
     fill: Fill | None
+    init_frames: int | None
     backend: str | None
     slots: int | None
     rate_hz: float | None
@@ -103,10 +106,9 @@ def evaluate_data(options: EvalOptions) -> int:
             settings = {
                 "model": options.model,
                 "weights": options.weights or "bundled",
-                "weights_sha256": digest_weights(model),
                 "data": options.data.resolve().name,
                 "split": options.split,
-                "data_sha256": digest_manifest(manifest),
+                **describe_subject(model, manifest),
                 "mode": options.mode,
                 "precision": options.precision,
                 "device": options.device,
@@ -116,8 +118,6 @@ def evaluate_data(options: EvalOptions) -> int:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )
-            if options.strict:
-                _refuse_bad(result)
             if not rank.reports:
                 return SUCCESS
             summary = summarise(
@@ -126,51 +126,38 @@ def evaluate_data(options: EvalOptions) -> int:
                 class_names=manifest.class_names,
                 multi_label=manifest.multi_label,
                 processes=rank.count,
-                published=model.card.published_accuracy,
+                published=list_published(model.card, settings),
             )
     except KeyboardInterrupt:
-        console.print(
-            "stopped; the same command goes on with the videos that are left", soft_wrap=True
-        )
+        console.print(STOPPED_NOTE, soft_wrap=True)
         return STOPPED
     written = write_report(summary, options.output, command=_format_command())
     _print_summary(summary, console, written, as_json=options.as_json)
+    if not summary.judged:
+        raise DataError(
+            f"cannot measure anything: got no video of {len(jobs)} that can be read; run "
+            "`co3d data doctor`, or check where the data set lies"
+        )
     return SUCCESS
 
 
 def _check_options(options: EvalOptions) -> None:
     """Find what cannot work before anything is opened."""
-    clip_only = {"--views": options.views, "--rule": options.rule}
-    stream_only = {
-        "--window": options.window,
-        "--fill": options.fill,
-        "--backend": options.backend,
-        "--slots": options.slots,
-    }
-    foreign = stream_only if options.mode == "clip" else clip_only
-    given = [name for name, value in foreign.items() if value is not None]
-    if given:
-        raise OptionError(
-            f"cannot evaluate in {options.mode} mode with {given[0]}: it belongs to "
-            f"{'streams' if options.mode == 'clip' else 'clips'}; leave it out"
-        )
-    for name, number in (("--limit", options.limit), ("--slots", options.slots)):
-        if number is not None and number < 1:
-            raise OptionError(f"cannot evaluate with {name} {number}: expected at least 1")
-    if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
-        raise OptionError(
-            f"cannot evaluate at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
-        )
-
-
-def _refuse_bad(result: RunResult) -> None:
-    """Stop at bad videos that an earlier run, which was not strict, left out."""
-    bad = [record for record in result.records if record.error is not None]
-    if bad:
-        raise DataError(
-            f"stopped: {len(bad)} videos are bad, the first of them {bad[0].video_id!r}: "
-            f"{bad[0].error}; give another --output, or go on without --strict"
-        )
+    refuse_foreign(
+        "evaluate",
+        options.mode,
+        {"--views": options.views, "--rule": options.rule},
+        {
+            "--window": options.window,
+            "--fill": options.fill,
+            "--init": options.init_frames,
+            "--backend": options.backend,
+            "--slots": options.slots,
+        },
+    )
+    refuse_low("evaluate", {"--limit": options.limit, "--slots": options.slots})
+    refuse_low("evaluate", {"--init": options.init_frames}, least=0)
+    refuse_rate("evaluate", options.rate_hz)
 
 
 def _open_evaluator(
@@ -197,6 +184,7 @@ def _open_evaluator(
             "rule": rule,
             "window": None,
             "fill": None,
+            "init": None,
             "backend": None,
         }
     program = convert(model, card.clip_shape, window=options.window)
@@ -211,14 +199,21 @@ def _open_evaluator(
     )
     fill: Fill = options.fill or "zeros"
     evaluator = StreamEvaluator(
-        manifest, card, stream, fill=fill, rate_hz=rate_hz, strict=options.strict
+        manifest,
+        card,
+        stream,
+        fill=fill,
+        rate_hz=rate_hz,
+        init_frames=options.init_frames,
+        strict=options.strict,
     )
     return evaluator, settings | {
         "views": None,
         "rule": None,
         "window": program.window,
         "fill": fill,
-        "backend": stream.backend.split(" (")[0],
+        "init": evaluator.init_frames,
+        "backend": describe_backend(stream),
         "slots": stream.slots,
     }
 

@@ -1,30 +1,39 @@
 """`co3d features`: what a layer says of the videos of a data set."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from co3d.backends import open_stream
 from co3d.backends.packages import is_installed, require_package
-from co3d.cli.evaluate import Mode, show_progress
+from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.datasets.layouts import open_dataset
+from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
-from co3d.errors import OptionError
 from co3d.evaluation.feature_files import SUFFIXES, Format, open_features
 from co3d.evaluation.feature_picture import FeatureSample, draw_features
-from co3d.evaluation.features import clip_features, stream_features
-from co3d.evaluation.jobs import make_jobs
+from co3d.evaluation.feature_store import FeatureStore
+from co3d.evaluation.features import VideoFeatures, clip_features, stream_features
+from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.layer import LayerFeatures
 from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
-from co3d.evaluation.subject import count_classes, open_model
+from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.models import ModelCard
 from co3d.stream import convert
 from co3d.stream.program import SMALL_NETWORK_MACS
+
+PARTS = "parts"
+"""Folder of what is done, until all is."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,8 @@ def extract_features(options: FeatureOptions) -> int:
     """Write the features of a layer and a picture of them.
 
     Returns:
-        The exit code: 130 when a signal stopped it; the files hold what came before.
+        The exit code: 130 when a signal stopped it; then there are no files, and the same command
+        goes on with the videos that are left.
 
     Raises:
         OptionError, DataError, OutputError, MissingPackageError, ConversionError and what
@@ -77,37 +87,40 @@ def extract_features(options: FeatureOptions) -> int:
     network = LayerFeatures(model, options.layer)
     with torch.inference_mode():  # tells of a layer that gives no features before any work
         channels = network(torch.zeros(1, *card.clip_shape)).shape[1]
-    rate_hz = options.rate_hz or card.rate_hz
-    strict = options.strict
-    if options.mode == "clip":
-        sampling = Sampling(views=options.clips or 1, rate_hz=rate_hz)
-        extracted = clip_features(manifest, network, card, jobs, sampling, strict=strict)
-    else:
-        program = convert(network, card.clip_shape)
-        if program.macs_per_frame < SMALL_NETWORK_MACS:
-            torch.set_num_threads(1)
-        stream = open_stream(
-            program, backend=options.backend or "auto", precision=options.precision or "float32"
-        )
-        extracted = stream_features(manifest, stream, card, jobs, rate_hz=rate_hz, strict=strict)
+    extract, chosen = _open_extractor(options, manifest, network, card)
+    settings = {
+        "model": options.model,
+        "weights": options.weights or "bundled",
+        "layer": options.layer,
+        "data": options.data.resolve().name,
+        "split": options.split,
+        **describe_subject(model, manifest),
+        "mode": options.mode,
+        **chosen,
+    }
     console = Console(stderr=True)
+    store = FeatureStore(options.output / PARTS, settings)
+    left = [job for job in jobs if store.find(job) is None]
+    excluded: dict[str, str] = {}
+    try:
+        with stop_on_sigterm(), show_progress(console, Rank()) as report:
+            for done, features in enumerate(extract(left), 1):
+                if features.error is None:
+                    store.add(features)
+                else:
+                    excluded[features.job.entry.video_id] = features.error
+                report(done, len(left))
+    except KeyboardInterrupt:
+        console.print(STOPPED_NOTE, soft_wrap=True)
+        return STOPPED
     path = options.output / f"features{SUFFIXES[options.kind]}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sample, excluded, rows, code = FeatureSample(), dict[str, str](), 0, SUCCESS
+    sample, rows = FeatureSample(), 0
     with open_features(path, options.kind) as sink:
-        try:
-            with stop_on_sigterm(), show_progress(console, Rank()) as report:
-                for done, features in enumerate(extracted, 1):
-                    if features.error is None:
-                        sink.add(features)
-                        sample.add(features)
-                        rows += len(features.features)
-                    else:
-                        excluded[features.job.entry.video_id] = features.error
-                    report(done, len(jobs))
-        except KeyboardInterrupt:
-            console.print("stopped; the files hold what came before", soft_wrap=True)
-            code = STOPPED
+        for features in filter(None, map(store.find, jobs)):
+            sink.add(features)
+            sample.add(features)
+            rows += len(features.features)
+    store.remove()
     written = [path]
     if sample.rows:
         written.append(options.output / "features.png")
@@ -117,6 +130,7 @@ def extract_features(options: FeatureOptions) -> int:
         )
     result = {
         "rows": rows,
+        "resumed": len(jobs) - len(left),
         "channels": channels,
         "excluded": excluded,
         "files": [str(file) for file in written],
@@ -135,29 +149,44 @@ def extract_features(options: FeatureOptions) -> int:
             markup=False,
             soft_wrap=True,
         )
-    return code
+    return SUCCESS
+
+
+def _open_extractor(
+    options: FeatureOptions, manifest: Manifest, network: LayerFeatures, card: ModelCard
+) -> tuple[Callable[[list[Job]], Iterator[VideoFeatures]], dict[str, Any]]:
+    """What takes the features of videos, and its settings."""
+    rate_hz = options.rate_hz or card.rate_hz
+    settings: dict[str, Any] = {"rate_hz": rate_hz}
+    strict = options.strict
+    if options.mode == "clip":
+        sampling = Sampling(views=options.clips or 1, rate_hz=rate_hz)
+        extract = partial(clip_features, manifest, network, card, sampling=sampling, strict=strict)
+        return extract, settings | {"clips": sampling.views}
+    program = convert(network, card.clip_shape)
+    if program.macs_per_frame < SMALL_NETWORK_MACS:
+        torch.set_num_threads(1)
+    stream = open_stream(
+        program, backend=options.backend or "auto", precision=options.precision or "float32"
+    )
+    extract = partial(stream_features, manifest, stream, card, rate_hz=rate_hz, strict=strict)
+    return extract, settings | {"backend": describe_backend(stream)}
 
 
 def _check_options(options: FeatureOptions) -> None:
     """Find what cannot work before anything is opened."""
-    foreign = {"--clips": options.clips}
-    if options.mode == "clip":
-        foreign = {"--backend": options.backend, "--precision": options.precision}
-    given = [name for name, value in foreign.items() if value is not None]
-    if given:
-        raise OptionError(
-            f"cannot extract in {options.mode} mode with {given[0]}: it belongs to the other; "
-            "leave it out"
-        )
+    refuse_foreign(
+        "extract",
+        options.mode,
+        {"--clips": options.clips},
+        {"--backend": options.backend, "--precision": options.precision},
+    )
+    refuse_low("extract", {"--limit": options.limit, "--clips": options.clips})
+    refuse_rate("extract", options.rate_hz)
+    if options.kind == "parquet":  # says how to get it, before the work
+        require_package("pyarrow", extra="evaluation")
     if options.projection == "umap" and not is_installed("umap"):
-        require_package("umap", extra="umap")  # says how to get it, before the work
-    for name, number in (("--limit", options.limit), ("--clips", options.clips)):
-        if number is not None and number < 1:
-            raise OptionError(f"cannot extract with {name} {number}: expected at least 1")
-    if options.rate_hz is not None and not 0 < options.rate_hz < float("inf"):
-        raise OptionError(
-            f"cannot extract at --rate-hz {options.rate_hz}: expected a rate above 0, such as 6"
-        )
+        require_package("umap", extra="umap")
 
 
 def _unit(mode: Mode) -> str:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pooch
 
-from co3d.downloader import HttpDownloader
+from co3d.downloader import download
 from co3d.errors import DataError, DownloadError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file
 
 WANTED_SUFFIXES = frozenset({".csv", ".json", ".txt"})
 MAX_MEMBER_BYTES = 1 << 30
-TIMEOUT_SECONDS = 30.0
 DEEPMIND = "https://storage.googleapis.com/deepmind-media/Datasets"
 ALLEN_AI = "https://ai2-public-datasets.s3-us-west-2.amazonaws.com/charades"
 FRAME_LISTS = "https://dl.fbaipublicfiles.com/pyslowfast/dataset/charades/frame_lists"
@@ -80,7 +79,7 @@ def fetch(name: str, folder: Path) -> list[Path]:
         path = _download(name, file_name, url, folder)
         for member, content in _unpack(path, file_name):
             target = folder / member
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             with output_file(target) as temporary:
                 temporary.write_bytes(content)
             written.append(target)
@@ -97,9 +96,9 @@ def _download(name: str, file_name: str, url: str, folder: Path) -> Path:
         urls={key: url},
         retry_if_failed=2,
     )
+    fetcher: Any = download  # pooch's stubs name other parameters
     try:
-        download: Any = HttpDownloader(timeout=TIMEOUT_SECONDS)  # stubs name other parameters
-        return Path(shelf.fetch(key, downloader=download))
+        return Path(shelf.fetch(key, downloader=fetcher))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DownloadError(

@@ -1,10 +1,7 @@
 """Copies of a data set's videos that are quick to read: smaller, cut to length, in one form."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -16,7 +13,8 @@ from PIL import Image
 
 from co3d.datasets.frame_sources import FOLDER_RATE_HZ
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
-from co3d.errors import EmptyVideoError, OptionError, OutputError
+from co3d.errors import EmptyVideoError, OptionError
+from co3d.files import make_folder, output_folder
 from co3d.video import VideoReader, VideoWriter, read_video
 
 Form = Literal["video", "frames"]
@@ -111,7 +109,7 @@ def copy_video(source: Path, entry: VideoEntry, target: Path, recipe: Recipe) ->
     rate_hz = recipe.rate_hz or (mean_hz if recipe.form == "frames" else None)
     if target.exists():
         return rate_hz or mean_hz
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with read_video(
         source, rate_hz=rate_hz, folder_rate_hz=entry.rate_hz or FOLDER_RATE_HZ
     ) as reader:
@@ -158,25 +156,6 @@ def _write_video(frames: Iterator[tuple[np.ndarray, float]], target: Path, rate_
 
 
 def _write_pictures(frames: Iterator[tuple[np.ndarray, float]], target: Path) -> None:
-    with _output_folder(target) as folder:
+    with output_folder(target) as folder:
         for number, (image, _) in enumerate(frames, 1):
             Image.fromarray(image).save(folder / f"{number:06d}.jpg", quality=JPEG_QUALITY)
-
-
-@contextmanager
-def _output_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that becomes it when the block ends well."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir()
-        try:
-            yield temporary
-            temporary.replace(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        if isinstance(error, OutputError) or error.errno is None:
-            raise
-        raise OutputError(
-            f"cannot write {target}: {error.strerror}; choose a folder that has room"
-        ) from error

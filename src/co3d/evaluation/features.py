@@ -43,8 +43,8 @@ def clip_features(
     network: LayerFeatures,
     card: ModelCard,
     jobs: Iterable[Job],
-    sampling: Sampling,
     *,
+    sampling: Sampling,
     strict: bool = False,
 ) -> Iterator[VideoFeatures]:
     """A row per clip, averaged over the clip's time.

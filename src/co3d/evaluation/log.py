@@ -7,10 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from co3d.errors import DataError, OptionError, OutputError
+from co3d.errors import DataError, OutputError
+from co3d.evaluation.header import Header
 from co3d.evaluation.records import VideoRecord
+from co3d.files import make_folder, report_refusal
 
-FORMAT, VERSION = "co3d evaluation log", 1
+FORMAT, VERSION = "co3d evaluation log", 2
 
 
 class PredictionLog:
@@ -35,18 +37,14 @@ class PredictionLog:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path = path
         self.records = read_log(path, settings) if path.exists() else []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        with report_refusal(path):
             self._file = path.open("a+b")
             self._file.seek(0)
             whole = self._file.read().rfind(b"\n") + 1
             self._file.truncate(whole)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path}: {error.strerror}; choose a folder that can be written"
-            ) from error
         if not whole:
-            self._write(_make_header(settings))
+            self._write(Header(FORMAT, VERSION, settings).encode())
 
     def append(self, record: VideoRecord) -> None:
         """Write one record, and wait until it is on the disk.
@@ -54,7 +52,7 @@ class PredictionLog:
         Raises:
             OutputError: the disk is full, say.
         """
-        self._write(record.to_json())
+        self._write(json.dumps(record.to_json(), ensure_ascii=False).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file."""
@@ -71,16 +69,11 @@ class PredictionLog:
     ) -> None:
         self.close()
 
-    def _write(self, values: Mapping[str, Any]) -> None:
-        try:
-            self._file.write(_encode(values))
+    def _write(self, line: bytes) -> None:
+        with report_refusal(self._path, "make room, and run the same command again to go on"):
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self._path}: {error.strerror}; make room, and run the same command "
-                "again to go on"
-            ) from error
 
 
 def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
@@ -94,41 +87,11 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror}; give another --output") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
-    header = _make_header(settings)
+    header = Header(FORMAT, VERSION, settings)
     # A kill may have left the beginning of the first line; anything else is somebody's file.
-    if lines or not _encode(header).startswith(data):
-        _check_header(path, (lines or [data])[0], header)
+    if lines or not header.encode().startswith(data):
+        header.check((lines or [data])[0], path)
     return [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]
-
-
-def _encode(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
-
-
-def _make_header(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION, "settings": dict(settings)}
-
-
-def _check_header(path: Path, line: bytes, expected: dict[str, Any]) -> None:
-    try:
-        header = json.loads(line)
-        found = (header["format"], header["version"])
-        settings = header["settings"]
-    except (ValueError, KeyError, TypeError):
-        found, settings = None, {}
-    if found != (FORMAT, VERSION) or not isinstance(settings, dict):
-        raise DataError(
-            f"cannot resume: {path} is no log of this version of co3d; choose another folder"
-        )
-    # Through JSON and back, as the file's own were.
-    wanted = json.loads(json.dumps(expected["settings"]))
-    names = [name for name in wanted | settings if wanted.get(name, ...) != settings.get(name, ...)]
-    if names:
-        changes = ", ".join(f"{n} {settings.get(n)!r}, now {wanted.get(n)!r}" for n in names)
-        raise OptionError(
-            f"cannot resume: {path} holds another run ({changes}); give another --output, or "
-            "remove that folder"
-        )
 
 
 def _parse(path: Path, number: int, line: bytes) -> VideoRecord:

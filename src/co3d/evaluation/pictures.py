@@ -57,7 +57,7 @@ def draw_pictures(summary: Summary, folder: Path) -> dict[str, Path]:
     draw("Classes", "classes", (7.5, height), lambda axis: _draw_classes(axis, summary))
     draw("Reliability", "reliability", (5.6, 5.2), lambda axis: _draw_reliability(axis, summary))
     transient = summary.transient
-    if transient is not None:
+    if transient is not None and transient.frames:
         draw(
             "Transient response",
             "transient",
@@ -150,8 +150,9 @@ def _draw_reliability(axis: Axes, summary: Summary) -> None:
 
 
 def _draw_transient(axis: Axes, transient: TransientResponse) -> None:
-    seen = range(1, len(transient.accuracy) + 1)
-    axis.plot(seen, [100 * share for share in transient.accuracy], color=BLUE, linewidth=1.8)
+    percent = [100 * share for share in transient.values]
+    marker = "o" if transient.measure == "mAP" else None  # known here and there, not everywhere
+    axis.plot(transient.frames, percent, color=BLUE, linewidth=1.8, marker=marker, markersize=4)
     if transient.first_valid is not None:
         axis.axvline(transient.first_valid, color=ORANGE, linewidth=1, linestyle="--")
         axis.annotate(
@@ -162,7 +163,7 @@ def _draw_transient(axis: Axes, transient: TransientResponse) -> None:
             color=ORANGE,
             fontsize=9,
         )
-    axis.set(ylim=(0, 100), xlabel="frames seen", ylabel="right, %")
+    axis.set(ylim=(0, 100), xlabel="frames seen", ylabel=f"{transient.measure}, %")
     axis.margins(x=0.01)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color=FAINT)

@@ -46,6 +46,8 @@ class VideoRecord:
         moments: K probabilities at each of the moments at which localisation is judged; empty where
             it is not.
         moment_labels: true classes at these moments.
+        milestones: K probabilities after each number of frames in `transient.MILESTONES` that the
+            video has; of streams on multi-label sets only.
         frames: that the network saw.
         error: why the video is excluded; None where it counts.
     """
@@ -57,6 +59,7 @@ class VideoRecord:
     trace: FrameTrace | None = None
     moments: "tuple[array[float], ...]" = ()
     moment_labels: tuple[tuple[int, ...], ...] = ()
+    milestones: "tuple[array[float], ...]" = ()
     frames: int = 0
     error: str | None = None
 
@@ -65,6 +68,7 @@ class VideoRecord:
         values = asdict(self)
         values["scores"] = {name: _shorten(row) for name, row in self.scores.items()}
         values["moments"] = [_shorten(row) for row in self.moments]
+        values["milestones"] = [_shorten(row) for row in self.milestones]
         if self.trace is not None:
             values["trace"] = {
                 "pts_seconds": self.trace.pts_seconds.tolist(),
@@ -91,6 +95,7 @@ class VideoRecord:
             trace=trace,
             moments=tuple(array(Singles, row) for row in values.pop("moments")),
             moment_labels=tuple(tuple(row) for row in values.pop("moment_labels")),
+            milestones=tuple(array(Singles, row) for row in values.pop("milestones")),
             **values,
         )
 

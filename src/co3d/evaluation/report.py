@@ -13,7 +13,7 @@ from co3d.files import output_file
 LISTED = 20
 MEANINGS = {
     "clip": "all views together",
-    "warm": "one prediction, when the network is first full",
+    "warm": "one prediction, after the first {init} frames",
     "last": "after the last frame",
 }
 
@@ -79,7 +79,7 @@ def format_measures(summary: Summary) -> Iterator[str]:
         for name, measures in summary.measures.items():
             assert isinstance(measures, MultiLabelMeasures)
             yield _row(
-                f"{name}: {MEANINGS[name]}",
+                _describe(name, summary),
                 measures.mean_average_precision,
                 measures.calibration_error,
             )
@@ -92,9 +92,7 @@ def format_measures(summary: Summary) -> Iterator[str]:
         yield f"|---|{'---:|' * len(head)}"
         for name, measures in summary.measures.items():
             assert isinstance(measures, SingleLabelMeasures)
-            yield _row(
-                f"{name}: {MEANINGS[name]}", *measures.top.values(), measures.calibration_error
-            )
+            yield _row(_describe(name, summary), *measures.top.values(), measures.calibration_error)
         if summary.transient is not None and summary.transient.every_frame is not None:
             empty = [None] * len(ks)
             yield _row("every frame while full", summary.transient.every_frame, *empty)
@@ -104,6 +102,10 @@ def format_measures(summary: Summary) -> Iterator[str]:
             "Localisation (25 moments of each video): mAP "
             f"{100 * summary.localisation.mean_average_precision:.2f} %."
         )
+
+
+def _describe(name: str, summary: Summary) -> str:
+    return f"{name}: {MEANINGS[name].format_map(summary.settings)}"
 
 
 def _row(name: str, *shares: float | None) -> str:
@@ -118,9 +120,9 @@ def _format_published(summary: Summary) -> Iterator[str]:
     yield ""
     yield "| measure | % | |"
     yield "|---|---:|---|"
-    for name, percent in summary.published.items():
-        note = "as many views as here" if summary.is_same_protocol(name) else "another protocol"
-        yield f"| {name} | {percent:g} | {note} |"
+    for figure in summary.published:
+        note = "the protocol of this run" if figure.is_repeated else "another protocol"
+        yield f"| {figure.measure} | {figure.percent:g} | {note} |"
     yield ""
 
 

@@ -47,6 +47,8 @@ def run_jobs(
 ) -> RunResult:
     """Evaluate the videos that the logs in a folder do not hold yet; log each as it ends.
 
+    Videos that were bad are tried again: they may have been fetched anew, or a disk been missing.
+
     Each process appends to a log of its own, `log.RANK.jsonl`, and reads those of a former run
     with another number of processes too.
 
@@ -64,7 +66,7 @@ def run_jobs(
         done: dict[int, VideoRecord] = {}
         # They need not share a disk, and nobody appends before all have read.
         for visible in rank.gather(_read_logs(folder, own, log.records, settings)):
-            done |= {r.index: r for r in visible if r.index in wanted}
+            done |= {r.index: r for r in visible if r.index in wanted and r.error is None}
         share = rank.share([job for job in jobs if job.index not in done])
         made: list[VideoRecord] = []
         report(0, len(share))

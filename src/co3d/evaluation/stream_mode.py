@@ -2,15 +2,15 @@
 
 Two predictions are kept of each video. The warm one is the paper's: the network is initialised on
 the first frames until it is full (its receptive field without the padding: `first_valid_step`
-steps), and the next frame gives the prediction. The last one is that of the last frame. Besides,
-the likeliest class at every step is kept.
+steps), or on as many as are asked for, and the next frame gives the prediction. The last one is
+that of the last frame. Besides, the likeliest class at every step is kept.
 
 With `fill="replicate"` the network has seen the first frame forever when a video begins: no zero is
 left in its state, and every step is valid. The warm prediction still waits for as many frames.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,11 +24,15 @@ from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
+from co3d.evaluation.read_ahead import read_ahead
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
+from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
 
 Fill = Literal["zeros", "replicate"]
 WARM, LAST = "warm", "last"
+FRAMES_AHEAD = 16
+"""Decoded while the network works. Clips are not: their network takes all cores as it is."""
 
 
 @dataclass
@@ -36,7 +40,7 @@ class _Showing:
     """A video on its way through a slot: what comes, and what was said so far."""
 
     job: Job
-    frames: Iterator[tuple[Tensor, float | None]]
+    frames: Generator[tuple[Tensor, float | None], None, None]
     begun: bool = False
     pts_seconds: list[float] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
@@ -46,12 +50,16 @@ class _Showing:
 class StreamEvaluator:
     """Steps the videos of a manifest through the slots of one stream.
 
+    Attributes:
+        init_frames: frames of each video before its warm prediction.
+
     Args:
         manifest: where the videos are.
         card: how the network is fed, and what turns its logits into probabilities.
         stream: open, of a program in dense rate with edges="start".
         fill: what the network has seen before a video's first frame.
         rate_hz: frames per second that it is shown.
+        init_frames: that come before the warm prediction; None for as many as fill the network.
         strict: whether a bad video stops the run.
     """
 
@@ -63,10 +71,12 @@ class StreamEvaluator:
         *,
         fill: Fill,
         rate_hz: float,
+        init_frames: int | None = None,
         strict: bool = False,
     ) -> None:
         self._manifest, self._card, self._stream = manifest, card, stream
         self._rate_hz, self._strict = rate_hz, strict
+        self.init_frames = stream.program.first_valid_step if init_frames is None else init_frames
         # So many copies of the first frame leave no padding in what follows.
         self._copies = stream.program.receptive_field - 1 if fill == "replicate" else 0
 
@@ -76,8 +86,16 @@ class StreamEvaluator:
         Raises:
             DataError: a bad video, in strict mode.
         """
-        waiting = iter(jobs)
         showings: dict[int, _Showing] = {}
+        try:
+            yield from self._show(iter(jobs), showings)
+        finally:  # strict mode and Ctrl-C leave videos unfinished
+            for showing in showings.values():
+                showing.frames.close()
+
+    def _show(
+        self, waiting: Iterator[Job], showings: dict[int, _Showing]
+    ) -> Generator[VideoRecord, None, None]:
         while True:
             frames: dict[int, tuple[Tensor, float | None]] = {}
             for slot in range(self._stream.slots):
@@ -86,7 +104,7 @@ class StreamEvaluator:
                         job = next(waiting, None)
                         if job is None:
                             break
-                        showings[slot] = _Showing(job, self._read(job))
+                        showings[slot] = _Showing(job, read_ahead(self._read(job), FRAMES_AHEAD))
                     following = self._next_frame(showings[slot])
                     if isinstance(following, VideoRecord):
                         del showings[slot]
@@ -97,7 +115,7 @@ class StreamEvaluator:
                 return
             self._step(showings, frames)
 
-    def _read(self, job: Job) -> Iterator[tuple[Tensor, float | None]]:
+    def _read(self, job: Job) -> Generator[tuple[Tensor, float | None], None, None]:
         """Preprocessed frames with their times; the copies of the first one have none."""
         copies = self._copies
         for frame in read_entry(self._manifest, job.entry, self._rate_hz):
@@ -164,7 +182,7 @@ class StreamEvaluator:
             video_id=job.entry.video_id,
             labels=job.entry.labels,
             scores={
-                WARM: pack(showing.rows[min(program.first_valid_step, count - 1)]),
+                WARM: pack(showing.rows[min(self.init_frames, count - 1)]),
                 LAST: pack(showing.rows[-1]),
             },
             trace=FrameTrace(
@@ -175,5 +193,10 @@ class StreamEvaluator:
             ),
             moments=moments,
             moment_labels=moment_labels,
+            milestones=tuple(
+                pack(showing.rows[seen - 1])
+                for seen in MILESTONES
+                if self._manifest.multi_label and seen <= count
+            ),
             frames=count,
         )

@@ -15,9 +15,14 @@ from co3d.evaluation.metrics import (
     measure_multi_label,
     measure_single_label,
 )
+from co3d.evaluation.published import PublishedFigure
 from co3d.evaluation.records import VideoRecord, stack_scores
 from co3d.evaluation.run import RunResult
-from co3d.evaluation.transient import TransientResponse, measure_transient
+from co3d.evaluation.transient import (
+    TransientResponse,
+    measure_transient,
+    measure_transient_precision,
+)
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,12 @@ class Summary:
         judged: records that count. excluded: those of bad videos.
         short: how many of the judged ended before the network was full.
         measures: name of a prediction -> its measures.
-        transient: of a stream on single-label videos.
+        transient: of a stream.
         localisation: at 25 moments of each video that has segments.
         resumed: videos that an earlier run had judged.
         frames_per_second: by one process, reading included; None where nothing was left to do.
         processes: that shared the work.
-        published: name of a measure -> published value in percent, of these weights.
+        published: what others measured with these weights.
     """
 
     settings: Mapping[str, Any]
@@ -51,7 +56,7 @@ class Summary:
     resumed: int
     frames_per_second: float | None
     processes: int
-    published: Mapping[str, float]
+    published: Sequence[PublishedFigure]
 
     @property
     def main_prediction(self) -> str:
@@ -61,14 +66,6 @@ class Summary:
     def scores(self, name: str) -> Tensor:
         """Probabilities (N, K) of a prediction, in the order of `judged`."""
         return stack_scores([record.scores[name] for record in self.judged])
-
-    def is_same_protocol(self, measure: str) -> bool:
-        """Whether a published measure was taken on as many views as this run's."""
-        views = self.settings["views"]
-        if views is None:
-            return False
-        temporal, spatial = map(int, views.split("x"))
-        return f"{temporal * spatial} views" in measure
 
     def to_json(self) -> dict[str, Any]:
         """Values for `json.dumps`; shares, not percent."""
@@ -82,7 +79,7 @@ class Summary:
             "measures": {name: _measures_json(m) for name, m in self.measures.items()},
             "localisation": self.localisation and _measures_json(self.localisation),
             "transient": self.transient and vars(self.transient),
-            "published_percent": dict(self.published),
+            "published_percent": {figure.measure: figure.percent for figure in self.published},
             "run": {
                 "resumed": self.resumed,
                 "frames_per_second_per_process": self.frames_per_second,
@@ -98,7 +95,7 @@ def summarise(
     class_names: Sequence[str],
     multi_label: bool,
     processes: int,
-    published: Mapping[str, float],
+    published: Sequence[PublishedFigure],
 ) -> Summary:
     """Measure the records of a run; without any that count, there are no measures."""
     judged = tuple(record for record in result.records if record.error is None)
@@ -120,13 +117,23 @@ def summarise(
         excluded=tuple(record for record in result.records if record.error is not None),
         short=sum(r.trace is not None and r.trace.first_valid >= r.frames for r in traced),
         measures=measures,
-        transient=measure_transient(traced) if traced and not multi_label else None,
+        transient=_measure_transient(traced, classes, multi_label=multi_label),
         localisation=_measure_localisation(judged, classes),
         resumed=result.resumed,
         frames_per_second=result.frames / result.seconds if result.frames else None,
         processes=processes,
         published=published,
     )
+
+
+def _measure_transient(
+    traced: Sequence[VideoRecord], classes: int, *, multi_label: bool
+) -> TransientResponse | None:
+    if not traced:
+        return None
+    if multi_label:
+        return measure_transient_precision(traced, classes)
+    return measure_transient(traced)
 
 
 def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiLabelMeasures | None:

@@ -1,28 +1,40 @@
 """Transient response: how right a stream is, by the number of frames that it has seen."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from co3d.evaluation.records import VideoRecord
+from co3d.evaluation.metrics import as_targets, measure_multi_label
+from co3d.evaluation.records import VideoRecord, stack_scores
 
 LEAST_SHARE = 0.5
 """Beyond the frame that fewer than this share of the videos reach, the curve is another set's."""
 
+MILESTONES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Frames seen at which mean average precision is taken. It needs the probabilities of all classes,
+and those of every step of Charades would fill a disk."""
+
 
 @dataclass(frozen=True)
 class TransientResponse:
-    """Accuracy of the likeliest class after each frame, over the videos that have the frame.
+    """How right a stream is after each number of frames, over the videos that have so many.
 
     Attributes:
-        accuracy: after 1, 2, … frames; shares, not percent.
-        videos: how many videos reach that frame.
+        measure: what is right: "accuracy" of the likeliest class, or "mAP" of several.
+        frames: that were seen; rising.
+        values: of the measure then; shares, not percent.
+        videos: how many videos have so many frames.
         first_valid: frames after which the network is full; None where it never was.
-        every_frame: share of all valid steps that name the video's class; None without any.
+        every_frame: share of all valid steps that name the video's class; None without any, and
+            for several classes.
     """
 
-    accuracy: tuple[float, ...]
+    measure: Literal["accuracy", "mAP"]
+    frames: tuple[int, ...]
+    values: tuple[float, ...]
     videos: tuple[int, ...]
     first_valid: int | None
     every_frame: float | None
@@ -41,10 +53,38 @@ def measure_transient(records: Sequence[VideoRecord]) -> TransientResponse:
         valid_right += int(hits[trace.first_valid :].sum())
         valid_steps += len(hits) - trace.first_valid
     kept = int((seen >= LEAST_SHARE * len(traces)).sum())
-    starts = [t.first_valid + 1 for t, _ in traces if t.first_valid < len(t.labels)]
     return TransientResponse(
-        accuracy=tuple((right[:kept] / seen[:kept]).tolist()),
+        measure="accuracy",
+        frames=tuple(range(1, kept + 1)),
+        values=tuple((right[:kept] / seen[:kept]).tolist()),
         videos=tuple(seen[:kept].tolist()),
-        first_valid=min(starts, default=None),
+        first_valid=_find_first_valid(records),
         every_frame=valid_right / valid_steps if valid_steps else None,
     )
+
+
+def measure_transient_precision(records: Sequence[VideoRecord], classes: int) -> TransientResponse:
+    """Measure the milestones of multi-label videos, of which there is at least one."""
+    points: list[tuple[int, float, int]] = []
+    for number, seen in enumerate(MILESTONES):
+        reached = [record for record in records if len(record.milestones) > number]
+        if not reached or len(reached) < LEAST_SHARE * len(records):
+            break
+        scores = stack_scores([record.milestones[number] for record in reached])
+        targets = as_targets([record.labels for record in reached], classes)
+        precision = measure_multi_label(scores, targets).mean_average_precision
+        if not math.isnan(precision):  # no video with so many frames shows any class
+            points.append((seen, precision, len(reached)))
+    return TransientResponse(
+        measure="mAP",
+        frames=tuple(seen for seen, _, _ in points),
+        values=tuple(precision for _, precision, _ in points),
+        videos=tuple(count for _, _, count in points),
+        first_valid=_find_first_valid(records),
+        every_frame=None,
+    )
+
+
+def _find_first_valid(records: Sequence[VideoRecord]) -> int | None:
+    traces = [record.trace for record in records if record.trace is not None]
+    return min((t.first_valid + 1 for t in traces if t.first_valid < len(t.labels)), default=None)

@@ -1,16 +1,16 @@
-"""A bounded queue between the thread that reads a live source and its consumer."""
+"""A bounded queue between a thread that reads frames and their consumer."""
 
 import threading
 from collections import deque
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-from co3d.video.frame import VideoFrame
-
+T = TypeVar("T")
 WAKE_SECONDS = 0.2
 """How often a waiting consumer looks for Ctrl-C, which some systems do not deliver to a wait."""
 
 
-class FrameQueue:
+class FrameQueue(Generic[T]):
     """Hand frames from one thread to another.
 
     Args:
@@ -20,7 +20,7 @@ class FrameQueue:
 
     def __init__(self, capacity: int, *, drop_oldest: bool) -> None:
         self.dropped_frames = 0
-        self._frames: deque[VideoFrame] = deque()
+        self._frames: deque[T] = deque()
         self._capacity = capacity
         self._drop_oldest = drop_oldest
         self._changed = threading.Condition()
@@ -28,7 +28,7 @@ class FrameQueue:
         self._closed = False
         self._error: Exception | None = None
 
-    def put(self, frame: VideoFrame) -> bool:
+    def put(self, frame: T) -> bool:
         """Add a frame; False when nobody takes frames any more."""
         with self._changed:
             if self._drop_oldest and len(self._frames) == self._capacity:
@@ -55,14 +55,14 @@ class FrameQueue:
             self._frames.clear()
             self._changed.notify_all()
 
-    def take_all(self) -> Iterator[VideoFrame]:
+    def take_all(self) -> Iterator[T]:
         """Frames as they come, until `finish` or `close`; raises what `finish` was told."""
         while (frame := self._take()) is not None:
             yield frame
         if self._error is not None and not self._closed:
             raise self._error
 
-    def _take(self) -> VideoFrame | None:
+    def _take(self) -> T | None:
         with self._changed:
             while not (self._frames or self._finished or self._closed):
                 self._changed.wait(WAKE_SECONDS)

@@ -44,7 +44,7 @@ class LiveSource:
         self._stopping = threading.Event()
         self._connection = Connection(open_container, name, reconnect_seconds, self._stopping)
         is_live = self._connection.is_live
-        self._queue = FrameQueue(queue_frames, drop_oldest=drop_oldest and is_live)
+        self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
         self.info = self._connection.decoder.describe(is_live=is_live)
         self.damage: Damage | None = None

@@ -5,17 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from co3d.downloader import HttpDownloader
+from co3d.downloader import download
 from co3d.errors import DownloadError, WeightError
-from co3d.progress import open_progress
 from co3d.weights.catalogue import PublishedWeights
 from co3d.weights.containers import find_container
 
 RETRIES = 2
-TIMEOUT_SECONDS = 30.0
-_CHUNK_BYTES = 1 << 16
 
 
 def fetch_weights(entry: PublishedWeights) -> Path:
@@ -30,9 +26,9 @@ def fetch_weights(entry: PublishedWeights) -> Path:
             path in the cache, and what to do with a file fetched by hand.
     """
     shelf, name = _open_shelf(entry)
-    download: Any = partial(_download_whole, entry)  # pooch's stubs name other parameters
+    fetch: Any = partial(_download_whole, entry)  # pooch's stubs name other parameters
     try:
-        return Path(shelf.fetch(name, downloader=download))
+        return Path(shelf.fetch(name, downloader=fetch))
     except (OSError, ValueError, WeightError) as error:
         reason = " ".join(str(error).split())
         raise DownloadError(
@@ -81,51 +77,6 @@ def _open_shelf(entry: PublishedWeights) -> tuple[pooch.Pooch, str]:
 
 
 def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: Any) -> None:
-    """Download to a temporary file and refuse it when it is short or no checkpoint.
-
-    A short file is a ValueError, on which pooch tries again.
-    """
-    announced_bytes = _download_with_progress(url, output_file, shelf)
-    path = Path(output_file)
-    got_bytes = path.stat().st_size
-    if announced_bytes and got_bytes != announced_bytes:
-        raise ValueError(f"got {got_bytes} bytes, expected {announced_bytes}")
-    check_file(entry, path)
-
-
-def _download_with_progress(url: str, output_file: str, shelf: Any) -> int:
-    """Download with a bar on a terminal's standard error; return the bytes that were announced."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    with open_progress(*columns) as display:
-        bar: Any = _Bar(display, url.rsplit("/", 1)[-1])
-        fetch = HttpDownloader(
-            progressbar=bar,  # the stubs say bool, the documentation any such object
-            chunk_size=_CHUNK_BYTES,
-            timeout=TIMEOUT_SECONDS,
-            headers={"Accept-Encoding": "identity"},  # else the length says nothing of the file
-        )
-        fetch(url, output_file, shelf)
-    return bar.total
-
-
-class _Bar:
-    """The progress protocol of pooch, drawn by Rich."""
-
-    def __init__(self, display: Progress, title: str) -> None:
-        self.total = 0
-        self._display = display
-        self._task = display.add_task(title, total=None)
-
-    def update(self, advance_bytes: int) -> None:
-        self._display.update(self._task, total=self.total or None, advance=advance_bytes)
-
-    def reset(self) -> None:
-        self._display.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._display.stop_task(self._task)
+    """Download to a temporary file and refuse it when it is short or no checkpoint."""
+    download(url, output_file, shelf)
+    check_file(entry, Path(output_file))

@@ -202,5 +202,5 @@ def test_a_kill_loses_nothing_that_was_finished(tmp_path, made):
 
 def test_a_log_that_cannot_be_written(tmp_path, made):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot make the folder"):
         examine_all(open_dataset(made.root), tmp_path / "file" / "log.jsonl", 1)

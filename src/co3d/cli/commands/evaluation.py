@@ -92,6 +92,14 @@ def evaluate(
             "default), or its first frame."
         ),
     ] = None,
+    init_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--init",
+            help="Streams: frames of each video before its warm prediction; by default as many as "
+            "fill the network.",
+        ),
+    ] = None,
     rate_hz: RateHz = None,
     backend: Backend = None,
     slots: Annotated[
@@ -124,6 +132,7 @@ def evaluate(
         rule=rule,
         window=window,
         fill=fill,
+        init_frames=init_frames,
         backend=backend,
         slots=slots,
         rate_hz=rate_hz,
@@ -175,7 +184,7 @@ def features(
     """Write what a layer says of each clip or frame, averaged over height and width.
 
     Each row has the time that it describes. Draws them in the plane. A video that
-    cannot be read is left out, counted and named. Ctrl-C ends it with the files complete so far.
+    cannot be read is left out, counted and named. Ctrl-C stops; the same command goes on.
     """
     from co3d.cli.features import FeatureOptions, extract_features
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from co3d.datasets.doctor.examination import Examination, examine
 from co3d.datasets.manifest import Manifest
-from co3d.errors import OutputError
+from co3d.files import make_folder, report_refusal
 
 AHEAD = 4
 """Files waiting for each worker: a whole data set in the queue would take memory for nothing."""
@@ -83,17 +83,11 @@ def _stamp(path: Path) -> str:
 
 @contextmanager
 def _open_log(path: Path) -> Iterator[TextIO]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with report_refusal(path):
         _end_last_line(path)
         with path.open("a", encoding="utf-8") as file:
             yield file
-    except OSError as error:
-        if isinstance(error, OutputError) or error.errno is None:
-            raise
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; choose a folder that is writable and has room"
-        ) from error
 
 
 def _end_last_line(path: Path) -> None:
