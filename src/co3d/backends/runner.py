@@ -70,7 +70,7 @@ class Runner:
         outputs: tuple[Tensor, ...] | None = None
         phases = self.clock.phases
         with torch.inference_mode():
-            for phase in phases[active].unique().tolist():
+            for phase in set(phases[active].tolist()):
                 rows = active & (phases == phase)
                 made = self._run_phase(phase, taken, rows)
                 if made is not None:

@@ -1,13 +1,14 @@
 """The native backend: step graphs through co3d's own kernels, PyTorch for what has none."""
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.buffers import BufferPool
+from co3d.backends.buffers import Bindings, BufferPool
 from co3d.backends.executor import StepFunction, make_map
 from co3d.backends.native.library import load_library
 from co3d.backends.native.operation import Operation
@@ -78,15 +79,14 @@ class PlannedStep:
         self._outputs, self._values = planner.outputs, planner.values
         self._inputs = planner.inputs
         self._graph = planner.graph
-        self._made = [
-            (n, index, *self._describe(n, planner)) for n, index in self.plan.made.items()
-        ]
+        self._made = [(node, *self._describe(node, planner)) for node in self.plan.made]
         self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
-        self._buffers = (ctypes.c_void_p * max(self.plan.buffers, 1))()
-        for index, tensor in self.plan.constants.items():
-            self._buffers[index] = tensor.data_ptr()
-        for index, offset in self.plan.workspace.items():
-            self._buffers[index] = self._workspace.data_ptr() + offset
+        # Buffers whose addresses change from step to step; `Bindings` numbers them as they come.
+        self._places = [*self.plan.inputs.values(), *self.plan.made.values()]
+        count = len(self._places)
+        self._turns = itertools.cycle(
+            [(self._make_table(), Bindings(count), [None] * count) for _ in range(Bindings.CYCLE)]
+        )
         self._fixed = {
             node: self._view_workspace(node, index)
             for node, index in self.plan.views.items()
@@ -95,20 +95,24 @@ class PlannedStep:
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """See `StepFunction`."""
-        buffers = self._buffers
-        # What has an address in the table must live until the step is done.
+        buffers, bound, laid = next(self._turns)
         values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True)) | self._fixed
-        held = [_lay_out(inputs[position]) for position in self.plan.inputs]
-        for index, tensor in zip(self.plan.inputs.values(), held, strict=True):
-            buffers[index] = tensor.data_ptr()
+
+        def bind(place: int, tensor: Tensor) -> None:
+            laid[place] = _lay_out(tensor)
+            buffers[self._places[place]] = laid[place].data_ptr()
+
+        for place, position in enumerate(self.plan.inputs):
+            bound.update(place, inputs[position], bind)
         executor = self._executor
-        for node, index, shape, dtype, is_state in self._made:
+        for place, (node, shape, dtype, is_state) in enumerate(self._made, len(self.plan.inputs)):
             values[node] = made = (
                 executor.take(shape, dtype)
                 if is_state
                 else make_map(shape, dtype, executor.device, executor.map_layout)
             )
-            buffers[index] = made.data_ptr()
+            bound.update(place, made, bind)
+        held: list[Tensor] = []  # until the step is done: their addresses are in the table
         for step in self.plan.steps:
             if isinstance(step, NativeSteps):
                 executor.run(step, buffers)
@@ -116,10 +120,18 @@ class PlannedStep:
                 made = self._run_torch(step.node, values)
                 values[step.node] = made
                 if isinstance(made, Tensor):
-                    laid = _lay_out(made)
-                    held.append(laid)
-                    buffers[step.buffer] = laid.data_ptr()
+                    held.append(_lay_out(made))
+                    buffers[step.buffer] = held[-1].data_ptr()
         return self._collect(values)
+
+    def _make_table(self) -> Any:
+        """Addresses by buffer, those that stay filled in."""
+        table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
+        for index, tensor in self.plan.constants.items():
+            table[index] = tensor.data_ptr()
+        for index, offset in self.plan.workspace.items():
+            table[index] = self._workspace.data_ptr() + offset
+        return table
 
     def _collect(self, values: dict[fx.Node, Any]) -> list[Tensor | None]:
         """The outputs, each a tensor of its own."""

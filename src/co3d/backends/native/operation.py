@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 
-MOST_SOURCES = 32
+MOST_SOURCES = 64
 NONE = -1
 
 

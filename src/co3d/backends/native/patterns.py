@@ -1,7 +1,7 @@
 """Finds, in a step graph, groups of operators that one kernel runs together."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -197,7 +197,13 @@ class PatternMatcher:
     def _match_depthwise(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         if not self._is_map(node):
             return None
-        for match in (self._match_scaled_sum, self._match_depthwise_sum, self._match_plain_sum):
+        for match in (
+            self._match_scaled_sum,
+            self._match_depthwise_sum,
+            self._match_plain_sum,
+            self._match_pool,
+            self._match_window,
+        ):
             found = match(node)
             if found is not None and len(found[0].sources) <= MOST_SOURCES:
                 return found
@@ -265,6 +271,40 @@ class PatternMatcher:
         if len(leaves) == 1:
             return None
         return SumDepthwise(tuple(leaves), None, None, POINT), inner - {node}
+
+    def _match_pool(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
+        """An average over pixels that never looks outside of the map."""
+        if node.target is not F.avg_pool2d or not self._is_map(node.args[0]):
+            return None
+        source, kernel, stride, padding, ceil_mode = _arguments(
+            node, "input", "kernel_size", "stride", "padding", "ceil_mode"
+        )
+        height, width = _pair(kernel)
+        if any(_pair(padding or 0)) or ceil_mode or node.kwargs.get("divisor_override"):
+            return None
+        weight = torch.full((self._shape(source)[1], height, width), 1 / (height * width))
+        geometry = {**POINT, "stride": _pair(stride or kernel)}
+        return SumDepthwise((source,), (weight,), None, geometry), set()
+
+    def _match_window(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
+        """The scaled sum of a stack: the average over the newest elements."""
+        if node.target not in _MUL or not isinstance(node.args[1], float):
+            return None
+        total = node.args[0]
+        if not isinstance(total, fx.Node) or total.target is not torch.sum or total.kwargs:
+            return None
+        stack = total.args[0]
+        if not isinstance(stack, fx.Node) or stack.target is not torch.stack or stack.kwargs:
+            return None
+        if total.args[1:] != (0,) or stack.args[1:] not in ((), (0,)):
+            return None
+        if len(total.users) > 1 or len(stack.users) > 1:
+            return None
+        sources = cast(Sequence[fx.Node], stack.args[0])
+        if not all(self._is_map(s) and self._shape(s) == self._shape(node) for s in sources):
+            return None
+        weight = torch.full((self._shape(node)[1], 1, 1), node.args[1])
+        return SumDepthwise(tuple(sources), (weight,) * len(sources), None, POINT), {total, stack}
 
     def _find_terms(self, root: fx.Node) -> tuple[list[fx.Node], set[fx.Node]]:
         """What a tree of additions of equal shapes adds, and its nodes."""
@@ -368,6 +408,10 @@ def has_depthwise(graph: fx.GraphModule) -> bool:
         return isinstance(constant, Tensor) and 1 != groups == constant.shape[0]
 
     return any(node.target is torch.conv2d and is_depthwise(node) for node in graph.graph.nodes)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _arguments(node: fx.Node, *names: str) -> Iterator[Any]:

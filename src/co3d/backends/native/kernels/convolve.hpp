@@ -43,7 +43,7 @@ struct Convolution {
   const Kept* weights;   // (vectors, steps, LANES, DEPTH)
   const float* bias;     // (vectors * LANES)
   const T* residual;
-  static constexpr long ROWS = 6, BLOCK = 72;  // pixels of a unit of work, of a block
+  static constexpr long ROWS = 12, BLOCK = 72;  // pixels of some tiles, of a block
   long steps;            // taps x channels, in units of DEPTH
 
   Convolution(const Operation& op, void* const* buffers)
@@ -66,23 +66,25 @@ struct Convolution {
            op.in_channels % F::DEPTH == 0;
   }
 
-  // Many pixels are shared out; of few, each chunk takes all, for a part of the channels. Readings
-  // that must be gathered first are not to be gathered by several.
+  // Pixels are shared out where there are enough, or channels, where all weights are too much to
+  // read for each share of the pixels.
   static bool is_shared_by_pixels(const Operation& op) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
-    return pixels >= (op.gate < 0 ? 256 : 24);
+    long weights = long(op.in_channels) * op.kernel_height * op.kernel_width * op.out_channels;
+    return pixels >= (weights < 500000 ? 4 * ROWS : 2000);
   }
 
+  // Units of work: pixels for some tiles, or the widest tile's vectors of channels.
   static long count_units(const Operation& op) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
-    return is_shared_by_pixels(op) ? (pixels + ROWS - 1) / ROWS : count_vectors(op.out_channels);
+    return is_shared_by_pixels(op) ? pixels / (2 * ROWS) : (count_vectors(op.out_channels) + 3) / 4;
   }
 
   void run(int chunk, int chunks, std::vector<char>& scratch) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
     bool by_pixels = is_shared_by_pixels(op);
     Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, ROWS);
-    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks);
+    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks, 4);
     long blocks = (rows.end - rows.begin + BLOCK - 1) / BLOCK;
     if (blocks == 0) return;
     long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
@@ -199,27 +201,28 @@ struct Convolution {
         for (int j = 0; j < COLUMNS; ++j)
           F::multiply_add(sums[i][j], values[i * steps + k], w + j * column + k * LANES * F::DEPTH);
     }
+    if (op.is_result)
+      finish<ROWS, COLUMNS>(sums, pixel, v, (float*)buffers[op.out]);
+    else
+      finish<ROWS, COLUMNS>(sums, pixel, v, (T*)buffers[op.out]);
+  }
+
+  template <int ROWS, int COLUMNS, typename Out>
+  inline __attribute__((always_inline)) void finish(Vector (&sums)[ROWS][COLUMNS], long pixel,
+                                                    long v, Out* out) const {
     const int channels = op.out_channels;
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < COLUMNS; ++j) {
         long at = (pixel + i) * channels + vector_start(v + j, channels);
-        Vector value = sums[i][j];
-        if (residual) value += channels < LANES ? load_some(residual + at, channels) : load(residual + at);
-        value = activate(value, op.activation);
-        if (op.is_result)
-          keep((float*)buffers[op.out] + at, value);
-        else
-          keep((T*)buffers[op.out] + at, value);
+        if (channels < LANES) {
+          if (residual) sums[i][j] += load_some(residual + at, channels);
+          store_some(out + at, activate(sums[i][j], op.activation), channels);
+        } else {
+          if (residual) sums[i][j] += load(residual + at);
+          store(out + at, activate(sums[i][j], op.activation));
+        }
       }
-  }
-
-  template <typename Out>
-  void keep(Out* to, Vector value) const {
-    if (op.out_channels < LANES)
-      store_some(to, value, op.out_channels);
-    else
-      store(to, value);
   }
 };

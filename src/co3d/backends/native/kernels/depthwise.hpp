@@ -113,13 +113,33 @@ struct DepthwiseSum {
           if (above) taps[0][kx] = tap(s, line, kx, vector);
           if (below) taps[ROWS - 1][kx] = tap(s, line - 1, kx, vector);
         }
+        if (!inside) {
 #pragma GCC unroll 20
-        for (int i = 0; i < SPAN; ++i)
-          if (inside || unsigned(left + i) < unsigned(op.width)) {
+          for (int i = 0; i < SPAN; ++i)
+            if (unsigned(left + i) < unsigned(op.width)) {
+              Vector value = load(from + i * channels);
+              if (above) add<KERNEL, STRIDE, TILE>(made[0], taps[0], value, i);
+              if (below) add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], value, i);
+            }
+        } else if (above && below) {
+#pragma GCC unroll 20
+          for (int i = 0; i < SPAN; ++i) {
             Vector value = load(from + i * channels);
-            if (above) add<KERNEL, STRIDE, TILE>(made[0], taps[0], value, i);
-            if (below) add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], value, i);
+            add<KERNEL, STRIDE, TILE>(made[0], taps[0], value, i);
+            add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], value, i);
           }
+        } else {
+          const int row = above ? 0 : ROWS - 1;
+          if (row == 0) {
+#pragma GCC unroll 20
+            for (int i = 0; i < SPAN; ++i)
+              add<KERNEL, STRIDE, TILE>(made[0], taps[0], load(from + i * channels), i);
+          } else {
+#pragma GCC unroll 20
+            for (int i = 0; i < SPAN; ++i)
+              add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], load(from + i * channels), i);
+          }
+        }
       }
     }
     T* to = out + ((batch * op.out_height + y) * op.out_width + x) * channels + c;

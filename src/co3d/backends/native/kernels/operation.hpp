@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-constexpr int MOST_SOURCES = 32;
+constexpr int MOST_SOURCES = 64;
 
 enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT };
 

@@ -50,11 +50,15 @@ inline Vector load(const Half* from) {
 inline void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
 
 inline void store(Half* to, Vector value) {
+#if defined(__AVX512BF16__)
+  __m256bh made = _mm512_cvtneps_pbh((__m512)value);
+#else
   Words bits = (Words)value;
   // To the nearest, ties to even; a NaN must not be rounded into an infinity.
   Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   Words kept = (bits >> 16) | 0x40;
   HalfWords made = __builtin_convertvector(value == value ? rounded : kept, HalfWords);
+#endif
   memcpy(to, &made, sizeof made);
 }
 
