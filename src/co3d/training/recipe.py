@@ -150,6 +150,7 @@ class OptimiserSection(Section):
         kind: "sgd" (Nesterov momentum) or "adamw" (arXiv:1711.05101).
         learning_rate: greatest of the schedule, for the last layers.
         weight_decay: of weights; norms and biases have none.
+        momentum: of sgd.
         layer_decay: each group of layers learns this many times as fast as the one after it.
         clip_norm: gradients with a greater norm are scaled down to it; None leaves them.
         accumulate: batches a step of the optimiser.
@@ -270,8 +271,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_parts(self) -> "Recipe":
-        if self.compute.compile and self.form.kind == "stream":
-            raise ValueError("compute.compile false in stream form, where steps run as graphs")
+        if self.form.kind == "stream":
+            if self.compute.compile:
+                raise ValueError("compute.compile false in stream form, where steps run as graphs")
+            if self.data.kind == "videos" and (self.data.mixup or self.data.cutmix):
+                raise ValueError("data.mixup and data.cutmix 0 in stream form, which mixes nothing")
         processes = self.compute.devices * self.compute.nodes
         if self.freezing.unfreeze_every is not None and processes > 1:
             raise ValueError(

@@ -136,7 +136,8 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
             if not isinstance(inner, dict):
                 raise RecipeError(f"cannot override with {override!r}: {section} is no section")
             place = inner
-        if last == "kind" and place.get("kind") not in (None, value):
+        is_union = len(sections) == 1 and len(_sections_of(sections[0])) > 1
+        if last == "kind" and is_union and place.get("kind") not in (None, value):
             place.clear()  # another kind has other keys
         place[last] = value
     return values
@@ -180,11 +181,16 @@ def _walk(location: list[str]) -> Iterator[tuple[str, type[BaseModel] | None]]:
     section: type[BaseModel] = Recipe
     parts = iter(location)
     for part in parts:
-        field = section.model_fields.get(part)
-        choices = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        sections = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        sections = _sections_of(part, section)
         if len(sections) > 1:  # the kind follows
             kind = next(parts, None)
             sections = [c for c in sections if c.model_fields["kind"].default == kind]
         section = sections[0] if sections else section
         yield part, sections[0] if sections else None
+
+
+def _sections_of(key: str, section: type[BaseModel] = Recipe) -> list[type[BaseModel]]:
+    """The sections that may stand under a key: none, one, or one a kind."""
+    field = section.model_fields.get(key)
+    choices = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    return [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
