@@ -13,6 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
+Value = str | int | float | bool | None
 
 
 class Section(BaseModel):
@@ -251,6 +252,8 @@ class Recipe(Section):
         early_stopping: epochs without a better validation before the run ends; None runs to the
             end.
         keep: which weights become model.safetensors.
+        search: what `co3d tune` varies, by dotted key: LOW..HIGH, log:LOW..HIGH or a list of
+            values. `co3d train` takes the other sections as they stand.
     """
 
     name: str = "run"
@@ -268,6 +271,7 @@ class Recipe(Section):
     freezing: FreezingSection = FreezingSection()
     compute: ComputeSection = ComputeSection()
     logging: LoggingSection = LoggingSection()
+    search: dict[str, str | Annotated[tuple[Value, ...], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
     def _check_parts(self) -> "Recipe":

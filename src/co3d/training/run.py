@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from co3d.training.batches import make_loader
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
-from co3d.training.run_folder import RunFolder
+from co3d.training.run_folder import LAST, RunFolder, open_folder
 from co3d.training.setup import Setup, set_up
 from co3d.training.stream_module import StreamTraining
 from co3d.training.throughput import Throughput
@@ -65,15 +65,19 @@ class Result:
         scores: of the weights that were kept, by name; empty when none were made.
         epochs: that were finished.
         was_stopped: whether a signal ended it.
+        monitored: name of the score by which runs are compared.
     """
 
     folder: Path
     scores: dict[str, float]
     epochs: int
     was_stopped: bool
+    monitored: str
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
+def train(
+    recipe: Recipe, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = ()
+) -> Result:
     """Run a recipe, and leave all that came of it in a folder.
 
     Args:
@@ -81,6 +85,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         folder: new or empty; of an earlier run where `resume`.
         resume: go on after the last finished epoch, with the same losses as if nothing had
             happened.
+        callbacks: Lightning's, to follow the run.
 
     Raises:
         OutputError: the folder is taken, or the disk is full.
@@ -89,7 +94,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
     """
     run = RunFolder(folder)
-    run.open(recipe, resume=resume)
+    open_folder(folder, recipe, LAST, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
         run.write_versions(setup.data)
@@ -100,6 +105,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
             # Lightning fetches the first batches of a resumed run before it tells the epoch.
             loaders[0].sampler.set_epoch(epochs)
         trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), resumed_step)
+        trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
         was_stopped = False
         try:
             with _stop_on_signals(trainer):
@@ -117,7 +123,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         if trainer.is_global_zero and run.last.exists():
             run.draw_curves()
             scores = run.keep(recipe, setup, loaders[1])
-        return Result(folder, scores, trainer.current_epoch, was_stopped)
+        return Result(folder, scores, trainer.current_epoch, was_stopped, setup.module.monitored)
 
 
 def try_out(recipe: Recipe) -> None:
