@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -24,7 +25,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import Logger
 
 from co3d.backends.packages import require_package
-from co3d.errors import OutputError, TrainingError
+from co3d.errors import OutputError, RecipeError, TrainingError
 from co3d.training.batches import make_loader
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
@@ -49,6 +50,7 @@ _IDLE_WARNINGS = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
     "It is recommended to use `self.log",
     "The `srun` command is available",
+    "You passed `Trainer\\(accelerator='cpu', precision='16-mixed'\\)`",
 )
 
 
@@ -97,7 +99,6 @@ def train(
     open_folder(folder, recipe, LAST, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
-        run.write_versions(setup.data)
         loaders = make_loaders(setup, recipe)
         resumed_step = None
         if resume:
@@ -106,6 +107,7 @@ def train(
             loaders[0].sampler.set_epoch(epochs)
         trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), resumed_step)
         trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+        run.describe(recipe, setup.data)
         was_stopped = False
         try:
             with _stop_on_signals(trainer):
@@ -130,12 +132,7 @@ def try_out(recipe: Recipe) -> None:
     """Run one batch of training and of each validation, and leave nothing behind."""
     with quiet_lightning(), explain_failures(recipe, None):
         setup = set_up(recipe)
-        trainer = Trainer(
-            fast_dev_run=True,
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            **compute_options(recipe),
-        )
+        trainer = open_trainer(recipe, fast_dev_run=True, enable_progress_bar=sys.stderr.isatty())
         trainer.fit(setup.module, *make_loaders(setup, recipe))
 
 
@@ -177,33 +174,52 @@ def make_trainer(
         )
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar())
-    return Trainer(
+    return open_trainer(
+        recipe,
         max_epochs=recipe.epochs,
         logger=_make_loggers(recipe, run, resumed_step),
         callbacks=callbacks,
         enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
         log_every_n_steps=max(1, min(LOG_EVERY, batches)),
         default_root_dir=run.path,
-        **compute_options(recipe),
     )
 
 
-def compute_options(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe says to Lightning's Trainer about arithmetic; it also seeds everything."""
+def open_trainer(recipe: Recipe, **options: Any) -> Trainer:
+    """Lightning's Trainer with these options, and with arithmetic and seed as a recipe says.
+
+    Raises:
+        RecipeError: this machine cannot compute so.
+    """
     compute, optimiser = recipe.compute, recipe.optimiser
     seed_everything(recipe.seed, verbose=False)
-    return {
-        "accelerator": compute.accelerator,
-        "devices": compute.devices,
-        "num_nodes": compute.nodes,
-        "strategy": compute.strategy,
-        "precision": compute.precision,
-        "gradient_clip_val": optimiser.clip_norm,
-        "accumulate_grad_batches": optimiser.accumulate,
-        "use_distributed_sampler": False,  # ours deals out the batches itself
-    }
+    try:
+        trainer = Trainer(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            num_nodes=compute.nodes,
+            strategy=compute.strategy,
+            precision=compute.precision,
+            gradient_clip_val=optimiser.clip_norm,
+            accumulate_grad_batches=optimiser.accumulate,
+            use_distributed_sampler=False,  # ours deals out the batches itself
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **options,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise RecipeError(
+            f"cannot train with compute.accelerator {compute.accelerator}, compute.devices "
+            f"{compute.devices} and compute.strategy {compute.strategy}: {reason}; such as "
+            "compute.accelerator=cpu, compute.devices=1 and compute.strategy=auto run anywhere"
+        ) from error
+    if trainer.precision != compute.precision:
+        raise RecipeError(
+            f"cannot train with compute.precision {compute.precision} on this accelerator; set "
+            f"compute.precision={trainer.precision}"
+        )
+    return trainer
 
 
 def _make_loggers(recipe: Recipe, run: RunFolder, resumed_step: int | None) -> list[Logger]:
@@ -289,8 +305,9 @@ def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+    # A worker that is killed has taken more memory, shared or its own, than there is.
+    signs = ("can't allocate memory", "killed by signal")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -30,7 +30,7 @@ def is_first_process() -> bool:
 
 
 def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> None:
-    """Make a folder and write the recipe into it, or see that work on this recipe was begun there.
+    """Make a folder, or see that work on this recipe was begun in it.
 
     Args:
         path: the folder.
@@ -59,7 +59,6 @@ def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> N
             f"cannot train into {path}: it is not empty; choose another folder, or add "
             "--resume to go on with the run in it"
         )
-    write_recipe(recipe, path / RECIPE)
 
 
 def _check_resumable(path: Path, recipe: Recipe, progress: str) -> None:
@@ -95,8 +94,10 @@ class RunFolder:
         checkpoint = torch.load(self.last, weights_only=True, mmap=True)
         return int(checkpoint["epoch"]) + 1, int(checkpoint["global_step"])
 
-    def write_versions(self, data: TrainingData) -> None:
-        """Write what made the run besides its recipe."""
+    def describe(self, recipe: Recipe, data: TrainingData) -> None:
+        """Write the recipe, and what makes the run besides it."""
+        if is_first_process():
+            write_recipe(recipe, self.path / RECIPE)
         versions = {
             "co3d": co3d.__version__,
             "torch": torch.__version__,

@@ -18,6 +18,7 @@ from co3d.training.batches import mix_seeds
 from co3d.training.module import ClipTraining
 from co3d.training.pictures import draw_search
 from co3d.training.recipe import Recipe
+from co3d.training.recipe_file import write_recipe
 from co3d.training.run import explain_failures, train
 from co3d.training.run_folder import LAST, RECIPE, RunFolder, open_folder
 from co3d.training.search import Choice, Range, Space, apply, read_space
@@ -80,6 +81,7 @@ def tune(
     if recipe.compute.devices * recipe.compute.nodes > 1:
         raise OptionError("cannot search on several devices; set compute.devices=1")
     open_folder(folder, recipe, STUDY, resume=resume)
+    write_recipe(recipe, folder / RECIPE)
     with _quiet_optuna(optuna), explain_failures(recipe, RunFolder(folder)):
         study = _open_study(optuna, recipe, folder, pruner)
         was_stopped = False
