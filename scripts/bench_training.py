@@ -39,7 +39,7 @@ def main() -> None:
     if args.overrides:
         settings = [args.overrides]
     result = {
-        "command": "python scripts/bench_training.py",
+        "command": f"python scripts/bench_training.py --steps {args.steps}",
         "hardware": describe_hardware(),
         "versions": {"torch": torch.__version__},
         "recipe": args.recipe,
