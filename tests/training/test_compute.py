@@ -16,6 +16,7 @@ def losses(folder):
     return [row["clip_loss"] for row in read_metrics(folder / "metrics.csv") if "clip_loss" in row]
 
 
+@pytest.mark.slow
 def test_a_compiled_network_learns_the_same(tmp_path, tiny, monkeypatch):
     # Without the generation of code, which takes a minute.
     compiled, compile_ = [], torch.compile
