@@ -2,11 +2,13 @@
 
 import functools
 import json
+import sys
 
 import pytest
 import yaml
 
 import co3d as package
+from co3d.backends import packages
 from co3d.training import rate_test
 from support.miniature import film_motion, write_mp4
 
@@ -111,3 +113,27 @@ def test_finetuning_says_what_is_missing(co3d, tmp_path):
     empty = co3d("finetune", tmp_path, "--model", "camera_motion")
     assert empty.code == 16
     assert "got no video" in empty.err
+
+
+def test_a_search_leaves_a_network_and_goes_on(co3d, recipe, tmp_path):
+    study, rate = tmp_path / "study", "optimiser.learning_rate=log:1e-4..1e-1"
+    searched = co3d("tune", recipe, "--search", rate, "--trials", 1, "--output", study, "--json")
+    assert searched.code == 0, searched.err
+    (found,) = searched.lines
+    assert found["folder"] == str(study)
+    assert found["best"] == found["trials"][0]
+    assert "trial 0: complete at" in searched.err
+    again = co3d("tune", study / "recipe.yaml", "--trials", 1, "--output", study, "--resume")
+    assert again.code == 0, again.err
+    assert f"co3d stream VIDEO --model {study}" in again.err.replace("\n", "")
+    assert package.create_model(str(study)).card.name == "camera_motion"
+
+
+def test_a_search_says_what_is_missing(co3d, recipe, monkeypatch):
+    assert co3d("tune", recipe, "--output", "x").code == 50
+    assert co3d("tune", recipe, "--search", "epoch=1..2").code == 50
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr(packages, "is_installed", lambda name: name != "optuna")
+    missing = co3d("tune", recipe, "--search", "epochs=1..2")
+    assert missing.code == 34
+    assert "pip install 'co3d[tune]'" in missing.err

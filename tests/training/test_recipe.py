@@ -71,6 +71,13 @@ def test_overrides_are_yaml_and_reach_into_sections(tmp_path):
     assert recipe.form == StreamForm(loss="last")
 
 
+def test_another_kind_keeps_the_keys_that_both_have(tmp_path):
+    text = "optimiser: {kind: adamw, learning_rate: 0.5}\nschedule: {kind: cosine, warm_up: 0.3}"
+    recipe = recipe_from(tmp_path, text, "optimiser.kind=sgd", "schedule.kind=constant")
+    assert (recipe.optimiser.kind, recipe.optimiser.learning_rate) == ("sgd", 0.5)
+    assert (recipe.schedule.kind, recipe.schedule.warm_up) == ("constant", 0.3)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -104,6 +111,8 @@ def test_chunks_must_fill_the_video(tmp_path):
 def test_parts_that_do_not_go_together_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"expected compute\.compile false in stream form"):
         recipe_from(tmp_path, "", "form.kind=stream", "compute.compile=true")
+    with pytest.raises(RecipeError, match=r"expected data\.mixup and data\.cutmix 0"):
+        recipe_from(tmp_path, "", "form.kind=stream", "data.kind=videos", "data.cutmix=1.0")
     with pytest.raises(RecipeError, match=r"expected freezing\.unfreeze_every null"):
         recipe_from(tmp_path, "", "freezing.unfreeze_every=1", "compute.devices=2")
 

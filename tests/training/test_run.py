@@ -2,7 +2,12 @@
 
 import errno
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +24,10 @@ from co3d.models.camera_motion import CAMERA_MOTIONS
 from co3d.training import run as run_module
 from co3d.training.batches import Key
 from co3d.training.metrics_log import read_metrics
-from co3d.training.recipe_file import read_recipe
+from co3d.training.module import ClipTraining
+from co3d.training.recipe_file import read_recipe, write_recipe
 from co3d.training.run import train, try_out
+from co3d.training.stream_module import StreamTraining
 
 TIMES = {"clips_per_second", "waiting_share"}
 
@@ -172,13 +179,31 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_epoch(
     assert len(losses(tmp_path / "run")) == 1
 
 
-def test_too_little_memory_names_the_setting(tmp_path, tiny, monkeypatch):
-    def refuse(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+STREAM = {"form": {"kind": "stream", "chunk_frames": 4, "video_frames": 4, "streams": 3}}
 
-    monkeypatch.setattr(CameraMotionClips, "draw", refuse)
-    with pytest.raises(TrainingError, match=r"lower data\.frames_per_batch \(now 8\)"):
-        train(tiny(), tmp_path / "run")
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly: is killed by signal"),
+    ],
+    ids=["GPU", "CPU", "worker"],
+)
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [({}, r"data\.frames_per_batch \(now 8\)"), (STREAM, r"form\.streams \(now 3\)")],
+    ids=["clips", "streams"],
+)
+def test_too_little_memory_names_the_setting(tmp_path, tiny, monkeypatch, error, changes, setting):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(ClipTraining, "training_step", refuse)
+    monkeypatch.setattr(StreamTraining, "training_step", refuse)
+    with pytest.raises(TrainingError, match=f"memory does not suffice; lower {setting}"):
+        train(tiny(**changes), tmp_path / "run")
 
 
 def test_a_full_disk_is_named(tmp_path, tiny, monkeypatch):
@@ -238,3 +263,21 @@ def test_keys_are_those_of_their_epoch():
     fixed.set_epoch(4)
     assert list(fixed) == before
     assert all(isinstance(key, Key) for key in before)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, tiny):
+    recipe = tiny(epochs=4, data={"steps_per_epoch": 20})
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    command = [sys.executable, "-m", "co3d", "train", tmp_path / "recipe.yaml", "--output"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(co3d.__file__).parents[1])}
+    killed = subprocess.Popen([*command, tmp_path / "killed"], env=environment)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "it had ended before it was killed"
+    again = [*command, tmp_path / "killed", "--resume"]
+    subprocess.run(again, env=environment, check=True, timeout=300)
+    subprocess.run([*command, tmp_path / "whole"], env=environment, check=True, timeout=300)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")

@@ -7,7 +7,7 @@ import pytest
 
 import co3d
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.errors import DataError, RecipeError
+from co3d.errors import DataError, RecipeError, TrainingError
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from co3d.models.labels import read_labels
 from co3d.training.recipe_file import read_recipe
@@ -64,6 +64,18 @@ def test_sixteen_clips_are_learnt_by_heart(tmp_path, tiny, folder):
     assert model.card.labels == tuple(sorted(CLASSES))
     assert (model.card.crop_px, model.card.short_side_px) == (32, 32)
     assert (model.card.clip_frames, model.card.rate_hz) == (4, 8.0)
+
+
+def test_a_loss_that_is_no_number_names_the_videos(tmp_path, tiny, folder):
+    recipe = tiny(
+        data=videos(folder / "train", batch=2),
+        optimiser={"kind": "sgd", "learning_rate": 1e30, "clip_norm": None},
+        schedule={"kind": "constant", "warm_up": 0.0},
+    )
+    with pytest.raises(
+        TrainingError, match=r"its clips are (one|two|three|four)/\d, \w+/\d; lower"
+    ):
+        train(recipe, tmp_path / "run")
 
 
 def test_background_is_a_last_class(tmp_path, tiny, folder):

@@ -74,7 +74,7 @@ def run_training(options: TrainOptions) -> int:
     from co3d.training.run import train
     from co3d.training.run_folder import is_first_process
 
-    folder = options.output or _name_folder(recipe.name, options)
+    folder = options.output or name_folder(recipe.name, resume=options.resume)
     console.quiet = not is_first_process()
     console.print(f"Training {recipe.model.name} into {folder}", highlight=False)
     try:
@@ -154,13 +154,13 @@ def _find_learning_rate(options: TrainOptions, console: Console, recipe: Any) ->
     return SUCCESS
 
 
-def _name_folder(name: str, options: TrainOptions) -> Path:
+def name_folder(name: str, *, resume: bool) -> Path:
     """A folder that is not there yet, by the recipe's name.
 
     The processes that Lightning starts to train together run the same command; they are to find
     the name that the first one chose.
     """
-    if options.resume:
+    if resume:
         raise OptionError("cannot resume: name the folder of the run with --output")
     if RUN_FOLDER in os.environ and "LOCAL_RANK" in os.environ:
         return Path(os.environ[RUN_FOLDER])

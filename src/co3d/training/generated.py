@@ -11,7 +11,7 @@ from co3d.datasets.camera_motion import (
     draw_clips,
     draw_streams,
 )
-from co3d.datasets.canvases import build_canvases
+from co3d.datasets.canvas_cache import read_or_build_canvases
 from co3d.models.camera_motion import CAMERA_MOTIONS, CameraMotionNet
 from co3d.training.batches import Key, TrainingData
 from co3d.training.recipe import CameraMotionData, StreamForm
@@ -68,7 +68,9 @@ def make_generated_data(
 ) -> TrainingData:
     """Clips for the forms "clip" and "settled", journeys with a label a frame for "stream"."""
     amounts = (seed, section.crops_per_photograph, section.textures_per_kind)
-    train, validation = (build_canvases(split, *amounts) for split in ("train", "validation"))
+    train, validation = (
+        read_or_build_canvases(split, *amounts) for split in ("train", "validation")
+    )
     generator = torch.Generator().manual_seed(seed)
     if form is not None:
         # An epoch has so many chunks, as steps_per_epoch counts steps of the optimiser.

@@ -92,30 +92,35 @@ class ClipTraining(LightningModule):
         """The metric that decides which weights are best; more is better."""
         return f"{self.names[-1]}_{'map' if self.multi_label else 'accuracy'}"
 
-    def predict(self, clips: Tensor) -> Tensor:
-        """Logits (N, K) of clips (N, 3, T, H, W)."""
+    def judge(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (M, K) of what counts in a batch, and its labels (M,) or (M, K)."""
+        clips, labels = batch["clip"], batch["label"]
+        if self.training:
+            clips, labels = self._mix(clips, labels)
         if self._layout is not None:
             clips = clips.contiguous(memory_format=self._layout)
-        return self._forward(clips)
+        return self._forward(clips), labels
 
     def compute_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The recipe's loss."""
         return compute_loss(self.recipe.loss, logits, target, self.class_weights)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of one batch."""
-        clips, labels = self._mix(batch["clip"], batch["label"])
-        loss = self.compute_loss(self.predict(clips), labels)
+        """Loss of what is judged of one batch."""
+        logits, labels = self.judge(batch)
+        # A chunk before a stream's first valid result moves its state, and no weight.
+        loss = self.compute_loss(logits, labels) if len(logits) else logits.sum()
         self._log_training(loss, batch, batch_idx)
         return loss
 
     def validation_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Take one batch of one of the validation sets into its scores."""
+        """Take what is judged of one batch into the scores of its validation set."""
         del batch_idx
-        logits = self.predict(batch["clip"])
-        self._add_validation(logits, batch["label"], dataloader_idx)
+        logits, labels = self.judge(batch)
+        if len(logits):
+            self._add_validation(logits, labels, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of all validation sets."""

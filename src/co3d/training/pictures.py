@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from co3d.files import output_file
 from co3d.training.metrics_log import Row
@@ -76,6 +78,36 @@ def draw_rates(rates: Sequence[float], losses: Sequence[float], best: float, pat
     axes.plot(rates, losses)
     axes.axvline(best, color="tab:red", ls="--", label=f"steepest at {best:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="learning-rate range test")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with output_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def draw_search(trials: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the history of a search: the score of each trial in percent, and the best so far.
+
+    Args:
+        trials: with `state` ("complete", "pruned" or "failed") and `score` (0 to 1, or None), in
+            the order in which they ended.
+        path: the picture.
+    """
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for state, colour in (("complete", "tab:blue"), ("pruned", "tab:grey")):
+        ended = [(n, t["score"]) for n, t in enumerate(trials, 1) if t["state"] == state]
+        if ended:
+            numbers, scores = zip(*ended, strict=True)
+            axes.scatter(numbers, 100 * np.array(scores), color=colour, label=state, s=18)
+    failed = [n for n, trial in enumerate(trials, 1) if trial["state"] == "failed"]
+    if failed:
+        axes.scatter(failed, [0] * len(failed), color="tab:red", marker="x", label="failed")
+    complete = [100 * t["score"] if t["state"] == "complete" else -np.inf for t in trials]
+    best = np.maximum.accumulate(complete)
+    best[~np.isfinite(best)] = np.nan
+    axes.step(range(1, len(best) + 1), best, where="post", color="black", label="best so far")
+    axes.set(xlabel="trial", ylabel="validation score (%)", ylim=(-2, 102), title="search")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     with output_file(path) as temporary:

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.tuner.tuning import Tuner
 
 from co3d.errors import TrainingError
 from co3d.training.pictures import draw_rates
 from co3d.training.recipe import Recipe
-from co3d.training.run import compute_options, explain_failures, make_loaders, quiet_lightning
+from co3d.training.run import explain_failures, make_loaders, open_trainer, quiet_lightning
 from co3d.training.setup import set_up
 
 LOWEST, HIGHEST = 1e-6, 1.0
@@ -44,15 +43,13 @@ def find_learning_rate(recipe: Recipe, steps: int = 100, picture: Path | None = 
     with quiet_lightning(), explain_failures(recipe, None), TemporaryDirectory() as scratch:
         setup = set_up(recipe)
         loaders = make_loaders(setup, recipe)
-        trainer = Trainer(
+        trainer = open_trainer(
+            recipe,
             max_steps=steps,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
             default_root_dir=scratch,
-            **compute_options(recipe),
         )
         found = Tuner(trainer).lr_find(
             setup.module,

@@ -13,6 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
+Value = str | int | float | bool | None
 
 
 class Section(BaseModel):
@@ -150,6 +151,7 @@ class OptimiserSection(Section):
         kind: "sgd" (Nesterov momentum) or "adamw" (arXiv:1711.05101).
         learning_rate: greatest of the schedule, for the last layers.
         weight_decay: of weights; norms and biases have none.
+        momentum: of sgd.
         layer_decay: each group of layers learns this many times as fast as the one after it.
         clip_norm: gradients with a greater norm are scaled down to it; None leaves them.
         accumulate: batches a step of the optimiser.
@@ -250,6 +252,8 @@ class Recipe(Section):
         early_stopping: epochs without a better validation before the run ends; None runs to the
             end.
         keep: which weights become model.safetensors.
+        search: what `co3d tune` varies, by dotted key: LOW..HIGH, log:LOW..HIGH or a list of
+            values. `co3d train` takes the other sections as they stand.
     """
 
     name: str = "run"
@@ -267,11 +271,15 @@ class Recipe(Section):
     freezing: FreezingSection = FreezingSection()
     compute: ComputeSection = ComputeSection()
     logging: LoggingSection = LoggingSection()
+    search: dict[str, str | Annotated[tuple[Value, ...], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
     def _check_parts(self) -> "Recipe":
-        if self.compute.compile and self.form.kind == "stream":
-            raise ValueError("compute.compile false in stream form, where steps run as graphs")
+        if self.form.kind == "stream":
+            if self.compute.compile:
+                raise ValueError("compute.compile false in stream form, where steps run as graphs")
+            if self.data.kind == "videos" and (self.data.mixup or self.data.cutmix):
+                raise ValueError("data.mixup and data.cutmix 0 in stream form, which mixes nothing")
         processes = self.compute.devices * self.compute.nodes
         if self.freezing.unfreeze_every is not None and processes > 1:
             raise ValueError(

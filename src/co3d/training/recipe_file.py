@@ -56,7 +56,10 @@ def read_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no such file, no YAML, an unknown key (with the nearest one), or a value of the
             wrong type or out of its range.
     """
-    return check_recipe(_override(_parse(_read_text(source), str(source)), overrides), str(source))
+    values = _parse(_read_text(source), str(source))
+    for key, value in map(parse_override, overrides):
+        override(values, key, value)
+    return check_recipe(values, str(source))
 
 
 def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
@@ -117,29 +120,41 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
     return values
 
 
-def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise RecipeError(
-                f"cannot override with {override!r}: expected key=value or key.sub=value, such as "
-                "optimiser.learning_rate=0.01"
-            )
-        try:
-            value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError as error:
-            raise RecipeError(f"cannot override with {override!r}: {text!r} is no YAML") from error
-        *sections, last = key.split(".")
-        place = values
-        for section in sections:
-            inner = place.setdefault(section, {})
-            if not isinstance(inner, dict):
-                raise RecipeError(f"cannot override with {override!r}: {section} is no section")
-            place = inner
-        if last == "kind" and place.get("kind") not in (None, value):
-            place.clear()  # another kind has other keys
-        place[last] = value
-    return values
+def parse_override(text: str) -> tuple[str, Any]:
+    """Key and value of `key.sub=value`, the value in YAML.
+
+    Raises:
+        RecipeError: it is not of this form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RecipeError(
+            f"cannot override with {text!r}: expected key=value or key.sub=value, such as "
+            "optimiser.learning_rate=0.01"
+        )
+    try:
+        return key, yaml.load(value, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise RecipeError(f"cannot override with {text!r}: {value!r} is no YAML") from error
+
+
+def override(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set one of the plain values of a recipe; the key is dotted.
+
+    Raises:
+        RecipeError: the key leads through something that is no section.
+    """
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"cannot set {key}: {section} is no section")
+        place = inner
+    is_union = len(sections) == 1 and len(_sections_of(sections[0])) > 1
+    if last == "kind" and is_union and place.get("kind") not in (None, value):
+        place.clear()  # another kind has other keys
+    place[last] = value
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -180,11 +195,16 @@ def _walk(location: list[str]) -> Iterator[tuple[str, type[BaseModel] | None]]:
     section: type[BaseModel] = Recipe
     parts = iter(location)
     for part in parts:
-        field = section.model_fields.get(part)
-        choices = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        sections = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        sections = _sections_of(part, section)
         if len(sections) > 1:  # the kind follows
             kind = next(parts, None)
             sections = [c for c in sections if c.model_fields["kind"].default == kind]
         section = sections[0] if sections else section
         yield part, sections[0] if sections else None
+
+
+def _sections_of(key: str, section: type[BaseModel] = Recipe) -> list[type[BaseModel]]:
+    """The sections that may stand under a key: none, one, or one a kind."""
+    field = section.model_fields.get(key)
+    choices = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    return [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -24,12 +25,12 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import Logger
 
 from co3d.backends.packages import require_package
-from co3d.errors import OutputError, TrainingError
+from co3d.errors import OutputError, RecipeError, TrainingError
 from co3d.training.batches import make_loader
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
-from co3d.training.run_folder import RunFolder
+from co3d.training.run_folder import LAST, RunFolder, open_folder
 from co3d.training.setup import Setup, set_up
 from co3d.training.stream_module import StreamTraining
 from co3d.training.throughput import Throughput
@@ -49,6 +50,7 @@ _IDLE_WARNINGS = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
     "It is recommended to use `self.log",
     "The `srun` command is available",
+    "You passed `Trainer\\(accelerator='cpu', precision='16-mixed'\\)`",
 )
 
 
@@ -65,15 +67,19 @@ class Result:
         scores: of the weights that were kept, by name; empty when none were made.
         epochs: that were finished.
         was_stopped: whether a signal ended it.
+        monitored: name of the score by which runs are compared.
     """
 
     folder: Path
     scores: dict[str, float]
     epochs: int
     was_stopped: bool
+    monitored: str
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
+def train(
+    recipe: Recipe, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = ()
+) -> Result:
     """Run a recipe, and leave all that came of it in a folder.
 
     Args:
@@ -81,6 +87,7 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         folder: new or empty; of an earlier run where `resume`.
         resume: go on after the last finished epoch, with the same losses as if nothing had
             happened.
+        callbacks: Lightning's, to follow the run.
 
     Raises:
         OutputError: the folder is taken, or the disk is full.
@@ -89,10 +96,9 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
     """
     run = RunFolder(folder)
-    run.open(recipe, resume=resume)
+    open_folder(folder, recipe, LAST, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
-        run.write_versions(setup.data)
         loaders = make_loaders(setup, recipe)
         resumed_step = None
         if resume:
@@ -100,6 +106,8 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
             # Lightning fetches the first batches of a resumed run before it tells the epoch.
             loaders[0].sampler.set_epoch(epochs)
         trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), resumed_step)
+        trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+        run.describe(recipe, setup.data)
         was_stopped = False
         try:
             with _stop_on_signals(trainer):
@@ -117,19 +125,14 @@ def train(recipe: Recipe, folder: Path, *, resume: bool = False) -> Result:
         if trainer.is_global_zero and run.last.exists():
             run.draw_curves()
             scores = run.keep(recipe, setup, loaders[1])
-        return Result(folder, scores, trainer.current_epoch, was_stopped)
+        return Result(folder, scores, trainer.current_epoch, was_stopped, setup.module.monitored)
 
 
 def try_out(recipe: Recipe) -> None:
     """Run one batch of training and of each validation, and leave nothing behind."""
     with quiet_lightning(), explain_failures(recipe, None):
         setup = set_up(recipe)
-        trainer = Trainer(
-            fast_dev_run=True,
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-            **compute_options(recipe),
-        )
+        trainer = open_trainer(recipe, fast_dev_run=True, enable_progress_bar=sys.stderr.isatty())
         trainer.fit(setup.module, *make_loaders(setup, recipe))
 
 
@@ -171,33 +174,52 @@ def make_trainer(
         )
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar())
-    return Trainer(
+    return open_trainer(
+        recipe,
         max_epochs=recipe.epochs,
         logger=_make_loggers(recipe, run, resumed_step),
         callbacks=callbacks,
         enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
         log_every_n_steps=max(1, min(LOG_EVERY, batches)),
         default_root_dir=run.path,
-        **compute_options(recipe),
     )
 
 
-def compute_options(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe says to Lightning's Trainer about arithmetic; it also seeds everything."""
+def open_trainer(recipe: Recipe, **options: Any) -> Trainer:
+    """Lightning's Trainer with these options, and with arithmetic and seed as a recipe says.
+
+    Raises:
+        RecipeError: this machine cannot compute so.
+    """
     compute, optimiser = recipe.compute, recipe.optimiser
     seed_everything(recipe.seed, verbose=False)
-    return {
-        "accelerator": compute.accelerator,
-        "devices": compute.devices,
-        "num_nodes": compute.nodes,
-        "strategy": compute.strategy,
-        "precision": compute.precision,
-        "gradient_clip_val": optimiser.clip_norm,
-        "accumulate_grad_batches": optimiser.accumulate,
-        "use_distributed_sampler": False,  # ours deals out the batches itself
-    }
+    try:
+        trainer = Trainer(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            num_nodes=compute.nodes,
+            strategy=compute.strategy,
+            precision=compute.precision,
+            gradient_clip_val=optimiser.clip_norm,
+            accumulate_grad_batches=optimiser.accumulate,
+            use_distributed_sampler=False,  # ours deals out the batches itself
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            **options,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        reason = str(error).split(". ")[0].rstrip(".")
+        raise RecipeError(
+            f"cannot train with compute.accelerator {compute.accelerator}, compute.devices "
+            f"{compute.devices} and compute.strategy {compute.strategy}: {reason}; such as "
+            "compute.accelerator=cpu, compute.devices=1 and compute.strategy=auto run anywhere"
+        ) from error
+    if trainer.precision != compute.precision:
+        raise RecipeError(
+            f"cannot train with compute.precision {compute.precision} on this accelerator; set "
+            f"compute.precision={trainer.precision}"
+        )
+    return trainer
 
 
 def _make_loggers(recipe: Recipe, run: RunFolder, resumed_step: int | None) -> list[Logger]:
@@ -283,8 +305,9 @@ def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text
+    # A worker that is killed has taken more memory, shared or its own, than there is.
+    signs = ("can't allocate memory", "killed by signal")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def _is_disk_full(error: Exception) -> bool:

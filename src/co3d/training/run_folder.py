@@ -21,10 +21,59 @@ from co3d.training.recipe import Recipe
 from co3d.training.recipe_file import read_recipe, write_recipe
 from co3d.training.setup import Setup
 
+RECIPE, LAST = "recipe.yaml", "last.ckpt"
+
 
 def is_first_process() -> bool:
     """Whether this is the process, of those that train together, that writes and speaks."""
     return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> None:
+    """Make a folder, or see that work on this recipe was begun in it.
+
+    Args:
+        path: the folder.
+        recipe: what is to be done in it.
+        progress: name of the file that is written on the way, without which nothing can go on.
+        resume: whether it is there already.
+
+    Raises:
+        OutputError: the folder has content, or cannot be made.
+        TrainingError: there is nothing to resume, or it has another recipe.
+    """
+    if resume:
+        _check_resumable(path, recipe, progress)
+        return
+    if not is_first_process():
+        return  # the first has made it
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        taken = any(path.iterdir())
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {path}: {error.strerror}; choose another"
+        ) from error
+    if taken:
+        raise OutputError(
+            f"cannot train into {path}: it is not empty; choose another folder, or add "
+            "--resume to go on with the run in it"
+        )
+
+
+def _check_resumable(path: Path, recipe: Recipe, progress: str) -> None:
+    if not (path / progress).exists():
+        raise TrainingError(
+            f"cannot resume {path}: it has no {progress}, which is written on the way; start anew "
+            "in an empty folder"
+        )
+    before, now = (r.model_dump() for r in (read_recipe(path / RECIPE), recipe))
+    changed = [key for key in before if before[key] != now[key]]
+    if changed:
+        raise TrainingError(
+            f"cannot resume {path}: its recipe has other values for {', '.join(changed)}; resume "
+            f"with {path / RECIPE}"
+        )
 
 
 class RunFolder:
@@ -37,57 +86,18 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.recipe = path / "recipe.yaml"
         self.metrics = path / "metrics.csv"
-        self.last, self.best = path / "last.ckpt", path / "best.ckpt"
-
-    def open(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make the folder and write the recipe, or see that a run with this recipe is there.
-
-        Raises:
-            OutputError: the folder has content, or cannot be made.
-            TrainingError: there is no run to resume, or it has another recipe.
-        """
-        if resume:
-            self._check_resumable(recipe)
-            return
-        if not is_first_process():
-            return  # the first has made it
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            taken = any(self.path.iterdir())
-        except OSError as error:
-            raise OutputError(
-                f"cannot make the folder {self.path}: {error.strerror}; choose another"
-            ) from error
-        if taken:
-            raise OutputError(
-                f"cannot train into {self.path}: it is not empty; choose another folder, or add "
-                "--resume to go on with the run in it"
-            )
-        write_recipe(recipe, self.recipe)
-
-    def _check_resumable(self, recipe: Recipe) -> None:
-        if not self.last.exists():
-            raise TrainingError(
-                f"cannot resume {self.path}: it has no last.ckpt, which is written after every "
-                "epoch; start the run anew in an empty folder"
-            )
-        before, now = (r.model_dump() for r in (read_recipe(self.recipe), recipe))
-        changed = [key for key in before if before[key] != now[key]]
-        if changed:
-            raise TrainingError(
-                f"cannot resume {self.path}: its recipe has other values for "
-                f"{', '.join(changed)}; resume with {self.recipe}"
-            )
+        self.last, self.best = path / LAST, path / "best.ckpt"
 
     def read_progress(self) -> tuple[int, int]:
         """Finished epochs, and steps of the optimiser, of the last checkpoint."""
         checkpoint = torch.load(self.last, weights_only=True, mmap=True)
         return int(checkpoint["epoch"]) + 1, int(checkpoint["global_step"])
 
-    def write_versions(self, data: TrainingData) -> None:
-        """Write what made the run besides its recipe."""
+    def describe(self, recipe: Recipe, data: TrainingData) -> None:
+        """Write the recipe, and what makes the run besides it."""
+        if is_first_process():
+            write_recipe(recipe, self.path / RECIPE)
         versions = {
             "co3d": co3d.__version__,
             "torch": torch.__version__,

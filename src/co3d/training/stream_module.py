@@ -71,28 +71,10 @@ class StreamTraining(ClipTraining):
             for items in sets
         ]
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of the judged steps of one chunk."""
-        logits, target = self._run(batch)
-        # A chunk before the first valid step moves the state and no weight.
-        loss = self.compute_loss(logits, target) if len(logits) else 0.0 * self._last_output.sum()
-        self._log_training(loss, batch, batch_idx)
-        return loss
-
-    def validation_step(
-        self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Take the judged steps of one chunk into the scores."""
-        del batch_idx
-        logits, target = self._run(batch)
-        if len(logits):
-            self._add_validation(logits, target, dataloader_idx)
-
-    def _run(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Logits (M, K) and labels of the judged steps of all streams."""
+    def judge(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (M, K) and labels of the judged steps of all streams; M may be 0."""
         state = None if batch["is_first"] or self._state is None else self._state.detach()
         outputs, self._state = self.live.run(batch["clip"], self.live.derive(self.net), state)
-        self._last_output = outputs
         judged = batch["judged"]
         return outputs[:, judged].flatten(0, 1), batch["label"][:, judged].flatten(0, 1)
 

@@ -1,7 +1,7 @@
-"""`co3d train` and `co3d finetune`."""
+"""`co3d train`, `co3d finetune` and `co3d tune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,20 @@ co3d finetune my_videos --model slow_r50 --weights checkpoint.pyth --output runs
 ```
 
 The folder holds a folder of videos for each class.
+"""
+TUNE_EPILOG = """
+**Examples**
+
+```
+co3d tune camera_motion --search optimiser.learning_rate=log:1e-4..1e-1 epochs=3
+co3d tune recipe.yaml --search schedule.kind='[cosine, one_cycle]' --search epochs=5..20 --trials 50
+co3d tune runs/mine/recipe.yaml --output runs/mine --resume --trials 100
+co3d stream match.mp4 --model runs/mine
+```
+
+A recipe's own `search` section may say what to vary too. The folder holds `study.json`,
+`history.png`, a run's folder for each trial, and of the best trial `best.yaml` and the network.
+Needs `pip install 'co3d[tune]'`.
 """
 DEFAULT_OUTPUT = "The run's folder; a new one under `LOGS_PATH`, or `runs`, by default."
 
@@ -126,3 +140,44 @@ def finetune(
         as_json=as_json,
     )
     raise typer.Exit(run_training(options))
+
+
+@training_app.command(epilog="\n\n".join((TUNE_EPILOG, DEBUG_HINT)))
+def tune(
+    recipe: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a recipe of the package.")
+    ],
+    overrides: Overrides = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=SPACE",
+            help="What to vary: KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=[VALUE, VALUE]. Any "
+            "number of times.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials altogether, those of a resumed search counted.")
+    ] = 20,
+    pruner: Annotated[
+        Literal["median", "hyperband", "none"],
+        typer.Option(help="How trials that do badly are found and ended early."),
+    ] = "median",
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for better settings of a recipe: trial after trial, with Optuna."""
+    from co3d.cli.tune import run_search
+
+    code = run_search(
+        recipe,
+        overrides or [],
+        search or [],
+        trials=trials,
+        pruner=pruner,
+        output=output,
+        resume=resume,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)

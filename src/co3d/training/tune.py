@@ -1,0 +1,232 @@
+"""The search for better settings of a recipe, with Optuna."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from co3d.backends.packages import require_package
+from co3d.errors import OptionError, TrainingError
+from co3d.files import output_file
+from co3d.models.saved import CARD, WEIGHTS
+from co3d.training.batches import mix_seeds
+from co3d.training.module import ClipTraining
+from co3d.training.pictures import draw_search
+from co3d.training.recipe import Recipe
+from co3d.training.recipe_file import write_recipe
+from co3d.training.run import explain_failures, train
+from co3d.training.run_folder import LAST, RECIPE, RunFolder, open_folder
+from co3d.training.search import Choice, Range, Space, apply, read_space
+
+Pruner = Literal["median", "hyperband", "none"]
+STUDY = "study.log"
+# What the study notes of a trial: the earlier one that it goes on with, and why it failed.
+_BEGAN_AS, _REASON = "began_as", "reason"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search came to.
+
+    Attributes:
+        folder: of the study, which is that of a model to stream too.
+        trials: number, state, score, settings and folder of each.
+        best: the one of them that is complete and has the best score; None before there is one.
+        was_stopped: whether a signal ended it.
+    """
+
+    folder: Path
+    trials: list[dict[str, Any]]
+    best: dict[str, Any] | None
+    was_stopped: bool
+
+
+def tune(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    trials: int,
+    pruner: Pruner = "median",
+    resume: bool = False,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> Search:
+    """Train with one setting after another, and keep the network of the best.
+
+    The study's folder holds `recipe.yaml`, `study.log` (Optuna's journal), and a run's folder for
+    each trial; after each trial `study.json`, `history.png`, and of the best trial the recipe
+    `best.yaml` and the network, so that `co3d stream --model FOLDER` plays it.
+
+    Args:
+        recipe: its `search` says what to vary; see `co3d.training.search`.
+        folder: new or empty; of an earlier search where `resume`.
+        trials: to come to altogether, those of an earlier search counted.
+        pruner: how hopeless trials are found after an epoch and ended, by Optuna's names.
+        resume: go on; a trial that was cut off goes on after its last finished epoch.
+        report: is told of each trial that ends.
+
+    Raises:
+        MissingPackageError: Optuna is not installed.
+        RecipeError: what is to vary is not declared, or cannot work.
+        OptionError: the recipe trains on several devices.
+        OutputError: the folder is taken, or the disk is full.
+        TrainingError: no trial could be finished, or there is nothing to resume.
+    """
+    optuna = require_package("optuna", extra="tune")
+    space = read_space(recipe)
+    if recipe.compute.devices * recipe.compute.nodes > 1:
+        raise OptionError("cannot search on several devices; set compute.devices=1")
+    open_folder(folder, recipe, STUDY, resume=resume)
+    write_recipe(recipe, folder / RECIPE)
+    with _quiet_optuna(optuna), explain_failures(recipe, RunFolder(folder)):
+        study = _open_study(optuna, recipe, folder, pruner)
+        was_stopped = False
+        while len(_ended(study)) < trials:
+            was_stopped = _run_trial(optuna, study, recipe, space, folder)
+            if was_stopped:
+                break
+            _write(study, recipe, folder)
+            if report is not None:
+                report(_describe(_ended(study)[-1]))
+        found = [_describe(trial) for trial in _ended(study)]
+    best = _find_best(found)
+    if best is None and not was_stopped:
+        reasons = {str(trial.get(_REASON, trial["state"])) for trial in found}
+        raise TrainingError(f"cannot search: no trial was finished: {'; '.join(sorted(reasons))}")
+    return Search(folder, found, best, was_stopped)
+
+
+class _Watch(Callback):
+    """Tells the study how a trial does after each epoch, and ends it if it does badly."""
+
+    def __init__(self, trial: Any) -> None:
+        self.is_hopeless = False
+        self._trial = trial
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See `Callback`."""
+        assert isinstance(pl_module, ClipTraining)
+        score = float(trainer.callback_metrics[pl_module.monitored])
+        self._trial.report(score, trainer.current_epoch)
+        if self._trial.should_prune():
+            self.is_hopeless = trainer.should_stop = True
+
+
+def _run_trial(optuna: Any, study: Any, recipe: Recipe, space: Space, folder: Path) -> bool:
+    """Run one trial; returns whether a signal stopped it."""
+    states = optuna.trial.TrialState
+    trial = study.ask()
+    values = {key: _suggest(trial, key, choice) for key, choice in space.items()}
+    run = folder / _name_folder(trial)
+    goes_on = (run / LAST).exists()
+    if not goes_on:
+        shutil.rmtree(run, ignore_errors=True)  # of a trial that was cut off in its first epoch
+    watch = _Watch(trial)
+    try:
+        result = train(apply(recipe, values), run, resume=goes_on, callbacks=[watch])
+    except TrainingError as error:  # as settings that are too bold make it
+        trial.set_user_attr(_REASON, str(error))
+        study.tell(trial, state=states.FAIL)
+        return False
+    if result.was_stopped:
+        return True  # the study goes on knowing it as running
+    if watch.is_hopeless:
+        study.tell(trial, state=states.PRUNED)  # with the score that was told last
+    else:
+        study.tell(trial, result.scores[result.monitored])
+    return False
+
+
+def _suggest(trial: Any, key: str, values: Range | Choice) -> Any:
+    if isinstance(values, Choice):
+        return trial.suggest_categorical(key, values.ends)
+    draw = trial.suggest_int if isinstance(values.low, int) else trial.suggest_float
+    return draw(key, values.low, values.high, log=values.is_log)
+
+
+def _open_study(optuna: Any, recipe: Recipe, folder: Path, pruner: Pruner) -> Any:
+    """The study, with what was cut off waiting to go on."""
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / STUDY))
+    pruners = {
+        "median": optuna.pruners.MedianPruner,
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(max_resource=recipe.epochs),
+        "none": optuna.pruners.NopPruner,
+    }
+    study = optuna.create_study(
+        storage=optuna.storages.JournalStorage(journal),
+        study_name=recipe.name,
+        direction="maximize",
+        pruner=pruners[pruner](),
+        load_if_exists=True,
+    )
+    # Other settings than those that were drawn at the start, and the same after every same past.
+    seed = mix_seeds(recipe.seed, len(study.trials)) % 2**32
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        began_as = trial.user_attrs.get(_BEGAN_AS, trial.number)
+        study.enqueue_trial(trial.params, user_attrs={_BEGAN_AS: began_as})
+    return study
+
+
+def _ended(study: Any) -> list[Any]:
+    """The trials that came to an end, in the order in which they did; not those cut off."""
+    ended = [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.name in ("COMPLETE", "PRUNED") or _REASON in trial.user_attrs
+    ]
+    return sorted(ended, key=lambda trial: trial.datetime_complete)
+
+
+def _describe(trial: Any) -> dict[str, Any]:
+    described = {
+        "number": trial.number,
+        "state": trial.state.name.lower().replace("fail", "failed"),
+        "score": trial.value,
+        "settings": trial.params,
+        "folder": _name_folder(trial),
+    }
+    if _REASON in trial.user_attrs:
+        described[_REASON] = trial.user_attrs[_REASON]
+    return described
+
+
+def _find_best(trials: list[dict[str, Any]]) -> dict[str, Any] | None:
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    return max(complete, key=lambda trial: trial["score"], default=None)
+
+
+def _write(study: Any, recipe: Recipe, folder: Path) -> None:
+    """Write what the trials so far came to, and the network of the best of them."""
+    trials = [_describe(trial) for trial in _ended(study)]
+    best = _find_best(trials)
+    with output_file(folder / "study.json") as temporary:
+        values = {"search": recipe.search, "best": best, "trials": trials}
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    draw_search(trials, folder / "history.png")
+    if best is None or best != trials[-1]:
+        return
+    run = folder / best["folder"]
+    for source, target in ((RECIPE, "best.yaml"), (WEIGHTS, WEIGHTS), (CARD, CARD)):
+        with output_file(folder / target) as temporary:
+            shutil.copyfile(run / source, temporary)
+
+
+def _name_folder(trial: Any) -> str:
+    return f"trial-{int(trial.user_attrs.get(_BEGAN_AS, trial.number)):03d}"
+
+
+@contextmanager
+def _quiet_optuna(optuna: Any) -> Iterator[None]:
+    """Without a line of Optuna's own for each trial."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
