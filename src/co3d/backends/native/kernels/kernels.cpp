@@ -1,5 +1,7 @@
 // The step runtime: runs a list of operations with a team of threads.
 
+#include <omp.h>
+
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -8,6 +10,7 @@
 #include "convolve.hpp"
 #include "depthwise.hpp"
 #include "operation.hpp"
+#include "share.hpp"
 #include "vectors.hpp"
 
 namespace {
@@ -34,10 +37,26 @@ long count_chunks(const Operation& op) {
   return chunks < 2 ? 1 : chunks / 2 * 2;
 }
 
-// How far an operation is.
-struct alignas(64) Progress {
+constexpr int MOST_THREADS = 64;
+
+// How far an operation is. Each thread has a share of its chunks, the same part of the map in all
+// operations, for its cache holds that part; when it is through with them it helps the others.
+struct Progress {
   long chunks;
-  std::atomic<long> next{0}, done{0};
+  std::atomic<long> done{0};
+  std::atomic<int> taken[MOST_THREADS] = {};
+
+  // The next chunk for a thread, or -1 when all are taken.
+  long take(int thread, int threads) {
+    for (int i = 0; i < threads; ++i) {
+      int owner = (thread + i) % threads;
+      Share share(chunks, owner, threads);
+      if (taken[owner].load(std::memory_order_relaxed) >= share.end - share.begin) continue;
+      long chunk = share.begin + taken[owner].fetch_add(1, std::memory_order_relaxed);
+      if (chunk < share.end) return chunk;
+    }
+    return -1;
+  }
 };
 
 template <typename T>
@@ -73,10 +92,10 @@ void run_all(const Operation* ops, long count, void* const* buffers, int threads
   constexpr int PATIENCE = 2000;
   std::vector<Progress> progress(count);
   for (long i = 0; i < count; ++i) progress[i].chunks = count_chunks(ops[i]);
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(std::min(threads, MOST_THREADS))
   for (long i = 0; i < count; ++i) {
     Progress& state = progress[i];
-    for (long chunk; (chunk = state.next.fetch_add(1, std::memory_order_relaxed)) < state.chunks;) {
+    for (long chunk; (chunk = state.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
       run_chunk<T>(ops[i], buffers, chunk, state.chunks);
       state.done.fetch_add(1, std::memory_order_release);
     }
