@@ -64,7 +64,7 @@ class Runner:
             (slots,) bool.
         """
         # The caller may reuse its buffers, and the program may remember a frame: take copies.
-        taken = [self._empty(f.shape[1:], self.program.dtype).copy_(f) for f in frames]
+        taken = [self._take(frame) for frame in frames]
         if reset.any():
             self.reset(reset)
         outputs: tuple[Tensor, ...] | None = None
@@ -162,6 +162,11 @@ class Runner:
 
     def _all_past(self) -> list[Tensor]:
         return [element for elements in self._past for element in elements]
+
+    def _take(self, frame: Tensor) -> Tensor:
+        """A copy of an input, in the executor's precision and layout; one after the other is quick."""
+        taken = self._empty(frame.shape[1:], self.program.dtype)
+        return taken.copy_(frame.to(taken.dtype))
 
     def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor for a frame or an element of state, given its shape without the slots."""
