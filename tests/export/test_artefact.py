@@ -19,7 +19,7 @@ TOLERANCES = {"float32": 1e-5, "bfloat16": 3e-2}
 READERS = {
     "onnx": ("onnxruntime", "openvino"),
     "openvino": ("openvino",),
-    "torch": ("torch", "onnxruntime", "openvino"),
+    "torch": ("torch", "native", "onnxruntime", "openvino"),
 }
 KINDS = [
     ("onnx", "float32"),

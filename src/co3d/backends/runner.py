@@ -164,7 +164,7 @@ class Runner:
         return [element for elements in self._past for element in elements]
 
     def _take(self, frame: Tensor) -> Tensor:
-        """A copy of an input, in the executor's precision and layout; one after the other is quick."""
+        """A copy of an input: first in the precision, then in the layout, which is quickest."""
         taken = self._empty(frame.shape[1:], self.program.dtype)
         return taken.copy_(frame.to(taken.dtype))
 

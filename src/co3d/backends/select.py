@@ -8,7 +8,7 @@ import torch
 
 from co3d.backends.executor import Executor
 from co3d.backends.native.library import find_compiler
-from co3d.backends.native.patterns import has_depthwise
+from co3d.backends.native.reader import has_depthwise
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph

@@ -79,14 +79,18 @@ class PlannedStep:
         self._outputs, self._values = planner.outputs, planner.values
         self._inputs = planner.inputs
         self._graph = planner.graph
-        self._made = [(node, *self._describe(node, planner)) for node in self.plan.made]
+        self._made = [self._describe(node, planner) for node in self.plan.made]
+        # Whether one list of operations makes all outputs, as the caller wants them.
+        self._is_simple = (
+            [type(step) for step in self.plan.steps] == [NativeSteps]
+            and list(self.plan.made) == self._outputs
+            and all(dtype == executor.output_dtype for _, dtype, _ in self._made[:results])
+        )
         self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
         # Buffers whose addresses change from step to step; `Bindings` numbers them as they come.
         self._places = [*self.plan.inputs.values(), *self.plan.made.values()]
         count = len(self._places)
-        self._turns = itertools.cycle(
-            [(self._make_table(), Bindings(count), [None] * count) for _ in range(Bindings.CYCLE)]
-        )
+        self._turns = itertools.cycle([self._make_turn(count) for _ in range(Bindings.CYCLE)])
         self._fixed = {
             node: self._view_workspace(node, index)
             for node, index in self.plan.views.items()
@@ -96,42 +100,54 @@ class PlannedStep:
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """See `StepFunction`."""
         buffers, bound, laid = next(self._turns)
-        values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True)) | self._fixed
 
         def bind(place: int, tensor: Tensor) -> None:
-            laid[place] = _lay_out(tensor)
-            buffers[self._places[place]] = laid[place].data_ptr()
+            laid[place] = contiguous = _lay_out(tensor)
+            buffers[self._places[place]] = contiguous.data_ptr()
 
         for place, position in enumerate(self.plan.inputs):
             bound.update(place, inputs[position], bind)
         executor = self._executor
-        for place, (node, shape, dtype, is_state) in enumerate(self._made, len(self.plan.inputs)):
-            values[node] = made = (
-                executor.take(shape, dtype)
-                if is_state
-                else make_map(shape, dtype, executor.device, executor.map_layout)
-            )
-            bound.update(place, made, bind)
+        made = [
+            executor.take(shape, dtype)
+            if is_state
+            else make_map(shape, dtype, executor.device, executor.map_layout)
+            for shape, dtype, is_state in self._made
+        ]
+        for place, tensor in enumerate(made, len(self.plan.inputs)):
+            bound.update(place, tensor, bind)
+        if self._is_simple:
+            assert isinstance(self.plan.steps[0], NativeSteps)
+            executor.run(self.plan.steps[0], buffers)
+            return made  # type: ignore[return-value]
+        return self._run_steps(inputs, made, buffers)
+
+    def _run_steps(
+        self, inputs: Sequence[Tensor], made: Sequence[Tensor], buffers: Any
+    ) -> list[Tensor | None]:
+        """Kernels and PyTorch in turn."""
+        values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True)) | self._fixed
+        values.update(zip(self.plan.made, made, strict=True))
         held: list[Tensor] = []  # until the step is done: their addresses are in the table
         for step in self.plan.steps:
             if isinstance(step, NativeSteps):
-                executor.run(step, buffers)
+                self._executor.run(step, buffers)
             else:
-                made = self._run_torch(step.node, values)
-                values[step.node] = made
-                if isinstance(made, Tensor):
-                    held.append(_lay_out(made))
+                result = self._run_torch(step.node, values)
+                values[step.node] = result
+                if isinstance(result, Tensor):
+                    held.append(_lay_out(result))
                     buffers[step.buffer] = held[-1].data_ptr()
         return self._collect(values)
 
-    def _make_table(self) -> Any:
-        """Addresses by buffer, those that stay filled in."""
+    def _make_turn(self, places: int) -> tuple[Any, Bindings, list[Tensor | None]]:
+        """Addresses by buffer, those that stay filled in; and what the others belong to."""
         table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
         for index, tensor in self.plan.constants.items():
             table[index] = tensor.data_ptr()
         for index, offset in self.plan.workspace.items():
             table[index] = self._workspace.data_ptr() + offset
-        return table
+        return table, Bindings(places), [None] * places
 
     def _collect(self, values: dict[fx.Node, Any]) -> list[Tensor | None]:
         """The outputs, each a tensor of its own."""

@@ -1,7 +1,7 @@
 """Finds, in a step graph, groups of operators that one kernel runs together."""
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from co3d.backends.native.groups import (
     View,
 )
 from co3d.backends.native.operation import MOST_SOURCES, Activation
+from co3d.backends.native.reader import ADD, GraphReader, read_arguments, read_pair
 
 _aten = torch.ops.aten
 _ACTIVATIONS = {
@@ -30,7 +31,6 @@ _ACTIVATIONS = {
     _aten.sigmoid.default: Activation.SIGMOID,
     torch.sigmoid: Activation.SIGMOID,
 }
-_ADD = (torch.add, _aten.add.Tensor, operator.add)
 _MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
 _VIEWS = (torch.flatten, torch.reshape)
 
@@ -47,7 +47,8 @@ class PatternMatcher:
     def __init__(
         self, graph: fx.GraphModule, exact: fx.GraphModule, values: Mapping[fx.Node, Any]
     ) -> None:
-        self._graph, self._exact, self._values = graph, exact, values
+        self._graph = graph
+        self._reader = GraphReader(exact, values)
         # Nodes that live on inside of a group that ends at another node.
         self._inner: set[fx.Node] = set()
 
@@ -55,7 +56,11 @@ class PatternMatcher:
         """Groups by the node that they end at; what is missing here is left to PyTorch."""
         groups: dict[fx.Node, Group] = {}
         for node in reversed(self._graph.graph.nodes):
-            if node.op == "call_function" and node not in self._inner and self._is_float(node):
+            if (
+                node.op == "call_function"
+                and node not in self._inner
+                and self._reader.is_float(node)
+            ):
                 found = self._match_node(node)
                 if found is not None:
                     groups[node] = found
@@ -82,7 +87,7 @@ class PatternMatcher:
                 group, inner = found
                 self._inner.update({*chain, *inner} - {node})
                 return replace(group, activation=activation)
-        if activation is not Activation.IDENTITY and self._is_map(node):
+        if activation is not Activation.IDENTITY and self._reader.is_map(node):
             source = node.args[0]
             assert isinstance(source, fx.Node)
             return SumDepthwise((source,), None, None, POINT, activation)
@@ -105,7 +110,7 @@ class PatternMatcher:
         source = node.args[0] if node.args else None
         if node.target not in _VIEWS or not isinstance(source, fx.Node):
             return None
-        shapes = self._shape(node), self._shape(source)
+        shapes = self._reader.shape(node), self._reader.shape(source)
         if not all(len(s) in (2, 4) and s[:2] == shapes[0][:2] for s in shapes):
             return None
         if any(size != 1 for shape in shapes for size in shape[2:]):
@@ -115,8 +120,8 @@ class PatternMatcher:
     def _match_mean(self, node: fx.Node) -> Mean | None:
         if node.target is not torch.mean or "dtype" in node.kwargs:
             return None
-        source, dims = _arguments(node, "input", "dim")
-        if not self._is_map(source):
+        source, dims = read_arguments(node, "input", "dim")
+        if not self._reader.is_map(source):
             return None
         if dims not in ([2, 3], (2, 3), [-2, -1], (-2, -1)):
             return None
@@ -128,27 +133,35 @@ class PatternMatcher:
         marks, source, fill = node.args
         if not isinstance(source, fx.Node) or not isinstance(marks, fx.Node):
             return None
-        if not isinstance(fill, float | int) or self._shape(source) != self._shape(node):
+        if not isinstance(fill, float | int) or self._reader.shape(source) != self._reader.shape(
+            node
+        ):
             return None
-        if self._shape(marks) != (self._shape(node)[0],) + (1,) * (len(self._shape(node)) - 1):
+        if self._reader.shape(marks) != (self._reader.shape(node)[0],) + (1,) * (
+            len(self._reader.shape(node)) - 1
+        ):
             return None
         return Select(source, marks, float(fill))
 
     def _match_linear(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
         if node.target is not F.linear:
             return None
-        source, weight, bias = _arguments(node, "input", "weight", "bias")
-        constant = self._constant(weight)
-        if len(self._shape(source)) != 2 or constant is None or not self._is_known(bias):
+        source, weight, bias = read_arguments(node, "input", "weight", "bias")
+        constant = self._reader.constant(weight)
+        if (
+            len(self._reader.shape(source)) != 2
+            or constant is None
+            or not self._reader.is_known(bias)
+        ):
             return None
         weight = constant[:, :, None, None]
-        return Convolve((source,), weight, self._constant(bias), POINT), set()
+        return Convolve((source,), weight, self._reader.constant(bias), POINT), set()
 
     def _match_residual(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
         """A dense convolution, or the sum of one and of another map."""
-        if node.target not in _ADD:
+        if node.target not in ADD:
             return self._match_dense(node)
-        if not self._adds_alike(node):
+        if not self._reader.adds_alike(node):
             return None
         first, second = cast(tuple[fx.Node, fx.Node], node.args)
         for one, other in ((first, second), (second, first)):
@@ -159,14 +172,14 @@ class PatternMatcher:
         return None
 
     def _match_dense(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
-        parts = self._read_convolution(node)
+        parts = self._reader.read_convolution(node)
         if parts is None or parts[4] != 1:
             return None
         source, weight, bias, geometry, _ = parts
         inner: set[fx.Node] = set()
         convolution = Convolve((source,), weight, bias, geometry)
-        if source.target is torch.cat and self._can_join(source):
-            if all(self._is_dense(user) for user in source.users):
+        if source.target is torch.cat and self._reader.can_join(source):
+            if all(self._reader.is_dense(user) for user in source.users):
                 inner.add(source)
             convolution = replace(convolution, sources=tuple(source.args[0]))  # type: ignore[arg-type]
         elif weight.shape[2:] == (1, 1) and geometry == POINT:
@@ -189,13 +202,15 @@ class PatternMatcher:
         for source, gate in ((first, second), (second, first)):
             if not isinstance(source, fx.Node) or not isinstance(gate, fx.Node):
                 continue
-            shape = self._shape(root)
-            if self._shape(gate) == (*shape[:2], 1, 1) and shape == self._shape(source):
+            shape = self._reader.shape(root)
+            if self._reader.shape(gate) == (*shape[:2], 1, 1) and shape == self._reader.shape(
+                source
+            ):
                 return source, gate, activation, {node, root, *chain}
         return None
 
     def _match_depthwise(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        if not self._is_map(node):
+        if not self._reader.is_map(node):
             return None
         for match in (
             self._match_scaled_sum,
@@ -210,17 +225,19 @@ class PatternMatcher:
         return None
 
     def _match_depthwise_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        leaves, inner = self._find_terms(node)
-        parts = [self._read_convolution(leaf) for leaf in leaves]
+        leaves, inner = self._reader.find_terms(node)
+        parts = [self._reader.read_convolution(leaf) for leaf in leaves]
         first = parts[0]
         for leaf, part in zip(leaves, parts, strict=True):
             if part is None or first is None or (leaf is not node and len(leaf.users) > 1):
                 return None
             source, weight, _, geometry, groups = part
-            channels = self._shape(source)[1]
+            channels = self._reader.shape(source)[1]
             if groups != channels or weight.shape[:2] != (channels, 1) or geometry != first[3]:
                 return None
-            if weight.shape != first[1].shape or self._shape(source) != self._shape(first[0]):
+            if weight.shape != first[1].shape or self._reader.shape(source) != self._reader.shape(
+                first[0]
+            ):
                 return None
         known = [part for part in parts if part is not None]
         sources = tuple(part[0] for part in known)
@@ -246,18 +263,18 @@ class PatternMatcher:
                 current, source, factor = current.args
             elif current.target in _MUL and len(current.args) == 2:
                 (source, factor), current = current.args, None
-            elif current.target in _ADD and len(current.args) == 2 and bias is None:
-                bias = self._per_channel(current.args[1], node)
+            elif current.target in ADD and len(current.args) == 2 and bias is None:
+                bias = self._reader.per_channel(current.args[1], node)
                 if bias is None:
                     return None
                 current = current.args[0]
                 continue
             else:
                 return None
-            scale = self._per_channel(factor, node)
+            scale = self._reader.per_channel(factor, node)
             if scale is None or not isinstance(source, fx.Node):
                 return None
-            if self._shape(source) != self._shape(node):
+            if self._reader.shape(source) != self._reader.shape(node):
                 return None
             sources.append(source)
             weights.append(scale[:, None, None])
@@ -267,23 +284,23 @@ class PatternMatcher:
                 return group, inner - {node}
 
     def _match_plain_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        leaves, inner = self._find_terms(node)
+        leaves, inner = self._reader.find_terms(node)
         if len(leaves) == 1:
             return None
         return SumDepthwise(tuple(leaves), None, None, POINT), inner - {node}
 
     def _match_pool(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """An average over pixels that never looks outside of the map."""
-        if node.target is not F.avg_pool2d or not self._is_map(node.args[0]):
+        if node.target is not F.avg_pool2d or not self._reader.is_map(node.args[0]):
             return None
-        source, kernel, stride, padding, ceil_mode = _arguments(
+        source, kernel, stride, padding, ceil_mode = read_arguments(
             node, "input", "kernel_size", "stride", "padding", "ceil_mode"
         )
-        height, width = _pair(kernel)
-        if any(_pair(padding or 0)) or ceil_mode or node.kwargs.get("divisor_override"):
+        height, width = read_pair(kernel)
+        if any(read_pair(padding or 0)) or ceil_mode or node.kwargs.get("divisor_override"):
             return None
-        weight = torch.full((self._shape(source)[1], height, width), 1 / (height * width))
-        geometry = {**POINT, "stride": _pair(stride or kernel)}
+        weight = torch.full((self._reader.shape(source)[1], height, width), 1 / (height * width))
+        geometry = {**POINT, "stride": read_pair(stride or kernel)}
         return SumDepthwise((source,), (weight,), None, geometry), set()
 
     def _match_window(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
@@ -301,120 +318,10 @@ class PatternMatcher:
         if len(total.users) > 1 or len(stack.users) > 1:
             return None
         sources = cast(Sequence[fx.Node], stack.args[0])
-        if not all(self._is_map(s) and self._shape(s) == self._shape(node) for s in sources):
+        if not all(
+            self._reader.is_map(s) and self._reader.shape(s) == self._reader.shape(node)
+            for s in sources
+        ):
             return None
-        weight = torch.full((self._shape(node)[1], 1, 1), node.args[1])
+        weight = torch.full((self._reader.shape(node)[1], 1, 1), node.args[1])
         return SumDepthwise(tuple(sources), (weight,) * len(sources), None, POINT), {total, stack}
-
-    def _find_terms(self, root: fx.Node) -> tuple[list[fx.Node], set[fx.Node]]:
-        """What a tree of additions of equal shapes adds, and its nodes."""
-        leaves: list[fx.Node] = []
-        inner: set[fx.Node] = set()
-
-        def visit(node: fx.Node) -> None:
-            if self._adds_alike(node) and (node is root or len(node.users) == 1):
-                inner.add(node)
-                for operand in node.args[:2]:
-                    assert isinstance(operand, fx.Node)
-                    visit(operand)
-            else:
-                leaves.append(node)
-
-        visit(root)
-        return leaves, inner
-
-    def _adds_alike(self, node: fx.Node) -> bool:
-        if node.target not in _ADD or len(node.args) != 2 or node.kwargs:
-            return False
-        shape = self._shape(node)
-        return all(
-            isinstance(x, fx.Node) and self._shape(x) == shape and self._is_map(x)
-            for x in node.args
-        )
-
-    def _read_convolution(
-        self, node: fx.Node
-    ) -> tuple[fx.Node, Tensor, Tensor | None, dict[str, Any], int] | None:
-        """Source, weight, bias, geometry and groups of a convolution with constant weights."""
-        if node.target is not torch.conv2d:
-            return None
-        source, weight, bias = _arguments(node, "input", "weight", "bias")
-        constant = self._constant(weight)
-        padding = node.kwargs.get("padding", (0, 0))
-        if len(node.args) > 3 or constant is None or isinstance(padding, str):
-            return None
-        if not self._is_map(source) or not self._is_known(bias):
-            return None
-        geometry = {
-            name: tuple(node.kwargs.get(name, default))  # type: ignore[arg-type]
-            for name, default in POINT.items()
-        }
-        groups = node.kwargs.get("groups", 1)
-        assert isinstance(groups, int)
-        return source, constant, self._constant(bias), geometry, groups
-
-    def _is_dense(self, node: fx.Node) -> bool:
-        parts = self._read_convolution(node)
-        return parts is not None and parts[4] == 1
-
-    def _can_join(self, node: fx.Node) -> bool:
-        """Whether a concatenation puts few maps side by side along their channels."""
-        parts, dim = _arguments(node, "tensors", "dim")
-        if dim != 1 or not isinstance(parts, list | tuple) or len(parts) > MOST_SOURCES:
-            return False
-        return all(self._is_map(part) for part in parts)
-
-    def _per_channel(self, factor: Any, node: fx.Node) -> Tensor | None:
-        constant = self._constant(factor)
-        channels = self._shape(node)[1]
-        shapes = ((channels, 1, 1), (1, channels, 1, 1))
-        if constant is None or tuple(constant.shape) not in shapes:
-            return None
-        return constant.reshape(channels)
-
-    def _constant(self, node: Any) -> Tensor | None:
-        if not isinstance(node, fx.Node) or node.op != "get_attr":
-            return None
-        return getattr(self._exact, str(node.target))
-
-    def _is_known(self, node: Any) -> bool:
-        return node is None or self._constant(node) is not None
-
-    def _is_float(self, node: Any) -> bool:
-        value = self._values.get(node)
-        return isinstance(value, Tensor) and value.is_floating_point()
-
-    def _is_map(self, node: Any) -> bool:
-        """Whether it is a floating (N, C, H, W) that a step makes or is given."""
-        return (
-            isinstance(node, fx.Node)
-            and node.op != "get_attr"
-            and self._is_float(node)
-            and len(self._shape(node)) == 4
-        )
-
-    def _shape(self, node: fx.Node) -> tuple[int, ...]:
-        return tuple(self._values[node].shape)
-
-
-def has_depthwise(graph: fx.GraphModule) -> bool:
-    """Whether a step graph has depthwise convolutions."""
-
-    def is_depthwise(node: fx.Node) -> bool:
-        weight = node.args[1]
-        assert isinstance(weight, fx.Node)
-        constant = getattr(graph, str(weight.target), None)
-        groups = node.kwargs.get("groups", 1)
-        return isinstance(constant, Tensor) and 1 != groups == constant.shape[0]
-
-    return any(node.target is torch.conv2d and is_depthwise(node) for node in graph.graph.nodes)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
-def _arguments(node: fx.Node, *names: str) -> Iterator[Any]:
-    """Arguments by position or by name; None where they are missing."""
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
-    return iter([given.get(name) for name in names])

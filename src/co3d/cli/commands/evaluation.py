@@ -52,7 +52,7 @@ Limit = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad video.")]
 Backend = Annotated[
     str | None,
-    typer.Option(help="Streams: auto (the default), openvino, onnxruntime or torch."),
+    typer.Option(help="Streams: auto (the default), native, openvino, onnxruntime, torch."),
 ]
 PrecisionOption = Annotated[
     str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")

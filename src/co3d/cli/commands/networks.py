@@ -139,8 +139,8 @@ def check(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare on real streams instead: openvino, onnxruntime, torch, or all, which is "
-            "what is installed and opens in seconds."
+            help="Compare on real streams instead: native, openvino, onnxruntime, torch, or all "
+            "that are installed and open in seconds."
         ),
     ] = None,
     video: Annotated[
@@ -240,7 +240,7 @@ def bench(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="openvino, onnxruntime, torch or inductor; those that are installed by default, "
+            help="native, openvino, onnxruntime, torch, inductor; what is installed by default, "
             "inductor only when named."
         ),
     ] = None,

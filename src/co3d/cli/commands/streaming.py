@@ -73,7 +73,7 @@ def stream(
     ] = None,
     backend: Annotated[
         str,
-        typer.Option(help="What runs the network: auto, openvino, onnxruntime or torch."),
+        typer.Option(help="What runs the network: auto, native, openvino, onnxruntime, torch."),
     ] = "auto",
     precision: Annotated[
         str | None,

@@ -1,0 +1,145 @@
+"""Reads what patterns ask of a step graph: shapes, constants, convolutions, sums."""
+
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.native.groups import POINT
+from co3d.backends.native.operation import MOST_SOURCES
+
+ADD = (torch.add, torch.ops.aten.add.Tensor, operator.add)
+
+
+class GraphReader:
+    """Knows the values and the constants of one graph.
+
+    Args:
+        exact: the graph with the weights that are to be packed.
+        values: what each node makes: tensors without data suffice.
+    """
+
+    def __init__(self, exact: fx.GraphModule, values: Mapping[fx.Node, Any]) -> None:
+        self._exact, self._values = exact, values
+
+    def read_convolution(
+        self, node: fx.Node
+    ) -> tuple[fx.Node, Tensor, Tensor | None, dict[str, Any], int] | None:
+        """Source, weight, bias, geometry and groups of a convolution with constant weights."""
+        if node.target is not torch.conv2d:
+            return None
+        source, weight, bias = read_arguments(node, "input", "weight", "bias")
+        constant = self.constant(weight)
+        padding = node.kwargs.get("padding", (0, 0))
+        if len(node.args) > 3 or constant is None or isinstance(padding, str):
+            return None
+        if not self.is_map(source) or not self.is_known(bias):
+            return None
+        geometry = {
+            name: tuple(node.kwargs.get(name, default))  # type: ignore[arg-type]
+            for name, default in POINT.items()
+        }
+        groups = node.kwargs.get("groups", 1)
+        assert isinstance(groups, int)
+        return source, constant, self.constant(bias), geometry, groups
+
+    def is_dense(self, node: fx.Node) -> bool:
+        """Whether a node is a convolution without groups."""
+        parts = self.read_convolution(node)
+        return parts is not None and parts[4] == 1
+
+    def can_join(self, node: fx.Node) -> bool:
+        """Whether a concatenation puts few maps side by side along their channels."""
+        parts, dim = read_arguments(node, "tensors", "dim")
+        if dim != 1 or not isinstance(parts, list | tuple) or len(parts) > MOST_SOURCES:
+            return False
+        return all(self.is_map(part) for part in parts)
+
+    def per_channel(self, factor: Any, node: fx.Node) -> Tensor | None:
+        """A weight of one number per channel of a node, as (channels,)."""
+        constant = self.constant(factor)
+        channels = self.shape(node)[1]
+        shapes = ((channels, 1, 1), (1, channels, 1, 1))
+        if constant is None or tuple(constant.shape) not in shapes:
+            return None
+        return constant.reshape(channels)
+
+    def constant(self, node: Any) -> Tensor | None:
+        """The tensor of a node that is a weight."""
+        if not isinstance(node, fx.Node) or node.op != "get_attr":
+            return None
+        return getattr(self._exact, str(node.target))
+
+    def is_known(self, node: Any) -> bool:
+        """Whether an operand is a weight, or missing."""
+        return node is None or self.constant(node) is not None
+
+    def is_float(self, node: Any) -> bool:
+        """Whether a node makes floating numbers."""
+        value = self._values.get(node)
+        return isinstance(value, Tensor) and value.is_floating_point()
+
+    def is_map(self, node: Any) -> bool:
+        """Whether it is a floating (N, C, H, W) that a step makes or is given."""
+        return (
+            isinstance(node, fx.Node)
+            and node.op != "get_attr"
+            and self.is_float(node)
+            and len(self.shape(node)) == 4
+        )
+
+    def shape(self, node: fx.Node) -> tuple[int, ...]:
+        """The shape of what a node makes."""
+        return tuple(self._values[node].shape)
+
+    def adds_alike(self, node: fx.Node) -> bool:
+        """Whether a node adds two maps of its own shape."""
+        if node.target not in ADD or len(node.args) != 2 or node.kwargs:
+            return False
+        shape = self.shape(node)
+        return all(
+            isinstance(x, fx.Node) and self.shape(x) == shape and self.is_map(x) for x in node.args
+        )
+
+    def find_terms(self, root: fx.Node) -> tuple[list[fx.Node], set[fx.Node]]:
+        """What a tree of additions of equal shapes adds, and its nodes."""
+        leaves: list[fx.Node] = []
+        inner: set[fx.Node] = set()
+
+        def visit(node: fx.Node) -> None:
+            if self.adds_alike(node) and (node is root or len(node.users) == 1):
+                inner.add(node)
+                for operand in node.args[:2]:
+                    assert isinstance(operand, fx.Node)
+                    visit(operand)
+            else:
+                leaves.append(node)
+
+        visit(root)
+        return leaves, inner
+
+
+def has_depthwise(graph: fx.GraphModule) -> bool:
+    """Whether a step graph has depthwise convolutions."""
+
+    def is_depthwise(node: fx.Node) -> bool:
+        weight = node.args[1]
+        assert isinstance(weight, fx.Node)
+        constant = getattr(graph, str(weight.target), None)
+        groups = node.kwargs.get("groups", 1)
+        return isinstance(constant, Tensor) and 1 != groups == constant.shape[0]
+
+    return any(node.target is torch.conv2d and is_depthwise(node) for node in graph.graph.nodes)
+
+
+def read_pair(value: Any) -> tuple[int, int]:
+    """A size that may be given once for both axes."""
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def read_arguments(node: fx.Node, *names: str) -> Iterator[Any]:
+    """Arguments by position or by name; None where they are missing."""
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    return iter([given.get(name) for name in names])
