@@ -46,8 +46,11 @@ def output_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, choice: str = "folder") -> None:
     """Make a folder and those above it; one that is there is left as it is.
+
+    Args:
+        choice: what to choose another of, where it cannot be made: an option's name, say.
 
     Raises:
         OutputError: it cannot be made.
@@ -56,7 +59,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the folder {path}: {error.strerror}; choose another"
+            f"cannot make the folder {path}: {error.strerror}; choose another {choice}"
         ) from error
 
 

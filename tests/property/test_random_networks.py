@@ -24,7 +24,7 @@ def test_steps_equal_clips(network: Snippet) -> None:
 NATIVE = ("native", "float32", 1e-4)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
 @given(random_networks())
 def test_native_steps_equal_clips(network: Snippet) -> None:
     network.on(*NATIVE).run()

@@ -40,7 +40,7 @@ def run_demo(output_dir: Path) -> None:
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    make_folder(output_dir)
+    make_folder(output_dir, choice="--output-dir")
     console = Console()
     assets = resources.files("co3d").joinpath("assets")
     with resources.as_file(assets) as folder:

@@ -214,6 +214,17 @@ def test_what_has_no_kernel_is_left_to_torch(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
+def test_numbers_of_another_kind_are_left_to_torch(dtype: torch.dtype) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        wide = aten.to.dtype(torch.conv2d(x[0], w[0], None), torch.float64)
+        return aten.relu.default(torch.add(wide, wide))
+
+    graph = trace([torch.randn(20, 24, 1, 1)], 1, forward)
+    steps = run_both(graph, [torch.randn(2, 24, 5, 5)], dtype)
+    assert [type(step) for step in steps] == [NativeSteps, TorchStep, TorchStep, TorchStep]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
 def test_results_are_float32_and_belong_to_the_caller(dtype: torch.dtype) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         return F.linear(x[0], w[0], w[1])

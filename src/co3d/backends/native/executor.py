@@ -46,7 +46,13 @@ class NativeExecutor:
         """See `Executor.compile`."""
         assert not isinstance(graph, StoredGraph)
         planner = Planner(
-            self._place(graph), graph, self._weights, examples, results, self.count_chunks
+            self._place(graph),
+            graph,
+            self.dtype,
+            self._weights,
+            examples,
+            results,
+            self.count_chunks,
         )
         return PlannedStep(self, planner, results)
 

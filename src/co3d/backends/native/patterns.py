@@ -42,13 +42,18 @@ class PatternMatcher:
         graph: a step graph on the CPU, in one floating precision.
         exact: the same graph with the weights that are to be packed.
         values: what each node makes: tensors without data suffice.
+        dtype: of the numbers that kernels compute with; the rest is left to PyTorch.
     """
 
     def __init__(
-        self, graph: fx.GraphModule, exact: fx.GraphModule, values: Mapping[fx.Node, Any]
+        self,
+        graph: fx.GraphModule,
+        exact: fx.GraphModule,
+        values: Mapping[fx.Node, Any],
+        dtype: torch.dtype,
     ) -> None:
         self._graph = graph
-        self._reader = GraphReader(exact, values)
+        self._reader = GraphReader(exact, values, dtype)
         # Nodes that live on inside of a group that ends at another node.
         self._inner: set[fx.Node] = set()
 

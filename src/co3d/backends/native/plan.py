@@ -70,6 +70,7 @@ class Planner:
     Args:
         graph: the graph in the precision that it runs in.
         exact: the same graph with the weights as they were converted.
+        dtype: of frames and state.
         weights: packs the weights.
         examples: one tensor per input.
         results: how many of the outputs are results.
@@ -80,6 +81,7 @@ class Planner:
         self,
         graph: fx.GraphModule,
         exact: fx.GraphModule,
+        dtype: torch.dtype,
         weights: WeightPacker,
         examples: Sequence[Tensor],
         results: int,
@@ -91,7 +93,7 @@ class Planner:
         self._lanes = weights.lanes
         self._results = results
         self.plan = Plan()
-        matcher = PatternMatcher(graph, exact, self.values)
+        matcher = PatternMatcher(graph, exact, self.values, dtype)
         self._groups = matcher.match()
         self._inner = matcher.inner(self._groups)
         self._buffers: dict[fx.Node, int] = {}

@@ -19,10 +19,13 @@ class GraphReader:
     Args:
         exact: the graph with the weights that are to be packed.
         values: what each node makes: tensors without data suffice.
+        dtype: of the numbers that kernels compute with.
     """
 
-    def __init__(self, exact: fx.GraphModule, values: Mapping[fx.Node, Any]) -> None:
-        self._exact, self._values = exact, values
+    def __init__(
+        self, exact: fx.GraphModule, values: Mapping[fx.Node, Any], dtype: torch.dtype
+    ) -> None:
+        self._exact, self._values, self._dtype = exact, values, dtype
 
     def read_convolution(
         self, node: fx.Node
@@ -77,9 +80,9 @@ class GraphReader:
         return node is None or self.constant(node) is not None
 
     def is_float(self, node: Any) -> bool:
-        """Whether a node makes floating numbers."""
+        """Whether a node makes numbers that kernels compute with."""
         value = self._values.get(node)
-        return isinstance(value, Tensor) and value.is_floating_point()
+        return isinstance(value, Tensor) and value.dtype == self._dtype
 
     def is_map(self, node: Any) -> bool:
         """Whether it is a floating (N, C, H, W) that a step makes or is given."""

@@ -52,7 +52,7 @@ class WeightPacker:
     def pack_bias(self, bias: Tensor | None, channels: int) -> Tensor:
         """(channels,) to (vectors, lanes); zeros where there is none."""
         given = torch.zeros(channels) if bias is None else bias
-        return pad_channels(given, self.lanes, 0).float().contiguous()
+        return pad_channels(given, self.lanes, 0).float().cpu().contiguous()
 
     def _once(
         self, kind: tuple[object, ...], sources: Sequence[Tensor], pack: Callable[[], Tensor]
@@ -60,7 +60,7 @@ class WeightPacker:
         key = (kind, *[(tensor.data_ptr(), tensor.shape) for tensor in sources])
         if key not in self._packed:
             # The sources are kept, so that their addresses are not used again.
-            self._packed[key] = (sources, pack().contiguous())
+            self._packed[key] = (sources, pack().cpu().contiguous())
         return self._packed[key][1]
 
 

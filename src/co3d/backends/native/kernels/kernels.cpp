@@ -37,14 +37,12 @@ long count_chunks(const Operation& op) {
   return chunks < 2 ? 1 : chunks / 2 * 2;
 }
 
-constexpr int MOST_THREADS = 64;
-
 // How far an operation is. Each thread has a share of its chunks, the same part of the map in all
 // operations, for its cache holds that part; when it is through with them it helps the others.
 struct Progress {
   long chunks;
   std::atomic<long> done{0};
-  std::atomic<int> taken[MOST_THREADS] = {};
+  std::atomic<int> taken[MOST_CHUNKS] = {};
 
   // The next chunk for a thread, or -1 when all are taken.
   long take(int thread, int threads) {
@@ -92,7 +90,7 @@ void run_all(const Operation* ops, long count, void* const* buffers, int threads
   constexpr int PATIENCE = 2000;
   std::vector<Progress> progress(count);
   for (long i = 0; i < count; ++i) progress[i].chunks = count_chunks(ops[i]);
-#pragma omp parallel num_threads(std::min(threads, MOST_THREADS))
+#pragma omp parallel num_threads(int(std::min<long>(threads, MOST_CHUNKS)))
   for (long i = 0; i < count; ++i) {
     Progress& state = progress[i];
     for (long chunk; (chunk = state.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
