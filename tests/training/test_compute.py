@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import loggers
 
 from co3d.backends import packages
-from co3d.errors import MissingPackageError, RecipeError
+from co3d.errors import MissingPackageError, RecipeError, TrainingError
 from co3d.training.metrics_log import read_metrics
 from co3d.training.run import train, try_out
 
@@ -34,11 +34,18 @@ def test_a_compiled_network_learns_the_same(tmp_path, tiny, monkeypatch):
 
 
 def test_mixed_precision_rounds_and_learns(tmp_path, tiny):
-    train(tiny(compute={"precision": "bf16-mixed"}), tmp_path / "mixed")
-    train(tiny(), tmp_path / "plain")
+    lengths = {"clip_lengths": [4, 6]}
+    train(tiny(data=lengths, compute={"precision": "bf16-mixed"}), tmp_path / "mixed")
+    train(tiny(data=lengths), tmp_path / "plain")
     mixed, plain = losses(tmp_path / "mixed"), losses(tmp_path / "plain")
     assert mixed != plain, "nothing was rounded"
     assert mixed == pytest.approx(plain, rel=0.1)
+
+
+def test_clips_whose_gradients_would_be_wrong_are_refused(tmp_path, tiny):
+    recipe = tiny(data={"clip_lengths": [2]}, compute={"precision": "bf16-mixed"})
+    with pytest.raises(TrainingError, match="got clips of 2 frames, expected at least the 3"):
+        train(recipe, tmp_path / "run")
 
 
 def test_the_layout_changes_rounding_alone(tmp_path, tiny):

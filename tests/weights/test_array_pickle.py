@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from co3d.errors import WeightError
 from co3d.weights import read_checkpoint
 from co3d.weights.array_pickle import read_array_pickle
+from co3d.weights.pickled_arrays import RefusedPickleError
 
 ARRAYS = {
     "conv1_w": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -209,6 +210,12 @@ def test_deep_nesting_ends_in_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x02" + b"]" * 250_001 + b".")
     with pytest.raises(WeightError, match="more than 250000 steps"):
         read_checkpoint(path)
+
+
+def test_odd_escapes_in_text_are_no_warning() -> None:
+    # The tests turn warnings into errors.
+    with pytest.raises(RefusedPickleError, match="it takes the step POP"):
+        read_array_pickle(b"S'\\u'\n0")
 
 
 @settings(max_examples=150, deadline=None)

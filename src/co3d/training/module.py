@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelAveragePrecision
@@ -75,6 +75,8 @@ class ClipTraining(LightningModule):
         self._layout = torch.channels_last_3d if recipe.compute.channels_last else None
         if self._layout is not None:
             net.to(memory_format=self._layout)  # type: ignore[call-overload]
+        kernels = [m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv3d)]
+        self._longest_kernel = max(kernels, default=1)
         # Its methods, not the network itself, which would be registered a second time.
         forward: Callable[[Tensor], Tensor] = net.forward
         if recipe.form.kind == "settled":
@@ -97,6 +99,7 @@ class ClipTraining(LightningModule):
         clips, labels = batch["clip"], batch["label"]
         if self.training:
             clips, labels = self._mix(clips, labels)
+            self._refuse_short_clips(clips)
         if self._layout is not None:
             clips = clips.contiguous(memory_format=self._layout)
         return self._forward(clips), labels
@@ -163,6 +166,17 @@ class ClipTraining(LightningModule):
     def confusion(self) -> Tensor | None:
         """(K, K) counts of the last validation, row is the truth; None for multi-label sets."""
         return None if self.multi_label else self.scores[-1].compute()
+
+    def _refuse_short_clips(self, clips: Tensor) -> None:
+        """PyTorch 2.13 leaves parts of the gradient of such weights as the memory was."""
+        rounds = self.recipe.compute.precision == "bf16-mixed" and clips.device.type == "cpu"
+        if rounds and clips.shape[2] < self._longest_kernel:
+            raise TrainingError(
+                f"cannot train in bf16-mixed on the CPU: got clips of {clips.shape[2]} frames, "
+                f"expected at least the {self._longest_kernel} that the longest kernel reads, for "
+                "PyTorch computes wrong gradients with fewer; use longer clips, or "
+                "compute.precision=32-true"
+            )
 
     def _mix(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """MixUp, CutMix, or either in turn, as the recipe says."""

@@ -6,6 +6,7 @@ call in the file can reach anything else.
 """
 
 import pickletools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,13 +36,20 @@ def read_array_pickle(content: bytes) -> object:
         ValueError, LookupError, TypeError, struct.error: it is damaged.
     """
     machine = _Machine()
-    for count, (opcode, argument, _position) in enumerate(pickletools.genops(content)):
+    for count, (opcode, argument, _position) in enumerate(_read_steps(content)):
         if opcode.name == "STOP":
             return _finish(machine.pop(1)[0], max_bytes=len(content))
         if count >= MAX_STEPS:
             raise RefusedPickleError(f"it takes more than {MAX_STEPS} steps")
         machine.run(opcode.name, argument)
     raise RefusedPickleError("it has no end")
+
+
+def _read_steps(content: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """The steps of a pickle, without Python's warnings about escapes in other people's text."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield from pickletools.genops(content)
 
 
 class _Machine:
