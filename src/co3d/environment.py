@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pooch
 from dotenv import dotenv_values, find_dotenv
 
 from co3d.errors import DataError
@@ -40,3 +41,8 @@ def find_dataset(path: Path) -> Path:
 def logs_path() -> Path:
     """Where runs write when no folder is named: `LOGS_PATH`, else `runs`."""
     return Path(os.environ.get("LOGS_PATH") or "runs")
+
+
+def cache_path() -> Path:
+    """Where what can be made again is kept: `CO3D_CACHE`, else the platform's folder for caches."""
+    return Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d"))

@@ -2,15 +2,14 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import pooch
 import torch
 from torch import Tensor, fx
 
 from co3d.backends.onnx_graph import OPSET, write_onnx
+from co3d.environment import cache_path
 from co3d.files import output_file
 from co3d.stream.program import raw_bytes
 
@@ -28,7 +27,7 @@ def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> byt
     Raises:
         MissingPackageError: as for `write_onnx`, where the cache does not have it.
     """
-    folder = Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d")) / "onnx"
+    folder = cache_path() / "onnx"
     path = folder / f"{_fingerprint(graph, examples)}.onnx"
     try:
         data = path.read_bytes()

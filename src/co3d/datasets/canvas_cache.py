@@ -3,17 +3,16 @@
 import contextlib
 import hashlib
 import inspect
-import os
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
 from co3d.datasets import canvases, textures
 from co3d.datasets.photographs import load_photograph, photographs_of
+from co3d.environment import cache_path
 from co3d.files import output_file
 from co3d.progress import open_progress
 
@@ -36,7 +35,7 @@ def read_or_build_canvases(
     `KEPT_FILES`.
     """
     amounts = (split, seed, crops_per_photograph, textures_per_kind)
-    folder = Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d")) / "canvases"
+    folder = cache_path() / "canvases"
     path = folder / f"{_fingerprint(*amounts)}.npy"
     try:
         found = torch.from_numpy(np.load(path, allow_pickle=False))

@@ -11,9 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pooch
-
 from co3d.backends.native.operation import Operation
+from co3d.environment import cache_path
 from co3d.errors import MissingPackageError, OutputError
 from co3d.files import output_file
 
@@ -46,7 +45,7 @@ def load_library() -> Any:
             "g++ or clang++, or name one in the environment's CXX, or use another backend"
         )
     name = f"kernels-{_fingerprint(compiler)}.so"
-    folder = Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d")) / "native"
+    folder = cache_path() / "native"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _load(compiler, folder / name)

@@ -51,7 +51,7 @@ class Plan:
         inputs: buffer by position of the graph's input, of those that kernels read.
         workspace: buffer to offset in bytes; `workspace_bytes` in all.
         made: buffer by node, of outputs that kernels write.
-        views: what PyTorch sees of a value that a kernel made: its buffer and shape.
+        views: buffer by node, of all values that kernels write.
     """
 
     steps: list[NativeSteps | TorchStep] = field(default_factory=list)
@@ -219,11 +219,11 @@ class Planner:
         )
 
     def _map_shape(self, node: fx.Node) -> tuple[int, ...]:
-        """(N, C, H, W), with one pixel for values of fewer axes; longer ones pass as channels."""
+        """(N, C, H, W), with one pixel for values of other ranks, whose axes pass as channels."""
         shape = tuple(self.values[node].shape)
         if len(shape) == 4:
             return shape
-        return shape[0], shape[1] if len(shape) == 2 else math.prod(shape[1:]), 1, 1
+        return shape[0], math.prod(shape[1:]), 1, 1
 
     def _take(self, node: fx.Node) -> int:
         """The buffer that a kernel writes a value to."""
@@ -246,21 +246,22 @@ class Planner:
         return self._buffers[node]
 
     def _add_buffer(self, node: fx.Node) -> int:
-        self._buffers[node] = self.plan.buffers
-        self.plan.buffers += 1
+        self._buffers[node] = self._next_buffer()
         return self._buffers[node]
 
-    def _add_workspace(self, owner: fx.Node, size: int) -> int:
-        index = self.plan.buffers
+    def _next_buffer(self) -> int:
         self.plan.buffers += 1
+        return self.plan.buffers - 1
+
+    def _add_workspace(self, owner: fx.Node, size: int) -> int:
+        index = self._next_buffer()
         self.plan.workspace[index] = self._arena.take(owner, size)
         return index
 
     def _constant(self, tensor: Tensor) -> int:
         if id(tensor) not in self._packed:
-            self._packed[id(tensor)] = self.plan.buffers
-            self.plan.constants[self.plan.buffers] = tensor
-            self.plan.buffers += 1
+            self._packed[id(tensor)] = index = self._next_buffer()
+            self.plan.constants[index] = tensor
         return self._packed[id(tensor)]
 
     def _find_last_readers(self, order: Sequence[fx.Node]) -> dict[int, list[fx.Node]]:

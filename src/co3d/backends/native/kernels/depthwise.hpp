@@ -128,17 +128,14 @@ struct DepthwiseSum {
             add<KERNEL, STRIDE, TILE>(made[0], taps[0], value, i);
             add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], value, i);
           }
+        } else if (above) {
+#pragma GCC unroll 20
+          for (int i = 0; i < SPAN; ++i)
+            add<KERNEL, STRIDE, TILE>(made[0], taps[0], load(from + i * channels), i);
         } else {
-          const int row = above ? 0 : ROWS - 1;
-          if (row == 0) {
 #pragma GCC unroll 20
-            for (int i = 0; i < SPAN; ++i)
-              add<KERNEL, STRIDE, TILE>(made[0], taps[0], load(from + i * channels), i);
-          } else {
-#pragma GCC unroll 20
-            for (int i = 0; i < SPAN; ++i)
-              add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], load(from + i * channels), i);
-          }
+          for (int i = 0; i < SPAN; ++i)
+            add<KERNEL, STRIDE, TILE>(made[ROWS - 1], taps[ROWS - 1], load(from + i * channels), i);
         }
       }
     }
