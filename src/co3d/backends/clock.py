@@ -47,8 +47,17 @@ class SlotClock:
         """(slots,) int64: which of the program's phases each slot runs next."""
         return self.ages % len(self._fresh_phases)
 
+    def rows_by_phase(self, active: Tensor) -> dict[int, Tensor]:
+        """Which active slots run a phase next, as (slots,) bool, by phase, where there are any."""
+        if len(self._fresh_phases) == 1:
+            return {0: active} if active.any() else {}
+        phases = self.phases
+        return {phase: active & (phases == phase) for phase in set(phases[active].tolist())}
+
     def fresh(self, active: Tensor) -> Tensor:
         """(slots,) bool: active, and this step makes a new result."""
+        if len(self._fresh_phases) == 1:  # a program of one phase makes a result in it
+            return active.clone()
         return active & self._fresh_phases[self.phases]
 
     def needs_masks(self, active: Tensor) -> bool:
@@ -71,4 +80,4 @@ class SlotClock:
 
     def advance(self, active: Tensor) -> None:
         """One step has passed for the active slots."""
-        self.ages[active] += 1
+        self.ages += active

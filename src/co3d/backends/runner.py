@@ -68,10 +68,11 @@ class Runner:
         if reset.any():
             self.reset(reset)
         outputs: tuple[Tensor, ...] | None = None
-        phases = self.clock.phases
+        # Small operators come before the graphs, which drive their code out of the caches.
+        due = self.clock.rows_by_phase(active)
+        valid, fresh = self.clock.valid(active), self.clock.fresh(active)
         with torch.inference_mode():
-            for phase in set(phases[active].tolist()):
-                rows = active & (phases == phase)
+            for phase, rows in due.items():
                 made = self._run_phase(phase, taken, rows)
                 if made is not None:
                     outputs = made if outputs is None else _add_rows(outputs, made)
@@ -84,7 +85,6 @@ class Runner:
                 )
                 for shape in self.program.output_shapes
             )
-        valid, fresh = self.clock.valid(active), self.clock.fresh(active)
         self.clock.advance(active)
         return outputs, valid, fresh
 
@@ -131,6 +131,7 @@ class Runner:
     ) -> tuple[Tensor, ...] | None:
         """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
         steady, masked = self._phases[phase]
+        here = None if rows.all() else rows.to(self.executor.device)
         if steady is None or (masked is not None and self.clock.needs_masks(rows)):
             assert masked is not None
             results = masked([*frames, *self._clocks(), *self._all_past()])
@@ -138,7 +139,6 @@ class Runner:
             results = steady([*frames, *self._all_past()])
         count = len(self.program.output_shapes)
         outputs, newest = results[:count], results[count:]
-        here = None if rows.all() else rows.to(self.executor.device)
         for i, element in zip(self.program.phases[phase].updates, newest, strict=True):
             assert element is not None
             old = self._past[i]

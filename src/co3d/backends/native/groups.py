@@ -31,10 +31,10 @@ class Convolve:
 
 @dataclass(frozen=True)
 class SumDepthwise:
-    """The sum of one depthwise convolution per source: activation(sum + bias).
+    """The sum of one depthwise convolution per source: activation(scale * sum + bias).
 
-    Without weights it is the sum of the sources. `mean` is a node that averages the result over its
-    pixels, if there is one.
+    Without weights all are ones, over `kernel` pixels. `mean` is a node that averages the result
+    over its pixels, if there is one.
     """
 
     sources: tuple[fx.Node, ...]
@@ -42,6 +42,8 @@ class SumDepthwise:
     bias: Tensor | None
     geometry: Mapping[str, Any]
     activation: Activation = Activation.IDENTITY
+    kernel: tuple[int, int] = (1, 1)
+    scale: float = 1.0
     mean: fx.Node | None = None
 
 

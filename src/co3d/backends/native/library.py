@@ -11,10 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rich.progress import SpinnerColumn
+
 from co3d.backends.native.operation import Operation
 from co3d.environment import cache_path
 from co3d.errors import MissingPackageError, OutputError
 from co3d.files import output_file
+from co3d.progress import open_progress
 
 _COMPILERS = ("c++", "g++", "clang++")
 _OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
@@ -58,7 +61,9 @@ def _load(compiler: str, path: Path) -> Any:
     if not path.exists():
         with output_file(path) as temporary:
             command = [*_command(compiler), str(_SOURCES / "kernels.cpp"), "-o", str(temporary)]
-            _run(command)
+            with open_progress(SpinnerColumn(), "{task.description}", transient=True) as progress:
+                progress.add_task("building the kernels for this processor, once", total=None)
+                _run(command)
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 
-MOST_SOURCES = 64
+MOST_SOURCES, MOST_AHEAD = 64, 8
 NONE = -1
 
 
@@ -44,7 +44,11 @@ class Operation(ctypes.Structure):
         *[(name, ctypes.c_int32) for name in _NUMBERS],
         ("sources", ctypes.c_int32 * MOST_SOURCES),
         ("source_channels", ctypes.c_int32 * MOST_SOURCES),
+        ("ahead_count", ctypes.c_int32),
+        ("ahead", ctypes.c_int32 * MOST_AHEAD),
+        ("ahead_bytes", ctypes.c_int32 * MOST_AHEAD),
         ("fill", ctypes.c_float),
+        ("scale", ctypes.c_float),
     ]
 
     def __init__(self, kind: Kind, sources: Sequence[int], channels: Sequence[int]) -> None:
@@ -55,5 +59,6 @@ class Operation(ctypes.Structure):
         for name in ("kernel_height", "kernel_width", "stride_y", "stride_x", "dilation_y"):
             setattr(self, name, 1)
         self.dilation_x = 1
+        self.scale = 1.0
         for i, (source, count) in enumerate(zip(sources, channels, strict=True)):
             self.sources[i], self.source_channels[i] = source, count

@@ -304,9 +304,10 @@ class PatternMatcher:
         height, width = read_pair(kernel)
         if any(read_pair(padding or 0)) or ceil_mode or node.kwargs.get("divisor_override"):
             return None
-        weight = torch.full((self._reader.shape(source)[1], height, width), 1 / (height * width))
         geometry = {**POINT, "stride": read_pair(stride or kernel)}
-        return SumDepthwise((source,), (weight,), None, geometry), set()
+        scale = 1 / (height * width)
+        group = SumDepthwise((source,), None, None, geometry, kernel=(height, width), scale=scale)
+        return group, set()
 
     def _match_window(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """The scaled sum of a stack: the average over the newest elements."""
@@ -328,5 +329,5 @@ class PatternMatcher:
             for s in sources
         ):
             return None
-        weight = torch.full((self._reader.shape(node)[1], 1, 1), node.args[1])
-        return SumDepthwise(tuple(sources), (weight,) * len(sources), None, POINT), {total, stack}
+        group = SumDepthwise(tuple(sources), None, None, POINT, scale=node.args[1])
+        return group, {total, stack}

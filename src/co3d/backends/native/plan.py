@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses import FakeTensorMode
 
+from co3d.backends.native.ahead import ask_ahead
 from co3d.backends.native.groups import (
     Convolve,
     Group,
@@ -181,6 +182,7 @@ class Planner:
         made = Operation(Kind.SUM_DEPTHWISE, sources, [channels] * len(sources))
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels = made.out_channels = channels
+        made.scale = group.scale
         if group.weights is not None:
             made.weight = self._constant(self._weights.pack_depthwise(group.weights))
         if group.bias is not None:
@@ -197,9 +199,10 @@ class Planner:
     ) -> None:
         self._set_source(made, source)
         made.out_height, made.out_width = self._map_shape(node)[2:]
-        kernel = group.weight.shape[2:] if isinstance(group, Convolve) else (1, 1)
-        if isinstance(group, SumDepthwise) and group.weights is not None:
-            kernel = group.weights[0].shape[1:]
+        if isinstance(group, Convolve):
+            kernel = group.weight.shape[2:]
+        else:
+            kernel = group.kernel if group.weights is None else group.weights[0].shape[1:]
         made.kernel_height, made.kernel_width = kernel
         made.stride_y, made.stride_x = group.geometry["stride"]
         made.padding_y, made.padding_x = group.geometry["padding"]
@@ -292,9 +295,17 @@ class Planner:
 
     def _flush(self, operations: list[Operation]) -> None:
         if operations:
+            ask_ahead(operations, self._count_passing_bytes())
             array = (Operation * len(operations))(*operations)
             self.plan.steps.append(NativeSteps(array, len(operations)))
             operations.clear()
+
+    def _count_passing_bytes(self) -> dict[int, int]:
+        """Sizes of the buffers that a step does not make: weights and past frames."""
+        sizes = {index: _count_bytes(tensor) for index, tensor in self.plan.constants.items()}
+        for position, index in self.plan.inputs.items():
+            sizes[index] = _count_bytes(self.values[self.inputs[position]])
+        return sizes
 
     def _is_float(self, node: fx.Node) -> bool:
         value = self.values.get(node)

@@ -12,7 +12,7 @@ class WeightPacker:
     Attributes:
         lanes: numbers in a vector.
         depth: neighbouring inputs that one product takes.
-        dtype: of packed weights of dense convolutions.
+        dtype: of packed weights.
     """
 
     def __init__(self, lanes: int, depth: int, dtype: torch.dtype) -> None:
@@ -41,11 +41,20 @@ class WeightPacker:
         return self._once(("dense", *channels), [weight], pack)
 
     def pack_depthwise(self, weights: Sequence[Tensor]) -> Tensor:
-        """(channels, height, width) per source to (sources, height, width, vectors, lanes)."""
+        """Weights of depthwise convolutions, one per source, as `depthwise.hpp` reads them.
+
+        Args:
+            weights: (channels, height, width) per source.
+
+        Returns:
+            (vectors, groups, height, width, lanes, depth): a group is `depth` sources.
+        """
 
         def pack() -> Tensor:
-            stacked = torch.stack(list(weights)).permute(0, 2, 3, 1)
-            return pad_channels(stacked, self.lanes, 3).float()
+            missing = -len(weights) % self.depth
+            stacked = torch.stack([*weights, *[torch.zeros_like(weights[0])] * missing])
+            groups = pad_channels(stacked, self.lanes, 1).unflatten(0, (-1, self.depth))
+            return groups.permute(2, 0, 4, 5, 3, 1).to(self.dtype)
 
         return self._once(("depthwise",), weights, pack)
 

@@ -2,35 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
 
+#include "ahead.hpp"
+#include "factor.hpp"
 #include "operation.hpp"
+#include "scratch.hpp"
 #include "share.hpp"
 #include "vectors.hpp"
-
-// What a product multiplies: floats, or pairs of bfloat16 where the machine multiplies those.
-template <typename T>
-struct Factor {
-  using Kept = float;    // as sources and weights are kept
-  using Taken = float;   // as a product takes them
-  static constexpr int DEPTH = 1;
-  static void multiply_add(Vector& sum, Taken value, const Kept* weights) {
-    sum += value * load(weights);
-  }
-};
-
-#if defined(__AVX512BF16__)
-template <>
-struct Factor<Half> {
-  using Kept = Half;
-  using Taken = uint32_t;
-  static constexpr int DEPTH = 2;
-  static void multiply_add(Vector& sum, Taken pair, const Kept* weights) {
-    __m512i both = _mm512_loadu_si512(weights);
-    sum = (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)both);
-  }
-};
-#endif
 
 template <typename T>
 struct Convolution {
@@ -80,7 +58,7 @@ struct Convolution {
     return is_shared_by_pixels(op) ? pixels / (2 * ROWS) : (count_vectors(op.out_channels) + 3) / 4;
   }
 
-  void run(int chunk, int chunks, std::vector<char>& scratch) {
+  void run(int chunk, int chunks, Scratch& scratch) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
     bool by_pixels = is_shared_by_pixels(op);
     Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, ROWS);
@@ -89,16 +67,19 @@ struct Convolution {
     if (blocks == 0) return;
     long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
     bool direct = is_direct();
+    // As many pieces as there are of the usual tiles.
+    long tiles = (rows.end - rows.begin + 5) / 6 * ((columns.end - columns.begin + 3) / 4);
+    Ahead ahead(op, buffers, chunk, chunks, tiles);
     size_t needed = block * steps * F::DEPTH * sizeof(Kept);
-    if (!direct && scratch.size() < needed) scratch.resize(needed);
+    Kept* gathered = direct ? nullptr : (Kept*)scratch.take(needed);
     for (long first = rows.begin; first < rows.end; first += block) {
       long count = std::min(block, rows.end - first);
-      const Taken* values = (const Taken*)scratch.data();
+      const Taken* values = (const Taken*)gathered;
       if (direct)
         values = (const Taken*)((const T*)buffers[op.sources[0]] + first * op.in_channels);
       else
-        gather((Kept*)scratch.data(), first, count);
-      multiply(values, first, count, columns);
+        gather(gathered, first, count);
+      multiply(values, first, count, columns, ahead);
     }
   }
 
@@ -151,36 +132,39 @@ struct Convolution {
     if (channels < LANES) {
       Vector value = load_some(from, channels);
       if (gate) value *= load_some(gate, channels);
-      store_some(to, activate(value, op.source_activation), channels);
+      store_some(to, activate<T>(value, op.source_activation), channels);
       return;
     }
     for (int i = 0; i < count_vectors(channels); ++i) {
       int c = vector_start(i, channels);
       Vector value = load(from + c);
       if (gate) value *= load(gate + c);
-      store(to + c, activate(value, op.source_activation));
+      store(to + c, activate<T>(value, op.source_activation));
     }
   }
 
-  void multiply(const Taken* values, long first, long count, Share columns) const {
+  void multiply(const Taken* values, long first, long count, Share columns, Ahead& ahead) const {
     for (long v = columns.begin; v < columns.end;) {
       long left = columns.end - v;
       if (MANY_REGISTERS && left >= 4 && left != 5) {
-        sweep<6, 4>(values, first, count, v), v += 4;
+        sweep<6, 4>(values, first, count, v, ahead), v += 4;
       } else if (MANY_REGISTERS && left >= 3) {
-        sweep<8, 3>(values, first, count, v), v += 3;
+        sweep<8, 3>(values, first, count, v, ahead), v += 3;
       } else if (left >= 2) {
-        sweep<MANY_REGISTERS ? 12 : 5, 2>(values, first, count, v), v += 2;
+        sweep<MANY_REGISTERS ? 12 : 5, 2>(values, first, count, v, ahead), v += 2;
       } else {
-        sweep<MANY_REGISTERS ? 14 : 8, 1>(values, first, count, v), v += 1;
+        sweep<MANY_REGISTERS ? 14 : 8, 1>(values, first, count, v, ahead), v += 1;
       }
     }
   }
 
   template <int ROWS, int COLUMNS>
-  void sweep(const Taken* values, long first, long count, long v) const {
+  void sweep(const Taken* values, long first, long count, long v, Ahead& ahead) const {
     long i = 0;
-    for (; i + ROWS <= count; i += ROWS) tile<ROWS, COLUMNS>(values + i * steps, first + i, v);
+    for (; i + ROWS <= count; i += ROWS) {
+      ahead.proceed();
+      tile<ROWS, COLUMNS>(values + i * steps, first + i, v);
+    }
     for (; i + 2 <= count; i += 2) tile<2, COLUMNS>(values + i * steps, first + i, v);
     for (; i < count; ++i) tile<1, COLUMNS>(values + i * steps, first + i, v);
   }
@@ -218,10 +202,10 @@ struct Convolution {
         long at = (pixel + i) * channels + vector_start(v + j, channels);
         if (channels < LANES) {
           if (residual) sums[i][j] += load_some(residual + at, channels);
-          store_some(out + at, activate(sums[i][j], op.activation), channels);
+          store_some(out + at, activate<T>(sums[i][j], op.activation), channels);
         } else {
           if (residual) sums[i][j] += load(residual + at);
-          store(out + at, activate(sums[i][j], op.activation));
+          store(out + at, activate<T>(sums[i][j], op.activation));
         }
       }
   }

@@ -9,7 +9,9 @@
 
 #include "convolve.hpp"
 #include "depthwise.hpp"
+#include "maps.hpp"
 #include "operation.hpp"
+#include "scratch.hpp"
 #include "share.hpp"
 #include "vectors.hpp"
 
@@ -59,12 +61,12 @@ struct Progress {
 
 template <typename T>
 void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunks) {
-  static thread_local std::vector<char> scratch;
+  static thread_local Scratch scratch;
   switch (op.kind) {
     case CONVOLVE:
       return Convolution<T>(op, buffers).run(chunk, chunks, scratch);
     case SUM_DEPTHWISE:
-      return DepthwiseSum<T>(op, buffers).run(chunk, chunks);
+      return DepthwiseSum<T>(op, buffers).run(chunk, chunks, scratch);
     case MEAN:
       return take_mean<T>(op, buffers);
     case SELECT:

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-constexpr int MOST_SOURCES = 64;
+constexpr int MOST_SOURCES = 64, MOST_AHEAD = 8;
 
 enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT };
 
@@ -23,5 +23,9 @@ struct Operation {
   int32_t source_count;
   int32_t sources[MOST_SOURCES];
   int32_t source_channels[MOST_SOURCES];
-  float fill;
+  int32_t ahead_count;                   // buffers that a convolution asks for, for later ones
+  int32_t ahead[MOST_AHEAD];
+  int32_t ahead_bytes[MOST_AHEAD];
+  float fill;   // of a selection
+  float scale;  // of a depthwise sum: the factor of all readings
 };

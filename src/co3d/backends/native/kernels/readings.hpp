@@ -1,0 +1,129 @@
+// What a depthwise sum reads: the rows of its sources, where they lie or staged for the products.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "factor.hpp"
+#include "operation.hpp"
+#include "scratch.hpp"
+#include "share.hpp"
+#include "vectors.hpp"
+
+// The readings of a row from some pixel on.
+template <typename F>
+struct Line {
+  const typename F::Kept* at;
+  long step;
+  typename F::Lanes operator[](int i) const { return F::load_lanes(at + i * step); }
+};
+
+// The same where some lie outside of the map, and are zero.
+template <typename F>
+struct LineAtEdge {
+  Line<F> line;
+  int left, width;
+  typename F::Lanes operator[](int i) const {
+    static constexpr typename F::Kept zeros[LANES * F::DEPTH] = {};
+    return F::load_lanes(unsigned(left + i) < unsigned(width) ? line.at + i * line.step : zeros);
+  }
+};
+
+// Sources come in groups of DEPTH, whose readings a product takes at once.
+template <typename T>
+class Readings {
+ public:
+  using F = Factor<T>;
+  using Kept = typename F::Kept;
+  using Lanes = typename F::Lanes;
+  static constexpr int SIZE = LANES * F::DEPTH;  // of a reading
+
+  const int groups, lanes;  // lanes: that the maps fill
+
+  Readings(const Operation& op, void* const* buffers)
+      : groups((op.source_count + F::DEPTH - 1) / F::DEPTH),
+        lanes(std::min(op.out_channels, LANES)),
+        op(op),
+        buffers(buffers) {}
+
+  // The maps of a group, from one of their numbers on.
+  std::pair<const T*, const T*> maps(int group, long at) const {
+    int first = group * F::DEPTH, second = first + 1;
+    bool has_second = F::DEPTH == 2 && second < op.source_count;
+    return {(const T*)buffers[op.sources[first]] + at,
+            has_second ? (const T*)buffers[op.sources[second]] + at : nullptr};
+  }
+
+  Lanes read(const T* first, const T* second) const {
+    return lanes == LANES ? F::read(first, second) : F::read_some(first, second, lanes);
+  }
+
+  // Floats of whole vectors are read where they lie; pairs are made once for all that read them,
+  // and lie as tiles of products want them: vector by vector, with zeros beside the row.
+  bool are_staged() const { return F::DEPTH > 1 || sizeof(T) != sizeof(Kept) || lanes < LANES; }
+
+  // Make room for `rows` rows of `width` readings of some vectors of channels.
+  void prepare(int rows, int width, Share columns, Scratch& scratch) {
+    this->rows = rows, this->width = width, this->columns = columns;
+    row_size = (columns.end - columns.begin) * groups * width;
+    staged = (Lanes*)scratch.take(rows * row_size * sizeof(Lanes));
+  }
+
+  // Stage a row of all sources, in the place of one that is `rows` above.
+  void stage(long member, int y) const {
+    const int channels = op.out_channels, left = op.padding_x;
+    const int count = std::min(op.width, width - left);
+    const long vector_size = long(groups) * width;
+    for (int g = 0; g < groups; ++g) {
+      auto [first, second] = maps(g, (member * op.height + y) * op.width * channels);
+      Lanes* const row = place(y, columns.begin, g);
+      for (long v = columns.begin; v < columns.end; ++v) {
+        Lanes* to = place(y, v, g);
+        for (int x = 0; x < left; ++x) to[x] = Lanes{};
+        for (int x = left + count; x < width; ++x) to[x] = Lanes{};
+      }
+      for (int x = 0; x < count; ++x, first += channels) {
+        Lanes* to = row + left + x;
+        if (second)
+          stage_pixel(first, second + long(x) * channels, to, vector_size);
+        else
+          stage_pixel(first, nullptr, to, vector_size);
+      }
+    }
+  }
+
+  // The readings of a staged row for results from `x` on.
+  Line<F> staged_line(int y, int vector, int group, int x) const {
+    return {(const Kept*)(place(y, vector, group) + x * op.stride_x), SIZE};
+  }
+
+  // The readings of a row where it lies, from column `left` and channel `channel` on.
+  Line<F> line(long member, int y, int group, int left, int channel) const {
+    const long pixel = (member * op.height + y) * op.width + left;
+    return {(const Kept*)maps(group, pixel * op.out_channels + channel).first, op.out_channels};
+  }
+
+ private:
+  const Operation& op;
+  void* const* buffers;
+  Lanes* staged = nullptr;
+  int rows = 0, width = 0;
+  long row_size = 0;
+  Share columns{0, 0, 1};
+
+  // Inlined, so that there is a loop for two maps and one for a single map.
+  inline __attribute__((always_inline)) void stage_pixel(const T* first, const T* second, Lanes* to,
+                                                         long vector_size) const {
+    const int channels = op.out_channels, end = std::min<int>(channels, columns.end * LANES);
+    int c = columns.begin * LANES;
+    for (; c + LANES <= end; c += LANES, to += vector_size)
+      *to = F::read(first + c, second ? second + c : nullptr);
+    if (c == end) return;
+    const int last = std::max(0, channels - LANES);
+    *to = read(first + last, second ? second + last : nullptr);
+  }
+
+  Lanes* place(int y, long vector, int group) const {
+    return staged + y % rows * row_size + ((vector - columns.begin) * groups + group) * width;
+  }
+};
