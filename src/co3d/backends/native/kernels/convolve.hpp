@@ -126,7 +126,7 @@ struct Convolution {
 
   void take(Kept* to, const T* from, const T* gate, int channels) const {
     if (sizeof(T) == sizeof(Kept) && !gate && op.source_activation == IDENTITY) {
-      memcpy((void*)to, from, channels * sizeof(T));
+      copy(to, from, channels * sizeof(T));
       return;
     }
     if (channels < LANES) {
@@ -194,19 +194,27 @@ struct Convolution {
   template <int ROWS, int COLUMNS, typename Out>
   inline __attribute__((always_inline)) void finish(Vector (&sums)[ROWS][COLUMNS], long pixel,
                                                     long v, Out* out) const {
-    const int channels = op.out_channels;
+    // Copies: as far as the compiler knows, what is stored below may change members.
+    const int channels = op.out_channels, activation = op.activation;
+    const T* const added = residual;
+    long starts[COLUMNS];
+    for (int j = 0; j < COLUMNS; ++j)
+      starts[j] = pixel * channels + vector_start(v + j, channels);
+    if (channels < LANES) {
+      for (int i = 0; i < ROWS; ++i) {
+        const long at = starts[0] + i * channels;
+        if (added) sums[i][0] += load_some(added + at, channels);
+        store_some(out + at, activate<T>(sums[i][0], activation), channels);
+      }
+      return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < COLUMNS; ++j) {
-        long at = (pixel + i) * channels + vector_start(v + j, channels);
-        if (channels < LANES) {
-          if (residual) sums[i][j] += load_some(residual + at, channels);
-          store_some(out + at, activate<T>(sums[i][j], op.activation), channels);
-        } else {
-          if (residual) sums[i][j] += load(residual + at);
-          store(out + at, activate<T>(sums[i][j], op.activation));
-        }
+        const long at = starts[j] + i * channels;
+        if (added) sums[i][j] += load(added + at);
+        store(out + at, activate<T>(sums[i][j], activation));
       }
   }
 };

@@ -3,7 +3,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
+
+// memcpy, without the call for the few bytes that a row of a kernel has in the first layer.
+inline void copy(void* to, const void* from, size_t size) {
+  if (size < 16 || size > 64) {
+    memcpy(to, from, size);
+    return;
+  }
+  // Two pieces that may overlap.
+  const size_t piece = size <= 32 ? 16 : 32;
+  char* const last_to = (char*)to + size - piece;
+  const char* const last_from = (const char*)from + size - piece;
+  if (piece == 16) {
+    memcpy(to, from, 16), memcpy(last_to, last_from, 16);
+  } else {
+    memcpy(to, from, 32), memcpy(last_to, last_from, 32);
+  }
+}
 
 class Scratch {
  public:
