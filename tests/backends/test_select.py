@@ -20,8 +20,9 @@ def program():
 
 
 @pytest.fixture(scope="module")
-def dense():
-    return convert(nn.Conv3d(3, 4, 3), (3, 4, 6, 6))
+def grouped():
+    """A network that the native kernels leave to PyTorch."""
+    return convert(nn.Conv3d(4, 4, 3, groups=2), (4, 4, 6, 6))
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
@@ -29,26 +30,27 @@ def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
         monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
 
 
-def test_auto_takes_the_first_that_is_installed(dense, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend(dense, "float32", CPU) == (
+def test_auto_takes_the_first_that_is_installed(grouped, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(grouped, "float32", CPU) == (
         "openvino",
         "auto: the fastest that is installed",
     )
     _hide(monkeypatch, "openvino")
-    name, reason = choose_backend(dense, "float32", CPU)
+    name, reason = choose_backend(grouped, "float32", CPU)
     assert name == "onnxruntime"
     assert "pip install 'co3d[openvino]' brings a faster one" in reason
     _hide(monkeypatch, "openvino", "onnxruntime")
-    assert choose_backend(dense, "float32", CPU)[0] == "native"
+    assert choose_backend(grouped, "float32", CPU)[0] == "native"
     monkeypatch.setattr(select, "find_compiler", lambda: None)
-    assert choose_backend(dense, "float32", CPU)[0] == "torch"
+    assert choose_backend(grouped, "float32", CPU)[0] == "torch"
 
 
-def test_auto_takes_the_native_kernels_for_depthwise_networks(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("groups", [1, 3])
+def test_auto_takes_the_native_kernels_where_they_run_all_convolutions(
+    groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    depthwise = nn.Conv3d(3, 3, 3, padding=1, groups=3)
-    program = convert(nn.Sequential(depthwise, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
+    first = nn.Conv3d(3, 3, 3, padding=1, groups=groups)
+    program = convert(nn.Sequential(first, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
     assert choose_backend(program, "float32", CPU)[0] == "native"
     monkeypatch.setattr(select, "find_compiler", lambda: None)
     name, reason = choose_backend(program, "float32", CPU)
@@ -56,13 +58,18 @@ def test_auto_takes_the_native_kernels_for_depthwise_networks(
     assert "a C++ compiler brings a faster one" in reason
 
 
-def test_auto_minds_precision_and_device(dense) -> None:
-    assert choose_backend(dense, "float64", CPU) == (
+def test_auto_leaves_networks_without_convolutions_to_others() -> None:
+    program = convert(nn.AvgPool3d(2, stride=1), (3, 4, 6, 6))
+    assert choose_backend(program, "float32", CPU)[0] == "openvino"
+
+
+def test_auto_minds_precision_and_device(grouped) -> None:
+    assert choose_backend(grouped, "float64", CPU) == (
         "torch",
         "auto: the only one for float64 on cpu",
     )
-    assert choose_backend(dense, "float32", torch.device("cuda", 0))[0] == "torch"
-    assert choose_backend(dense, "bfloat16", CPU)[0] == "openvino"
+    assert choose_backend(grouped, "float32", torch.device("cuda", 0))[0] == "torch"
+    assert choose_backend(grouped, "bfloat16", CPU)[0] == "openvino"
 
 
 def test_the_stream_says_what_was_chosen(program) -> None:

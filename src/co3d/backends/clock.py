@@ -25,6 +25,7 @@ class SlotClock:
         self._masked_steps = program.masked_steps
         self._first_valid_step = program.first_valid_step
         self._fresh_phases = torch.tensor([phase.is_fresh for phase in program.phases])
+        self._is_always_fresh = bool(self._fresh_phases.all())
         self.ages = torch.zeros(slots, dtype=torch.int64)
         self.ends = torch.full((slots,), UNKNOWN_END, dtype=torch.int64)
 
@@ -56,7 +57,7 @@ class SlotClock:
 
     def fresh(self, active: Tensor) -> Tensor:
         """(slots,) bool: active, and this step makes a new result."""
-        if len(self._fresh_phases) == 1:  # a program of one phase makes a result in it
+        if self._is_always_fresh:
             return active.clone()
         return active & self._fresh_phases[self.phases]
 

@@ -8,7 +8,7 @@ import torch
 
 from co3d.backends.executor import Executor
 from co3d.backends.native.library import find_compiler
-from co3d.backends.native.reader import has_depthwise
+from co3d.backends.native.reader import has_kernels
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph
@@ -188,11 +188,11 @@ def is_ready(name: str) -> bool:
 def _list_by_speed(program: Program[Any]) -> list[str]:
     """Backends, those first that "auto" prefers for this program.
 
-    The native kernels are made for networks of depthwise and pointwise convolutions. Large dense
-    kernels are OpenVINO's strength.
+    The native kernels are the fastest where they run all convolutions; they leave grouped ones to
+    PyTorch.
     """
     graph = program.phases[0].steady
-    if not isinstance(graph, StoredGraph) and has_depthwise(graph):
+    if not isinstance(graph, StoredGraph) and has_kernels(graph):
         return sorted(BACKENDS, key=lambda name: name != "native")
     return list(BACKENDS)
 

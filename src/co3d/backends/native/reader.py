@@ -124,17 +124,18 @@ class GraphReader:
         return leaves, inner
 
 
-def has_depthwise(graph: fx.GraphModule) -> bool:
-    """Whether a step graph has depthwise convolutions."""
+def has_kernels(graph: fx.GraphModule) -> bool:
+    """Whether a step graph has convolutions, and native kernels for all of them."""
 
-    def is_depthwise(node: fx.Node) -> bool:
+    def has_kernel(node: fx.Node) -> bool:
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
         constant = getattr(graph, str(weight.target), None)
         groups = node.kwargs.get("groups", 1)
-        return isinstance(constant, Tensor) and 1 != groups == constant.shape[0]
+        return isinstance(constant, Tensor) and groups in (1, constant.shape[0])
 
-    return any(node.target is torch.conv2d and is_depthwise(node) for node in graph.graph.nodes)
+    convolutions = [node for node in graph.graph.nodes if node.target is torch.conv2d]
+    return bool(convolutions) and all(map(has_kernel, convolutions))
 
 
 def read_pair(value: Any) -> tuple[int, int]:

@@ -37,12 +37,13 @@ struct DepthwiseSum {
         vectors(count_vectors(op.out_channels)),
         readings(op, buffers) {}
 
-  // Units of work: pixels where each result is made of the pixel's own readings; bands of rows, or
-  // vectors of channels, where shares of the rows would read many rows twice.
+  // Units of work: pixels where each result is made of the pixel's own readings; rows, as many as
+  // make up for those at their border, which are read twice; or vectors of channels, where there
+  // are few rows, as many as fill some lines of the cache.
   static long count_units(const Operation& op) {
     if (is_pointwise(op)) return long(op.batch) * op.out_height * op.out_width / 8;
-    if (is_shared_by_rows(op)) return (long(op.batch) * op.out_height + BAND - 1) / BAND;
-    return count_vectors(op.out_channels);
+    if (is_shared_by_rows(op)) return long(op.batch) * op.out_height / 8;
+    return (count_vectors(op.out_channels) + 3) / 4;
   }
 
   void run(int chunk, int chunks, Scratch& scratch) {
@@ -87,8 +88,8 @@ struct DepthwiseSum {
   // Of the lengths that there are kernels for, the one that leaves the fewest results over.
   int choose_tile() const {
     if (!MANY_REGISTERS || !is_usual()) return 4;
-    int best = 8;
-    for (int length : {7, 5})
+    int best = 10;
+    for (int length : {8, 7, 5})
       if (round_up(op.out_width, length) < round_up(op.out_width, best)) best = length;
     return best;
   }
@@ -166,6 +167,7 @@ struct DepthwiseSum {
   template <int KERNEL, int STRIDE, int ROWS>
   Vector run_tiles(long member, int vector, int y, int tile) const {
     if constexpr (MANY_REGISTERS) {
+      if (tile == 10) return run_row<KERNEL, STRIDE, 10, ROWS>(member, vector, y);
       if (tile == 8) return run_row<KERNEL, STRIDE, 8, ROWS>(member, vector, y);
       if (tile == 7) return run_row<KERNEL, STRIDE, 7, ROWS>(member, vector, y);
       return run_row<KERNEL, STRIDE, 5, ROWS>(member, vector, y);
@@ -188,7 +190,7 @@ struct DepthwiseSum {
     Vector made[ROWS][TILE];
 #pragma GCC unroll 2
     for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 8
+#pragma GCC unroll 10
       for (int i = 0; i < TILE; ++i) made[r][i] = Vector{};
     const bool are_staged = readings.are_staged();
     const int top = y * op.stride_y - op.padding_y, lines = op.kernel_height + ROWS - 1;
@@ -246,7 +248,7 @@ struct DepthwiseSum {
       if (ABOVE) above[kx] = tap(vector, group, ky, kx);
       if (BELOW) below[kx] = tap(vector, group, ky - 1, kx);
     }
-#pragma GCC unroll 20
+#pragma GCC unroll 24
     for (int i = 0; i < SPAN; ++i) {
       const Lanes value = from[i];
 #pragma GCC unroll 4
@@ -273,7 +275,7 @@ struct DepthwiseSum {
     const int activation = op.activation, lanes = readings.lanes;
     Vector total{};
     if (left >= TILE && lanes == LANES) {
-#pragma GCC unroll 8
+#pragma GCC unroll 10
       for (int i = 0; i < TILE; ++i) {
         Vector value = activate<T>(scale * made[i] + added, activation);
         store(to + i * channels, value);

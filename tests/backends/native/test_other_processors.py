@@ -1,0 +1,47 @@
+"""The kernels as they are built for processors with shorter vectors, or without bfloat16."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from co3d.backends.native.library import find_compiler
+
+KERNEL_TESTS = Path(__file__).with_name("test_kernels.py")
+COMPILER = """#!/bin/sh
+for argument; do
+    shift
+    [ "$argument" = -march=native ] && argument=-march={march}
+    set -- "$@" "$argument"
+done
+exec {compiler} "$@"
+"""
+
+
+def has_flags(*flags: str) -> bool:
+    information = Path("/proc/cpuinfo")
+    return information.exists() and set(flags) <= set(information.read_text().split())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these processors are x86")
+@pytest.mark.parametrize(
+    ("march", "flags"),
+    [("x86-64", ()), ("haswell", ("avx2", "fma")), ("skylake-avx512", ("avx512f", "avx512bw"))],
+)
+def test_kernels_of_another_processor(march: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+    if not has_flags(*flags):
+        pytest.skip(f"this processor does not run programs for {march}")
+    compiler = tmp_path / "compiler"
+    compiler.write_text(COMPILER.format(march=march, compiler=find_compiler()))
+    compiler.chmod(0o755)
+    environment = os.environ | {"CXX": str(compiler), "CO3D_CACHE": str(tmp_path / "cache")}
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(KERNEL_TESTS)],
+        check=True,
+        env=environment,
+        cwd=KERNEL_TESTS.parents[3],
+    )
