@@ -58,6 +58,33 @@ def test_auto_takes_the_native_kernels_where_they_run_all_convolutions(
     assert "a C++ compiler brings a faster one" in reason
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Conv3d(4, 8, 3, groups=4),  # of one channel per group, which has two results
+        nn.Conv3d(8, 4, 3, groups=4),  # of two channels per group
+        # At native rate the grouped convolution is in the second of two graphs alone.
+        nn.Sequential(
+            nn.Conv3d(3, 4, (1, 3, 3)),
+            nn.MaxPool3d((2, 1, 1)),
+            nn.Conv3d(4, 4, (1, 3, 3), groups=2),
+        ),
+    ],
+)
+def test_auto_leaves_grouped_convolutions_to_others(network: nn.Module) -> None:
+    first = network[0] if isinstance(network, nn.Sequential) else network
+    assert isinstance(first, nn.Conv3d)
+    rate = "native" if isinstance(network, nn.Sequential) else "dense"
+    program = convert(network, (first.in_channels, 4, 6, 6), rate=rate)
+    assert choose_backend(program, "float32", CPU)[0] != "native"
+
+
+def test_auto_looks_at_the_graphs_of_all_phases() -> None:
+    strided = nn.Conv3d(3, 4, 3, stride=(2, 1, 1), padding=1)
+    program = convert(strided, (3, 4, 6, 6), rate="native")
+    assert choose_backend(program, "float32", CPU)[0] == "native"
+
+
 def test_auto_leaves_networks_without_convolutions_to_others() -> None:
     program = convert(nn.AvgPool3d(2, stride=1), (3, 4, 6, 6))
     assert choose_backend(program, "float32", CPU)[0] == "openvino"

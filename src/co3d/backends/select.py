@@ -188,11 +188,12 @@ def is_ready(name: str) -> bool:
 def _list_by_speed(program: Program[Any]) -> list[str]:
     """Backends, those first that "auto" prefers for this program.
 
-    The native kernels are the fastest where they run all convolutions; they leave grouped ones to
-    PyTorch.
+    The native kernels are the fastest, on the machines that were measured, where they run all
+    convolutions; they leave grouped ones to PyTorch.
     """
-    graph = program.phases[0].steady
-    if not isinstance(graph, StoredGraph) and has_kernels(graph):
+    graphs = [phase.steady for phase in program.phases]
+    graphs = [graph for graph in graphs if not isinstance(graph, StoredGraph)]
+    if has_kernels(graphs):
         return sorted(BACKENDS, key=lambda name: name != "native")
     return list(BACKENDS)
 

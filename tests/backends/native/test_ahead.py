@@ -39,6 +39,13 @@ def test_it_asks_for_nothing_small_and_for_no_more_than_caches_hold() -> None:
     assert list(asked)[:2] == [3, 10]
 
 
+def test_means_read_sums_and_no_map() -> None:
+    first, mean = make_convolution(0, 7), Operation(Kind.MEAN, [], [])
+    mean.source_count = 4  # of partial sums
+    ask_ahead([first, mean], {0: 70_000})
+    assert find_asked(first) == {}
+
+
 def test_lists_without_a_convolution_of_maps_ask_for_nothing() -> None:
     alone = Operation(Kind.SUM_DEPTHWISE, [1], [24])
     ask_ahead([alone], {1: 70_000})

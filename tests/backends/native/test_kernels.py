@@ -4,6 +4,7 @@ Tolerances are relative L2 errors: float32 sums in another order; bfloat16 round
 weights as the reference does, but keeps sums and what lies between operators in float32.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ ACTIVATIONS = (None, aten.relu.default, aten.silu.default, aten.sigmoid.default)
 dtypes = st.sampled_from(list(TOLERANCES))
 # One and few, fewer than a vector, a vector, and what does not divide into vectors.
 channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
-# Above 24 rows a depthwise sum falls into bands instead of vectors.
+# From 24 rows on, over the batch, a depthwise sum is shared out by rows instead of by channels.
 sides = st.sampled_from([1, 2, 5, 7, 9, 16, 27])
 
 
@@ -115,11 +116,11 @@ def test_dense_convolutions(
 def test_sums_of_depthwise_convolutions(
     data: st.DataObject, dtype: torch.dtype, channels: int, height: int, width: int
 ) -> None:
-    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 3)]))
+    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 3), (3, 1), (2, 3)]))
     options = {
-        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (3, 1)])),
-        "padding": tuple(k // 2 for k in kernel),
-        "dilation": data.draw(st.sampled_from([(1, 1), (2, 2)])) if kernel == (3, 3) else (1, 1),
+        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (3, 1), (1, 3), (4, 4)])),
+        "padding": data.draw(st.sampled_from([(0, 0), (1, 1), (2, 1)])),
+        "dilation": data.draw(st.sampled_from([(1, 1), (2, 2), (2, 1), (1, 2)])),
         "groups": channels,
     }
     if height + 2 * options["padding"][0] < options["dilation"][0] * (kernel[0] - 1) + 1:
@@ -144,6 +145,30 @@ def test_sums_of_depthwise_convolutions(
         run_both(graph, tensors, dtype)
     else:
         assert_one_kernel(run_both(graph, tensors, dtype), 1 + averages)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("channels", [8, 24, 54])
+@pytest.mark.parametrize("kernel", [(2, 3), (3, 3), (7, 7)])
+def test_averages_of_pixels(dtype: torch.dtype, channels: int, kernel: tuple[int, int]) -> None:
+    for stride in (1, 2, 3):
+        graph = trace([], 1, lambda w, x, s=stride: F.avg_pool2d(x[0], kernel, s))
+        assert_one_kernel(run_both(graph, [torch.rand(2, channels, 9, 13)], dtype))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("channels", [8, 24, 54])
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_sums_of_frames(dtype: torch.dtype, channels: int, frames: int) -> None:
+    def add(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        return functools.reduce(torch.add, x)
+
+    def average(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        return torch.mul(torch.sum(torch.stack(list(x)), 0), 1 / frames)
+
+    for forward in (add, average):
+        tensors = [torch.rand(2, channels, 5, 7) for _ in range(frames)]
+        assert_one_kernel(run_both(trace([], frames, forward), tensors, dtype))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
@@ -256,17 +281,18 @@ def test_not_a_number_stays_one() -> None:
             assert not made[0, :, 0].isnan().any()
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_sums_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+def test_sums_do_not_depend_on_the_number_of_threads(dtype: torch.dtype, threads: int) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         made = torch.conv2d(x[0], w[0], None, padding=(1, 1), groups=54)
         return torch.conv2d(made, w[1], None), torch.mean(made, [2, 3], True)
 
     torch.manual_seed(0)
     graph = trace([torch.randn(54, 1, 3, 3), torch.randn(70, 54, 1, 1)], 1, forward)
-    x = torch.randn(1, 54, 60, 60)
-    expected = EXECUTORS[torch.float32].compile(graph, [x], 0)([x])
-    made = NativeExecutor("float32", torch.float32, threads).compile(graph, [x], 0)([x])
+    x = torch.randn(1, 54, 60, 60, dtype=dtype)
+    expected = EXECUTORS[dtype].compile(graph, [x], 0)([x])
+    made = NativeExecutor("any", dtype, threads).compile(graph, [x], 0)([x])
     for one, other in zip(made, expected, strict=True):
         assert one is not None
         assert other is not None

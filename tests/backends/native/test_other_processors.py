@@ -29,16 +29,26 @@ def has_flags(*flags: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these processors are x86")
 @pytest.mark.parametrize(
-    ("march", "flags"),
-    [("x86-64", ()), ("haswell", ("avx2", "fma")), ("skylake-avx512", ("avx512f", "avx512bw"))],
+    ("march", "lanes", "flags"),
+    [
+        ("x86-64", 4, ()),
+        ("haswell", 8, ("avx2", "fma")),
+        ("skylake-avx512", 16, ("avx512f", "avx512bw")),
+    ],
 )
-def test_kernels_of_another_processor(march: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_kernels_of_another_processor(
+    march: str, lanes: int, flags: tuple[str, ...], tmp_path: Path
+) -> None:
     if not has_flags(*flags):
         pytest.skip(f"this processor does not run programs for {march}")
     compiler = tmp_path / "compiler"
     compiler.write_text(COMPILER.format(march=march, compiler=find_compiler()))
     compiler.chmod(0o755)
+    program = "from co3d.backends.native.library import load_library as load; library = load(); "
+    program += "print(library.co3d_lanes(), library.co3d_half_depth())"
     environment = os.environ | {"CXX": str(compiler), "CO3D_CACHE": str(tmp_path / "cache")}
+    printed = subprocess.check_output([sys.executable, "-c", program], env=environment)
+    assert printed.split() == [str(lanes).encode(), b"1"]
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(KERNEL_TESTS)],
         check=True,

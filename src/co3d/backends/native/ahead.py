@@ -16,8 +16,8 @@ def ask_ahead(operations: Sequence[Operation], sizes: Mapping[int, int]) -> None
         computes          reads them                   reads them
 
     Args:
-        operations: of one list, in order; each convolution asks for what is read after it, up to
-            and with the next one.
+        operations: of one list, in order; each convolution of more than one pixel asks for the
+            weights and sources that are read after it, up to and with the next one.
         sizes: bytes of the buffers that no operation of the step makes.
     """
     askers = [
@@ -29,7 +29,8 @@ def ask_ahead(operations: Sequence[Operation], sizes: Mapping[int, int]) -> None
     for i, end in zip(askers, ends, strict=False):
         wanted: dict[int, int] = {}
         for operation in operations[i + 1 : end + 1]:
-            for buffer in (operation.weight, *operation.sources[: operation.source_count]):
+            count = 0 if operation.kind == Kind.MEAN else operation.source_count
+            for buffer in (operation.weight, *operation.sources[:count]):
                 size = sizes.get(buffer, 0)
                 fits = len(wanted) < MOST_AHEAD and sum(wanted.values()) + size <= MOST_BYTES
                 if size >= LEAST_BYTES and fits:

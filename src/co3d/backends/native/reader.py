@@ -1,7 +1,7 @@
 """Reads what patterns ask of a step graph: shapes, constants, convolutions, sums."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -124,18 +124,25 @@ class GraphReader:
         return leaves, inner
 
 
-def has_kernels(graph: fx.GraphModule) -> bool:
-    """Whether a step graph has convolutions, and native kernels for all of them."""
+def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:
+    """Whether step graphs have 2-D convolutions, and native kernels for all of them."""
 
-    def has_kernel(node: fx.Node) -> bool:
+    def has_kernel(graph: fx.GraphModule, node: fx.Node) -> bool:
         weight = node.args[1]
         assert isinstance(weight, fx.Node)
         constant = getattr(graph, str(weight.target), None)
         groups = node.kwargs.get("groups", 1)
-        return isinstance(constant, Tensor) and groups in (1, constant.shape[0])
+        if not isinstance(constant, Tensor):
+            return False
+        return groups == 1 or tuple(constant.shape[:2]) == (groups, 1)
 
-    convolutions = [node for node in graph.graph.nodes if node.target is torch.conv2d]
-    return bool(convolutions) and all(map(has_kernel, convolutions))
+    found = [
+        has_kernel(graph, node)
+        for graph in graphs
+        for node in graph.graph.nodes
+        if node.target is torch.conv2d
+    ]
+    return bool(found) and all(found)
 
 
 def read_pair(value: Any) -> tuple[int, int]:

@@ -11,7 +11,7 @@ class WeightPacker:
 
     Attributes:
         lanes: numbers in a vector.
-        depth: neighbouring inputs that one product takes.
+        depth: inputs that one product takes: neighbouring channels, or two frames of one channel.
         dtype: of packed weights.
     """
 

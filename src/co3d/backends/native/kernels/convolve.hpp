@@ -67,9 +67,8 @@ struct Convolution {
     if (blocks == 0) return;
     long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
     bool direct = is_direct();
-    // As many pieces as there are of the usual tiles.
-    long tiles = (rows.end - rows.begin + 5) / 6 * ((columns.end - columns.begin + 3) / 4);
-    Ahead ahead(op, buffers, chunk, chunks, tiles);
+    Ahead ahead(op, buffers, chunk, chunks,
+                (rows.end - rows.begin) * (columns.end - columns.begin));
     size_t needed = block * steps * F::DEPTH * sizeof(Kept);
     Kept* gathered = direct ? nullptr : (Kept*)scratch.take(needed);
     for (long first = rows.begin; first < rows.end; first += block) {
@@ -161,16 +160,15 @@ struct Convolution {
   template <int ROWS, int COLUMNS>
   void sweep(const Taken* values, long first, long count, long v, Ahead& ahead) const {
     long i = 0;
-    for (; i + ROWS <= count; i += ROWS) {
-      ahead.proceed();
-      tile<ROWS, COLUMNS>(values + i * steps, first + i, v);
-    }
-    for (; i + 2 <= count; i += 2) tile<2, COLUMNS>(values + i * steps, first + i, v);
-    for (; i < count; ++i) tile<1, COLUMNS>(values + i * steps, first + i, v);
+    for (; i + ROWS <= count; i += ROWS)
+      tile<ROWS, COLUMNS>(values + i * steps, first + i, v, ahead);
+    for (; i + 2 <= count; i += 2) tile<2, COLUMNS>(values + i * steps, first + i, v, ahead);
+    for (; i < count; ++i) tile<1, COLUMNS>(values + i * steps, first + i, v, ahead);
   }
 
   template <int ROWS, int COLUMNS>
-  void tile(const Taken* values, long pixel, long v) const {
+  void tile(const Taken* values, long pixel, long v, Ahead& ahead) const {
+    ahead.proceed(ROWS * COLUMNS);
     const Kept* w = weights + v * steps * LANES * F::DEPTH;
     const long column = steps * LANES * F::DEPTH;
     Vector sums[ROWS][COLUMNS];

@@ -37,9 +37,9 @@ struct DepthwiseSum {
         vectors(count_vectors(op.out_channels)),
         readings(op, buffers) {}
 
-  // Units of work: pixels where each result is made of the pixel's own readings; rows, as many as
-  // make up for those at their border, which are read twice; or vectors of channels, where there
-  // are few rows, as many as fill some lines of the cache.
+  // Units of work: some pixels, where each result is made of the pixel's own readings; some rows,
+  // for those at their border are read twice; or, where there are few rows, some vectors of
+  // channels, for their readings of a pixel lie side by side.
   static long count_units(const Operation& op) {
     if (is_pointwise(op)) return long(op.batch) * op.out_height * op.out_width / 8;
     if (is_shared_by_rows(op)) return long(op.batch) * op.out_height / 8;
@@ -78,7 +78,9 @@ struct DepthwiseSum {
            op.padding_y == 0 && op.padding_x == 0;
   }
 
-  static bool is_shared_by_rows(const Operation& op) { return op.out_height >= 24; }
+  static bool is_shared_by_rows(const Operation& op) {
+    return long(op.batch) * op.out_height >= 24;
+  }
 
   // Whether there are kernels that take each reading once for all results of a row.
   bool is_usual() const {
@@ -218,9 +220,9 @@ struct DepthwiseSum {
 
   // Add a line of readings to the results that it is the ky-th line of, and to those of the row
   // below, if there is one.
-  template <int KERNEL, int STRIDE, int TILE, int ROWS, typename Readings>
+  template <int KERNEL, int STRIDE, int TILE, int ROWS, typename Source>
   inline __attribute__((always_inline)) void add_line(Vector (&made)[ROWS][TILE],
-                                                      const Readings& from, int vector, int group,
+                                                      const Source& from, int vector, int group,
                                                       int ky) const {
     if constexpr (KERNEL == 0) {
       for (int kx = 0; kx < op.kernel_width; ++kx)
@@ -237,9 +239,9 @@ struct DepthwiseSum {
   }
 
   // Each reading is added to all results that it belongs to.
-  template <int KERNEL, int STRIDE, bool ABOVE, bool BELOW, int TILE, int ROWS, typename Readings>
+  template <int KERNEL, int STRIDE, bool ABOVE, bool BELOW, int TILE, int ROWS, typename Source>
   inline __attribute__((always_inline)) void add_readings(Vector (&made)[ROWS][TILE],
-                                                          const Readings& from, int vector,
+                                                          const Source& from, int vector,
                                                           int group, int ky) const {
     constexpr int SPAN = (TILE - 1) * STRIDE + KERNEL;
     Lanes above[KERNEL], below[KERNEL];

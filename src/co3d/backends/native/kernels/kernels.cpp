@@ -112,7 +112,7 @@ extern "C" {
 
 int co3d_lanes() { return LANES; }
 
-// How many neighbouring inputs a product of bfloat16 takes at once; 1 where it takes floats.
+// How many inputs a product of bfloat16 takes at once; 1 where it takes floats.
 int co3d_half_depth() { return Factor<Half>::DEPTH; }
 
 // In how many chunks an operation runs, and so how many partial sums it leaves.

@@ -46,7 +46,7 @@ class Readings {
         op(op),
         buffers(buffers) {}
 
-  // The maps of a group, from one of their numbers on.
+  // Where the number `at` lies in the maps of a group.
   std::pair<const T*, const T*> maps(int group, long at) const {
     int first = group * F::DEPTH, second = first + 1;
     bool has_second = F::DEPTH == 2 && second < op.source_count;
@@ -58,8 +58,9 @@ class Readings {
     return lanes == LANES ? F::read(first, second) : F::read_some(first, second, lanes);
   }
 
-  // Floats of whole vectors are read where they lie; pairs are made once for all that read them,
-  // and lie as tiles of products want them: vector by vector, with zeros beside the row.
+  // Floats of whole vectors are read where they lie. What has to be converted or paired is so once
+  // for all that read it, and lies as tiles of products want it: vector by vector, with zeros
+  // beside the row.
   bool are_staged() const { return F::DEPTH > 1 || sizeof(T) != sizeof(Kept) || lanes < LANES; }
 
   // Make room for `rows` rows of `width` readings of some vectors of channels.

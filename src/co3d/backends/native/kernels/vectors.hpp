@@ -134,7 +134,7 @@ inline Vector power_of_two(Vector x) {
   return times_power_of_two(p, n);
 }
 
-// T is what the result is kept as, and so how exact it has to be.
+// T is what maps are kept as, and so how exact this has to be.
 template <typename T>
 inline Vector sigmoid(Vector x) {
   return reciprocal<T>(1.0f + power_of_two<T>(x * -1.44269504f));
