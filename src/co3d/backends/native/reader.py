@@ -132,7 +132,7 @@ def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:
         assert isinstance(weight, fx.Node)
         constant = getattr(graph, str(weight.target), None)
         groups = node.kwargs.get("groups", 1)
-        if not isinstance(constant, Tensor):
+        if not isinstance(constant, Tensor) or not isinstance(groups, int):
             return False
         return groups == 1 or tuple(constant.shape[:2]) == (groups, 1)
 
