@@ -206,7 +206,7 @@ def test_backends_are_compared_on_a_video(co3d, video, monkeypatch):
     assert rows[0][-1] == "kept"
     assert f"streams: {video.name}" in outcome.out
     assert "on 0.5% of the frames at most" in outcome.out
-    assert "default: openvino in float32" in outcome.out
+    assert "default: native in float32" in outcome.out
     assert "random" not in outcome.out
 
 
@@ -215,7 +215,7 @@ def test_the_json_of_a_comparison_has_all_that_the_table_has(co3d):
     found = json.loads(outcome.out)
     assert found["streams"] == ["sample.mp4", "virtual camera 1"]
     assert found["random_weights"] is False
-    assert found["default"]["backend"] == "openvino"
+    assert found["default"]["backend"] == "native"
     exact, rough = found["rows"]
     assert exact["frames"] == rough["frames"] == 12
     assert exact["agreement"] == 1
