@@ -75,9 +75,9 @@ class SlotClock:
         ends = torch.where(self.ended, self.ends - (self.ages - ages), FAR_END)
         return ages, ends
 
-    def valid(self, active: Tensor) -> Tensor:
-        """(slots,) bool: a new result, whose window holds real frames only."""
-        return self.fresh(active) & (self.ages >= self._first_valid_step)
+    def valid(self, fresh: Tensor) -> Tensor:
+        """(slots,) bool: of the new results those whose window holds real frames only."""
+        return fresh & (self.ages >= self._first_valid_step)
 
     def advance(self, active: Tensor) -> None:
         """One step has passed for the active slots."""

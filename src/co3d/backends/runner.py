@@ -70,7 +70,8 @@ class Runner:
         outputs: tuple[Tensor, ...] | None = None
         # Small operators come before the graphs, which drive their code out of the caches.
         due = self.clock.rows_by_phase(active)
-        valid, fresh = self.clock.valid(active), self.clock.fresh(active)
+        fresh = self.clock.fresh(active)
+        valid = self.clock.valid(fresh)
         with torch.inference_mode():
             for phase, rows in due.items():
                 made = self._run_phase(phase, taken, rows)

@@ -287,10 +287,7 @@ struct DepthwiseSum {
     }
     for (int i = 0; i < std::min(TILE, left); ++i) {
       Vector value = activate<T>(scale * made[i] + added, activation);
-      if (lanes == LANES)
-        store(to + i * channels, value);
-      else
-        store_some(to + i * channels, value, lanes);
+      store_some(to + i * channels, value, lanes);
       total += value;
     }
     return total;
