@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import torch
 
 # Small networks run faster on one thread, far more so where the cores are shared.
 torch.set_num_threads(1)
+
+# Tests send Ctrl-C, which the background jobs of a shell ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: step graphs with float32 or bfloat16 state, bound with channels last."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +31,7 @@ class OpenVinoExecutor:
     def __init__(self, precision: str, dtype: torch.dtype, threads: int) -> None:
         self._package = require_package("openvino", extra="openvino")
         self.dtype = dtype
-        self._core = self._package.Core()
+        self._core = open_core()
         self._options = {
             "INFERENCE_PRECISION_HINT": _WORDS[dtype],
             "PERFORMANCE_HINT": "LATENCY",
@@ -56,6 +57,20 @@ class OpenVinoExecutor:
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
         self._pool.give(element)
+
+
+@functools.cache
+def open_core() -> Any:
+    """OpenVINO's core, one for as long as the process lives.
+
+    Where the processor has AMX, the CPU plugin gives the thread that loads it another signal stack,
+    and frees that with the last core. If this happens in another thread, the next signal to the
+    first one ends the process (seen with 2026.4).
+
+    Raises:
+        MissingPackageError: openvino is not installed.
+    """
+    return require_package("openvino", extra="openvino").Core()
 
 
 def declare_layouts(package: Any, model: Any, results: int, dtype: torch.dtype) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from co3d.backends.openvino_cpu import declare_layouts
+from co3d.backends.openvino_cpu import declare_layouts, open_core
 from co3d.backends.packages import require_package
 from co3d.errors import ExportedFileError
 from co3d.export.description import KEY
@@ -25,7 +25,7 @@ def write_openvino_file(
         path: ends in .xml; the weights go beside it, as .bin.
     """
     openvino = require_package("openvino", extra="openvino")
-    read = openvino.Core().read_model(model.SerializeToString())
+    read = open_core().read_model(model.SerializeToString())
     declared = declare_layouts(openvino, read, results, dtype)
     declared.set_rt_info(description, [KEY])
     openvino.save_model(declared, path, compress_to_fp16=False)
@@ -38,15 +38,15 @@ def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
         ExportedFileError: it is no such model, or its weights are not there.
         MissingPackageError: openvino is not installed.
     """
-    openvino = require_package("openvino", extra="openvino")
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise ExportedFileError(
             f"cannot run {path}: its weights {weights} are not there; keep both files together"
         )
     data, numbers = path.read_bytes(), weights.read_bytes()
+    core = open_core()
     try:
-        model = openvino.Core().read_model(data, numbers)
+        model = core.read_model(data, numbers)
         if not model.has_rt_info([KEY]):
             raise ExportedFileError(
                 f"cannot run {path}: it has no description of its state; pass a file that "
