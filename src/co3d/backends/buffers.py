@@ -1,18 +1,41 @@
 """Buffers that runtimes write their results to, used again when nobody reads them any more."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from co3d.backends.executor import make_map
 
-_Key = tuple[tuple[int, ...], torch.dtype]
+_SHELF = "_co3d_shelf"
+
+
+class Shelf:
+    """Free host tensors of one shape, dtype and layout."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
+    ) -> None:
+        self._shape, self._dtype, self._layout = shape, dtype, layout
+        self._free: deque[Tensor] = deque()
+
+    def take(self) -> Tensor:
+        """A tensor with arbitrary content: the one given back first, as `Bindings` wants."""
+        if self._free:
+            return self._free.popleft()
+        made = make_map(self._shape, self._dtype, torch.device("cpu"), self._layout)
+        setattr(made, _SHELF, self)  # found again at once, where a look-up by shape takes longer
+        return made
+
+    def put_back(self, tensor: Tensor) -> None:
+        """Take a tensor back that this shelf made and nobody reads any more."""
+        self._free.append(tensor)
 
 
 class BufferPool:
-    """Hands out host tensors by shape, dtype and layout.
+    """Shelves for elements of state, by shape and dtype, in one layout.
 
     A step makes one new element per state and drops the oldest. Without reuse each step would ask
     the system for megabytes of fresh memory, and pay for every page of it.
@@ -20,18 +43,22 @@ class BufferPool:
 
     def __init__(self, layout: torch.memory_format) -> None:
         self._layout = layout
-        self._free: dict[_Key, deque[Tensor]] = {}
+        self._shelves: dict[tuple[tuple[int, ...], torch.dtype], Shelf] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A tensor with arbitrary content: the one given back first, as `Bindings` wants."""
-        free = self._free.get((shape, dtype))
-        return free.popleft() if free else make_map(shape, dtype, torch.device("cpu"), self._layout)
+    def maker(
+        self, shape: Sequence[int], dtype: torch.dtype, *, is_state: bool
+    ) -> Callable[[], Tensor]:
+        """What gives a tensor with arbitrary content: always a new one if it is to be a result."""
+        if not is_state:
+            return partial(make_map, shape, dtype, torch.device("cpu"), self._layout)
+        key = tuple(shape), dtype
+        return self._shelves.setdefault(key, Shelf(*key, self._layout)).take
 
     def give(self, tensor: Tensor) -> None:
-        """Take a tensor back that nobody reads any more; those of another layout are let go."""
-        if tensor.dim() == 4 and not tensor.is_contiguous(memory_format=self._layout):
-            return
-        self._free.setdefault((tuple(tensor.shape), tensor.dtype), deque()).append(tensor)
+        """Take a tensor back that nobody reads any more; those from elsewhere are let go."""
+        shelf: Shelf | None = getattr(tensor, _SHELF, None)
+        if shelf is not None:
+            shelf.put_back(tensor)
 
 
 class Bindings:
@@ -52,8 +79,9 @@ class Bindings:
     def __init__(self, places: int) -> None:
         self._bound: list[Tensor | None] = [None] * places
 
-    def update(self, place: int, tensor: Tensor, bind: Callable[[int, Tensor], None]) -> None:
-        """Call `bind(place, tensor)` unless that tensor is there."""
-        if self._bound[place] is not tensor:
-            bind(place, tensor)
-            self._bound[place] = tensor
+    def update(self, tensors: Sequence[Tensor], bind: Callable[[int, Tensor], None]) -> None:
+        """Call `bind(place, tensor)` for each place where another tensor is bound."""
+        for place, (bound, tensor) in enumerate(zip(self._bound, tensors, strict=True)):
+            if bound is not tensor:
+                bind(place, tensor)
+                self._bound[place] = tensor

@@ -37,6 +37,10 @@ class Executor(Protocol):
         """
         ...
 
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """A copy of an input, (slots, ...), in the executor's precision and layout."""
+        ...
+
     def recycle(self, element: Tensor) -> None:
         """Take back an element of state that a step made and that nobody reads any more."""
         ...
@@ -48,3 +52,9 @@ def make_map(
     """An uninitialised tensor, in this layout where it has four axes."""
     chosen = layout if len(shape) == 4 else torch.contiguous_format
     return torch.empty(tuple(shape), dtype=dtype, device=device, memory_format=chosen)
+
+
+def copy_map(value: Tensor, executor: Executor) -> Tensor:
+    """A copy in an executor's precision and layout: first the one, then the other, is quickest."""
+    copied = make_map(value.shape, executor.dtype, executor.device, executor.map_layout)
+    return copied.copy_(value.to(executor.dtype))

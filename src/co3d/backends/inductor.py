@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
-from co3d.backends.executor import StepFunction, make_map
+from co3d.backends.executor import StepFunction, copy_map, make_map
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
 from co3d.errors import MissingPackageError
@@ -60,6 +60,10 @@ class InductorExecutor:
                     "a C++ compiler (g++ or clang++), or use another backend"
                 ) from error
         return run
+
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """See `Executor.take_frame`."""
+        return copy_map(frame, self)
 
     def recycle(self, element: Tensor) -> None:
         """PyTorch's own allocator takes it back when the last reference goes."""

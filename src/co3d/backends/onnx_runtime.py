@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
-from co3d.backends.executor import StepFunction
+from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
 
@@ -38,7 +38,6 @@ class OnnxRuntimeExecutor:
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """See `Executor.compile`."""
-        del results
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
@@ -46,7 +45,11 @@ class OnnxRuntimeExecutor:
         session = self._runtime.InferenceSession(
             stored.data, options, providers=["CPUExecutionProvider"]
         )
-        return _BoundSession(stored, session, self._pool)
+        return _BoundSession(stored, session, sum(stored.is_made[:results]), self._pool)
+
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """See `Executor.take_frame`."""
+        return copy_map(frame, self)
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
@@ -56,12 +59,14 @@ class OnnxRuntimeExecutor:
 class _BoundSession:
     """One step graph in a session, with the bindings that its steps use in turn."""
 
-    def __init__(self, stored: StoredGraph, session: Any, pool: BufferPool) -> None:
-        self._stored, self._session, self._pool = stored, session, pool
+    def __init__(self, stored: StoredGraph, session: Any, results: int, pool: BufferPool) -> None:
+        self._stored, self._session = stored, session
         names = [value.name for value in session.get_inputs()]
         self._inputs = list(zip(stored.find_used(names), names, strict=True))
-        self._outputs = [
-            (value.name, tuple(value.shape), _DTYPES[value.type]) for value in session.get_outputs()
+        self._outputs = [value.name for value in session.get_outputs()]
+        self._makers = [
+            pool.maker(value.shape, _DTYPES[value.type], is_state=i >= results)
+            for i, value in enumerate(session.get_outputs())
         ]
         places = len(self._inputs) + len(self._outputs)
         turns = [(session.io_binding(), Bindings(places)) for _ in range(Bindings.CYCLE)]
@@ -70,18 +75,15 @@ class _BoundSession:
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
         binding, bound = next(self._turns)
 
-        def bind_input(place: int, tensor: Tensor) -> None:
-            binding.bind_input(self._inputs[place][1], "cpu", 0, *_describe(tensor))
+        def bind(place: int, tensor: Tensor) -> None:
+            if place < len(self._inputs):
+                binding.bind_input(self._inputs[place][1], "cpu", 0, *_describe(tensor))
+            else:
+                name = self._outputs[place - len(self._inputs)]
+                binding.bind_output(name, "cpu", 0, *_describe(tensor))
 
-        def bind_output(place: int, tensor: Tensor) -> None:
-            name = self._outputs[place - len(self._inputs)][0]
-            binding.bind_output(name, "cpu", 0, *_describe(tensor))
-
-        for place, (position, _) in enumerate(self._inputs):
-            bound.update(place, inputs[position], bind_input)
-        made = [self._pool.take(shape, dtype) for _, shape, dtype in self._outputs]
-        for place, tensor in enumerate(made, len(self._inputs)):
-            bound.update(place, tensor, bind_output)
+        made = [make() for make in self._makers]
+        bound.update([*(inputs[position] for position, _ in self._inputs), *made], bind)
         self._session.run_with_iobinding(binding)
         return self._stored.place(made)
 

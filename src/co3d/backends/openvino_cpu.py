@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
-from co3d.backends.executor import StepFunction
+from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
 
@@ -53,6 +53,10 @@ class OpenVinoExecutor:
         compiled = self._core.compile_model(model, "CPU", self._options)
         requests = [compiled.create_infer_request() for _ in range(Bindings.CYCLE)]
         return _BoundRequests(self._package, stored, requests, made, self._pool)
+
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """See `Executor.take_frame`."""
+        return copy_map(frame, self)
 
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
@@ -108,31 +112,29 @@ class _BoundRequests:
         results: int,
         pool: BufferPool,
     ) -> None:
-        self._package, self._stored, self._pool = package, stored, pool
+        self._package, self._stored = package, stored
         first = requests[0]
         self._used = stored.find_used([value.get_any_name() for value in first.model_inputs])
         kinds = {v: k for k, v in _element_types(package).items()}
-        self._outputs = [
-            (_plain_shape(value.shape), kinds[value.element_type]) for value in first.model_outputs
+        self._makers = [
+            pool.maker(_plain_shape(value.shape), kinds[value.element_type], is_state=i >= results)
+            for i, value in enumerate(first.model_outputs)
         ]
         self._results = results
-        places = len(self._used) + len(self._outputs)
+        places = len(self._used) + len(self._makers)
         self._turns = itertools.cycle([(request, Bindings(places)) for request in requests])
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
         request, bound = next(self._turns)
 
-        def bind_input(place: int, tensor: Tensor) -> None:
-            request.set_input_tensor(place, self._wrap(tensor))
+        def bind(place: int, tensor: Tensor) -> None:
+            if place < len(self._used):
+                request.set_input_tensor(place, self._wrap(tensor))
+            else:
+                request.set_output_tensor(place - len(self._used), self._wrap(tensor))
 
-        def bind_output(place: int, tensor: Tensor) -> None:
-            request.set_output_tensor(place - len(self._used), self._wrap(tensor))
-
-        for place, position in enumerate(self._used):
-            bound.update(place, inputs[position], bind_input)
-        made = [self._pool.take(shape, dtype) for shape, dtype in self._outputs]
-        for place, tensor in enumerate(made, len(self._used)):
-            bound.update(place, tensor, bind_output)
+        made = [make() for make in self._makers]
+        bound.update([*(inputs[position] for position in self._used), *made], bind)
         request.infer()
         self._release(made[: self._results])
         return self._stored.place(made)

@@ -64,7 +64,7 @@ class Runner:
             (slots,) bool.
         """
         # The caller may reuse its buffers, and the program may remember a frame: take copies.
-        taken = [self._take(frame) for frame in frames]
+        taken = [self.executor.take_frame(frame) for frame in frames]
         if reset.any():
             self.reset(reset)
         outputs: tuple[Tensor, ...] | None = None
@@ -163,11 +163,6 @@ class Runner:
 
     def _all_past(self) -> list[Tensor]:
         return [element for elements in self._past for element in elements]
-
-    def _take(self, frame: Tensor) -> Tensor:
-        """A copy of an input: first in the precision, then in the layout, which is quickest."""
-        taken = self._empty(frame.shape[1:], self.program.dtype)
-        return taken.copy_(frame.to(taken.dtype))
 
     def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor for a frame or an element of state, given its shape without the slots."""

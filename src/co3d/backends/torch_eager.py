@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction
+from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
 
@@ -35,6 +35,10 @@ class TorchExecutor:
             return [*outputs, *made[results:]]
 
         return run
+
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """See `Executor.take_frame`."""
+        return copy_map(frame, self)
 
     def recycle(self, element: Tensor) -> None:
         """PyTorch's own allocator takes it back when the last reference goes."""

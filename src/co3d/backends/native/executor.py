@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.buffers import Bindings, BufferPool
-from co3d.backends.executor import StepFunction, make_map
+from co3d.backends.executor import StepFunction, copy_map, make_map
 from co3d.backends.native.library import load_library
 from co3d.backends.native.operation import Operation
 from co3d.backends.native.plan import NativeSteps, Planner
@@ -39,7 +39,7 @@ class NativeExecutor:
             self._library.co3d_lanes(), depth, dtype if depth > 1 else torch.float32
         )
         self._place = Placement(dtype, self.device)
-        self._pool = BufferPool(self.map_layout)
+        self.pool = BufferPool(self.map_layout)
         self.description = f"native, {precision} on cpu, {threads} threads"
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
@@ -56,13 +56,24 @@ class NativeExecutor:
         )
         return PlannedStep(self, planner, results)
 
+    def take_frame(self, frame: Tensor) -> Tensor:
+        """See `Executor.take_frame`."""
+        is_plain = frame.dtype == torch.float32 and frame.dim() == 4 and frame.is_contiguous()
+        if not is_plain or frame.shape[1] != 3:
+            return copy_map(frame, self)
+        taken = make_map(frame.shape, self.dtype, self.device, self.map_layout)
+        self._library.co3d_take_frames(
+            frame.data_ptr(),
+            taken.data_ptr(),
+            frame.shape[0],
+            frame.shape[2] * frame.shape[3],
+            self.dtype == torch.bfloat16,
+        )
+        return taken
+
     def recycle(self, element: Tensor) -> None:
         """See `Executor.recycle`."""
-        self._pool.give(element)
-
-    def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor for an element of state, with arbitrary content."""
-        return self._pool.take(tuple(shape), dtype)
+        self.pool.give(element)
 
     def count_chunks(self, operation: Operation) -> int:
         """In how many chunks the kernels run an operation."""
@@ -85,12 +96,15 @@ class PlannedStep:
         self._outputs, self._values = planner.outputs, planner.values
         self._inputs = planner.inputs
         self._graph = planner.graph
-        self._made = [self._describe(node, planner) for node in self.plan.made]
+        made = [self._describe(node, planner) for node in self.plan.made]
+        self._makers = [
+            executor.pool.maker(shape, dtype, is_state=is_state) for shape, dtype, is_state in made
+        ]
         # Whether one list of operations makes all outputs, as the caller wants them.
         self._is_simple = (
             [type(step) for step in self.plan.steps] == [NativeSteps]
             and list(self.plan.made) == self._outputs
-            and all(dtype == executor.output_dtype for _, dtype, _ in self._made[:results])
+            and all(dtype == executor.output_dtype for _, dtype, _ in made[:results])
         )
         self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
         # Buffers whose addresses change from step to step; `Bindings` numbers them as they come.
@@ -111,20 +125,11 @@ class PlannedStep:
             laid[place] = contiguous = _lay_out(tensor)
             buffers[self._places[place]] = contiguous.data_ptr()
 
-        for place, position in enumerate(self.plan.inputs):
-            bound.update(place, inputs[position], bind)
-        executor = self._executor
-        made = [
-            executor.take(shape, dtype)
-            if is_state
-            else make_map(shape, dtype, executor.device, executor.map_layout)
-            for shape, dtype, is_state in self._made
-        ]
-        for place, tensor in enumerate(made, len(self.plan.inputs)):
-            bound.update(place, tensor, bind)
+        made = [make() for make in self._makers]
+        bound.update([*(inputs[position] for position in self.plan.inputs), *made], bind)
         if self._is_simple:
             assert isinstance(self.plan.steps[0], NativeSteps)
-            executor.run(self.plan.steps[0], buffers)
+            self._executor.run(self.plan.steps[0], buffers)
             return made  # type: ignore[return-value]
         return self._run_steps(inputs, made, buffers)
 
@@ -173,7 +178,8 @@ class PlannedStep:
                 collected.append(value)
                 returned.add(node)
             else:
-                collected.append(self._executor.take(value.shape, value.dtype).copy_(value))
+                make = self._executor.pool.maker(value.shape, value.dtype, is_state=True)
+                collected.append(make().copy_(value))
         return collected
 
     def _run_torch(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <thread>
-#include <vector>
 
 #include "convolve.hpp"
 #include "depthwise.hpp"
+#include "frames.hpp"
 #include "maps.hpp"
 #include "operation.hpp"
 #include "scratch.hpp"
@@ -39,12 +40,22 @@ long count_chunks(const Operation& op) {
   return chunks < 2 ? 1 : chunks / 2 * 2;
 }
 
-// How far an operation is. Each thread has a share of its chunks, the same part of the map in all
-// operations, for its cache holds that part; when it is through with them it helps the others.
-struct Progress {
+// Operations that are run together, and how far they are. Those of one chunk that follow each other,
+// as the layers of a gate do, are one stage: threads wait for each other once and not after each.
+//
+// Each thread has a share of a stage's chunks, the same part of the map in all operations, for its
+// cache holds that part; when it is through with them it helps the others.
+struct Stage {
+  const Operation *first, *last;  // all of them
   long chunks;
   std::atomic<long> done{0};
   std::atomic<int> taken[MOST_CHUNKS] = {};
+
+  // The stage that begins with an operation, of those that there are up to `end`.
+  Stage(const Operation* begin, const Operation* end)
+      : first(begin), last(begin), chunks(count_chunks(*begin)) {
+    while (chunks == 1 && last + 1 < end && count_chunks(last[1]) == 1) ++last;
+  }
 
   // The next chunk for a thread, or -1 when all are taken.
   long take(int thread, int threads) {
@@ -82,24 +93,25 @@ void pause_briefly() {
 #endif
 }
 
-// An operation is over when its chunks are, not when all threads have come: one that has to leave
-// its processor to another program holds the others up only if it leaves in the middle of a chunk.
+// A stage is over when its chunks are, not when all threads have come: one that has to leave its
+// processor to another program holds the others up only if it leaves in the middle of a chunk.
 //
 // The threads are PyTorch's own where both use the same OpenMP library. Threads of ours would have
 // to share the processors with those, which watch for work for milliseconds after each operator.
 template <typename T>
 void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
   constexpr int PATIENCE = 2000;
-  std::vector<Progress> progress(count);
-  for (long i = 0; i < count; ++i) progress[i].chunks = count_chunks(ops[i]);
+  std::deque<Stage> stages;
+  for (const Operation* op = ops; op < ops + count; op = stages.back().last + 1)
+    stages.emplace_back(op, ops + count);
 #pragma omp parallel num_threads(int(std::min<long>(threads, MOST_CHUNKS)))
-  for (long i = 0; i < count; ++i) {
-    Progress& state = progress[i];
-    for (long chunk; (chunk = state.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
-      run_chunk<T>(ops[i], buffers, chunk, state.chunks);
-      state.done.fetch_add(1, std::memory_order_release);
+  for (Stage& stage : stages) {
+    for (long chunk; (chunk = stage.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
+      for (const Operation* op = stage.first; op <= stage.last; ++op)
+        run_chunk<T>(*op, buffers, chunk, stage.chunks);
+      stage.done.fetch_add(1, std::memory_order_release);
     }
-    for (int tries = 0; state.done.load(std::memory_order_acquire) < state.chunks; ++tries) {
+    for (int tries = 0; stage.done.load(std::memory_order_acquire) < stage.chunks; ++tries) {
       pause_briefly();
       if (tries > PATIENCE) std::this_thread::yield();
     }
@@ -125,6 +137,15 @@ void co3d_run(const Operation* ops, long count, void* const* buffers, int thread
     run_all<Half>(ops, count, buffers, threads);
   else
     run_all<float>(ops, count, buffers, threads);
+}
+
+// Lay frames of three planes out as a map.
+void co3d_take_frames(const float* planes, void* map, long frames, long area, int is_half) {
+  for (long i = 0; i < 3 * area * frames; i += 3 * area)
+    if (is_half)
+      lay_out_frame(planes + i, (Half*)map + i, area);
+    else
+      lay_out_frame(planes + i, (float*)map + i, area);
 }
 
 }  // extern "C"
