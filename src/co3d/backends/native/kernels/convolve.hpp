@@ -8,6 +8,7 @@
 #include "operation.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
+#include "tiles.hpp"
 #include "vectors.hpp"
 
 template <typename T>
@@ -21,8 +22,9 @@ struct Convolution {
   const Kept* weights;   // (vectors, steps, LANES, DEPTH)
   const float* bias;     // (vectors * LANES)
   const T* residual;
-  static constexpr long ROWS = 12, BLOCK = 72;  // pixels of some tiles, of a block
   long steps;            // taps x channels, in units of DEPTH
+  // Pixels of some tiles, and of a block.
+  static constexpr long ROWS = F::DEPTH == 2 ? Tiles::ROWS : 12, BLOCK = F::DEPTH == 2 ? 96 : 72;
 
   Convolution(const Operation& op, void* const* buffers)
       : op(op),
@@ -42,6 +44,11 @@ struct Convolution {
            op.padding_y == 0 && op.padding_x == 0 && op.source_count == 1 && op.gate < 0 &&
            op.source_activation == IDENTITY && sizeof(T) == sizeof(Kept) &&
            op.in_channels % F::DEPTH == 0;
+  }
+
+  // Whether the matrix unit multiplies: for maps, whose pixels fill its rows.
+  bool uses_tiles() const {
+    return F::DEPTH == 2 && op.out_height * op.out_width >= Tiles::ROWS && Tiles::are_there();
   }
 
   // Pixels are shared out where there are enough, or channels, where all weights are too much to
@@ -66,30 +73,36 @@ struct Convolution {
     long blocks = (rows.end - rows.begin + BLOCK - 1) / BLOCK;
     if (blocks == 0) return;
     long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
-    bool direct = is_direct();
+    const bool direct = is_direct(), in_tiles = uses_tiles();
     Ahead ahead(op, buffers, chunk, chunks,
                 (rows.end - rows.begin) * (columns.end - columns.begin));
-    size_t needed = block * steps * F::DEPTH * sizeof(Kept);
-    Kept* gathered = direct ? nullptr : (Kept*)scratch.take(needed);
+    size_t needed = std::max<long>(block, Tiles::ROWS) * steps * F::DEPTH * sizeof(Kept);
+    Kept* gathered = (Kept*)scratch.take(needed);
     for (long first = rows.begin; first < rows.end; first += block) {
       long count = std::min(block, rows.end - first);
       const Taken* values = (const Taken*)gathered;
-      if (direct)
+      // A tile that is not full reads on beyond its pixels.
+      if (direct && !(in_tiles && count < Tiles::ROWS))
         values = (const Taken*)((const T*)buffers[op.sources[0]] + first * op.in_channels);
       else
         gather(gathered, first, count);
-      multiply(values, first, count, columns, ahead);
+      if (in_tiles)
+        multiply_in_tiles(values, first, count, columns, ahead);
+      else
+        multiply(values, first, count, columns, ahead);
     }
   }
 
  private:
   // Lay the readings of `count` pixels side by side: (pixels, sources, taps, channels).
   void gather(Kept* to, long first, long count) const {
-    long area = long(op.out_height) * op.out_width, width = steps * F::DEPTH;
+    const long area = long(op.out_height) * op.out_width, width = steps * F::DEPTH;
+    // Counted on from pixel to pixel: a division takes as long as a pixel of the first layer.
+    long row = first / area;
+    int out_y = first % area / op.out_width, out_x = first % area % op.out_width;
     for (long i = 0; i < count; ++i) {
-      long pixel = first + i, row = pixel / area, place = pixel % area;
-      int top = place / op.out_width * op.stride_y - op.padding_y;
-      int left = place % op.out_width * op.stride_x - op.padding_x;
+      const int top = out_y * op.stride_y - op.padding_y;
+      const int left = out_x * op.stride_x - op.padding_x;
       const T* gate = op.gate < 0 ? nullptr : (const T*)buffers[op.gate] + row * op.in_channels;
       Kept* begin = to + i * width;
       Kept* next = begin;
@@ -119,7 +132,12 @@ struct Convolution {
         }
         if (gate) gate += channels;
       }
-      if (next < begin + width) memset((void*)next, 0, (begin + width - next) * sizeof(Kept));
+      static_assert(F::DEPTH <= 2);
+      if (next < begin + width) *next = Kept{};
+      if (++out_x < op.out_width) continue;
+      out_x = 0;
+      if (++out_y < op.out_height) continue;
+      out_y = 0, ++row;
     }
   }
 
@@ -140,6 +158,44 @@ struct Convolution {
       if (gate) value *= load(gate + c);
       store(to + c, activate<T>(value, op.source_activation));
     }
+  }
+
+  // The last tile begins early enough to end with the last pixel: some are made twice.
+  void multiply_in_tiles(const Taken* values, long first, long count, Share columns,
+                         Ahead& ahead) const {
+    if constexpr (F::DEPTH == 2) {
+      const Tiles tiles(steps);
+      alignas(64) float sums[2 * Tiles::ROWS * LANES];
+      for (long v = columns.begin; v < columns.end; ++v) {
+        const Kept* w = weights + v * steps * LANES * F::DEPTH;
+        for (long i = 0, rows; i < count; i += rows) {
+          const bool both = count - i > Tiles::ROWS && count >= 2 * Tiles::ROWS;
+          rows = both ? 2 * Tiles::ROWS : Tiles::ROWS;
+          ahead.proceed(std::min(rows, count - i));
+          const long start = std::max(0L, std::min(i, count - rows));
+          if (both)
+            tiles.multiply<true>(values + start * steps, w, sums);
+          else
+            tiles.multiply<false>(values + start * steps, w, sums);
+          finish_rows(sums, std::min(rows, count), first + start, v);
+        }
+      }
+    }
+  }
+
+  void finish_rows(const float* sums, long count, long pixel, long v) const {
+    const Vector added = load(bias + v * LANES);
+    long i = 0;
+    for (; i + 8 <= count; i += 8) finish_some<8>(sums + i * LANES, added, pixel + i, v);
+    for (; i < count; ++i) finish_some<1>(sums + i * LANES, added, pixel + i, v);
+  }
+
+  template <int ROWS>
+  void finish_some(const float* sums, Vector added, long pixel, long v) const {
+    Vector made[ROWS][1];
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; ++i) made[i][0] = load(sums + i * LANES) + added;
+    write(made, pixel, v);
   }
 
   void multiply(const Taken* values, long first, long count, Share columns, Ahead& ahead) const {
@@ -183,6 +239,12 @@ struct Convolution {
         for (int j = 0; j < COLUMNS; ++j)
           F::multiply_add(sums[i][j], values[i * steps + k], w + j * column + k * LANES * F::DEPTH);
     }
+    write(sums, pixel, v);
+  }
+
+  template <int ROWS, int COLUMNS>
+  inline __attribute__((always_inline)) void write(Vector (&sums)[ROWS][COLUMNS], long pixel,
+                                                   long v) const {
     if (op.is_result)
       finish<ROWS, COLUMNS>(sums, pixel, v, (float*)buffers[op.out]);
     else
