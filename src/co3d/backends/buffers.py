@@ -1,5 +1,6 @@
 """Buffers that runtimes write their results to, used again when nobody reads them any more."""
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +11,10 @@ from torch import Tensor
 from co3d.backends.executor import make_map
 
 _SHELF = "_co3d_shelf"
+
+
+def _find_none() -> None:
+    """The shelf of a tensor that has none."""
 
 
 class Shelf:
@@ -26,7 +31,8 @@ class Shelf:
         if self._free:
             return self._free.popleft()
         made = make_map(self._shape, self._dtype, torch.device("cpu"), self._layout)
-        setattr(made, _SHELF, self)  # found again at once, where a look-up by shape takes longer
+        # Found again at once, where a look-up by shape takes longer.
+        setattr(made, _SHELF, weakref.ref(self))
         return made
 
     def put_back(self, tensor: Tensor) -> None:
@@ -52,11 +58,13 @@ class BufferPool:
         if not is_state:
             return partial(make_map, shape, dtype, torch.device("cpu"), self._layout)
         key = tuple(shape), dtype
-        return self._shelves.setdefault(key, Shelf(*key, self._layout)).take
+        if key not in self._shelves:
+            self._shelves[key] = Shelf(*key, self._layout)
+        return self._shelves[key].take
 
     def give(self, tensor: Tensor) -> None:
         """Take a tensor back that nobody reads any more; those from elsewhere are let go."""
-        shelf: Shelf | None = getattr(tensor, _SHELF, None)
+        shelf = getattr(tensor, _SHELF, _find_none)()
         if shelf is not None:
             shelf.put_back(tensor)
 

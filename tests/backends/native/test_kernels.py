@@ -267,6 +267,16 @@ def test_results_are_float32_and_belong_to_the_caller(dtype: torch.dtype) -> Non
     assert torch.equal(first, kept)
 
 
+def test_a_result_that_is_state_too_is_a_copy() -> None:
+    graph = trace([], 1, lambda _, x: (made := torch.relu(x[0] + x[0]), made))
+    step = EXECUTORS[torch.float32].compile(graph, [torch.randn(1, 24, 5, 5)], 1)
+    result, state = step([torch.randn(1, 24, 5, 5)])
+    assert result is not None
+    assert state is not None
+    assert torch.equal(result, state)
+    assert result.data_ptr() != state.data_ptr()
+
+
 def test_not_a_number_stays_one() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         made = torch.conv2d(x[0], w[0], None)

@@ -58,8 +58,8 @@ class NativeExecutor:
 
     def take_frame(self, frame: Tensor) -> Tensor:
         """See `Executor.take_frame`."""
-        is_plain = frame.dtype == torch.float32 and frame.dim() == 4 and frame.is_contiguous()
-        if not is_plain or frame.shape[1] != 3:
+        is_here = frame.device == self.device and frame.is_contiguous()
+        if not is_here or frame.dtype != torch.float32 or frame.dim() != 4 or frame.shape[1] != 3:
             return copy_map(frame, self)
         taken = make_map(frame.shape, self.dtype, self.device, self.map_layout)
         self._library.co3d_take_frames(
@@ -77,7 +77,9 @@ class NativeExecutor:
 
     def count_chunks(self, operation: Operation) -> int:
         """In how many chunks the kernels run an operation."""
-        return self._library.co3d_count_chunks(ctypes.byref(operation))
+        return self._library.co3d_count_chunks(
+            ctypes.byref(operation), self.dtype == torch.bfloat16
+        )
 
     def run(self, operations: NativeSteps, buffers: Any) -> None:
         """Run native operations on a table of addresses."""
@@ -171,9 +173,8 @@ class PlannedStep:
             value = self._find(node, values)
             if i < self._results:
                 dtype = self._executor.output_dtype
-                collected.append(
-                    value.to(dtype) if node in self.plan.made else value.to(dtype, copy=True)
-                )
+                is_own = node in self.plan.made and node not in self._outputs[self._results :]
+                collected.append(value.to(dtype, copy=not is_own))
             elif node in self.plan.made and node not in returned:
                 collected.append(value)
                 returned.add(node)

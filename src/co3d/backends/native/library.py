@@ -68,7 +68,7 @@ def _load(compiler: str, path: Path) -> Any:
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)
     library.co3d_take_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
-    library.co3d_count_chunks.argtypes = (pointer,)
+    library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number
     library.co3d_operation_bytes.restype = number
     assert library.co3d_operation_bytes() == ctypes.sizeof(Operation)

@@ -23,8 +23,10 @@ struct Convolution {
   const float* bias;     // (vectors * LANES)
   const T* residual;
   long steps;            // taps x channels, in units of DEPTH
-  // Pixels of some tiles, and of a block.
-  static constexpr long ROWS = F::DEPTH == 2 ? Tiles::ROWS : 12, BLOCK = F::DEPTH == 2 ? 96 : 72;
+  static constexpr bool HAS_TILES = F::DEPTH == 2 && Tiles::ARE_BUILT;
+  // What shares are counted in, pixels and vectors of channels; and pixels of a block.
+  static constexpr long GRAIN = HAS_TILES ? Tiles::ROWS : 12, COLUMN_GRAIN = HAS_TILES ? 1 : 4;
+  static constexpr long BLOCK = HAS_TILES ? 96 : 72;
 
   Convolution(const Operation& op, void* const* buffers)
       : op(op),
@@ -48,7 +50,7 @@ struct Convolution {
 
   // Whether the matrix unit multiplies: for maps, whose pixels fill its rows.
   bool uses_tiles() const {
-    return F::DEPTH == 2 && op.out_height * op.out_width >= Tiles::ROWS && Tiles::are_there();
+    return HAS_TILES && op.out_height * op.out_width >= Tiles::ROWS && Tiles::are_there();
   }
 
   // Pixels are shared out where there are enough, or channels, where all weights are too much to
@@ -56,23 +58,25 @@ struct Convolution {
   static bool is_shared_by_pixels(const Operation& op) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
     long weights = long(op.in_channels) * op.kernel_height * op.kernel_width * op.out_channels;
-    return pixels >= (weights < 500000 ? 4 * ROWS : 2000);
+    return pixels >= (weights < 500000 ? 4 * GRAIN : 2000);
   }
 
   // Units of work: pixels for some tiles, or the widest tile's vectors of channels.
   static long count_units(const Operation& op) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
-    return is_shared_by_pixels(op) ? pixels / (2 * ROWS) : (count_vectors(op.out_channels) + 3) / 4;
+    return is_shared_by_pixels(op) ? pixels / (2 * GRAIN)
+                                   : (count_vectors(op.out_channels) + 3) / 4;
   }
 
   void run(int chunk, int chunks, Scratch& scratch) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
     bool by_pixels = is_shared_by_pixels(op);
-    Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, ROWS);
-    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks, 4);
+    Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, GRAIN);
+    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks,
+                  COLUMN_GRAIN);
     long blocks = (rows.end - rows.begin + BLOCK - 1) / BLOCK;
     if (blocks == 0) return;
-    long block = ((rows.end - rows.begin + blocks - 1) / blocks + ROWS - 1) / ROWS * ROWS;
+    long block = ((rows.end - rows.begin + blocks - 1) / blocks + GRAIN - 1) / GRAIN * GRAIN;
     const bool direct = is_direct(), in_tiles = uses_tiles();
     Ahead ahead(op, buffers, chunk, chunks,
                 (rows.end - rows.begin) * (columns.end - columns.begin));
@@ -81,7 +85,7 @@ struct Convolution {
     for (long first = rows.begin; first < rows.end; first += block) {
       long count = std::min(block, rows.end - first);
       const Taken* values = (const Taken*)gathered;
-      // A tile that is not full reads on beyond its pixels.
+      // A tile that is not full reads on beyond its pixels: scratch has room for that.
       if (direct && !(in_tiles && count < Tiles::ROWS))
         values = (const Taken*)((const T*)buffers[op.sources[0]] + first * op.in_channels);
       else
@@ -163,7 +167,7 @@ struct Convolution {
   // The last tile begins early enough to end with the last pixel: some are made twice.
   void multiply_in_tiles(const Taken* values, long first, long count, Share columns,
                          Ahead& ahead) const {
-    if constexpr (F::DEPTH == 2) {
+    if constexpr (HAS_TILES) {
       const Tiles tiles(steps);
       alignas(64) float sums[2 * Tiles::ROWS * LANES];
       for (long v = columns.begin; v < columns.end; ++v) {

@@ -22,15 +22,16 @@ namespace {
 // several, and the same for any number of threads, so that sums do not depend on it.
 constexpr long MOST_CHUNKS = 16, LEAST_WORK = 400000;
 
+template <typename T>
 long count_chunks(const Operation& op) {
   long taps = long(op.kernel_height) * op.kernel_width;
   long area = long(op.batch) * op.out_height * op.out_width * op.out_channels;
   long units = 1, work = 0;
   if (op.kind == CONVOLVE) {
-    units = Convolution<float>::count_units(op);
+    units = Convolution<T>::count_units(op);
     work = area * taps * op.in_channels;
   } else if (op.kind == SUM_DEPTHWISE) {
-    units = DepthwiseSum<float>::count_units(op);
+    units = DepthwiseSum<T>::count_units(op);
     work = area * (taps * op.source_count * 2 + 10);
   } else if (op.kind == SELECT) {
     units = long(op.height) * op.width * op.out_channels / 64;
@@ -51,11 +52,7 @@ struct Stage {
   std::atomic<long> done{0};
   std::atomic<int> taken[MOST_CHUNKS] = {};
 
-  // The stage that begins with an operation, of those that there are up to `end`.
-  Stage(const Operation* begin, const Operation* end)
-      : first(begin), last(begin), chunks(count_chunks(*begin)) {
-    while (chunks == 1 && last + 1 < end && count_chunks(last[1]) == 1) ++last;
-  }
+  Stage(const Operation* only, long chunks) : first(only), last(only), chunks(chunks) {}
 
   // The next chunk for a thread, or -1 when all are taken.
   long take(int thread, int threads) {
@@ -102,8 +99,13 @@ template <typename T>
 void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
   constexpr int PATIENCE = 2000;
   std::deque<Stage> stages;
-  for (const Operation* op = ops; op < ops + count; op = stages.back().last + 1)
-    stages.emplace_back(op, ops + count);
+  for (const Operation* op = ops; op < ops + count; ++op) {
+    const long chunks = count_chunks<T>(*op);
+    if (chunks == 1 && !stages.empty() && stages.back().chunks == 1)
+      stages.back().last = op;
+    else
+      stages.emplace_back(op, chunks);
+  }
 #pragma omp parallel num_threads(int(std::min<long>(threads, MOST_CHUNKS)))
   for (Stage& stage : stages) {
     for (long chunk; (chunk = stage.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
@@ -128,7 +130,9 @@ int co3d_lanes() { return LANES; }
 int co3d_half_depth() { return Factor<Half>::DEPTH; }
 
 // In how many chunks an operation runs, and so how many partial sums it leaves.
-long co3d_count_chunks(const Operation* op) { return count_chunks(*op); }
+long co3d_count_chunks(const Operation* op, int is_half) {
+  return is_half ? count_chunks<Half>(*op) : count_chunks<float>(*op);
+}
 
 long co3d_operation_bytes() { return sizeof(Operation); }
 

@@ -13,10 +13,11 @@
 // left of the depth has registers of its own, 5 to 7, for their sizes cannot change on the way.
 class Tiles {
  public:
+  static constexpr bool ARE_BUILT = true;
   static constexpr int ROWS = 16;
 
-  // Whether the system lets this process use the unit, whose registers make its threads' stacks
-  // for signals larger.
+  // Whether the system lets this process use the unit. It does not while the stack for signals of
+  // some thread is too small for what a signal then saves, and refuses such stacks afterwards.
   static bool are_there() {
     constexpr int ASK_FOR_FEATURE = 0x1023, TILE_DATA = 18;
     static const bool granted = syscall(SYS_arch_prctl, ASK_FOR_FEATURE, TILE_DATA) == 0;
@@ -83,7 +84,8 @@ class Tiles {
 #else
 // A processor without such a unit.
 struct Tiles {
-  static constexpr int ROWS = 16;
+  static constexpr bool ARE_BUILT = false;
+  static constexpr int ROWS = 1;
   static constexpr bool are_there() { return false; }
   explicit Tiles(long) {}
   template <bool BOTH, typename Taken, typename Kept>
