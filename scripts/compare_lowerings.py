@@ -22,7 +22,7 @@ import co3d
 from co3d.backends.executor import Executor, make_map
 from co3d.backends.onnx_graph import write_onnx
 from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
-from co3d.backends.openvino_cpu import OpenVinoExecutor
+from co3d.backends.openvino_cpu import OpenVinoExecutor, open_core
 
 CPU = torch.device("cpu")
 ROUNDS, WARM_CALLS, TIMED_CALLS = 12, 4, 10
@@ -121,7 +121,7 @@ def compare_layouts() -> None:
         examples = [make_map(s, dtype, CPU, executor.map_layout).normal_() for s in shapes]
         run = executor.compile(graph, examples, 1)
         calls[f"{word}, channels last"] = bind(run, examples, executor)
-        core = openvino.Core()
+        core = open_core()
         options = {
             "INFERENCE_PRECISION_HINT": word,
             "PERFORMANCE_HINT": "LATENCY",

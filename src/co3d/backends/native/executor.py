@@ -33,8 +33,8 @@ class NativeExecutor:
         self.dtype = dtype
         self._library = load_library()
         self._threads = threads
-        is_half = dtype == torch.bfloat16
-        depth = self._library.co3d_half_depth() if is_half else 1
+        self._is_half = dtype == torch.bfloat16
+        depth = self._library.co3d_half_depth() if self._is_half else 1
         self._weights = WeightPacker(
             self._library.co3d_lanes(), depth, dtype if depth > 1 else torch.float32
         )
@@ -67,7 +67,7 @@ class NativeExecutor:
             taken.data_ptr(),
             frame.shape[0],
             frame.shape[2] * frame.shape[3],
-            self.dtype == torch.bfloat16,
+            self._is_half,
         )
         return taken
 
@@ -77,15 +77,12 @@ class NativeExecutor:
 
     def count_chunks(self, operation: Operation) -> int:
         """In how many chunks the kernels run an operation."""
-        return self._library.co3d_count_chunks(
-            ctypes.byref(operation), self.dtype == torch.bfloat16
-        )
+        return self._library.co3d_count_chunks(ctypes.byref(operation), self._is_half)
 
     def run(self, operations: NativeSteps, buffers: Any) -> None:
         """Run native operations on a table of addresses."""
-        is_half = self.dtype == torch.bfloat16
         self._library.co3d_run(
-            operations.operations, operations.count, buffers, self._threads, is_half
+            operations.operations, operations.count, buffers, self._threads, self._is_half
         )
 
 

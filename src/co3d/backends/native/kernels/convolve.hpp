@@ -80,26 +80,25 @@ struct Convolution {
     const bool direct = is_direct(), in_tiles = uses_tiles();
     Ahead ahead(op, buffers, chunk, chunks,
                 (rows.end - rows.begin) * (columns.end - columns.begin));
-    size_t needed = std::max<long>(block, Tiles::ROWS) * steps * F::DEPTH * sizeof(Kept);
-    Kept* gathered = (Kept*)scratch.take(needed);
+    const size_t needed = std::max<long>(block, Tiles::ROWS) * steps * F::DEPTH * sizeof(Kept);
     for (long first = rows.begin; first < rows.end; first += block) {
       long count = std::min(block, rows.end - first);
-      const Taken* values = (const Taken*)gathered;
+      const void* values;
       // A tile that is not full reads on beyond its pixels: scratch has room for that.
       if (direct && !(in_tiles && count < Tiles::ROWS))
-        values = (const Taken*)((const T*)buffers[op.sources[0]] + first * op.in_channels);
+        values = (const T*)buffers[op.sources[0]] + first * op.in_channels;
       else
-        gather(gathered, first, count);
+        values = gather((Kept*)scratch.take(needed), first, count);
       if (in_tiles)
-        multiply_in_tiles(values, first, count, columns, ahead);
+        multiply_in_tiles((const Taken*)values, first, count, columns, ahead);
       else
-        multiply(values, first, count, columns, ahead);
+        multiply((const Taken*)values, first, count, columns, ahead);
     }
   }
 
  private:
-  // Lay the readings of `count` pixels side by side: (pixels, sources, taps, channels).
-  void gather(Kept* to, long first, long count) const {
+  // Lay the readings of `count` pixels side by side, (pixels, sources, taps, channels); returns `to`.
+  Kept* gather(Kept* to, long first, long count) const {
     const long area = long(op.out_height) * op.out_width, width = steps * F::DEPTH;
     // Counted on from pixel to pixel: a division takes as long as a pixel of the first layer.
     long row = first / area;
@@ -143,6 +142,7 @@ struct Convolution {
       if (++out_y < op.out_height) continue;
       out_y = 0, ++row;
     }
+    return to;
   }
 
   void take(Kept* to, const T* from, const T* gate, int channels) const {

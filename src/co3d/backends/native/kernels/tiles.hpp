@@ -32,14 +32,11 @@ class Tiles {
       uint8_t rows[16] = {};
     } sizes;
     static_assert(sizeof sizes == 64);
-    const int rest = steps % PAIRS;
-    for (int i = 0; i < 8; ++i) {
-      bool is_rest = i > 4;
-      sizes.row_bytes[i] = is_rest && i < 7 ? rest * 4 : 64;
-      sizes.rows[i] = i == 7 ? rest : ROWS;
-    }
-    if (rest == 0) sizes.row_bytes[5] = sizes.row_bytes[6] = sizes.row_bytes[7] = 0;
-    if (rest == 0) sizes.rows[5] = sizes.rows[6] = sizes.rows[7] = 0;
+    auto set = [&](int tile, int rows, int pairs) {
+      sizes.rows[tile] = rows, sizes.row_bytes[tile] = pairs * 4;
+    };
+    for (int tile : {0, 1, 2, 3, 4}) set(tile, ROWS, PAIRS);
+    if (const int rest = steps % PAIRS) set(5, ROWS, rest), set(6, ROWS, rest), set(7, rest, LANES);
     let_memory_settle();
     _tile_loadconfig(&sizes);
   }
