@@ -64,7 +64,7 @@ def report() -> Report:
         hardware="A processor, 2 cores",
         threads=2,
         versions={"torch": "2.13"},
-        ceilings=Ceilings({"float32": 20.0, "bfloat16": 40.0}, 10.0),
+        ceilings={CLIP.model: Ceilings({"float32": 20.0, "bfloat16": 40.0}, 10.0)},
         records=(CLIP, STEP, PEER),
         remarks=(),
         is_complete=True,
@@ -73,9 +73,9 @@ def report() -> Report:
 
 def test_json_holds_everything(report):
     found = json.loads(report.as_json())
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["command"] == "co3d bench x3d_m"
-    assert found["ceilings"]["gmacs_per_second"] == {"float32": 20.0, "bfloat16": 40.0}
+    assert found["ceilings"][CLIP.model]["gmacs_per_second"] == {"float32": 20.0, "bfloat16": 40.0}
     assert [record["what"] for record in found["records"]] == ["clip", "step", "step"]
     assert found["records"][2]["peer"] == "continual-inference"
     assert found["records"][1]["latency"]["p95_ms"] == 40.0
@@ -95,6 +95,10 @@ def test_markdown_has_a_row_for_each_record(report):
     assert cells["times product"] == "3.00"
     assert "peak MB" not in heads
     assert "Published accuracy: Kinetics-400 top-1, 30 views 76 %." in lines
+    assert (
+        "Ceilings, in the same rounds: matrix product 20.0 GMAC/s in float32, matrix product 40.0 "
+        "GMAC/s in bfloat16, copy 10.0 GB/s." in lines
+    )
     assert "15.9 times fewer" in "\n".join(lines)
     assert "Stopped" not in "\n".join(lines)
 

@@ -28,7 +28,7 @@ class FakeClock:
 
 def test_statistics_are_those_of_the_timed_calls():
     clock = FakeClock()
-    # Four calls that do not count take 280 ms together, then ten do.
+    # Four calls that do not count, of 280 ms together, then ten that do.
     subject = clock.subject("a", *[70.0] * 4, *range(1, 11), samples=10)
     latency = measure({"a": subject}, clock=clock)["a"]
     assert (latency.samples, latency.bursts) == (10, 1)
@@ -43,14 +43,25 @@ def test_statistics_are_those_of_the_timed_calls():
 
 def test_subjects_take_turns_in_bursts():
     clock = FakeClock()
-    subjects = {name: clock.subject(name, 1.0) for name in ("a", "b")}
+    subjects = {name: clock.subject(name, 32.0) for name in ("a", "b")}
     measure(subjects, clock=clock)
     assert clock.calls == (["a"] * 14 + ["b"] * 14) * 2
 
 
+def test_fast_subjects_have_time_to_settle():
+    clock = FakeClock()
+    # 2^-3 ms, so that sums are exact: 800 calls take the 100 ms that do not count.
+    subject = clock.subject("a", *[0.125] * 800, *[0.0625] * 10, samples=10)
+    assert measure({"a": subject}, clock=clock)["a"].median_ms == pytest.approx(0.0625)
+    assert len(clock.calls) == 810
+
+
 def test_who_has_its_samples_is_left_out():
     clock = FakeClock()
-    subjects = {"a": clock.subject("a", 1.0, samples=10), "b": clock.subject("b", 1.0, samples=30)}
+    subjects = {
+        "a": clock.subject("a", 32.0, samples=10),
+        "b": clock.subject("b", 32.0, samples=30),
+    }
     found = measure(subjects, clock=clock)
     assert found["a"].samples == 10
     assert found["b"].samples == 30

@@ -74,10 +74,10 @@ def test_what_was_finished_is_reported_when_stopped(co3d, monkeypatch):
 
 
 def test_nothing_is_printed_when_stopped_at_once(co3d, monkeypatch):
-    def stop() -> None:
+    def stop(*arguments) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("co3d.cli.bench.measure_ceilings", stop)
+    monkeypatch.setattr("co3d.cli.bench.measure_model", stop)
     outcome = co3d("bench", *TINY)
     assert outcome.code == 130
     assert outcome.out == ""

@@ -1,23 +1,25 @@
-"""What the machine can do at most: matrix products and copies, measured."""
+"""What the machine can do at most: matrix products and copies, timed beside the networks."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from co3d.benchmark.timing import MS_PER_SECOND, Latency, Subject
+
 MATRIX_SIDES = (1024, 2048)
 COPY_BYTES = 256 * 2**20
-LEAST_CALLS, MOST_CALLS, MOST_SECONDS = 3, 20, 1.5
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+COPY = "copy"
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best of several calls, with the number of threads that torch uses.
+    """What the machine reaches with the number of threads that torch uses, by median time.
 
     Attributes:
         gmacs_per_second: precision -> 10⁹ multiply-accumulates per second of a square matrix
-            product.
+            product, of the size that is faster.
         copy_gb_per_second: 10⁹ bytes per second, read and written, of a copy in memory.
     """
 
@@ -34,37 +36,47 @@ class Ceilings:
         return read_bytes / self.copy_gb_per_second / 1e6
 
 
-def measure_ceilings() -> Ceilings:
-    """Measure matrix products in float32 and bfloat16, and copies; takes some seconds."""
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    return Ceilings(
-        {name: _measure_product(dtype) for name, dtype in dtypes.items()}, _measure_copy()
-    )
+def open_ceilings(precisions: Iterable[str], samples: int) -> dict[str, Subject]:
+    """Matrix products in these precisions, where they are floats, and a copy, ready to be timed.
 
-
-def _measure_product(dtype: torch.dtype) -> float:
-    """10⁹ multiply-accumulates per second."""
-    best = 0.0
-    for side in MATRIX_SIDES:
-        a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
-        out = torch.empty(side, side, dtype=dtype)
-        seconds = _best_seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out))
-        best = max(best, side**3 / seconds / 1e9)
-    return best
-
-
-def _measure_copy() -> float:
-    """10⁹ bytes per second, read and written."""
+    They take turns with the networks that are compared with them, for a processor's speed changes
+    from one minute to the next.
+    """
+    wanted = set(precisions)
+    products = {
+        _name(precision, side): Subject(_open_product(side, dtype), samples)
+        for precision, dtype in DTYPES.items()
+        if precision in wanted
+        for side in MATRIX_SIDES
+    }
     source = torch.ones(COPY_BYTES, dtype=torch.uint8)
     target = torch.zeros_like(source)
-    return 2 * COPY_BYTES / _best_seconds(lambda: target.copy_(source)) / 1e9
+    return {**products, COPY: Subject(lambda: target.copy_(source), samples)}
 
 
-def _best_seconds(call: Callable[[], object]) -> float:
-    call()
-    times: list[float] = []
-    while len(times) < LEAST_CALLS or (len(times) < MOST_CALLS and sum(times) < MOST_SECONDS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def read_ceilings(latencies: Mapping[str, Latency]) -> Ceilings:
+    """What the subjects of `open_ceilings` reached.
+
+    Args:
+        latencies: of these subjects, by the same names; others are left alone.
+    """
+
+    def rate(name: str, work: float) -> float:
+        return work * MS_PER_SECOND / latencies[name].median_ms / 1e9
+
+    products = {
+        precision: max(rate(_name(precision, side), side**3) for side in MATRIX_SIDES)
+        for precision in DTYPES
+        if _name(precision, MATRIX_SIDES[0]) in latencies
+    }
+    return Ceilings(products, rate(COPY, 2 * COPY_BYTES))
+
+
+def _name(precision: str, side: int) -> str:
+    return f"{precision} product of {side}"
+
+
+def _open_product(side: int, dtype: torch.dtype) -> Callable[[], object]:
+    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
+    out = torch.empty(side, side, dtype=dtype)
+    return lambda: torch.mm(a, b, out=out)

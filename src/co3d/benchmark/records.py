@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from co3d.benchmark.ceilings import Ceilings
+from co3d.benchmark.ceilings import Ceilings, open_ceilings, read_ceilings
 from co3d.benchmark.memory import AloneTask, measure_peak_bytes
 from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import EAGER, Selection, What
@@ -43,7 +43,8 @@ class Record:
             backend and precision, or a peer's name -> its median latency at the same batch size
             divided by this one.
         times_the_product: median latency as a multiple of the time that a matrix product with as
-            many multiply-accumulates takes; None without a ceiling for the precision.
+            many multiply-accumulates takes, timed in the same rounds; None without a ceiling for
+            the precision.
         times_the_copy: the same for reading weights, state and frames at the speed of a copy.
         peak_bytes: most memory that a process held which does only this, from its start on and
             conversion included; None when it was not asked for.
@@ -81,18 +82,19 @@ def ignore_remark(remark: str) -> None:
 def measure_model(
     name: str,
     selection: Selection,
-    ceilings: Ceilings,
     on_burst: OnBurst = ignore_burst,
     on_remark: OnRemark = ignore_remark,
-) -> list[Record]:
+) -> tuple[list[Record], Ceilings]:
     """Measure a registered network with random weights, which change no speed.
 
     Args:
         name: of the model.
         selection: what to measure.
-        ceilings: of this machine.
         on_burst: told how far it is.
         on_remark: told which peers do not have this network.
+
+    Returns:
+        A record per variant, and what the machine reached in the same rounds.
 
     Raises:
         UnknownModelError, OptionError, InputShapeError, MissingPackageError: what was asked for
@@ -115,9 +117,12 @@ def measure_model(
         open_subject(variant, model, program, selection.steps)
         for variant in selection.variants(peers)
     ]
+    named = {str(index): one.subject for index, one in enumerate(subjects)}
+    limits = open_ceilings((one.variant.precision for one in subjects), selection.steps)
     with torch.inference_mode():
-        named = {str(index): one.subject for index, one in enumerate(subjects)}
-        latencies = list(measure(named, on_burst=on_burst).values())
+        measured = measure({**named, **limits}, on_burst=on_burst)
+    ceilings = read_ceilings(measured)
+    latencies = [measured[name] for name in named]
     peaks: list[int | None] = [None] * len(subjects)
     if selection.memory:
         rest = (selection.rate, size_px, torch.get_num_threads(), program.window or 1)
@@ -152,7 +157,7 @@ def measure_model(
                 published_accuracy=dict(get_card(name).published_accuracy),
             )
         )
-    return records
+    return records, ceilings
 
 
 def _compare(

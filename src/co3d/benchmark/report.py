@@ -12,7 +12,7 @@ from co3d.benchmark.picture import draw_picture
 from co3d.benchmark.records import CLIP, SAME_CLIP, Record
 from co3d.files import make_folder, output_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BASE_NAME = "bench"
 LEFT_COLUMNS = 3
 EXPLANATION = (
@@ -37,6 +37,7 @@ class Report:
         date: when it ended, ISO 8601.
         hardware: processor and number of cores. threads: that the CPU backends used.
         versions: package -> version.
+        ceilings: of each model's rounds, in the order of the records.
         remarks: what could not be measured, and why.
         is_complete: False when it was stopped; models that were not finished are left out.
     """
@@ -46,7 +47,7 @@ class Report:
     hardware: str
     threads: int
     versions: dict[str, str]
-    ceilings: Ceilings
+    ceilings: dict[str, Ceilings]
     records: tuple[Record, ...]
     remarks: tuple[str, ...]
     is_complete: bool
@@ -84,14 +85,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def format_markdown(report: Report) -> str:
     """One table per model, with what it was measured on and what the columns mean."""
-    products = ", ".join(
-        f"{value:.1f} GMAC/s in {name}" for name, value in report.ceilings.gmacs_per_second.items()
-    )
     lines = [
         f"Measured on {_describe_setup(report)}, {report.date[:10]}. Written by "
         f"`{report.command}`.",
-        "",
-        f"Ceilings: matrix product {products}; copy {report.ceilings.copy_gb_per_second:.1f} GB/s.",
         "",
     ]
     if not report.is_complete:
@@ -99,13 +95,14 @@ def format_markdown(report: Report) -> str:
     if report.remarks:
         lines += ["Not measured:", "", *(f"- {remark}" for remark in report.remarks), ""]
     for name in dict.fromkeys(record.model for record in report.records):
-        lines += _format_model([record for record in report.records if record.model == name])
+        records = [record for record in report.records if record.model == name]
+        lines += _format_model(records, report.ceilings[name])
     has_peaks = any(record.peak_bytes is not None for record in report.records)
     lines += [EXPLANATION + (MEMORY_EXPLANATION if has_peaks else ""), ""]
     return "\n".join(lines)
 
 
-def _format_model(records: Sequence[Record]) -> list[str]:
+def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
     first = records[0]
     step = next(one for one in records if one.what == "step" and one.peer is None)
     macs, step_macs = first.macs_per_prediction, step.macs_per_prediction
@@ -128,6 +125,14 @@ def _format_model(records: Sequence[Record]) -> list[str]:
     if accuracy := first.published_accuracy:
         values = ", ".join(f"{measure} {percent:g} %" for measure, percent in accuracy.items())
         lines += [f"Published accuracy: {values}.", ""]
+    products = "".join(
+        f"matrix product {value:.1f} GMAC/s in {name}, "
+        for name, value in ceilings.gmacs_per_second.items()
+    )
+    lines += [
+        f"Ceilings, in the same rounds: {products}copy {ceilings.copy_gb_per_second:.1f} GB/s.",
+        "",
+    ]
     return [
         *lines,
         _join(columns),

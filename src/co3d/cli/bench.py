@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from co3d.backends.engines import list_quick_backends, select_engines
-from co3d.benchmark.ceilings import Ceilings, measure_ceilings
+from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
 from co3d.benchmark.report import Report, format_markdown, write_report
@@ -75,12 +75,11 @@ def run_bench(options: BenchOptions) -> int:
     console = Console(stderr=True)
     records: list[Record] = []
     remarks: list[str] = []
-    ceilings: Ceilings | None = None
+    ceilings: dict[str, Ceilings] = {}
     is_complete = False
     try:
         with stop_on_sigterm(), _open_progress() as progress:
-            task = progress.add_task("measuring what the machine can do", total=None)
-            ceilings = measure_ceilings()
+            task = progress.add_task("", total=None)
             for name in models:
                 progress.reset(task, total=None, description=f"{name}: converting and opening")
 
@@ -91,11 +90,12 @@ def run_bench(options: BenchOptions) -> int:
                     remarks.append(text)
                     progress.console.print(text, style="yellow", soft_wrap=True)
 
-                records += measure_model(name, selection, ceilings, show, remark)
+                found, ceilings[name] = measure_model(name, selection, show, remark)
+                records += found
         is_complete = True
     except KeyboardInterrupt:
         console.print("stopped; models that were not finished are left out")
-    if ceilings is None or not records:
+    if not records:
         return STOPPED
     report = Report(
         command=_format_command(options, models),
