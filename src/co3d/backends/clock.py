@@ -1,11 +1,17 @@
 """The clock of every slot: its age, where its video ended, and so what is valid and masked."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from co3d.stream.program import Program
+
+# (slots,) bool. Masks and clocks are NumPy's: a step takes some twenty small operators on them, and
+# PyTorch takes longer for each, most of all when the step before has driven their code away.
+SlotMask: TypeAlias = npt.NDArray[np.bool_]
 
 # Later than any frame, yet far enough from the largest integer to add offsets to.
 UNKNOWN_END = 1 << 60
@@ -24,44 +30,44 @@ class SlotClock:
     def __init__(self, program: Program[Any], slots: int) -> None:
         self._masked_steps = program.masked_steps
         self._first_valid_step = program.first_valid_step
-        self._fresh_phases = torch.tensor([phase.is_fresh for phase in program.phases])
+        self._fresh_phases = np.array([phase.is_fresh for phase in program.phases])
         self._is_always_fresh = bool(self._fresh_phases.all())
-        self.ages = torch.zeros(slots, dtype=torch.int64)
-        self.ends = torch.full((slots,), UNKNOWN_END, dtype=torch.int64)
+        self.ages = np.zeros(slots, np.int64)
+        self.ends = np.full(slots, UNKNOWN_END, np.int64)
 
-    def reset(self, slots: Tensor) -> None:
-        """Start the slots of the (slots,) bool mask anew."""
+    def reset(self, slots: SlotMask) -> None:
+        """Start the slots of the mask anew."""
         self.ages[slots] = 0
         self.ends[slots] = UNKNOWN_END
 
-    def finish(self, slots: Tensor) -> None:
+    def finish(self, slots: SlotMask) -> None:
         """Declare the newest frame of the slots of the mask their last one."""
         self.ends[slots] = self.ages[slots] - 1
 
     @property
-    def ended(self) -> Tensor:
-        """(slots,) bool: whether the video's end is known."""
+    def ended(self) -> SlotMask:
+        """Of each slot whether the video's end is known."""
         return self.ends < UNKNOWN_END
 
     @property
-    def phases(self) -> Tensor:
+    def phases(self) -> npt.NDArray[np.int64]:
         """(slots,) int64: which of the program's phases each slot runs next."""
         return self.ages % len(self._fresh_phases)
 
-    def rows_by_phase(self, active: Tensor) -> dict[int, Tensor]:
-        """Which active slots run a phase next, as (slots,) bool, by phase, where there are any."""
+    def rows_by_phase(self, active: SlotMask) -> dict[int, SlotMask]:
+        """Which active slots run a phase next, by phase, where there are any."""
         if len(self._fresh_phases) == 1:
             return {0: active} if active.any() else {}
         phases = self.phases
         return {phase: active & (phases == phase) for phase in set(phases[active].tolist())}
 
-    def fresh(self, active: Tensor) -> Tensor:
-        """(slots,) bool: active, and this step makes a new result."""
+    def fresh(self, active: SlotMask) -> SlotMask:
+        """The slots that are active, and for which this step makes a new result."""
         if self._is_always_fresh:
-            return active.clone()
+            return active.copy()
         return active & self._fresh_phases[self.phases]
 
-    def needs_masks(self, active: Tensor) -> bool:
+    def needs_masks(self, active: SlotMask) -> bool:
         """Whether some active slot still (or again) sees a clip edge."""
         young = self.ages < self._masked_steps
         return bool((active & (young | self.ended)).any())
@@ -71,14 +77,14 @@ class SlotClock:
 
         Far from the start only the distance to the end matters: both are moved back together.
         """
-        ages = self.ages.clamp(max=_OLDEST)
-        ends = torch.where(self.ended, self.ends - (self.ages - ages), FAR_END)
-        return ages, ends
+        ages = np.minimum(self.ages, _OLDEST)
+        ends = np.where(self.ended, self.ends - (self.ages - ages), FAR_END)
+        return torch.from_numpy(ages), torch.from_numpy(ends)
 
-    def valid(self, fresh: Tensor) -> Tensor:
-        """(slots,) bool: of the new results those whose window holds real frames only."""
+    def valid(self, fresh: SlotMask) -> SlotMask:
+        """Of the new results those whose window holds real frames only."""
         return fresh & (self.ages >= self._first_valid_step)
 
-    def advance(self, active: Tensor) -> None:
+    def advance(self, active: SlotMask) -> None:
         """One step has passed for the active slots."""
         self.ages += active

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.clock import SlotClock
+from co3d.backends.clock import SlotClock, SlotMask
 from co3d.backends.executor import Executor, make_map
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import StreamError
@@ -50,18 +50,18 @@ class Runner:
         ]
 
     def step(
-        self, frames: tuple[Tensor, ...], active: Tensor, reset: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        self, frames: tuple[Tensor, ...], active: SlotMask, reset: SlotMask
+    ) -> tuple[tuple[Tensor, ...], SlotMask, SlotMask]:
         """Advance the active slots by one frame.
 
         Args:
             frames: (slots, C, H, W) per input; rows of inactive slots are ignored.
-            active: (slots,) bool. Inactive slots keep their state bit for bit.
-            reset: (slots,) bool, slots that start anew before this step.
+            active: inactive slots keep their state bit for bit.
+            reset: slots that start anew before this step.
 
         Returns:
-            outputs (slots, …), zero in the rows of slots without a new result; valid and fresh
-            (slots,) bool.
+            outputs (slots, …), zero in the rows of slots without a new result; which of
+            the slots have a valid one, and which a fresh one.
         """
         # The caller may reuse its buffers, and the program may remember a frame: take copies.
         taken = [self.executor.take_frame(frame) for frame in frames]
@@ -89,9 +89,9 @@ class Runner:
         self.clock.advance(active)
         return outputs, valid, fresh
 
-    def reset(self, slots: Tensor) -> None:
-        """Start the slots of the (slots,) bool mask anew."""
-        rows = slots.to(self.executor.device)
+    def reset(self, slots: SlotMask) -> None:
+        """Start the slots of the mask anew."""
+        rows = self._place(slots)
         for i, spec in enumerate(self.program.states):
             self._past[i] = [
                 torch.where(_expand(rows, old), spec.fill, old) for old in self._past[i]
@@ -128,11 +128,11 @@ class Runner:
         self.clock.ends[slot] = snapshot.end
 
     def _run_phase(
-        self, phase: int, frames: list[Tensor], rows: Tensor
+        self, phase: int, frames: list[Tensor], rows: SlotMask
     ) -> tuple[Tensor, ...] | None:
         """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
         steady, masked = self._phases[phase]
-        here = None if rows.all() else rows.to(self.executor.device)
+        here = None if rows.all() else self._place(rows)
         if steady is None or (masked is not None and self.clock.needs_masks(rows)):
             assert masked is not None
             results = masked([*frames, *self._clocks(), *self._all_past()])
@@ -155,6 +155,9 @@ class Runner:
         if here is None:
             return made
         return tuple(torch.where(_expand(here, o), o, torch.zeros_like(o)) for o in made)
+
+    def _place(self, slots: SlotMask) -> Tensor:
+        return torch.from_numpy(slots).to(self.executor.device)
 
     def _clocks(self) -> list[Tensor]:
         """What masked graphs know of time: each stream's age and, with its edge, its end."""

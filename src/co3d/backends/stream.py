@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from co3d.backends.clock import SlotMask
 from co3d.backends.runner import Runner
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import InputShapeError, OptionError, StreamError
@@ -87,7 +89,7 @@ class Stream:
         stuck = active_slots & self._runner.clock.ended & ~reset_slots
         if stuck.any():
             raise StreamError(
-                f"cannot step slot {int(stuck.nonzero()[0])}: its video was flushed; reset it first"
+                f"cannot step slot {int(stuck.argmax())}: its video was flushed; reset it first"
             )
         return self._advance(inputs, active_slots, reset_slots)
 
@@ -111,12 +113,12 @@ class Stream:
         # The clip's result is ready when its last element is; with a stride that is before the
         # delay has passed, unless the clip's length is a multiple of the stride.
         timing = self.program.timing
-        remaining = torch.tensor(
+        remaining = np.array(
             [timing.last_position(age) + timing.delay + 1 - age for age in clock.ages.tolist()]
         )
         nothing = tuple(torch.zeros(self.slots, *shape) for shape in self.program.frame_shapes)
-        none = torch.zeros(self.slots, dtype=torch.bool)
-        steps = int(remaining[slots].clamp(min=0).max())
+        none = np.zeros(self.slots, np.bool_)
+        steps = max(0, int(remaining[slots].max()))
         results = [
             self._advance(nothing, slots & (remaining > step), none) for step in range(steps)
         ]
@@ -140,9 +142,11 @@ class Stream:
         self._slot_mask(slot)
         self._runner.restore(slot, snapshot)
 
-    def _advance(self, frames: tuple[Tensor, ...], active: Tensor, reset: Tensor) -> StepResult:
+    def _advance(self, frames: tuple[Tensor, ...], active: SlotMask, reset: SlotMask) -> StepResult:
         outputs, valid, fresh = self._runner.step(frames, active, reset)
-        return StepResult(self.program.pack_outputs(outputs), valid, fresh)
+        return StepResult(
+            self.program.pack_outputs(outputs), torch.from_numpy(valid), torch.from_numpy(fresh)
+        )
 
     def _check_frames(self, frames: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         inputs = (frames,) if isinstance(frames, Tensor) else tuple(frames)
@@ -161,21 +165,21 @@ class Stream:
                 )
         return inputs
 
-    def _slot_mask(self, slot: int | None) -> Tensor:
+    def _slot_mask(self, slot: int | None) -> SlotMask:
         if slot is None:
-            return torch.ones(self.slots, dtype=torch.bool)
+            return np.ones(self.slots, np.bool_)
         if not 0 <= slot < self.slots:
             raise OptionError(f"no such slot: got {slot}, expected 0 to {self.slots - 1}")
-        mask = torch.zeros(self.slots, dtype=torch.bool)
+        mask = np.zeros(self.slots, np.bool_)
         mask[slot] = True
         return mask
 
-    def _mask(self, name: str, mask: Tensor | None, *, default: bool) -> Tensor:
+    def _mask(self, name: str, mask: Tensor | None, *, default: bool) -> SlotMask:
         if mask is None:
-            return torch.full((self.slots,), default)
+            return np.full(self.slots, default)
         if mask.dtype != torch.bool or tuple(mask.shape) != (self.slots,):
             raise InputShapeError(
                 f"cannot step: got {name} of shape {tuple(mask.shape)} ({mask.dtype}), expected "
                 f"({self.slots},) bool, one per slot"
             )
-        return mask.cpu()
+        return mask.numpy(force=True)

@@ -1,4 +1,4 @@
-"""What convolutions ask memory for before it is read."""
+"""What convolutions ask memory for before it is read or written."""
 
 from co3d.backends.native.ahead import LEAST_BYTES, MOST_BYTES, ask_ahead
 from co3d.backends.native.operation import MOST_AHEAD, Kind, Operation
@@ -23,7 +23,7 @@ def test_a_convolution_asks_for_what_is_read_up_to_the_next_one() -> None:
     depthwise.weight = 1
     gate = make_convolution(4, 1)  # of one pixel: it computes too little to ask for anything
     sizes = {0: 50_000, 1: 6_000, 2: 70_000, 3: 70_000, 4: 8_000, 5: 90_000}
-    ask_ahead([expand, depthwise, gate, project], sizes)
+    ask_ahead([expand, depthwise, gate, project], sizes, {})
     assert find_asked(expand) == {1: 6_000, 2: 70_000, 3: 70_000, 4: 8_000, 5: 90_000}
     assert [find_asked(op) for op in (depthwise, gate, project)] == [{}, {}, {}]
 
@@ -33,20 +33,29 @@ def test_it_asks_for_nothing_small_and_for_no_more_than_caches_hold() -> None:
     sources = [1, 2, 3, *range(10, 10 + MOST_AHEAD)]
     following = Operation(Kind.SUM_DEPTHWISE, sources, [24] * len(sources))
     sizes = {1: LEAST_BYTES - 1, 2: MOST_BYTES + 1, 3: MOST_BYTES - 90_000}
-    ask_ahead([first, following], sizes | dict.fromkeys(sources[3:], 10_000))
+    ask_ahead([first, following], sizes | dict.fromkeys(sources[3:], 10_000), {})
     asked = find_asked(first)
     assert len(asked) == MOST_AHEAD
     assert list(asked)[:2] == [3, 10]
 
 
+def test_it_asks_for_where_results_go_that_outlive_the_step() -> None:
+    project, expand = make_convolution(0, 7), make_convolution(1, 7)
+    depthwise = Operation(Kind.SUM_DEPTHWISE, [4, 5], [24] * 2)
+    project.out, expand.out, depthwise.out = 3, 4, 6
+    ask_ahead([project, expand, depthwise], {0: 9_000, 1: 9_000, 5: 80_000}, {4: 80_000})
+    assert find_asked(project) == {1: 9_000, 4: 80_000}
+    assert find_asked(expand) == {5: 80_000}  # and not for what it makes itself
+
+
 def test_means_read_sums_and_no_map() -> None:
     first, mean = make_convolution(0, 7), Operation(Kind.MEAN, [], [])
     mean.source_count = 4  # of partial sums
-    ask_ahead([first, mean], {0: 70_000})
+    ask_ahead([first, mean], {0: 70_000}, {})
     assert find_asked(first) == {}
 
 
 def test_lists_without_a_convolution_of_maps_ask_for_nothing() -> None:
     alone = Operation(Kind.SUM_DEPTHWISE, [1], [24])
-    ask_ahead([alone], {1: 70_000})
+    ask_ahead([alone], {1: 70_000}, {})
     assert find_asked(alone) == {}

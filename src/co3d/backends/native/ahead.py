@@ -1,4 +1,4 @@
-"""Decides what kernels ask memory for before it is read."""
+"""Decides what kernels ask memory for before it is read or written."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,17 +8,20 @@ from co3d.backends.native.operation import MOST_AHEAD, Kind, Operation
 LEAST_BYTES, MOST_BYTES = 4096, 3_000_000
 
 
-def ask_ahead(operations: Sequence[Operation], sizes: Mapping[int, int]) -> None:
+def ask_ahead(
+    operations: Sequence[Operation], read: Mapping[int, int], written: Mapping[int, int]
+) -> None:
     """Let convolutions of maps, which compute more than they read, ask for what comes next.
 
-        expand 1x1        depthwise sum      gate      project 1x1
-        asks for the ───► past frames,                 weights
-        computes          reads them                   reads them
+        expand 1x1        depthwise sum      gate      project 1x1           expand 1x1
+        asks for the ───► past frames,                 weights; ───────────► weights, new
+        computes          reads them                   asks and computes     element of state
 
     Args:
-        operations: of one list, in order; each convolution of more than one pixel asks for the
-            weights and sources that are read after it, up to and with the next one.
-        sizes: bytes of the buffers that no operation of the step makes.
+        operations: of one list, in order; each convolution of more than one pixel asks for what
+            comes after it, up to and with the next one: weights and sources, and where results go.
+        read: bytes of the buffers that no operation of the step makes.
+        written: bytes of those that outlive the step: they were last used steps ago.
     """
     askers = [
         i
@@ -30,8 +33,8 @@ def ask_ahead(operations: Sequence[Operation], sizes: Mapping[int, int]) -> None
         wanted: dict[int, int] = {}
         for operation in operations[i + 1 : end + 1]:
             count = 0 if operation.kind == Kind.MEAN else operation.source_count
-            for buffer in (operation.weight, *operation.sources[:count]):
-                size = sizes.get(buffer, 0)
+            reads = [(b, read.get(b, 0)) for b in (operation.weight, *operation.sources[:count])]
+            for buffer, size in (*reads, (operation.out, written.get(operation.out, 0))):
                 fits = len(wanted) < MOST_AHEAD and sum(wanted.values()) + size <= MOST_BYTES
                 if size >= LEAST_BYTES and fits:
                     wanted[buffer] = size

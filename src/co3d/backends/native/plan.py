@@ -295,7 +295,10 @@ class Planner:
 
     def _flush(self, operations: list[Operation]) -> None:
         if operations:
-            ask_ahead(operations, self._count_passing_bytes())
+            made = {
+                index: _count_bytes(self.values[node]) for node, index in self.plan.made.items()
+            }
+            ask_ahead(operations, self._count_passing_bytes(), made)
             array = (Operation * len(operations))(*operations)
             self.plan.steps.append(NativeSteps(array, len(operations)))
             operations.clear()
