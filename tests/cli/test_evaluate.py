@@ -117,6 +117,7 @@ def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
     assert read_tables(folder) == read_tables(whole_folder)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(co3d, kinetics, uninterrupted, tmp_path):
     folder = tmp_path / "two"
     assert len(kinetics.kinds) % 2  # uneven shares

@@ -50,6 +50,7 @@ def videos(path, **changes):
     return {**base, **changes}
 
 
+@pytest.mark.slow
 def test_sixteen_clips_are_learnt_by_heart(tmp_path, tiny, folder):
     recipe = tiny(
         epochs=25,
