@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
+from co3d.backends.select import PRECISIONS
 from co3d.benchmark.timing import MS_PER_SECOND, Latency, Subject
 
 MATRIX_SIDES = (1024, 2048)
 COPY_BYTES = 256 * 2**20
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MULTIPLIED = ("float32", "bfloat16")
 COPY = "copy"
 
 
@@ -37,15 +38,15 @@ class Ceilings:
 
 
 def open_ceilings(precisions: Iterable[str], samples: int) -> dict[str, Subject]:
-    """Matrix products in these precisions, where they are floats, and a copy, ready to be timed.
+    """Matrix products in those of these precisions that have a ceiling, and a copy, to be timed.
 
     They take turns with the networks that are compared with them, for a processor's speed changes
     from one minute to the next.
     """
     wanted = set(precisions)
     products = {
-        _name(precision, side): Subject(_open_product(side, dtype), samples)
-        for precision, dtype in DTYPES.items()
+        _name(precision, side): Subject(_open_product(side, PRECISIONS[precision]), samples)
+        for precision in MULTIPLIED
         if precision in wanted
         for side in MATRIX_SIDES
     }
@@ -66,7 +67,7 @@ def read_ceilings(latencies: Mapping[str, Latency]) -> Ceilings:
 
     products = {
         precision: max(rate(_name(precision, side), side**3) for side in MATRIX_SIDES)
-        for precision in DTYPES
+        for precision in MULTIPLIED
         if _name(precision, MATRIX_SIDES[0]) in latencies
     }
     return Ceilings(products, rate(COPY, 2 * COPY_BYTES))
