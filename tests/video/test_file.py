@@ -19,6 +19,7 @@ from co3d.errors import (
     SourceNotFoundError,
 )
 from co3d.video import read_video
+from support.miniature import film_motion, write_mp4
 
 
 def test_frames_come_whole_in_order_and_with_their_times(video_path, number_of):
@@ -35,6 +36,13 @@ def test_frames_come_whole_in_order_and_with_their_times(video_path, number_of):
     assert frames[0].image.dtype == np.uint8
     assert frames[0].image.flags.c_contiguous
     assert repr(frames[3]).startswith("VideoFrame(image=(48, 64, 3) uint8, pts_seconds=0.15")
+
+
+def test_a_transport_stream_of_ten_packets(tmp_path):
+    path = write_mp4(tmp_path / "short.ts", film_motion(1, 2, 5, (32, 16)), times=[1.01, 1.02])
+    assert path.stat().st_size == 10 * 188  # FFmpeg does not know one of this length by its content
+    with read_video(path) as reader:
+        assert len(list(reader)) == 2
 
 
 def test_the_test_video_has_b_frames(video_path):

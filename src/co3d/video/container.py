@@ -1,5 +1,6 @@
 """Open files, network streams and cameras with PyAV; turn its failures into ours."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from co3d.video.picture import check_picture_size
 
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
+TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
 TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
 """FFmpeg takes any file whose name ends in .txt for a film in terminal characters."""
 
@@ -48,11 +50,12 @@ def open_file(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise EmptyVideoError(f"cannot read {path}: the file has 0 bytes; fetch it again")
     try:
-        # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
-        return av.open(
-            f"file:{path.absolute()}", "r", container_options={"protocol_whitelist": "file"}
-        )
+        return _open_local(path)
     except EndOfFileError as error:
+        # FFmpeg does not know a transport stream of ten packets by its content.
+        if path.suffix.lower() in TRANSPORT_STREAM_SUFFIXES:
+            with contextlib.suppress(FFmpegError):
+                return _open_local(path, "mpegts")
         raise EmptyVideoError(
             f"cannot read {path}: it ends before its first frame; fetch it again"
         ) from error
@@ -61,6 +64,14 @@ def open_file(path: Path) -> InputContainer:
             f"cannot read {path}: no demuxer understands it ({error.strerror}); expected a video "
             "file that is complete, such as .mp4 or .mkv"
         ) from error
+
+
+def _open_local(path: Path, kind: str | None = None) -> InputContainer:
+    """Open a file as FFmpeg finds it to be, or as of this kind."""
+    # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
+    return av.open(
+        f"file:{path.absolute()}", "r", kind, container_options={"protocol_whitelist": "file"}
+    )
 
 
 def open_url(url: str) -> InputContainer:
