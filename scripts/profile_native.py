@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import torch
 
 import co3d
@@ -78,7 +79,7 @@ def main() -> None:
     executor = TimedExecutor(options.precision, PRECISIONS[options.precision], threads)
     executor.clear()
     runner = Runner(program, 1, executor)
-    active, reset = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
+    active, reset = np.ones(1, np.bool_), np.zeros(1, np.bool_)
     frame = torch.randn(1, *program.frame_shape)
     for step in range(WARM_UP_STEPS + STEPS):
         if step == WARM_UP_STEPS:

@@ -8,6 +8,7 @@
 #include "readings.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
+#include "slide.hpp"
 #include "vectors.hpp"
 
 template <typename T>
@@ -65,7 +66,7 @@ struct DepthwiseSum {
     Share columns(vectors, by_rows ? 0 : chunk, by_rows ? 1 : chunks);
     if (readings.are_staged())
       readings.prepare((BAND - 1) * op.stride_y + extent_y(),
-                       (round_up(op.out_width, choose_tile()) - 1) * op.stride_x + extent_x(),
+                       (round_up(op.out_width, 4) - 1) * op.stride_x + extent_x(),
                        columns, scratch);
     for_each_member(rows, op.out_height, [&](long member, long begin, long end) {
       run_rows(member, begin, end, columns);
@@ -82,17 +83,20 @@ struct DepthwiseSum {
     return long(op.batch) * op.out_height >= 24;
   }
 
-  // Whether there are kernels that take each reading once for all results of a row.
-  bool is_usual() const {
-    return op.kernel_width == 3 && op.dilation_x == 1 && (op.stride_x == 1 || op.stride_x == 2);
+  // Whether the kernel slides along rows, and results of how many pixels fit best.
+  bool slides() const {
+    return weights && op.kernel_height == 3 && op.kernel_width == 3 && op.dilation_y == 1 &&
+           op.dilation_x == 1 && op.stride_y == op.stride_x && op.stride_x <= 2 &&
+           op.padding_x <= 1 && op.out_width >= 4;
   }
 
-  // Of the lengths that there are kernels for, the one that leaves the fewest results over.
+  // Of the lengths that there are kernels for, the one that makes the fewest results twice.
   int choose_tile() const {
-    if (!MANY_REGISTERS || !is_usual()) return 4;
-    int best = 10;
-    for (int length : {8, 7, 5})
-      if (round_up(op.out_width, length) < round_up(op.out_width, best)) best = length;
+    if (!MANY_REGISTERS) return 4;
+    int best = 4;
+    for (int length : {5, 7, 8, 10})
+      if (length <= op.out_width && round_up(op.out_width, length) <= round_up(op.out_width, best))
+        best = length;
     return best;
   }
 
@@ -133,133 +137,129 @@ struct DepthwiseSum {
           F::multiply_add(made[i], readings.read(first + i * channels, other), weight);
         }
       }
-      add_to_sums(member, v, finish(made, v, out + at, COUNT));
+      add_to_sums(member, v, finish(made, v, out + at, 0, COUNT));
     }
   }
 
   // Rows [begin, end) of the results of one member of the batch.
   void run_rows(long member, int begin, int end, Share columns) {
-    const bool are_staged = readings.are_staged();
-    const int tile = choose_tile();
     int next = std::max(0, begin * op.stride_y - op.padding_y);
     for (int y = begin; y < end; y += BAND) {
       int rows = std::min(BAND, end - y);
       int below = std::min(op.height, (y + rows - 1) * op.stride_y - op.padding_y + extent_y());
-      if (are_staged)
+      if (readings.are_staged())
         for (; next < below; ++next) readings.stage(member, next);
-      for (long v = columns.begin; v < columns.end; ++v)
-        add_to_sums(member, v, run_band(member, v, y, rows, tile));
-    }
-  }
-
-  Vector run_band(long member, int vector, int y, int rows, int tile) const {
-    if (is_usual() && rows == 2 && op.stride_y == 1 && op.dilation_y == 1 && op.stride_x == 1)
-      return run_tiles<3, 1, 2>(member, vector, y, tile);
-    Vector total{};
-    for (int i = y; i < y + rows; ++i)
-      if (is_usual() && op.stride_x == 1)
-        total += run_tiles<3, 1, 1>(member, vector, i, tile);
-      else if (is_usual())
-        total += run_tiles<3, 2, 1>(member, vector, i, tile);
+      if (!slides())
+        for (int i = y; i < y + rows; ++i) run_row(member, i, columns);
+      else if (op.stride_x == 1)
+        slide_band<1>(member, y, rows, columns);
       else
-        total += run_row<0, 0, 4, 1>(member, vector, i);
-    return total;
-  }
-
-  template <int KERNEL, int STRIDE, int ROWS>
-  Vector run_tiles(long member, int vector, int y, int tile) const {
-    if constexpr (MANY_REGISTERS) {
-      if (tile == 10) return run_row<KERNEL, STRIDE, 10, ROWS>(member, vector, y);
-      if (tile == 8) return run_row<KERNEL, STRIDE, 8, ROWS>(member, vector, y);
-      if (tile == 7) return run_row<KERNEL, STRIDE, 7, ROWS>(member, vector, y);
-      return run_row<KERNEL, STRIDE, 5, ROWS>(member, vector, y);
+        slide_band<2>(member, y, rows, columns);
     }
-    return run_row<KERNEL, STRIDE, 4, ROWS>(member, vector, y);
   }
 
-  template <int KERNEL, int STRIDE, int TILE, int ROWS>
-  Vector run_row(long member, int vector, int y) const {
+  template <int STRIDE>
+  void slide_band(long member, int y, int rows, Share columns) {
+    if (rows == 2)
+      slide_rows<STRIDE, 2>(member, y, columns);
+    else
+      slide_rows<STRIDE, 1>(member, y, columns);
+  }
+
+  template <int STRIDE, int ROWS>
+  void slide_rows(long member, int y, Share columns) {
+    const int tile = choose_tile();
+    if constexpr (MANY_REGISTERS) {
+      if (tile == 10) return slide_tiles<STRIDE, 10, ROWS>(member, y, columns);
+      if (tile == 8) return slide_tiles<STRIDE, 8, ROWS>(member, y, columns);
+      if (tile == 7) return slide_tiles<STRIDE, 7, ROWS>(member, y, columns);
+      if (tile == 5) return slide_tiles<STRIDE, 5, ROWS>(member, y, columns);
+    }
+    slide_tiles<STRIDE, 4, ROWS>(member, y, columns);
+  }
+
+  // The last tile begins early enough to end with the row: some results are made twice.
+  template <int STRIDE, int TILE, int ROWS>
+  void slide_tiles(long member, int y, Share columns) {
+    using Tile = Slide<F, STRIDE, TILE, ROWS>;
+    const Kept* lines[MOST_SOURCES * Tile::LINES];
+    const int top = y * STRIDE - op.padding_y;
+    for (int g = 0; g < readings.groups; ++g)
+      for (int i = 0; i < Tile::LINES; ++i) {
+        const bool inside = unsigned(top + i) < unsigned(op.height);
+        lines[g * Tile::LINES + i] = inside ? readings.row(member, top + i, g) : nullptr;
+      }
+    for (long v = columns.begin; v < columns.end; ++v) {
+      Vector total{};
+      for (int x = 0; x < op.out_width; x += TILE) {
+        const int start = std::min(x, op.out_width - TILE);
+        const int left = start * STRIDE - op.padding_x;
+        const bool are_staged = readings.are_staged();
+        const typename Tile::Source source{
+            lines, readings.groups, readings.offset(v, start), readings.step(),
+            are_staged || left >= 0, are_staged || left + Tile::SPAN <= op.width};
+        total += slide_tile<STRIDE, TILE, ROWS>(source, member, y, start, v, x - start);
+      }
+      add_to_sums(member, v, total);
+    }
+  }
+
+  // Not inlined, for its sums to stay in registers. Returns the sum of what it makes, without the
+  // first `known` results of each row.
+  template <int STRIDE, int TILE, int ROWS>
+  __attribute__((noinline)) Vector slide_tile(
+      const typename Slide<F, STRIDE, TILE, ROWS>::Source& source, long member, int y, int x,
+      int vector, int known) const {
+    Vector made[ROWS][TILE];
+    Slide<F, STRIDE, TILE, ROWS>::run(
+        source, weights + long(vector) * readings.groups * 9 * Readings<T>::SIZE, made);
+    T* to = place(member, y, x, vector);
     Vector total{};
-    for (int x = 0; x < op.out_width; x += TILE)
-      total += run_tile<KERNEL, STRIDE, TILE, ROWS>(member, vector, y, x);
+#pragma GCC unroll 2
+    for (int r = 0; r < ROWS; ++r, to += long(op.out_width) * op.out_channels)
+      total += finish(made[r], vector, to, known, TILE);
     return total;
   }
 
-  // TILE results of ROWS rows that lie below each other; with several rows the stride in y is 1.
-  // It is not inlined, for its sums to stay in registers.
-  template <int KERNEL, int STRIDE, int TILE, int ROWS>
-  __attribute__((noinline)) Vector run_tile(long member, int vector, int y, int x) const {
-    Vector made[ROWS][TILE];
-#pragma GCC unroll 2
-    for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 10
-      for (int i = 0; i < TILE; ++i) made[r][i] = Vector{};
-    const bool are_staged = readings.are_staged();
-    const int top = y * op.stride_y - op.padding_y, lines = op.kernel_height + ROWS - 1;
-    const int left = x * op.stride_x - op.padding_x;
-    const bool inside = left >= 0 && left + (TILE - 1) * op.stride_x + extent_x() <= op.width;
-    const int channel = vector_start(vector, op.out_channels);
+  // A row of results of any kernel, four at a time.
+  void run_row(long member, int y, Share columns) {
+    for (long v = columns.begin; v < columns.end; ++v) {
+      Vector total{};
+      for (int x = 0; x < op.out_width; x += 4) total += run_four(member, v, y, x);
+      add_to_sums(member, v, total);
+    }
+  }
+
+  Vector run_four(long member, int vector, int y, int x) const {
+    Vector made[4] = {};
+    const int top = y * op.stride_y - op.padding_y, left = x * op.stride_x - op.padding_x;
+    const bool inside = left >= 0 && left + 3 * op.stride_x + extent_x() <= op.width;
     for (int g = 0; g < readings.groups; ++g)
-      for (int ky = 0; ky < lines; ++ky) {
+      for (int ky = 0; ky < op.kernel_height; ++ky) {
         const int source_y = top + ky * op.dilation_y;
         if (unsigned(source_y) >= unsigned(op.height)) continue;
-        const Line<F> line = are_staged ? readings.staged_line(source_y, vector, g, x)
-                                        : readings.line(member, source_y, g, left, channel);
-        if (are_staged || inside)
-          add_line<KERNEL, STRIDE>(made, line, vector, g, ky);
+        const Line<F> line{readings.row(member, source_y, g) + readings.offset(vector, x),
+                           readings.step()};
+        if (readings.are_staged() || inside)
+          add_line(made, line, vector, g, ky);
         else
-          add_line<KERNEL, STRIDE>(made, LineAtEdge<F>{line, left, op.width}, vector, g, ky);
+          add_line(made, LineAtEdge<F>{line, left, op.width}, vector, g, ky);
       }
+    return finish(made, vector, place(member, y, x, vector), 0, op.out_width - x);
+  }
+
+  template <typename Source>
+  void add_line(Vector (&made)[4], const Source& from, int vector, int group, int ky) const {
+    for (int kx = 0; kx < op.kernel_width; ++kx) {
+      const Lanes weight = tap(vector, group, ky, kx);
+      for (int i = 0; i < 4; ++i)
+        F::multiply_add(made[i], from[i * op.stride_x + kx * op.dilation_x], weight);
+    }
+  }
+
+  T* place(long member, int y, int x, int vector) const {
     const long pixel = (member * op.out_height + y) * op.out_width + x;
-    T* to = out + pixel * op.out_channels + channel;
-    Vector total{};
-    for (int r = 0; r < ROWS; ++r, to += long(op.out_width) * op.out_channels)
-      total += finish(made[r], vector, to, op.out_width - x);
-    return total;
-  }
-
-  // Add a line of readings to the results that it is the ky-th line of, and to those of the row
-  // below, if there is one.
-  template <int KERNEL, int STRIDE, int TILE, int ROWS, typename Source>
-  inline __attribute__((always_inline)) void add_line(Vector (&made)[ROWS][TILE],
-                                                      const Source& from, int vector, int group,
-                                                      int ky) const {
-    if constexpr (KERNEL == 0) {
-      for (int kx = 0; kx < op.kernel_width; ++kx)
-        for (int i = 0; i < TILE; ++i)
-          F::multiply_add(made[0][i], from[i * op.stride_x + kx * op.dilation_x],
-                          tap(vector, group, ky, kx));
-    } else if (ROWS == 1 || ky == 0) {
-      add_readings<KERNEL, STRIDE, true, false>(made, from, vector, group, ky);
-    } else if (ky == op.kernel_height) {
-      add_readings<KERNEL, STRIDE, false, true>(made, from, vector, group, ky);
-    } else {
-      add_readings<KERNEL, STRIDE, true, true>(made, from, vector, group, ky);
-    }
-  }
-
-  // Each reading is added to all results that it belongs to.
-  template <int KERNEL, int STRIDE, bool ABOVE, bool BELOW, int TILE, int ROWS, typename Source>
-  inline __attribute__((always_inline)) void add_readings(Vector (&made)[ROWS][TILE],
-                                                          const Source& from, int vector,
-                                                          int group, int ky) const {
-    constexpr int SPAN = (TILE - 1) * STRIDE + KERNEL;
-    Lanes above[KERNEL], below[KERNEL];
-#pragma GCC unroll 4
-    for (int kx = 0; kx < KERNEL; ++kx) {
-      if (ABOVE) above[kx] = tap(vector, group, ky, kx);
-      if (BELOW) below[kx] = tap(vector, group, ky - 1, kx);
-    }
-#pragma GCC unroll 24
-    for (int i = 0; i < SPAN; ++i) {
-      const Lanes value = from[i];
-#pragma GCC unroll 4
-      for (int kx = 0; kx < KERNEL; ++kx)
-        if ((i - kx) % STRIDE == 0 && i - kx >= 0 && (i - kx) / STRIDE < TILE) {
-          if (ABOVE) F::multiply_add(made[0][(i - kx) / STRIDE], value, above[kx]);
-          if (BELOW) F::multiply_add(made[ROWS - 1][(i - kx) / STRIDE], value, below[kx]);
-        }
-    }
+    return out + pixel * op.out_channels + vector_start(vector, op.out_channels);
   }
 
   Lanes tap(int vector, int group, int ky, int kx) const {
@@ -268,27 +268,25 @@ struct DepthwiseSum {
     return F::load_lanes(weights + (line * op.kernel_width + kx) * Readings<T>::SIZE);
   }
 
-  // Write results of pixels that lie side by side, as far as there are `left`; their sum.
+  // Write results of pixels that lie side by side, as far as there are `count`; the sum of those
+  // from the number `known` on.
   template <int TILE>
-  Vector finish(const Vector (&made)[TILE], int vector, T* to, int left) const {
+  inline __attribute__((always_inline)) Vector finish(const Vector (&made)[TILE], int vector, T* to,
+                                                      int known, int count) const {
     const Vector added = bias ? load(bias + vector * LANES) : Vector{};
     const long channels = op.out_channels;
     const float scale = op.scale;
     const int activation = op.activation, lanes = readings.lanes;
     Vector total{};
-    if (left >= TILE && lanes == LANES) {
 #pragma GCC unroll 10
-      for (int i = 0; i < TILE; ++i) {
-        Vector value = activate<T>(scale * made[i] + added, activation);
+    for (int i = 0; i < TILE; ++i) {
+      if (i >= count) break;
+      const Vector value = activate<T>(scale * made[i] + added, activation);
+      if (lanes == LANES)
         store(to + i * channels, value);
-        total += value;
-      }
-      return total;
-    }
-    for (int i = 0; i < std::min(TILE, left); ++i) {
-      Vector value = activate<T>(scale * made[i] + added, activation);
-      store_some(to + i * channels, value, lanes);
-      total += value;
+      else
+        store_some(to + i * channels, value, lanes);
+      if (i >= known) total += value;
     }
     return total;
   }

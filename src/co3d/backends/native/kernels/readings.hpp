@@ -93,16 +93,18 @@ class Readings {
     }
   }
 
-  // The readings of a staged row for results from `x` on.
-  Line<F> staged_line(int y, int vector, int group, int x) const {
-    return {(const Kept*)(place(y, vector, group) + x * op.stride_x), SIZE};
+  // A row of a group, as it lies or is staged; how far from there the first reading is for results
+  // of a vector of channels from column `x` on; and how far the reading of the next column.
+  const Kept* row(long member, int y, int group) const {
+    if (are_staged()) return (const Kept*)place(y, columns.begin, group);
+    return (const Kept*)maps(group, (member * op.height + y) * op.width * op.out_channels).first;
   }
-
-  // The readings of a row where it lies, from column `left` and channel `channel` on.
-  Line<F> line(long member, int y, int group, int left, int channel) const {
-    const long pixel = (member * op.height + y) * op.width + left;
-    return {(const Kept*)maps(group, pixel * op.out_channels + channel).first, op.out_channels};
+  long offset(int vector, int x) const {
+    const long first = long(x) * op.stride_x;
+    if (are_staged()) return ((vector - columns.begin) * groups * width + first) * SIZE;
+    return (first - op.padding_x) * op.out_channels + vector_start(vector, op.out_channels);
   }
+  long step() const { return are_staged() ? SIZE : op.out_channels; }
 
  private:
   const Operation& op;

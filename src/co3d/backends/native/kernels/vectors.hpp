@@ -63,6 +63,29 @@ inline void store(Half* to, Vector value) {
 }
 
 // The first `count` lanes; for maps of fewer channels than a vector has lanes.
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+// By masks: a call of memcpy would drive a caller's sums out of the registers.
+inline uint32_t first_lanes(int count) { return (1u << count) - 1; }
+
+inline Vector load_some(const float* from, int count) {
+  return (Vector)_mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+
+inline Vector load_some(const Half* from, int count) {
+  const __m256i bits = _mm256_maskz_loadu_epi16(first_lanes(count), from);
+  return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16);
+}
+
+inline void store_some(float* to, Vector value, int count) {
+  _mm512_mask_storeu_ps(to, first_lanes(count), (__m512)value);
+}
+
+inline void store_some(Half* to, Vector value, int count) {
+  __m256i bits;
+  store((Half*)&bits, value);
+  _mm256_mask_storeu_epi16(to, first_lanes(count), bits);
+}
+#else
 template <typename T>
 inline Vector load_some(const T* from, int count) {
   T buffer[LANES] = {};
@@ -76,6 +99,7 @@ inline void store_some(T* to, Vector value, int count) {
   store(buffer, value);
   memcpy(to, buffer, count * sizeof(T));
 }
+#endif
 
 // How many vectors cover `channels`, and where the i-th begins. The last one overlaps the one
 // before it instead of running over the end, so results may be written twice, with equal values.

@@ -1,0 +1,65 @@
+// Kernels of 3x3 that slide along rows: each reading is taken once for all results it belongs to.
+#pragma once
+
+#include "factor.hpp"
+
+// TILE results beside each other, in each of ROWS rows below each other.
+template <typename F, int STRIDE, int TILE, int ROWS>
+struct Slide {
+  using Kept = typename F::Kept;
+  using Lanes = typename F::Lanes;
+  static constexpr int SIZE = LANES * F::DEPTH;
+  // Rows of readings, and how many readings of each.
+  static constexpr int LINES = (ROWS - 1) * STRIDE + 3, SPAN = (TILE - 1) * STRIDE + 3;
+
+  // Where readings lie: rows of each group, LINES a group, nullptr for those outside of the map;
+  // from there the first one, and the next. Only the first and the last can lie beside the map.
+  struct Source {
+    const Kept* const* lines;
+    int groups;
+    long offset, step;
+    bool has_first, has_last;
+  };
+
+  // Everything is unrolled, and nothing but sums, weights and one reading is at hand: so all of
+  // it stays in registers. Weights: (groups, 3, 3, LANES, DEPTH).
+  static inline __attribute__((always_inline)) void run(const Source& source, const Kept* weights,
+                                                        Vector (&made)[ROWS][TILE]) {
+    alignas(64) static constexpr Kept zeros[SIZE] = {};
+    const Kept* const* lines = source.lines;
+    const long offset = source.offset, step = source.step;
+    const bool has_first = source.has_first, has_last = source.has_last;
+#pragma GCC unroll 2
+    for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 10
+      for (int i = 0; i < TILE; ++i) made[r][i] = Vector{};
+    for (int g = 0; g < source.groups; ++g, lines += LINES, weights += 9 * SIZE) {
+#pragma GCC unroll 5
+      for (int y = 0; y < LINES; ++y) {
+        if (!lines[y]) continue;
+        const Kept* at = lines[y] + offset;
+        Lanes taps[ROWS][3];
+#pragma GCC unroll 2
+        for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 3
+          for (int kx = 0; kx < 3; ++kx)
+            if (const int ky = y - r * STRIDE; ky >= 0 && ky < 3)
+              taps[r][kx] = F::load_lanes(weights + (ky * 3 + kx) * SIZE);
+#pragma GCC unroll 24
+        for (int i = 0; i < SPAN; ++i, at += step) {
+          const bool is_beside = (i == 0 && !has_first) || (i == SPAN - 1 && !has_last);
+          const Lanes value = F::load_lanes(is_beside ? zeros : at);
+#pragma GCC unroll 2
+          for (int r = 0; r < ROWS; ++r) {
+            const int ky = y - r * STRIDE;
+            if (ky < 0 || ky > 2) continue;
+#pragma GCC unroll 3
+            for (int kx = 0; kx < 3; ++kx)
+              if ((i - kx) % STRIDE == 0 && i - kx >= 0 && (i - kx) / STRIDE < TILE)
+                F::multiply_add(made[r][(i - kx) / STRIDE], value, taps[r][kx]);
+          }
+        }
+      }
+    }
+  }
+};
