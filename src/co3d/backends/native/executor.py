@@ -34,9 +34,10 @@ class NativeExecutor:
         self._library = load_library()
         self._threads = threads
         self._is_half = dtype == torch.bfloat16
-        depth = self._library.co3d_half_depth() if self._is_half else 1
         self._weights = WeightPacker(
-            self._library.co3d_lanes(), depth, dtype if depth > 1 else torch.float32
+            self._library.co3d_lanes(),
+            self._library.co3d_dense_depth() if self._is_half else 1,
+            self._library.co3d_depthwise_depth() if self._is_half else 1,
         )
         self._place = Placement(dtype, self.device)
         self.pool = BufferPool(self.map_layout)

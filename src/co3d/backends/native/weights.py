@@ -11,12 +11,14 @@ class WeightPacker:
 
     Attributes:
         lanes: numbers in a vector.
-        depth: inputs that one product takes: neighbouring channels, or two frames of one channel.
-        dtype: of packed weights.
+        dense_depth: inputs that one product of a dense convolution takes: neighbouring channels.
+            Several are multiplied in bfloat16, single ones in float32.
+        depthwise_depth: the same of a depthwise one: frames of one channel.
     """
 
-    def __init__(self, lanes: int, depth: int, dtype: torch.dtype) -> None:
-        self.lanes, self.depth, self.dtype = lanes, depth, dtype
+    def __init__(self, lanes: int, dense_depth: int, depthwise_depth: int) -> None:
+        self.lanes = lanes
+        self.dense_depth, self.depthwise_depth = dense_depth, depthwise_depth
         self._packed: dict[object, tuple[Sequence[Tensor], Tensor]] = {}
 
     def pack_dense(self, weight: Tensor, channels: Sequence[int]) -> Tensor:
@@ -34,9 +36,10 @@ class WeightPacker:
         def pack() -> Tensor:
             parts = weight.split(list(channels), dim=1)
             flat = torch.cat([part.permute(0, 2, 3, 1).flatten(1) for part in parts], 1)
-            padded = torch.nn.functional.pad(flat, (0, -flat.shape[1] % self.depth))
-            steps = padded.unflatten(1, (-1, self.depth))
-            return pad_channels(steps, self.lanes, 0).transpose(1, 2).to(self.dtype)
+            padded = torch.nn.functional.pad(flat, (0, -flat.shape[1] % self.dense_depth))
+            steps = padded.unflatten(1, (-1, self.dense_depth))
+            packed = pad_channels(steps, self.lanes, 0).transpose(1, 2)
+            return packed.to(choose_dtype(self.dense_depth))
 
         return self._once(("dense", *channels), [weight], pack)
 
@@ -47,14 +50,16 @@ class WeightPacker:
             weights: (channels, height, width) per source.
 
         Returns:
-            (vectors, groups, height, width, lanes, depth): a group is `depth` sources.
+            (vectors, groups, height, width, lanes, depth): a group is as many sources as a
+            product takes.
         """
 
         def pack() -> Tensor:
-            missing = -len(weights) % self.depth
+            depth = self.depthwise_depth
+            missing = -len(weights) % depth
             stacked = torch.stack([*weights, *[torch.zeros_like(weights[0])] * missing])
-            groups = pad_channels(stacked, self.lanes, 1).unflatten(0, (-1, self.depth))
-            return groups.permute(2, 0, 4, 5, 3, 1).to(self.dtype)
+            groups = pad_channels(stacked, self.lanes, 1).unflatten(0, (-1, depth))
+            return groups.permute(2, 0, 4, 5, 3, 1).to(choose_dtype(depth))
 
         return self._once(("depthwise",), weights, pack)
 
@@ -71,6 +76,11 @@ class WeightPacker:
             # The sources are kept, so that their addresses are not used again.
             self._packed[key] = (sources, pack().cpu().contiguous())
         return self._packed[key][1]
+
+
+def choose_dtype(depth: int) -> torch.dtype:
+    """In what products of this depth multiply."""
+    return torch.bfloat16 if depth > 1 else torch.float32
 
 
 def pad_channels(tensor: Tensor, lanes: int, axis: int) -> Tensor:

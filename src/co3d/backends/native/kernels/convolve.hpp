@@ -13,7 +13,7 @@
 
 template <typename T>
 struct Convolution {
-  using F = Factor<T>;
+  using F = DenseFactor<T>;
   using Kept = typename F::Kept;
   using Taken = typename F::Taken;
 

@@ -13,7 +13,7 @@
 
 template <typename T>
 struct DepthwiseSum {
-  using F = Factor<T>;
+  using F = DepthwiseFactor<T>;
   using Kept = typename F::Kept;
   using Lanes = typename F::Lanes;
 
@@ -134,7 +134,7 @@ struct DepthwiseSum {
         const Lanes weight = tap(v, g, 0, 0);
         for (int i = 0; i < COUNT; ++i) {
           const T* other = second ? second + i * channels : nullptr;
-          F::multiply_add(made[i], readings.read(first + i * channels, other), weight);
+          F::multiply_add(made[i], readings.join(first + i * channels, other), weight);
         }
       }
       add_to_sums(member, v, finish(made, v, out + at, 0, COUNT));
@@ -181,8 +181,8 @@ struct DepthwiseSum {
   // The last tile begins early enough to end with the row: some results are made twice.
   template <int STRIDE, int TILE, int ROWS>
   void slide_tiles(long member, int y, Share columns) {
-    using Tile = Slide<F, STRIDE, TILE, ROWS>;
-    const Kept* lines[MOST_SOURCES * Tile::LINES];
+    using Tile = Slide<T, STRIDE, TILE, ROWS>;
+    const T* lines[MOST_SOURCES * Tile::LINES];
     const int top = y * STRIDE - op.padding_y;
     for (int g = 0; g < readings.groups; ++g)
       for (int i = 0; i < Tile::LINES; ++i) {
@@ -208,10 +208,10 @@ struct DepthwiseSum {
   // first `known` results of each row.
   template <int STRIDE, int TILE, int ROWS>
   __attribute__((noinline)) Vector slide_tile(
-      const typename Slide<F, STRIDE, TILE, ROWS>::Source& source, long member, int y, int x,
+      const typename Slide<T, STRIDE, TILE, ROWS>::Source& source, long member, int y, int x,
       int vector, int known) const {
     Vector made[ROWS][TILE];
-    Slide<F, STRIDE, TILE, ROWS>::run(
+    Slide<T, STRIDE, TILE, ROWS>::run(
         source, weights + long(vector) * readings.groups * 9 * Readings<T>::SIZE, made);
     T* to = place(member, y, x, vector);
     Vector total{};
@@ -238,12 +238,12 @@ struct DepthwiseSum {
       for (int ky = 0; ky < op.kernel_height; ++ky) {
         const int source_y = top + ky * op.dilation_y;
         if (unsigned(source_y) >= unsigned(op.height)) continue;
-        const Line<F> line{readings.row(member, source_y, g) + readings.offset(vector, x),
+        const Line<T> line{readings.row(member, source_y, g) + readings.offset(vector, x),
                            readings.step()};
         if (readings.are_staged() || inside)
           add_line(made, line, vector, g, ky);
         else
-          add_line(made, LineAtEdge<F>{line, left, op.width}, vector, g, ky);
+          add_line(made, LineAtEdge<T>{line, left, op.width}, vector, g, ky);
       }
     return finish(made, vector, place(member, y, x, vector), 0, op.out_width - x);
   }
@@ -265,7 +265,7 @@ struct DepthwiseSum {
   Lanes tap(int vector, int group, int ky, int kx) const {
     if (!weights) return F::one();
     const long line = (long(vector) * readings.groups + group) * op.kernel_height + ky;
-    return F::load_lanes(weights + (line * op.kernel_width + kx) * Readings<T>::SIZE);
+    return F::load_weights(weights + (line * op.kernel_width + kx) * Readings<T>::SIZE);
   }
 
   // Write results of pixels that lie side by side, as far as there are `count`; the sum of those

@@ -127,7 +127,8 @@ extern "C" {
 int co3d_lanes() { return LANES; }
 
 // How many inputs a product of bfloat16 takes at once; 1 where it takes floats.
-int co3d_half_depth() { return Factor<Half>::DEPTH; }
+int co3d_dense_depth() { return DenseFactor<Half>::DEPTH; }
+int co3d_depthwise_depth() { return DepthwiseFactor<Half>::DEPTH; }
 
 // In how many chunks an operation runs, and so how many partial sums it leaves.
 long co3d_count_chunks(const Operation* op, int is_half) {

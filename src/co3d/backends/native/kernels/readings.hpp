@@ -11,21 +11,23 @@
 #include "vectors.hpp"
 
 // The readings of a row from some pixel on.
-template <typename F>
+template <typename T>
 struct Line {
-  const typename F::Kept* at;
+  using F = DepthwiseFactor<T>;
+  const T* at;
   long step;
-  typename F::Lanes operator[](int i) const { return F::load_lanes(at + i * step); }
+  typename F::Lanes operator[](int i) const { return F::read(at + i * step); }
 };
 
 // The same where some lie outside of the map, and are zero.
-template <typename F>
+template <typename T>
 struct LineAtEdge {
-  Line<F> line;
+  using F = DepthwiseFactor<T>;
+  Line<T> line;
   int left, width;
   typename F::Lanes operator[](int i) const {
-    static constexpr typename F::Kept zeros[LANES * F::DEPTH] = {};
-    return F::load_lanes(unsigned(left + i) < unsigned(width) ? line.at + i * line.step : zeros);
+    static constexpr T zeros[LANES * F::DEPTH] = {};
+    return F::read(unsigned(left + i) < unsigned(width) ? line.at + i * line.step : zeros);
   }
 };
 
@@ -33,8 +35,7 @@ struct LineAtEdge {
 template <typename T>
 class Readings {
  public:
-  using F = Factor<T>;
-  using Kept = typename F::Kept;
+  using F = DepthwiseFactor<T>;
   using Lanes = typename F::Lanes;
   static constexpr int SIZE = LANES * F::DEPTH;  // of a reading
 
@@ -54,37 +55,37 @@ class Readings {
             has_second ? (const T*)buffers[op.sources[second]] + at : nullptr};
   }
 
-  Lanes read(const T* first, const T* second) const {
-    return lanes == LANES ? F::read(first, second) : F::read_some(first, second, lanes);
+  Lanes join(const T* first, const T* second) const {
+    return lanes == LANES ? F::join(first, second) : F::join_some(first, second, lanes);
   }
 
-  // Floats of whole vectors are read where they lie. What has to be converted or paired is so once
+  // Whole vectors of one map are read where they lie. What has to be paired or filled up is so once
   // for all that read it, and lies as tiles of products want it: vector by vector, with zeros
   // beside the row.
-  bool are_staged() const { return F::DEPTH > 1 || sizeof(T) != sizeof(Kept) || lanes < LANES; }
+  bool are_staged() const { return F::DEPTH > 1 || lanes < LANES; }
 
   // Make room for `rows` rows of `width` readings of some vectors of channels.
   void prepare(int rows, int width, Share columns, Scratch& scratch) {
     this->rows = rows, this->width = width, this->columns = columns;
-    row_size = (columns.end - columns.begin) * groups * width;
-    staged = (Lanes*)scratch.take(rows * row_size * sizeof(Lanes));
+    row_size = (columns.end - columns.begin) * groups * width * SIZE;
+    staged = (T*)scratch.take(rows * row_size * sizeof(T));
   }
 
   // Stage a row of all sources, in the place of one that is `rows` above.
   void stage(long member, int y) const {
     const int channels = op.out_channels, left = op.padding_x;
     const int count = std::min(op.width, width - left);
-    const long vector_size = long(groups) * width;
+    const long vector_size = long(groups) * width * SIZE;
     for (int g = 0; g < groups; ++g) {
       auto [first, second] = maps(g, (member * op.height + y) * op.width * channels);
-      Lanes* const row = place(y, columns.begin, g);
+      T* const row = place(y, columns.begin, g);
       for (long v = columns.begin; v < columns.end; ++v) {
-        Lanes* to = place(y, v, g);
-        for (int x = 0; x < left; ++x) to[x] = Lanes{};
-        for (int x = left + count; x < width; ++x) to[x] = Lanes{};
+        T* to = place(y, v, g);
+        std::fill(to, to + left * SIZE, T{});
+        std::fill(to + (left + count) * SIZE, to + width * SIZE, T{});
       }
       for (int x = 0; x < count; ++x, first += channels) {
-        Lanes* to = row + left + x;
+        T* to = row + (left + x) * SIZE;
         if (second)
           stage_pixel(first, second + long(x) * channels, to, vector_size);
         else
@@ -95,9 +96,9 @@ class Readings {
 
   // A row of a group, as it lies or is staged; how far from there the first reading is for results
   // of a vector of channels from column `x` on; and how far the reading of the next column.
-  const Kept* row(long member, int y, int group) const {
-    if (are_staged()) return (const Kept*)place(y, columns.begin, group);
-    return (const Kept*)maps(group, (member * op.height + y) * op.width * op.out_channels).first;
+  const T* row(long member, int y, int group) const {
+    if (are_staged()) return place(y, columns.begin, group);
+    return maps(group, (member * op.height + y) * op.width * op.out_channels).first;
   }
   long offset(int vector, int x) const {
     const long first = long(x) * op.stride_x;
@@ -109,24 +110,25 @@ class Readings {
  private:
   const Operation& op;
   void* const* buffers;
-  Lanes* staged = nullptr;
+  T* staged = nullptr;
   int rows = 0, width = 0;
   long row_size = 0;
   Share columns{0, 0, 1};
 
   // Inlined, so that there is a loop for two maps and one for a single map.
-  inline __attribute__((always_inline)) void stage_pixel(const T* first, const T* second, Lanes* to,
+  inline __attribute__((always_inline)) void stage_pixel(const T* first, const T* second, T* to,
                                                          long vector_size) const {
     const int channels = op.out_channels, end = std::min<int>(channels, columns.end * LANES);
     int c = columns.begin * LANES;
     for (; c + LANES <= end; c += LANES, to += vector_size)
-      *to = F::read(first + c, second ? second + c : nullptr);
+      F::write(to, F::join(first + c, second ? second + c : nullptr));
     if (c == end) return;
     const int last = std::max(0, channels - LANES);
-    *to = read(first + last, second ? second + last : nullptr);
+    F::write(to, join(first + last, second ? second + last : nullptr));
   }
 
-  Lanes* place(int y, long vector, int group) const {
-    return staged + y % rows * row_size + ((vector - columns.begin) * groups + group) * width;
+  T* place(int y, long vector, int group) const {
+    return staged + y % rows * row_size +
+           ((vector - columns.begin) * groups + group) * width * SIZE;
   }
 };

@@ -4,8 +4,9 @@
 #include "factor.hpp"
 
 // TILE results beside each other, in each of ROWS rows below each other.
-template <typename F, int STRIDE, int TILE, int ROWS>
+template <typename T, int STRIDE, int TILE, int ROWS>
 struct Slide {
+  using F = DepthwiseFactor<T>;
   using Kept = typename F::Kept;
   using Lanes = typename F::Lanes;
   static constexpr int SIZE = LANES * F::DEPTH;
@@ -15,7 +16,7 @@ struct Slide {
   // Where readings lie: rows of each group, LINES a group, nullptr for those outside of the map;
   // from there the first one, and the next. Only the first and the last can lie beside the map.
   struct Source {
-    const Kept* const* lines;
+    const T* const* lines;
     int groups;
     long offset, step;
     bool has_first, has_last;
@@ -25,8 +26,8 @@ struct Slide {
   // it stays in registers. Weights: (groups, 3, 3, LANES, DEPTH).
   static inline __attribute__((always_inline)) void run(const Source& source, const Kept* weights,
                                                         Vector (&made)[ROWS][TILE]) {
-    alignas(64) static constexpr Kept zeros[SIZE] = {};
-    const Kept* const* lines = source.lines;
+    alignas(64) static constexpr T zeros[SIZE] = {};
+    const T* const* lines = source.lines;
     const long offset = source.offset, step = source.step;
     const bool has_first = source.has_first, has_last = source.has_last;
 #pragma GCC unroll 2
@@ -37,18 +38,18 @@ struct Slide {
 #pragma GCC unroll 5
       for (int y = 0; y < LINES; ++y) {
         if (!lines[y]) continue;
-        const Kept* at = lines[y] + offset;
+        const T* at = lines[y] + offset;
         Lanes taps[ROWS][3];
 #pragma GCC unroll 2
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 3
           for (int kx = 0; kx < 3; ++kx)
             if (const int ky = y - r * STRIDE; ky >= 0 && ky < 3)
-              taps[r][kx] = F::load_lanes(weights + (ky * 3 + kx) * SIZE);
+              taps[r][kx] = F::load_weights(weights + (ky * 3 + kx) * SIZE);
 #pragma GCC unroll 24
         for (int i = 0; i < SPAN; ++i, at += step) {
           const bool is_beside = (i == 0 && !has_first) || (i == SPAN - 1 && !has_last);
-          const Lanes value = F::load_lanes(is_beside ? zeros : at);
+          const Lanes value = F::read(is_beside ? zeros : at);
 #pragma GCC unroll 2
           for (int r = 0; r < ROWS; ++r) {
             const int ky = y - r * STRIDE;
