@@ -10,7 +10,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +101,7 @@ def compare_depthwise() -> None:
         calls = {}
         for way in WAYS:
             graph = fx.symbolic_trace(Block(channels, way))
-            calls[way] = bind(executor.compile(graph, examples, 1), examples, executor)
+            calls[way] = bind(executor.compile(graph, examples, 1), examples, [2], executor)
         medians = measure(calls)
         table.add_row(name, f"{channels} x {side}", *(f"{medians[way]:.3f}" for way in WAYS))
     Console().print(table)
@@ -120,7 +120,9 @@ def compare_layouts() -> None:
         executor = OpenVinoExecutor(str(dtype), dtype, torch.get_num_threads())
         examples = [make_map(s, dtype, CPU, executor.map_layout).normal_() for s in shapes]
         run = executor.compile(graph, examples, 1)
-        calls[f"{word}, channels last"] = bind(run, examples, executor)
+        calls[f"{word}, channels last"] = bind(
+            run, examples, [spec.depth for spec in program.states], executor
+        )
         core = open_core()
         options = {
             "INFERENCE_PRECISION_HINT": word,
@@ -139,15 +141,14 @@ def compare_layouts() -> None:
     Console().print(table)
 
 
-def bind(run: Callable, examples: list[Tensor], executor: Executor) -> Callable[[], None]:
-    """A step that gives its new state back, as a runner does with the oldest."""
-
-    def call() -> None:
-        _, *newest = run(examples)
-        for element in newest:
-            executor.recycle(element)
-
-    return call
+def bind(
+    run: Callable, examples: list[Tensor], depths: Sequence[int], executor: Executor
+) -> Callable[[], object]:
+    """A step as a runner makes it; the last examples are the elements of states of these depths."""
+    count = len(examples) - sum(depths)
+    elements = iter(examples[count:])
+    past = executor.hold([list(itertools.islice(elements, depth)) for depth in depths])
+    return lambda: past.step(run, examples[:count], range(len(depths)))
 
 
 def measure(calls: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -32,17 +32,43 @@ class Executor(Protocol):
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """Prepare one step graph for inputs of these shapes, dtypes and layouts.
 
-        The first `results` of the graph's outputs are results, the others elements of state. The
-        function that it returns may reuse tensors that were given to `recycle`.
+        The first `results` of the graph's outputs are results, the others elements of state.
         """
         ...
 
-    def take_frame(self, frame: Tensor) -> Tensor:
-        """A copy of an input, (slots, ...), in the executor's precision and layout."""
+    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """Copies of a step's frames, (slots, ...), in the executor's precision and layout."""
         ...
 
-    def recycle(self, element: Tensor) -> None:
-        """Take back an element of state that a step made and that nobody reads any more."""
+    def hold(self, elements: Sequence[Sequence[Tensor]]) -> "Past":
+        """Hold the first elements of all states, and those that steps make after them."""
+        ...
+
+
+class Past(Protocol):
+    """Elements of state of all slots, each a tensor: (slots, …)."""
+
+    def step(
+        self, function: StepFunction, inputs: Sequence[Tensor], updates: Sequence[int]
+    ) -> list[Tensor | None]:
+        """Run a step graph; its newest elements come in front, and the oldest drop out.
+
+        Args:
+            function: of the step graph, by the executor that holds the elements.
+            inputs: frames and clocks.
+            updates: the states of which the graph makes a newest element.
+
+        Returns:
+            The graph's results.
+        """
+        ...
+
+    def get(self, state: int) -> list[Tensor]:
+        """The elements of a state, newest first; what they hold may be lost with the next step."""
+        ...
+
+    def set(self, state: int, elements: Sequence[Tensor]) -> None:
+        """Let other elements take the place of a state's."""
         ...
 
 

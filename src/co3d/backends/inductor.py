@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
+from co3d.backends.elements import Elements
 from co3d.backends.executor import StepFunction, copy_map, make_map
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
@@ -61,12 +62,13 @@ class InductorExecutor:
                 ) from error
         return run
 
-    def take_frame(self, frame: Tensor) -> Tensor:
-        """See `Executor.take_frame`."""
-        return copy_map(frame, self)
+    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """See `Executor.take_frames`."""
+        return [copy_map(frame, self) for frame in frames]
 
-    def recycle(self, element: Tensor) -> None:
-        """PyTorch's own allocator takes it back when the last reference goes."""
+    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
+        """See `Executor.hold`; PyTorch's allocator takes back what nobody refers to any more."""
+        return Elements(elements, lambda _: None)
 
 
 def _lay_out(graph: fx.GraphModule, results: int) -> fx.GraphModule:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
+from co3d.backends.elements import Elements
 from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
@@ -47,13 +48,13 @@ class OnnxRuntimeExecutor:
         )
         return _BoundSession(stored, session, sum(stored.is_made[:results]), self._pool)
 
-    def take_frame(self, frame: Tensor) -> Tensor:
-        """See `Executor.take_frame`."""
-        return copy_map(frame, self)
+    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """See `Executor.take_frames`."""
+        return [copy_map(frame, self) for frame in frames]
 
-    def recycle(self, element: Tensor) -> None:
-        """See `Executor.recycle`."""
-        self._pool.give(element)
+    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
+        """See `Executor.hold`."""
+        return Elements(elements, self._pool.give)
 
 
 class _BoundSession:

@@ -31,13 +31,14 @@ class Runner:
         self.slots = slots
         self.executor = executor
         self.clock = SlotClock(program, slots)
-        self._past = [
+        elements = [
             [self._empty(spec.shape, spec.dtype).fill_(spec.fill) for _ in range(spec.depth)]
             for spec in program.states
         ]
+        self._past = executor.hold(elements)
         frames = [self._empty(shape, program.dtype).zero_() for shape in program.frame_shapes]
         count = len(program.output_shapes)
-        past, clocks = self._all_past(), self._clocks()
+        past, clocks = [element for past in elements for element in past], self._clocks()
         self._phases = [
             (
                 # A masked graph may serve all ages.
@@ -64,7 +65,7 @@ class Runner:
             the slots have a valid one, and which a fresh one.
         """
         # The caller may reuse its buffers, and the program may remember a frame: take copies.
-        taken = [self.executor.take_frame(frame) for frame in frames]
+        taken = self.executor.take_frames(frames)
         if reset.any():
             self.reset(reset)
         outputs: tuple[Tensor, ...] | None = None
@@ -93,16 +94,15 @@ class Runner:
         """Start the slots of the mask anew."""
         rows = self._place(slots)
         for i, spec in enumerate(self.program.states):
-            self._past[i] = [
-                torch.where(_expand(rows, old), spec.fill, old) for old in self._past[i]
-            ]
+            past = self._past.get(i)
+            self._past.set(i, [torch.where(_expand(rows, old), spec.fill, old) for old in past])
         self.clock.reset(slots)
 
     def snapshot(self, slot: int) -> Snapshot:
         """Copy the state of one slot."""
         tensors = {
-            spec.name: torch.stack([element[slot] for element in past]).cpu()
-            for spec, past in zip(self.program.states, self._past, strict=True)
+            spec.name: torch.stack([element[slot] for element in self._past.get(i)]).cpu()
+            for i, spec in enumerate(self.program.states)
         }
         age, end = int(self.clock.ages[slot]), int(self.clock.ends[slot])
         return Snapshot(tensors, age, end, self.program.fingerprint)
@@ -119,11 +119,11 @@ class Runner:
                 f"(got {snapshot.fingerprint[:12]}, expected {self.program.fingerprint[:12]}); "
                 "convert the same model with the same options and weights"
             )
-        for past, spec in zip(self._past, self.program.states, strict=True):
-            saved = snapshot.tensors[spec.name]
-            for i, old in enumerate(past):
-                past[i] = old.clone()
-                past[i][slot] = saved[i].to(self.executor.device)
+        for i, spec in enumerate(self.program.states):
+            past = [old.clone() for old in self._past.get(i)]
+            for element, saved in zip(past, snapshot.tensors[spec.name], strict=True):
+                element[slot] = saved.to(self.executor.device)
+            self._past.set(i, past)
         self.clock.ages[slot] = snapshot.age
         self.clock.ends[slot] = snapshot.end
 
@@ -133,22 +133,17 @@ class Runner:
         """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
         steady, masked = self._phases[phase]
         here = None if rows.all() else self._place(rows)
+        updates = self.program.phases[phase].updates
+        kept = [] if here is None else [self._past.get(i) for i in updates]
         if steady is None or (masked is not None and self.clock.needs_masks(rows)):
             assert masked is not None
-            results = masked([*frames, *self._clocks(), *self._all_past()])
+            outputs = self._past.step(masked, [*frames, *self._clocks()], updates)
         else:
-            results = steady([*frames, *self._all_past()])
-        count = len(self.program.output_shapes)
-        outputs, newest = results[:count], results[count:]
-        for i, element in zip(self.program.phases[phase].updates, newest, strict=True):
-            assert element is not None
-            old = self._past[i]
-            if here is None:
-                self._past[i] = [element, *old[:-1]]
-                self.executor.recycle(old[-1])
-            else:
-                pairs = zip([element, *old[:-1]], old, strict=True)
-                self._past[i] = [torch.where(_expand(here, b), a, b) for a, b in pairs]
+            outputs = self._past.step(steady, frames, updates)
+        if here is not None:
+            for i, before in zip(updates, kept, strict=True):
+                pairs = zip(self._past.get(i), before, strict=True)
+                self._past.set(i, [torch.where(_expand(here, b), a, b) for a, b in pairs])
         if not self.program.phases[phase].is_fresh:
             return None
         made = tuple(output for output in outputs if output is not None)
@@ -163,9 +158,6 @@ class Runner:
         """What masked graphs know of time: each stream's age and, with its edge, its end."""
         clocks = self.clock.graph_clocks()[: 2 if self.program.edges == "both" else 1]
         return [clock.to(self.executor.device) for clock in clocks]
-
-    def _all_past(self) -> list[Tensor]:
-        return [element for elements in self._past for element in elements]
 
     def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A tensor for a frame or an element of state, given its shape without the slots."""

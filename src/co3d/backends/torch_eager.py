@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from co3d.backends.elements import Elements
 from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
@@ -36,9 +37,10 @@ class TorchExecutor:
 
         return run
 
-    def take_frame(self, frame: Tensor) -> Tensor:
-        """See `Executor.take_frame`."""
-        return copy_map(frame, self)
+    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """See `Executor.take_frames`."""
+        return [copy_map(frame, self) for frame in frames]
 
-    def recycle(self, element: Tensor) -> None:
-        """PyTorch's own allocator takes it back when the last reference goes."""
+    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
+        """See `Executor.hold`; PyTorch's allocator takes back what nobody refers to any more."""
+        return Elements(elements, lambda _: None)

@@ -12,7 +12,7 @@ from co3d.backends.native.executor import NativeExecutor
 def test_frames_are_those_that_pytorch_copies(size, dtype):
     executor = NativeExecutor("any", dtype, threads=2)
     frame = torch.randn(size)
-    taken, expected = executor.take_frame(frame), copy_map(frame, executor)
+    taken, expected = executor.take_frames([frame])[0], copy_map(frame, executor)
     assert taken.dtype == dtype
     assert taken.stride() == expected.stride()
     assert torch.equal(taken, expected)
@@ -31,6 +31,6 @@ def test_frames_are_those_that_pytorch_copies(size, dtype):
 )
 def test_other_frames_are_left_to_pytorch(frame):
     executor = NativeExecutor("any", torch.float32, threads=2)
-    taken = executor.take_frame(frame)
+    taken = executor.take_frames([frame])[0]
     assert torch.equal(taken, frame.float())
     assert taken.data_ptr() != frame.data_ptr()

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 
 from co3d.backends.native import library
-from co3d.backends.native.executor import NativeExecutor, PlannedStep
+from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.plan import NativeSteps, TorchStep
+from co3d.backends.native.step import PlannedStep
 from co3d.errors import MissingPackageError
 from support.streaming import relative_error
 

@@ -46,7 +46,8 @@ def test_kernels_of_another_processor(
     compiler.write_text(COMPILER.format(march=march, compiler=find_compiler()))
     compiler.chmod(0o755)
     program = "from co3d.backends.native.library import load_library as load; library = load(); "
-    program += "print(library.co3d_lanes(), library.co3d_dense_depth(), library.co3d_depthwise_depth())"
+    for name in ("lanes", "dense_depth", "depthwise_depth"):
+        program += f"print(library.co3d_{name}()); "
     environment = os.environ | {"CXX": str(compiler), "CO3D_CACHE": str(tmp_path / "cache")}
     printed = subprocess.check_output([sys.executable, "-c", program], env=environment)
     assert printed.split() == [b"%d" % n for n in (lanes, half_depth, half_depth)]

@@ -67,6 +67,8 @@ def _load(compiler: str, path: Path) -> Any:
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)
+    library.co3d_bind.argtypes = (pointer, pointer, pointer, pointer, pointer, number)
+    library.co3d_turn.argtypes = (pointer, pointer, pointer, number)
     library.co3d_take_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
     library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number

@@ -265,6 +265,7 @@ struct Convolution {
     for (int j = 0; j < COLUMNS; ++j)
       starts[j] = pixel * channels + vector_start(v + j, channels);
     if (channels < LANES) {
+#pragma GCC unroll 16
       for (int i = 0; i < ROWS; ++i) {
         const long at = starts[0] + i * channels;
         if (added) sums[i][0] += load_some(added + at, channels);

@@ -12,6 +12,7 @@
 #include "frames.hpp"
 #include "maps.hpp"
 #include "operation.hpp"
+#include "rings.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
 #include "vectors.hpp"
@@ -142,6 +143,15 @@ void co3d_run(const Operation* ops, long count, void* const* buffers, int thread
     run_all<Half>(ops, count, buffers, threads);
   else
     run_all<float>(ops, count, buffers, threads);
+}
+
+void co3d_bind(void** table, const int32_t* places, void* const* addresses, const int32_t* lengths,
+               const int32_t* heads, long rings) {
+  bind_rings(table, places, addresses, lengths, heads, rings);
+}
+
+void co3d_turn(const int32_t* lengths, int32_t* heads, const int32_t* updated, long count) {
+  turn_rings(lengths, heads, updated, count);
 }
 
 // Lay frames of three planes out as a map.

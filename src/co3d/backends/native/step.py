@@ -1,0 +1,163 @@
+"""One step graph as the native backend runs it: kernels and PyTorch in turn."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.executor import make_map
+from co3d.backends.native.plan import NativeSteps, Planner
+
+RunKernels = Callable[[NativeSteps, Any], None]
+
+
+class PlannedStep:
+    """One step graph, planned for fixed shapes.
+
+    Attributes:
+        plan: what it does.
+        table: addresses of the plan's buffers, as kernels read them.
+    """
+
+    def __init__(self, planner: Planner, results: int, run_kernels: RunKernels) -> None:
+        self.plan = planner.make()
+        self._run_kernels = run_kernels
+        self._graph, self._values = planner.graph, planner.values
+        self._positions = {node: i for i, node in enumerate(planner.inputs)}
+        self._results, self._newest = planner.outputs[:results], planner.outputs[results:]
+        # What kernels write: results to new tensors, newest elements where the caller says.
+        self._made_results = {
+            node: torch.float32 if planner.is_float_result(node) else self._values[node].dtype
+            for node in self.plan.made
+            if node not in self._newest
+        }
+        self._made_newest = {
+            node: i
+            for i, node in enumerate(self._newest)
+            if node in self.plan.made and self._newest.index(node) == i
+        }
+        # Whether one list of operations makes all outputs, as the caller wants them.
+        self._is_simple = (
+            [type(step) for step in self.plan.steps] == [NativeSteps]
+            and list(self._made_results) == self._results
+            and len(self._made_newest) == len(self._newest)
+            and all(dtype == torch.float32 for dtype in self._made_results.values())
+        )
+        self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
+        self.table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
+        for index, tensor in self.plan.constants.items():
+            self.table[index] = tensor.data_ptr()
+        for index, offset in self.plan.workspace.items():
+            self.table[index] = self._workspace.data_ptr() + offset
+        self._fixed = {
+            node: self._view_workspace(node, index)
+            for node, index in self.plan.views.items()
+            if index in self.plan.workspace
+        }
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """See `StepFunction`."""
+        newest = [None if node is None else self._make(node) for node in self._newest]
+        for number, tensor in enumerate(newest):
+            place = self.find_newest(number)
+            if tensor is not None and place is not None:
+                self.table[place] = tensor.data_ptr()
+        made: Any = newest
+        further: Sequence[Tensor] = ()  # all of the inputs are here
+        return [*self.run(inputs, further.__getitem__, made.__getitem__), *newest]
+
+    def find_newest(self, number: int) -> int | None:
+        """The buffer of the newest element of this number, where a kernel writes it."""
+        node = self._newest[number]
+        if node is None or self._made_newest.get(node) != number:
+            return None
+        return self.plan.made[node]
+
+    def run(
+        self,
+        inputs: Sequence[Tensor],
+        find_past: Callable[[int], Tensor],
+        find_newest: Callable[[int], Tensor],
+    ) -> list[Tensor | None]:
+        """Run the graph where the table holds the addresses of state.
+
+        Args:
+            inputs: frames and clocks.
+            find_past: gives one of the further inputs, the elements of state.
+            find_newest: gives the tensor that a newest element is written to.
+
+        Returns:
+            The graph's results, new tensors.
+        """
+        held: list[Tensor] = []  # until the step is done: their addresses are in the table
+        for position, tensor in enumerate(inputs):
+            if position in self.plan.inputs:
+                held.append(lay_out(tensor))
+                self.table[self.plan.inputs[position]] = held[-1].data_ptr()
+        made: dict[fx.Node, Tensor] = {}
+        for node, dtype in self._made_results.items():
+            made[node] = self._make(node, dtype)
+            self.table[self.plan.made[node]] = made[node].data_ptr()
+        if self._is_simple:
+            assert isinstance(self.plan.steps[0], NativeSteps)
+            self._run_kernels(self.plan.steps[0], self.table)
+            return list(made.values())
+        made.update((node, find_newest(i)) for node, i in self._made_newest.items())
+        values: dict[fx.Node, Any] = {**self._fixed, **made}
+
+        def find(node: fx.Node) -> Any:
+            """A value as PyTorch sees it."""
+            if node in values:
+                return values[node]
+            if node.op == "placeholder":
+                position = self._positions[node]
+                is_past = position >= len(inputs)
+                return find_past(position - len(inputs)) if is_past else inputs[position]
+            if node.op == "get_attr":
+                return getattr(self._graph, str(node.target))
+            # A view of what a kernel made or read: it has one pixel, in any layout.
+            source = node.args[0]
+            assert isinstance(source, fx.Node)
+            return find(source).reshape(self._values[node].shape)
+
+        for step in self.plan.steps:
+            if isinstance(step, NativeSteps):
+                self._run_kernels(step, self.table)
+                continue
+            args, kwargs = fx.map_arg((step.node.args, step.node.kwargs), find)
+            values[step.node] = result = step.node.target(*args, **kwargs)  # type: ignore[operator]
+            if isinstance(result, Tensor):
+                held.append(lay_out(result))
+                self.table[step.buffer] = held[-1].data_ptr()
+        for i, node in enumerate(self._newest):
+            if node is not None and self._made_newest.get(node) != i:
+                find_newest(i).copy_(find(node))
+        results: list[Tensor | None] = []
+        for node in self._results:
+            is_own = node in self._made_results
+            taken = None if node is None else find(node).to(torch.float32, copy=not is_own)
+            results.append(taken)
+        return results
+
+    def _make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
+        value = self._values[node]
+        return make_map(value.shape, dtype or value.dtype, value.device, torch.channels_last)
+
+    def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
+        """The tensor that lies at a fixed place of the workspace."""
+        value, offset = self._values[node], self.plan.workspace[index]
+        size = value.numel() * value.element_size()
+        flat = self._workspace[offset : offset + size].view(value.dtype)
+        if value.dim() != 4:
+            return flat.view(value.shape)
+        n, c, h, w = value.shape
+        return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def lay_out(value: Tensor) -> Tensor:
+    """As the kernels read it: maps with channels last, others row by row."""
+    if value.dim() == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value.contiguous()
