@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses import FakeTensorMode
 
-from co3d.backends.native.ahead import ask_ahead
+from co3d.backends.native.ahead import LEAST_STATE_BYTES, ask_ahead
 from co3d.backends.native.groups import (
     Convolve,
     Group,
@@ -298,7 +298,8 @@ class Planner:
             made = {
                 index: _count_bytes(self.values[node]) for node, index in self.plan.made.items()
             }
-            ask_ahead(operations, self._count_passing_bytes(), made)
+            if not self._weights.has_matrix_unit or self._count_state_bytes() > LEAST_STATE_BYTES:
+                ask_ahead(operations, self._count_passing_bytes(), made)
             array = (Operation * len(operations))(*operations)
             self.plan.steps.append(NativeSteps(array, len(operations)))
             operations.clear()
@@ -309,6 +310,11 @@ class Planner:
         for position, index in self.plan.inputs.items():
             sizes[index] = _count_bytes(self.values[self.inputs[position]])
         return sizes
+
+    def _count_state_bytes(self) -> int:
+        """Sizes of all maps that a step reads and makes besides its intermediate ones."""
+        newest = [n for n in self.outputs[self._results :] if n is not None]
+        return sum(_count_bytes(self.values[node]) for node in (*self.inputs, *newest))
 
     def _is_float(self, node: fx.Node) -> bool:
         value = self.values.get(node)

@@ -14,11 +14,14 @@ class WeightPacker:
         dense_depth: inputs that one product of a dense convolution takes: neighbouring channels.
             Several are multiplied in bfloat16, single ones in float32.
         depthwise_depth: the same of a depthwise one: frames of one channel.
+        has_matrix_unit: whether dense products run in one.
     """
 
     def __init__(self, lanes: int, dense_depth: int, depthwise_depth: int) -> None:
         self.lanes = lanes
         self.dense_depth, self.depthwise_depth = dense_depth, depthwise_depth
+        # What has one leaves pairs to it, and multiplies floats elsewhere (factor.hpp).
+        self.has_matrix_unit = dense_depth > depthwise_depth
         self._packed: dict[object, tuple[Sequence[Tensor], Tensor]] = {}
 
     def pack_dense(self, weight: Tensor, channels: Sequence[int]) -> Tensor:

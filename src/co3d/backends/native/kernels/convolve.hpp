@@ -25,7 +25,7 @@ struct Convolution {
   long steps;            // taps x channels, in units of DEPTH
   static constexpr bool HAS_TILES = F::DEPTH == 2 && Tiles::ARE_BUILT;
   // What shares are counted in, pixels and vectors of channels; and pixels of a block.
-  static constexpr long GRAIN = HAS_TILES ? Tiles::ROWS : 12, COLUMN_GRAIN = HAS_TILES ? 1 : 4;
+  static constexpr long GRAIN = HAS_TILES ? Tiles::ROWS : 12, COLUMN_GRAIN = HAS_TILES ? 1 : 2;
   static constexpr long BLOCK = HAS_TILES ? 96 : 72;
 
   Convolution(const Operation& op, void* const* buffers)
@@ -53,12 +53,12 @@ struct Convolution {
     return HAS_TILES && op.out_height * op.out_width >= Tiles::ROWS && Tiles::are_there();
   }
 
-  // Pixels are shared out where there are enough, or channels, where all weights are too much to
-  // read for each share of the pixels.
+  // Pixels are shared out where there are enough and the maps are larger than the weights, all of
+  // which are read for each share of the pixels; elsewhere channels are.
   static bool is_shared_by_pixels(const Operation& op) {
     long pixels = long(op.batch) * op.out_height * op.out_width;
     long weights = long(op.in_channels) * op.kernel_height * op.kernel_width * op.out_channels;
-    return pixels >= (weights < 500000 ? 4 * GRAIN : 2000);
+    return pixels >= 4 * GRAIN && pixels * (op.in_channels + op.out_channels) >= weights;
   }
 
   // Units of work: pixels for some tiles, or the widest tile's vectors of channels.

@@ -43,7 +43,7 @@ struct DepthwiseSum {
   // channels, for their readings of a pixel lie side by side.
   static long count_units(const Operation& op) {
     if (is_pointwise(op)) return long(op.batch) * op.out_height * op.out_width / 8;
-    if (is_shared_by_rows(op)) return long(op.batch) * op.out_height / 8;
+    if (is_shared_by_rows(op)) return std::max(2L, long(op.batch) * op.out_height / 8);
     return (count_vectors(op.out_channels) + 3) / 4;
   }
 
@@ -62,7 +62,8 @@ struct DepthwiseSum {
       return;
     }
     const bool by_rows = is_shared_by_rows(op);
-    Share rows(long(op.batch) * op.out_height, by_rows ? chunk : 0, by_rows ? chunks : 1, BAND);
+    const long all_rows = long(op.batch) * op.out_height;
+    Share rows(all_rows, by_rows ? chunk : 0, by_rows ? chunks : 1, all_rows < 24 ? 1 : BAND);
     Share columns(vectors, by_rows ? 0 : chunk, by_rows ? 1 : chunks);
     if (readings.are_staged())
       readings.prepare((BAND - 1) * op.stride_y + extent_y(),
@@ -79,8 +80,11 @@ struct DepthwiseSum {
            op.padding_y == 0 && op.padding_x == 0;
   }
 
+  // As the convolutions before and behind are by their pixels, for what they make and read then
+  // lies in the caches of the same threads; channels are three times as many as theirs.
   static bool is_shared_by_rows(const Operation& op) {
-    return long(op.batch) * op.out_height >= 24;
+    return long(op.batch) * op.out_height >= 8 &&
+           long(op.batch) * op.out_height * op.out_width * 3 >= op.out_channels;
   }
 
   // Whether the kernel slides along rows, and results of how many pixels fit best.
