@@ -151,6 +151,28 @@ def test_sums_of_depthwise_convolutions(
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("channels", [8, 54])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_kernels_slide_along_rows_of_any_length(
+    dtype: torch.dtype, channels: int, stride: int, padding: int
+) -> None:
+    """Tiles that overlap at the row's end may not count in the average twice."""
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        options = {"stride": stride, "padding": padding, "groups": channels}
+        parts = [torch.conv2d(frame, w[i], None, **options) for i, frame in enumerate(x)]
+        made = functools.reduce(torch.add, parts)
+        return made, torch.mean(made, [2, 3], True)
+
+    torch.manual_seed(0)
+    for width in range(3, 26):
+        graph = trace([torch.randn(channels, 1, 3, 3) for _ in range(3)], 3, forward)
+        maps = [torch.randn(1, channels, 3 + width % 8, width) for _ in range(3)]
+        assert_one_kernel(run_both(graph, maps, dtype), 2)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("channels", [8, 24, 54])
 @pytest.mark.parametrize("kernel", [(2, 3), (3, 3), (7, 7)])
 def test_averages_of_pixels(dtype: torch.dtype, channels: int, kernel: tuple[int, int]) -> None:
