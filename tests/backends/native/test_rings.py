@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernels import trace
 from torch import Tensor
 
 from co3d.backends.elements import Elements
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.library import load_library
 from co3d.backends.native.rings import Rings
+from support.graphs import trace
 
 CHANNELS = 20
 DEPTHS = [1, 3, 2]
