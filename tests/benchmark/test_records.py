@@ -4,11 +4,21 @@ import pytest
 import torch
 
 from co3d.backends.engines import select_engines
+from co3d.benchmark import ceilings as ceilings_module
+from co3d.benchmark import timing
 from co3d.benchmark.records import measure_model
 from co3d.benchmark.selection import Selection, select_peers
 from co3d.errors import OptionError, UnknownModelError
 
 TINY = Selection((("torch", "float32"),), steps=1, size_px=32)
+
+
+@pytest.fixture(autouse=True)
+def _be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the latencies are does not matter here, so neither does how settled they are."""
+    monkeypatch.setattr(timing, "LEAST_DISCARDED_SECONDS", 0.0)
+    monkeypatch.setattr(ceilings_module, "MATRIX_SIDES", (64, 128))
+    monkeypatch.setattr(ceilings_module, "COPY_BYTES", 2**20)
 
 
 def test_records_tell_clip_and_step_of_each_batch_size():
