@@ -13,7 +13,7 @@ StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 
 
 class Executor(Protocol):
-    """Turns step graphs into functions; the runner owns the state that goes in and out of them.
+    """Turns step graphs into functions; a `Past` holds the state that goes in and out of them.
 
     Attributes:
         description: backend, precision, device and threads, in words.
@@ -41,7 +41,7 @@ class Executor(Protocol):
         ...
 
     def hold(self, elements: Sequence[Sequence[Tensor]]) -> "Past":
-        """Hold the first elements of all states, and those that steps make after them."""
+        """Hold the first elements of all states, its own from then on, and those of later steps."""
         ...
 
 
@@ -64,11 +64,11 @@ class Past(Protocol):
         ...
 
     def get(self, state: int) -> list[Tensor]:
-        """The elements of a state, newest first; what they hold may be lost with the next step."""
+        """The elements of a state, newest first; the next step spares them, later ones do not."""
         ...
 
     def set(self, state: int, elements: Sequence[Tensor]) -> None:
-        """Let other elements take the place of a state's."""
+        """Let other elements take the place of a state's; they are its own from then on."""
         ...
 
 

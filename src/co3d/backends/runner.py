@@ -1,4 +1,4 @@
-"""The runner: owns the state of all slots, rotates it, and lets an executor do the arithmetic."""
+"""The runner: moves all slots on by a frame, and lets an executor do the arithmetic."""
 
 from typing import Any
 

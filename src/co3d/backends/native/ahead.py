@@ -6,9 +6,10 @@ from co3d.backends.native.operation import MOST_AHEAD, Kind, Operation
 
 # Less is fetched quickly anyway; more would push out of the caches what was asked for first.
 LEAST_BYTES, MOST_BYTES = 4096, 3_000_000
-# Products in a matrix unit are through before what they ask for is there. With the 21 MB of state
-# of X3D-M asking makes a step a tenth longer, with the 64 MB of X3D-L a tenth shorter.
-LEAST_STATE_BYTES = 50_000_000
+# Products in a matrix unit are through before what they ask for is there. Where a step reads and
+# makes 21 MB of elements (X3D-M) asking makes it a tenth longer, with 64 MB (X3D-L) a tenth
+# shorter.
+LEAST_ELEMENT_BYTES = 50_000_000
 
 
 def ask_ahead(

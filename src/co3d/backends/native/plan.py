@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses import FakeTensorMode
 
-from co3d.backends.native.ahead import LEAST_STATE_BYTES, ask_ahead
+from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
 from co3d.backends.native.groups import (
     Convolve,
     Group,
@@ -298,7 +298,10 @@ class Planner:
             made = {
                 index: _count_bytes(self.values[node]) for node, index in self.plan.made.items()
             }
-            if not self._weights.has_matrix_unit or self._count_state_bytes() > LEAST_STATE_BYTES:
+            if (
+                not self._weights.has_matrix_unit
+                or self._count_element_bytes() > LEAST_ELEMENT_BYTES
+            ):
                 ask_ahead(operations, self._count_passing_bytes(), made)
             array = (Operation * len(operations))(*operations)
             self.plan.steps.append(NativeSteps(array, len(operations)))
@@ -311,8 +314,8 @@ class Planner:
             sizes[index] = _count_bytes(self.values[self.inputs[position]])
         return sizes
 
-    def _count_state_bytes(self) -> int:
-        """Sizes of all maps that a step reads and makes besides its intermediate ones."""
+    def _count_element_bytes(self) -> int:
+        """Sizes of the frames and past elements that a step reads, and of the newest ones."""
         newest = [n for n in self.outputs[self._results :] if n is not None]
         return sum(_count_bytes(self.values[node]) for node in (*self.inputs, *newest))
 

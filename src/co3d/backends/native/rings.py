@@ -36,16 +36,17 @@ class Rings:
         for i, ring in enumerate(self._buffers):
             for slot in range(len(ring)):
                 self._register(i, slot)
-        self._bound: dict[int, tuple[Any, Any]] = {}
+        # Of each function, which always goes with the same updates.
+        self._bound: dict[PlannedStep, tuple[Any, Any]] = {}
 
     def step(
         self, function: StepFunction, inputs: Sequence[Tensor], updates: Sequence[int]
     ) -> list[Tensor | None]:
         """See `Past.step`."""
         assert isinstance(function, PlannedStep)
-        if id(function) not in self._bound:
-            self._bound[id(function)] = self._bind(function, len(inputs), updates)
-        places, updated = self._bound[id(function)]
+        if function not in self._bound:
+            self._bound[function] = self._bind(function, len(inputs), updates)
+        places, updated = self._bound[function]
         library = self._library
         library.co3d_bind(
             function.table, places, self._addresses, self._lengths, self._heads, len(self._buffers)

@@ -28,6 +28,8 @@ struct DepthwiseSum {
 
   // Rows of results that are made before further rows of readings are staged.
   static constexpr int BAND = 2;
+  // From how many on shares are whole bands.
+  static constexpr long MANY_ROWS = 24;
 
   DepthwiseSum(const Operation& op, void* const* buffers)
       : op(op),
@@ -43,7 +45,8 @@ struct DepthwiseSum {
   // channels, for their readings of a pixel lie side by side.
   static long count_units(const Operation& op) {
     if (is_pointwise(op)) return long(op.batch) * op.out_height * op.out_width / 8;
-    if (is_shared_by_rows(op)) return std::max(2L, long(op.batch) * op.out_height / 8);
+    const long rows = long(op.batch) * op.out_height;
+    if (is_shared_by_rows(op)) return rows < MANY_ROWS ? rows / 3 : rows / 8;
     return (count_vectors(op.out_channels) + 3) / 4;
   }
 
@@ -63,7 +66,7 @@ struct DepthwiseSum {
     }
     const bool by_rows = is_shared_by_rows(op);
     const long all_rows = long(op.batch) * op.out_height;
-    Share rows(all_rows, by_rows ? chunk : 0, by_rows ? chunks : 1, all_rows < 24 ? 1 : BAND);
+    Share rows(all_rows, by_rows ? chunk : 0, by_rows ? chunks : 1, all_rows < MANY_ROWS ? 1 : BAND);
     Share columns(vectors, by_rows ? 0 : chunk, by_rows ? 1 : chunks);
     if (readings.are_staged())
       readings.prepare((BAND - 1) * op.stride_y + extent_y(),
