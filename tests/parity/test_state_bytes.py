@@ -52,6 +52,22 @@ def test_the_ledger_on_a_network_done_by_hand() -> None:
     assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
 
 
+def test_depthwise_taps_are_remembered_where_they_are_smaller_than_their_frames() -> None:
+    network = Classifier(
+        nn.Conv3d(3, 4, 1),
+        nn.Conv3d(4, 4, 3, (1, 2, 2), 1, groups=4),
+        nn.Conv3d(4, 4, 3, (1, 1, 1), 1, groups=4),
+    )
+    small = 4 * 3 * 3
+    elements = (
+        (2 + 1) * small  # of the first two taps; the frames would be 2 of 4 * 6 * 6
+        + 2 * small  # the frames of the second, which makes them no smaller
+        + 7 * 4
+    )
+    assert count_state_elements(network.eval(), torch.zeros(1, 3, 8, 6, 6)) == elements
+    assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
+
+
 def test_a_delay_line_where_nothing_else_is_kept() -> None:
     class Beside(nn.Module):
         def __init__(self) -> None:

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from co3d.errors import ConversionError
 from co3d.stream import convert
+from support.clip_functions import unfold
 from support.networks import Apply, stem
-from support.rule_networks import stem_after, unfold
+from support.rule_networks import stem_after
 from support.streaming import make_clips, randomise_, relative_error, run_steps, worst_error
 
 SHAPE = (3, 8, 6, 6)

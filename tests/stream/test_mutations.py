@@ -104,6 +104,13 @@ FULL = {
 
 # Rule -> the networks that test it alone, each with the mutations that it cannot notice.
 TABLE: dict[str, dict[str, dict[str, str]]] = {
+    "lower_sum_taps": {
+        "depthwise with a stride in space": ORDER,
+        "dilated depthwise with a stride in space": ORDER,
+        "depthwise with a stride in space, no temporal padding": ORDER
+        | NO_PADDING
+        | {"another fill": NO_PADDING["no fill"]},
+    },
     "lower_conv": {
         "dense convolution": {},
         "temporal dilation": {},

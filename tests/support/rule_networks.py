@@ -4,6 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from support.clip_functions import (
+    attend,
+    fold,
+    overwrite,
+    shift_by_cat,
+    shift_by_writing,
+    shift_time_first,
+    sum_of,
+    unfold,
+)
 from support.networks import Apply, Classifier, Residual, SqueezeExcite, stem
 
 SHAPE = (3, 8, 6, 6)
@@ -13,60 +23,6 @@ LENGTHS = (8, 5, 11)
 def stem_after(kernel: int) -> nn.Module:
     """A signed convolution of four channels that looks along time."""
     return nn.Conv3d(4, 4, (kernel, 3, 3), padding=(kernel // 2, 1, 1))
-
-
-def sum_of(*values: torch.Tensor) -> torch.Tensor:
-    """Broadcast and add."""
-    return values[0] + values[1] + values[2]
-
-
-def fold(x: torch.Tensor) -> torch.Tensor:
-    """(N, C, T, H, W) -> (N·T, C, H, W)."""
-    return x.transpose(1, 2).reshape(-1, x.shape[1], *x.shape[3:])
-
-
-def unfold(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """(N·T, C, H, W) -> (N, C, T, H, W)."""
-    return x.view(like.shape[0], like.shape[2], *x.shape[1:]).transpose(1, 2)
-
-
-def shift_by_cat(x: torch.Tensor) -> torch.Tensor:
-    """One channel from the next frame, one from the previous, the rest as they are."""
-    blank = torch.zeros_like(x[:, :1, :1])
-    left, right = torch.cat([x[:, :1, 1:], blank], 2), torch.cat([blank, x[:, 1:2, :-1]], 2)
-    return torch.cat([left, right, x[:, 2:]], 1)
-
-
-def shift_by_writing(x: torch.Tensor) -> torch.Tensor:
-    """The same, written into zeros."""
-    out = torch.zeros_like(x)
-    out[:, :1, :-1] = x[:, :1, 1:]
-    out[:, 1:2, 1:] = x[:, 1:2, :-1]
-    out[:, 2:] = x[:, 2:]
-    return out
-
-
-def shift_time_first(x: torch.Tensor) -> torch.Tensor:
-    """The same on (N, T, C, H, W), where the two slices of a write are nested otherwise."""
-    out = torch.zeros_like(x)
-    out[:, :-1, :1], out[:, 1:, 1:2] = x[:, 1:, :1], x[:, :-1, 1:2]
-    out[:, :, 2:] = x[:, :, 2:]
-    return out
-
-
-def overwrite(x: torch.Tensor) -> torch.Tensor:
-    """Some channels replaced in place."""
-    y = x.clone()
-    y[:, 1:3] = x[:, 2:4] * 2
-    return y
-
-
-def attend(x: torch.Tensor) -> torch.Tensor:
-    """Every place of a frame looks at every other of the same frame."""
-    tokens = x.permute(0, 2, 3, 4, 1).flatten(2, 3)
-    scores = (tokens @ tokens.transpose(-1, -2)).softmax(-1)
-    mixed = scores @ tokens
-    return mixed.unflatten(2, x.shape[3:]).permute(0, 4, 1, 2, 3)
 
 
 # Networks that give one element per frame: every element is compared.
@@ -94,6 +50,16 @@ FRAMEWISE = {
         stem(), nn.Conv3d(4, 8, (3, 1, 1), padding=(1, 0, 0), groups=4)
     ),
     "grouped": lambda: nn.Sequential(stem(), nn.Conv3d(4, 6, 3, padding=1, groups=2)),
+    "depthwise with a stride in space": lambda: nn.Sequential(
+        stem(), nn.Conv3d(4, 4, 3, (1, 2, 2), 1, groups=4), stem_after(3)
+    ),
+    "dilated depthwise with a stride in space": lambda: nn.Sequential(
+        stem(), nn.Conv3d(4, 4, 5, (1, 3, 2), (2, 2, 2), (2, 1, 1), groups=4), nn.ReLU()
+    ),
+    "depthwise with a stride in space, no temporal padding": lambda: nn.Sequential(
+        nn.Conv3d(3, 3, (1, 3, 3), padding=(1, 1, 1)),
+        nn.Conv3d(3, 3, 3, (1, 2, 2), (0, 1, 1), groups=3),
+    ),
     "spatial stride": lambda: nn.Sequential(stem(), nn.Conv3d(4, 4, 3, (1, 2, 2), 1)),
     "max pool": lambda: nn.Sequential(stem(), nn.MaxPool3d(3, 1, 1)),
     "max pool over time, signed input": lambda: nn.Sequential(

@@ -5,6 +5,8 @@ value, how late it is and how far back it is read. With cumulative temporal stri
 rate makes a dilation of what follows):
 
     a convolution or pool of kt frames reads (kt - 1) · dilation · s frames back
+    a depthwise convolution with a stride in space may remember its taps' results instead of their
+        frames: that of the first tap (kt - 1) · dilation · s frames back, of the next one less
     a pool over all of T elements reads (T - 1) · s frames back
     a sum or concatenation reads its earlier operands as much further back as the latest is later
 
@@ -69,8 +71,7 @@ class StateLedger(TorchFunctionMode):
         if not known or not isinstance(out, Tensor):
             return out
         if func is F.conv3d:
-            stride, padding, dilation = (size[0] for size in args[3:6])
-            self._slide(out, known[0], args[1].shape[TIME], stride, padding, dilation)
+            self._convolve(out, known[0], args[1], *(size[0] for size in args[3:6]))
         elif func in (F.max_pool3d, F.avg_pool3d):
             options = dict(zip(("input", "kernel_size", "stride", "padding"), args, strict=False))
             options |= kwargs
@@ -86,6 +87,20 @@ class StateLedger(TorchFunctionMode):
         else:
             self._join(out, known)
         return out
+
+    def _convolve(
+        self, out: Tensor, read: Timing, weight: Tensor, stride: int, padding: int, dilation: int
+    ) -> None:
+        kernel = weight.shape[TIME]
+        self._slide(out, read, kernel, stride, padding, dilation)
+        frame, made = read.frame_elements, out.numel() // out.shape[0] // out.shape[TIME]
+        if weight.shape[1] > 1 or stride > 1 or made * kernel / 2 >= frame:
+            return
+        read.depth = 0
+        for tap in range(kernel - 1):
+            result = Timing(out, read.stride, read.delay, True)
+            result.depth = (kernel - 1 - tap) * dilation * read.stride
+            self._all.append(result)
 
     def _slide(
         self, out: Tensor, read: Timing, kernel: int, stride: int, padding: int, dilation: int

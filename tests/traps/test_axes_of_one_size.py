@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co3d.stream import convert
+from support.clip_functions import shift_by_cat, shift_by_writing, shift_time_first
 from support.networks import Apply, stem
-from support.rule_networks import shift_by_cat, shift_by_writing, shift_time_first
 from support.streaming import randomise_, worst_error
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {

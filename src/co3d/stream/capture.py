@@ -91,7 +91,8 @@ def propagate_shapes(clip_graph: fx.GraphModule) -> None:
         if before is not None and changed.isdisjoint(node.all_input_nodes):
             continue
         if node.op == "get_attr":
-            node.meta["val"] = mode.from_tensor(clip_graph.get_buffer(str(node.target)))
+            tensor = clip_graph.get_buffer(str(node.target))
+            node.meta["val"] = mode.from_tensor(tensor, static_shapes=True)
         elif node.op == "call_function":
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
             target: Any = node.target

@@ -1,5 +1,6 @@
 """The explanation of a step program: its table of temporal types as text."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from torch import fx
@@ -124,10 +125,13 @@ def format_sources(program: StepProgram) -> list[str]:
     """Where the delay and the state come from, a line each."""
     sources = [f"{_place(row)} {frames}" for row, frames in find_delay_sources(program)]
     lines = [f"delay from: {', '.join(sources) or 'nothing'} (frames)"]
-    kept = sorted((row for row in program.rows if row.state_bytes), key=lambda r: -r.state_bytes)
+    kept = Counter[str]()
+    for row in program.rows:
+        if row.state_bytes:
+            kept[_place(row)] += row.state_bytes
     total = max(program.state_bytes, 1)
     largest = [
-        f"{_place(row)} {100 * row.state_bytes / total:.0f} %" for row in kept[:_LARGEST_STATES]
+        f"{place} {100 * size / total:.0f} %" for place, size in kept.most_common(_LARGEST_STATES)
     ]
     rest = len(kept) - len(largest)
     more = f", and {rest} more" if rest > 0 else ""

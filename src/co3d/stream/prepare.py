@@ -10,6 +10,7 @@ from co3d.errors import ConversionError
 from co3d.stream.analyse import Analysis, analyse, output_nodes
 from co3d.stream.capture import EXPORT_BATCH, Captured, ClipShape, capture, propagate_shapes
 from co3d.stream.passes import (
+    convolve_space_first,
     drop_noops,
     fold_batch_norm,
     fold_constants,
@@ -33,6 +34,7 @@ EXACT_PASSES = (
     fold_constants,
     fold_batch_norm,
     split_pools,
+    convolve_space_first,
     propagate_shapes,
 )
 

@@ -48,6 +48,16 @@ def test_it_asks_for_where_results_go_that_outlive_the_step() -> None:
     assert find_asked(expand) == {5: 80_000}  # and not for what it makes itself
 
 
+def test_it_asks_for_what_is_added_and_for_where_taps_go() -> None:
+    first = make_convolution(0, 7)
+    depthwise = Operation(Kind.SUM_DEPTHWISE, [1], [24])
+    depthwise.added_count, depthwise.beside_count, depthwise.out = 1, 2, 5
+    depthwise.added[0], depthwise.beside[0], depthwise.beside[1] = 2, 3, 4
+    sizes = dict.fromkeys(range(6), 80_000)
+    ask_ahead([first, depthwise], {2: sizes[2]}, {3: sizes[3], 4: sizes[4]})
+    assert find_asked(first) == {2: 80_000, 3: 80_000, 4: 80_000}
+
+
 def test_means_read_sums_and_no_map() -> None:
     first, mean = make_convolution(0, 7), Operation(Kind.MEAN, [], [])
     mean.source_count = 4  # of partial sums

@@ -37,8 +37,10 @@ def ask_ahead(
         wanted: dict[int, int] = {}
         for operation in operations[i + 1 : end + 1]:
             count = 0 if operation.kind == Kind.MEAN else operation.source_count
-            reads = [(b, read.get(b, 0)) for b in (operation.weight, *operation.sources[:count])]
-            for buffer, size in (*reads, (operation.out, written.get(operation.out, 0))):
+            sources = (*operation.sources[:count], *operation.added[: operation.added_count])
+            results = (operation.out, *operation.beside[: operation.beside_count])
+            reads = [(b, read.get(b, 0)) for b in (operation.weight, *sources)]
+            for buffer, size in (*reads, *[(b, written.get(b, 0)) for b in results]):
                 fits = len(wanted) < MOST_AHEAD and sum(wanted.values()) + size <= MOST_BYTES
                 if size >= LEAST_BYTES and fits:
                     wanted[buffer] = size

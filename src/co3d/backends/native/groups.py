@@ -1,7 +1,7 @@
 """Groups of operators that one kernel runs together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, fx
@@ -31,10 +31,11 @@ class Convolve:
 
 @dataclass(frozen=True)
 class SumDepthwise:
-    """The sum of one depthwise convolution per source: activation(scale * sum + bias).
+    """The sum of one depthwise convolution per source: activation(scale * (sum + added) + bias).
 
     Without weights all are ones, over `kernel` pixels. `mean` is a node that averages the result
-    over its pixels, if there is one.
+    over its pixels, if there is one; `beside` are nodes that are sums of the same readings by other
+    weights, as the taps of a temporal kernel are.
     """
 
     sources: tuple[fx.Node, ...]
@@ -45,6 +46,8 @@ class SumDepthwise:
     kernel: tuple[int, int] = (1, 1)
     scale: float = 1.0
     mean: fx.Node | None = None
+    added: tuple[fx.Node, ...] = ()
+    beside: Mapping[fx.Node, "SumDepthwise"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def find_read(group: Group) -> Sequence[fx.Node]:
         extra = [node for node in (group.gate, group.residual) if node is not None]
         return (*group.sources, *extra)
     if isinstance(group, SumDepthwise):
-        return group.sources
+        return (*group.sources, *group.added)
     if isinstance(group, Select):
         return (group.source, group.marks)
     return (group.source,)

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 
-MOST_SOURCES, MOST_AHEAD = 64, 8
+MOST_SOURCES, MOST_AHEAD, MOST_BESIDE = 64, 8, 8
 NONE = -1
 
 
@@ -44,6 +44,10 @@ class Operation(ctypes.Structure):
         *[(name, ctypes.c_int32) for name in _NUMBERS],
         ("sources", ctypes.c_int32 * MOST_SOURCES),
         ("source_channels", ctypes.c_int32 * MOST_SOURCES),
+        ("added_count", ctypes.c_int32),
+        ("added", ctypes.c_int32 * MOST_BESIDE),
+        ("beside_count", ctypes.c_int32),
+        ("beside", ctypes.c_int32 * MOST_BESIDE),
         ("ahead_count", ctypes.c_int32),
         ("ahead", ctypes.c_int32 * MOST_AHEAD),
         ("ahead_bytes", ctypes.c_int32 * MOST_AHEAD),

@@ -18,7 +18,7 @@ from co3d.backends.native.groups import (
     SumDepthwise,
     View,
 )
-from co3d.backends.native.operation import MOST_SOURCES, Activation
+from co3d.backends.native.operation import MOST_BESIDE, MOST_SOURCES, Activation
 from co3d.backends.native.reader import ADD, GraphReader, read_arguments, read_pair
 
 _aten = torch.ops.aten
@@ -76,7 +76,27 @@ class PatternMatcher:
                     groups[group.source] = replace(maker, mean=node)
                 else:
                     del groups[node]
+        self._join_sums(groups)
         return groups
+
+    def _join_sums(self, groups: dict[fx.Node, Group]) -> None:
+        """Let the last of the plain sums of one map, which others are added to, make them all."""
+        order = {node: i for i, node in enumerate(self._graph.graph.nodes)}
+        for node, group in list(groups.items()):
+            if not isinstance(group, SumDepthwise) or not group.added:
+                continue
+            beside = {
+                other: sum_
+                for other, sum_ in groups.items()
+                if isinstance(sum_, SumDepthwise)
+                and _is_same_but_for_weights(sum_, group)
+                and all(order[user] > order[node] for user in other.users)
+            }
+            if 0 < len(beside) <= MOST_BESIDE:
+                groups[node] = replace(group, beside=beside)
+                for other in beside:
+                    del groups[other]
+                    self._inner.add(other)
 
     def inner(self, groups: Mapping[fx.Node, Group]) -> set[fx.Node]:
         """Nodes without a value of their own: parts of groups, and what only groups read."""
@@ -230,13 +250,16 @@ class PatternMatcher:
         return None
 
     def _match_depthwise_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        leaves, inner = self._reader.find_terms(node)
-        parts = [self._reader.read_convolution(leaf) for leaf in leaves]
-        first = parts[0]
-        for leaf, part in zip(leaves, parts, strict=True):
-            if part is None or first is None or (leaf is not node and len(leaf.users) > 1):
-                return None
-            source, weight, _, geometry, groups = part
+        """Depthwise convolutions of one geometry, and maps that are added to them."""
+        terms, inner = self._reader.find_terms(node)
+        convolved = [n for n in terms if n is node or len(n.users) == 1]
+        parts = {n: self._reader.read_convolution(n) for n in convolved}
+        known = {n: part for n, part in parts.items() if part is not None}
+        added = tuple(n for n in terms if n not in known)
+        if not known or len(added) > MOST_BESIDE:
+            return None
+        first = next(iter(known.values()))
+        for source, weight, _, geometry, groups in known.values():
             channels = self._reader.shape(source)[1]
             if groups != channels or weight.shape[:2] != (channels, 1) or geometry != first[3]:
                 return None
@@ -244,12 +267,12 @@ class PatternMatcher:
                 first[0]
             ):
                 return None
-        known = [part for part in parts if part is not None]
-        sources = tuple(part[0] for part in known)
-        weights = tuple(part[1][:, 0] for part in known)
-        biases = [part[2] for part in known if part[2] is not None]
+        sources = tuple(part[0] for part in known.values())
+        weights = tuple(part[1][:, 0] for part in known.values())
+        biases = [part[2] for part in known.values() if part[2] is not None]
         bias = sum(biases[1:], biases[0]) if biases else None
-        return SumDepthwise(sources, weights, bias, known[0][3]), {*inner, *leaves} - {node}
+        group = SumDepthwise(sources, weights, bias, first[3], added=added)
+        return group, {*inner, *known} - {node}
 
     def _match_scaled_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """A chain of mul and addcmul with one factor per channel, and a bias on the way."""
@@ -331,3 +354,12 @@ class PatternMatcher:
             return None
         group = SumDepthwise(tuple(sources), None, None, POINT, scale=node.args[1])
         return group, {total, stack}
+
+
+def _is_same_but_for_weights(one: SumDepthwise, other: SumDepthwise) -> bool:
+    """Whether a sum is one of readings that another makes too, with nothing else done to it."""
+    if one.weights is None or other.weights is None:
+        return False
+    shapes = [weight.shape for weight in one.weights]
+    plain = SumDepthwise(other.sources, one.weights, one.bias, other.geometry)
+    return one == plain and shapes == [weight.shape for weight in other.weights]

@@ -110,9 +110,11 @@ class Planner:
     def make(self) -> Plan:
         """The plan."""
         order = self._schedule()
+        written = {n for n, group in self._groups.items() if not isinstance(group, View)}
+        for group in self._groups.values():
+            written.update(group.beside if isinstance(group, SumDepthwise) else ())
         for node in self.outputs:
-            group = self._groups.get(node) if node is not None else None
-            if node is not None and group is not None and not isinstance(group, View):
+            if node is not None and node in written:
                 self.plan.made.setdefault(node, self._add_buffer(node))
         readers = self._find_last_readers(order)
         operations: list[Operation] = []
@@ -183,10 +185,18 @@ class Planner:
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels = made.out_channels = channels
         made.scale = group.scale
-        if group.weights is not None:
-            made.weight = self._constant(self._weights.pack_depthwise(group.weights))
-        if group.bias is not None:
-            made.bias = self._constant(self._weights.pack_bias(group.bias, channels))
+        sums = [group, *group.beside.values()]
+        weights = [one.weights for one in sums if one.weights is not None]
+        if weights:
+            made.weight = self._constant(self._weights.pack_depthwise(weights))
+        if any(one.bias is not None for one in sums):
+            biases = [self._weights.pack_bias(one.bias, channels) for one in sums]
+            made.bias = self._constant(torch.stack(biases))
+        made.added_count, made.beside_count = len(group.added), len(group.beside)
+        for i, node in enumerate(group.added):
+            made.added[i] = self._buffer(node)
+        for i, beside in enumerate(group.beside):
+            made.beside[i] = self._take(beside)
         if group.mean is not None:
             vectors = -(-channels // self._lanes)
             self._chunks[group.mean] = self._count_chunks(made)

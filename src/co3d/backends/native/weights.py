@@ -46,25 +46,26 @@ class WeightPacker:
 
         return self._once(("dense", *channels), [weight], pack)
 
-    def pack_depthwise(self, weights: Sequence[Tensor]) -> Tensor:
+    def pack_depthwise(self, results: Sequence[Sequence[Tensor]]) -> Tensor:
         """Weights of depthwise convolutions, one per source, as `depthwise.hpp` reads them.
 
         Args:
-            weights: (channels, height, width) per source.
+            results: per sum of the same sources, and per source: (channels, height, width).
 
         Returns:
-            (vectors, groups, height, width, lanes, depth): a group is as many sources as a
+            (sums, vectors, groups, height, width, lanes, depth): a group is as many sources as a
             product takes.
         """
 
         def pack() -> Tensor:
             depth = self.depthwise_depth
-            missing = -len(weights) % depth
-            stacked = torch.stack([*weights, *[torch.zeros_like(weights[0])] * missing])
-            groups = pad_channels(stacked, self.lanes, 1).unflatten(0, (-1, depth))
-            return groups.permute(2, 0, 4, 5, 3, 1).to(choose_dtype(depth))
+            stacked = torch.stack([torch.stack([*weights]) for weights in results])
+            missing = -stacked.shape[1] % depth
+            padded = torch.nn.functional.pad(stacked, (0, 0, 0, 0, 0, 0, 0, missing))
+            groups = pad_channels(padded, self.lanes, 2).unflatten(1, (-1, depth))
+            return groups.permute(0, 3, 1, 5, 6, 4, 2).to(choose_dtype(depth))
 
-        return self._once(("depthwise",), weights, pack)
+        return self._once(("depthwise",), [w for weights in results for w in weights], pack)
 
     def pack_bias(self, bias: Tensor | None, channels: int) -> Tensor:
         """(channels,) to (vectors, lanes); zeros where there is none."""

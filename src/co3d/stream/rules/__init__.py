@@ -11,6 +11,7 @@ from co3d.stream.rules import (
     recompute,
     shape,
     sliding,
+    tap_sum,
     transposed,
 )
 from co3d.stream.rules.registry import Context, Lowering, UnsupportedError, Use, find_rule
@@ -31,5 +32,6 @@ __all__ = [
     "recompute",
     "shape",
     "sliding",
+    "tap_sum",
     "transposed",
 ]

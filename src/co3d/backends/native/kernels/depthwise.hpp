@@ -17,11 +17,17 @@ struct DepthwiseSum {
   using Kept = typename F::Kept;
   using Lanes = typename F::Lanes;
 
+  // What is made of the readings: the sum itself, or one beside it, with weights of its own.
+  struct Result {
+    const Kept* weights;  // (vectors, groups, taps, LANES, DEPTH), or nullptr for ones
+    const float* bias;    // (vectors * LANES), or nullptr
+    T* out;
+    bool is_beside;
+  };
+
   const Operation& op;
   void* const* buffers;
-  const Kept* weights;  // (vectors, groups, taps, LANES, DEPTH), or nullptr for ones
-  const float* bias;    // (vectors * LANES)
-  T* out;
+  Result results[1 + MOST_BESIDE];
   float* sums = nullptr;
   int vectors;
   Readings<T> readings;
@@ -34,11 +40,16 @@ struct DepthwiseSum {
   DepthwiseSum(const Operation& op, void* const* buffers)
       : op(op),
         buffers(buffers),
-        weights(op.weight < 0 ? nullptr : (const Kept*)buffers[op.weight]),
-        bias(op.bias < 0 ? nullptr : (const float*)buffers[op.bias]),
-        out((T*)buffers[op.out]),
         vectors(count_vectors(op.out_channels)),
-        readings(op, buffers) {}
+        readings(op, buffers) {
+    const Kept* weights = op.weight < 0 ? nullptr : (const Kept*)buffers[op.weight];
+    const float* bias = op.bias < 0 ? nullptr : (const float*)buffers[op.bias];
+    for (int i = 0; i <= op.beside_count; ++i) {
+      results[i] = {weights, bias, (T*)buffers[i ? op.beside[i - 1] : op.out], i > 0};
+      if (weights) weights += vectors * vector_weights();
+      if (bias) bias += vectors * LANES;
+    }
+  }
 
   // Units of work: some pixels, where each result is made of the pixel's own readings; some rows,
   // for those at their border are read twice; or, where there are few rows, some vectors of
@@ -90,9 +101,14 @@ struct DepthwiseSum {
            long(op.batch) * op.out_height * op.out_width * 3 >= op.out_channels;
   }
 
+  // How many weights a vector of channels has.
+  long vector_weights() const {
+    return long(readings.groups) * op.kernel_height * op.kernel_width * Readings<T>::SIZE;
+  }
+
   // Whether the kernel slides along rows, and results of how many pixels fit best.
   bool slides() const {
-    return weights && op.kernel_height == 3 && op.kernel_width == 3 && op.dilation_y == 1 &&
+    return op.weight >= 0 && op.kernel_height == 3 && op.kernel_width == 3 && op.dilation_y == 1 &&
            op.dilation_x == 1 && op.stride_y == op.stride_x && op.stride_x <= 2 &&
            op.padding_x <= 1 && op.out_width >= 4;
   }
@@ -135,16 +151,18 @@ struct DepthwiseSum {
     const long first_pixel = member * op.out_height * op.out_width + pixel;
     for (int v = 0; v < vectors; ++v) {
       const long at = first_pixel * channels + vector_start(v, channels);
-      Vector made[COUNT] = {};
-      for (int g = 0; g < readings.groups; ++g) {
-        auto [first, second] = readings.maps(g, at);
-        const Lanes weight = tap(v, g, 0, 0);
-        for (int i = 0; i < COUNT; ++i) {
-          const T* other = second ? second + i * channels : nullptr;
-          F::multiply_add(made[i], readings.join(first + i * channels, other), weight);
+      for (int r = 0; r <= op.beside_count; ++r) {
+        Vector made[COUNT] = {};
+        for (int g = 0; g < readings.groups; ++g) {
+          auto [first, second] = readings.maps(g, at);
+          const Lanes weight = tap(results[r], v, g, 0, 0);
+          for (int i = 0; i < COUNT; ++i) {
+            const T* other = second ? second + i * channels : nullptr;
+            F::multiply_add(made[i], readings.join(first + i * channels, other), weight);
+          }
         }
+        add_to_sums(member, v, finish(made, results[r], v, at, 0, COUNT));
       }
-      add_to_sums(member, v, finish(made, v, out + at, 0, COUNT));
     }
   }
 
@@ -205,7 +223,8 @@ struct DepthwiseSum {
         const typename Tile::Source source{
             lines, readings.groups, readings.offset(v, start), readings.step(),
             are_staged || left >= 0, are_staged || left + Tile::SPAN <= op.width};
-        total += slide_tile<STRIDE, TILE, ROWS>(source, member, y, start, v, x - start);
+        for (int r = 0; r <= op.beside_count; ++r)
+          total += slide_tile<STRIDE, TILE, ROWS>(source, results[r], member, y, start, v, x - start);
       }
       add_to_sums(member, v, total);
     }
@@ -215,16 +234,15 @@ struct DepthwiseSum {
   // first `known` results of each row.
   template <int STRIDE, int TILE, int ROWS>
   __attribute__((noinline)) Vector slide_tile(
-      const typename Slide<T, STRIDE, TILE, ROWS>::Source& source, long member, int y, int x,
-      int vector, int known) const {
+      const typename Slide<T, STRIDE, TILE, ROWS>::Source& source, const Result& result,
+      long member, int y, int x, int vector, int known) const {
     Vector made[ROWS][TILE];
-    Slide<T, STRIDE, TILE, ROWS>::run(
-        source, weights + long(vector) * readings.groups * 9 * Readings<T>::SIZE, made);
-    T* to = place(member, y, x, vector);
+    Slide<T, STRIDE, TILE, ROWS>::run(source, result.weights + vector * vector_weights(), made);
+    long at = place(member, y, x, vector);
     Vector total{};
 #pragma GCC unroll 2
-    for (int r = 0; r < ROWS; ++r, to += long(op.out_width) * op.out_channels)
-      total += finish(made[r], vector, to, known, TILE);
+    for (int r = 0; r < ROWS; ++r, at += long(op.out_width) * op.out_channels)
+      total += finish(made[r], result, vector, at, known, TILE);
     return total;
   }
 
@@ -232,12 +250,13 @@ struct DepthwiseSum {
   void run_row(long member, int y, Share columns) {
     for (long v = columns.begin; v < columns.end; ++v) {
       Vector total{};
-      for (int x = 0; x < op.out_width; x += 4) total += run_four(member, v, y, x);
+      for (int x = 0; x < op.out_width; x += 4)
+        for (int r = 0; r <= op.beside_count; ++r) total += run_four(results[r], member, v, y, x);
       add_to_sums(member, v, total);
     }
   }
 
-  Vector run_four(long member, int vector, int y, int x) const {
+  Vector run_four(const Result& result, long member, int vector, int y, int x) const {
     Vector made[4] = {};
     const int top = y * op.stride_y - op.padding_y, left = x * op.stride_x - op.padding_x;
     const bool inside = left >= 0 && left + 3 * op.stride_x + extent_x() <= op.width;
@@ -248,43 +267,56 @@ struct DepthwiseSum {
         const Line<T> line{readings.row(member, source_y, g) + readings.offset(vector, x),
                            readings.step()};
         if (readings.are_staged() || inside)
-          add_line(made, line, vector, g, ky);
+          add_line(made, line, result, vector, g, ky);
         else
-          add_line(made, LineAtEdge<T>{line, left, op.width}, vector, g, ky);
+          add_line(made, LineAtEdge<T>{line, left, op.width}, result, vector, g, ky);
       }
-    return finish(made, vector, place(member, y, x, vector), 0, op.out_width - x);
+    return finish(made, result, vector, place(member, y, x, vector), 0, op.out_width - x);
   }
 
   template <typename Source>
-  void add_line(Vector (&made)[4], const Source& from, int vector, int group, int ky) const {
+  void add_line(Vector (&made)[4], const Source& from, const Result& result, int vector, int group,
+                int ky) const {
     for (int kx = 0; kx < op.kernel_width; ++kx) {
-      const Lanes weight = tap(vector, group, ky, kx);
+      const Lanes weight = tap(result, vector, group, ky, kx);
       for (int i = 0; i < 4; ++i)
         F::multiply_add(made[i], from[i * op.stride_x + kx * op.dilation_x], weight);
     }
   }
 
-  T* place(long member, int y, int x, int vector) const {
+  // Where the results of a pixel lie in their map.
+  long place(long member, int y, int x, int vector) const {
     const long pixel = (member * op.out_height + y) * op.out_width + x;
-    return out + pixel * op.out_channels + vector_start(vector, op.out_channels);
+    return pixel * op.out_channels + vector_start(vector, op.out_channels);
   }
 
-  Lanes tap(int vector, int group, int ky, int kx) const {
-    if (!weights) return F::one();
+  Lanes tap(const Result& result, int vector, int group, int ky, int kx) const {
+    if (!result.weights) return F::one();
     const long line = (long(vector) * readings.groups + group) * op.kernel_height + ky;
-    return F::load_weights(weights + (line * op.kernel_width + kx) * Readings<T>::SIZE);
+    return F::load_weights(result.weights + (line * op.kernel_width + kx) * Readings<T>::SIZE);
   }
 
   // Write results of pixels that lie side by side, as far as there are `count`; the sum of those
-  // from the number `known` on.
+  // from the number `known` on. What lies beside the sum is neither activated nor counted.
   template <int TILE>
-  inline __attribute__((always_inline)) Vector finish(const Vector (&made)[TILE], int vector, T* to,
-                                                      int known, int count) const {
-    const Vector added = bias ? load(bias + vector * LANES) : Vector{};
+  inline __attribute__((always_inline)) Vector finish(Vector (&made)[TILE], const Result& result,
+                                                      int vector, long at, int known,
+                                                      int count) const {
+    const Vector added = result.bias ? load(result.bias + vector * LANES) : Vector{};
     const long channels = op.out_channels;
     const float scale = op.scale;
-    const int activation = op.activation, lanes = readings.lanes;
+    const int lanes = readings.lanes, maps = result.is_beside ? 0 : op.added_count;
+    const int activation = result.is_beside ? int(IDENTITY) : op.activation;
+    T* const to = result.out + at;
     Vector total{};
+    for (int m = 0; m < maps; ++m) {
+      const T* from = (const T*)buffers[op.added[m]] + at;
+#pragma GCC unroll 10
+      for (int i = 0; i < TILE; ++i) {
+        if (i >= count) break;
+        made[i] += lanes == LANES ? load(from + i * channels) : load_some(from + i * channels, lanes);
+      }
+    }
 #pragma GCC unroll 10
     for (int i = 0; i < TILE; ++i) {
       if (i >= count) break;
@@ -295,7 +327,7 @@ struct DepthwiseSum {
         store_some(to + i * channels, value, lanes);
       if (i >= known) total += value;
     }
-    return total;
+    return result.is_beside ? Vector{} : total;
   }
 
   void add_to_sums(long member, int vector, Vector total) const {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-constexpr int MOST_SOURCES = 64, MOST_AHEAD = 8;
+constexpr int MOST_SOURCES = 64, MOST_AHEAD = 8, MOST_BESIDE = 8;
 
 enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT };
 
@@ -23,6 +23,10 @@ struct Operation {
   int32_t source_count;
   int32_t sources[MOST_SOURCES];
   int32_t source_channels[MOST_SOURCES];
+  int32_t added_count;                   // maps that are added to a depthwise sum
+  int32_t added[MOST_BESIDE];
+  int32_t beside_count;                  // further sums of the same readings, by other weights
+  int32_t beside[MOST_BESIDE];
   int32_t ahead_count;                   // buffers that a convolution asks for, for later ones
   int32_t ahead[MOST_AHEAD];
   int32_t ahead_bytes[MOST_AHEAD];
