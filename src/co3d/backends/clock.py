@@ -10,7 +10,8 @@ from torch import Tensor
 from co3d.stream.program import Program
 
 # (slots,) bool. Masks and clocks are NumPy's: a step takes some twenty small operators on them, and
-# PyTorch takes longer for each, most of all when the step before has driven their code away.
+# PyTorch takes longer for each, most of all when the step before has driven their code away. Of a
+# few slots lists of Python's own are quicker still to ask whether any or all are marked.
 SlotMask: TypeAlias = npt.NDArray[np.bool_]
 
 # Later than any frame, yet far enough from the largest integer to add offsets to.
@@ -32,22 +33,36 @@ class SlotClock:
         self._first_valid_step = program.first_valid_step
         self._fresh_phases = np.array([phase.is_fresh for phase in program.phases])
         self._is_always_fresh = bool(self._fresh_phases.all())
+        # Once true for all slots it stays so: most steps need not look at ages and ends again.
+        self._is_settled = False
         self.ages = np.zeros(slots, np.int64)
         self.ends = np.full(slots, UNKNOWN_END, np.int64)
 
     def reset(self, slots: SlotMask) -> None:
         """Start the slots of the mask anew."""
-        self.ages[slots] = 0
-        self.ends[slots] = UNKNOWN_END
+        self.set(slots, 0, UNKNOWN_END)
+
+    def set(self, slots: SlotMask | int, age: int, end: int) -> None:
+        """Let slots be of this age, and their videos end here."""
+        self.ages[slots], self.ends[slots] = age, end
+        self._is_settled = False
 
     def finish(self, slots: SlotMask) -> None:
         """Declare the newest frame of the slots of the mask their last one."""
         self.ends[slots] = self.ages[slots] - 1
+        self._is_settled = False
 
     @property
     def ended(self) -> SlotMask:
         """Of each slot whether the video's end is known."""
         return self.ends < UNKNOWN_END
+
+    def find_stuck(self, active: SlotMask, reset: SlotMask) -> int | None:
+        """An active slot whose video has ended and that does not start anew."""
+        if self._is_settled:
+            return None
+        stuck = active & self.ended & ~reset
+        return int(stuck.argmax()) if stuck.any() else None
 
     @property
     def phases(self) -> npt.NDArray[np.int64]:
@@ -57,7 +72,7 @@ class SlotClock:
     def rows_by_phase(self, active: SlotMask) -> dict[int, SlotMask]:
         """Which active slots run a phase next, by phase, where there are any."""
         if len(self._fresh_phases) == 1:
-            return {0: active} if active.any() else {}
+            return {0: active} if any(active.tolist()) else {}
         phases = self.phases
         return {phase: active & (phases == phase) for phase in set(phases[active].tolist())}
 
@@ -69,6 +84,8 @@ class SlotClock:
 
     def needs_masks(self, active: SlotMask) -> bool:
         """Whether some active slot still (or again) sees a clip edge."""
+        if self._is_settled:
+            return False
         young = self.ages < self._masked_steps
         return bool((active & (young | self.ended)).any())
 
@@ -83,8 +100,11 @@ class SlotClock:
 
     def valid(self, fresh: SlotMask) -> SlotMask:
         """Of the new results those whose window holds real frames only."""
-        return fresh & (self.ages >= self._first_valid_step)
+        return fresh.copy() if self._is_settled else fresh & (self.ages >= self._first_valid_step)
 
-    def advance(self, active: SlotMask) -> None:
-        """One step has passed for the active slots."""
-        self.ages += active
+    def advance(self, ages: npt.NDArray[np.int64]) -> None:
+        """A step is over: slots are now of these ages, `ages + active` of before."""
+        self.ages = ages
+        if not self._is_settled:
+            youngest = max(self._masked_steps, self._first_valid_step)
+            self._is_settled = bool((self.ages >= youngest).all() and not self.ended.any())

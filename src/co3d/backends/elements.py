@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from co3d.backends.executor import StepFunction
@@ -25,7 +26,8 @@ class Elements:
         self, function: StepFunction, inputs: Sequence[Tensor], updates: Sequence[int]
     ) -> list[Tensor | None]:
         """See `Past.step`."""
-        made = function([*inputs, *(element for past in self._elements for element in past)])
+        with torch.inference_mode():
+            made = function([*inputs, *(element for past in self._elements for element in past)])
         count = len(made) - len(updates)
         for i, newest in zip(updates, made[count:], strict=True):
             assert newest is not None

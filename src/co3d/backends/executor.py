@@ -37,7 +37,10 @@ class Executor(Protocol):
         ...
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """Copies of a step's frames, (slots, ...), in the executor's precision and layout."""
+        """A step's frames, (slots, ...), as the step graphs want them.
+
+        The caller may reuse its buffers after the step: what a graph remembers must be a copy.
+        """
         ...
 
     def hold(self, elements: Sequence[Sequence[Tensor]]) -> "Past":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.clock import SlotClock, SlotMask
-from co3d.backends.executor import Executor, make_map
+from co3d.backends.executor import Executor, StepFunction, make_map
 from co3d.backends.snapshot import Snapshot
 from co3d.errors import StreamError
 from co3d.stream.program import Program
@@ -36,7 +36,7 @@ class Runner:
             for spec in program.states
         ]
         self._past = executor.hold(elements)
-        frames = [self._empty(shape, program.dtype).zero_() for shape in program.frame_shapes]
+        frames = executor.take_frames([torch.zeros(slots, *s) for s in program.frame_shapes])
         count = len(program.output_shapes)
         past, clocks = [element for past in elements for element in past], self._clocks()
         self._phases = [
@@ -45,14 +45,16 @@ class Runner:
                 None
                 if phase.steady is phase.masked
                 else executor.compile(phase.steady, [*frames, *past], count),
-                phase.masked and executor.compile(phase.masked, [*frames, *clocks, *past], count),
+                None
+                if phase.masked is None
+                else executor.compile(phase.masked, [*frames, *clocks, *past], count),
             )
             for phase in program.phases
         ]
 
     def step(
         self, frames: tuple[Tensor, ...], active: SlotMask, reset: SlotMask
-    ) -> tuple[tuple[Tensor, ...], SlotMask, SlotMask]:
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """Advance the active slots by one frame.
 
         Args:
@@ -64,20 +66,21 @@ class Runner:
             outputs (slots, …), zero in the rows of slots without a new result; which of
             the slots have a valid one, and which a fresh one.
         """
-        # The caller may reuse its buffers, and the program may remember a frame: take copies.
         taken = self.executor.take_frames(frames)
-        if reset.any():
+        if any(reset.tolist()):
             self.reset(reset)
         outputs: tuple[Tensor, ...] | None = None
         # Small operators come before the graphs, which drive their code out of the caches.
         due = self.clock.rows_by_phase(active)
         fresh = self.clock.fresh(active)
         valid = self.clock.valid(fresh)
-        with torch.inference_mode():
-            for phase, rows in due.items():
-                made = self._run_phase(phase, taken, rows)
-                if made is not None:
-                    outputs = made if outputs is None else _add_rows(outputs, made)
+        marks = torch.from_numpy(valid), torch.from_numpy(fresh)
+        calls = [(phase, rows, self._choose(phase, taken, rows)) for phase, rows in due.items()]
+        ages = self.clock.ages + active
+        for phase, rows, (function, inputs) in calls:
+            made = self._run_phase(phase, rows, function, inputs)
+            if made is not None:
+                outputs = made if outputs is None else _add_rows(outputs, made)
         if outputs is None:
             outputs = tuple(
                 torch.zeros(
@@ -87,8 +90,8 @@ class Runner:
                 )
                 for shape in self.program.output_shapes
             )
-        self.clock.advance(active)
-        return outputs, valid, fresh
+        self.clock.advance(ages)
+        return outputs, *marks
 
     def reset(self, slots: SlotMask) -> None:
         """Start the slots of the mask anew."""
@@ -124,22 +127,26 @@ class Runner:
             for element, saved in zip(past, snapshot.tensors[spec.name], strict=True):
                 element[slot] = saved.to(self.executor.device)
             self._past.set(i, past)
-        self.clock.ages[slot] = snapshot.age
-        self.clock.ends[slot] = snapshot.end
+        self.clock.set(slot, snapshot.age, snapshot.end)
 
-    def _run_phase(
+    def _choose(
         self, phase: int, frames: list[Tensor], rows: SlotMask
-    ) -> tuple[Tensor, ...] | None:
-        """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
+    ) -> tuple[StepFunction, list[Tensor]]:
+        """The step graph that rows of a phase need, and its inputs before the state."""
         steady, masked = self._phases[phase]
-        here = None if rows.all() else self._place(rows)
-        updates = self.program.phases[phase].updates
-        kept = [] if here is None else [self._past.get(i) for i in updates]
         if steady is None or (masked is not None and self.clock.needs_masks(rows)):
             assert masked is not None
-            outputs = self._past.step(masked, [*frames, *self._clocks()], updates)
-        else:
-            outputs = self._past.step(steady, frames, updates)
+            return masked, [*frames, *self._clocks()]
+        return steady, frames
+
+    def _run_phase(
+        self, phase: int, rows: SlotMask, function: StepFunction, inputs: list[Tensor]
+    ) -> tuple[Tensor, ...] | None:
+        """Step the rows of a phase; its outputs, zero elsewhere, or None where it has none."""
+        here = None if all(rows.tolist()) else self._place(rows)
+        updates = self.program.phases[phase].updates
+        kept = [] if here is None else [self._past.get(i) for i in updates]
+        outputs = self._past.step(function, inputs, updates)
         if here is not None:
             for i, before in zip(updates, kept, strict=True):
                 pairs = zip(self._past.get(i), before, strict=True)

@@ -48,6 +48,9 @@ class Stream:
     def __init__(self, runner: Runner, backend: str) -> None:
         self._runner = runner
         self._backend = backend
+        self._frame_shapes = [(runner.slots, *s) for s in runner.program.frame_shapes]
+        # Masks that steps take where none are given; nobody writes to them.
+        self._masks = {value: np.full(runner.slots, value) for value in (True, False)}
 
     @property
     def program(self) -> Program[Any]:
@@ -86,11 +89,9 @@ class Stream:
         inputs = self._check_frames(frames)
         active_slots = self._mask("active", active, default=True)
         reset_slots = self._mask("reset", reset, default=False)
-        stuck = active_slots & self._runner.clock.ended & ~reset_slots
-        if stuck.any():
-            raise StreamError(
-                f"cannot step slot {int(stuck.argmax())}: its video was flushed; reset it first"
-            )
+        stuck = self._runner.clock.find_stuck(active_slots, reset_slots)
+        if stuck is not None:
+            raise StreamError(f"cannot step slot {stuck}: its video was flushed; reset it first")
         return self._advance(inputs, active_slots, reset_slots)
 
     def flush(self, slot: int | None = None) -> list[StepResult]:
@@ -144,19 +145,16 @@ class Stream:
 
     def _advance(self, frames: tuple[Tensor, ...], active: SlotMask, reset: SlotMask) -> StepResult:
         outputs, valid, fresh = self._runner.step(frames, active, reset)
-        return StepResult(
-            self.program.pack_outputs(outputs), torch.from_numpy(valid), torch.from_numpy(fresh)
-        )
+        return StepResult(self.program.pack_outputs(outputs), valid, fresh)
 
     def _check_frames(self, frames: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         inputs = (frames,) if isinstance(frames, Tensor) else tuple(frames)
-        wanted = [(self.slots, *shape) for shape in self.program.frame_shapes]
-        if len(inputs) != len(wanted):
+        if len(inputs) != len(self._frame_shapes):
             raise InputShapeError(
-                f"cannot step: got {len(inputs)} tensors of frames, expected {len(wanted)}, one "
-                "per input of the model"
+                f"cannot step: got {len(inputs)} tensors of frames, expected "
+                f"{len(self._frame_shapes)}, one per input of the model"
             )
-        for given, expected in zip(inputs, wanted, strict=True):
+        for given, expected in zip(inputs, self._frame_shapes, strict=True):
             if tuple(given.shape) != expected or not given.is_floating_point():
                 raise InputShapeError(
                     f"cannot step: got frames of shape {tuple(given.shape)} ({given.dtype}), "
@@ -176,7 +174,7 @@ class Stream:
 
     def _mask(self, name: str, mask: Tensor | None, *, default: bool) -> SlotMask:
         if mask is None:
-            return np.full(self.slots, default)
+            return self._masks[default]
         if mask.dtype != torch.bool or tuple(mask.shape) != (self.slots,):
             raise InputShapeError(
                 f"cannot step: got {name} of shape {tuple(mask.shape)} ({mask.dtype}), expected "

@@ -141,6 +141,8 @@ class Program(Generic[G]):
 
     def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
         """The outputs in the shape in which the model returns them."""
+        if self.output_spec.is_leaf():  # most are, and unpacking one takes longer
+            return outputs[0]
         return tree_unflatten(list(outputs), self.output_spec)
 
     @cached_property

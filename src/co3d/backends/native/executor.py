@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction, copy_map, make_map
+from co3d.backends.executor import StepFunction
 from co3d.backends.native.library import load_library
 from co3d.backends.native.operation import Operation
 from co3d.backends.native.plan import NativeSteps, Planner
+from co3d.backends.native.planes import is_in_planes
 from co3d.backends.native.rings import Rings
 from co3d.backends.native.step import PlannedStep
 from co3d.backends.native.weights import WeightPacker
@@ -40,7 +41,6 @@ class NativeExecutor:
             self._library.co3d_depthwise_depth() if self._is_half else 1,
         )
         self._place = Placement(dtype, self.device)
-        self._taken: dict[tuple[int, torch.Size], Tensor] = {}
         self.description = f"native, {precision} on cpu, {threads} threads"
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
@@ -55,28 +55,26 @@ class NativeExecutor:
             results,
             self.count_chunks,
         )
-        return PlannedStep(planner, results, self.run)
+        return PlannedStep(planner, results, self.run, self.lay_out_frames)
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`; each lies where the one of the step before lay."""
-        return [self._take_frame(i, frame) for i, frame in enumerate(frames)]
+        """See `Executor.take_frames`: steps read them as they are, and lay out what they must."""
+        return [
+            frame
+            if frame.is_cpu and frame.dtype == torch.float32 and frame.is_contiguous()
+            else frame.to(self.device, torch.float32).contiguous()
+            for frame in frames
+        ]
 
-    def _take_frame(self, number: int, frame: Tensor) -> Tensor:
-        is_here = frame.device == self.device and frame.is_contiguous()
-        if not is_here or frame.dtype != torch.float32 or frame.dim() != 4 or frame.shape[1] != 3:
-            return copy_map(frame, self)
-        key = number, frame.shape
-        if key not in self._taken:
-            self._taken[key] = make_map(frame.shape, self.dtype, self.device, self.map_layout)
-        taken = self._taken[key]
-        self._library.co3d_take_frames(
-            frame.data_ptr(),
-            taken.data_ptr(),
-            frame.shape[0],
-            frame.shape[2] * frame.shape[3],
-            self._is_half,
+    def lay_out_frames(self, frames: Tensor, to: Tensor) -> None:
+        """Copy frames (slots, C, H, W) into a tensor of the executor's precision and layout."""
+        if frames.dim() != 4 or frames.shape[1] != 3 or not is_in_planes(frames):
+            to.copy_(frames)
+            return
+        area = frames.shape[2] * frames.shape[3]
+        self._library.co3d_lay_out_frames(
+            frames.data_ptr(), to.data_ptr(), frames.shape[0], area, self._is_half
         )
-        return taken
 
     def hold(self, elements: Sequence[Sequence[Tensor]]) -> Rings:
         """See `Executor.hold`."""

@@ -69,7 +69,7 @@ def _load(compiler: str, path: Path) -> Any:
     library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)
     library.co3d_bind.argtypes = (pointer, pointer, pointer, pointer, pointer, number)
     library.co3d_turn.argtypes = (pointer, pointer, pointer, number)
-    library.co3d_take_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
+    library.co3d_lay_out_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
     library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number
     library.co3d_operation_bytes.restype = number

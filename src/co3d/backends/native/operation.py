@@ -32,7 +32,7 @@ _NUMBERS = (
     "kernel_height", "kernel_width", "stride_y", "stride_x",
     "padding_y", "padding_x", "dilation_y", "dilation_x",
     "in_channels", "out_channels", "activation", "source_activation",
-    "weight", "bias", "residual", "gate", "out", "sums", "is_result", "source_count",
+    "weight", "bias", "residual", "gate", "out", "sums", "is_result", "is_planes", "source_count",
 )
 # fmt: on
 

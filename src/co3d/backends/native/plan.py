@@ -22,6 +22,7 @@ from co3d.backends.native.groups import (
 from co3d.backends.native.memory import Arena
 from co3d.backends.native.operation import NONE, Kind, Operation
 from co3d.backends.native.patterns import PatternMatcher
+from co3d.backends.native.planes import can_read_planes, is_in_planes
 from co3d.backends.native.weights import WeightPacker
 
 
@@ -50,6 +51,8 @@ class Plan:
         buffers: how many there are.
         constants: packed weights by buffer.
         inputs: buffer by position of the graph's input, of those that kernels read.
+        frames: the positions of frames, which are laid out as maps before a step...
+        planes: ...but for those that kernels read as they are.
         workspace: buffer to offset in bytes; `workspace_bytes` in all.
         made: buffer by node, of outputs that kernels write.
         views: buffer by node, of all values that kernels write.
@@ -59,6 +62,8 @@ class Plan:
     buffers: int = 0
     constants: dict[int, Tensor] = field(default_factory=dict)
     inputs: dict[int, int] = field(default_factory=dict)
+    frames: set[int] = field(default_factory=set)
+    planes: set[int] = field(default_factory=set)
     workspace: dict[int, int] = field(default_factory=dict)
     workspace_bytes: int = 0
     made: dict[fx.Node, int] = field(default_factory=dict)
@@ -89,7 +94,8 @@ class Planner:
         count_chunks: Callable[[Operation], int],
     ) -> None:
         self.graph = graph
-        self.values = find_values(graph, examples)
+        alike = [x.to(dtype) if x.is_floating_point() else x for x in examples]
+        self.values = find_values(graph, alike)
         self._weights, self._count_chunks = weights, count_chunks
         self._lanes = weights.lanes
         self._results = results
@@ -106,6 +112,11 @@ class Planner:
         output = next(n for n in graph.graph.nodes if n.op == "output")
         self.outputs: list[fx.Node | None] = list(output.args[0])
         self._arena = Arena()
+        for position, (node, example) in enumerate(zip(self.inputs, examples, strict=True)):
+            if example.is_floating_point() and (example.dtype != dtype or is_in_planes(example)):
+                self.plan.frames.add(position)
+                if is_in_planes(example) and can_read_planes(node, self._groups):
+                    self.plan.planes.add(position)
 
     def make(self) -> Plan:
         """The plan."""
@@ -171,7 +182,11 @@ class Planner:
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels, made.out_channels = sum(channels), group.weight.shape[0]
         made.source_activation = group.source_activation
-        made.weight = self._constant(self._weights.pack_dense(group.weight, channels))
+        made.is_planes = self._is_plane_source(group.sources[0])
+        if made.is_planes:
+            made.weight = self._constant(self._weights.pack_planes(group.weight))
+        else:
+            made.weight = self._constant(self._weights.pack_dense(group.weight, channels))
         made.bias = self._constant(self._weights.pack_bias(group.bias, group.weight.shape[0]))
         made.gate = NONE if group.gate is None else self._buffer(group.gate)
         made.residual = NONE if group.residual is None else self._buffer(group.residual)
@@ -221,6 +236,9 @@ class Planner:
 
     def _set_source(self, made: Operation, source: fx.Node) -> None:
         made.batch, _, made.height, made.width = self._map_shape(source)
+
+    def _is_plane_source(self, node: fx.Node) -> bool:
+        return node.op == "placeholder" and self.inputs.index(node) in self.plan.planes
 
     def is_float_result(self, node: fx.Node) -> bool:
         """Whether a kernel writes this result in float32: nobody but the caller reads it."""

@@ -11,6 +11,7 @@ from co3d.backends.executor import make_map
 from co3d.backends.native.plan import NativeSteps, Planner
 
 RunKernels = Callable[[NativeSteps, Any], None]
+LayOut = Callable[[Tensor, Tensor], None]
 
 
 class PlannedStep:
@@ -21,9 +22,11 @@ class PlannedStep:
         table: addresses of the plan's buffers, as kernels read them.
     """
 
-    def __init__(self, planner: Planner, results: int, run_kernels: RunKernels) -> None:
+    def __init__(
+        self, planner: Planner, results: int, run_kernels: RunKernels, lay_out_frames: LayOut
+    ) -> None:
         self.plan = planner.make()
-        self._run_kernels = run_kernels
+        self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
         self._graph, self._values = planner.graph, planner.values
         self._positions = {node: i for i, node in enumerate(planner.inputs)}
         self._results, self._newest = planner.outputs[:results], planner.outputs[results:]
@@ -33,6 +36,7 @@ class PlannedStep:
             for node in self.plan.made
             if node not in self._newest
         }
+        self._result_shapes = {node: tuple(self._values[node].shape) for node in self._made_results}
         self._made_newest = {
             node: i
             for i, node in enumerate(self._newest)
@@ -51,6 +55,11 @@ class PlannedStep:
             self.table[index] = tensor.data_ptr()
         for index, offset in self.plan.workspace.items():
             self.table[index] = self._workspace.data_ptr() + offset
+        # Frames as maps, of those that are not read as they are given.
+        self._maps = {
+            position: self._make(planner.inputs[position])
+            for position in self.plan.frames - self.plan.planes
+        }
         self._fixed = {
             node: self._view_workspace(node, index)
             for node, index in self.plan.views.items()
@@ -91,19 +100,37 @@ class PlannedStep:
         Returns:
             The graph's results, new tensors.
         """
-        held: list[Tensor] = []  # until the step is done: their addresses are in the table
+        held = list(inputs)  # until the step is done: their addresses are in the table
         for position, tensor in enumerate(inputs):
+            if position in self._maps:
+                self._lay_out_frames(tensor, self._maps[position])
+                held[position] = self._maps[position]
+            elif position in self.plan.inputs and position not in self.plan.planes:
+                held[position] = lay_out(tensor)
             if position in self.plan.inputs:
-                held.append(lay_out(tensor))
-                self.table[self.plan.inputs[position]] = held[-1].data_ptr()
+                self.table[self.plan.inputs[position]] = held[position].data_ptr()
         made: dict[fx.Node, Tensor] = {}
         for node, dtype in self._made_results.items():
-            made[node] = self._make(node, dtype)
+            shape = self._result_shapes[node]
+            layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+            made[node] = torch.empty(shape, dtype=dtype, memory_format=layout)
             self.table[self.plan.made[node]] = made[node].data_ptr()
         if self._is_simple:
             assert isinstance(self.plan.steps[0], NativeSteps)
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
+        with torch.inference_mode():
+            return self._run_mixed(held, made, find_past, find_newest)
+
+    def _run_mixed(
+        self,
+        inputs: Sequence[Tensor],
+        made: dict[fx.Node, Tensor],
+        find_past: Callable[[int], Tensor],
+        find_newest: Callable[[int], Tensor],
+    ) -> list[Tensor | None]:
+        """Kernels and PyTorch in turn: `run` where kernels alone are not enough."""
+        held: list[Tensor] = []
         made.update((node, find_newest(i)) for node, i in self._made_newest.items())
         values: dict[fx.Node, Any] = {**self._fixed, **made}
 
@@ -143,7 +170,7 @@ class PlannedStep:
 
     def _make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
         value = self._values[node]
-        return make_map(value.shape, dtype or value.dtype, value.device, torch.channels_last)
+        return make_map(value.shape, dtype or value.dtype, torch.device("cpu"), torch.channels_last)
 
     def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
         """The tensor that lies at a fixed place of the workspace."""

@@ -46,6 +46,21 @@ class WeightPacker:
 
         return self._once(("dense", *channels), [weight], pack)
 
+    def pack_planes(self, weight: Tensor) -> Tensor:
+        """Weights of a dense convolution of a frame, as `planes.hpp` reads them.
+
+        Args:
+            weight: (out, in, height, width).
+
+        Returns:
+            (vectors, in * height * width, lanes), of floats.
+        """
+
+        def pack() -> Tensor:
+            return pad_channels(weight.flatten(1), self.lanes, 0).transpose(1, 2).float()
+
+        return self._once(("planes",), [weight], pack)
+
     def pack_depthwise(self, results: Sequence[Sequence[Tensor]]) -> Tensor:
         """Weights of depthwise convolutions, one per source, as `depthwise.hpp` reads them.
 

@@ -96,7 +96,7 @@ struct Convolution {
     }
   }
 
- private:
+ protected:
   // Lay the readings of `count` pixels side by side, (pixels, sources, taps, channels); returns `to`.
   Kept* gather(Kept* to, long first, long count) const {
     const long area = long(op.out_height) * op.out_width, width = steps * F::DEPTH;

@@ -214,19 +214,19 @@ struct DepthwiseSum {
         const bool inside = unsigned(top + i) < unsigned(op.height);
         lines[g * Tile::LINES + i] = inside ? readings.row(member, top + i, g) : nullptr;
       }
-    for (long v = columns.begin; v < columns.end; ++v) {
-      Vector total{};
-      for (int x = 0; x < op.out_width; x += TILE) {
-        const int start = std::min(x, op.out_width - TILE);
-        const int left = start * STRIDE - op.padding_x;
-        const bool are_staged = readings.are_staged();
+    const bool are_staged = readings.are_staged();
+    for (int x = 0; x < op.out_width; x += TILE) {
+      const int start = std::min(x, op.out_width - TILE);
+      const int left = start * STRIDE - op.padding_x;
+      // All vectors of some pixels in turn: they share lines of the cache.
+      for (long v = columns.begin; v < columns.end; ++v) {
         const typename Tile::Source source{
             lines, readings.groups, readings.offset(v, start), readings.step(),
             are_staged || left >= 0, are_staged || left + Tile::SPAN <= op.width};
         for (int r = 0; r <= op.beside_count; ++r)
-          total += slide_tile<STRIDE, TILE, ROWS>(source, results[r], member, y, start, v, x - start);
+          add_to_sums(member, v, slide_tile<STRIDE, TILE, ROWS>(source, results[r], member, y, start,
+                                                                v, x - start));
       }
-      add_to_sums(member, v, total);
     }
   }
 

@@ -12,6 +12,7 @@
 #include "frames.hpp"
 #include "maps.hpp"
 #include "operation.hpp"
+#include "planes.hpp"
 #include "rings.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
@@ -29,11 +30,11 @@ long count_chunks(const Operation& op) {
   long area = long(op.batch) * op.out_height * op.out_width * op.out_channels;
   long units = 1, work = 0;
   if (op.kind == CONVOLVE) {
-    units = Convolution<T>::count_units(op);
+    units = op.is_planes ? PlaneConvolution<T>::count_units(op) : Convolution<T>::count_units(op);
     work = area * taps * op.in_channels;
   } else if (op.kind == SUM_DEPTHWISE) {
     units = DepthwiseSum<T>::count_units(op);
-    work = area * (taps * op.source_count * 2 + 10);
+    work = area * (taps * op.source_count * 2 + 10) * (1 + op.beside_count);
   } else if (op.kind == SELECT) {
     units = long(op.height) * op.width * op.out_channels / 64;
     work = units * 64 * 10;
@@ -73,6 +74,7 @@ void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunk
   static thread_local Scratch scratch;
   switch (op.kind) {
     case CONVOLVE:
+      if (op.is_planes) return PlaneConvolution<T>(op, buffers).run(chunk, chunks, scratch);
       return Convolution<T>(op, buffers).run(chunk, chunks, scratch);
     case SUM_DEPTHWISE:
       return DepthwiseSum<T>(op, buffers).run(chunk, chunks, scratch);
@@ -155,7 +157,7 @@ void co3d_turn(const int32_t* lengths, int32_t* heads, const int32_t* updated, l
 }
 
 // Lay frames of three planes out as a map.
-void co3d_take_frames(const float* planes, void* map, long frames, long area, int is_half) {
+void co3d_lay_out_frames(const float* planes, void* map, long frames, long area, int is_half) {
   for (long i = 0; i < 3 * area * frames; i += 3 * area)
     if (is_half)
       lay_out_frame(planes + i, (Half*)map + i, area);

@@ -20,6 +20,7 @@ struct Operation {
   int32_t weight, bias, residual, gate;  // gate: (batch, in_channels), multiplied with the source
   int32_t out, sums;                     // sums: of a map over its pixels, per member and vector
   int32_t is_result;                     // of a convolution: the out buffer holds floats
+  int32_t is_planes;                     // of a convolution: its source is a frame as it was given
   int32_t source_count;
   int32_t sources[MOST_SOURCES];
   int32_t source_channels[MOST_SOURCES];
