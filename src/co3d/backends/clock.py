@@ -33,7 +33,7 @@ class SlotClock:
         self._first_valid_step = program.first_valid_step
         self._fresh_phases = np.array([phase.is_fresh for phase in program.phases])
         self._is_always_fresh = bool(self._fresh_phases.all())
-        # Once true for all slots it stays so: most steps need not look at ages and ends again.
+        # Stays true until a slot starts or ends: most steps need not look at ages and ends again.
         self._is_settled = False
         self.ages = np.zeros(slots, np.int64)
         self.ends = np.full(slots, UNKNOWN_END, np.int64)

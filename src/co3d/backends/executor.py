@@ -17,7 +17,7 @@ class Executor(Protocol):
 
     Attributes:
         description: backend, precision, device and threads, in words.
-        dtype: of frames and floating state.
+        dtype: of floating state, and of what is computed.
         output_dtype: of the results.
         device: where all tensors are.
         map_layout: memory format of tensors with four axes.

@@ -147,16 +147,14 @@ class Runner:
         updates = self.program.phases[phase].updates
         kept = [] if here is None else [self._past.get(i) for i in updates]
         outputs = self._past.step(function, inputs, updates)
-        if here is not None:
-            for i, before in zip(updates, kept, strict=True):
-                pairs = zip(self._past.get(i), before, strict=True)
-                self._past.set(i, [torch.where(_expand(here, b), a, b) for a, b in pairs])
-        if not self.program.phases[phase].is_fresh:
-            return None
         made = tuple(output for output in outputs if output is not None)
-        if here is None:
-            return made
-        return tuple(torch.where(_expand(here, o), o, torch.zeros_like(o)) for o in made)
+        if here is not None:
+            with torch.inference_mode():
+                for i, before in zip(updates, kept, strict=True):
+                    pairs = zip(self._past.get(i), before, strict=True)
+                    self._past.set(i, [torch.where(_expand(here, b), a, b) for a, b in pairs])
+                made = tuple(torch.where(_expand(here, o), o, torch.zeros_like(o)) for o in made)
+        return made if self.program.phases[phase].is_fresh else None
 
     def _place(self, slots: SlotMask) -> Tensor:
         return torch.from_numpy(slots).to(self.executor.device)

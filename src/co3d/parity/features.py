@@ -78,6 +78,7 @@ def _return_too(prepared: Prepared, node: fx.Node, clip_frames: int) -> Prepared
     windows = prepared.analysis.windows
     return replace(
         prepared,
+        whole_graph=clip_graph,
         output_spec=tree_structure(tuple(range(len(outputs)))),
         analysis=analyse(clip_graph, clip_frames, EXPORT_BATCH, windows),
     )

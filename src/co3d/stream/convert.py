@@ -177,7 +177,7 @@ def assemble(
         clip_frames=clip_shapes[0][1],
         approximations=tuple(prepared.approximations),
         fallbacks=tuple(prepared.fallbacks),
-        clip_graph=clip_graph,
+        clip_graph=prepared.whole_graph,
         rows=tabulate(analysis, states),
     )
 

@@ -10,7 +10,6 @@ from co3d.errors import ConversionError
 from co3d.stream.analyse import Analysis, analyse, output_nodes
 from co3d.stream.capture import EXPORT_BATCH, Captured, ClipShape, capture, propagate_shapes
 from co3d.stream.passes import (
-    convolve_space_first,
     drop_noops,
     fold_batch_norm,
     fold_constants,
@@ -20,6 +19,7 @@ from co3d.stream.passes import (
     write_as_pads,
     write_stacks,
 )
+from co3d.stream.passes.convolve_space_first import convolve_space_first
 from co3d.stream.program import Scope
 from co3d.stream.rewrites import even_out_frame_picking, fix_adaptive_pools, localise_gates
 from co3d.stream.rules import UnsupportedError
@@ -34,7 +34,6 @@ EXACT_PASSES = (
     fold_constants,
     fold_batch_norm,
     split_pools,
-    convolve_space_first,
     propagate_shapes,
 )
 
@@ -45,6 +44,7 @@ class Prepared:
 
     Attributes:
         clip_graph: the clip network after passes and rewrites; it takes any batch.
+        whole_graph: the same before some of its convolutions were split for steps.
         output_spec: how the model packs its outputs.
         analysis: of the clip graph.
         approximations: the rewrites that change what the network computes.
@@ -52,6 +52,7 @@ class Prepared:
     """
 
     clip_graph: fx.GraphModule
+    whole_graph: fx.GraphModule
     output_spec: TreeSpec
     analysis: Analysis
     approximations: list[str]
@@ -108,15 +109,31 @@ def prepare_captured(
         propagate_shapes(clip_graph)
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     _require_steps(clip_graph, analysis)
+    whole = _copy(clip_graph)
+    if convolve_space_first(clip_graph, analysis):
+        propagate_shapes(clip_graph)
+        analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     if window is not None:
         windows = _scale_windows(window, analysis)
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
+    for graph in (clip_graph, whole):
+        _drop_unread(graph)
+    return Prepared(clip_graph, whole, captured.output_spec, analysis, approximations, fallbacks)
+
+
+def _copy(clip_graph: fx.GraphModule) -> fx.GraphModule:
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(clip_graph.graph, {}))
+    return fx.GraphModule(clip_graph, copied)
+
+
+def _drop_unread(clip_graph: fx.GraphModule) -> None:
+    """Remove what no output depends on, and constants that nothing reads."""
     clip_graph.graph.eliminate_dead_code()
     read = {str(node.target) for node in clip_graph.graph.nodes if node.op == "get_attr"}
     for name in {name for name, _ in clip_graph.named_buffers(remove_duplicate=False)} - read:
         delattr(clip_graph, name)
     clip_graph.recompile()
-    return Prepared(clip_graph, captured.output_spec, analysis, approximations, fallbacks)
 
 
 def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:

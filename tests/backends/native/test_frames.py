@@ -114,6 +114,32 @@ def test_frames_that_others_read_are_laid_out(dtype: torch.dtype, reader: str) -
     assert not step.plan.planes
 
 
+def test_a_frame_that_two_convolutions_and_an_operator_of_pytorch_read() -> None:
+    """The convolutions read it through a concatenation of one: as many readings as users."""
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> object:
+        joined = torch.cat([x[0]], 1)
+        made = [torch.conv2d(joined, w[i], None, padding=(1, 1)) for i in range(2)]
+        return (*made, F.max_pool2d(x[0], 2))
+
+    torch.manual_seed(0)
+    weights = [torch.randn(24, 3, 3, 3) for _ in range(2)]
+    step = compile_and_compare(forward, weights, torch.randn(1, 3, 8, 8), torch.bfloat16)
+    assert not step.plan.planes
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_stream_opened_in_inference_mode_steps_outside_of_it(channels: int) -> None:
+    torch.manual_seed(0)
+    network = Classifier(nn.Conv3d(channels, 4, 3, padding=1)).eval()
+    program = co3d.convert(network, (channels, 4, 8, 8))
+    with torch.inference_mode():
+        stream = co3d.open_stream(program, backend="native", precision="bfloat16")
+    for _ in range(3):
+        made = stream.step(torch.randn(1, channels, 8, 8, requires_grad=True)).output
+    assert not made.requires_grad
+
+
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3)])
 def test_callers_may_write_over_a_frame_after_its_step(kernel: tuple[int, int, int]) -> None:
     """A first convolution over time remembers frames, another reads them where they lie."""

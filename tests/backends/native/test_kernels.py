@@ -1,7 +1,6 @@
 """Every kernel, with every fusion, against the operators that it stands for.
 
-Tolerances are relative L2 errors: float32 sums in another order; bfloat16 rounds sources and
-weights as the reference does, but keeps sums and what lies between operators in float32.
+`support/kernel_checks.py` compares them.
 """
 
 import functools
@@ -12,55 +11,22 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, fx
+from torch import Tensor
 
 from co3d.backends.native import library
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.plan import NativeSteps, TorchStep
-from co3d.backends.native.step import PlannedStep
 from co3d.errors import MissingPackageError
 from support.graphs import trace
-from support.streaming import relative_error
+from support.kernel_checks import EXECUTORS, TOLERANCES, assert_one_kernel, run_both
 
 aten = torch.ops.aten
-TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
-EXECUTORS = {
-    dtype: NativeExecutor(str(dtype).removeprefix("torch."), dtype, threads=2)
-    for dtype in TOLERANCES
-}
 ACTIVATIONS = (None, aten.relu.default, aten.silu.default, aten.sigmoid.default)
 dtypes = st.sampled_from(list(TOLERANCES))
 # One and few, fewer than a vector, a vector, and what does not divide into vectors.
 channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
 # From 8 rows on, over the batch, a depthwise sum is shared out by rows where channels are few.
 sides = st.sampled_from([1, 2, 5, 7, 9, 16, 27])
-
-
-def run_both(
-    graph: fx.GraphModule, inputs: Sequence[Tensor], dtype: torch.dtype, results: int = 0
-) -> list[NativeSteps | TorchStep]:
-    """Compare all outputs with the graph's own, and return the steps of the plan."""
-    executor = EXECUTORS[dtype]
-    placed = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
-    exact = [x.double() if x.is_floating_point() else x for x in placed]
-    step = executor.compile(graph, placed, results)
-    expected = fx.GraphModule(
-        {name: tensor.to(dtype).double() for name, tensor in graph.named_buffers()}, graph.graph
-    )(*exact)
-    for _ in range(2):  # the second time in memory that was used
-        made = step(placed)
-        for actual, wanted in zip(made, expected, strict=True):
-            assert actual is not None
-            assert actual.shape == wanted.shape
-            assert relative_error(actual.double(), wanted) < TOLERANCES[dtype]
-    assert isinstance(step, PlannedStep)
-    return step.plan.steps
-
-
-def assert_one_kernel(steps: Sequence[NativeSteps | TorchStep], operations: int = 1) -> None:
-    assert [type(step) for step in steps] == [NativeSteps]
-    assert isinstance(steps[0], NativeSteps)
-    assert steps[0].count == operations
 
 
 def activate(value: Tensor, activation: Callable[[Tensor], Tensor] | None) -> Tensor:
@@ -157,48 +123,6 @@ def test_kernels_slide_along_rows_of_any_length(
         graph = trace([torch.randn(channels, 1, 3, 3) for _ in range(3)], 3, forward)
         maps = [torch.randn(1, channels, 3 + width % 8, width) for _ in range(3)]
         assert_one_kernel(run_both(graph, maps, dtype), 2)
-
-
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("channels", [8, 54])
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (3, 1), (5, 2), (1, 1)])
-@pytest.mark.parametrize("side", [5, 12, 27])
-def test_taps_of_one_map_are_made_together(
-    dtype: torch.dtype, channels: int, kernel: int, stride: int, side: int
-) -> None:
-    """Two are remembered, the third is added to what is remembered of two others."""
-
-    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        options = {
-            "stride": (stride,) * 2,
-            "padding": (kernel // 2,) * 2,
-            "groups": channels,
-        }
-        taps = [torch.conv2d(x[0], w[i], w[3] if i == 1 else None, **options) for i in range(3)]
-        made = aten.relu.default(torch.add(torch.add(taps[2], x[1]), x[2]))
-        return made, torch.mean(made, [2, 3], True), taps[0], taps[1]
-
-    torch.manual_seed(0)
-    weights = [torch.randn(channels, 1, kernel, kernel) for _ in range(3)]
-    graph = trace([*weights, torch.randn(channels)], 3, forward)
-    after = (side - 1) // stride + 1
-    maps = [torch.randn(2, channels, size, size) for size in (side, after, after)]
-    assert_one_kernel(run_both(graph, maps, dtype), 2)
-
-
-def test_a_tap_that_is_read_before_the_last_one_is_made_for_itself() -> None:
-    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        first, second = (torch.conv2d(x[0], w[i], None, groups=8) for i in range(2))
-        seen = aten.relu.default(first)
-        return torch.add(second, x[1]), first, torch.add(seen, x[1])
-
-    torch.manual_seed(0)
-    graph = trace([torch.randn(8, 1, 3, 3) for _ in range(2)], 2, forward)
-    nodes = list(graph.graph.nodes)
-    relu = next(node for node in nodes if node.target is aten.relu.default)
-    assert nodes.index(relu) < next(i for i, n in enumerate(nodes) if n.target is torch.add)
-    maps = [torch.randn(1, 8, 9, 9), torch.randn(1, 8, 7, 7)]
-    assert_one_kernel(run_both(graph, maps, torch.float32), 4)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)

@@ -4,23 +4,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.stream.capture import capture
-from co3d.stream.passes import convolve_space_first
+from co3d.stream import convert
+from co3d.stream.prepare import Prepared, prepare
 from co3d.stream.rules.tap_sum import sum_taps
 from support.networks import Apply
+from support.streaming import worst_error
+
+SHAPE = (8, 9, 12, 12)
 
 
-def count_split(network: nn.Module) -> int:
-    """How many convolutions the pass splits, where it leaves the clip network's output as it is."""
-    shape = (8, 9, 12, 12)
-    clip_graph = capture(network.eval().double(), [shape]).clip_graph
-    clip = torch.randn(1, *shape, dtype=torch.float64)
-    (before,) = clip_graph(clip)
-    convolve_space_first(clip_graph)
-    clip_graph.recompile()
-    (after,) = clip_graph(clip)
-    torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12)
-    return sum(node.target is sum_taps for node in clip_graph.graph.nodes)
+def count_split(prepared: Prepared) -> int:
+    return sum(node.target is sum_taps for node in prepared.clip_graph.graph.nodes)
+
+
+def prepare_and_compare(network: nn.Module) -> Prepared:
+    """Both graphs compute what the network does, and only one of them holds taps."""
+    prepared = prepare(network.eval().double(), [SHAPE])
+    clip = torch.randn(1, *SHAPE, dtype=torch.float64)
+    for graph in (prepared.clip_graph, prepared.whole_graph):
+        torch.testing.assert_close(graph(clip), network(clip), rtol=1e-12, atol=1e-12)
+    assert all(node.target is not sum_taps for node in prepared.whole_graph.graph.nodes)
+    return prepared
 
 
 def depthwise(kernel: int = 3, stride: int = 2, **options: object) -> nn.Module:
@@ -41,7 +45,12 @@ def depthwise(kernel: int = 3, stride: int = 2, **options: object) -> nn.Module:
 )
 def test_taps_that_are_smaller_than_their_frames_are_split(network: nn.Module) -> None:
     torch.manual_seed(0)
-    assert count_split(network) == 1
+    assert count_split(prepare_and_compare(network)) == 1
+
+
+def test_one_that_follows_another_is_split_too() -> None:
+    torch.manual_seed(0)
+    assert count_split(prepare_and_compare(nn.Sequential(depthwise(), depthwise()))) == 2
 
 
 @pytest.mark.parametrize(
@@ -60,7 +69,7 @@ def test_taps_that_are_smaller_than_their_frames_are_split(network: nn.Module) -
 )
 def test_others_stay_whole(network: nn.Module) -> None:
     torch.manual_seed(0)
-    assert count_split(network) == 0
+    assert count_split(prepare_and_compare(network)) == 0
 
 
 def test_what_others_read_too_is_remembered_as_frames() -> None:
@@ -70,4 +79,35 @@ def test_what_others_read_too_is_remembered_as_frames() -> None:
 
     torch.manual_seed(0)
     network = Apply(forward, first=nn.Conv3d(8, 8, 1), strided=depthwise())
-    assert count_split(network) == 0
+    assert count_split(prepare_and_compare(network)) == 0
+
+
+def test_frames_in_the_batch_have_no_time_to_split() -> None:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        n, c, t, h, w = x.shape
+        frames = x.transpose(1, 2).reshape(n * t, c, 1, h, w)
+        made = m.strided(frames)
+        return made.view(n, t, *made.shape[1:]).squeeze(3).transpose(1, 2)
+
+    torch.manual_seed(0)
+    assert count_split(prepare_and_compare(Apply(forward, strided=depthwise()))) == 0
+
+
+def test_what_a_fallback_reruns_stays_whole() -> None:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        return m.strided(x * torch.arange(SHAPE[1]).view(-1, 1, 1)).mean((2, 3, 4))
+
+    torch.manual_seed(0)
+    network = Apply(forward, strided=depthwise())
+    assert convert(network, SHAPE, fallback=True).fallbacks
+    assert count_split(prepare(network, [SHAPE], fallback=True)) == 0
+
+
+def test_taps_may_be_made_at_different_ticks() -> None:
+    """Spread over the frames of a stride before, by what they cost."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(8, 8, 1, (4, 1, 1)), depthwise()).double()
+    program = convert(network, SHAPE, edges="both", rate="native", spread=True)
+    delays = {row.delay for row in program.rows if "tap" in row.name and row.name != "sum_taps"}
+    assert len(delays) > 1
+    assert worst_error(network, program, (9, 8, 13), time_axis=1) <= 1e-10

@@ -22,8 +22,9 @@ from co3d.backends.stored_graph import StepGraph, StoredGraph
 class NativeExecutor:
     """Runs whole blocks of a network per kernel, in PyTorch's threads.
 
-    Maps lie in memory with channels last. In bfloat16 products take pairs of bfloat16 and sum in
-    float32 where the processor does; everything else is computed in float32 and kept in bfloat16.
+    Maps lie in memory with channels last. In bfloat16 products of maps take pairs of bfloat16 and
+    sum in float32 where the processor does; everything else is computed in float32 and kept in
+    bfloat16.
     """
 
     output_dtype = torch.float32
@@ -69,7 +70,8 @@ class NativeExecutor:
     def lay_out_frames(self, frames: Tensor, to: Tensor) -> None:
         """Copy frames (slots, C, H, W) into a tensor of the executor's precision and layout."""
         if frames.dim() != 4 or frames.shape[1] != 3 or not is_in_planes(frames):
-            to.copy_(frames)
+            with torch.inference_mode():
+                to.copy_(frames)
             return
         area = frames.shape[2] * frames.shape[3]
         self._library.co3d_lay_out_frames(

@@ -252,14 +252,15 @@ class PatternMatcher:
     def _match_depthwise_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """Depthwise convolutions of one geometry, and maps that are added to them."""
         terms, inner = self._reader.find_terms(node)
-        convolved = [n for n in terms if n is node or len(n.users) == 1]
-        parts = {n: self._reader.read_convolution(n) for n in convolved}
-        known = {n: part for n, part in parts.items() if part is not None}
-        added = tuple(n for n in terms if n not in known)
-        if not known or len(added) > MOST_BESIDE:
+        own = {n for n in terms if n is node or len(n.users) == 1}
+        convolved = [n for n in terms if n in own and self._reader.read_convolution(n)]
+        added = tuple(n for n in terms if n not in convolved)
+        if not convolved or len(added) > MOST_BESIDE:
             return None
-        first = next(iter(known.values()))
-        for source, weight, _, geometry, groups in known.values():
+        # A term that is added to itself is there twice.
+        known = [part for n in convolved if (part := self._reader.read_convolution(n))]
+        first = known[0]
+        for source, weight, _, geometry, groups in known:
             channels = self._reader.shape(source)[1]
             if groups != channels or weight.shape[:2] != (channels, 1) or geometry != first[3]:
                 return None
@@ -267,12 +268,12 @@ class PatternMatcher:
                 first[0]
             ):
                 return None
-        sources = tuple(part[0] for part in known.values())
-        weights = tuple(part[1][:, 0] for part in known.values())
-        biases = [part[2] for part in known.values() if part[2] is not None]
+        sources = tuple(part[0] for part in known)
+        weights = tuple(part[1][:, 0] for part in known)
+        biases = [part[2] for part in known if part[2] is not None]
         bias = sum(biases[1:], biases[0]) if biases else None
         group = SumDepthwise(sources, weights, bias, first[3], added=added)
-        return group, {*inner, *known} - {node}
+        return group, {*inner, *convolved} - {node}
 
     def _match_scaled_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """A chain of mul and addcmul with one factor per channel, and a bias on the way."""

@@ -76,7 +76,7 @@ class Planner:
     Args:
         graph: the graph in the precision that it runs in.
         exact: the same graph with the weights as they were converted.
-        dtype: of frames and state.
+        dtype: of state, and of what kernels compute with.
         weights: packs the weights.
         examples: one tensor per input.
         results: how many of the outputs are results.
@@ -115,7 +115,7 @@ class Planner:
         for position, (node, example) in enumerate(zip(self.inputs, examples, strict=True)):
             if example.is_floating_point() and (example.dtype != dtype or is_in_planes(example)):
                 self.plan.frames.add(position)
-                if is_in_planes(example) and can_read_planes(node, self._groups):
+                if is_in_planes(example) and can_read_planes(node, self._groups, self._inner):
                     self.plan.planes.add(position)
 
     def make(self) -> Plan:
@@ -208,8 +208,8 @@ class Planner:
             biases = [self._weights.pack_bias(one.bias, channels) for one in sums]
             made.bias = self._constant(torch.stack(biases))
         made.added_count, made.beside_count = len(group.added), len(group.beside)
-        for i, node in enumerate(group.added):
-            made.added[i] = self._buffer(node)
+        for i, added in enumerate(group.added):
+            made.added[i] = self._buffer(added)
         for i, beside in enumerate(group.beside):
             made.beside[i] = self._take(beside)
         if group.mean is not None:

@@ -1,6 +1,6 @@
 """Which frames kernels read as they are given, channel by channel."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, fx
@@ -22,10 +22,20 @@ def is_in_planes(frames: Tensor) -> bool:
     )
 
 
-def can_read_planes(frames: fx.Node, groups: Mapping[fx.Node, Group]) -> bool:
-    """Whether only convolutions read these frames, and such as `planes.hpp` knows."""
+def can_read_planes(
+    frames: fx.Node, groups: Mapping[fx.Node, Group], inner: Collection[fx.Node]
+) -> bool:
+    """Whether only convolutions read these frames, and such as `planes.hpp` knows.
+
+    Args:
+        frames: an input.
+        groups: by the node that they end at.
+        inner: the other nodes of groups; what is neither reads frames as maps.
+    """
     readers = [group for group in groups.values() if frames in find_read(group)]
-    return len(readers) == len(frames.users) and all(
+    if not all(user in groups or user in inner for user in frames.users):
+        return False
+    return bool(readers) and all(
         isinstance(group, Convolve)
         and find_read(group) == (frames,)
         and group.weight[0].numel() <= MOST_READINGS

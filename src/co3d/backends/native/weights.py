@@ -80,7 +80,8 @@ class WeightPacker:
             groups = pad_channels(padded, self.lanes, 2).unflatten(1, (-1, depth))
             return groups.permute(0, 3, 1, 5, 6, 4, 2).to(choose_dtype(depth))
 
-        return self._once(("depthwise",), [w for weights in results for w in weights], pack)
+        flat = [weight for weights in results for weight in weights]
+        return self._once(("depthwise", len(results)), flat, pack)
 
     def pack_bias(self, bias: Tensor | None, channels: int) -> Tensor:
         """(channels,) to (vectors, lanes); zeros where there is none."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.stream.analyse import Analysis
 from co3d.stream.rules.registry import arguments
 from co3d.stream.rules.tap_sum import sum_taps
 from co3d.stream.rules.windows import per_axis
@@ -12,7 +13,7 @@ from co3d.stream.rules.windows import per_axis
 _ATEN = torch.ops.aten
 
 
-def convolve_space_first(clip_graph: fx.GraphModule) -> None:
+def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> bool:
     """Split depthwise convolutions with a stride in space into one per tap in time, and their sum.
 
     Equal up to rounding. A tap's result is smaller than the frame it is made of:
@@ -21,16 +22,26 @@ def convolve_space_first(clip_graph: fx.GraphModule) -> None:
         three of 1x3x3, and a sum      remember 2 results of H x W of the first tap, 1 of the second
 
     Dense convolutions stay whole, for all of their taps are one product.
+
+    Returns:
+        Whether there was any.
     """
-    for node in list(clip_graph.graph.nodes):
-        if node.target is _ATEN.conv3d.default and _is_worthwhile(clip_graph, node):
-            _split(clip_graph, node)
+    found = [
+        node
+        for node in analysis.lowerings
+        if node.target is _ATEN.conv3d.default
+        and analysis.types[node].axis == 2  # neither folded into the batch nor run anew on clips
+        and _is_worthwhile(clip_graph, node)
+    ]
+    for node in found:
+        _split(clip_graph, node)
+    return bool(found)
 
 
 def _is_worthwhile(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
     args = arguments(node)
     x, weight = args["input"], args["weight"]
-    if weight.op != "get_attr" or len(x.users) > 1:
+    if args["groups"] == 1 or len(x.users) > 1:
         return False
     _, depth, kernel_frames, *_ = clip_graph.get_buffer(str(weight.target)).shape
     stride, padding, dilation = _read_geometry(args)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from co3d.stream.rules.registry import Builder, Context, Lowering, rule
-from co3d.stream.rules.windows import clip_input, temporal_uses
+from co3d.stream.rules.windows import temporal_uses
 
 
 def sum_taps(taps: Sequence[Tensor], padding: int, dilation: int) -> Tensor:
@@ -34,13 +34,14 @@ def lower_sum_taps(ctx: Context, node: fx.Node) -> Lowering:
     padding: Any
     dilation: Any
     taps, padding, dilation = node.args
-    type_in = clip_input(ctx, taps[0], len(taps))
-    type_out = type_in.slide(len(taps), 1, dilation, padding, padding)
-    windows = [
-        temporal_uses(tap, type_in, type_out, len(taps), dilation, padding, fill=0.0)
-        for tap in taps
+    types = [ctx.type_of(tap) for tap in taps]
+    # They may be made at different ticks, where work is spread over the frames of a stride.
+    latest = max(types, key=lambda type_: type_.delay)
+    type_out = latest.slide(len(taps), 1, dilation, padding, padding)
+    uses = [
+        temporal_uses(tap, type_, type_out, len(taps), dilation, padding, fill=0.0)[m]
+        for m, (tap, type_) in enumerate(zip(taps, types, strict=True))
     ]
-    uses = [uses[m] for m, uses in enumerate(windows)]
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         total = frames[-1]
