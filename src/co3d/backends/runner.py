@@ -76,7 +76,7 @@ class Runner:
         valid = self.clock.valid(fresh)
         marks = torch.from_numpy(valid), torch.from_numpy(fresh)
         calls = [(phase, rows, self._choose(phase, taken, rows)) for phase, rows in due.items()]
-        ages = self.clock.ages + active
+        ages = self.clock.ages + active  # which they are when the step has gone well
         for phase, rows, (function, inputs) in calls:
             made = self._run_phase(phase, rows, function, inputs)
             if made is not None:

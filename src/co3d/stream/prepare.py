@@ -10,6 +10,7 @@ from co3d.errors import ConversionError
 from co3d.stream.analyse import Analysis, analyse, output_nodes
 from co3d.stream.capture import EXPORT_BATCH, Captured, ClipShape, capture, propagate_shapes
 from co3d.stream.passes import (
+    convolve_space_first,
     drop_noops,
     fold_batch_norm,
     fold_constants,
@@ -19,7 +20,6 @@ from co3d.stream.passes import (
     write_as_pads,
     write_stacks,
 )
-from co3d.stream.passes.convolve_space_first import convolve_space_first
 from co3d.stream.program import Scope
 from co3d.stream.rewrites import even_out_frame_picking, fix_adaptive_pools, localise_gates
 from co3d.stream.rules import UnsupportedError

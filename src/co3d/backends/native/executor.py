@@ -60,6 +60,7 @@ class NativeExecutor:
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """See `Executor.take_frames`: steps read them as they are, and lay out what they must."""
+        # Asking first takes half as long as operators that find nothing to do.
         return [
             frame
             if frame.is_cpu and frame.dtype == torch.float32 and frame.is_contiguous()
@@ -69,7 +70,7 @@ class NativeExecutor:
 
     def lay_out_frames(self, frames: Tensor, to: Tensor) -> None:
         """Copy frames (slots, C, H, W) into a tensor of the executor's precision and layout."""
-        if frames.dim() != 4 or frames.shape[1] != 3 or not is_in_planes(frames):
+        if not is_in_planes(frames) or frames.shape[1] != 3:
             with torch.inference_mode():
                 to.copy_(frames)
             return

@@ -252,13 +252,16 @@ class PatternMatcher:
     def _match_depthwise_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """Depthwise convolutions of one geometry, and maps that are added to them."""
         terms, inner = self._reader.find_terms(node)
-        own = {n for n in terms if n is node or len(n.users) == 1}
-        convolved = [n for n in terms if n in own and self._reader.read_convolution(n)]
+        # Pairs, for a term that is added to itself is there twice.
+        found = [
+            (n, part)
+            for n in terms
+            if (n is node or len(n.users) == 1) and (part := self._reader.read_convolution(n))
+        ]
+        convolved, known = {n for n, _ in found}, [part for _, part in found]
         added = tuple(n for n in terms if n not in convolved)
-        if not convolved or len(added) > MOST_BESIDE:
+        if not known or len(added) > MOST_BESIDE:
             return None
-        # A term that is added to itself is there twice.
-        known = [part for n in convolved if (part := self._reader.read_convolution(n))]
         first = known[0]
         for source, weight, _, geometry, groups in known:
             channels = self._reader.shape(source)[1]

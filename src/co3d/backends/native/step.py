@@ -28,6 +28,12 @@ class PlannedStep:
         self.plan = planner.make()
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
         self._graph, self._values = planner.graph, planner.values
+        # Tensors without data take long to say what they are.
+        self._sizes = {
+            node: (tuple(value.shape), value.dtype)
+            for node, value in self._values.items()
+            if isinstance(value, Tensor)
+        }
         self._positions = {node: i for i, node in enumerate(planner.inputs)}
         self._results, self._newest = planner.outputs[:results], planner.outputs[results:]
         # What kernels write: results to new tensors, newest elements where the caller says.
@@ -36,7 +42,6 @@ class PlannedStep:
             for node in self.plan.made
             if node not in self._newest
         }
-        self._result_shapes = {node: tuple(self._values[node].shape) for node in self._made_results}
         self._made_newest = {
             node: i
             for i, node in enumerate(self._newest)
@@ -111,9 +116,7 @@ class PlannedStep:
                 self.table[self.plan.inputs[position]] = held[position].data_ptr()
         made: dict[fx.Node, Tensor] = {}
         for node, dtype in self._made_results.items():
-            shape = self._result_shapes[node]
-            layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-            made[node] = torch.empty(shape, dtype=dtype, memory_format=layout)
+            made[node] = self._make(node, dtype)
             self.table[self.plan.made[node]] = made[node].data_ptr()
         if self._is_simple:
             assert isinstance(self.plan.steps[0], NativeSteps)
@@ -169,8 +172,8 @@ class PlannedStep:
         return results
 
     def _make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
-        value = self._values[node]
-        return make_map(value.shape, dtype or value.dtype, torch.device("cpu"), torch.channels_last)
+        shape, own = self._sizes[node]
+        return make_map(shape, dtype or own, torch.device("cpu"), torch.channels_last)
 
     def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
         """The tensor that lies at a fixed place of the workspace."""

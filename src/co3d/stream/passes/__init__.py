@@ -1,5 +1,6 @@
 """Exact clip -> clip passes: one per file, each a function that changes the graph in place."""
 
+from co3d.stream.passes.convolve_space_first import convolve_space_first
 from co3d.stream.passes.drop_noops import drop_noops
 from co3d.stream.passes.fold_batch_norm import fold_batch_norm
 from co3d.stream.passes.fold_constants import fold_constants
@@ -10,6 +11,7 @@ from co3d.stream.passes.write_as_pads import write_as_pads
 from co3d.stream.passes.write_stacks import write_stacks
 
 __all__ = [
+    "convolve_space_first",
     "drop_noops",
     "fold_batch_norm",
     "fold_constants",
