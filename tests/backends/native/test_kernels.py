@@ -65,6 +65,44 @@ def test_dense_convolutions(
     assert_one_kernel(run_both(graph, tensors, dtype))
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "side", "options"),
+    [
+        ([512, 512, 512], 40, 7, {}),
+        ([640], 400, 6, {}),  # weights that are larger than the maps
+        ([1100], 17, 12, {"stride": (2, 1)}),
+        ([300], 70, 9, {"padding": (1, 1)}),
+        ([130, 256], 54, 11, {"padding": (1, 2), "stride": (1, 2), "dilation": (1, 2)}),
+        ([257], 8, 8, {"padding": (2, 1), "dilation": (2, 1)}),  # not to be taken in pairs
+        ([1024], 100, 5, {"padding": (1, 1)}),  # results beside the map
+    ],
+)
+def test_dense_convolutions_of_many_readings(
+    dtype: torch.dtype,
+    adds: bool,
+    channels: list[int],
+    outputs: int,
+    side: int,
+    options: dict[str, tuple[int, int]],
+) -> None:
+    torch.manual_seed(0)
+    kernel = (3, 3) if sum(channels) < 512 else (1, 1)
+    weight = torch.randn(outputs, sum(channels), *kernel)
+    like = torch.conv2d(torch.zeros(2, sum(channels), side, side), weight, None, **options)
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        source = torch.cat(list(x[: len(channels)]), 1) if len(channels) > 1 else x[0]
+        made = torch.conv2d(source, w[0], w[1], **options)
+        return torch.relu(torch.add(x[-1], made)) if adds else made
+
+    tensors = [torch.randn(2, n, side, side) for n in channels]
+    tensors += [torch.randn(like.shape)] * adds
+    graph = trace([weight, torch.randn(outputs)], len(tensors), forward)
+    assert_one_kernel(run_both(graph, tensors, dtype))
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), dtypes, channel_counts, sides, sides)
 def test_sums_of_depthwise_convolutions(

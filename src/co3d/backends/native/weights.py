@@ -25,7 +25,7 @@ class WeightPacker:
         self._packed: dict[object, tuple[Sequence[Tensor], Tensor]] = {}
 
     def pack_dense(self, weight: Tensor, channels: Sequence[int]) -> Tensor:
-        """Weights of a dense convolution over several sources, as `convolve.hpp` reads them.
+        """Weights of a dense convolution over several sources, as `product.hpp` reads them.
 
         Args:
             weight: (out, in, height, width).

@@ -1,10 +1,36 @@
-// Asks for what the next operations read, bit by bit, while this one computes.
+// Asks for what is read next, bit by bit, while something else is computed.
 #pragma once
 
 #include <algorithm>
 
 #include "operation.hpp"
 
+constexpr long LINE = 64;  // bytes of the caches' lines
+
+// Asks for COLUMNS rows of lines, side by side, while a piece of work is done.
+template <int COLUMNS>
+class Panel {
+ public:
+  // `stride`: bytes from one row to the next; `length`: bytes of each.
+  Panel(const void* from, long stride, long length, long work)
+      : next((const char*)from), stride(stride), rate((length / LINE << SHIFT) / work) {}
+
+  // A part of the work is done next.
+  void proceed(long part) {
+    done += part;
+    for (const long due = done * rate >> SHIFT; asked < due; ++asked, next += LINE)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) __builtin_prefetch(next + j * stride, 0, 2);
+  }
+
+ private:
+  static constexpr long SHIFT = 20;
+  const char* next;
+  const long stride, rate;  // rate: lines for a unit of work, times 2^SHIFT
+  long asked = 0, done = 0;
+};
+
+// Asks for what the next operations read.
 class Ahead {
  public:
   // Of each buffer a chunk asks for its share: of large maps that is the part that this thread
@@ -36,7 +62,7 @@ class Ahead {
   }
 
  private:
-  static constexpr long LINE = 64, SHIFT = 20;
+  static constexpr long SHIFT = 20;
   struct Share {
     const char *next, *end;
   };

@@ -6,39 +6,24 @@
 #include "ahead.hpp"
 #include "factor.hpp"
 #include "operation.hpp"
+#include "product.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
 #include "tiles.hpp"
 #include "vectors.hpp"
 
 template <typename T>
-struct Convolution {
-  using F = DenseFactor<T>;
-  using Kept = typename F::Kept;
-  using Taken = typename F::Taken;
+struct Convolution : Product<T> {
+  using P = Product<T>;
+  using typename P::Block, typename P::F, typename P::Kept, typename P::Taken;
+  using P::bias, P::buffers, P::op, P::steps, P::weights, P::write;
 
-  const Operation& op;
-  void* const* buffers;
-  const Kept* weights;   // (vectors, steps, LANES, DEPTH)
-  const float* bias;     // (vectors * LANES)
-  const T* residual;
-  long steps;            // taps x channels, in units of DEPTH
   static constexpr bool HAS_TILES = F::DEPTH == 2 && Tiles::ARE_BUILT;
   // What shares are counted in, pixels and vectors of channels; and pixels of a block.
   static constexpr long GRAIN = HAS_TILES ? Tiles::ROWS : 12, COLUMN_GRAIN = HAS_TILES ? 1 : 2;
-  static constexpr long BLOCK = HAS_TILES ? 96 : 72;
+  static constexpr long BLOCK_PIXELS = HAS_TILES ? 96 : 72;
 
-  Convolution(const Operation& op, void* const* buffers)
-      : op(op),
-        buffers(buffers),
-        weights((const Kept*)buffers[op.weight]),
-        bias((const float*)buffers[op.bias]),
-        residual(op.residual < 0 ? nullptr : (const T*)buffers[op.residual]),
-        steps((count_inputs() + F::DEPTH - 1) / F::DEPTH) {}
-
-  long count_inputs() const {
-    return long(op.kernel_height) * op.kernel_width * op.in_channels;
-  }
+  using P::P;
 
   // Whether products can read the source where it lies.
   bool is_direct() const {
@@ -68,18 +53,25 @@ struct Convolution {
                                    : (count_vectors(op.out_channels) + 3) / 4;
   }
 
+  struct Shares {
+    Share rows, columns;  // pixels, and vectors of channels
+  };
+  Shares share_out(int chunk, int chunks) const {
+    const long pixels = long(op.batch) * op.out_height * op.out_width;
+    const bool by_pixels = is_shared_by_pixels(op);
+    return {Share(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, GRAIN),
+            Share(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks,
+                  COLUMN_GRAIN)};
+  }
+
   void run(int chunk, int chunks, Scratch& scratch) {
-    long pixels = long(op.batch) * op.out_height * op.out_width;
-    bool by_pixels = is_shared_by_pixels(op);
-    Share rows(pixels, by_pixels ? chunk : 0, by_pixels ? chunks : 1, GRAIN);
-    Share columns(count_vectors(op.out_channels), by_pixels ? 0 : chunk, by_pixels ? 1 : chunks,
-                  COLUMN_GRAIN);
-    long blocks = (rows.end - rows.begin + BLOCK - 1) / BLOCK;
+    const auto [rows, columns] = share_out(chunk, chunks);
+    long blocks = (rows.end - rows.begin + BLOCK_PIXELS - 1) / BLOCK_PIXELS;
     if (blocks == 0) return;
     long block = ((rows.end - rows.begin + blocks - 1) / blocks + GRAIN - 1) / GRAIN * GRAIN;
     const bool direct = is_direct(), in_tiles = uses_tiles();
     Ahead ahead(op, buffers, chunk, chunks,
-                (rows.end - rows.begin) * (columns.end - columns.begin));
+                (rows.end - rows.begin) * (columns.end - columns.begin) * steps);
     const size_t needed = std::max<long>(block, Tiles::ROWS) * steps * F::DEPTH * sizeof(Kept);
     for (long first = rows.begin; first < rows.end; first += block) {
       long count = std::min(block, rows.end - first);
@@ -164,6 +156,12 @@ struct Convolution {
     }
   }
 
+  void multiply(const Taken* values, long first, long count, Share columns, Ahead& ahead) const {
+    const Taken* rows[BLOCK_PIXELS];
+    for (long i = 0; i < count; ++i) rows[i] = values + i * steps;
+    this->multiply_whole({first, count, columns, rows, nullptr}, ahead);
+  }
+
   // The last tile begins early enough to end with the last pixel: some are made twice.
   void multiply_in_tiles(const Taken* values, long first, long count, Share columns,
                          Ahead& ahead) const {
@@ -175,7 +173,7 @@ struct Convolution {
         for (long i = 0, rows; i < count; i += rows) {
           const bool both = count - i > Tiles::ROWS && count >= 2 * Tiles::ROWS;
           rows = both ? 2 * Tiles::ROWS : Tiles::ROWS;
-          ahead.proceed(std::min(rows, count - i));
+          ahead.proceed(std::min(rows, count - i) * steps);
           const long start = std::max(0L, std::min(i, count - rows));
           if (both)
             tiles.multiply<true>(values + start * steps, w, sums);
@@ -200,86 +198,5 @@ struct Convolution {
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; ++i) made[i][0] = load(sums + i * LANES) + added;
     write(made, pixel, v);
-  }
-
-  void multiply(const Taken* values, long first, long count, Share columns, Ahead& ahead) const {
-    for (long v = columns.begin; v < columns.end;) {
-      long left = columns.end - v;
-      if (MANY_REGISTERS && left >= 4 && left != 5) {
-        sweep<6, 4>(values, first, count, v, ahead), v += 4;
-      } else if (MANY_REGISTERS && left >= 3) {
-        sweep<8, 3>(values, first, count, v, ahead), v += 3;
-      } else if (left >= 2) {
-        sweep<MANY_REGISTERS ? 12 : 5, 2>(values, first, count, v, ahead), v += 2;
-      } else {
-        sweep<MANY_REGISTERS ? 14 : 8, 1>(values, first, count, v, ahead), v += 1;
-      }
-    }
-  }
-
-  template <int ROWS, int COLUMNS>
-  void sweep(const Taken* values, long first, long count, long v, Ahead& ahead) const {
-    long i = 0;
-    for (; i + ROWS <= count; i += ROWS)
-      tile<ROWS, COLUMNS>(values + i * steps, first + i, v, ahead);
-    for (; i + 2 <= count; i += 2) tile<2, COLUMNS>(values + i * steps, first + i, v, ahead);
-    for (; i < count; ++i) tile<1, COLUMNS>(values + i * steps, first + i, v, ahead);
-  }
-
-  template <int ROWS, int COLUMNS>
-  void tile(const Taken* values, long pixel, long v, Ahead& ahead) const {
-    ahead.proceed(ROWS * COLUMNS);
-    const Kept* w = weights + v * steps * LANES * F::DEPTH;
-    const long column = steps * LANES * F::DEPTH;
-    Vector sums[ROWS][COLUMNS];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < COLUMNS; ++j) sums[i][j] = load(bias + (v + j) * LANES);
-    for (long k = 0; k < steps; ++k) {
-#pragma GCC unroll 16
-      for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; ++j)
-          F::multiply_add(sums[i][j], values[i * steps + k], w + j * column + k * LANES * F::DEPTH);
-    }
-    write(sums, pixel, v);
-  }
-
-  template <int ROWS, int COLUMNS>
-  inline __attribute__((always_inline)) void write(Vector (&sums)[ROWS][COLUMNS], long pixel,
-                                                   long v) const {
-    if (op.is_result)
-      finish<ROWS, COLUMNS>(sums, pixel, v, (float*)buffers[op.out]);
-    else
-      finish<ROWS, COLUMNS>(sums, pixel, v, (T*)buffers[op.out]);
-  }
-
-  template <int ROWS, int COLUMNS, typename Out>
-  inline __attribute__((always_inline)) void finish(Vector (&sums)[ROWS][COLUMNS], long pixel,
-                                                    long v, Out* out) const {
-    // Copies: as far as the compiler knows, what is stored below may change members.
-    const int channels = op.out_channels, activation = op.activation;
-    const T* const added = residual;
-    long starts[COLUMNS];
-    for (int j = 0; j < COLUMNS; ++j)
-      starts[j] = pixel * channels + vector_start(v + j, channels);
-    if (channels < LANES) {
-#pragma GCC unroll 16
-      for (int i = 0; i < ROWS; ++i) {
-        const long at = starts[0] + i * channels;
-        if (added) sums[i][0] += load_some(added + at, channels);
-        store_some(out + at, activate<T>(sums[i][0], activation), channels);
-      }
-      return;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < COLUMNS; ++j) {
-        const long at = starts[j] + i * channels;
-        if (added) sums[i][j] += load(added + at);
-        store(out + at, activate<T>(sums[i][j], activation));
-      }
   }
 };

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "convolve.hpp"
+#include "deep.hpp"
 #include "depthwise.hpp"
 #include "frames.hpp"
 #include "maps.hpp"
@@ -75,6 +76,8 @@ void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunk
   switch (op.kind) {
     case CONVOLVE:
       if (op.is_planes) return PlaneConvolution<T>(op, buffers).run(chunk, chunks, scratch);
+      if (DeepConvolution<T>::suits(op, buffers))
+        return DeepConvolution<T>(op, buffers).run(chunk, chunks, scratch);
       return Convolution<T>(op, buffers).run(chunk, chunks, scratch);
     case SUM_DEPTHWISE:
       return DepthwiseSum<T>(op, buffers).run(chunk, chunks, scratch);

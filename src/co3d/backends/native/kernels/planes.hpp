@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "convolve.hpp"
 #include "operation.hpp"
+#include "product.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
 #include "vectors.hpp"
@@ -14,10 +14,10 @@
 // every pixel: of a frame's few channels a pixel has so few readings that laying them out would
 // take longer than to multiply them.
 template <typename T>
-class PlaneConvolution : Convolution<T> {
+class PlaneConvolution : Product<T> {
  public:
   PlaneConvolution(const Operation& op, void* const* buffers)
-      : Convolution<T>(op, buffers),
+      : Product<T>(op, buffers),
         planes((const float*)buffers[op.sources[0]]),
         weights((const float*)buffers[op.weight]),
         steps(this->count_inputs()),

@@ -1,0 +1,186 @@
+// Products of readings and weights, (pixels, steps) times (steps, channels), part by part.
+#pragma once
+
+#include <algorithm>
+
+#include "ahead.hpp"
+#include "factor.hpp"
+#include "operation.hpp"
+#include "share.hpp"
+#include "vectors.hpp"
+
+template <typename T>
+struct Product {
+  using F = DenseFactor<T>;
+  using Kept = typename F::Kept;
+  using Taken = typename F::Taken;
+
+  // Some of the steps.
+  struct Part {
+    long first, length;
+    bool is_followed;  // whether the readings of the next part lie behind those of this one
+  };
+  // What is made at a time.
+  struct Block {
+    long pixel, count;          // the first pixel, and how many
+    Share columns;              // vectors of channels
+    const Taken* const* rows;   // where each pixel's readings of a part begin
+    float* sums;                // (columns, count, LANES), of all parts but the last
+  };
+
+  const Operation& op;
+  void* const* buffers;
+  const Kept* weights;  // (vectors, steps, LANES, DEPTH)
+  const float* bias;    // (vectors * LANES)
+  const T* residual;
+  long steps;           // taps x channels, in units of DEPTH
+
+  Product(const Operation& op, void* const* buffers)
+      : op(op),
+        buffers(buffers),
+        weights((const Kept*)buffers[op.weight]),
+        bias((const float*)buffers[op.bias]),
+        residual(op.residual < 0 ? nullptr : (const T*)buffers[op.residual]),
+        steps((count_inputs() + F::DEPTH - 1) / F::DEPTH) {}
+
+  long count_inputs() const {
+    return long(op.kernel_height) * op.kernel_width * op.in_channels;
+  }
+
+  // All steps at once.
+  void multiply_whole(const Block& block, Ahead& ahead) const {
+    multiply<true>({0, steps, false}, block, ahead);
+  }
+
+  // The first part first, the last one last.
+  void multiply_part(const Part& part, const Block& block, Ahead& ahead) const {
+    multiply<false>(part, block, ahead);
+  }
+
+  template <int ROWS, int COLUMNS>
+  inline __attribute__((always_inline)) void write(Vector (&sums)[ROWS][COLUMNS], long pixel,
+                                                   long v) const {
+    if (op.is_result)
+      finish<ROWS, COLUMNS>(sums, pixel, v, (float*)buffers[op.out]);
+    else
+      finish<ROWS, COLUMNS>(sums, pixel, v, (T*)buffers[op.out]);
+  }
+
+ private:
+  static constexpr long STRIP = 16;  // steps, after which a tile asks for what comes next
+
+  const Kept* find_weights(long v, long step) const {
+    return weights + (v * steps + step) * LANES * F::DEPTH;
+  }
+
+  template <bool IS_WHOLE>
+  void multiply(const Part& part, const Block& block, Ahead& ahead) const {
+    for (long v = block.columns.begin; v < block.columns.end;) {
+      const long left = block.columns.end - v;
+      if (MANY_REGISTERS && left >= 4 && left != 5) {
+        sweep<IS_WHOLE, 6, 4>(part, block, v, ahead), v += 4;
+      } else if (MANY_REGISTERS && left >= 3) {
+        sweep<IS_WHOLE, 8, 3>(part, block, v, ahead), v += 3;
+      } else if (left >= 2) {
+        sweep<IS_WHOLE, MANY_REGISTERS ? 12 : 5, 2>(part, block, v, ahead), v += 2;
+      } else {
+        sweep<IS_WHOLE, MANY_REGISTERS ? 14 : 8, 1>(part, block, v, ahead), v += 1;
+      }
+    }
+  }
+
+  template <bool IS_WHOLE, int ROWS, int COLUMNS>
+  void sweep(const Part& part, const Block& block, long v, Ahead& ahead) const {
+    constexpr long STEP_BYTES = LANES * F::DEPTH * sizeof(Kept);
+    // Parts ask for the weights of their next channels, and at last for the next part's.
+    const bool has_next = v + COLUMNS < block.columns.end;
+    const Kept* next = find_weights(has_next ? v + COLUMNS : block.columns.begin,
+                                    part.first + (has_next ? 0 : part.length));
+    const bool asks = !IS_WHOLE && (has_next || part.first + part.length < steps);
+    Panel<COLUMNS> panel(next, steps * STEP_BYTES, asks ? part.length * STEP_BYTES : 0,
+                         block.count * ((part.length + STRIP - 1) / STRIP));
+    long i = 0;
+    for (; i + ROWS <= block.count; i += ROWS)
+      tile<IS_WHOLE, ROWS>(part, block, i, v, panel, ahead);
+    for (; i + 2 <= block.count; i += 2) tile<IS_WHOLE, 2>(part, block, i, v, panel, ahead);
+    for (; i < block.count; ++i) tile<IS_WHOLE, 1>(part, block, i, v, panel, ahead);
+  }
+
+  template <bool IS_WHOLE, int ROWS, int COLUMNS>
+  __attribute__((noinline)) void tile(const Part& part, const Block& block, long i, long v,
+                                      Panel<COLUMNS>& panel, Ahead& ahead) const {
+    ahead.proceed(ROWS * COLUMNS * part.length);
+    const Kept* w = find_weights(v, part.first);
+    const long column = steps * LANES * F::DEPTH, length = part.length;
+    const long before = (v - block.columns.begin) * block.count + i * COLUMNS;
+    float* const kept = block.sums + before * LANES;
+    const Taken* values[ROWS];
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r) values[r] = block.rows[i + r];
+    Vector sums[ROWS][COLUMNS];
+    const bool is_first = IS_WHOLE || part.first == 0;
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j)
+        sums[r][j] = is_first ? load(bias + (v + j) * LANES) : Vector{};
+    for (long k = 0; k < length;) {
+      if (!IS_WHOLE) panel.proceed(ROWS);
+      if (!IS_WHOLE && part.is_followed)
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) __builtin_prefetch(values[r] + k + length, 0, 2);
+      const long end = IS_WHOLE ? length : std::min(k + STRIP, length);
+      for (; k < end; ++k, w += LANES * F::DEPTH) {
+        asm("" : "+r"(k));  // one index, instead of a pointer per row that is counted on
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+          for (int j = 0; j < COLUMNS; ++j)
+            F::multiply_add(sums[r][j], values[r][k], w + j * column);
+      }
+    }
+    // Added to what waits, and not begun with it: sums of fewer numbers are rounded less.
+    if (!is_first) {
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; ++j) sums[r][j] += load(kept + (r * COLUMNS + j) * LANES);
+    }
+    if (IS_WHOLE || part.first + length == steps) {
+      write(sums, block.pixel + i, v);
+      return;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) store(kept + (r * COLUMNS + j) * LANES, sums[r][j]);
+  }
+
+  template <int ROWS, int COLUMNS, typename Out>
+  inline __attribute__((always_inline)) void finish(Vector (&sums)[ROWS][COLUMNS], long pixel,
+                                                    long v, Out* out) const {
+    // Copies: as far as the compiler knows, what is stored below may change members.
+    const int channels = op.out_channels, activation = op.activation;
+    const T* const added = residual;
+    long starts[COLUMNS];
+    for (int j = 0; j < COLUMNS; ++j)
+      starts[j] = pixel * channels + vector_start(v + j, channels);
+    if (channels < LANES) {
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i) {
+        const long at = starts[0] + i * channels;
+        if (added) sums[i][0] += load_some(added + at, channels);
+        store_some(out + at, activate<T>(sums[i][0], activation), channels);
+      }
+      return;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j) {
+        const long at = starts[j] + i * channels;
+        if (added) sums[i][j] += load(added + at);
+        store(out + at, activate<T>(sums[i][j], activation));
+      }
+  }
+};
