@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,17 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests neither see nor fill the cache of whoever runs them.
+
+    Workers have one together, which they inherit: so kernels are built once.
+    """
+    if not hasattr(config, "workerinput"):
+        cache = tempfile.TemporaryDirectory()
+        config.add_cleanup(cache.cleanup)
+        os.environ["CO3D_CACHE"] = cache.name
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of oracles and awkward videos that lies beside a checkout."""
@@ -25,11 +36,3 @@ def shared_dir() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither see nor fill the cache of whoever runs them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CO3D_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield

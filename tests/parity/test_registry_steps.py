@@ -11,14 +11,11 @@ from co3d.models import create_model, list_models
 from co3d.models.x3d import SqueezeExcite
 from co3d.stream import convert
 from support.clip_references import make_reference
+from support.registry import TWINS
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-
-
-# The longer and deeper twins of networks that the quick tests have.
-TWINS = {"x3d_s", "x3d_m", "x3d_l", "slowfast_r50_4x16"}
 SMALL = {"camera_motion", "x3d_xs"}
 
 

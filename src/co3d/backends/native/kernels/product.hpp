@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include "ahead.hpp"
 #include "factor.hpp"
@@ -57,13 +59,41 @@ struct Product {
     multiply<false>(part, block, ahead);
   }
 
+  // What most operations need while the sums are in registers; the rest by way of memory.
   template <int ROWS, int COLUMNS>
   inline __attribute__((always_inline)) void write(Vector (&sums)[ROWS][COLUMNS], long pixel,
                                                    long v) const {
-    if (op.is_result)
-      finish<ROWS, COLUMNS>(sums, pixel, v, (float*)buffers[op.out]);
-    else
-      finish<ROWS, COLUMNS>(sums, pixel, v, (T*)buffers[op.out]);
+    // Copies: as far as the compiler knows, what is stored below may change members.
+    const int channels = op.out_channels, activation = op.activation;
+    const bool is_result = op.is_result && !std::is_same_v<T, float>;
+    if (channels < LANES || is_result || (activation != IDENTITY && activation != RELU)) {
+      float made[ROWS * COLUMNS * LANES];
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; ++j) store(made + (i * COLUMNS + j) * LANES, sums[i][j]);
+      if (op.is_result)
+        finish(made, ROWS, COLUMNS, pixel, v, (float*)buffers[op.out]);
+      else
+        finish(made, ROWS, COLUMNS, pixel, v, (T*)buffers[op.out]);
+      return;
+    }
+    long starts[COLUMNS];
+    for (int j = 0; j < COLUMNS; ++j)
+      starts[j] = pixel * channels + vector_start(v + j, channels);
+    if (residual) {
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; ++j) sums[i][j] += load(residual + starts[j] + i * channels);
+    }
+    const float least = activation == RELU ? 0.0f : -std::numeric_limits<float>::infinity();
+    T* const out = (T*)buffers[op.out];
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < COLUMNS; ++j)
+        store(out + starts[j] + i * channels, at_least(sums[i][j], least));
   }
 
  private:
@@ -156,31 +186,17 @@ struct Product {
       for (int j = 0; j < COLUMNS; ++j) store(kept + (r * COLUMNS + j) * LANES, sums[r][j]);
   }
 
-  template <int ROWS, int COLUMNS, typename Out>
-  inline __attribute__((always_inline)) void finish(Vector (&sums)[ROWS][COLUMNS], long pixel,
-                                                    long v, Out* out) const {
-    // Copies: as far as the compiler knows, what is stored below may change members.
-    const int channels = op.out_channels, activation = op.activation;
-    const T* const added = residual;
-    long starts[COLUMNS];
-    for (int j = 0; j < COLUMNS; ++j)
-      starts[j] = pixel * channels + vector_start(v + j, channels);
-    if (channels < LANES) {
-#pragma GCC unroll 16
-      for (int i = 0; i < ROWS; ++i) {
-        const long at = starts[0] + i * channels;
-        if (added) sums[i][0] += load_some(added + at, channels);
-        store_some(out + at, activate<T>(sums[i][0], activation), channels);
-      }
-      return;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < COLUMNS; ++j) {
-        const long at = starts[j] + i * channels;
-        if (added) sums[i][j] += load(added + at);
-        store(out + at, activate<T>(sums[i][j], activation));
+  // `made`: (rows, columns, LANES).
+  template <typename Out>
+  __attribute__((noinline)) void finish(const float* made, int rows, int columns, long pixel,
+                                        long v, Out* out) const {
+    const int channels = op.out_channels, lanes = std::min(channels, LANES);
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < columns; ++j, made += LANES) {
+        const long at = (pixel + i) * channels + vector_start(v + j, channels);
+        Vector value = load(made);
+        if (residual) value += load_some(residual + at, lanes);
+        store_some(out + at, activate<T>(value, op.activation), lanes);
       }
   }
 };
