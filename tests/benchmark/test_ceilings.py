@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from co3d.benchmark.ceilings import COPY_BYTES, Ceilings, open_ceilings, read_ceilings
@@ -14,18 +16,19 @@ def test_ceilings_are_those_of_the_precisions_that_are_floats():
 
 def test_ceilings_follow_from_the_median_of_the_faster_size():
     latencies = {
-        "float32 product of 1024": take(ms=10),
+        "float32 product of 1024": dataclasses.replace(take(ms=10), p99_ms=15),
         "float32 product of 2048": take(ms=100),
         "copy": take(ms=50),
         "a network": take(ms=1),
     }
     ceilings = read_ceilings(latencies)
     assert ceilings.gmacs_per_second == {"float32": pytest.approx(1024**3 / 1e7)}
+    assert ceilings.p99_ratio == {"float32": pytest.approx(1.5)}
     assert ceilings.copy_gb_per_second == pytest.approx(2 * COPY_BYTES / 5e7)
 
 
 def test_ceilings_tell_times():
-    ceilings = Ceilings({"float32": 20.0}, 10.0)
+    ceilings = Ceilings({"float32": 20.0}, {"float32": 1.2}, 10.0)
     assert ceilings.product_ms(40e9, "float32") == pytest.approx(2000)
     assert ceilings.product_ms(40e9, "float64") is None
     assert ceilings.copy_ms(5e9) == pytest.approx(500)

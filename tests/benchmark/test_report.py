@@ -64,7 +64,11 @@ def report() -> Report:
         hardware="A processor, 2 cores",
         threads=2,
         versions={"torch": "2.13"},
-        ceilings={CLIP.model: Ceilings({"float32": 20.0, "bfloat16": 40.0}, 10.0)},
+        ceilings={
+            CLIP.model: Ceilings(
+                {"float32": 20.0, "bfloat16": 40.0}, {"float32": 1.25, "bfloat16": 1.5}, 10.0
+            )
+        },
         records=(CLIP, STEP, PEER),
         remarks=(),
         is_complete=True,
@@ -96,8 +100,8 @@ def test_markdown_has_a_row_for_each_record(report):
     assert "peak MB" not in heads
     assert "Published accuracy: Kinetics-400 top-1, 30 views 76 %." in lines
     assert (
-        "Ceilings, in the same rounds: matrix product 20.0 GMAC/s in float32, matrix product 40.0 "
-        "GMAC/s in bfloat16, copy 10.0 GB/s." in lines
+        "Ceilings, in the same rounds: matrix product 20.0 GMAC/s in float32 (p99 1.25 x median), "
+        "matrix product 40.0 GMAC/s in bfloat16 (p99 1.50 x median), copy 10.0 GB/s." in lines
     )
     assert "15.9 times fewer" in "\n".join(lines)
     assert "Stopped" not in "\n".join(lines)

@@ -21,10 +21,13 @@ class Ceilings:
     Attributes:
         gmacs_per_second: precision -> 10⁹ multiply-accumulates per second of a square matrix
             product, of the size that is faster.
+        p99_ratio: precision -> the 99th percentile of the smaller product's latency over its
+            median, 1 or more: how quiet the machine was. Networks are hardly steadier than that.
         copy_gb_per_second: 10⁹ bytes per second, read and written, of a copy in memory.
     """
 
     gmacs_per_second: dict[str, float]
+    p99_ratio: dict[str, float]
     copy_gb_per_second: float
 
     def product_ms(self, macs: float, precision: str) -> float | None:
@@ -70,7 +73,9 @@ def read_ceilings(latencies: Mapping[str, Latency]) -> Ceilings:
         for precision in MULTIPLIED
         if _name(precision, MATRIX_SIDES[0]) in latencies
     }
-    return Ceilings(products, rate(COPY, 2 * COPY_BYTES))
+    steady = {name: latencies[_name(name, MATRIX_SIDES[0])] for name in products}
+    ratios = {name: latency.p99_ms / latency.median_ms for name, latency in steady.items()}
+    return Ceilings(products, ratios, rate(COPY, 2 * COPY_BYTES))
 
 
 def _name(precision: str, side: int) -> str:

@@ -126,7 +126,8 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
         values = ", ".join(f"{measure} {percent:g} %" for measure, percent in accuracy.items())
         lines += [f"Published accuracy: {values}.", ""]
     products = "".join(
-        f"matrix product {value:.1f} GMAC/s in {name}, "
+        f"matrix product {value:.1f} GMAC/s in {name} "
+        f"(p99 {ceilings.p99_ratio[name]:.2f} x median), "
         for name, value in ceilings.gmacs_per_second.items()
     )
     lines += [
