@@ -16,11 +16,12 @@ from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-SMALL = {"camera_motion", "x3d_xs"}
+# Tens of seconds each; quick tests have others with two rates, and with factorised convolutions.
+LONG = {"slowfast_r50_8x8", "r2plus1d_18"}
 
 
 def is_slow(name: str, dtype: torch.dtype) -> bool:
-    return name in TWINS or (dtype == torch.float32 and name not in SMALL)
+    return name in TWINS | LONG or (dtype == torch.float32 and name != "camera_motion")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_features_of_every_frame(trunk: nn.Module) -> None:
         assert relative_error(actual, expected) <= tolerance
 
 
+@pytest.mark.slow
 def test_steady_features_equal_the_interior_of_a_long_clip(trunk: nn.Module) -> None:
     program = convert(trunk, (3, 64, SIDE, SIDE), edges="none")
     (clip,) = make_clips([64], program.frame_shape, torch.float64)

@@ -12,8 +12,8 @@ from support.snippet import Snippet
 _HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-# The same sixty on every machine, and a thousand new ones below.
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
+# The same forty on every machine, and a thousand new ones below.
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
 @given(random_networks())
 def test_steps_equal_clips(network: Snippet) -> None:
     network.run()
