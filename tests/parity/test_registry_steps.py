@@ -11,23 +11,24 @@ from co3d.models import create_model, list_models
 from co3d.models.x3d import SqueezeExcite
 from co3d.stream import convert
 from support.clip_references import make_reference
-from support.registry import TWINS
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-# Tens of seconds each; quick tests have others with two rates, and with factorised convolutions.
-LONG = {"slowfast_r50_8x8", "r2plus1d_18"}
-
-
-def is_slow(name: str, dtype: torch.dtype) -> bool:
-    return name in TWINS | LONG or (dtype == torch.float32 and name != "camera_motion")
+# The others take up to half a minute each; quick tests have networks of other projects like them.
+QUICK = {
+    ("camera_motion", torch.float32),
+    ("camera_motion", torch.float64),
+    ("i3d_r50", torch.float64),
+    ("slow_r50", torch.float64),
+    ("x3d_xs", torch.float32),  # depthwise convolutions of doubles are slow
+}
 
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        pytest.param(name, dtype, marks=[pytest.mark.slow] if is_slow(name, dtype) else [])
+        pytest.param(name, dtype, marks=[] if (name, dtype) in QUICK else [pytest.mark.slow])
         for name in list_models()
         for dtype in TOLERANCE
     ],
