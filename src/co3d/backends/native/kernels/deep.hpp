@@ -40,11 +40,11 @@ class DeepConvolution : Convolution<T> {
     const long sums = count * vectors * LANES;
     const int widest = *std::max_element(op.source_channels, op.source_channels + op.source_count);
     const auto memory =
-        (float*)scratch.take(sums * sizeof(float) + count * sizeof(T*) + widest * sizeof(T));
-    const auto rows = (const T**)(memory + sums);
-    const auto nothing = (T*)(rows + count);
-    std::fill(nothing, nothing + widest, T{});
-    const Block block{pixels.begin, count, columns, (const Taken**)rows, memory};
+        (float*)scratch.take(sums * sizeof(float) + count * sizeof(Taken*) + widest * sizeof(T));
+    const auto rows = (const Taken**)(memory + sums);
+    const auto nothing = (Taken*)(rows + count);
+    std::fill(nothing, nothing + widest / F::DEPTH, Taken{});
+    const Block block{pixels.begin, count, columns, rows, memory};
     const bool is_read_once = op.kernel_height * op.kernel_width == 1;
     Ahead ahead(op, buffers, chunk, chunks, count * vectors * steps);
     long done = 0;  // steps
@@ -56,7 +56,7 @@ class DeepConvolution : Convolution<T> {
             const int channels = left < 2 * PART ? left : PART;
             const Part part{done, channels / F::DEPTH, is_read_once && left > channels};
             this->multiply_part(part, block, ahead);
-            for (long i = 0; i < count; ++i) rows[i] += channels;
+            for (long i = 0; i < count; ++i) rows[i] += part.length;
             done += part.length, left -= channels;
           }
         }
@@ -69,10 +69,11 @@ class DeepConvolution : Convolution<T> {
   static constexpr int LEAST_READINGS = 1024, LEAST_OF_FEW_PIXELS = 512, LEAST_PIXELS = 24;
 
   // Where the readings of one tap begin, for each pixel; beside the map there is nothing.
-  void find_rows(const T** rows, const T* nothing, Share pixels, int s, int ky, int kx) const {
+  void find_rows(const Taken** rows, const Taken* nothing, Share pixels, int s, int ky,
+                 int kx) const {
     const long area = long(op.out_height) * op.out_width;
-    const int channels = op.source_channels[s];
-    const T* const maps = (const T*)buffers[op.sources[s]];
+    const long width = op.source_channels[s] / F::DEPTH;
+    const auto maps = (const Taken*)buffers[op.sources[s]];
     // Counted on from pixel to pixel, without a division for each.
     long member = pixels.begin / area;
     int out_y = pixels.begin % area / op.out_width, out_x = pixels.begin % op.out_width;
@@ -80,7 +81,7 @@ class DeepConvolution : Convolution<T> {
       const int y = out_y * op.stride_y - op.padding_y + ky * op.dilation_y;
       const int x = out_x * op.stride_x - op.padding_x + kx * op.dilation_x;
       const bool is_there = unsigned(y) < unsigned(op.height) && unsigned(x) < unsigned(op.width);
-      *rows++ = is_there ? maps + ((member * op.height + y) * op.width + x) * channels : nothing;
+      *rows++ = is_there ? maps + ((member * op.height + y) * op.width + x) * width : nothing;
       if (++out_x < op.out_width) continue;
       out_x = 0;
       if (++out_y < op.out_height) continue;
