@@ -139,7 +139,6 @@ struct Product {
   template <bool IS_WHOLE, int ROWS, int COLUMNS>
   __attribute__((noinline)) void tile(const Part& part, const Block& block, long i, long v,
                                       Panel<COLUMNS>& panel, Ahead& ahead) const {
-    ahead.proceed(ROWS * COLUMNS * part.length);
     const Kept* w = find_weights(v, part.first);
     const long column = steps * LANES * F::DEPTH, length = part.length;
     const long before = (v - block.columns.begin) * block.count + i * COLUMNS;
@@ -155,11 +154,12 @@ struct Product {
       for (int j = 0; j < COLUMNS; ++j)
         sums[r][j] = is_first ? load(bias + (v + j) * LANES) : Vector{};
     for (long k = 0; k < length;) {
+      const long end = std::min(k + STRIP, length);
+      ahead.proceed(ROWS * COLUMNS * (end - k));
       if (!IS_WHOLE) panel.proceed(ROWS);
       if (!IS_WHOLE && part.is_followed)
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; ++r) __builtin_prefetch(values[r] + k + length, 0, 2);
-      const long end = IS_WHOLE ? length : std::min(k + STRIP, length);
       for (; k < end; ++k, w += LANES * F::DEPTH) {
         asm("" : "+r"(k));  // one index, instead of a pointer per row that is counted on
 #pragma GCC unroll 16
