@@ -1,8 +1,18 @@
-"""Where intermediate values lie: memory is used again when nobody reads it any more."""
+"""How values lie in memory, and where: it is used again when nobody reads it any more."""
 
 from collections.abc import Hashable
 
+import torch
+from torch import Tensor
+
 ALIGNMENT = 64
+
+
+def lay_out(value: Tensor) -> Tensor:
+    """As the kernels read it: maps with channels last, others row by row."""
+    if value.dim() == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value.contiguous()
 
 
 class Arena:

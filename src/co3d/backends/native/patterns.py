@@ -112,9 +112,7 @@ class PatternMatcher:
                 group, inner = found
                 self._inner.update({*chain, *inner} - {node})
                 return replace(group, activation=activation)
-        if activation is not Activation.IDENTITY and self._reader.is_map(node):
-            source = node.args[0]
-            assert isinstance(source, fx.Node)
+        if activation is not Activation.IDENTITY and self._reader.is_map(source := node.args[0]):
             return SumDepthwise((source,), None, None, POINT, activation)
         return None
 
@@ -156,7 +154,7 @@ class PatternMatcher:
         if node.target is not torch.where or len(node.args) != 3:
             return None
         marks, source, fill = node.args
-        if not isinstance(source, fx.Node) or not isinstance(marks, fx.Node):
+        if not isinstance(marks, fx.Node) or not self._reader.is_float(source):
             return None
         if not isinstance(fill, float | int) or self._reader.shape(source) != self._reader.shape(
             node
@@ -225,7 +223,7 @@ class PatternMatcher:
             return None
         first, second = root.args
         for source, gate in ((first, second), (second, first)):
-            if not isinstance(source, fx.Node) or not isinstance(gate, fx.Node):
+            if not self._reader.is_map(source) or not self._reader.is_float(gate):
                 continue
             shape = self._reader.shape(root)
             if self._reader.shape(gate) == (*shape[:2], 1, 1) and shape == self._reader.shape(
@@ -304,7 +302,7 @@ class PatternMatcher:
             else:
                 return None
             scale = self._reader.per_channel(factor, node)
-            if scale is None or not isinstance(source, fx.Node):
+            if scale is None or not self._reader.is_map(source):
                 return None
             if self._reader.shape(source) != self._reader.shape(node):
                 return None

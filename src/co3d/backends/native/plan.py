@@ -19,7 +19,7 @@ from co3d.backends.native.groups import (
     View,
     find_read,
 )
-from co3d.backends.native.memory import Arena
+from co3d.backends.native.memory import Arena, lay_out
 from co3d.backends.native.operation import NONE, Kind, Operation
 from co3d.backends.native.patterns import PatternMatcher
 from co3d.backends.native.planes import can_read_planes, is_in_planes
@@ -96,6 +96,7 @@ class Planner:
         self.graph = graph
         alike = [x.to(dtype) if x.is_floating_point() else x for x in examples]
         self.values = find_values(graph, alike)
+        self._dtype = dtype
         self._weights, self._count_chunks = weights, count_chunks
         self._lanes = weights.lanes
         self._results = results
@@ -172,7 +173,7 @@ class Planner:
                 made.sums, made.source_count = self._sums[node], self._chunks[node]
             else:
                 made.sources[0], made.source_count = self._buffer(group.source), 1
-                made.gate, made.fill = self._buffer(group.marks), group.fill
+                made.gate, made.fill = self._buffer(group.marks, is_mark=True), group.fill
         made.out = self._take(node)
         return made
 
@@ -265,15 +266,16 @@ class Planner:
         self._buffers[node] = self.plan.views[node] = index
         return index
 
-    def _buffer(self, node: fx.Node) -> int:
-        """The buffer that holds a value."""
+    def _buffer(self, node: fx.Node, *, is_mark: bool = False) -> int:
+        """The buffer that holds a value: numbers that kernels compute with, or marks of rows."""
+        assert self.values[node].dtype == (torch.bool if is_mark else self._dtype), node
         if node not in self._buffers:
             index = self._add_buffer(node)
             if node.op == "placeholder":
                 self.plan.inputs[self.inputs.index(node)] = index
             else:
                 assert node.op == "get_attr", node
-                self.plan.constants[index] = getattr(self.graph, str(node.target))
+                self.plan.constants[index] = lay_out(getattr(self.graph, str(node.target)))
         return self._buffers[node]
 
     def _add_buffer(self, node: fx.Node) -> int:

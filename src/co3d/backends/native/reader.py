@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx
@@ -79,12 +79,12 @@ class GraphReader:
         """Whether an operand is a weight, or missing."""
         return node is None or self.constant(node) is not None
 
-    def is_float(self, node: Any) -> bool:
+    def is_float(self, node: Any) -> TypeGuard[fx.Node]:
         """Whether a node makes numbers that kernels compute with."""
         value = self._values.get(node)
         return isinstance(value, Tensor) and value.dtype == self._dtype
 
-    def is_map(self, node: Any) -> bool:
+    def is_map(self, node: Any) -> TypeGuard[fx.Node]:
         """Whether it is a floating (N, C, H, W) that a step makes or is given."""
         return (
             isinstance(node, fx.Node)
@@ -103,7 +103,7 @@ class GraphReader:
             return False
         shape = self.shape(node)
         return all(
-            isinstance(x, fx.Node) and self.shape(x) == shape and self.is_map(x) for x in node.args
+            isinstance(x, fx.Node) and self.is_map(x) and self.shape(x) == shape for x in node.args
         )
 
     def find_terms(self, root: fx.Node) -> tuple[list[fx.Node], set[fx.Node]]:

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from co3d.backends.executor import StepFunction
-from co3d.backends.native.step import PlannedStep, lay_out
+from co3d.backends.native.memory import lay_out
+from co3d.backends.native.step import PlannedStep
 
 
 class Rings:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.executor import make_map
+from co3d.backends.native.memory import lay_out
 from co3d.backends.native.plan import NativeSteps, Planner
 
 RunKernels = Callable[[NativeSteps, Any], None]
@@ -184,10 +185,3 @@ class PlannedStep:
             return flat.view(value.shape)
         n, c, h, w = value.shape
         return flat.view(n, h, w, c).permute(0, 3, 1, 2)
-
-
-def lay_out(value: Tensor) -> Tensor:
-    """As the kernels read it: maps with channels last, others row by row."""
-    if value.dim() == 4:
-        return value.contiguous(memory_format=torch.channels_last)
-    return value.contiguous()

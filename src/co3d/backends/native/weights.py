@@ -91,7 +91,8 @@ class WeightPacker:
     def _once(
         self, kind: tuple[object, ...], sources: Sequence[Tensor], pack: Callable[[], Tensor]
     ) -> Tensor:
-        key = (kind, *[(tensor.data_ptr(), tensor.shape) for tensor in sources])
+        # Views of one another may begin at one address: a square matrix and its transpose do.
+        key = (kind, *[(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in sources])
         if key not in self._packed:
             # The sources are kept, so that their addresses are not used again.
             self._packed[key] = (sources, pack().cpu().contiguous())
