@@ -3,8 +3,8 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import getpid
 from pathlib import Path
+from secrets import token_hex
 
 from co3d.errors import OutputError
 
@@ -19,7 +19,7 @@ def output_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be made, written or moved.
     """
-    temporary = path.with_name(f".{path.stem}.{getpid()}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{token_hex(4)}.partial{path.suffix}")
     with report_refusal(path):
         temporary.touch()
         try:
@@ -36,7 +36,7 @@ def output_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be made, written or moved.
     """
-    temporary = path.with_name(f".{path.name}.{getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}.partial")
     with report_refusal(path):
         temporary.mkdir()
         try:

@@ -41,7 +41,7 @@ def test_auto_takes_the_first_that_is_installed(grouped, monkeypatch: pytest.Mon
     assert "pip install 'co3d[openvino]' brings a faster one" in reason
     _hide(monkeypatch, "openvino", "onnxruntime")
     assert choose_backend(grouped, "float32", CPU)[0] == "native"
-    monkeypatch.setattr(select, "find_compiler", lambda: None)
+    monkeypatch.setattr(select, "find_obstacle", lambda: "no kernels")
     assert choose_backend(grouped, "float32", CPU)[0] == "torch"
 
 
@@ -52,10 +52,22 @@ def test_auto_takes_the_native_kernels_where_they_run_all_convolutions(
     first = nn.Conv3d(3, 3, 3, padding=1, groups=groups)
     program = convert(nn.Sequential(first, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
     assert choose_backend(program, "float32", CPU)[0] == "native"
-    monkeypatch.setattr(select, "find_compiler", lambda: None)
+    monkeypatch.setattr(select, "find_obstacle", lambda: "it cannot be compiled; try another")
     name, reason = choose_backend(program, "float32", CPU)
     assert name == "openvino"
-    assert "a C++ compiler brings a faster one" in reason
+    assert reason == "auto: the fastest that is installed; it cannot be compiled"
+    monkeypatch.setattr(select, "find_compiler", lambda: None)
+    assert "a C++ compiler brings a faster one" in choose_backend(program, "float32", CPU)[1]
+
+
+def test_auto_does_not_build_kernels_that_it_has_no_use_for(
+    grouped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(select, "find_obstacle", fail)
+    assert choose_backend(grouped, "float32", CPU)[0] == "openvino"
 
 
 @pytest.mark.parametrize(

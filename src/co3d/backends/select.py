@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from co3d.backends.executor import Executor
-from co3d.backends.native.library import find_compiler
+from co3d.backends.native.library import find_compiler, find_obstacle
 from co3d.backends.native.reader import has_kernels
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
@@ -163,26 +163,32 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
     if not able:
         complaints = [_complain(name, precision, device, kind) for name in names]
         raise OptionError(f"cannot open a stream: {'; '.join(map(str, complaints))}")
-    missing = [name for name in able if not is_ready(name)]
-    if len(missing) == len(able):
-        require_package(able[0], extra=able[0])
-    chosen = next(name for name in able if name not in missing)
-    faster = missing[: 1 if missing and able.index(missing[0]) < able.index(chosen) else 0]
+    chosen = next((name for name in able if is_ready(name)), able[0])
+    if not is_ready(chosen):
+        require_package(chosen, extra=chosen)
     reason = "auto: the fastest that is installed"
-    if faster:
-        bringer = f"pip install 'co3d[{faster[0]}]'" if faster[0] != "native" else "a C++ compiler"
-        reason += f"; {bringer} brings a faster one"
+    if chosen != able[0]:
+        reason += f"; {_explain_lack(able[0])}"
     elif len(able) == 1:
         reason = f"auto: the only one for {precision} on {device}"
     return chosen, reason
 
 
 def is_ready(name: str) -> bool:
-    """Whether what a backend needs is installed."""
+    """Whether what a backend needs is installed; of the native one, whether its kernels load."""
     if name == "native":
-        return find_compiler() is not None
+        return find_obstacle() is None
     package = BACKENDS[name].package
     return package is None or is_installed(package)
+
+
+def _explain_lack(name: str) -> str:
+    """What would make a backend ready that is faster than the chosen one."""
+    if name != "native":
+        return f"pip install 'co3d[{name}]' brings a faster one"
+    if find_compiler() is None:
+        return "a C++ compiler brings a faster one"
+    return str(find_obstacle()).split(";")[0]
 
 
 def _list_by_speed(program: Program[Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from co3d.backends.native.library import find_compiler
 
-KERNEL_TESTS = Path(__file__).with_name("test_kernels.py")
+KERNEL_TESTS = [
+    Path(__file__).with_name(f"test_{name}.py") for name in ("kernels", "taps", "frames")
+]
 COMPILER = """#!/bin/sh
 for argument; do
     shift
@@ -43,7 +46,7 @@ def test_kernels_of_another_processor(
     if not has_flags(*flags):
         pytest.skip(f"this processor does not run programs for {march}")
     compiler = tmp_path / "compiler"
-    compiler.write_text(COMPILER.format(march=march, compiler=find_compiler()))
+    compiler.write_text(COMPILER.format(march=march, compiler=shlex.join(find_compiler() or [])))
     compiler.chmod(0o755)
     program = "from co3d.backends.native.library import load_library as load; library = load(); "
     for name in ("lanes", "dense_depth", "depthwise_depth"):
@@ -52,8 +55,8 @@ def test_kernels_of_another_processor(
     printed = subprocess.check_output([sys.executable, "-c", program], env=environment)
     assert printed.split() == [b"%d" % n for n in (lanes, half_depth, half_depth)]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", str(KERNEL_TESTS)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *KERNEL_TESTS],
         check=True,
         env=environment,
-        cwd=KERNEL_TESTS.parents[3],
+        cwd=Path(__file__).parent,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from co3d.backends.elements import Elements
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.library import load_library
+from co3d.backends.native.memory import Reserve
 from co3d.backends.native.rings import Rings
 from support.graphs import trace
 
@@ -44,7 +45,7 @@ STEPS = {updates: compile_step(updates) for updates in ((0, 1, 2), (0,), (2, 1),
 def test_rings_hold_what_lists_hold(events: list) -> None:
     torch.manual_seed(0)
     first = [[torch.randn(SHAPE) for _ in range(depth)] for depth in DEPTHS]
-    rings, lists = Rings(first, load_library()), Elements(first, lambda _: None)
+    rings, lists = Rings(first, Reserve(), load_library()), Elements(first, lambda _: None)
     for event in events:
         if event == "set":
             other = [torch.randn(SHAPE) for _ in range(DEPTHS[1])]
@@ -60,7 +61,8 @@ def test_rings_hold_what_lists_hold(events: list) -> None:
 
 
 def test_elements_stay_where_they_are() -> None:
-    rings = Rings([[torch.randn(SHAPE) for _ in range(depth)] for depth in DEPTHS], load_library())
+    first = [[torch.randn(SHAPE) for _ in range(depth)] for depth in DEPTHS]
+    rings = Rings(first, Reserve(), load_library())
     places = []
     for _ in range(8):
         rings.step(STEPS[0, 1, 2], [torch.randn(SHAPE)], (0, 1, 2))
@@ -72,7 +74,7 @@ def test_elements_stay_where_they_are() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_elements_are_laid_out_as_kernels_read_them(layout: torch.memory_format) -> None:
     element = torch.randn(SHAPE).contiguous(memory_format=layout)
-    rings = Rings([[element]], load_library())
+    rings = Rings([[element]], Reserve(), load_library())
     rings.set(0, [element])
     assert torch.equal(rings.get(0)[0], element)
     assert rings.get(0)[0].is_contiguous(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from co3d.backends.executor import StepFunction
 from co3d.backends.native.library import load_library
+from co3d.backends.native.memory import Reserve
 from co3d.backends.native.operation import Operation
 from co3d.backends.native.plan import NativeSteps, Planner
 from co3d.backends.native.planes import is_in_planes
@@ -36,7 +37,9 @@ class NativeExecutor:
         self._library = load_library()
         self._threads = threads
         self._is_half = dtype == torch.bfloat16
+        self._reserve = Reserve()
         self._weights = WeightPacker(
+            self._reserve,
             self._library.co3d_lanes(),
             self._library.co3d_dense_depth() if self._is_half else 1,
             self._library.co3d_depthwise_depth() if self._is_half else 1,
@@ -56,7 +59,7 @@ class NativeExecutor:
             results,
             self.count_chunks,
         )
-        return PlannedStep(planner, results, self.run, self.lay_out_frames)
+        return PlannedStep(planner, results, self._reserve, self.run, self.lay_out_frames)
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """See `Executor.take_frames`: steps read them as they are, and lay out what they must."""
@@ -81,7 +84,7 @@ class NativeExecutor:
 
     def hold(self, elements: Sequence[Sequence[Tensor]]) -> Rings:
         """See `Executor.hold`."""
-        return Rings(elements, self._library)
+        return Rings(elements, self._reserve, self._library)
 
     def count_chunks(self, operation: Operation) -> int:
         """In how many chunks the kernels run an operation."""

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from co3d.backends.executor import StepFunction
-from co3d.backends.native.memory import lay_out
+from co3d.backends.native.memory import Reserve
 from co3d.backends.native.step import PlannedStep
 
 
@@ -25,18 +25,20 @@ class Rings:
     See `co3d.backends.executor.Past`.
     """
 
-    def __init__(self, elements: Sequence[Sequence[Tensor]], library: Any) -> None:
+    def __init__(
+        self, elements: Sequence[Sequence[Tensor]], reserve: Reserve, library: Any
+    ) -> None:
         self._library = library
-        self._buffers = [[*map(lay_out, past), lay_out(past[0]).clone()] for past in elements]
+        self._buffers = [
+            [reserve.take_value(like.shape, like.dtype).copy_(like) for like in (*past, past[0])]
+            for past in elements
+        ]
         lengths = [len(ring) for ring in self._buffers]
-        self._starts = [sum(lengths[:i]) for i in range(len(lengths))]
         self._lengths = _make_numbers(lengths)
         # Where the next newest element goes; the past ones follow it, newest first.
         self._heads = _make_numbers([length - 1 for length in lengths])
-        self._addresses = (ctypes.c_void_p * max(sum(lengths), 1))()
-        for i, ring in enumerate(self._buffers):
-            for slot in range(len(ring)):
-                self._register(i, slot)
+        places = [buffer.data_ptr() for ring in self._buffers for buffer in ring]
+        self._addresses = (ctypes.c_void_p * max(len(places), 1))(*places)
         # Of each function, which always goes with the same updates.
         self._bound: dict[PlannedStep, tuple[Any, Any]] = {}
 
@@ -66,11 +68,9 @@ class Rings:
         return [ring[self._find_slot(state, age)] for age in range(1, len(ring))]
 
     def set(self, state: int, elements: Sequence[Tensor]) -> None:
-        """See `Past.set`."""
+        """See `Past.set`; they are copied."""
         for age, element in enumerate(elements, 1):
-            slot = self._find_slot(state, age)
-            self._buffers[state][slot] = lay_out(element)
-            self._register(state, slot)
+            self._buffers[state][self._find_slot(state, age)].copy_(element)
 
     def _find_slot(self, state: int, age: int) -> int:
         """Where in its ring an element lies that is so many steps old; 0 is the next one."""
@@ -83,9 +83,6 @@ class Rings:
                 return ring[self._find_slot(state, number + 1)]
             number -= len(ring) - 1
         raise AssertionError("a step graph has no more inputs than there are elements")
-
-    def _register(self, state: int, slot: int) -> None:
-        self._addresses[self._starts[state] + slot] = self._buffers[state][slot].data_ptr()
 
     def _bind(self, function: PlannedStep, frames: int, updates: Sequence[int]) -> tuple[Any, Any]:
         """Which buffers of a step its elements are, by state the newest and the past ones."""

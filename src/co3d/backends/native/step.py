@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.executor import make_map
-from co3d.backends.native.memory import lay_out
+from co3d.backends.native.memory import Reserve, lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
 
 RunKernels = Callable[[NativeSteps, Any], None]
@@ -24,7 +24,12 @@ class PlannedStep:
     """
 
     def __init__(
-        self, planner: Planner, results: int, run_kernels: RunKernels, lay_out_frames: LayOut
+        self,
+        planner: Planner,
+        results: int,
+        reserve: Reserve,
+        run_kernels: RunKernels,
+        lay_out_frames: LayOut,
     ) -> None:
         self.plan = planner.make()
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
@@ -55,7 +60,7 @@ class PlannedStep:
             and len(self._made_newest) == len(self._newest)
             and all(dtype == torch.float32 for dtype in self._made_results.values())
         )
-        self._workspace = torch.empty(self.plan.workspace_bytes, dtype=torch.uint8)
+        self._workspace = reserve.take(self.plan.workspace_bytes)
         self.table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
         for index, tensor in self.plan.constants.items():
             self.table[index] = tensor.data_ptr()
@@ -180,8 +185,6 @@ class PlannedStep:
         """The tensor that lies at a fixed place of the workspace."""
         value, offset = self._values[node], self.plan.workspace[index]
         size = value.numel() * value.element_size()
-        flat = self._workspace[offset : offset + size].view(value.dtype)
-        if value.dim() != 4:
-            return flat.view(value.shape)
-        n, c, h, w = value.shape
-        return flat.view(n, h, w, c).permute(0, 3, 1, 2)
+        return view_as_laid_out(
+            self._workspace[offset : offset + size], tuple(value.shape), value.dtype
+        )

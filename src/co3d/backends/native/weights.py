@@ -5,9 +5,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from co3d.backends.native.memory import Reserve
+
 
 class WeightPacker:
     """Packs weights, once for all graphs that share them.
+
+    Args:
+        reserve: where packed weights go.
 
     Attributes:
         lanes: numbers in a vector.
@@ -17,7 +22,10 @@ class WeightPacker:
         has_matrix_unit: whether dense products run in one.
     """
 
-    def __init__(self, lanes: int, dense_depth: int, depthwise_depth: int) -> None:
+    def __init__(
+        self, reserve: Reserve, lanes: int, dense_depth: int, depthwise_depth: int
+    ) -> None:
+        self._reserve = reserve
         self.lanes = lanes
         self.dense_depth, self.depthwise_depth = dense_depth, depthwise_depth
         # What has one leaves pairs to it, and multiplies floats elsewhere (factor.hpp).
@@ -95,7 +103,9 @@ class WeightPacker:
         key = (kind, *[(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in sources])
         if key not in self._packed:
             # The sources are kept, so that their addresses are not used again.
-            self._packed[key] = (sources, pack().cpu().contiguous())
+            packed = pack()
+            kept = self._reserve.take(packed.numel() * packed.itemsize).view(packed.dtype)
+            self._packed[key] = (sources, kept.view(packed.shape).copy_(packed))
         return self._packed[key][1]
 
 

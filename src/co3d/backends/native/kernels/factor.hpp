@@ -32,7 +32,7 @@ struct Floats {
 #if defined(__AVX512BF16__)
 struct Pairs {
   using Kept = Half;
-  using Taken = uint32_t;
+  typedef uint32_t __attribute__((may_alias)) Taken;  // reads what was written as Half
   using Lanes = __m512i;
   static constexpr int DEPTH = 2;
 

@@ -17,11 +17,13 @@ struct Operation {
   int32_t stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
   int32_t in_channels, out_channels;     // in_channels: of all sources of a convolution
   int32_t activation, source_activation;
-  int32_t weight, bias, residual, gate;  // gate: (batch, in_channels), multiplied with the source
+  int32_t weight, bias, residual;
+  int32_t gate;                          // (batch, in_channels), multiplied with the source; of a
+                                         // selection (batch) marks
   int32_t out, sums;                     // sums: of a map over its pixels, per member and vector
   int32_t is_result;                     // of a convolution: the out buffer holds floats
   int32_t is_planes;                     // of a convolution: its source is a frame as it was given
-  int32_t source_count;
+  int32_t source_count;                  // of a mean: how many partial sums there are
   int32_t sources[MOST_SOURCES];
   int32_t source_channels[MOST_SOURCES];
   int32_t added_count;                   // maps that are added to a depthwise sum
