@@ -45,7 +45,8 @@ def test_records_tell_clip_and_step_of_each_batch_size():
 def test_ratios_follow_from_the_latencies():
     (clip, step), ceilings = measure_model("camera_motion", TINY)
     assert clip.speedups == {}
-    assert step.speedups == {"clip": pytest.approx(clip.latency.median_ms / step.latency.median_ms)}
+    ratio = pytest.approx(clip.latency.median_ms / step.latency.median_ms)
+    assert step.speedups == {"clip": ratio, "fastest clip, same precision": ratio}
     product_ms = ceilings.product_ms(step.macs_per_prediction, "float32")
     assert step.times_the_product == pytest.approx(step.latency.median_ms / product_ms)
     read_bytes = 4 * step.parameters + step.state_bytes + 4 * 3 * 32 * 32
@@ -66,11 +67,15 @@ def test_clips_of_an_engine_are_compared_with_its_steps():
         ("step", "int8"),
     ]
     eager, step, other_clip, other_step, rounded = records
-    assert set(step.speedups) == {"clip"}
+    assert set(step.speedups) == {"clip", "fastest clip, same precision"}
     assert set(other_clip.speedups) == {"clip"}
     assert set(rounded.speedups) == {"clip"}
     ratio = other_clip.latency.median_ms / other_step.latency.median_ms
     assert other_step.speedups["clip, same engine"] == pytest.approx(ratio)
+    fastest = min(eager.latency.median_ms, other_clip.latency.median_ms)
+    for one in (step, other_step):
+        ratio = fastest / one.latency.median_ms
+        assert one.speedups["fastest clip, same precision"] == pytest.approx(ratio)
     assert "int8" in rounded.backend
     assert eager.macs_per_prediction == other_clip.macs_per_prediction
 
