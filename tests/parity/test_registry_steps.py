@@ -20,7 +20,6 @@ QUICK = {
     ("camera_motion", torch.float32),
     ("camera_motion", torch.float64),
     ("i3d_r50", torch.float64),
-    ("slow_r50", torch.float64),
     ("x3d_xs", torch.float32),  # depthwise convolutions of doubles are slow
 }
 
@@ -52,7 +51,9 @@ def test_steps_and_flush_equal_the_clip(
         assert relative_error(outputs[-1], expected) <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("name", ["x3d_xs", "slowfast_r50_8x8"])
+@pytest.mark.parametrize(
+    "name", ["x3d_xs", pytest.param("slowfast_r50_8x8", marks=pytest.mark.slow)]
+)
 def test_approximations_are_listed_and_differ_from_the_original(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

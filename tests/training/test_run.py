@@ -82,10 +82,13 @@ def test_a_run_leaves_everything_and_a_model_to_stream(tmp_path, tiny):
             {"optimiser": {"kind": "sgd", "accumulate": 2}, "schedule": {"kind": "multi_step"}},
             marks=pytest.mark.slow,
         ),
-        {
-            "form": {"kind": "stream", "chunk_frames": 4, "video_frames": 20, "streams": 1},
-            "data": {"steps_per_epoch": 10, "validation_clips": 20},
-        },
+        pytest.param(
+            {
+                "form": {"kind": "stream", "chunk_frames": 4, "video_frames": 20, "streams": 1},
+                "data": {"steps_per_epoch": 10, "validation_clips": 20},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["one_cycle and EMA", "sgd and accumulation", "stream"],
 )
