@@ -200,3 +200,24 @@ def test_a_file_is_valid_onnx_whose_states_come_in_pairs(tmp_path, program, mode
     assert outputs == {"output"} | {state["output"] for state in about["states"]}
     assert about["card"]["labels"] == list(model.card.labels)
     assert dataclasses.asdict(model.card)["rate_hz"] == about["card"]["rate_hz"]
+
+
+def test_weights_that_are_views_of_one_are_kept_apart(tmp_path):
+    """safetensors refuses tensors that share memory."""
+
+    class Sliced(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(8, 3, 3, 3, 3))
+
+        def forward(self, clip: Tensor) -> Tensor:
+            first = nn.functional.conv3d(clip, self.weight[:5], padding=1)
+            second = nn.functional.conv3d(clip, self.weight[3:], padding=1)
+            return first * second
+
+    program = co3d.convert(Sliced().eval(), (3, 4, 6, 6))
+    path = tmp_path / "network.safetensors"
+    co3d.export_program(program, path, format="torch")
+    steps = [torch.randn(1, 3, 6, 6) for _ in range(6)]
+    again = co3d.load_program(path).program
+    assert torch.equal(run(again, steps, backend="torch"), run(program, steps, backend="torch"))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import co3d
-from co3d.errors import OptionError
+from co3d.errors import InputShapeError, OptionError
 from support.streaming import relative_error
 
 WARM_UP = 16  # frames, until no padding is left in the results
@@ -25,16 +25,29 @@ def test_int8_keeps_the_labels_of_the_sample(
     assert "int8" in rounded.backend
     pairs = [(exact.step(f).output[0], rounded.step(f).output[0]) for f in sample_frames]
     # Eight bits: 1/256 of a layer's range each, over a dozen layers.
-    assert relative_error(*map(torch.stack, zip(*reversed(pairs), strict=True))) <= 0.05
+    expected, actual = map(torch.stack, zip(*pairs, strict=True))
+    assert relative_error(actual, expected) <= 0.05
     moved = [bool(a.argmax() != b.argmax()) for a, b in pairs[WARM_UP:]]
     assert sum(moved) <= 0.02 * len(moved)
     # Not float32 under another name.
-    assert relative_error(*map(torch.stack, zip(*pairs, strict=True))) > 1e-5
+    assert relative_error(actual, expected) > 1e-5
 
 
 def test_calibration_needs_frames(tmp_path, program):
     with pytest.raises(OptionError, match="no frames"):
         co3d.export_program(
             program, tmp_path / "a.onnx", format="onnx", precision="int8", calibration=[]
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_needs_frames_of_the_right_shape(tmp_path, program):
+    with pytest.raises(InputShapeError, match=r"got a frame of shape \(3, 64, 64\)"):
+        co3d.export_program(
+            program,
+            tmp_path / "a.onnx",
+            format="onnx",
+            precision="int8",
+            calibration=[torch.zeros(3, 64, 64)],
         )
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from co3d.backends.executor import Executor
 from co3d.backends.native.library import find_compiler, find_obstacle
@@ -14,7 +15,7 @@ from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph
 from co3d.backends.stored_program import StoredProgram
 from co3d.backends.stream import Stream
-from co3d.errors import OptionError
+from co3d.errors import Co3dError, ExportedFileError, OptionError
 from co3d.stream.program import Program
 
 PRECISIONS: Mapping[str, torch.dtype] = {
@@ -121,6 +122,8 @@ def open_stream(
         OptionError: an option outside its range, or other than a file's own; or a device that is
             not there.
         MissingPackageError: the backend's package is not installed.
+        ExportedFileError: a file's graphs are not what the file says, or the backend cannot run
+            them.
     """
     kind = find_format(program)
     if isinstance(program, StoredProgram):
@@ -141,8 +144,40 @@ def open_stream(
     else:
         name, reason = backend, "as asked"
         _require(backend, precision, place, kind)
-    runner = Runner(program, slots, BACKENDS[name].open(precision, place))
-    return Stream(runner, f"{runner.executor.description} ({reason})")
+    executor = BACKENDS[name].open(precision, place)
+    words = f"{executor.description} ({reason})"
+    if not isinstance(program, StoredProgram):
+        return Stream(Runner(program, slots, executor), words)
+    try:
+        stream = Stream(Runner(program, slots, executor), words)
+        _try_out(stream)
+    except Co3dError:
+        raise
+    # What a stranger's file says of itself may be wrong in any way.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1:] or [""]
+        raise ExportedFileError(
+            f"cannot run {program.name} from its file with {executor.description}: "
+            f"{type(error).__name__}: {reason[0]}; export the network again, or try another backend"
+        ) from error
+    return stream
+
+
+def _try_out(stream: Stream) -> None:
+    """Step blank frames, once per phase, and forget them.
+
+    Raises:
+        ValueError: results are not what the program says.
+    """
+    program = stream.program
+    blank = [torch.zeros(stream.slots, *shape) for shape in program.frame_shapes]
+    for _ in program.phases:
+        result = stream.step(blank)
+        shapes = [tuple(made.shape) for made in tree_leaves(result.output)]
+        expected = [(stream.slots, *shape) for shape in program.output_shapes]
+        if shapes != expected:
+            raise ValueError(f"got results of shapes {shapes}, expected {expected}")
+    stream.reset()
 
 
 def find_format(program: Program[Any]) -> Format | None:

@@ -14,7 +14,7 @@ class StoredProgram(Program[StepGraph]):
     Attributes:
         slots: videos that step together; None for any number.
         precision: of weights and state; None for any that the backend has.
-        own_fingerprint: of the program that was exported, in this precision.
+        own_fingerprint: of the program that was exported, the same in all precisions.
     """
 
     slots: int | None

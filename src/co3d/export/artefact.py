@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from co3d.backends.packages import require_package
 from co3d.backends.select import PRECISIONS as DTYPES
 from co3d.backends.stored_graph import StepGraph, StoredGraph
 from co3d.backends.stored_program import StoredProgram
 from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
-from co3d.export.description import Description, describe, name_inputs, read_description
+from co3d.export.description import CLOCKS, Description, describe, name_inputs, read_description
 from co3d.export.onnx_file import make_onnx, read_onnx_file, write_onnx_file
 from co3d.export.openvino_file import read_openvino_file, write_openvino_file
 from co3d.export.torch_file import read_torch, write_torch
@@ -140,12 +140,19 @@ def load_program(path: str | Path) -> Artefact:
     if found == "torch":
         text, phases = read_torch(path)
         description = read_description(text, str(path))
-        return Artefact(_build(description, phases), description.card)
+        program = _build(description, phases)
+        _check_phases(program, path)
+        return Artefact(program, description.card)
     weights = b""
-    if found == "onnx":
-        text, data = read_onnx_file(path)
-    else:
-        text, data, weights = read_openvino_file(path)
+    try:
+        if found == "onnx":
+            text, data = read_onnx_file(path)
+        else:
+            text, data, weights = read_openvino_file(path)
+    except OSError as error:
+        raise ExportedFileError(
+            f"cannot read {path}: {error.strerror}; check its permissions"
+        ) from error
     description = read_description(text, str(path))
     outline = _build(description, ())
     is_made = [True] * (len(outline.output_shapes) + len(outline.states))
@@ -164,6 +171,36 @@ def _build(description: Description, phases: tuple[Phase[StepGraph], ...]) -> St
         precision=None if description.slots is None else description.precision,
         own_fingerprint=description.fingerprint,
     )
+
+
+def _check_phases(program: StoredProgram, path: Path) -> None:
+    """Refuse graphs that do not go with the states and edges that the file names.
+
+    Raises:
+        ExportedFileError: naming what differs.
+    """
+    past = sum(spec.depth for spec in program.states)
+    given = len(program.frame_shapes) + past
+    clocks = len(CLOCKS[program.edges])
+    complaint = None
+    if {i for phase in program.phases for i in phase.updates} != set(range(len(program.states))):
+        complaint = f"its graphs do not update the {len(program.states)} states"
+    for phase in program.phases:
+        if (phase.masked is not None) != (program.edges != "none"):
+            complaint = f"masks do not go with edges={program.edges!r}"
+        made = len(program.output_shapes) + len(phase.updates)
+        for graph, inputs in ((phase.steady, given), (phase.masked, given + clocks)):
+            if isinstance(graph, fx.GraphModule) and _count_ends(graph) != (inputs, made):
+                complaint = f"a graph has {_count_ends(graph)} inputs and outputs, expected "
+                complaint += f"{(inputs, made)}"
+    if complaint is not None:
+        raise ExportedFileError(f"cannot read {path}: {complaint}; export the network again")
+
+
+def _count_ends(graph: fx.GraphModule) -> tuple[int, int]:
+    """How many inputs and outputs a step graph has."""
+    nodes = list(graph.graph.nodes)
+    return sum(node.op == "placeholder" for node in nodes), len(nodes[-1].args[0])
 
 
 def _check(path: Path, format: Format, precision: str, slots: int) -> None:  # noqa: A002

@@ -7,24 +7,30 @@ are due. docs/export.md describes it field by field.
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch.utils._pytree import treespec_dumps, treespec_loads
 
 from co3d.errors import ExportedFileError
+from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
 from co3d.stream.program import Program
 from co3d.stream.temporal import StateSpec, TemporalType
 
 KEY = "co3d"
-VERSION = 1
+VERSION = 2
+# More frames than this no network looks back or waits for.
+MOST_FRAMES = 10**6
 # What the graph of each kind of edge is told of time.
 CLOCKS = {"none": (), "start": ("age",), "both": ("age", "end")}
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
-    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool)
+    for dtype in (
+        *(torch.float32, torch.float64, torch.bfloat16, torch.float16),
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    )
 }
 T = TypeVar("T")
 
@@ -51,6 +57,9 @@ def describe(
         card: how to feed the network; None where it is not known.
         slots: videos that step together in the file; None where it takes any number.
         precision: of weights and state.
+
+    Raises:
+        ExportError: results are packed in other things than tuples, lists and dicts.
     """
     states = [
         {
@@ -74,7 +83,7 @@ def describe(
         "clocks": CLOCKS[program.edges],
         "outputs": _number("output", len(program.output_shapes)),
         "output_shapes": program.output_shapes,
-        "output_structure": treespec_dumps(program.output_spec),
+        "output_structure": write_structure(program.output_spec),
         "states": states,
         "dtype": _name_dtype(program.dtype),
         "rate": program.rate,
@@ -130,7 +139,14 @@ def read_description(text: str, origin: str) -> Description:
     try:
         return _parse(raw)
     # Any part of a stranger's file may be anything.
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise _complain(
             origin, f"its description is broken ({type(error).__name__}: {error})"
         ) from error
@@ -138,33 +154,34 @@ def read_description(text: str, origin: str) -> Description:
 
 def _parse(raw: dict[str, Any]) -> Description:
     timing = raw["timing"]
+    output_shapes = _shapes(raw["output_shapes"])
     fields = {
         "name": _is(str, raw["name"]),
         "frame_shapes": _shapes(raw["frame_shapes"]),
-        "output_shapes": _shapes(raw["output_shapes"]),
-        "output_spec": treespec_loads(_is(str, raw["output_structure"])),
+        "output_shapes": output_shapes,
+        "output_spec": read_structure(raw["output_structure"], len(output_shapes)),
         "dtype": _DTYPES[raw["dtype"]],
         "timing": TemporalType(
             axis=_maybe(_count, timing["axis"]),
-            stride=max(1, _count(timing["stride"])),
-            delay=_count(timing["delay"]),
-            lookback=_count(timing["lookback"]),
-            extent=_is(int, timing["extent"]),
+            stride=_size(timing["stride"]),
+            delay=_frames(timing["delay"]),
+            lookback=_frames(timing["lookback"]),
+            extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
         ),
-        "window": _maybe(_count, raw["window"]),
+        "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),
         "edges": _one_of(tuple(CLOCKS), raw["edges"]),
         "states": tuple(_parse_state(state) for state in raw["states"]),
-        "masked_steps": _count(raw["masked_steps"]),
+        "masked_steps": _frames(raw["masked_steps"]),
         "macs_per_frame": _count(raw["macs_per_frame"]),
         "clip_macs": _count(raw["clip_macs"]),
     }
     return Description(
         fields,
         _maybe(_parse_card, raw["card"]),
-        _maybe(_count, raw["slots"]),
+        _maybe(_size, raw["slots"]),
         _is(str, raw["precision"]),
         _is(str, raw["fingerprint"]),
     )
@@ -173,9 +190,10 @@ def _parse(raw: dict[str, Any]) -> Description:
 def _parse_state(raw: dict[str, Any]) -> StateSpec:
     dtype = _DTYPES[raw["dtype"]]
     text = _is(str, raw["fill"])
-    fill = {"True": True, "False": False}[text] if dtype == torch.bool else float(text)
-    if dtype == torch.int64:
-        fill = int(text)
+    if dtype == torch.bool:
+        fill = {"True": True, "False": False}[text]
+    else:
+        fill = float(text) if dtype.is_floating_point else int(text)
     (shape,) = _shapes([raw["shape"]])
     return StateSpec(_is(str, raw["name"]), shape, len(raw["inputs"]), fill, dtype)
 
@@ -183,15 +201,16 @@ def _parse_state(raw: dict[str, Any]) -> StateSpec:
 def _parse_card(raw: dict[str, Any]) -> ModelCard:
     card = ModelCard(**{**raw, "labels": tuple(_is(str, label) for label in raw["labels"])})
     mean, std = (tuple(map(float, raw[name])) for name in ("mean", "std"))
-    size = None if raw["resize_px"] is None else tuple(_count(n) for n in raw["resize_px"])
+    size = None if raw["resize_px"] is None else tuple(_size(n) for n in raw["resize_px"])
     if len(mean) != 3 or len(std) != 3 or 0 in std or (size is not None and len(size) != 2):
         raise ValueError("mean and std have three numbers, resize_px two or none")
+    rate_hz = float(raw["rate_hz"])
+    if not all(map(math.isfinite, (*mean, *std, rate_hz))) or rate_hz <= 0:
+        raise ValueError("mean, std and rate_hz are finite, and the rate is above zero")
     for value in (card.clip_frames, card.crop_px, card.short_side_px):
-        _count(value)
+        _size(value)
     _one_of(("softmax", "sigmoid"), card.activation)
-    return dataclasses.replace(
-        card, mean=mean, std=std, resize_px=size, rate_hz=float(raw["rate_hz"])
-    )
+    return dataclasses.replace(card, mean=mean, std=std, resize_px=size, rate_hz=rate_hz)
 
 
 def _number(word: str, count: int) -> list[str]:
@@ -204,7 +223,7 @@ def _name_dtype(dtype: torch.dtype) -> str:
 
 
 def _shapes(raw: Any) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(_count(size) for size in shape) for shape in raw)
+    return tuple(tuple(_size(size) for size in shape) for shape in raw)
 
 
 def _is(kind: type[T], value: Any) -> T:
@@ -216,6 +235,23 @@ def _is(kind: type[T], value: Any) -> T:
 def _count(value: Any) -> int:
     if _is(int, value) < 0:
         raise ValueError(f"got {value}, expected 0 or more")
+    return value
+
+
+def _frames(value: Any) -> int:
+    if _count(value) > MOST_FRAMES:
+        raise ValueError(f"got {value} frames, expected {MOST_FRAMES} at most")
+    return value
+
+
+def _signed_frames(value: Any) -> int:
+    _frames(abs(_is(int, value)))
+    return value
+
+
+def _size(value: Any) -> int:
+    if _frames(value) == 0:
+        raise ValueError("got 0, expected 1 or more")
     return value
 
 

@@ -4,6 +4,7 @@ A node calls either one of the functions that the compiler's rules use, listed h
 operator that takes a tensor and changes none of its arguments.
 """
 
+import keyword
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ _TORCH = (
     "add addcmul amax amin avg_pool1d cat clamp_min clone conv1d conv2d conv3d conv_transpose1d "
     "conv_transpose2d conv_transpose3d div flatten flip ge index_select le log_softmax "
     "logical_and max_pool1d maximum mean mul permute prelu reshape select softmax squeeze stack "
-    "sub sum unsqueeze where"
+    "sub sum unsqueeze where logical_not logical_or"
 )
 _FUNCTIONAL = (
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d avg_pool2d avg_pool3d glu linear "
@@ -76,11 +77,16 @@ def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.Graph
             root.register_buffer(_identifier(target), tensors[target])
             nodes.append(graph.get_attr(target))
         elif kind == "call_function":
-            nodes.append(graph.call_function(_find_function(target), args, kwargs))
+            function = _find_function(target)
+            if changed := _list_changed(function) & kwargs.keys():
+                raise ValueError(f"{target} would change its argument {min(changed)}")
+            nodes.append(graph.call_function(function, args, kwargs))
         elif kind == "output":
             nodes.append(graph.output(args[0]))
         else:
             raise ValueError(f"got a node of kind {kind!r}")
+    if [row[0] for row in rows].count("output") != 1 or not isinstance(nodes[-1].args[0], tuple):
+        raise ValueError("expected one output at the end, a tuple")
     graph.lint()
     return fx.GraphModule(root, graph)
 
@@ -117,8 +123,17 @@ def _is_pure(overload: Any) -> bool:
     return takes_tensor and not schema.is_mutable
 
 
+def _list_changed(function: Callable[..., Any]) -> set[str]:
+    """Names of the arguments that one form or another of a function writes to."""
+    if not isinstance(function, torch._ops.OpOverloadPacket):
+        return {"out"}
+    schemas = [getattr(function, name)._schema for name in function.overloads()]
+    written = [a for schema in schemas for a in schema.arguments if a.is_write]
+    return {argument.name for argument in written}
+
+
 def _identifier(name: Any) -> str:
-    if not isinstance(name, str) or not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"got {name!r}, expected a name")
     return name
 

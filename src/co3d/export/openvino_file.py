@@ -54,7 +54,7 @@ def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
             )
         return model.get_rt_info([KEY]).astype(str), data, numbers
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1]
         raise ExportedFileError(
             f"cannot read {path} as an OpenVINO model ({reason}); pass a file that `co3d export` "
             "wrote"

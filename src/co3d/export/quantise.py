@@ -17,7 +17,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
-from co3d.errors import OptionError
+from co3d.errors import InputShapeError, OptionError
 from co3d.export.description import name_inputs
 from co3d.export.onnx_file import make_examples
 from co3d.stream.program import StepProgram
@@ -49,6 +49,7 @@ def quantise(
 
     Raises:
         OptionError: no frames, or a network of several inputs.
+        InputShapeError: frames of another shape.
     """
     if len(program.frame_shapes) > 1:
         raise OptionError(
@@ -97,6 +98,12 @@ def _step_through(
     is_empty = True
     for age, frame in enumerate(frames):
         is_empty = False
+        if tuple(frame.shape) != (1, *program.frame_shape):
+            raise InputShapeError(
+                f"cannot calibrate {program.name}: got a frame of shape {tuple(frame.shape)}, "
+                f"expected {(1, *program.frame_shape)}; preprocess pictures with "
+                "model.card.preprocess"
+            )
         inputs[names[0]] = np.repeat(frame.numpy().astype(np.float32), slots, axis=0)
         if program.edges != "none":
             inputs["age"] = np.full(slots, age, np.int64)

@@ -1,6 +1,7 @@
 """The format `torch`: a whole step program in one safetensors file, for any backend and slots."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,20 @@ def write_torch(program: StepProgram, description: str, path: Path) -> None:
         if not t.is_contiguous() and t.dim() == 4 and t.is_contiguous(memory_format=_LAYOUT)
     ]
     metadata = {KEY: description, _PHASES: json.dumps(phases), _LAST: json.dumps(last)}
-    save_file({name: t.contiguous() for name, t in tensors.items()}, path, metadata)
+    save_file(_part(tensors), path, metadata)
+
+
+def _part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in memory of their own: safetensors refuses those that are views of one."""
+    seen: set[int] = set()
+    parted = {}
+    for name, tensor in tensors.items():
+        laid = tensor.contiguous()
+        storage = laid.untyped_storage()
+        is_view = storage.nbytes() > laid.nbytes or storage.data_ptr() in seen
+        parted[name] = laid.clone() if is_view else laid
+        seen.add(storage.data_ptr())
+    return parted
 
 
 def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
@@ -86,6 +100,8 @@ def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
         AttributeError,
         RuntimeError,
         RecursionError,
+        SyntaxError,
+        OSError,
     ) as error:
         raise ExportedFileError(
             f"cannot read {path} ({type(error).__name__}: {error}); pass a file that "
