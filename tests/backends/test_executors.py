@@ -133,3 +133,33 @@ def test_a_snapshot_continues_in_every_other_backend(
         for frame, wanted in zip(frames[at:], expected, strict=True):
             actual = stream.step(frame).output[1]
             assert relative_error(actual.double(), wanted.double()) <= TOLERANCES[loosest]
+
+
+class Remembered(torch.nn.Module):
+    """Booleans as state, and results that are themselves remembered or views of what is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv3d(3, 4, 3, padding=1)
+        self.second = torch.nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, clip: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        made = self.first(clip)
+        return self.second(made) * (made > 0), made, made.flatten(3), made > 0
+
+
+@pytest.mark.parametrize(("backend", "precision"), KINDS)
+def test_results_may_be_written_to(backend: str, precision: str) -> None:
+    torch.manual_seed(0)
+    program = convert(randomise_(Remembered()), (3, 4, 6, 6))
+    stream = open_stream(program, backend=backend, precision=precision)
+    reference = open_stream(program, backend="torch", precision="float64")
+    for _ in range(8):
+        frame = torch.randn(1, *FRAME)
+        expected, actual = reference.step(frame), stream.step(frame)
+        for one, other in zip(actual.output[:3], expected.output[:3], strict=True):
+            _compare(one, other, precision)
+        assert actual.output[3].is_floating_point()
+        with torch.inference_mode():  # in which some backends made them
+            for output in actual.output:
+                output.zero_()

@@ -1,6 +1,6 @@
 """The protocol of a backend: what compiles step graphs for a device and a precision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -87,3 +87,19 @@ def copy_map(value: Tensor, executor: Executor) -> Tensor:
     """A copy in an executor's precision and layout: first the one, then the other, is quickest."""
     copied = make_map(value.shape, executor.dtype, executor.device, executor.map_layout)
     return copied.copy_(value.to(executor.dtype))
+
+
+def part_results(
+    results: Sequence[Tensor | None], held: Iterable[Tensor | None], dtype: torch.dtype
+) -> list[Tensor | None]:
+    """Results in their precision, which share no memory with what a stream holds.
+
+    Whoever gets them may write to them.
+    """
+    kept = {value.untyped_storage().data_ptr() for value in held if value is not None}
+
+    def part(value: Tensor) -> Tensor:
+        made = value.to(dtype)
+        return made.clone() if made.untyped_storage().data_ptr() in kept else made
+
+    return [None if value is None else part(value) for value in results]

@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 from torch import Tensor, fx
 
+from co3d.backends import onnx_graph
 from co3d.backends.onnx_graph import OPSET, write_onnx
 from co3d.environment import cache_path
 from co3d.files import output_file
@@ -21,8 +23,8 @@ def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> byt
     """A step graph as ONNX, from the cache where the same one was exported before.
 
     The cache is the folder `onnx` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names. The same is: the same operators, weights, shapes and version of torch. The
-    files that were used least recently go when there are more than `KEPT_FILES`.
+    `CO3D_CACHE` names. The same is: the same operators, weights, shapes and exporter. The files
+    that were used least recently go when there are more than `KEPT_FILES`.
 
     Raises:
         MissingPackageError: as for `write_onnx`, where the cache does not have it.
@@ -43,11 +45,22 @@ def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> byt
 
 def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
     digest = hashlib.sha256(f"{torch.__version__} {OPSET} {graph.code}".encode())
-    digest.update(repr([(tuple(e.shape), e.is_floating_point()) for e in examples]).encode())
+    digest.update(repr([_find_version(name) for name in ("onnx", "onnxscript")]).encode())
+    digest.update(Path(onnx_graph.__file__).read_bytes())
+    kinds = ["float" if e.is_floating_point() else str(e.dtype) for e in examples]
+    digest.update(
+        repr([(tuple(e.shape), kind) for e, kind in zip(examples, kinds, strict=True)]).encode()
+    )
     for name, tensor in graph.named_buffers():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(raw_bytes(tensor))
     return digest.hexdigest()
+
+
+def _find_version(package: str) -> str | None:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return None
 
 
 def _store(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
 from co3d.backends.elements import Elements
-from co3d.backends.executor import StepFunction, copy_map, make_map
+from co3d.backends.executor import StepFunction, copy_map, make_map, part_results
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
 from co3d.errors import MissingPackageError
@@ -48,8 +48,9 @@ class InductorExecutor:
             with torch.inference_mode(False), torch.no_grad():
                 pairs = zip(inputs, fixed, strict=True)
                 made = compiled(*[x if _is_alike(x, f) else _copy(x) for x, f in pairs])
-                outputs = [value if value is None else value.to(dtype) for value in made[:results]]
-            return [*outputs, *made[results:]]
+                newest = made[results:]
+                outputs = part_results(made[:results], (*inputs, *newest), dtype)
+            return [*outputs, *newest]
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of the compiler's own code

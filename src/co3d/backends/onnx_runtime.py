@@ -14,8 +14,19 @@ from co3d.backends.executor import StepFunction, copy_map
 from co3d.backends.packages import require_package
 from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
 
-_NUMPY = {torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_}
-_DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64, "tensor(bool)": torch.bool}
+_KINDS = (
+    (torch.float32, np.float32, "float"),
+    (torch.float64, np.float64, "double"),
+    (torch.float16, np.float16, "float16"),
+    (torch.bool, np.bool_, "bool"),
+    (torch.uint8, np.uint8, "uint8"),
+    (torch.int8, np.int8, "int8"),
+    (torch.int16, np.int16, "int16"),
+    (torch.int32, np.int32, "int32"),
+    (torch.int64, np.int64, "int64"),
+)
+_NUMPY = {dtype: kind for dtype, kind, _ in _KINDS}
+_DTYPES = {f"tensor({name})": dtype for dtype, _, name in _KINDS}
 
 
 class OnnxRuntimeExecutor:
@@ -61,7 +72,7 @@ class _BoundSession:
     """One step graph in a session, with the bindings that its steps use in turn."""
 
     def __init__(self, stored: StoredGraph, session: Any, results: int, pool: BufferPool) -> None:
-        self._stored, self._session = stored, session
+        self._stored, self._session, self._results = stored, session, results
         names = [value.name for value in session.get_inputs()]
         self._inputs = list(zip(stored.find_used(names), names, strict=True))
         self._outputs = [value.name for value in session.get_outputs()]
@@ -86,6 +97,7 @@ class _BoundSession:
         made = [make() for make in self._makers]
         bound.update([*(inputs[position] for position, _ in self._inputs), *made], bind)
         self._session.run_with_iobinding(binding)
+        made[: self._results] = [value.to(torch.float32) for value in made[: self._results]]
         return self._stored.place(made)
 
 

@@ -138,6 +138,7 @@ class _BoundRequests:
         bound.update([*(inputs[position] for position in self._used), *made], bind)
         request.infer()
         self._release(made[: self._results])
+        made[: self._results] = [value.to(torch.float32) for value in made[: self._results]]
         return self._stored.place(made)
 
     def _wrap(self, tensor: Tensor) -> Any:
@@ -165,9 +166,15 @@ def _element_types(package: Any) -> dict[torch.dtype, Any]:
     kinds = package.Type
     return {
         torch.float32: kinds.f32,
+        torch.float64: kinds.f64,
+        torch.float16: kinds.f16,
         torch.bfloat16: kinds.bf16,
-        torch.int64: kinds.i64,
         torch.bool: kinds.boolean,
+        torch.uint8: kinds.u8,
+        torch.int8: kinds.i8,
+        torch.int16: kinds.i16,
+        torch.int32: kinds.i32,
+        torch.int64: kinds.i64,
     }
 
 

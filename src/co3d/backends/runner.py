@@ -7,7 +7,7 @@ from torch import Tensor
 
 from co3d.backends.clock import SlotClock, SlotMask
 from co3d.backends.executor import Executor, StepFunction, make_map
-from co3d.backends.snapshot import Snapshot
+from co3d.backends.snapshot import Snapshot, check_snapshot
 from co3d.errors import StreamError
 from co3d.stream.program import Program
 
@@ -114,7 +114,8 @@ class Runner:
         """Put a copied state back, in any slot; it may come from another backend or precision.
 
         Raises:
-            StreamError: the snapshot was made by another program.
+            StreamError: the snapshot was made by another program, or is damaged; the slot stays
+                as it was.
         """
         if snapshot.fingerprint != self.program.fingerprint:
             raise StreamError(
@@ -122,6 +123,7 @@ class Runner:
                 f"(got {snapshot.fingerprint[:12]}, expected {self.program.fingerprint[:12]}); "
                 "convert the same model with the same options and weights"
             )
+        check_snapshot(snapshot, self.program.states)
         for i, spec in enumerate(self.program.states):
             past = [old.clone() for old in self._past.get(i)]
             for element, saved in zip(past, snapshot.tensors[spec.name], strict=True):

@@ -1,6 +1,7 @@
 """A snapshot: one stream's state, apart from the process that made it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from co3d.backends.clock import UNKNOWN_END
 from co3d.errors import StreamError
 from co3d.files import output_file
+from co3d.stream.temporal import StateSpec
 
 _FORMAT = "co3d snapshot 1"
 
@@ -63,7 +66,43 @@ class Snapshot:
                 clock = json.loads(header["clock"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (
+            OSError,
+            SafetensorError,
+            KeyError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise StreamError(
                 f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
             ) from error
+
+
+def check_snapshot(snapshot: Snapshot, states: Sequence[StateSpec]) -> None:
+    """Refuse a snapshot that is not of these states.
+
+    Raises:
+        StreamError: a state is missing, or of another shape or kind; or the clock is impossible.
+    """
+    for spec in states:
+        found = snapshot.tensors.get(spec.name)
+        expected = (spec.depth, *spec.shape)
+        if found is None or tuple(found.shape) != expected:
+            shape = "nothing" if found is None else tuple(found.shape)
+            raise StreamError(
+                f"cannot restore: the snapshot has {shape} for the state {spec.name}, expected "
+                f"{expected}; take another snapshot"
+            )
+        is_alike = found.dtype == spec.dtype
+        if not (is_alike or (found.is_floating_point() and spec.dtype.is_floating_point)):
+            raise StreamError(
+                f"cannot restore: the snapshot has {found.dtype} for the state {spec.name}, "
+                f"expected {spec.dtype}; take another snapshot"
+            )
+    if not 0 <= snapshot.age <= snapshot.end + 1 <= UNKNOWN_END + 1:
+        raise StreamError(
+            f"cannot restore: the snapshot is of age {snapshot.age}, and its video ends with frame "
+            f"{snapshot.end}; take another snapshot"
+        )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.elements import Elements
-from co3d.backends.executor import StepFunction, copy_map
+from co3d.backends.executor import StepFunction, copy_map, part_results
 from co3d.backends.placement import Placement
 from co3d.backends.stored_graph import StepGraph, StoredGraph
 
@@ -32,8 +32,8 @@ class TorchExecutor:
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
             made = placed(*inputs)
-            outputs = [value if value is None else value.to(dtype) for value in made[:results]]
-            return [*outputs, *made[results:]]
+            newest = made[results:]
+            return [*part_results(made[:results], (*inputs, *newest), dtype), *newest]
 
         return run
 

@@ -152,7 +152,13 @@ class StepBuilder:
             real = self.call(
                 torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * (rank - 1)
             )
-            self._filled[node, fill] = self.call(torch.where, real, value, fill)
+            if node.meta["val"].dtype != torch.bool:
+                filled = self.call(torch.where, real, value, fill)
+            elif fill:
+                filled = self.call(torch.logical_or, self.call(torch.logical_not, real), value)
+            else:  # not `where`, which ONNX Runtime does not have for booleans
+                filled = self.call(torch.logical_and, real, value)
+            self._filled[node, fill] = filled
         return self._filled[node, fill]
 
     def _is_real(self, delay: int, extent: int) -> fx.Node:
