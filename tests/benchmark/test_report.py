@@ -27,6 +27,7 @@ CLIP = Record(
     clip_frames=16,
     parameters=3_794_322,
     macs_per_prediction=4_732_000_000,
+    frames_per_prediction=1,
     state_bytes=0,
     latency=make_latency(400.0),
     convert_seconds=None,
@@ -77,7 +78,7 @@ def report() -> Report:
 
 def test_json_holds_everything(report):
     found = json.loads(report.as_json())
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == 3
     assert found["command"] == "co3d bench x3d_m"
     assert found["ceilings"][CLIP.model]["gmacs_per_second"] == {"float32": 20.0, "bfloat16": 40.0}
     assert [record["what"] for record in found["records"]] == ["clip", "step", "step"]

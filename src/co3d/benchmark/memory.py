@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from co3d.backends import open_stream
+from co3d.benchmark.engines import open_clip, open_step
 from co3d.benchmark.peers.select import PEERS
-from co3d.benchmark.selection import Variant
+from co3d.benchmark.selection import EAGER, Variant
+from co3d.errors import Co3dError
 from co3d.models import create_model
 from co3d.stream import convert
 from co3d.stream.program import Rate
@@ -46,10 +47,18 @@ def measure_peak_bytes(task: AloneTask) -> int:
     """Bytes that a process held at most that did only this, from its start.
 
     Of co3d's step that includes conversion and compilation.
+
+    Raises:
+        Co3dError: that process failed; its own message stands before this one.
     """
     command = [sys.executable, "-m", __name__, json.dumps(dataclasses.asdict(task))]
     # This interpreter, this module, and no shell.
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    if done.returncode:
+        raise Co3dError(
+            f"cannot measure memory: the process that ran {task.model} alone ended with "
+            f"{done.returncode} (its message is above); leave --memory out"
+        )
     return int(done.stdout.split()[-1])
 
 
@@ -65,7 +74,7 @@ def run_alone(task: AloneTask) -> int:
 
 
 def _open(task: AloneTask) -> tuple[Callable[[Tensor], object], tuple[int, ...]]:
-    """What to run, and the shape of what it takes. Only co3d's step needs a conversion."""
+    """What to run, and the shape of what it takes. Eager clips and peers need no conversion."""
     variant, model = task.variant, create_model(task.model, weights="random")
     channels, clip_frames, _, _ = model.card.clip_shape
     frame_shape = (channels, task.size_px, task.size_px)
@@ -73,15 +82,14 @@ def _open(task: AloneTask) -> tuple[Callable[[Tensor], object], tuple[int, ...]]
     if variant.peer is not None:
         peer = PEERS[variant.peer].open(model, task.size_px, task.window)
         return peer.run, clip_shape if variant.what == "clip" else frame_shape
-    if variant.what == "clip":
+    engine = variant.backend, variant.precision
+    if variant.what == "clip" and engine == EAGER:
         return model, clip_shape
-    stream = open_stream(
-        convert(model, clip_shape, rate=task.rate),
-        backend=variant.backend,
-        precision=variant.precision,
-        slots=variant.batch,
-    )
-    return stream.step, frame_shape
+    program = convert(model, clip_shape, rate=task.rate)
+    if variant.what == "clip":
+        run, _ = open_clip(program, torch.zeros(variant.batch, *clip_shape), *engine)
+        return lambda _: run(), clip_shape
+    return open_step(program, *engine, variant.batch).step, frame_shape
 
 
 def _peak_bytes() -> int:

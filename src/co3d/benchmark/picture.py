@@ -70,12 +70,12 @@ def _draw_model(axis: Axes, records: Sequence[Record], colour: str) -> str:
     clip = next(record for record in shown if _kind(record) == ("clip", False))
     steps = [record for record in shown if _kind(record) == ("step", False)]
     exact = [record for record in steps if record.precision == "float32"] or steps
-    step = min(exact, key=lambda record: record.latency.median_ms)
+    step = min(exact, key=lambda record: record.prediction_ms)
     arrow = {"arrowstyle": "-|>", "color": colour, "alpha": 0.55, "linewidth": 1.6}
     axis.annotate("", _place(step), _place(clip), arrowprops={**arrow, "shrinkA": 6, "shrinkB": 6})
     for record in (clip, step, *(record for record in shown if record.peer)):
         axis.plot(*_place(record), MARKERS[_kind(record)], color=colour, markersize=8, mew=2)
-    ratio = clip.latency.median_ms / step.latency.median_ms
+    ratio = clip.prediction_ms / step.prediction_ms
     lines = [clip.model, *_describe_accuracy(clip), f"{ratio:.1f} times faster"]
     return "\n".join([*lines, f"({step.backend.split()[0]}, {step.precision})"])
 
@@ -94,7 +94,7 @@ def _style_axes(axis: Axes) -> None:
     axis.set(xscale="log", yscale="log")
     axis.margins(0.08)
     axis.set_xlabel("multiply-accumulates per prediction", color=MUTED)
-    axis.set_ylabel("median latency, ms", color=MUTED)
+    axis.set_ylabel("median ms per prediction", color=MUTED)
     formats = (_format_macs, lambda value, _position: f"{value:g}")
     for side, limits, write in zip(
         (axis.xaxis, axis.yaxis), (axis.get_xlim(), axis.get_ylim()), formats, strict=True
@@ -110,7 +110,7 @@ def _style_axes(axis: Axes) -> None:
 
 
 def _place(record: Record) -> tuple[float, float]:
-    return float(record.macs_per_prediction), record.latency.median_ms
+    return float(record.macs_per_prediction), record.prediction_ms
 
 
 def _format_macs(value: float, _position: int) -> str:

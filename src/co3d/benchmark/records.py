@@ -34,16 +34,18 @@ class Record:
         batch: videos at once.
         rate: "dense" or "native". size_px: side of the square frames. clip_frames: of a clip.
         parameters: of the clip network.
-        macs_per_prediction: multiply-accumulates of one clip, or of one step on the average over
-            frames, for one video. A peer counts as many as ours: it computes the same.
+        macs_per_prediction: multiply-accumulates of one clip, or of the steps from one result to
+            the next, for one video. A peer counts as many as ours: it computes the same.
+        frames_per_prediction: how many steps that are: 1, and more in native rate.
         state_bytes: carried from frame to frame, for all videos; 0 for a clip.
-        latency: in milliseconds per clip, or per frame; for the whole batch. Throughput is in
-            clips or frames per second, of all videos together.
+        latency: in milliseconds per clip, or per frame; for the whole batch. In native rate a
+            sample is the mean over the frames of a prediction. Throughput is in clips or frames
+            per second, of all videos together.
         convert_seconds, open_seconds: to make the step program, and to compile it.
         speedups: "clip" for the eager clip network, "clip, same engine" for that of the same
             backend and precision, "fastest clip, same precision" for the best of ours in any
-            backend, or a peer's name -> its median latency at the same batch size divided by this
-            one.
+            backend, or a peer's name -> its median time for a prediction at the same batch size
+            divided by this one.
         times_the_product: median latency as a multiple of the time that a matrix product with as
             many multiply-accumulates takes, timed in the same rounds; None without a ceiling for
             the precision.
@@ -65,6 +67,7 @@ class Record:
     clip_frames: int
     parameters: int
     macs_per_prediction: int
+    frames_per_prediction: int
     state_bytes: int
     latency: Latency
     convert_seconds: float | None
@@ -74,6 +77,11 @@ class Record:
     times_the_copy: float
     peak_bytes: int | None
     published_accuracy: Mapping[str, float]
+
+    @property
+    def prediction_ms(self) -> float:
+        """Median time for a prediction, of the whole batch."""
+        return self.latency.median_ms * self.frames_per_prediction
 
 
 def ignore_remark(remark: str) -> None:
@@ -147,7 +155,8 @@ def measure_model(
                 size_px=size_px,
                 clip_frames=program.clip_frames,
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
-                macs_per_prediction=one.macs,
+                macs_per_prediction=one.macs * one.frames_per_prediction,
+                frames_per_prediction=one.frames_per_prediction,
                 state_bytes=one.state_bytes,
                 latency=latency,
                 convert_seconds=convert_seconds if ours else None,
@@ -176,7 +185,8 @@ def _compare(
         variant = other.variant
         if other is one or variant.batch != own.batch:
             continue
-        ratio = found.median_ms / latency.median_ms
+        ratio = found.median_ms * other.frames_per_prediction
+        ratio /= latency.median_ms * one.frames_per_prediction
         if variant.peer is not None:
             speedups[variant.peer] = ratio
         elif variant.what == "clip":

@@ -12,15 +12,19 @@ from co3d.benchmark.picture import draw_picture
 from co3d.benchmark.records import CLIP, FASTEST_CLIP, SAME_CLIP, Record
 from co3d.files import make_folder, output_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BASE_NAME = "bench"
 LEFT_COLUMNS = 3
 EXPLANATION = (
     "Milliseconds are per frame (per clip for a clip network), for the whole batch; per second "
     "counts frames (clips) of all videos, over bursts. *clip ÷ this* and the like divide median "
-    "latencies at the same batch size. *times product* is the latency as a multiple of the time "
-    "that a matrix product with as many multiply-accumulates takes, *times copy* of the time to "
-    "read weights, state and frames at the speed of a copy."
+    "times for a prediction at the same batch size. *times product* is the latency as a multiple "
+    "of the time that a matrix product with as many multiply-accumulates takes, *times copy* of "
+    "the time to read weights, state and frames at the speed of a copy."
+)
+NATIVE_EXPLANATION = (
+    " At native rate a prediction takes several frames, whose steps differ: a sample, and so p95 "
+    "and p99, is their mean."
 )
 MEMORY_EXPLANATION = (
     " *peak MB* is the most memory of a process that does only this, from its start: of a step "
@@ -98,7 +102,13 @@ def format_markdown(report: Report) -> str:
         records = [record for record in report.records if record.model == name]
         lines += _format_model(records, report.ceilings[name])
     has_peaks = any(record.peak_bytes is not None for record in report.records)
-    lines += [EXPLANATION + (MEMORY_EXPLANATION if has_peaks else ""), ""]
+    has_periods = any(record.frames_per_prediction > 1 for record in report.records)
+    explanations = [
+        EXPLANATION,
+        NATIVE_EXPLANATION if has_periods else "",
+        MEMORY_EXPLANATION if has_peaks else "",
+    ]
+    lines += ["".join(explanations), ""]
     return "\n".join(lines)
 
 
@@ -106,6 +116,7 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
     first = records[0]
     step = next(one for one in records if one.what == "step" and one.peer is None)
     macs, step_macs = first.macs_per_prediction, step.macs_per_prediction
+    steps = "step" if step.frames_per_prediction == 1 else f"{step.frames_per_prediction} steps"
     rows = [_list_cells(record, _references(records)) for record in records]
     columns = [
         heading
@@ -118,7 +129,7 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
         "",
         f"{first.clip_frames} frames of {first.size_px} px, {first.rate} rate, "
         f"{first.parameters / 1e6:.2f} M parameters; MACs per prediction: clip "
-        f"{macs / 1e6:,.0f} M, step {step_macs / 1e6:,.0f} M "
+        f"{macs / 1e6:,.0f} M, {steps} {step_macs / 1e6:,.0f} M "
         f"({macs / step_macs:.1f} times fewer); converted in {step.convert_seconds or 0:.1f} s.",
         "",
     ]

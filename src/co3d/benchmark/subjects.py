@@ -27,6 +27,7 @@ class OpenSubject:
         description: what runs it, with versions.
         macs: multiply-accumulates of one clip, or of one step on the average over frames, for one
             video.
+        frames_per_prediction: steps from one result to the next; 1 for a clip.
         state_bytes: carried from frame to frame, for the whole batch; 0 for a clip.
         touched_bytes: of weights, of state and of the clip or frames: what a call has to read.
         open_seconds: that it took to make it ready, conversion apart.
@@ -35,6 +36,7 @@ class OpenSubject:
     variant: Variant
     description: str
     macs: int
+    frames_per_prediction: int
     state_bytes: int
     touched_bytes: int
     open_seconds: float
@@ -73,6 +75,7 @@ def _open_clip(variant: Variant, model: ClipModel, program: StepProgram, steps: 
         variant=variant,
         description=description,
         macs=program.clip_macs,
+        frames_per_prediction=1,
         state_bytes=0,
         touched_bytes=_weight_bytes(model, PRECISIONS[variant.precision].itemsize) + clip.nbytes,
         open_seconds=time.perf_counter() - start,
@@ -83,6 +86,8 @@ def _open_clip(variant: Variant, model: ClipModel, program: StepProgram, steps: 
 def _open_step(variant: Variant, model: ClipModel, program: StepProgram, steps: int) -> OpenSubject:
     """A network that sees one frame at a time, in its steady state."""
     itemsize = PRECISIONS[variant.precision].itemsize
+    # In int8 weights alone take a byte; frames and state are floats.
+    weight_size = 1 if variant.precision == "int8" else itemsize
     frame = torch.randn(variant.batch, *program.frame_shape)
     state_bytes = program.state_bytes * variant.batch * itemsize // program.dtype.itemsize
     period = program.temporal_stride if program.rate == "native" else 1
@@ -105,8 +110,9 @@ def _open_step(variant: Variant, model: ClipModel, program: StepProgram, steps: 
         variant=variant,
         description=description,
         macs=program.macs_per_frame,
+        frames_per_prediction=period,
         state_bytes=state_bytes,
-        touched_bytes=_weight_bytes(model, itemsize) + state_bytes + frame.numel() * itemsize,
+        touched_bytes=_weight_bytes(model, weight_size) + state_bytes + frame.numel() * itemsize,
         open_seconds=open_seconds,
         subject=_repeat(lambda: run(frame), period, variant.batch, steps),
     )
