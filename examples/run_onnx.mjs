@@ -2,7 +2,7 @@
 //   co3d export camera_motion --output network.onnx --json > network.json
 //   ffmpeg -i video.mp4 -vf fps=8.333,scale=64:64 -f rawvideo -pix_fmt rgb24 - |
 //     node run_onnx.mjs network.onnx network.json
-// Needs onnxruntime-node; not co3d, not Python.
+// Needs onnxruntime-node; not co3d, not Python. For one output, and states of floats.
 import { readFileSync } from "node:fs";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 

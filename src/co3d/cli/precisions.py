@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -136,12 +138,19 @@ def _describe(found: PrecisionReport, network: str) -> dict[str, object]:
 
 def _describe_row(row: PrecisionRow) -> dict[str, object]:
     return {
-        **dataclasses.asdict(row),
+        **_finite(dataclasses.asdict(row)),
         "agreement": row.agreement,
         "keeps_labels": row.keeps_labels,
         "tolerance": row.tolerance,
         "within_tolerance": row.within_tolerance,
     }
+
+
+def _finite(value: Any) -> Any:
+    """With null for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print(console: Console, found: PrecisionReport) -> None:
