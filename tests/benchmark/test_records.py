@@ -6,9 +6,12 @@ import torch
 from co3d.backends.engines import select_engines
 from co3d.benchmark import ceilings as ceilings_module
 from co3d.benchmark import timing
+from co3d.benchmark.engines import open_clip
 from co3d.benchmark.records import measure_model
 from co3d.benchmark.selection import Selection, select_peers
 from co3d.errors import OptionError, UnknownModelError
+from co3d.models import create_model
+from co3d.stream import convert
 
 TINY = Selection((("torch", "float32"),), steps=1, size_px=32)
 
@@ -78,6 +81,19 @@ def test_clips_of_an_engine_are_compared_with_its_steps():
         assert one.speedups["fastest clip, same precision"] == pytest.approx(ratio)
     assert "int8" in rounded.backend
     assert eager.macs_per_prediction == other_clip.macs_per_prediction
+
+
+@pytest.mark.parametrize("backend", ["native", "onnxruntime"])
+def test_clips_of_an_engine_are_the_clip_network(backend):
+    torch.manual_seed(0)
+    model = create_model("camera_motion")
+    program = convert(model, (3, 8, 32, 32))
+    clip = torch.randn(2, 3, 8, 32, 32)
+    run, description = open_clip(program, clip, backend, "float32")
+    assert description.startswith(backend)
+    with torch.no_grad():
+        expected = program.clip_graph(clip)
+    torch.testing.assert_close(run()[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_precision_without_a_ceiling_is_not_compared_with_a_product():

@@ -12,6 +12,7 @@ from co3d.backends.executor import make_map
 from co3d.backends.select import BACKENDS, PRECISIONS
 from co3d.export import export_program, load_program
 from co3d.stream import StepProgram
+from co3d.stream.unroll import unroll_clip
 
 CALIBRATION_FRAMES = 24
 
@@ -37,9 +38,14 @@ def open_clip(
 ) -> tuple[Callable[[], object], str]:
     """A call of the clip network on one clip in a backend, and what runs it.
 
-    It is the clip graph that the program came from: batch norm folded as in the steps.
+    It is the clip graph that the program came from: batch norm folded as in the steps. The native
+    backend, whose kernels know of maps, runs it frame by frame and layer after layer.
     """
     executor = BACKENDS[backend].open(precision, torch.device("cpu"))
+    if backend == "native":
+        frames = [frame.contiguous() for frame in clip.unbind(2)]
+        run_frames = executor.compile(unroll_clip(program), frames, len(program.output_shapes))
+        return lambda: run_frames(frames), executor.description
     given = make_map(clip.shape, PRECISIONS[precision], clip.device, executor.map_layout)
     given.copy_(clip)
     run = executor.compile(_with_a_tuple(program.clip_graph), [given], 1)

@@ -60,9 +60,9 @@ class Selection:
         for batch in self.batches:
             yield Variant("clip", None, *EAGER, batch)
             for backend, precision in self.engines:
-                # Eagerly in float32 it runs anyway; pools of clips lack other precisions there. The
-                # native backend has no kernels for clips, and int8 is calibrated for steps.
-                if self.clips and backend not in ("torch", "native") and precision != "int8":
+                # Eagerly in float32 it runs anyway; pools of clips lack other precisions there.
+                # And int8 is calibrated for steps.
+                if self.clips and backend != "torch" and precision != "int8":
                     yield Variant("clip", None, backend, precision, batch)
                 yield Variant("step", None, backend, precision, batch)
             for peer in peers:
