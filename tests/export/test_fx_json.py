@@ -11,13 +11,7 @@ from co3d.export.fx_json import read_graph, write_graph
 from support import rule_networks
 from support.networks import stem
 
-NETWORKS = {
-    name: make
-    for group in vars(rule_networks).values()
-    if isinstance(group, dict) and group and all(callable(make) for make in group.values())
-    for name, make in group.items()
-    if isinstance(name, str)
-}
+NETWORKS = rule_networks.list_all()
 
 
 def _write(graph: torch.fx.GraphModule) -> tuple[list, dict[str, torch.Tensor]]:

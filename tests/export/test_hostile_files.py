@@ -33,6 +33,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
+def _open_torch(path: Path) -> tuple[list[dict[str, Any]], Callable[[Path], None]]:
+    """The phases of a file, and what writes it again with these phases, changed or not."""
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    phases = json.loads(metadata["co3d.phases"])
+
+    def write(to: Path) -> None:
+        save_file(tensors, to, {**metadata, "co3d.phases": json.dumps(phases)})
+
+    return phases, write
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize(
     "change",
@@ -108,13 +121,10 @@ def test_graphs_that_do_not_fit_the_description(
 def test_torch_files_whose_graphs_do_not_fit(
     files: dict[str, Path], tmp_path: Path, change: Change
 ) -> None:
-    with safe_open(files["torch"], framework="pt") as file:
-        metadata = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    phases = json.loads(metadata["co3d.phases"])
+    phases, write = _open_torch(files["torch"])
     change(phases[0])
     path = tmp_path / "b.safetensors"
-    save_file(tensors, path, {**metadata, "co3d.phases": json.dumps(phases)})
+    write(path)
     with pytest.raises(ExportedFileError):
         co3d.open_stream(co3d.load_program(path).program, backend="torch")
 
@@ -130,16 +140,13 @@ def test_torch_files_whose_graphs_do_not_fit(
 def test_operators_cannot_write_to_their_arguments(
     files: dict[str, Path], tmp_path: Path, row: list
 ) -> None:
-    with safe_open(files["torch"], framework="pt") as file:
-        metadata = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    phases = json.loads(metadata["co3d.phases"])
+    phases, write = _open_torch(files["torch"])
     function, options = row
     arguments = {"tuple": [{"node": 0}, 2.0][: 1 if "frexp" in function else 2]}
     rows = phases[0]["steady"]
     rows.insert(len(rows) - 1, ["call_function", function, arguments, {"mapping": options}])
     path = tmp_path / "b.safetensors"
-    save_file(tensors, path, {**metadata, "co3d.phases": json.dumps(phases)})
+    write(path)
     with pytest.raises(ExportedFileError, match="would change its argument"):
         co3d.load_program(path)
 

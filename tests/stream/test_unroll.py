@@ -13,13 +13,7 @@ from support.networks import Apply, Classifier, Residual, SqueezeExcite, stem
 from support.streaming import randomise_, relative_error
 
 SHAPE = (3, 9, 12, 12)
-RULES = {
-    name: make
-    for group in vars(rule_networks).values()
-    if isinstance(group, dict) and group and all(callable(make) for make in group.values())
-    for name, make in group.items()
-    if isinstance(name, str)
-}
+RULES = rule_networks.list_all()
 
 
 def _pools(self: nn.Module, clip: Tensor) -> tuple[Tensor, ...]:

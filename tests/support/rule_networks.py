@@ -1,5 +1,7 @@
 """One small network per rule, with what can go wrong in time."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -364,3 +366,15 @@ def two_pathways() -> nn.Module:
         deep=nn.Sequential(stem_after(5), nn.ReLU(), stem_after(3)),
         fc=nn.Linear(8, 5),
     )
+
+
+def list_all() -> dict[str, Callable[[], nn.Module]]:
+    """The networks of all rules, by name."""
+    groups = [group for group in globals().values() if isinstance(group, dict) and group]
+    return {
+        name: make
+        for group in groups
+        if all(callable(make) for make in group.values())
+        for name, make in group.items()
+        if isinstance(name, str)
+    }

@@ -1,20 +1,20 @@
 """Emission: lowerings become a step graph without a time axis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from co3d.stream.analyse import Analysis
+from co3d.stream.graph_builder import GraphBuilder
 from co3d.stream.rules import Lowering, Use
 from co3d.stream.states import StateKey, reading_index, shared_key
 from co3d.stream.temporal import StateSpec
 
 
 @dataclass
-class StepBuilder:
+class StepBuilder(GraphBuilder):
     """Builds one step graph: `forward(*frames, [age, [end]], *past) -> (*outputs, *newest)`.
 
     `past` holds every state's elements, newest first, state after state. `age` (N,) int64 is the
@@ -32,15 +32,12 @@ class StepBuilder:
     phase: int | None = None
 
     def __post_init__(self) -> None:
-        self.graph = fx.Graph()
-        self.root = nn.Module()
-        self._constants: dict[int, tuple[Tensor, fx.Node]] = {}
+        super().__init__()
         self._current: dict[fx.Node, fx.Node] = {}
         self._filled: dict[StateKey, fx.Node] = {}
         self._positions: dict[int, fx.Node] = {}
         self._real: dict[tuple[int, int], fx.Node] = {}
         self._lowering: Lowering | None = None
-        self._batch: fx.Node | None = None
 
     def build(
         self, clip_graph: fx.GraphModule, results: Sequence[Use], observed: Sequence[fx.Node] = ()
@@ -62,7 +59,7 @@ class StepBuilder:
             if node.op == "placeholder":
                 name = f"{node.name}_frame" if node.name in own_names else node.name
                 self._current[node] = self.graph.placeholder(name)
-        self._frames = list(self._current.values())
+        self.frames = list(self._current.values())
         if self.masked:
             self._age = self.graph.placeholder("age")
             self._end = self.graph.placeholder("end") if self.with_end else None
@@ -77,33 +74,12 @@ class StepBuilder:
                 self._current[node] = lowering.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
         newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
-        self.graph.output((*outputs, *newest, *(self._current[node] for node in observed)))
-        self.graph.eliminate_dead_code()
-        self.graph.lint()
-        return fx.GraphModule(self.root, self.graph, "Masked" if self.masked else "Steady")
+        returned = (*outputs, *newest, *(self._current[node] for node in observed))
+        return self.finish(returned, "Masked" if self.masked else "Steady")
 
     def makes(self, node: fx.Node) -> bool:
         """Whether a value gets a new element in this graph."""
         return self.phase is None or self.analysis.types[node].is_due(self.phase)
-
-    def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        """Add a function call to the step graph."""
-        return self.graph.call_function(target, args, kwargs)
-
-    def constant(self, tensor: Tensor) -> fx.Node:
-        """Intern a constant: the same tensor object is stored once."""
-        if id(tensor) not in self._constants:
-            name = f"constant{len(self._constants)}"
-            self.root.register_buffer(name, tensor)
-            # The tensor is kept, so that its id is not reused.
-            self._constants[id(tensor)] = (tensor, self.graph.get_attr(name))
-        return self._constants[id(tensor)][1]
-
-    def batch_size(self) -> fx.Node:
-        """Number of streams in the batch."""
-        if self._batch is None:
-            self._batch = self.call(torch.ops.aten.sym_size.int, self._frames[0], 0)
-        return self._batch
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
         """(N,) how many readings of the current lowering lie inside the clip, at least one."""

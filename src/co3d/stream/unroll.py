@@ -1,14 +1,12 @@
 """Unrolling: a clip network as one graph over single frames, for what runs step graphs."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from co3d.errors import ConversionError
 from co3d.stream.analyse import Analysis, analyse, output_nodes
 from co3d.stream.capture import EXPORT_BATCH
+from co3d.stream.graph_builder import GraphBuilder
 from co3d.stream.program import StepProgram
 from co3d.stream.rules import Lowering, Use
 
@@ -40,17 +38,14 @@ def unroll_clip(program: StepProgram) -> fx.GraphModule:
     return ClipBuilder(analysis, program.clip_frames).build(program.clip_graph)
 
 
-class ClipBuilder:
-    """Builds a clip's graph, element by element; see `co3d.stream.rules.registry.Builder`."""
+class ClipBuilder(GraphBuilder):
+    """Builds a clip's graph, element by element."""
 
     def __init__(self, analysis: Analysis, clip_frames: int) -> None:
+        super().__init__()
         self._analysis, self._clip_frames = analysis, clip_frames
-        self._graph, self._root = fx.Graph(), nn.Module()
-        self._constants: dict[int, tuple[Tensor, fx.Node]] = {}
         self._elements: dict[tuple[fx.Node, int], fx.Node] = {}
         self._outside: dict[tuple[tuple[int, ...], float, torch.dtype], fx.Node] = {}
-        self._batch: fx.Node | None = None
-        self._first: fx.Node
         # What `emit` is called for: the lowering, and the tick at which a stream would make it.
         self._lowering: Lowering | None = None
         self._tick = 0
@@ -60,37 +55,15 @@ class ClipBuilder:
         for node in clip_graph.graph.nodes:
             if node.op == "placeholder":
                 for t in range(self._clip_frames):
-                    self._elements[node, t] = self._graph.placeholder(f"{node.name}_{t}")
-        self._first = next(iter(self._elements.values()))
+                    self._elements[node, t] = self.graph.placeholder(f"{node.name}_{t}")
+        self.frames = list(self._elements.values())
         for node, lowering in self._analysis.lowerings.items():
             type_ = lowering.type
             for j in range(self._count(node)):
                 self._lowering, self._tick = lowering, j * type_.stride + type_.delay
                 frames = [self._read(use) for use in lowering.uses]
                 self._elements[node, j] = lowering.emit(self, frames)
-        self._graph.output(tuple(self._gather(node) for node in output_nodes(clip_graph)))
-        self._graph.eliminate_dead_code()
-        self._graph.lint()
-        return fx.GraphModule(self._root, self._graph, "Clip")
-
-    def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-        """See `Builder.call`."""
-        return self._graph.call_function(target, args, kwargs)
-
-    def constant(self, tensor: Tensor) -> fx.Node:
-        """See `Builder.constant`."""
-        if id(tensor) not in self._constants:
-            name = f"constant{len(self._constants)}"
-            self._root.register_buffer(name, tensor)
-            # The tensor is kept, so that its id is not reused.
-            self._constants[id(tensor)] = (tensor, self._graph.get_attr(name))
-        return self._constants[id(tensor)][1]
-
-    def batch_size(self) -> fx.Node:
-        """See `Builder.batch_size`."""
-        if self._batch is None:
-            self._batch = self.call(torch.ops.aten.sym_size.int, self._first, 0)
-        return self._batch
+        return self.finish(tuple(map(self._gather, output_nodes(clip_graph))), "Clip")
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
         """See `Builder.count_inside`: here (1,), for clips of a batch are of one length."""
@@ -121,7 +94,7 @@ class ClipBuilder:
             kind = {} if dtype.is_floating_point else {"dtype": dtype}
             full = (self.batch_size(), *shape)
             make = torch.ops.aten.new_full.default
-            self._outside[key] = self.call(make, self._first, full, fill, **kind)
+            self._outside[key] = self.call(make, self.frames[0], full, fill, **kind)
         return self._outside[key]
 
     def _gather(self, node: fx.Node) -> fx.Node:
