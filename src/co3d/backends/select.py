@@ -145,20 +145,18 @@ def open_stream(
         name, reason = backend, "as asked"
         _require(backend, precision, place, kind)
     executor = BACKENDS[name].open(precision, place)
-    words = f"{executor.description} ({reason})"
-    if not isinstance(program, StoredProgram):
-        return Stream(Runner(program, slots, executor), words)
     try:
-        stream = Stream(Runner(program, slots, executor), words)
-        _try_out(stream)
-    except Co3dError:
-        raise
-    # What a stranger's file says of itself may be wrong in any way.
+        stream = Stream(Runner(program, slots, executor), f"{executor.description} ({reason})")
+        if isinstance(program, StoredProgram):
+            _try_out(stream)
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1:] or [""]
+        # What a stranger's file says of itself may be wrong in any way.
+        if not isinstance(program, StoredProgram) or isinstance(error, Co3dError):
+            raise
+        last = str(error).strip().splitlines()[-1:] or [""]
         raise ExportedFileError(
             f"cannot run {program.name} from its file with {executor.description}: "
-            f"{type(error).__name__}: {reason[0]}; export the network again, or try another backend"
+            f"{type(error).__name__}: {last[0]}; export the network again, or try another backend"
         ) from error
     return stream
 

@@ -77,7 +77,7 @@ class ClipBuilder(GraphBuilder):
     def _count(self, node: fx.Node) -> int:
         """How many elements of a value there are in the clip."""
         type_ = self._analysis.types[node]
-        return (self._clip_frames - 1 + type_.extent) // type_.stride + 1
+        return type_.last_position(self._clip_frames) // type_.stride + 1
 
     def _read(self, use: Use) -> fx.Node:
         """The element that a use reads at this tick, or what stands for those outside."""
