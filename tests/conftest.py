@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+# Without a GPU, Triton's kernels run in its interpreter; read when triton is first imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Small networks run faster on one thread, far more so where the cores are shared.
 torch.set_num_threads(1)
 

@@ -8,8 +8,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from co3d.backends.executor import Executor
+from co3d.backends.fusion.reader import has_kernels
 from co3d.backends.native.library import find_compiler, find_obstacle
-from co3d.backends.native.reader import has_kernels
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph
@@ -22,6 +22,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
     "int8": torch.float32,  # inside the graph only: frames, state and results are float32
 }
 
@@ -72,6 +73,12 @@ def _open_native(precision: str, device: torch.device) -> Executor:
     return NativeExecutor(precision, PRECISIONS[precision], torch.get_num_threads())
 
 
+def _open_triton(precision: str, device: torch.device) -> Executor:
+    from co3d.backends.triton_gpu.executor import TritonExecutor
+
+    return TritonExecutor(PRECISIONS[precision], device)
+
+
 def _open_openvino(precision: str, device: torch.device) -> Executor:
     from co3d.backends.openvino_cpu import OpenVinoExecutor
 
@@ -88,6 +95,7 @@ BACKENDS: Mapping[str, Backend] = {
         ("float32", "int8"), ("cpu",), "onnxruntime", ("onnx",), _open_onnxruntime
     ),
     "native": Backend(("float32", "bfloat16"), ("cpu",), None, (), _open_native),
+    "triton": Backend(("float32", "bfloat16", "float16"), ("cuda",), "triton", (), _open_triton),
     "torch": Backend(("float32", "float64", "bfloat16"), None, None, (), _open_torch),
     # Last: it takes minutes to compile, and is no faster than eager graphs.
     "inductor": Backend(("float32", "bfloat16"), ("cpu",), None, (), _open_inductor),
@@ -138,7 +146,7 @@ def open_stream(
         )
     if slots < 1:
         raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
-    place = _find_device(device)
+    place = find_device(device)
     if backend == "auto":
         name, reason = choose_backend(program, precision, place)
     else:
@@ -279,7 +287,7 @@ def _complain(
     return None
 
 
-def _find_device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

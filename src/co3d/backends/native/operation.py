@@ -4,7 +4,9 @@ import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 
-MOST_SOURCES, MOST_AHEAD, MOST_BESIDE = 64, 8, 8
+from co3d.backends.fusion.groups import MOST_BESIDE, MOST_SOURCES
+
+MOST_AHEAD = 8
 NONE = -1
 
 
@@ -15,15 +17,6 @@ class Kind(IntEnum):
     SUM_DEPTHWISE = 1
     MEAN = 2
     SELECT = 3
-
-
-class Activation(IntEnum):
-    """What is applied to a value; the order of kernels/vectors.hpp."""
-
-    IDENTITY = 0
-    RELU = 1
-    SILU = 2
-    SIGMOID = 3
 
 
 # fmt: off

@@ -1,16 +1,14 @@
 """Turns a step graph into a list of native operations, with PyTorch for what has no kernel."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses import FakeTensorMode
 
-from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
-from co3d.backends.native.groups import (
+from co3d.backends.fusion.groups import (
     Convolve,
     Group,
     Mean,
@@ -19,9 +17,11 @@ from co3d.backends.native.groups import (
     View,
     find_read,
 )
+from co3d.backends.fusion.patterns import PatternMatcher
+from co3d.backends.fusion.reader import find_values
+from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
 from co3d.backends.native.memory import Arena, lay_out
 from co3d.backends.native.operation import NONE, Kind, Operation
-from co3d.backends.native.patterns import PatternMatcher
 from co3d.backends.native.planes import can_read_planes, is_in_planes
 from co3d.backends.native.weights import WeightPacker
 
@@ -352,20 +352,6 @@ class Planner:
     def _is_float(self, node: fx.Node) -> bool:
         value = self.values.get(node)
         return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def find_values(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Mapping[fx.Node, Any]:
-    """What each node makes, as tensors without data."""
-    values: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-        Recorder(graph).run(*[mode.from_tensor(example) for example in examples])
-    return values
 
 
 def _count_bytes(value: Tensor) -> int:

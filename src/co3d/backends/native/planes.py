@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.native.groups import Convolve, Group, find_read
+from co3d.backends.fusion.groups import Convolve, Group, find_read
 
 # Of one result. With 147 (7x7 pixels of three channels) Slow is 2 % slower than with frames laid
 # out and readings side by side; with 27 X3D saves both copies.

@@ -2,14 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from torch import Tensor, fx
 
-from co3d.backends.native.operation import Activation
+# Of a group, whose kernels have places for so many.
+MOST_SOURCES, MOST_BESIDE = 64, 8
 
 # The geometry of a convolution of one pixel.
 POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+
+
+class Activation(IntEnum):
+    """What is applied to a value; kernels know it by its number."""
+
+    IDENTITY = 0
+    RELU = 1
+    SILU = 2
+    SIGMOID = 3
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Reads what patterns ask of a step graph: shapes, constants, convolutions, sums."""
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses import FakeTensorMode
 
-from co3d.backends.native.groups import POINT
-from co3d.backends.native.operation import MOST_SOURCES
+from co3d.backends.fusion.groups import MOST_SOURCES, POINT
 
 ADD = (torch.add, torch.ops.aten.add.Tensor, operator.add)
 
@@ -122,6 +122,20 @@ class GraphReader:
 
         visit(root)
         return leaves, inner
+
+
+def find_values(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Mapping[fx.Node, Any]:
+    """What each node makes, as tensors without data."""
+    values: dict[fx.Node, Any] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        Recorder(graph).run(*[mode.from_tensor(example) for example in examples])
+    return values
 
 
 def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:

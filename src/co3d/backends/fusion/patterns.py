@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from co3d.backends.native.groups import (
+from co3d.backends.fusion.groups import (
+    MOST_BESIDE,
+    MOST_SOURCES,
     POINT,
+    Activation,
     Convolve,
     Group,
     Mean,
@@ -18,8 +21,7 @@ from co3d.backends.native.groups import (
     SumDepthwise,
     View,
 )
-from co3d.backends.native.operation import MOST_BESIDE, MOST_SOURCES, Activation
-from co3d.backends.native.reader import ADD, GraphReader, read_arguments, read_pair
+from co3d.backends.fusion.reader import ADD, GraphReader, read_arguments, read_pair
 
 _aten = torch.ops.aten
 _ACTIVATIONS = {
@@ -32,7 +34,7 @@ _ACTIVATIONS = {
     torch.sigmoid: Activation.SIGMOID,
 }
 _MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
-_VIEWS = (torch.flatten, torch.reshape)
+VIEWS = (torch.flatten, torch.reshape)
 
 
 class PatternMatcher:
@@ -131,7 +133,7 @@ class PatternMatcher:
 
     def _match_view(self, node: fx.Node) -> View | None:
         source = node.args[0] if node.args else None
-        if node.target not in _VIEWS or not isinstance(source, fx.Node):
+        if node.target not in VIEWS or not isinstance(source, fx.Node):
             return None
         shapes = self._reader.shape(node), self._reader.shape(source)
         if not all(len(s) in (2, 4) and s[:2] == shapes[0][:2] for s in shapes):

@@ -1,0 +1,16 @@
+"""Activations inside of kernels, by the numbers of `co3d.backends.fusion.groups.Activation`."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def activate(x, KIND: tl.constexpr):
+    """Apply an activation to floats; a NaN stays one."""
+    if KIND == 1:
+        x = tl.where(x < 0, 0.0, x)
+    elif KIND == 2:
+        x = x / (1 + tl.exp(-x))
+    elif KIND == 3:
+        x = 1 / (1 + tl.exp(-x))
+    return x

@@ -1,0 +1,165 @@
+"""Depthwise convolutions over space and time, pools, sums of maps, and what follows a mean.
+
+Maps lie with channels last; all sums are float32.
+"""
+
+import triton
+import triton.language as tl
+
+from co3d.backends.triton_gpu.activations import activate
+
+
+@triton.jit(do_not_specialize=("pixels", "height", "width", "out_width", "scale"))
+def sum_depthwise(
+    sources,
+    added,
+    outs,
+    weight,
+    bias,
+    sums,
+    pixels,
+    height,
+    width,
+    out_width,
+    channels,
+    scale,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    DILATION: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """activation(scale * (sum of depthwise convolutions + added) + bias), tile by tile.
+
+    A tile is ROWS pixels of one map by COLUMNS channels. The first out is the group's own; others
+    are sums of the same readings by other weights, which later frames are added to.
+
+    Args:
+        sources: tuple of (N, height, width, channels).
+        added: tuple of maps like the outs.
+        outs: tuple of (N, out_height, out_width, channels); pixels is out_height * out_width.
+        weight: (out, source, kernel row, kernel column, channel) float32; None for ones.
+        bias: (out, channel) float32, or None.
+        sums: (N, tile, channel) float32 for the sums of the first out over pixels, or None.
+    """
+    tile, block, image = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    rows = tile * ROWS + tl.arange(0, ROWS)
+    columns = block * COLUMNS + tl.arange(0, COLUMNS)
+    row_fits, column_fits = rows < pixels, columns < channels
+    top = (rows // out_width) * STRIDE[0] - PADDING[0]
+    left = (rows % out_width) * STRIDE[1] - PADDING[1]
+    taps: tl.constexpr = KERNEL[0] * KERNEL[1]
+    fits = row_fits[:, None] & column_fits[None, :]
+    target = (image * pixels + rows)[:, None] * channels + columns[None, :]
+    for o in tl.static_range(len(outs)):
+        total = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for s in tl.static_range(len(sources)):
+            for tap in tl.static_range(taps):
+                y = top + (tap // KERNEL[1]) * DILATION[0]
+                x = left + (tap % KERNEL[1]) * DILATION[1]
+                inside = row_fits & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+                place = (image * height + y) * width + x
+                read = tl.load(
+                    sources[s] + place[:, None] * channels + columns[None, :],
+                    mask=inside[:, None] & column_fits[None, :],
+                    other=0.0,
+                ).to(tl.float32)
+                if weight is not None:
+                    number = (o * len(sources) + s) * taps + tap
+                    factor = tl.load(
+                        weight + number * channels + columns, mask=column_fits, other=0.0
+                    )
+                    total += read * factor[None, :]
+                else:
+                    total += read
+        if o == 0:
+            for a in tl.static_range(len(added)):
+                total += tl.load(added[a] + target, mask=fits, other=0.0).to(tl.float32)
+            total *= scale
+        if bias is not None:
+            total += tl.load(bias + o * channels + columns, mask=column_fits, other=0.0)[None, :]
+        if o == 0:
+            total = activate(total, ACTIVATION)
+            if sums is not None:
+                part = tl.sum(tl.where(fits, total, 0.0), 0)
+                row = image * tl.num_programs(0) + tile
+                tl.store(sums + row * channels + columns, part, mask=column_fits)
+        tl.store(outs[o] + target, total.to(outs[o].dtype.element_ty), mask=fits)
+
+
+@triton.jit(do_not_specialize=("tiles", "pixels"))
+def average_sums(sums, out, tiles, pixels, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The mean of a map over its pixels from the sums that `sum_depthwise` left.
+
+    Args:
+        sums: (N, tiles, channels) float32.
+        out: (N, channels).
+    """
+    image = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    column_fits = columns < channels
+    mean = _average(sums + image * tiles * channels, tiles, pixels, channels, columns, ROWS)
+    tl.store(out + image * channels + columns, mean.to(out.dtype.element_ty), mask=column_fits)
+
+
+@triton.jit(do_not_specialize=("tiles", "pixels"))
+def excite(
+    sums,
+    weight,
+    bias,
+    gate_weight,
+    gate_bias,
+    out,
+    tiles,
+    pixels,
+    channels,
+    hidden_channels,
+    ACTIVATION: tl.constexpr,
+    GATE_ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    HIDDEN: tl.constexpr,
+):
+    """Squeeze and excitation: the mean over pixels, and two linear layers that make a gate of it.
+
+    Args:
+        sums: (N, tiles, channels) float32.
+        weight: (hidden_channels, channels). bias: (hidden_channels,) float32, or None.
+        gate_weight: (hidden_channels, channels). gate_bias: (channels,) float32, or None.
+        out: (N, channels).
+    """
+    image = tl.program_id(0).to(tl.int64)
+    columns, hidden = tl.arange(0, COLUMNS), tl.arange(0, HIDDEN)
+    column_fits, hidden_fits = columns < channels, hidden < hidden_channels
+    mean = _average(sums + image * tiles * channels, tiles, pixels, channels, columns, ROWS)
+    # As between operators of their own.
+    mean = mean.to(out.dtype.element_ty).to(tl.float32)
+    places = hidden[:, None] * channels + columns[None, :]
+    fits = hidden_fits[:, None] & column_fits[None, :]
+    first = tl.load(weight + places, mask=fits, other=0.0).to(tl.float32)
+    middle = tl.sum(first * mean[None, :], 1)
+    if bias is not None:
+        middle += tl.load(bias + hidden, mask=hidden_fits, other=0.0)
+    middle = activate(middle, ACTIVATION).to(out.dtype.element_ty).to(tl.float32)
+    second = tl.load(gate_weight + places, mask=fits, other=0.0).to(tl.float32)
+    gate = tl.sum(second * middle[:, None], 0)
+    if gate_bias is not None:
+        gate += tl.load(gate_bias + columns, mask=column_fits, other=0.0)
+    gate = activate(gate, GATE_ACTIVATION)
+    tl.store(out + image * channels + columns, gate.to(out.dtype.element_ty), mask=column_fits)
+
+
+@triton.jit
+def _average(sums, tiles, pixels, channels, columns, ROWS: tl.constexpr):
+    """The sums of an image's tiles, added up and divided by its pixels."""
+    total = tl.zeros((ROWS, columns.shape[0]), tl.float32)
+    for first in range(0, tiles, ROWS):
+        rows = first + tl.arange(0, ROWS)
+        total += tl.load(
+            sums + rows[:, None] * channels + columns[None, :],
+            mask=(rows < tiles)[:, None] & (columns < channels)[None, :],
+            other=0.0,
+        )
+    return tl.sum(total, 0) / pixels

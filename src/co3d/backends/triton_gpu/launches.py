@@ -1,0 +1,232 @@
+"""Launches the kernels: which one runs a group of operators, and in what tiles."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import triton
+from torch import Tensor
+
+from co3d.backends.fusion.groups import POINT, Activation, Convolve, SumDepthwise
+from co3d.backends.triton_gpu.dense_kernels import convolve, convolve_thin, multiply_vectors
+from co3d.backends.triton_gpu.depthwise_kernels import average_sums, excite, sum_depthwise
+from co3d.backends.triton_gpu.weights import WeightStore
+
+# Frames: so few channels leave most of a product's depth empty, unless pixels lie side by side.
+MOST_THIN_CHANNELS = 8
+# Vectors that `multiply_vectors` runs one by one; from here on tiles read the weights less often.
+MOST_VECTORS = 16
+# Of `excite`, which keeps all of its weights in the registers of one group of threads.
+MOST_EXCITED = 32768
+
+
+class Launcher:
+    """Runs groups of operators on tensors.
+
+    Args:
+        device: where they are.
+        dtype: of maps.
+        processors: groups of threads that the device runs at least at a time.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, processors: int) -> None:
+        self._weights = WeightStore(device, dtype)
+        self._processors = processors
+        # Products of float32 in three passes of shorter numbers keep its precision.
+        self._product = "tf32x3" if dtype == torch.float32 else "tf32"
+        self._most_depth = 32 if dtype == torch.float32 else 64
+
+    def convolve(
+        self,
+        group: Convolve,
+        sources: Sequence[Tensor],
+        gate: Tensor | None,
+        residual: Tensor | None,
+        out: Tensor,
+    ) -> None:
+        """Run a dense convolution into `out`.
+
+        Args:
+            sources: (N, C, H, W) with channels last, or (N, C); likewise the others.
+        """
+        batch, channels, height, width = _map_shape(sources[0])
+        _, out_channels, out_height, out_width = _map_shape(out)
+        bias = self._weights.lay_out_biases([group.bias], out_channels)
+        is_point = tuple(group.weight.shape[2:]) == (1, 1) and group.geometry == POINT
+        is_vector = is_point and len(sources) == 1 and height * width == 1
+        if is_vector and gate is None and batch <= MOST_VECTORS:
+            columns, depth = 8, min(256, triton.next_power_of_2(channels))
+            multiply_vectors[batch, triton.cdiv(out_channels, columns)](
+                sources[0],
+                self._weights.lay_out_rows(group.weight),
+                bias,
+                residual,
+                out,
+                out_channels,
+                channels,
+                ACTIVATION=int(group.activation),
+                COLUMNS=columns,
+                DEPTH=depth,
+            )
+            return
+        pixels = batch * out_height * out_width
+        rows, columns, warps = self._choose_tile(pixels, out_channels)
+        grid = triton.cdiv(pixels, rows), triton.cdiv(out_channels, columns)
+        sizes = [pixels, height, width, out_height, out_width, out_channels]
+        counts = [_map_shape(source)[1] for source in sources]
+        weight = self._weights.lay_out_dense(group.weight, counts)
+        how = {
+            **_name_geometry(group.geometry, group.weight.shape[2:]),
+            "ACTIVATION": int(group.activation),
+            "ROWS": rows,
+            "COLUMNS": columns,
+            "PRODUCT": self._product,
+            "num_warps": warps,
+        }
+        is_thin = channels <= MOST_THIN_CHANNELS and len(sources) == 1
+        if is_thin and gate is None and residual is None:
+            readings = channels * group.weight.shape[2] * group.weight.shape[3]
+            depth = max(16, min(self._most_depth, triton.next_power_of_2(readings)))
+            convolve_thin[grid](
+                sources[0], weight, bias, out, *sizes, CHANNELS=channels, DEPTH=depth, **how
+            )
+            return
+        depth = max(16, min(self._most_depth, triton.next_power_of_2(max(counts))))
+        convolve[grid](
+            tuple(sources),
+            weight,
+            bias,
+            gate,
+            residual,
+            out,
+            *sizes,
+            tuple(counts),
+            SOURCE_ACTIVATION=int(group.source_activation),
+            DEPTH=depth,
+            num_stages=3,
+            **how,
+        )
+
+    def sum_depthwise(
+        self,
+        group: SumDepthwise,
+        sources: Sequence[Tensor],
+        added: Sequence[Tensor],
+        outs: Sequence[Tensor],
+    ) -> Tensor | None:
+        """Run a sum of depthwise convolutions into the first of `outs`, those beside it into others.
+
+        Returns:
+            (N, tiles, C) float32: sums over pixels for the group's mean, if it has one.
+        """
+        batch, channels, height, width = _map_shape(sources[0])
+        _, _, out_height, out_width = _map_shape(outs[0])
+        groups = [group, *group.beside.values()]
+        kernel, weight = group.kernel, None
+        if group.weights is not None:
+            kernel = tuple(group.weights[0].shape[1:])
+            weights = [cast(tuple[Tensor, ...], one.weights) for one in groups]
+            weight = self._weights.lay_out_depthwise(weights)
+        pixels = out_height * out_width
+        columns = min(64, max(16, triton.next_power_of_2(channels)))
+        rows = 16 if pixels >= 16 else triton.next_power_of_2(pixels)
+        grid = triton.cdiv(pixels, rows), triton.cdiv(channels, columns), batch
+        sums = None
+        if group.mean is not None:
+            shape = (batch, grid[0], channels)
+            sums = torch.empty(shape, dtype=torch.float32, device=outs[0].device)
+        sum_depthwise[grid](
+            tuple(sources),
+            tuple(added),
+            tuple(outs),
+            weight,
+            self._weights.lay_out_biases([one.bias for one in groups], channels),
+            sums,
+            pixels,
+            height,
+            width,
+            out_width,
+            channels,
+            float(group.scale),
+            **_name_geometry(group.geometry, kernel),
+            ACTIVATION=int(group.activation),
+            ROWS=rows,
+            COLUMNS=columns,
+            num_warps=4,
+        )
+        return sums
+
+    def average(self, sums: Tensor, pixels: int, out: Tensor) -> None:
+        """Run a mean over pixels, from their sums (N, tiles, C), into `out`, (N, C) or a map."""
+        batch, tiles, channels = sums.shape
+        columns = 64
+        average_sums[batch, triton.cdiv(channels, columns)](
+            sums, out, tiles, pixels, channels, ROWS=16, COLUMNS=columns, num_warps=4
+        )
+
+    def excite(
+        self, sums: Tensor, pixels: int, squeeze: Convolve, expand: Convolve, out: Tensor
+    ) -> None:
+        """Run a mean over pixels and two linear layers of it, from sums (N, tiles, C)."""
+        batch, tiles, channels = sums.shape
+        hidden = squeeze.weight.shape[0]
+        columns = triton.next_power_of_2(channels)
+        excite[batch,](
+            sums,
+            self._weights.lay_out_rows(squeeze.weight),
+            self._weights.lay_out_biases([squeeze.bias], hidden),
+            self._weights.lay_out_columns(expand.weight),
+            self._weights.lay_out_biases([expand.bias], channels),
+            out,
+            tiles,
+            pixels,
+            channels,
+            hidden,
+            ACTIVATION=int(squeeze.activation),
+            GATE_ACTIVATION=int(expand.activation),
+            ROWS=max(1, 4096 // columns),
+            COLUMNS=columns,
+            HIDDEN=triton.next_power_of_2(hidden),
+            num_warps=8,
+        )
+
+    def _choose_tile(self, pixels: int, out_channels: int) -> tuple[int, int, int]:
+        """Rows, columns and warps: the largest tile that leaves every processor some."""
+        columns = min(64, max(16, triton.next_power_of_2(out_channels)))
+        rows = 128
+        while rows > 16 and triton.cdiv(pixels, rows) * triton.cdiv(out_channels, columns) < (
+            self._processors
+        ):
+            rows //= 2
+        return rows, columns, 4
+
+
+def can_excite(squeeze: Convolve, expand: Convolve) -> bool:
+    """Whether one kernel can run the two linear layers of a squeeze and excitation."""
+    hidden, channels = squeeze.weight.shape[:2]
+    sizes = triton.next_power_of_2(hidden) * triton.next_power_of_2(channels)
+    return sizes <= MOST_EXCITED and all(
+        tuple(layer.weight.shape[2:]) == (1, 1)
+        and layer.geometry == POINT
+        and len(layer.sources) == 1
+        and layer.gate is None
+        and layer.residual is None
+        and layer.source_activation is Activation.IDENTITY
+        for layer in (squeeze, expand)
+    )
+
+
+def _name_geometry(geometry: Mapping[str, Any], kernel: Sequence[int]) -> dict[str, Any]:
+    return {
+        "KERNEL": tuple(kernel),
+        "STRIDE": tuple(geometry["stride"]),
+        "PADDING": tuple(geometry["padding"]),
+        "DILATION": tuple(geometry["dilation"]),
+    }
+
+
+def _map_shape(value: Tensor) -> tuple[int, int, int, int]:
+    """(N, C, H, W), with one pixel for vectors."""
+    batch, channels, *size = value.shape
+    height, width = size or (1, 1)
+    return batch, channels, height, width

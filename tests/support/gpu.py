@@ -1,0 +1,35 @@
+"""The triton backend where tests run: on a GPU, or else in Triton's interpreter on the CPU."""
+
+import pytest
+import torch
+
+from co3d.backends import Stream, open_stream
+from co3d.backends.executor import Executor
+from co3d.backends.runner import Runner
+from co3d.backends.select import PRECISIONS, find_device
+from co3d.backends.stream import Stream as OpenStream
+from co3d.stream import StepProgram
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# The interpreter has no products of bfloat16, of which NumPy knows nothing.
+TESTED = ("float32", "float16") if DEVICE == "cpu" else ("float32", "float16", "bfloat16")
+
+
+def open_executor(precision: str) -> Executor:
+    """The executor; skips the test where Triton is not installed."""
+    pytest.importorskip("triton", reason="triton is not installed: make test-slow brings it")
+    from co3d.backends.triton_gpu.executor import TritonExecutor
+
+    return TritonExecutor(PRECISIONS[precision], find_device(DEVICE))
+
+
+def open_anywhere(
+    program: StepProgram, *, backend: str, precision: str = "float32", slots: int = 1
+) -> Stream:
+    """`open_stream`, for the triton backend too."""
+    if backend != "triton" or DEVICE == "cuda":
+        device = DEVICE if backend == "triton" else "cpu"
+        return open_stream(
+            program, backend=backend, precision=precision, slots=slots, device=device
+        )
+    return OpenStream(Runner(program, slots, open_executor(precision)), "interpreted")
