@@ -138,7 +138,7 @@ def open_stream(
         )
     if slots < 1:
         raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
-    place = _find_device(device)
+    place = find_device(device)
     if backend == "auto":
         name, reason = choose_backend(program, precision, place)
     else:
@@ -279,7 +279,12 @@ def _complain(
     return None
 
 
-def _find_device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The torch device of a name, with its number where it is one of several.
+
+    Raises:
+        OptionError: it is not there.
+    """
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
