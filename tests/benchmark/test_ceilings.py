@@ -1,14 +1,18 @@
 import dataclasses
 
 import pytest
+import torch
 
-from co3d.benchmark.ceilings import COPY_BYTES, Ceilings, open_ceilings, read_ceilings
+from co3d.benchmark import ceilings as ceilings_module
+from co3d.benchmark.ceilings import CPU_SIZES, Ceilings, Sizes, open_ceilings, read_ceilings
 from co3d.benchmark.timing import Latency, measure
+
+CPU = torch.device("cpu")
 
 
 def test_ceilings_are_those_of_the_precisions_that_are_floats():
-    subjects = open_ceilings(iter(["bfloat16", "int8", "float32", "float32"]), samples=1)
-    ceilings = read_ceilings(measure(subjects))
+    subjects = open_ceilings(iter(["bfloat16", "int8", "float32", "float32"]), 1, CPU)
+    ceilings = read_ceilings(measure(subjects), CPU)
     assert ceilings.gmacs_per_second.keys() == {"float32", "bfloat16"}
     assert all(value > 0 for value in ceilings.gmacs_per_second.values())
     assert ceilings.copy_gb_per_second > 0
@@ -21,10 +25,25 @@ def test_ceilings_follow_from_the_median_of_the_faster_size():
         "copy": take(ms=50),
         "a network": take(ms=1),
     }
-    ceilings = read_ceilings(latencies)
+    ceilings = read_ceilings(latencies, CPU)
     assert ceilings.gmacs_per_second == {"float32": pytest.approx(1024**3 / 1e7)}
     assert ceilings.p99_ratio == {"float32": pytest.approx(1.5)}
-    assert ceilings.copy_gb_per_second == pytest.approx(2 * COPY_BYTES / 5e7)
+    assert ceilings.copy_gb_per_second == pytest.approx(2 * CPU_SIZES.copy_bytes / 5e7)
+
+
+def test_other_devices_have_sizes_of_their_own_and_are_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(ceilings_module, "GPU_SIZES", Sizes((8, 16), 64))
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    device = torch.device("meta")
+    subjects = open_ceilings(["float32"], 1, device)
+    assert subjects.keys() == {"float32 product of 8", "float32 product of 16", "copy"}
+    for subject in subjects.values():
+        subject.call()
+    assert waited == [device] * 3
+    found = read_ceilings(dict.fromkeys(subjects, take(ms=1)), device)
+    assert found.gmacs_per_second == {"float32": pytest.approx(16**3 / 1e6)}
+    assert found.copy_gb_per_second == pytest.approx(2 * 64 / 1e6)
 
 
 def test_ceilings_tell_times():

@@ -5,10 +5,13 @@ import torch
 
 from co3d.backends.engines import select_engines
 from co3d.benchmark import ceilings as ceilings_module
+from co3d.benchmark import records as records_module
 from co3d.benchmark import timing
+from co3d.benchmark.ceilings import Sizes
 from co3d.benchmark.engines import open_clip
+from co3d.benchmark.memory import AloneTask, run_alone
 from co3d.benchmark.records import measure_model
-from co3d.benchmark.selection import Selection, select_peers
+from co3d.benchmark.selection import Selection, Variant, select_peers
 from co3d.errors import OptionError, UnknownModelError
 from co3d.models import create_model
 from co3d.stream import convert
@@ -20,8 +23,7 @@ TINY = Selection((("torch", "float32"),), steps=1, size_px=32)
 def _be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the latencies are does not matter here, so neither does how settled they are."""
     monkeypatch.setattr(timing, "LEAST_DISCARDED_SECONDS", 0.0)
-    monkeypatch.setattr(ceilings_module, "MATRIX_SIDES", (64, 128))
-    monkeypatch.setattr(ceilings_module, "COPY_BYTES", 2**20)
+    monkeypatch.setattr(ceilings_module, "CPU_SIZES", Sizes((64, 128), 2**20))
 
 
 def test_records_tell_clip_and_step_of_each_batch_size():
@@ -124,7 +126,7 @@ def test_engines_are_the_pairs_that_exist():
     ("backends", "precisions", "message"),
     [
         (["tensorflow"], ["float32"], "got backend 'tensorflow'"),
-        (["torch"], ["float16"], "got precision 'float16'"),
+        (["torch"], ["float8"], "got precision 'float8'"),
         (["onnxruntime"], ["bfloat16"], "none of onnxruntime has the precision bfloat16"),
     ],
 )
@@ -162,6 +164,71 @@ def test_peak_memory_is_that_of_a_process_of_its_own():
     assert step.peak_bytes is not None
     assert 50e6 < clip.peak_bytes < ballast.nbytes
     assert 50e6 < step.peak_bytes < ballast.nbytes
+
+
+def test_all_is_on_the_device_and_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    engines = (("torch", "float32"), ("torch", "bfloat16"))
+    # A device without numbers: operators refuse tensors of another one all the same.
+    selection = dataclasses.replace(TINY, engines=engines, clips=True, device="meta")
+    records, _ = measure_model("camera_motion", selection)
+    kinds = [("clip", "float32"), ("step", "float32"), ("clip", "bfloat16"), ("step", "bfloat16")]
+    assert [(one.what, one.precision) for one in records] == kinds
+    assert all("on meta" in one.backend for one in records[1:])
+    assert set(waited) == {torch.device("meta")}
+    assert len(waited) >= sum(one.latency.samples for one in records)
+
+
+def test_a_cpu_is_not_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    measure_model("camera_motion", TINY)
+    assert waited == []
+
+
+@pytest.mark.parametrize("what", ["clip", "step"])
+def test_a_process_alone_runs_on_the_device(what):
+    task = AloneTask(
+        model="camera_motion",
+        variant=Variant(what, None, "torch", "float32", 2),
+        rate="dense",
+        size_px=32,
+        threads=torch.get_num_threads(),
+        window=8,
+        device="meta",
+    )
+    assert run_alone(task) > 0
+
+
+def test_what_a_device_has_no_memory_for_is_left_out_with_a_remark(monkeypatch):
+    open_subject = records_module.open_subject
+
+    def fail() -> None:
+        raise torch.OutOfMemoryError
+
+    def open_what_fits(variant, *arguments):
+        if variant.what == "clip" and variant.batch == 4:
+            fail()  # the clip itself is too large
+        opened = open_subject(variant, *arguments)
+        if variant.what == "clip" and variant.batch == 2:  # what it computes is too large
+            return dataclasses.replace(
+                opened, subject=dataclasses.replace(opened.subject, call=fail)
+            )
+        return opened
+
+    monkeypatch.setattr(records_module, "open_subject", open_what_fits)
+    remarks = []
+    selection = dataclasses.replace(TINY, batches=(1, 2, 4))
+    records, _ = measure_model("camera_motion", selection, on_remark=remarks.append)
+    kinds = [(one.what, one.batch) for one in records]
+    assert kinds == [("clip", 1), ("step", 1), ("step", 2), ("step", 4)]
+    assert [one.speedups.keys() >= {"clip"} for one in records[1:]] == [True, False, False]
+    assert remarks == [
+        f"camera_motion: the clip on torch in float32, batch {batch}, needs more memory than cpu "
+        "has"
+        for batch in (2, 4)
+    ]
 
 
 def test_an_unknown_peer_is_named():

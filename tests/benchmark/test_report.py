@@ -62,6 +62,7 @@ def report() -> Report:
     return Report(
         command="co3d bench x3d_m",
         date="2026-11-25T07:00:00+00:00",
+        device="cpu",
         hardware="A processor, 2 cores",
         threads=2,
         versions={"torch": "2.13"},
@@ -78,7 +79,8 @@ def report() -> Report:
 
 def test_json_holds_everything(report):
     found = json.loads(report.as_json())
-    assert found["schema_version"] == 3
+    assert found["schema_version"] == 4
+    assert found["device"] == "cpu"
     assert found["command"] == "co3d bench x3d_m"
     assert found["ceilings"][CLIP.model]["gmacs_per_second"] == {"float32": 20.0, "bfloat16": 40.0}
     assert [record["what"] for record in found["records"]] == ["clip", "step", "step"]
@@ -118,6 +120,29 @@ def test_peak_memory_is_a_column_when_it_was_measured(report):
     lines = format_markdown(dataclasses.replace(report, records=records)).splitlines()
     assert "| peak MB |" in next(line for line in lines if line.startswith("| what"))
     assert sum("| 512 |" in line for line in lines) == 3
+    assert any("most memory of a process" in line for line in lines)
+
+
+def test_peak_memory_of_a_gpu_is_told_from_that_of_a_process(report):
+    records = tuple(dataclasses.replace(one, peak_bytes=512_300_000) for one in report.records)
+    text = format_markdown(dataclasses.replace(report, records=records, device="cuda:0"))
+    assert "most memory of the device that PyTorch had allocated" in text
+    assert "most memory of a process" not in text
+
+
+@pytest.mark.parametrize(
+    ("records", "work", "ratio"),
+    [
+        ((STEP, PEER), "MACs per prediction: step 297 M; converted in 8.0 s.", False),
+        ((CLIP, PEER), "MACs per prediction: clip 4,732 M.", False),
+        ((CLIP, STEP), "clip 4,732 M, step 297 M (15.9 times fewer); converted in 8.0 s.", True),
+    ],
+)
+def test_a_clip_or_step_without_memory_leaves_the_rest(report, tmp_path, records, work, ratio):
+    written = write_report(dataclasses.replace(report, records=records), tmp_path)
+    assert work in written[1].read_text(encoding="utf-8")
+    # The picture's letters are curves, with what they spell in comments.
+    assert ("times faster" in written[2].read_text(encoding="utf-8")) == ratio
 
 
 def test_what_was_left_out_is_told(report):

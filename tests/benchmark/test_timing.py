@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from co3d.benchmark.timing import Subject, measure, percentile
 
@@ -90,6 +91,20 @@ def test_progress_counts_wanted_samples():
     subjects = {name: clock.subject(name, 1.0, samples=15) for name in ("a", "b")}
     measure(subjects, on_burst=lambda done, total: seen.append((done, total)), clock=clock)
     assert seen == [(10, 30), (20, 30), (25, 30), (30, 30)]
+
+
+def test_who_runs_out_of_memory_is_left_out_and_no_longer_waited_for():
+    clock, seen = FakeClock(), []
+
+    def fail() -> None:
+        raise torch.OutOfMemoryError
+
+    subjects = {"a": Subject(fail, 20), "b": clock.subject("b", 32.0, samples=10)}
+    latencies = measure(
+        subjects, on_burst=lambda done, total: seen.append((done, total)), clock=clock
+    )
+    assert latencies.keys() == {"b"}
+    assert seen == [(0, 10), (10, 10)]
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (50, 2.5), (100, 4)])

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 TINY = ("camera_motion", "--size", 32, "--steps", 2)
 
@@ -37,8 +38,10 @@ def test_tables_are_printed_and_files_written(co3d, tmp_path):
         (("--steps", 0), "cannot measure 0 steps"),
         (("--threads", 0), "cannot use 0 threads"),
         (("--backend", "tensorflow"), "got backend 'tensorflow'"),
-        (("--precision", "float16"), "got precision 'float16'"),
+        (("--precision", "float8"), "got precision 'float8'"),
         (("--peer", "another"), "got peer 'another'"),
+        (("--device", "cuda:99"), "on device 'cuda:99'"),
+        (("--device", "meta", "--backend", "native"), "none of native has the precision float32"),
     ],
 )
 def test_options_out_of_range_are_named_before_anything_is_measured(co3d, arguments, message):
@@ -46,6 +49,37 @@ def test_options_out_of_range_are_named_before_anything_is_measured(co3d, argume
     assert outcome.code == 2
     assert outcome.err.startswith("error: ")
     assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_the_device_is_told(co3d, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
+    outcome = co3d("bench", *TINY, "--backend", "torch", "--device", "meta", "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert report["device"] == "meta"
+    assert report["hardware"].startswith("meta, ")
+    assert report["command"].endswith("--steps 2 --size 32 --device meta")
+    assert [record["what"] for record in report["records"]] == ["clip", "step"]
+
+
+def test_the_cpu_may_be_named(co3d):
+    outcome = co3d("bench", *TINY, "--backend", "torch", "--device", "cpu", "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert report["device"] == "cpu"
+    assert "--device" not in report["command"]
+
+
+def test_a_device_that_nothing_fits_on_is_named(co3d, monkeypatch):
+    def measure_nothing(name, selection, on_burst, on_remark):
+        on_remark(f"{name}: it needs more memory")
+        return [], None
+
+    monkeypatch.setattr("co3d.cli.bench.measure_model", measure_nothing)
+    outcome = co3d("bench", *TINY, "--backend", "torch")
+    assert outcome.code == 2
+    assert "give a smaller --batch" in outcome.err
     assert outcome.out == ""
 
 

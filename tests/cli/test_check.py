@@ -211,8 +211,9 @@ def test_backends_are_compared_on_a_video(co3d, video, monkeypatch):
 
 
 def test_the_json_of_a_comparison_has_all_that_the_table_has(co3d):
-    outcome = co3d("check", "camera_motion", *COMPARED, "--frames", 12, "--json")
+    outcome = co3d("check", "camera_motion", *COMPARED, "--frames", 12, "--device", "cpu", "--json")
     found = json.loads(outcome.out)
+    assert found["device"] == "cpu"
     assert found["streams"] == ["sample.mp4", "virtual camera 1"]
     assert found["random_weights"] is False
     assert found["default"]["backend"] == "native"
@@ -279,6 +280,9 @@ def test_ctrl_c_reports_the_frames_until_there(co3d, video, monkeypatch):
     [
         (("--frames", 5), 2, "add --backend"),
         (("--video", "x.mp4"), 2, "add --backend"),
+        (("--device", "meta"), 2, "add --backend"),
+        (("--backend", "all", "--device", "warp"), 2, "on device 'warp'"),
+        (("--backend", "native", "--device", "meta"), 2, "on meta; try --backend torch"),
         (("--precision", "float64,float32"), 2, "add --backend"),
         (("--precision", "int4"), 2, "expected one of"),
         (("--backend", "all", "--lengths", "9"), 2, "leave one out"),

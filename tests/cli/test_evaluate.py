@@ -264,7 +264,7 @@ def test_a_signal_stops_cleanly(co3d, kinetics, tmp_path, monkeypatch, number):
         (("--mode", "clip", "--init", "4"), "--init: it belongs to streams"),
         (("--mode", "stream", "--init", "-1"), "--init -1: expected at least 0"),
         (("--mode", "clip", "--limit", "0"), "at least 1"),
-        (("--mode", "clip", "--precision", "float16"), "got precision 'float16'"),
+        (("--mode", "clip", "--precision", "float8"), "got precision 'float8'"),
         (("--mode", "clip", "--device", "warp"), "on device 'warp'"),
         (("--mode", "stream", "--backend", "magic"), "got backend 'magic'"),
         (("--mode", "clip", "--rate-hz", "-1"), "a rate above 0"),

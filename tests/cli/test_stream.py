@@ -161,4 +161,16 @@ def test_backend_and_precision_reach_the_stream(co3d, video):
 def test_an_unknown_backend_is_refused(co3d, video):
     outcome = co3d("stream", video, *RANDOM, "--backend", "tensorrt")
     assert outcome.code == 2
-    assert "expected 'auto' or one of inductor, native, onnxruntime, openvino, torch" in outcome.err
+    assert (
+        "expected 'auto' or one of inductor, native, onnxruntime, openvino, torch, triton"
+        in outcome.err
+    )
+
+
+def test_the_device_reaches_the_stream(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--backend", "torch", "--device", "warp")
+    assert outcome.code == 2
+    assert "on device 'warp'" in outcome.err
+    outcome = co3d("stream", video, *RANDOM, "--json", "--backend", "torch", "--device", "cpu")
+    assert outcome.code == 0
+    assert len(outcome.lines) > 1

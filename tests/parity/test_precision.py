@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from co3d.backends import open_stream
 from co3d.backends.engines import (
     PLAIN_PRECISIONS,
     SLOW_TO_OPEN,
@@ -15,6 +16,7 @@ from co3d.backends.engines import (
 )
 from co3d.backends.select import BACKENDS
 from co3d.errors import EmptyVideoError, OptionError, ParityError
+from co3d.parity import precision
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison, relative_error
 from co3d.parity.precision_report import ErrorSpread, PrecisionReport, PrecisionRow
@@ -53,7 +55,8 @@ def _ignore(*_: object) -> None: ...
 
 def test_every_backend_and_precision_gets_its_row(program) -> None:
     engines = select_engines(list_quick_backends(), PLAIN_PRECISIONS)
-    assert {backend for backend, _ in engines} == set(BACKENDS) - set(SLOW_TO_OPEN)
+    here = {name for name, one in BACKENDS.items() if one.devices is None or "cpu" in one.devices}
+    assert {backend for backend, _ in engines} == here - set(SLOW_TO_OPEN)
     comparison = _compare(program, engines)
     comparison.run(_streams(40), 20, _ignore)
     report = comparison.report(["said"])
@@ -104,6 +107,47 @@ def test_streams_start_anew(program) -> None:
     assert both.worst == worst
 
 
+def test_engines_run_on_the_device_and_what_they_are_compared_with_on_the_cpu(
+    program, monkeypatch
+) -> None:
+    opened: list[tuple[str, str, str]] = []
+
+    def open_here(program, *, backend, precision, device):
+        opened.append((backend, precision, device))
+        return open_stream(program, backend=backend, precision=precision)
+
+    monkeypatch.setattr(precision, "open_stream", open_here)
+    engines = (("torch", "float32"), ("torch", "bfloat16"))
+    comparison = PrecisionComparison(
+        program, has_features=True, engines=engines, random_weights=True, device="meta"
+    )
+    assert opened == [
+        ("torch", "float64", "cpu"),
+        ("torch", "float32", "cpu"),
+        ("torch", "float32", "meta"),
+        ("torch", "bfloat16", "meta"),
+    ]
+    comparison.run(_streams(40), 5, _ignore)
+    report = comparison.report()
+    assert report.device == "meta"
+    assert report.default[0] == "torch"
+    assert [(row.backend, row.precision) for row in report.rows] == list(engines)
+
+
+def test_float32_is_compared_in_full(program) -> None:
+    settings: list[bool] = []
+
+    def play() -> Iterator[Tensor]:
+        settings.append(torch.backends.cudnn.allow_tf32)
+        yield from _play(40, 0)
+
+    before = torch.backends.cudnn.allow_tf32
+    _compare(program).run([FrameStream("s", play)], 5, _ignore)
+    assert before
+    assert settings == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_streams_that_are_too_short(program) -> None:
     with pytest.raises(EmptyVideoError, match="none of s0, s1 fills"):
         _compare(program).run(_streams(2, 3), 10, _ignore)
@@ -117,7 +161,7 @@ def test_outputs_that_are_no_scores() -> None:
 
 def test_changed_labels_are_counted(program, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = _compare(program)
-    stream = comparison._streams["torch", "bfloat16"]
+    stream = comparison._streams["torch", "bfloat16", "cpu"]
     original, count = stream.step, 0
 
     def step(frame: Tensor):
@@ -144,7 +188,7 @@ def _row(precision: str, error: float, changed: int, frames: int = 1000) -> Prec
 
 
 def _report(*rows: PrecisionRow) -> PrecisionReport:
-    return PrecisionReport(rows, ("s",), ("torch", "auto"), False, ())
+    return PrecisionReport(rows, ("s",), "cpu", ("torch", "auto"), False, ())
 
 
 @pytest.mark.parametrize(("changed", "kept"), [(0, True), (5, True), (6, False)])

@@ -11,27 +11,38 @@ SLOW_TO_OPEN = ("inductor",)  # minutes of compilation: only when asked for
 
 
 def select_engines(
-    backends: Sequence[str], precisions: Sequence[str]
+    backends: Sequence[str], precisions: Sequence[str], device_type: str = "cpu"
 ) -> tuple[tuple[str, str], ...]:
-    """All pairs of these backends and precisions that exist.
+    """All pairs of these backends and precisions that exist on a kind of device, such as "cuda".
 
     Raises:
         OptionError: an unknown name, or no pair at all.
     """
     check_names("backend", backends, BACKENDS)
     check_names("precision", precisions, PRECISIONS)
-    pairs = tuple((b, p) for b in backends for p in precisions if p in BACKENDS[b].precisions)
+    able = [name for name in backends if _runs_on(name, device_type)]
+    pairs = tuple((b, p) for b in able for p in precisions if p in BACKENDS[b].precisions)
     if not pairs:
         raise OptionError(
             f"cannot measure: none of {', '.join(backends)} has the precision "
-            f"{' or '.join(precisions)}; try --backend torch"
+            f"{' or '.join(precisions)} on {device_type}; try --backend torch"
         )
     return pairs
 
 
-def list_quick_backends() -> list[str]:
-    """Backends that are installed and open in seconds, in the order of `BACKENDS`."""
-    return [name for name in BACKENDS if name not in SLOW_TO_OPEN and is_ready(name)]
+def list_quick_backends(device_type: str = "cpu") -> list[str]:
+    """Backends for a kind of device that are installed and open in seconds, as `BACKENDS` has them.
+
+    Args:
+        device_type: such as "cuda".
+    """
+    able = [name for name in BACKENDS if _runs_on(name, device_type)]
+    return [name for name in able if name not in SLOW_TO_OPEN and is_ready(name)]
+
+
+def _runs_on(name: str, device_type: str) -> bool:
+    devices = BACKENDS[name].devices
+    return devices is None or device_type in devices
 
 
 def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:

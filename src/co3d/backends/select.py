@@ -288,6 +288,11 @@ def _complain(
 
 
 def find_device(name: str) -> torch.device:
+    """The torch device of a name, with its number where it is one of several.
+
+    Raises:
+        OptionError: it is not there.
+    """
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

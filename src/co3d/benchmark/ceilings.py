@@ -6,17 +6,32 @@ from dataclasses import dataclass
 import torch
 
 from co3d.backends.select import PRECISIONS
+from co3d.benchmark.device import wait_after
 from co3d.benchmark.timing import MS_PER_SECOND, Latency, Subject
 
-MATRIX_SIDES = (1024, 2048)
-COPY_BYTES = 256 * 2**20
-MULTIPLIED = ("float32", "bfloat16")
+MULTIPLIED = ("float32", "bfloat16", "float16")
 COPY = "copy"
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What keeps a device busy.
+
+    Attributes:
+        matrix_sides: of square matrices, the smaller first. copy_bytes: of a copy.
+    """
+
+    matrix_sides: tuple[int, int]
+    copy_bytes: int
+
+
+CPU_SIZES = Sizes((1024, 2048), 256 * 2**20)
+GPU_SIZES = Sizes((4096, 8192), 2**30)
+
+
+@dataclass(frozen=True)
 class Ceilings:
-    """What the machine reaches with the number of threads that torch uses, by median time.
+    """What the device reaches, by median time; the CPU with the threads that torch uses.
 
     Attributes:
         gmacs_per_second: precision -> 10⁹ multiply-accumulates per second of a square matrix
@@ -40,49 +55,59 @@ class Ceilings:
         return read_bytes / self.copy_gb_per_second / 1e6
 
 
-def open_ceilings(precisions: Iterable[str], samples: int) -> dict[str, Subject]:
+def open_ceilings(
+    precisions: Iterable[str], samples: int, device: torch.device
+) -> dict[str, Subject]:
     """Matrix products in those of these precisions that have a ceiling, and a copy, to be timed.
 
     They take turns with the networks that are compared with them, for a processor's speed changes
     from one minute to the next.
     """
-    wanted = set(precisions)
-    products = {
-        _name(precision, side): Subject(_open_product(side, PRECISIONS[precision]), samples)
+    wanted, sizes = set(precisions), _sizes(device)
+    calls = {
+        _name(precision, side): _open_product(side, PRECISIONS[precision], device)
         for precision in MULTIPLIED
         if precision in wanted
-        for side in MATRIX_SIDES
+        for side in sizes.matrix_sides
     }
-    source = torch.ones(COPY_BYTES, dtype=torch.uint8)
+    source = torch.ones(sizes.copy_bytes, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
-    return {**products, COPY: Subject(lambda: target.copy_(source), samples)}
+    calls[COPY] = lambda: target.copy_(source)
+    return {name: Subject(wait_after(call, device), samples) for name, call in calls.items()}
 
 
-def read_ceilings(latencies: Mapping[str, Latency]) -> Ceilings:
+def read_ceilings(latencies: Mapping[str, Latency], device: torch.device) -> Ceilings:
     """What the subjects of `open_ceilings` reached.
 
     Args:
         latencies: of these subjects, by the same names; others are left alone.
+        device: that they were opened for.
     """
+    sizes = _sizes(device)
+    smaller = sizes.matrix_sides[0]
 
     def rate(name: str, work: float) -> float:
         return work * MS_PER_SECOND / latencies[name].median_ms / 1e9
 
     products = {
-        precision: max(rate(_name(precision, side), side**3) for side in MATRIX_SIDES)
+        precision: max(rate(_name(precision, side), side**3) for side in sizes.matrix_sides)
         for precision in MULTIPLIED
-        if _name(precision, MATRIX_SIDES[0]) in latencies
+        if _name(precision, smaller) in latencies
     }
-    steady = {name: latencies[_name(name, MATRIX_SIDES[0])] for name in products}
+    steady = {name: latencies[_name(name, smaller)] for name in products}
     ratios = {name: latency.p99_ms / latency.median_ms for name, latency in steady.items()}
-    return Ceilings(products, ratios, rate(COPY, 2 * COPY_BYTES))
+    return Ceilings(products, ratios, rate(COPY, 2 * sizes.copy_bytes))
+
+
+def _sizes(device: torch.device) -> Sizes:
+    return CPU_SIZES if device.type == "cpu" else GPU_SIZES
 
 
 def _name(precision: str, side: int) -> str:
     return f"{precision} product of {side}"
 
 
-def _open_product(side: int, dtype: torch.dtype) -> Callable[[], object]:
-    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
-    out = torch.empty(side, side, dtype=dtype)
+def _open_product(side: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    out = torch.empty(side, side, dtype=dtype, device=device)
     return lambda: torch.mm(a, b, out=out)

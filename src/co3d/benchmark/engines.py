@@ -15,37 +15,45 @@ from co3d.stream import StepProgram
 from co3d.stream.unroll import unroll_clip
 
 CALIBRATION_FRAMES = 24
+# Their kernels know of maps, not of clips.
+FRAME_BY_FRAME = ("native", "triton")
 
 
-def open_step(program: StepProgram, backend: str, precision: str, slots: int) -> Stream:
+def open_step(
+    program: StepProgram, backend: str, precision: str, slots: int, device: torch.device
+) -> Stream:
     """A stream; in int8 by way of an exported file, with ranges measured on noise.
 
     Ranges change no speed.
     """
     if precision != "int8":
-        return open_stream(program, backend=backend, precision=precision, slots=slots)
+        return open_stream(
+            program, backend=backend, precision=precision, device=str(device), slots=slots
+        )
     frames = (torch.randn(1, *program.frame_shape) for _ in range(CALIBRATION_FRAMES))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         export_program(
             program, path, format="onnx", precision=precision, slots=slots, calibration=frames
         )
-        return open_stream(load_program(path).program, backend=backend)
+        return open_stream(load_program(path).program, backend=backend, device=str(device))
 
 
 def open_clip(
     program: StepProgram, clip: Tensor, backend: str, precision: str
 ) -> tuple[Callable[[], object], str]:
-    """A call of the clip network on one clip in a backend, and what runs it.
+    """A call of the clip network on one clip, on the clip's device, and what runs it.
 
-    It is the clip graph that the program came from: batch norm folded as in the steps. The native
-    backend, whose kernels know of maps, runs it frame by frame and layer after layer.
+    It is the clip graph that the program came from: batch norm folded as in the steps. Backends
+    whose kernels know of maps run it frame by frame and layer after layer.
     """
-    executor = BACKENDS[backend].open(precision, torch.device("cpu"))
-    if backend == "native":
-        frames = [frame.contiguous() for frame in clip.unbind(2)]
+    executor = BACKENDS[backend].open(precision, clip.device)
+    if backend in FRAME_BY_FRAME:
+        # A step without state, and of a whole clip: what makes steps quick serves it, too.
+        past = executor.hold([])
+        frames = executor.take_frames([frame.contiguous() for frame in clip.unbind(2)])
         run_frames = executor.compile(unroll_clip(program), frames, len(program.output_shapes))
-        return lambda: run_frames(frames), executor.description
+        return lambda: past.step(run_frames, frames, ()), executor.description
     given = make_map(clip.shape, PRECISIONS[precision], clip.device, executor.map_layout)
     given.copy_(clip)
     run = executor.compile(_with_a_tuple(program.clip_graph), [given], 1)

@@ -5,23 +5,30 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 PACKAGES = (
     "co3d",
     "torch",
     "onnxruntime",
     "openvino",
+    "triton",
     "continual-inference",
     "pytorchvideo",
     "numpy",
 )
 
 
-def describe_hardware() -> str:
-    """Processor and number of logical cores."""
+def describe_hardware(device: torch.device | None = None) -> str:
+    """Processor and number of logical cores, after the device where that is another."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+    processor = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+    if device is None or device.type == "cpu":
+        return processor
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name}, {processor}"
 
 
 def list_versions() -> dict[str, str]:

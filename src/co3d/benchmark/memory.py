@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ class AloneTask:
         variant: of the network.
         rate: "dense" or "native". size_px: side of the square frames. threads: for torch.
         window: feature frames that the last pool of a peer averages.
+        device: torch device that it runs on.
     """
 
     model: str
@@ -41,12 +43,14 @@ class AloneTask:
     size_px: int
     threads: int
     window: int
+    device: str
 
 
 def measure_peak_bytes(task: AloneTask) -> int:
     """Bytes that a process held at most that did only this, from its start.
 
-    Of co3d's step that includes conversion and compilation.
+    Of co3d's step that includes conversion and compilation. On a CUDA device they are what PyTorch
+    had allocated there at most, without what the driver takes for itself.
 
     Raises:
         Co3dError: that process failed; its own message stands before this one.
@@ -65,35 +69,41 @@ def measure_peak_bytes(task: AloneTask) -> int:
 def run_alone(task: AloneTask) -> int:
     """Run the task in this process; its peak memory in bytes."""
     torch.set_num_threads(task.threads)
-    run, shape = _open(task)
-    frames = torch.randn(task.variant.batch, *shape)
+    device = torch.device(task.device)
+    run = _open(task, device)
     with torch.inference_mode():
         for _ in range(CALLS):
-            run(frames)
-    return _peak_bytes()
+            run()
+    return _peak_bytes(device)
 
 
-def _open(task: AloneTask) -> tuple[Callable[[Tensor], object], tuple[int, ...]]:
-    """What to run, and the shape of what it takes. Eager clips and peers need no conversion."""
+def _open(task: AloneTask, device: torch.device) -> Callable[[], object]:
+    """What to run. Eager clips and peers need no conversion."""
     variant, model = task.variant, create_model(task.model, weights="random")
     channels, clip_frames, _, _ = model.card.clip_shape
-    frame_shape = (channels, task.size_px, task.size_px)
     clip_shape = (channels, clip_frames, task.size_px, task.size_px)
+
+    def draw() -> Tensor:
+        times = (clip_frames,) if variant.what == "clip" else ()
+        shape = (channels, *times, task.size_px, task.size_px)
+        return torch.randn(variant.batch, *shape, device=device)
+
     if variant.peer is not None:
-        peer = PEERS[variant.peer].open(model, task.size_px, task.window)
-        return peer.run, clip_shape if variant.what == "clip" else frame_shape
+        peer = PEERS[variant.peer].open(model.to(device), task.size_px, task.window)
+        return partial(peer.run, draw())
     engine = variant.backend, variant.precision
     if variant.what == "clip" and engine == EAGER:
-        return model, clip_shape
+        return partial(model.to(device), draw())
     program = convert(model, clip_shape, rate=task.rate)
     if variant.what == "clip":
-        run, _ = open_clip(program, torch.zeros(variant.batch, *clip_shape), *engine)
-        return lambda _: run(), clip_shape
-    return open_step(program, *engine, variant.batch).step, frame_shape
+        return open_clip(program, draw(), *engine)[0]
+    return partial(open_step(program, *engine, variant.batch, device).step, draw())
 
 
-def _peak_bytes() -> int:
-    """Most memory that this process has held since it was started."""
+def _peak_bytes(device: torch.device) -> int:
+    """Most memory that this process has held since it was started, on a CUDA device or in all."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     if STATUS.exists():
         # Linux counts in `ru_maxrss` what the parent held, too.
         line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmHWM:"))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from co3d.benchmark.ceilings import Ceilings, open_ceilings, read_ceilings
 from co3d.benchmark.memory import AloneTask, measure_peak_bytes
 from co3d.benchmark.peers.select import PEERS
-from co3d.benchmark.selection import EAGER, Selection, What
+from co3d.benchmark.selection import EAGER, Selection, Variant, What
 from co3d.benchmark.subjects import OpenSubject, open_subject
 from co3d.benchmark.timing import Latency, OnBurst, ignore_burst, measure
 from co3d.models import create_model, get_card
@@ -51,7 +52,8 @@ class Record:
             the precision.
         times_the_copy: the same for reading weights, state and frames at the speed of a copy.
         peak_bytes: most memory that a process held which does only this, from its start on and
-            conversion included; None when it was not asked for.
+            conversion included; on a CUDA device what PyTorch had allocated there; None when it was
+            not asked for.
         published_accuracy: name of a measure -> percent, with the published weights.
     """
 
@@ -101,7 +103,8 @@ def measure_model(
         name: of the model.
         selection: what to measure.
         on_burst: told how far it is.
-        on_remark: told which peers do not have this network.
+        on_remark: told which peers do not have this network, and what the device has too little
+            memory for.
 
     Returns:
         A record per variant, and what the machine reached in the same rounds.
@@ -116,6 +119,8 @@ def measure_model(
     start = time.perf_counter()
     program = convert(model, (channels, frames, size_px, size_px), rate=selection.rate)
     convert_seconds = time.perf_counter() - start
+    device = torch.device(selection.device)
+    model.to(device)
     peers = []
     for peer in selection.peers:
         complaint = PEERS[peer].complain(model, program)
@@ -123,19 +128,26 @@ def measure_model(
             peers.append(peer)
         else:
             on_remark(f"{name}: {peer} {complaint}")
-    subjects = [
-        open_subject(variant, model, program, selection.steps)
-        for variant in selection.variants(peers)
-    ]
-    named = {str(index): one.subject for index, one in enumerate(subjects)}
-    limits = open_ceilings((one.variant.precision for one in subjects), selection.steps)
+    variants = {str(index): one for index, one in enumerate(selection.variants(peers))}
+    # First, so that the memory of a device is there for them.
+    limits = open_ceilings((one.precision for one in variants.values()), selection.steps, device)
+    opened: dict[str, OpenSubject] = {}
+    for key, variant in variants.items():
+        with suppress(torch.OutOfMemoryError):
+            opened[key] = open_subject(variant, model, program, selection.steps, device)
+    named = {key: one.subject for key, one in opened.items()}
     with torch.inference_mode():
         measured = measure({**named, **limits}, on_burst=on_burst)
-    ceilings = read_ceilings(measured)
-    latencies = [measured[name] for name in named]
+    for key, variant in variants.items():
+        if key not in measured:
+            on_remark(f"{name}: {_describe(variant)} needs more memory than {device} has")
+    ceilings = read_ceilings(measured, device)
+    subjects = [one for key, one in opened.items() if key in measured]
+    latencies = [measured[key] for key in opened if key in measured]
     peaks: list[int | None] = [None] * len(subjects)
     if selection.memory:
-        rest = (selection.rate, size_px, torch.get_num_threads(), program.window or 1)
+        torch.cuda.empty_cache()  # for the processes that want it
+        rest = (selection.rate, size_px, torch.get_num_threads(), program.window or 1, str(device))
         peaks = [measure_peak_bytes(AloneTask(name, one.variant, *rest)) for one in subjects]
     records = []
     for one, latency, peak_bytes in zip(subjects, latencies, peaks, strict=True):
@@ -169,6 +181,11 @@ def measure_model(
             )
         )
     return records, ceilings
+
+
+def _describe(variant: Variant) -> str:
+    runner = variant.peer or variant.backend
+    return f"the {variant.what} on {runner} in {variant.precision}, batch {variant.batch},"
 
 
 def _compare(

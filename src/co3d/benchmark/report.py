@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.picture import draw_picture
 from co3d.benchmark.records import CLIP, FASTEST_CLIP, SAME_CLIP, Record
 from co3d.files import make_folder, output_file
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BASE_NAME = "bench"
 LEFT_COLUMNS = 3
 EXPLANATION = (
@@ -30,6 +32,10 @@ MEMORY_EXPLANATION = (
     " *peak MB* is the most memory of a process that does only this, from its start: of a step "
     "with conversion and compilation."
 )
+CUDA_MEMORY_EXPLANATION = (
+    " *peak MB* is the most memory of the device that PyTorch had allocated in a process that does "
+    "only this, compilation included; what the driver takes for itself comes on top."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class Report:
     Attributes:
         command: that repeats it.
         date: when it ended, ISO 8601.
-        hardware: processor and number of cores. threads: that the CPU backends used.
+        device: torch device that all of it ran on.
+        hardware: that device, if it is not the CPU, processor and number of cores.
+        threads: that the CPU backends used.
         versions: package -> version.
         ceilings: of each model's rounds, in the order of the records.
         remarks: what could not be measured, and why.
@@ -48,6 +56,7 @@ class Report:
 
     command: str
     date: str
+    device: str
     hardware: str
     threads: int
     versions: dict[str, str]
@@ -103,10 +112,12 @@ def format_markdown(report: Report) -> str:
         lines += _format_model(records, report.ceilings[name])
     has_peaks = any(record.peak_bytes is not None for record in report.records)
     has_periods = any(record.frames_per_prediction > 1 for record in report.records)
+    is_cuda = torch.device(report.device).type == "cuda"
+    memory = CUDA_MEMORY_EXPLANATION if is_cuda else MEMORY_EXPLANATION
     explanations = [
         EXPLANATION,
         NATIVE_EXPLANATION if has_periods else "",
-        MEMORY_EXPLANATION if has_peaks else "",
+        memory if has_peaks else "",
     ]
     lines += ["".join(explanations), ""]
     return "\n".join(lines)
@@ -114,9 +125,6 @@ def format_markdown(report: Report) -> str:
 
 def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
     first = records[0]
-    step = next(one for one in records if one.what == "step" and one.peer is None)
-    macs, step_macs = first.macs_per_prediction, step.macs_per_prediction
-    steps = "step" if step.frames_per_prediction == 1 else f"{step.frames_per_prediction} steps"
     rows = [_list_cells(record, _references(records)) for record in records]
     columns = [
         heading
@@ -128,9 +136,7 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
         f"### {first.model}",
         "",
         f"{first.clip_frames} frames of {first.size_px} px, {first.rate} rate, "
-        f"{first.parameters / 1e6:.2f} M parameters; MACs per prediction: clip "
-        f"{macs / 1e6:,.0f} M, {steps} {step_macs / 1e6:,.0f} M "
-        f"({macs / step_macs:.1f} times fewer); converted in {step.convert_seconds or 0:.1f} s.",
+        f"{first.parameters / 1e6:.2f} M parameters; {_describe_work(records)}.",
         "",
     ]
     if accuracy := first.published_accuracy:
@@ -152,6 +158,22 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
         *(_join([row[heading] for heading in columns]) for row in rows),
         "",
     ]
+
+
+def _describe_work(records: Sequence[Record]) -> str:
+    """Multiply-accumulates of clip and step; a device may have had no memory for one of them."""
+    clip = next((one for one in records if one.what == "clip"), None)
+    step = next((one for one in records if one.what == "step" and one.peer is None), None)
+    counts = [] if clip is None else [f"clip {clip.macs_per_prediction / 1e6:,.0f} M"]
+    if step is None:
+        return f"MACs per prediction: {', '.join(counts)}"
+    steps = "step" if step.frames_per_prediction == 1 else f"{step.frames_per_prediction} steps"
+    counts.append(f"{steps} {step.macs_per_prediction / 1e6:,.0f} M")
+    if clip is not None:
+        ratio = clip.macs_per_prediction / step.macs_per_prediction
+        counts[-1] += f" ({ratio:.1f} times fewer)"
+    converted = f"converted in {step.convert_seconds or 0:.1f} s"
+    return f"MACs per prediction: {', '.join(counts)}; {converted}"
 
 
 def _references(records: Sequence[Record]) -> list[str]:

@@ -44,6 +44,7 @@ class Selection:
         size_px: side of the square frames; None for the model's own.
         clips: whether to time the clip network on each engine, too, and not only eagerly.
         memory: whether to run each variant once more, alone in a process, for its peak memory.
+        device: torch device that all of it runs on.
     """
 
     engines: tuple[tuple[str, str], ...]
@@ -54,19 +55,25 @@ class Selection:
     size_px: int | None = None
     clips: bool = False
     memory: bool = False
+    device: str = "cpu"
 
     def variants(self, peers: Sequence[str]) -> Iterator[Variant]:
         """All variants, the clip network first; of the peers only these."""
         for batch in self.batches:
             yield Variant("clip", None, *EAGER, batch)
             for backend, precision in self.engines:
-                # Eagerly in float32 it runs anyway; pools of clips lack other precisions there.
-                # And int8 is calibrated for steps.
-                if self.clips and backend != "torch" and precision != "int8":
+                if self.clips and self._has_clip(backend, precision):
                     yield Variant("clip", None, backend, precision, batch)
                 yield Variant("step", None, backend, precision, batch)
             for peer in peers:
                 yield Variant(PEERS[peer].what, peer, "torch", "float32", batch)
+
+    def _has_clip(self, backend: str, precision: str) -> bool:
+        """Whether an engine runs a clip network, other than the eager one that is timed anyway."""
+        if backend == "torch":
+            # On the CPU pools of clips lack other precisions.
+            return precision != "float32" and self.device != "cpu"
+        return precision != "int8"  # which is calibrated for steps
 
 
 def select_peers(names: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from co3d.backends.select import PRECISIONS
+from co3d.benchmark.device import wait_after
 from co3d.benchmark.engines import open_clip, open_step
 from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import Variant
@@ -44,25 +45,32 @@ class OpenSubject:
 
 
 def open_subject(
-    variant: Variant, model: ClipModel, program: StepProgram, steps: int
+    variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
 ) -> OpenSubject:
     """Make a variant ready; one that steps has full windows then.
 
     Args:
         variant: what to run. A peer must have no complaint about the program.
-        model: the clip network.
+        model: the clip network, on the device.
         program: its step program, of the rate and frame size to measure.
         steps: timed steps that are wanted.
+        device: that clips and frames are on, and results when a call ends.
+
+    Raises:
+        torch.OutOfMemoryError: the device has too little memory.
     """
     if variant.what == "clip":
-        return _open_clip(variant, model, program, steps)
-    return _open_step(variant, model, program, steps)
+        return _open_clip(variant, model, program, steps, device)
+    return _open_step(variant, model, program, steps, device)
 
 
-def _open_clip(variant: Variant, model: ClipModel, program: StepProgram, steps: int) -> OpenSubject:
+def _open_clip(
+    variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
+) -> OpenSubject:
     """A clip network, a whole clip per prediction: eager as it is, or in another backend."""
     channels, height, width = program.frame_shape
-    clip = torch.randn(variant.batch, channels, program.clip_frames, height, width)
+    shape = (variant.batch, channels, program.clip_frames, height, width)
+    clip = torch.randn(shape, device=device)
     start = time.perf_counter()
     run: Callable[[], object] = partial(model, clip)
     description = f"torch {torch.__version__}, eager"
@@ -79,21 +87,25 @@ def _open_clip(variant: Variant, model: ClipModel, program: StepProgram, steps: 
         state_bytes=0,
         touched_bytes=_weight_bytes(model, PRECISIONS[variant.precision].itemsize) + clip.nbytes,
         open_seconds=time.perf_counter() - start,
-        subject=Subject(run, -(-steps // CLIP_SHARE), predictions=variant.batch),
+        subject=Subject(
+            wait_after(run, device), -(-steps // CLIP_SHARE), predictions=variant.batch
+        ),
     )
 
 
-def _open_step(variant: Variant, model: ClipModel, program: StepProgram, steps: int) -> OpenSubject:
+def _open_step(
+    variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
+) -> OpenSubject:
     """A network that sees one frame at a time, in its steady state."""
     itemsize = PRECISIONS[variant.precision].itemsize
     # In int8 weights alone take a byte; frames and state are floats.
     weight_size = 1 if variant.precision == "int8" else itemsize
-    frame = torch.randn(variant.batch, *program.frame_shape)
+    frame = torch.randn(variant.batch, *program.frame_shape, device=device)
     state_bytes = program.state_bytes * variant.batch * itemsize // program.dtype.itemsize
     period = program.temporal_stride if program.rate == "native" else 1
     start = time.perf_counter()
     if variant.peer is None:
-        stream = open_step(program, variant.backend, variant.precision, variant.batch)
+        stream = open_step(program, variant.backend, variant.precision, variant.batch, device)
         run, peer = stream.step, None
         description = stream.backend.removesuffix(" (as asked)").split(" (auto")[0]
     else:
@@ -114,7 +126,8 @@ def _open_step(variant: Variant, model: ClipModel, program: StepProgram, steps: 
         state_bytes=state_bytes,
         touched_bytes=_weight_bytes(model, weight_size) + state_bytes + frame.numel() * itemsize,
         open_seconds=open_seconds,
-        subject=_repeat(lambda: run(frame), period, variant.batch, steps),
+        # Frames of a stream come one by one, so that every step is waited for.
+        subject=_repeat(wait_after(lambda: run(frame), device), period, variant.batch, steps),
     )
 
 

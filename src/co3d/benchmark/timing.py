@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 MS_PER_SECOND = 1e3
 
 # The thread pools of different runtimes spin after their last call and disturb whoever comes next
@@ -98,19 +100,21 @@ def measure(
         clock: seconds.
 
     Returns:
-        The latencies by the same names.
+        The latencies by the same names, without subjects that a device has too little memory for.
     """
     measured = {name: _Measured() for name in subjects}
-    total = sum(subject.samples for subject in subjects.values())
     while pending := [
-        name for name in subjects if len(measured[name].latencies_ms) < subjects[name].samples
+        name for name, one in measured.items() if len(one.latencies_ms) < subjects[name].samples
     ]:
         for name in pending:
-            _run_burst(subjects[name], measured[name], clock)
+            try:
+                _run_burst(subjects[name], measured[name], clock)
+            except torch.OutOfMemoryError:
+                del measured[name]
             done = (
-                min(len(measured[name].latencies_ms), subjects[name].samples) for name in subjects
+                min(len(one.latencies_ms), subjects[name].samples) for name, one in measured.items()
             )
-            on_burst(sum(done), total)
+            on_burst(sum(done), sum(subjects[name].samples for name in measured))
     return {name: one.summarise() for name, one in measured.items()}
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from co3d.backends.engines import list_quick_backends, select_engines
+from co3d.backends.select import find_device
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
@@ -33,11 +34,12 @@ class BenchOptions:
 
     Attributes:
         models: registry names.
-        backends: empty for all that are installed and need no minutes to compile.
+        backends: empty for all for the device that are installed and need no minutes to compile.
         precisions: of weights, frames and state. batches: numbers of videos at once.
         peers: other libraries. steps: timed steps of each, at least. threads: None for torch's own.
         size_px: side of the square frames. clips: whether to time clips on each engine.
         memory: whether to measure peak memory.
+        device: torch device.
         output: folder for the report.
         as_json: print JSON instead of tables.
     """
@@ -53,6 +55,7 @@ class BenchOptions:
     size_px: int | None
     clips: bool
     memory: bool
+    device: str
     output: Path | None
     as_json: bool
 
@@ -96,11 +99,17 @@ def run_bench(options: BenchOptions) -> int:
     except KeyboardInterrupt:
         console.print("stopped; models that were not finished are left out")
     if not records:
+        if is_complete:
+            raise OptionError(
+                f"cannot measure anything: got {len(remarks)} variants that do not fit into the "
+                f"memory of {selection.device}; give a smaller --batch or --size"
+            )
         return STOPPED
     report = Report(
         command=_format_command(options, models),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        hardware=describe_hardware(),
+        device=selection.device,
+        hardware=describe_hardware(torch.device(selection.device)),
         threads=torch.get_num_threads(),
         versions=list_versions(),
         ceilings=ceilings,
@@ -129,9 +138,10 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
             f"cannot measure the batch sizes {', '.join(batches)}: expected whole numbers of at "
             "least 1, such as --batch 1,4"
         )
-    backends = split_names(options.backends) or list_quick_backends()
+    device = find_device(options.device)
+    backends = split_names(options.backends) or list_quick_backends(device.type)
     return Selection(
-        engines=select_engines(backends, split_names(options.precisions)),
+        engines=select_engines(backends, split_names(options.precisions), device.type),
         batches=tuple(int(batch) for batch in batches),
         rate=options.rate,
         peers=select_peers(split_names(options.peers)),
@@ -139,6 +149,7 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
         size_px=options.size_px,
         clips=options.clips,
         memory=options.memory,
+        device=str(device),
     )
 
 
@@ -162,6 +173,8 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
         words.append("--clips")
     if options.memory:
         words.append("--memory")
+    if options.device != "cpu":
+        words += ["--device", options.device]
     return shlex.join(words)
 
 

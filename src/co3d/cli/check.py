@@ -23,7 +23,11 @@ def check_network(options: ConversionOptions, chosen: CheckOptions) -> int:
         return check_precisions(options, chosen)
     from co3d.cli.proof import prove_steps
 
-    given = {"--video": bool(chosen.videos), "--frames": chosen.frames is not None}
+    given = {
+        "--video": bool(chosen.videos),
+        "--frames": chosen.frames is not None,
+        "--device": chosen.device != "cpu",
+    }
     _refuse(given, "is for a comparison of backends: add --backend, e.g. --backend all")
     prove_steps(options, chosen)
     return 0

@@ -24,7 +24,7 @@ class StreamOptions:
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. rate_hz: overrides the model's.
         threads: processor threads for the network.
-        backend, precision: as for `co3d.open_stream`.
+        backend, precision, device: as for `co3d.open_stream`.
     """
 
     source: str
@@ -40,6 +40,7 @@ class StreamOptions:
     threads: int | None
     backend: str
     precision: str | None
+    device: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class CheckOptions:
         precisions: names; none for the usual ones.
         lengths: of the proof's further clips, "9,21". show_all: list every value of the proof.
         videos: to compare backends on; none for the bundled sample. frames: how many to compare.
+        device: torch device of the backends; the proof knows the CPU alone.
         as_json: print one JSON object.
     """
 
@@ -110,6 +112,7 @@ class CheckOptions:
     show_all: bool
     videos: Sequence[str]
     frames: int | None
+    device: str
     as_json: bool
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from torch import nn
 
 from co3d.backends.engines import PLAIN_PRECISIONS, list_quick_backends, select_engines
+from co3d.backends.select import find_device
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import CheckOptions, ConversionOptions
@@ -51,8 +52,10 @@ def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
     count = FRAMES if chosen.frames is None else chosen.frames
     if count < 1:
         raise OptionError(f"cannot compare {count} frames: give --frames 1 or more")
-    backends = list_quick_backends() if "all" in chosen.backends else chosen.backends
-    engines = select_engines(backends, chosen.precisions or PLAIN_PRECISIONS)
+    device = find_device(chosen.device)
+    everything = "all" in chosen.backends
+    backends = list_quick_backends(device.type) if everything else chosen.backends
+    engines = select_engines(backends, chosen.precisions or PLAIN_PRECISIONS, device.type)
     model, shapes = open_network(options)
     streams, notes = _find_streams(model, shapes, chosen.videos, count)
     comparison, is_complete = None, False
@@ -64,6 +67,7 @@ def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
                 has_features=has_features,
                 engines=engines,
                 random_weights=_has_random_weights(model, options.weights),
+                device=str(device),
             )
             if not has_features:
                 notes.append("no features: no linear layer or convolution leads to the outputs")
@@ -128,6 +132,7 @@ def _describe(found: PrecisionReport, network: str) -> dict[str, object]:
     return {
         "network": network,
         "random_weights": found.random_weights,
+        "device": found.device,
         "streams": list(found.streams),
         "most_changed_labels": MOST_CHANGED_LABELS,
         "default": {"backend": backend, "precision": "float32", "reason": reason},
@@ -178,6 +183,7 @@ def _print(console: Console, found: PrecisionReport) -> None:
     lines = [
         f"rule: the likeliest label may differ from float32's on {MOST_CHANGED_LABELS:.1%} of the "
         "frames at most",
+        f"device: {found.device}",
         f"default: {found.default[0]} in float32 ({found.default[1]})",
         f"streams: {_name_some(found.streams)}",
     ]

@@ -52,6 +52,7 @@ def stream_video(options: StreamOptions) -> int:
             has_end=not reader.is_live,
             backend=options.backend,
             precision=options.precision,
+            device=options.device,
             threads=options.threads,
         )
         summary = LabellingSummary(labeller.rate_hz)

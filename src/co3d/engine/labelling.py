@@ -92,6 +92,7 @@ class Labeller:
                 frame = self.card.preprocess(newest.image)
                 preprocessed = perf_counter()
                 result = self.stream.step(frame)
+                logits = result.output[0].cpu()  # which waits for the device
                 stepped = perf_counter()
                 newest_pts_seconds = newest.pts_seconds
                 waiting.append(newest)
@@ -99,7 +100,7 @@ class Labeller:
                     yield self._predict(
                         waiting.popleft(),
                         newest_pts_seconds,
-                        result.output[0],
+                        logits,
                         bool(result.valid[0]),
                         (preprocessed - started) * MS_PER_SECOND,
                         (stepped - preprocessed) * MS_PER_SECOND,
@@ -116,16 +117,16 @@ class Labeller:
         self, waiting: deque[VideoFrame], newest_pts_seconds: float, dropped_frames: int
     ) -> Iterator[Prediction]:
         started = perf_counter()
-        results = self.stream.flush()
+        results = [(made.output[0].cpu(), bool(made.valid[0])) for made in self.stream.flush()]
         step_ms = (perf_counter() - started) * MS_PER_SECOND / max(1, len(results))
         # In a video shorter than the delay, the first results describe moments before it began.
         early = self.program.delay - len(waiting)
-        for frame, result in zip(waiting, results[early:], strict=False):
+        for frame, (logits, valid) in zip(waiting, results[early:], strict=False):
             yield self._predict(
                 frame,
                 newest_pts_seconds,
-                result.output[0],
-                bool(result.valid[0]),
+                logits,
+                valid,
                 0.0,
                 step_ms,
                 dropped_frames,

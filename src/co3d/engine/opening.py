@@ -35,6 +35,7 @@ def open_labeller(
     has_end: bool = True,
     backend: str = "auto",
     precision: str | None = None,
+    device: str = "cpu",
     threads: int | None = None,
 ) -> Labeller:
     """Build a network and convert it, or read an exported file; open a stream for it.
@@ -48,7 +49,7 @@ def open_labeller(
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
         has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
-        backend, precision: as for `open_stream`.
+        backend, precision, device: as for `open_stream`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
 
@@ -57,8 +58,8 @@ def open_labeller(
         UnknownModelError: no such model or weight tag.
         WeightError: the weights do not fit.
         ExportedFileError: the file cannot be run, or does not label frames one by one.
-        OptionError: `window` or `top_k` is out of range, no weights are given or bundled, or an
-            option is settled in the file.
+        OptionError: `window` or `top_k` is out of range, no weights are given or bundled, an option
+            is settled in the file, or the device is not there.
         ConversionError: the network cannot be converted.
     """
     model: ClipModel | None = None
@@ -90,7 +91,7 @@ def open_labeller(
         model=model,
         card=card,
         program=program,
-        stream=open_stream(program, backend=backend, precision=precision),
+        stream=open_stream(program, backend=backend, precision=precision, device=device),
         labels=labels,
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,

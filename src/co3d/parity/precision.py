@@ -10,22 +10,31 @@ from torch.utils._pytree import tree_leaves
 from co3d.backends import Stream, open_stream
 from co3d.backends.select import choose_backend
 from co3d.errors import DamagedVideoError, EmptyVideoError, OptionError
+from co3d.parity.full_float32 import full_float32
 from co3d.parity.precision_report import ErrorSpread, PrecisionReport, PrecisionRow
 from co3d.parity.streams import FrameStream
 from co3d.parity.threads import few_threads
 from co3d.stream.program import StepProgram
 
-REFERENCE = ("torch", "float64")  # errors are from this
-LABELS = ("torch", "float32")  # labels are compared with its labels
-
 Engine = tuple[str, str]
+Seat = tuple[str, str, str]
+"""Backend, precision and device."""
+
+REFERENCE: Seat = ("torch", "float64", "cpu")  # errors are from this
+LABELS: Seat = ("torch", "float32", "cpu")  # labels are compared with its labels
+FULL_FLOAT32_NOTE = (
+    "float32 is compared in full: without TensorFloat-32, which PyTorch by default lets cuDNN's "
+    "convolutions use, and which keeps 10 of 23 bits"
+)
+
 Report = Callable[[str, int, int], None]
 
 
 class PrecisionComparison:
     """Steps one program through the same frames on several backends, in step with each other.
 
-    May be stopped at any time: `report` tells of the frames that were compared until then.
+    May be stopped at any time: `report` tells of the frames that were compared until then. What
+    they are compared with is computed on the CPU.
 
     Attributes:
         compared_frames: so far.
@@ -35,9 +44,11 @@ class PrecisionComparison:
         has_features: whether its last output is what the classifier reads.
         engines: (backend, precision) pairs.
         random_weights: for the report.
+        device: torch device of the engines.
 
     Raises:
-        OptionError: the program's first output is no vector of scores, or an engine does not exist.
+        OptionError: the program's first output is no vector of scores, or an engine does not exist
+            on the device, or this is not there.
         MissingPackageError: a backend's package is not installed.
     """
 
@@ -48,6 +59,7 @@ class PrecisionComparison:
         has_features: bool,
         engines: Sequence[Engine],
         random_weights: bool,
+        device: str = "cpu",
     ) -> None:
         if len(program.output_shape) != 1 or program.output_shape[0] < 2:
             raise OptionError(
@@ -56,16 +68,18 @@ class PrecisionComparison:
                 "--backend, which compares all values"
             )
         self._program, self._has_features = program, has_features
-        self._random_weights = random_weights
-        self._engines = tuple(engines)
-        with few_threads(program):
+        self._random_weights, self._device = random_weights, torch.device(device)
+        seats: list[Seat] = [(*engine, device) for engine in engines]
+        with few_threads(program), full_float32():
             self._streams = {
-                engine: open_stream(program, backend=engine[0], precision=engine[1])
-                for engine in dict.fromkeys((REFERENCE, LABELS, *engines))
+                (backend, precision, place): open_stream(
+                    program, backend=backend, precision=precision, device=place
+                )
+                for backend, precision, place in dict.fromkeys((REFERENCE, LABELS, *seats))
             }
-        self._tallies = {engine: _Tally() for engine in engines}
+        self._tallies = {seat: _Tally() for seat in seats}
         self._names: list[str] = []
-        self._notes: list[str] = []
+        self._notes = [FULL_FLOAT32_NOTE] if self._device.type == "cuda" else []
         self.compared_frames = 0
 
     def run(self, streams: Sequence[FrameStream], frames: int, report: Report) -> None:
@@ -79,7 +93,7 @@ class PrecisionComparison:
         Raises:
             EmptyVideoError: no stream is long enough to fill the network's window.
         """
-        with few_threads(self._program), torch.inference_mode():
+        with few_threads(self._program), full_float32(), torch.inference_mode():
             for i, stream in enumerate(streams):
                 share = -(-(frames - self.compared_frames) // (len(streams) - i))
                 until = self.compared_frames + share
@@ -99,14 +113,15 @@ class PrecisionComparison:
     def report(self, notes: Sequence[str] = ()) -> PrecisionReport:
         """What was found so far, with further notes."""
         rows = [
-            tally.summarise(engine, self._streams[engine])
-            for engine, tally in self._tallies.items()
+            tally.summarise(seat, self._streams[seat])
+            for seat, tally in self._tallies.items()
             if tally.logits
         ]
         return PrecisionReport(
             rows=tuple(rows),
             streams=tuple(self._names),
-            default=choose_backend(self._program, "float32", torch.device("cpu")),
+            device=str(self._device),
+            default=choose_backend(self._program, "float32", self._device),
             random_weights=self._random_weights,
             notes=(*notes, *self._notes),
         )
@@ -122,13 +137,16 @@ class PrecisionComparison:
             advance()
 
     def _step(self, frame: Tensor) -> None:
-        results = {engine: opened.step(frame) for engine, opened in self._streams.items()}
+        results = {seat: opened.step(frame) for seat, opened in self._streams.items()}
         if not results[REFERENCE].valid[0]:
             return
-        made = {e: [leaf[0] for leaf in tree_leaves(r.output)] for e, r in results.items()}
+        made = {
+            seat: [leaf[0].cpu() for leaf in tree_leaves(result.output)]
+            for seat, result in results.items()
+        }
         label = made[LABELS][0].argmax()
-        for engine, tally in self._tallies.items():
-            tally.add(made[engine], made[REFERENCE], label, has_features=self._has_features)
+        for seat, tally in self._tallies.items():
+            tally.add(made[seat], made[REFERENCE], label, has_features=self._has_features)
         self.compared_frames += 1
 
 
@@ -149,9 +167,9 @@ class _Tally:
             self._features.append(relative_error(made[-1], exact[-1]))
         self.logits.append(relative_error(made[0], exact[0]))
 
-    def summarise(self, engine: Engine, stream: Stream) -> PrecisionRow:
+    def summarise(self, seat: Seat, stream: Stream) -> PrecisionRow:
         """The row of the table."""
-        backend, precision = engine
+        backend, precision, _ = seat
         return PrecisionRow(
             backend=backend,
             precision=precision,

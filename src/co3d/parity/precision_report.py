@@ -71,7 +71,8 @@ class PrecisionReport:
     Attributes:
         rows: one per backend and precision.
         streams: names of the streams that were compared.
-        default: backend that `open_stream` takes when it is not told, and why.
+        device: torch device that the backends ran on.
+        default: backend that `open_stream` takes there when it is not told, and why.
         random_weights: the labels mean nothing, and ties between them are likelier than in a
             trained network.
         notes: what was left out, and why.
@@ -79,6 +80,7 @@ class PrecisionReport:
 
     rows: tuple[PrecisionRow, ...]
     streams: tuple[str, ...]
+    device: str
     default: tuple[str, str]
     random_weights: bool
     notes: tuple[str, ...]

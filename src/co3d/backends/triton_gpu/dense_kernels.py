@@ -9,11 +9,7 @@ import triton.language as tl
 from co3d.backends.triton_gpu.activations import activate
 
 
-# Numbers of which it does not matter whether 16 divides them: one kernel serves them all.
-_SIZES = ("pixels", "height", "width", "out_height", "out_width")
-
-
-@triton.jit(do_not_specialize=_SIZES)
+@triton.jit
 def convolve(
     sources,
     weight,
@@ -22,12 +18,10 @@ def convolve(
     residual,
     out,
     pixels,
-    height,
-    width,
-    out_height,
-    out_width,
-    out_channels,
-    source_channels,
+    CHANNELS: tl.constexpr,
+    OUT_CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
+    OUT_SIZE: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
@@ -38,27 +32,36 @@ def convolve(
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     PRODUCT: tl.constexpr,
+    IS_LARGE: tl.constexpr,
 ):
     """activation(conv(source_activation(gate * cat(sources))) + bias + residual), tile by tile.
 
-    A tile is ROWS pixels of all maps of the batch by COLUMNS output channels. A source is read
-    pixel by pixel of the kernel, DEPTH channels at a time.
+    A tile is ROWS pixels by COLUMNS output channels: pixels of all maps of the batch one after the
+    other, but with a gate those of one map, which has one factor per channel. A source is read pixel
+    by pixel of the kernel, DEPTH channels at a time. Sizes are constants: what the compiler knows to
+    be aligned it reads in long words.
 
     Args:
-        sources: tuple of (N, height, width, source_channels[i]).
+        sources: tuple of (N, *SIZE, CHANNELS[i]).
         weight: (source, kernel row, kernel column, channel of the source, out channel).
-        bias: (out_channels,) float32, or None.
+        bias: (OUT_CHANNELS,) float32, or None.
         gate: (N, channels) of the one source, or None.
         residual: like out, or None.
-        out: (N, out_height, out_width, out_channels); pixels is N * out_height * out_width.
+        out: (N, *OUT_SIZE, OUT_CHANNELS); pixels are those that tiles go through one after the other.
+        IS_LARGE: whether some map has more elements than 32 bits count.
     """
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    if IS_LARGE:
+        rows = rows.to(tl.int64)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    row_fits, column_fits = rows < pixels, columns < out_channels
-    image = rows // (out_height * out_width)
-    place = rows - image * (out_height * out_width)
-    top = (place // out_width) * STRIDE[0] - PADDING[0]
-    left = (place % out_width) * STRIDE[1] - PADDING[1]
+    row_fits, column_fits = rows < pixels, columns < OUT_CHANNELS
+    area: tl.constexpr = OUT_SIZE[0] * OUT_SIZE[1]
+    if gate is None:
+        image, place = rows // area, rows % area
+    else:
+        image, place = rows * 0 + tl.program_id(2), rows
+    top = (place // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
+    left = (place % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     depths = tl.arange(0, DEPTH)
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     base = weight
@@ -66,11 +69,11 @@ def convolve(
         for tap in range(KERNEL[0] * KERNEL[1]):
             y = top + (tap // KERNEL[1]) * DILATION[0]
             x = left + (tap % KERNEL[1]) * DILATION[1]
-            pixel_fits = row_fits & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            starts = ((image * height + y) * width + x) * source_channels[s]
-            for first in range(0, source_channels[s], DEPTH):
+            pixel_fits = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
+            starts = ((image * SIZE[0] + y) * SIZE[1] + x) * CHANNELS[s]
+            for first in range(0, CHANNELS[s], DEPTH):
                 channels = first + depths
-                channel_fits = channels < source_channels[s]
+                channel_fits = channels < CHANNELS[s]
                 read = tl.load(
                     sources[s] + starts[:, None] + channels[None, :],
                     mask=pixel_fits[:, None] & channel_fits[None, :],
@@ -78,7 +81,7 @@ def convolve(
                 )
                 if gate is not None:
                     factors = tl.load(
-                        gate + image[:, None] * source_channels[s] + channels[None, :],
+                        gate + image[:, None] * CHANNELS[s] + channels[None, :],
                         mask=row_fits[:, None] & channel_fits[None, :],
                         other=0.0,
                     )
@@ -88,16 +91,16 @@ def convolve(
                     read = gated.to(weight.dtype.element_ty)
                 taken = tl.load(
                     base
-                    + (tap * source_channels[s] + channels)[:, None] * out_channels
+                    + (tap * CHANNELS[s] + channels)[:, None] * OUT_CHANNELS
                     + columns[None, :],
                     mask=channel_fits[:, None] & column_fits[None, :],
                     other=0.0,
                 )
                 total = tl.dot(read, taken, total, input_precision=PRODUCT)
-        base += KERNEL[0] * KERNEL[1] * source_channels[s] * out_channels
+        base += KERNEL[0] * KERNEL[1] * CHANNELS[s] * OUT_CHANNELS
     if bias is not None:
         total += tl.load(bias + columns, mask=column_fits, other=0.0)[None, :]
-    target = rows[:, None] * out_channels + columns[None, :]
+    target = (image * area + place)[:, None] * OUT_CHANNELS + columns[None, :]
     fits = row_fits[:, None] & column_fits[None, :]
     if residual is not None:
         total += tl.load(residual + target, mask=fits, other=0.0).to(tl.float32)
@@ -105,19 +108,17 @@ def convolve(
     tl.store(out + target, total.to(out.dtype.element_ty), mask=fits)
 
 
-@triton.jit(do_not_specialize=_SIZES)
+@triton.jit
 def convolve_thin(
     source,
     weight,
     bias,
     out,
     pixels,
-    height,
-    width,
-    out_height,
-    out_width,
-    out_channels,
     CHANNELS: tl.constexpr,
+    OUT_CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
+    OUT_SIZE: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
@@ -127,22 +128,25 @@ def convolve_thin(
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     PRODUCT: tl.constexpr,
+    IS_LARGE: tl.constexpr,
 ):
     """`convolve` for frames of few channels: pixels of the kernel lie side by side in a product.
 
     Args:
-        source: (N, height, width, CHANNELS).
+        source: (N, *SIZE, CHANNELS).
         weight: (kernel row, kernel column, channel, out channel).
-        bias: (out_channels,) float32, or None.
-        out: (N, out_height, out_width, out_channels); pixels is N * out_height * out_width.
+        bias: (OUT_CHANNELS,) float32, or None.
+        out: (N, *OUT_SIZE, OUT_CHANNELS), of so many pixels.
     """
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    if IS_LARGE:
+        rows = rows.to(tl.int64)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    row_fits, column_fits = rows < pixels, columns < out_channels
-    image = rows // (out_height * out_width)
-    place = rows - image * (out_height * out_width)
-    top = (place // out_width) * STRIDE[0] - PADDING[0]
-    left = (place % out_width) * STRIDE[1] - PADDING[1]
+    row_fits, column_fits = rows < pixels, columns < OUT_CHANNELS
+    image = rows // (OUT_SIZE[0] * OUT_SIZE[1])
+    place = rows % (OUT_SIZE[0] * OUT_SIZE[1])
+    top = (place // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
+    left = (place % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     readings: tl.constexpr = KERNEL[0] * KERNEL[1] * CHANNELS
     for first in range(0, readings, DEPTH):
@@ -151,14 +155,14 @@ def convolve_thin(
         tap, channel = reading // CHANNELS, reading % CHANNELS
         y = top[:, None] + (tap // KERNEL[1])[None, :] * DILATION[0]
         x = left[:, None] + (tap % KERNEL[1])[None, :] * DILATION[1]
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        inside = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
         read = tl.load(
-            source + ((image[:, None] * height + y) * width + x) * CHANNELS + channel[None, :],
+            source + ((image[:, None] * SIZE[0] + y) * SIZE[1] + x) * CHANNELS + channel[None, :],
             mask=row_fits[:, None] & reading_fits[None, :] & inside,
             other=0.0,
         )
         taken = tl.load(
-            weight + reading[:, None] * out_channels + columns[None, :],
+            weight + reading[:, None] * OUT_CHANNELS + columns[None, :],
             mask=reading_fits[:, None] & column_fits[None, :],
             other=0.0,
         )
@@ -166,7 +170,7 @@ def convolve_thin(
     if bias is not None:
         total += tl.load(bias + columns, mask=column_fits, other=0.0)[None, :]
     total = activate(total, ACTIVATION)
-    target = rows[:, None] * out_channels + columns[None, :]
+    target = rows[:, None] * OUT_CHANNELS + columns[None, :]
     fits = row_fits[:, None] & column_fits[None, :]
     tl.store(out + target, total.to(out.dtype.element_ty), mask=fits)
 
@@ -178,8 +182,8 @@ def multiply_vectors(
     bias,
     residual,
     out,
-    out_channels,
-    source_channels,
+    CHANNELS: tl.constexpr,
+    OUT_CHANNELS: tl.constexpr,
     ACTIVATION: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
@@ -187,22 +191,22 @@ def multiply_vectors(
     """A linear layer of a few vectors, one a program, which spreads it over the whole GPU.
 
     Args:
-        source: (N, source_channels).
-        weight: (out_channels, source_channels).
-        bias: (out_channels,) float32, or None.
+        source: (N, CHANNELS).
+        weight: (OUT_CHANNELS, CHANNELS).
+        bias: (OUT_CHANNELS,) float32, or None.
         residual: like out, or None.
-        out: (N, out_channels).
+        out: (N, OUT_CHANNELS).
     """
-    row = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(0)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    column_fits = columns < out_channels
+    column_fits = columns < OUT_CHANNELS
     total = tl.zeros((COLUMNS, DEPTH), tl.float32)
-    for first in range(0, source_channels, DEPTH):
+    for first in range(0, CHANNELS, DEPTH):
         channels = first + tl.arange(0, DEPTH)
-        channel_fits = channels < source_channels
-        read = tl.load(source + row * source_channels + channels, mask=channel_fits, other=0.0)
+        channel_fits = channels < CHANNELS
+        read = tl.load(source + row * CHANNELS + channels, mask=channel_fits, other=0.0)
         taken = tl.load(
-            weight + columns[:, None] * source_channels + channels[None, :],
+            weight + columns[:, None] * CHANNELS + channels[None, :],
             mask=column_fits[:, None] & channel_fits[None, :],
             other=0.0,
         )
@@ -210,7 +214,7 @@ def multiply_vectors(
     made = tl.sum(total, 1)
     if bias is not None:
         made += tl.load(bias + columns, mask=column_fits, other=0.0)
-    target = row * out_channels + columns
+    target = row * OUT_CHANNELS + columns
     if residual is not None:
         made += tl.load(residual + target, mask=column_fits, other=0.0).to(tl.float32)
     made = activate(made, ACTIVATION)

@@ -9,7 +9,7 @@ import triton.language as tl
 from co3d.backends.triton_gpu.activations import activate
 
 
-@triton.jit(do_not_specialize=("pixels", "height", "width", "out_width", "scale"))
+@triton.jit(do_not_specialize=("scale",))
 def sum_depthwise(
     sources,
     added,
@@ -17,12 +17,10 @@ def sum_depthwise(
     weight,
     bias,
     sums,
-    pixels,
-    height,
-    width,
-    out_width,
-    channels,
     scale,
+    CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
+    OUT_SIZE: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
@@ -37,56 +35,58 @@ def sum_depthwise(
     are sums of the same readings by other weights, which later frames are added to.
 
     Args:
-        sources: tuple of (N, height, width, channels).
+        sources: tuple of (N, *SIZE, CHANNELS).
         added: tuple of maps like the outs.
-        outs: tuple of (N, out_height, out_width, channels); pixels is out_height * out_width.
+        outs: tuple of (N, *OUT_SIZE, CHANNELS).
         weight: (out, source, kernel row, kernel column, channel) float32; None for ones.
         bias: (out, channel) float32, or None.
         sums: (N, tile, channel) float32 for the sums of the first out over pixels, or None.
     """
     tile, block, image = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    pixels: tl.constexpr = OUT_SIZE[0] * OUT_SIZE[1]
+    taps: tl.constexpr = KERNEL[0] * KERNEL[1]
     rows = tile * ROWS + tl.arange(0, ROWS)
     columns = block * COLUMNS + tl.arange(0, COLUMNS)
-    row_fits, column_fits = rows < pixels, columns < channels
-    top = (rows // out_width) * STRIDE[0] - PADDING[0]
-    left = (rows % out_width) * STRIDE[1] - PADDING[1]
-    taps: tl.constexpr = KERNEL[0] * KERNEL[1]
+    row_fits, column_fits = rows < pixels, columns < CHANNELS
+    top = (rows // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
+    left = (rows % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     fits = row_fits[:, None] & column_fits[None, :]
-    target = (image * pixels + rows)[:, None] * channels + columns[None, :]
+    start, out_start = image * (SIZE[0] * SIZE[1] * CHANNELS), image * (pixels * CHANNELS)
+    target = rows[:, None] * CHANNELS + columns[None, :]
     for o in tl.static_range(len(outs)):
         total = tl.zeros((ROWS, COLUMNS), tl.float32)
         for s in tl.static_range(len(sources)):
             for tap in tl.static_range(taps):
                 y = top + (tap // KERNEL[1]) * DILATION[0]
                 x = left + (tap % KERNEL[1]) * DILATION[1]
-                inside = row_fits & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-                place = (image * height + y) * width + x
+                inside = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
+                place = (y * SIZE[1] + x) * CHANNELS
                 read = tl.load(
-                    sources[s] + place[:, None] * channels + columns[None, :],
+                    sources[s] + start + place[:, None] + columns[None, :],
                     mask=inside[:, None] & column_fits[None, :],
                     other=0.0,
                 ).to(tl.float32)
                 if weight is not None:
                     number = (o * len(sources) + s) * taps + tap
                     factor = tl.load(
-                        weight + number * channels + columns, mask=column_fits, other=0.0
+                        weight + number * CHANNELS + columns, mask=column_fits, other=0.0
                     )
                     total += read * factor[None, :]
                 else:
                     total += read
         if o == 0:
             for a in tl.static_range(len(added)):
-                total += tl.load(added[a] + target, mask=fits, other=0.0).to(tl.float32)
+                total += tl.load(added[a] + out_start + target, mask=fits, other=0.0).to(tl.float32)
             total *= scale
         if bias is not None:
-            total += tl.load(bias + o * channels + columns, mask=column_fits, other=0.0)[None, :]
+            total += tl.load(bias + o * CHANNELS + columns, mask=column_fits, other=0.0)[None, :]
         if o == 0:
             total = activate(total, ACTIVATION)
             if sums is not None:
                 part = tl.sum(tl.where(fits, total, 0.0), 0)
                 row = image * tl.num_programs(0) + tile
-                tl.store(sums + row * channels + columns, part, mask=column_fits)
-        tl.store(outs[o] + target, total.to(outs[o].dtype.element_ty), mask=fits)
+                tl.store(sums + row * CHANNELS + columns, part, mask=column_fits)
+        tl.store(outs[o] + out_start + target, total.to(outs[o].dtype.element_ty), mask=fits)
 
 
 @triton.jit(do_not_specialize=("tiles", "pixels"))

@@ -36,10 +36,14 @@ class TritonExecutor:
         self.description = f"triton {triton.__version__}, {precision} on {name}"
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """See `Executor.compile`; kernels are compiled as they are first met, and kept on disk."""
+        """See `Executor.compile`; Triton keeps compiled kernels on disk."""
         assert not isinstance(graph, StoredGraph)
         placed = [example.to(self.device) for example in examples]
-        return FusedGraph(self._place(graph), graph, self.dtype, self._launcher, placed, results)
+        fused = FusedGraph(self._place(graph), graph, self.dtype, self._launcher, placed, results)
+        if self.device.type == "cuda":
+            with torch.cuda.device(self.device):
+                fused.compile_kernels(placed)
+        return fused
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """See `Executor.take_frames`: steps copy them to where their graphs read them."""

@@ -64,6 +64,11 @@ class FusedGraph:
         self._order = self._list_made()
         self._done = self._find_done()
 
+    def compile_kernels(self, examples: Sequence[Tensor]) -> None:
+        """Compile what the graph will launch; it takes seconds, but for kernels kept on disk."""
+        with self._launcher.compiling(), torch.inference_mode():
+            self(examples)
+
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """See `StepFunction`."""
         placed = [self.make_input(given).copy_(given) for given in inputs]

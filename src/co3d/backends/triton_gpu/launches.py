@@ -1,6 +1,9 @@
 """Launches the kernels: which one runs a group of operators, and in what tiles."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -16,6 +19,10 @@ from co3d.backends.triton_gpu.weights import WeightStore
 MOST_THIN_CHANNELS = 8
 # Vectors that `multiply_vectors` runs one by one; from here on tiles read the weights less often.
 MOST_VECTORS = 16
+# That 32 bits count, with room for a tile.
+MOST_ELEMENTS = 2**31 - 2**20
+# Tiles as they were fastest on an H200, of sizes from X3D-M in batches of 1 and of 64.
+MANY_PIXELS, PATCHES_PER_PROCESSOR = 10_000, 4
 # Of `excite`, which keeps all of its weights in the registers of one group of threads.
 MOST_EXCITED = 32768
 
@@ -35,6 +42,17 @@ class Launcher:
         # Products of float32 in three passes of shorter numbers keep its precision.
         self._product = "tf32x3" if dtype == torch.float32 else "tf32"
         self._most_depth = 32 if dtype == torch.float32 else 64
+        self._only_compiles = False
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """While it lasts launches run nothing: they compile, on all processors at once."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool, triton.AsyncCompileMode(pool):
+            self._only_compiles = True
+            try:
+                yield
+            finally:
+                self._only_compiles = False
 
     def convolve(
         self,
@@ -56,51 +74,69 @@ class Launcher:
         is_vector = is_point and len(sources) == 1 and height * width == 1
         if is_vector and gate is None and batch <= MOST_VECTORS:
             columns, depth = 8, min(256, triton.next_power_of_2(channels))
-            multiply_vectors[batch, triton.cdiv(out_channels, columns)](
+            self._launch(
+                multiply_vectors,
+                (batch, triton.cdiv(out_channels, columns)),
                 sources[0],
                 self._weights.lay_out_rows(group.weight),
                 bias,
                 residual,
                 out,
-                out_channels,
-                channels,
+                CHANNELS=channels,
+                OUT_CHANNELS=out_channels,
                 ACTIVATION=int(group.activation),
                 COLUMNS=columns,
                 DEPTH=depth,
             )
             return
-        pixels = batch * out_height * out_width
-        rows, columns, warps = self._choose_tile(pixels, out_channels)
-        grid = triton.cdiv(pixels, rows), triton.cdiv(out_channels, columns)
-        sizes = [pixels, height, width, out_height, out_width, out_channels]
+        # A gate is read once for all pixels of a map.
+        pixels, maps = out_height * out_width, batch
+        if gate is None:
+            pixels, maps = pixels * maps, 1
+        rows, columns = self._choose_tile(pixels, maps, out_channels, is_gated=gate is not None)
+        grid = triton.cdiv(pixels, rows), triton.cdiv(out_channels, columns), maps
         counts = [_map_shape(source)[1] for source in sources]
         weight = self._weights.lay_out_dense(group.weight, counts)
         how = {
+            "OUT_CHANNELS": out_channels,
+            "SIZE": (height, width),
+            "OUT_SIZE": (out_height, out_width),
+            "IS_LARGE": max(value.numel() for value in (*sources, out)) > MOST_ELEMENTS,
             **_name_geometry(group.geometry, group.weight.shape[2:]),
             "ACTIVATION": int(group.activation),
             "ROWS": rows,
             "COLUMNS": columns,
             "PRODUCT": self._product,
-            "num_warps": warps,
         }
         is_thin = channels <= MOST_THIN_CHANNELS and len(sources) == 1
         if is_thin and gate is None and residual is None:
             readings = channels * group.weight.shape[2] * group.weight.shape[3]
             depth = max(16, min(self._most_depth, triton.next_power_of_2(readings)))
-            convolve_thin[grid](
-                sources[0], weight, bias, out, *sizes, CHANNELS=channels, DEPTH=depth, **how
+            self._launch(
+                convolve_thin,
+                grid,
+                sources[0],
+                weight,
+                bias,
+                out,
+                pixels,
+                CHANNELS=channels,
+                DEPTH=depth,
+                **how,
             )
             return
         depth = max(16, min(self._most_depth, triton.next_power_of_2(max(counts))))
-        convolve[grid](
+        self._launch(
+            convolve,
+            grid,
             tuple(sources),
             weight,
             bias,
             gate,
             residual,
             out,
-            *sizes,
-            tuple(counts),
+            pixels,
+            CHANNELS=tuple(counts),
             SOURCE_ACTIVATION=int(group.source_activation),
             DEPTH=depth,
             num_stages=3,
@@ -128,31 +164,29 @@ class Launcher:
             weights = [cast(tuple[Tensor, ...], one.weights) for one in groups]
             weight = self._weights.lay_out_depthwise(weights)
         pixels = out_height * out_width
-        columns = min(64, max(16, triton.next_power_of_2(channels)))
-        rows = 16 if pixels >= 16 else triton.next_power_of_2(pixels)
+        rows, columns = self._choose_patch(batch, pixels, channels)
         grid = triton.cdiv(pixels, rows), triton.cdiv(channels, columns), batch
         sums = None
         if group.mean is not None:
             shape = (batch, grid[0], channels)
             sums = torch.empty(shape, dtype=torch.float32, device=outs[0].device)
-        sum_depthwise[grid](
+        self._launch(
+            sum_depthwise,
+            grid,
             tuple(sources),
             tuple(added),
             tuple(outs),
             weight,
             self._weights.lay_out_biases([one.bias for one in groups], channels),
             sums,
-            pixels,
-            height,
-            width,
-            out_width,
-            channels,
             float(group.scale),
+            CHANNELS=channels,
+            SIZE=(height, width),
+            OUT_SIZE=(out_height, out_width),
             **_name_geometry(group.geometry, kernel),
             ACTIVATION=int(group.activation),
             ROWS=rows,
             COLUMNS=columns,
-            num_warps=4,
         )
         return sums
 
@@ -160,8 +194,17 @@ class Launcher:
         """Run a mean over pixels, from their sums (N, tiles, C), into `out`, (N, C) or a map."""
         batch, tiles, channels = sums.shape
         columns = 64
-        average_sums[batch, triton.cdiv(channels, columns)](
-            sums, out, tiles, pixels, channels, ROWS=16, COLUMNS=columns, num_warps=4
+        self._launch(
+            average_sums,
+            (batch, triton.cdiv(channels, columns)),
+            sums,
+            out,
+            tiles,
+            pixels,
+            channels,
+            ROWS=16,
+            COLUMNS=columns,
+            num_warps=4,
         )
 
     def excite(
@@ -171,7 +214,9 @@ class Launcher:
         batch, tiles, channels = sums.shape
         hidden = squeeze.weight.shape[0]
         columns = triton.next_power_of_2(channels)
-        excite[batch,](
+        self._launch(
+            excite,
+            (batch,),
             sums,
             self._weights.lay_out_rows(squeeze.weight),
             self._weights.lay_out_biases([squeeze.bias], hidden),
@@ -190,15 +235,37 @@ class Launcher:
             num_warps=8,
         )
 
-    def _choose_tile(self, pixels: int, out_channels: int) -> tuple[int, int, int]:
-        """Rows, columns and warps: the largest tile that leaves every processor some."""
-        columns = min(64, max(16, triton.next_power_of_2(out_channels)))
-        rows = 128
-        while rows > 16 and triton.cdiv(pixels, rows) * triton.cdiv(out_channels, columns) < (
-            self._processors
-        ):
+    def _launch(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+        if self._only_compiles:
+            kernel.warmup(*args, grid=grid, **constants)
+        else:
+            kernel[grid](*args, **constants)
+
+    def _choose_tile(
+        self, pixels: int, maps: int, out_channels: int, *, is_gated: bool
+    ) -> tuple[int, int]:
+        """Rows and columns of a tile of a product: the largest that leave every processor one.
+
+        Wide tiles read sources once; what activates its sources on the way is quicker in low ones.
+        """
+        widest = 128 if pixels * maps >= MANY_PIXELS else 64
+        columns = min(widest, max(16, triton.next_power_of_2(out_channels)))
+        rows = 64 if is_gated else 128
+        while rows > 16 and maps * triton.cdiv(pixels, rows) * triton.cdiv(
+            out_channels, columns
+        ) < (self._processors):
             rows //= 2
-        return rows, columns, 4
+        return rows, columns
+
+    def _choose_patch(self, batch: int, pixels: int, channels: int) -> tuple[int, int]:
+        """Rows and columns of a tile of a depthwise sum: few where that gives each processor some."""
+        columns = 128 if channels > 128 else min(64, max(16, triton.next_power_of_2(channels)))
+        rows = 16 if columns > 64 else 8
+        if batch * triton.cdiv(pixels, rows) * triton.cdiv(channels, columns) < (
+            PATCHES_PER_PROCESSOR * self._processors
+        ):
+            return 4, min(32, columns)
+        return rows, columns
 
 
 def can_excite(squeeze: Convolve, expand: Convolve) -> bool:

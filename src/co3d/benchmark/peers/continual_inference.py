@@ -37,8 +37,8 @@ def build_peer(model: ClipModel, size_px: int, window: int) -> Any:
         window: feature frames that the last pool averages, sliding.
 
     Returns:
-        A module whose `forward_step` takes a frame (N, 3, H, W) and returns logits (N, K), or None
-        while it fills, and for I3D at every other frame.
+        A module on the model's device, whose `forward_step` takes a frame (N, 3, H, W) and returns
+        logits (N, K), or None while it fills, and for I3D at every other frame.
 
     Raises:
         OptionError: a network of another kind.
@@ -68,7 +68,7 @@ def build_peer(model: ClipModel, size_px: int, window: int) -> Any:
             f"cannot build {type(model).__name__} with continual-inference: expected one of "
             f"{', '.join(kind.__name__ for kind in SUPPORTED)}"
         )
-    return co.Sequential(*layers).eval()
+    return co.Sequential(*layers).eval().to(next(model.parameters()).device)
 
 
 def count_state_bytes(peer: Any) -> int:

@@ -19,7 +19,7 @@ def build_clip_peer(model: ClipModel, size_px: int) -> Any:
         size_px: side of the square frames.
 
     Returns:
-        A module that takes a clip (N, 3, T, H, W) of the model's own length.
+        A module on the model's device that takes a clip (N, 3, T, H, W) of the model's own length.
 
     Raises:
         OptionError: a network of another kind.
@@ -31,11 +31,12 @@ def build_clip_peer(model: ClipModel, size_px: int) -> Any:
             f"cannot build {type(model).__name__} with pytorchvideo: expected an X3D; leave this "
             "peer out"
         )
-    return library.create_x3d(
+    peer = library.create_x3d(
         input_clip_length=model.card.clip_frames,
         input_crop_size=size_px,
         depth_factor=DEEPER.get(model.card.name, DEPTH_FACTOR),
-    ).eval()
+    )
+    return peer.eval().to(next(model.parameters()).device)
 
 
 def import_library() -> Any:

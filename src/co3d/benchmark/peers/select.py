@@ -37,8 +37,8 @@ class Peer:
         what: "step" when it sees one frame at a time, "clip" when it sees clips.
         networks: classes of ours of which it has, or its layers make, the counterpart.
         require: imports it; MissingPackageError where that fails.
-        open: builds the counterpart of a model that `complain` finds nothing against, for square
-            frames of a side in pixels and a window of feature frames.
+        open: builds the counterpart of a model that `complain` finds nothing against, on its
+            device, for square frames of a side in pixels and a window of feature frames.
     """
 
     what: Literal["step", "clip"]

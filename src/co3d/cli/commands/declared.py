@@ -39,4 +39,5 @@ FallbackOption = Annotated[
 SpreadOption = Annotated[
     bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
 ]
+DeviceOption = Annotated[str, typer.Option(help="A torch device: cpu, cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

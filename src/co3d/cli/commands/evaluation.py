@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, JsonOption, WindowOption
+from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, JsonOption, WindowOption
 
 EVAL_EPILOG = """
 **Examples**
@@ -57,7 +57,6 @@ Backend = Annotated[
 PrecisionOption = Annotated[
     str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
 ]
-Device = Annotated[str, typer.Option(help="A torch device: cpu, cuda.")]
 
 evaluation_app = typer.Typer()
 
@@ -106,7 +105,7 @@ def evaluate(
         int | None, typer.Option(help="Streams: videos that step together; 1 by default.")
     ] = None,
     precision: PrecisionOption = "float32",
-    device: Device = "cpu",
+    device: DeviceOption = "cpu",
     limit: Limit = None,
     output: Annotated[
         Path, typer.Option(help="Folder for the report, the predictions and the log.")

@@ -8,6 +8,7 @@ import typer
 from co3d.cli.commands.declared import (
     DEBUG_HINT,
     ClipOption,
+    DeviceOption,
     FallbackOption,
     JsonOption,
     NetworkArgument,
@@ -55,6 +56,7 @@ BENCH_EPILOG = """
 co3d bench x3d_m --peer continual-inference --output results
 co3d bench slowfast_r50_8x8 --rate native --precision float32,bfloat16
 co3d bench camera_motion --backend openvino --batch 1,4,16 --threads 1
+co3d bench x3d_m --device cuda --precision float32,bfloat16 --batch 1,16 --clips
 co3d bench x3d_s --json | jq .records[].latency.median_ms
 ```
 """
@@ -150,6 +152,9 @@ def check(
     frames: Annotated[
         int | None, typer.Option(help="With --backend: frames to compare, 300 by default.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="With --backend: a torch device for the backends: cpu, cuda.")
+    ] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Prove on your own network and weights that steps equal clips, value by value.
@@ -171,6 +176,7 @@ def check(
         show_all=show_all,
         videos=video or [],
         frames=frames,
+        device=device,
         as_json=as_json,
     )
     raise typer.Exit(check_network(options, chosen))
@@ -240,8 +246,8 @@ def bench(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="native, openvino, onnxruntime, torch, inductor; what is installed by default, "
-            "inductor only when named."
+            help="native, openvino, onnxruntime, torch, inductor; by default what is installed and "
+            "runs on the device, inductor only when named."
         ),
     ] = None,
     precision: Annotated[
@@ -274,6 +280,7 @@ def bench(
         bool,
         typer.Option("--memory", help="Also the peak memory of each, alone in a process."),
     ] = False,
+    device: DeviceOption = "cpu",
     output: Annotated[
         Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")
     ] = None,
@@ -298,6 +305,7 @@ def bench(
         size_px=size,
         clips=clips,
         memory=memory,
+        device=device,
         output=output,
         as_json=as_json,
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, WindowOption
+from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
 from co3d.cli.options import Policy, StreamOptions
 
@@ -82,6 +82,7 @@ def stream(
             "which have their own), float64 or bfloat16."
         ),
     ] = None,
+    device: DeviceOption = "cpu",
 ) -> None:
     """Label a video as it plays, one prediction per sampled frame.
 
@@ -104,6 +105,7 @@ def stream(
         threads=threads,
         backend=backend,
         precision=precision,
+        device=device,
     )
     raise typer.Exit(stream_video(options))
 

@@ -1,0 +1,33 @@
+import pytest
+
+from co3d.backends import engines as engines_module
+from co3d.backends.engines import list_quick_backends, select_engines
+from co3d.backends.select import BACKENDS, Backend
+from co3d.errors import OptionError
+
+
+@pytest.fixture(autouse=True)
+def _add_a_backend_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Backend(("float32",), ("cuda",), None, (), BACKENDS["torch"].open)
+    monkeypatch.setattr(engines_module, "BACKENDS", {**BACKENDS, "there": there})
+    monkeypatch.setattr(engines_module, "is_ready", lambda name: True)
+
+
+def test_engines_are_those_of_the_device():
+    names = ["native", "torch", "there"]
+    assert select_engines(names, ["float32"]) == (("native", "float32"), ("torch", "float32"))
+    there = select_engines(names, ["float32", "float64"], "cuda")
+    assert there == (("torch", "float32"), ("torch", "float64"), ("there", "float32"))
+
+
+@pytest.mark.parametrize(("backend", "device"), [("there", "cpu"), ("native", "cuda")])
+def test_a_backend_for_another_device_is_no_engine(backend, device):
+    with pytest.raises(OptionError, match=f"none of {backend} .* float32 on {device}"):
+        select_engines([backend], ["float32"], device)
+
+
+def test_quick_backends_are_those_of_the_device():
+    here, there = list_quick_backends(), list_quick_backends("cuda")
+    assert {"native", "openvino", "onnxruntime", "torch"} == set(here) - {"triton"}
+    assert {"torch", "there"} == set(there) - {"triton"}
+    assert "triton" not in here
