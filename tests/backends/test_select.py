@@ -102,12 +102,21 @@ def test_auto_leaves_networks_without_convolutions_to_others() -> None:
     assert choose_backend(program, "float32", CPU)[0] == "openvino"
 
 
-def test_auto_minds_precision_and_device(grouped) -> None:
+def test_auto_minds_precision_and_device(grouped, monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_backend(grouped, "float64", CPU) == (
         "torch",
         "auto: the only one for float64 on cpu",
     )
-    assert choose_backend(grouped, "float32", torch.device("cuda", 0))[0] == "torch"
+    gpu = torch.device("cuda", 0)
+    _hide(monkeypatch)
+    assert choose_backend(grouped, "float16", gpu) == (
+        "triton",
+        "auto: the only one for float16 on cuda:0",
+    )
+    _hide(monkeypatch, "triton")
+    name, reason = choose_backend(grouped, "float32", gpu)
+    assert name == "torch"
+    assert "pip install 'co3d[triton]' brings a faster one" in reason
     assert choose_backend(grouped, "bfloat16", CPU)[0] == "openvino"
 
 
@@ -119,11 +128,11 @@ def test_the_stream_says_what_was_chosen(program) -> None:
 
 @pytest.mark.parametrize("name", [n for n, b in BACKENDS.items() if b.package])
 def test_a_missing_package_is_named_with_its_command(
-    name: str, program, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _hide(monkeypatch, str(BACKENDS[name].package))
     with pytest.raises(MissingPackageError, match=rf"pip install 'co3d\[{name}\]'"):
-        open_stream(program, backend=name)
+        BACKENDS[name].open("float32", CPU)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +142,7 @@ def test_a_missing_package_is_named_with_its_command(
         ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32, int8;"),
         ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
         ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),
+        ({"backend": "triton"}, "runs on cuda, got device cpu"),
         ({"device": "warp"}, "cannot open a stream on device 'warp'"),
         ({"slots": 0}, "got slots=0"),
     ],

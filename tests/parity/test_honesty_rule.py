@@ -45,9 +45,8 @@ def test_defaults_keep_the_labels(frames: int, journeys: int) -> None:
     report = _compare(frames, journeys)
     report.require()
     rows = {(row.backend, row.precision): row for row in report.rows}
-    assert {backend for backend, _ in rows} == set(BACKENDS) - set(SLOW_TO_OPEN), (
-        "a backend is not installed"
-    )
+    here = {name for name, one in BACKENDS.items() if one.devices is None or "cpu" in one.devices}
+    assert {backend for backend, _ in rows} == here - set(SLOW_TO_OPEN), "one is not installed"
     assert all(row.frames == frames for row in rows.values())
     default = rows[report.default[0], "float32"]
     assert default.changed_labels <= MOST_CHANGED_LABELS * frames

@@ -6,7 +6,7 @@ from co3d.backends.select import BACKENDS, PRECISIONS, is_ready
 from co3d.errors import OptionError
 
 # What any converted program runs in; other precisions need more than the program to be ready.
-PLAIN_PRECISIONS = ("float32", "float64", "bfloat16")
+PLAIN_PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 SLOW_TO_OPEN = ("inductor",)  # minutes of compilation: only when asked for
 
 

@@ -74,6 +74,7 @@ def _open_native(precision: str, device: torch.device) -> Executor:
 
 
 def _open_triton(precision: str, device: torch.device) -> Executor:
+    require_package("triton", extra="triton")
     from co3d.backends.triton_gpu.executor import TritonExecutor
 
     return TritonExecutor(PRECISIONS[precision], device)
@@ -117,11 +118,13 @@ def open_stream(
     Args:
         program: from `convert`, or from a file by `load_program`.
         backend: "torch" (the reference, eager), "native" (co3d's own kernels, which the machine's
-            C++ compiler builds once), "inductor" (torch.compile), "onnxruntime", "openvino", or
-            "auto": the fastest for this network that is installed and has the precision and the
-            device. `Stream.backend` says what was chosen, and why.
-        precision: "float32" (the default), "float64" or "bfloat16", of weights, frames and state;
-            results are float32 where it is not float64. A file of a runtime's format has its own.
+            C++ compiler builds once), "triton" (co3d's own kernels for an NVIDIA GPU), "inductor"
+            (torch.compile), "onnxruntime", "openvino", or "auto": the fastest for this network that
+            is installed and has the precision and the device. `Stream.backend` says what was
+            chosen, and why.
+        precision: "float32" (the default), "float64", "bfloat16" or "float16", of weights, frames
+            and state; results are float32 where it is not float64. A file of a runtime's format
+            has its own.
         device: a torch device.
         slots: videos that step together, at least 1, the default. A file of a runtime's format has
             its own number.

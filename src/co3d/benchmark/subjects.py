@@ -17,6 +17,8 @@ from co3d.models import ClipModel
 from co3d.stream import StepProgram
 
 CLIP_SHARE = 10  # timed steps per timed clip
+# After which a backend has met all places where its state may lie, and prepared a step for each.
+SETTLING_STEPS = 12
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _open_step(
     open_seconds = time.perf_counter() - start
     with torch.inference_mode():
         # Full windows, and a whole number of periods, so that the timed ones start at phase 0.
-        for _ in range(-(-(program.masked_steps + 1) // period) * period):
+        for _ in range(-(-(program.masked_steps + SETTLING_STEPS) // period) * period):
             run(frame)
     if peer is not None:
         state_bytes = peer.count_state_bytes()

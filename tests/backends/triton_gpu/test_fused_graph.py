@@ -115,7 +115,7 @@ def test_depthwise_sums(
 @pytest.mark.parametrize("channels", [8, 54, 432])
 @pytest.mark.parametrize("is_read_twice", [False, True])
 def test_squeeze_and_excitation(precision: str, channels: int, is_read_twice: bool) -> None:
-    """In one kernel where nothing else reads what lies between, and in three where something does."""
+    """In one kernel where nothing else reads what lies between, else in three."""
     torch.manual_seed(0)
     hidden = max(8, channels // 16)
     shapes = [(channels, 1, 3, 3), (hidden, channels, 1, 1), (hidden,)]

@@ -1,7 +1,7 @@
 """Activations inside of kernels, by the numbers of `co3d.backends.fusion.groups.Activation`."""
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 
 @triton.jit

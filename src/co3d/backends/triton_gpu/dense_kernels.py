@@ -3,8 +3,8 @@
 All sums are float32; sources and weights are multiplied in the precision in which they are kept.
 """
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from co3d.backends.triton_gpu.activations import activate
 
@@ -36,10 +36,10 @@ def convolve(
 ):
     """activation(conv(source_activation(gate * cat(sources))) + bias + residual), tile by tile.
 
-    A tile is ROWS pixels by COLUMNS output channels: pixels of all maps of the batch one after the
-    other, but with a gate those of one map, which has one factor per channel. A source is read pixel
-    by pixel of the kernel, DEPTH channels at a time. Sizes are constants: what the compiler knows to
-    be aligned it reads in long words.
+    A tile is ROWS pixels by COLUMNS output channels. Pixels are those of all maps of the batch one
+    after the other; with a gate, which has one factor per map and channel, those of one map. A
+    source is read pixel by pixel of the kernel, DEPTH channels at a time. Sizes are constants: what
+    the compiler knows to be aligned it reads in long words.
 
     Args:
         sources: tuple of (N, *SIZE, CHANNELS[i]).
@@ -47,7 +47,8 @@ def convolve(
         bias: (OUT_CHANNELS,) float32, or None.
         gate: (N, channels) of the one source, or None.
         residual: like out, or None.
-        out: (N, *OUT_SIZE, OUT_CHANNELS); pixels are those that tiles go through one after the other.
+        out: (N, *OUT_SIZE, OUT_CHANNELS).
+        pixels: that tiles divide, of one map or of all.
         IS_LARGE: whether some map has more elements than 32 bits count.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)

@@ -3,8 +3,8 @@
 Maps lie with channels last; all sums are float32.
 """
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from co3d.backends.triton_gpu.activations import activate
 

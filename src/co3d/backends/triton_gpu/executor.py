@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-import triton
+import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from co3d.backends.executor import StepFunction

@@ -9,7 +9,6 @@ from torch import Tensor, fx
 from co3d.backends.executor import make_map
 from co3d.backends.fusion.groups import (
     Convolve,
-    Group,
     Mean,
     Select,
     SumDepthwise,
@@ -129,10 +128,10 @@ class FusedGraph:
         group = self._groups.get(node)
         if node in self._excited:
             mean, squeeze = self._excited[node]
-            layers = self._groups[squeeze], group
-            assert isinstance(layers[0], Convolve)
-            assert isinstance(layers[1], Convolve)
-            self._launcher.excite(*sums.pop(mean), *layers, make(node))
+            between = self._groups[squeeze]
+            assert isinstance(between, Convolve)
+            assert isinstance(group, Convolve)
+            self._launcher.excite(*sums.pop(mean), between, group, make(node))
         elif isinstance(group, Convolve):
             gate, residual = (
                 None if other is None else read(other) for other in (group.gate, group.residual)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-import triton
+import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from co3d.backends.fusion.groups import POINT, Activation, Convolve, SumDepthwise
@@ -150,7 +150,7 @@ class Launcher:
         added: Sequence[Tensor],
         outs: Sequence[Tensor],
     ) -> Tensor | None:
-        """Run a sum of depthwise convolutions into the first of `outs`, those beside it into others.
+        """Run a sum of depthwise convolutions into the first of `outs`, the others beside it.
 
         Returns:
             (N, tiles, C) float32: sums over pixels for the group's mean, if it has one.
@@ -258,7 +258,7 @@ class Launcher:
         return rows, columns
 
     def _choose_patch(self, batch: int, pixels: int, channels: int) -> tuple[int, int]:
-        """Rows and columns of a tile of a depthwise sum: few where that gives each processor some."""
+        """Rows and columns of a tile of a depthwise sum: few where processors would have none."""
         columns = 128 if channels > 128 else min(64, max(16, triton.next_power_of_2(channels)))
         rows = 16 if columns > 64 else 8
         if batch * triton.cdiv(pixels, rows) * triton.cdiv(channels, columns) < (

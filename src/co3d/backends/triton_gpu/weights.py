@@ -33,7 +33,7 @@ class WeightStore:
 
     def lay_out_columns(self, weight: Tensor) -> Tensor:
         """(out, in, 1, 1) -> (in, out): a column per result."""
-        return self._once("columns", [weight], lambda: weight[:, :, 0, 0].t(), self._dtype)
+        return self._once("columns", [weight], weight[:, :, 0, 0].t, self._dtype)
 
     def lay_out_depthwise(self, weights: Sequence[Sequence[Tensor]]) -> Tensor:
         """Per out and source (channel, row, column) -> (out, source, row, column, channel)."""
