@@ -53,6 +53,7 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
 # Networks of other projects, in a folder of their own: torchvision breaks what finds it beside
 # a build of torch that it was not made for.
 $(STAMP)-peers: requirements-peers.txt $(STAMP)-dev $(STAMP)-continual
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[triton]'
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(VENV)/peers -r $<
 	command -v npm >/dev/null && npm install --silent --ignore-scripts --prefix $(VENV) onnxruntime-node || true
 	touch $@
