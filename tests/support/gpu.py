@@ -15,6 +15,11 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TESTED = ("float32", "float16") if DEVICE == "cpu" else ("float32", "float16", "bfloat16")
 
 
+def is_interpreted(backend: str) -> bool:
+    """Whether a backend takes a second for what others do in a millisecond."""
+    return backend == "triton" and DEVICE == "cpu"
+
+
 def open_executor(precision: str) -> Executor:
     """The executor; skips the test where Triton is not installed."""
     pytest.importorskip("triton", reason="triton is not installed: make test-slow brings it")

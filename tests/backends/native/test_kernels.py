@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -15,11 +15,10 @@ from torch import Tensor
 
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.plan import NativeSteps, TorchStep
-from support.graphs import trace
+from support.graphs import ACTIVATIONS, activate, draw_dense_convolution, trace
 from support.kernel_checks import EXECUTORS, TOLERANCES, assert_one_kernel, run_both
 
 aten = torch.ops.aten
-ACTIVATIONS = (None, aten.relu.default, aten.silu.default, aten.sigmoid.default)
 dtypes = st.sampled_from(list(TOLERANCES))
 # One and few, fewer than a vector, a vector, and what does not divide into vectors.
 channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
@@ -27,40 +26,14 @@ channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
 sides = st.sampled_from([1, 2, 5, 7, 9, 16, 27])
 
 
-def activate(value: Tensor, activation: Callable[[Tensor], Tensor] | None) -> Tensor:
-    return value if activation is None else activation(value)
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), dtypes, channel_counts, channel_counts, sides, sides)
 def test_dense_convolutions(
     data: st.DataObject, dtype: torch.dtype, inputs: int, outputs: int, height: int, width: int
 ) -> None:
-    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (1, 5), (2, 3)]))
-    options = {
-        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (2, 1)])),
-        "padding": tuple(k // 2 for k in kernel),
-        "dilation": data.draw(st.sampled_from([(1, 1), (1, 2)])),
-    }
-    activation = data.draw(st.sampled_from(ACTIVATIONS))
-    sources = data.draw(st.integers(1, 3))
-    torch.manual_seed(0)
-    shapes = [(2, inputs, height, width)] * sources
-    weight = torch.randn(outputs, inputs * sources, *kernel)
-    if width + 2 * options["padding"][1] < options["dilation"][1] * (kernel[1] - 1) + 1:
-        return
-    bias = torch.randn(outputs)
-    like = torch.conv2d(torch.zeros(2, inputs * sources, height, width), weight, bias, **options)
-    adds = data.draw(st.booleans())
-
-    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
-        source = torch.cat(list(x[:sources]), 1) if sources > 1 else x[0]
-        made = torch.conv2d(source, w[0], w[1], **options)
-        return activate(torch.add(x[-1], made) if adds else made, activation)
-
-    tensors = [torch.randn(shape) for shape in shapes] + [torch.randn(like.shape)] * adds
-    graph = trace([weight, bias], len(tensors), forward)
-    assert_one_kernel(run_both(graph, tensors, dtype))
+    drawn = draw_dense_convolution(data.draw, inputs, outputs, height, width)
+    if drawn is not None:
+        assert_one_kernel(run_both(*drawn, dtype))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)

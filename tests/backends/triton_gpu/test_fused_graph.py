@@ -5,7 +5,7 @@ passes of shorter numbers; the shorter precisions round sources and weights as t
 but keep sums and what lies between operators in float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -15,21 +15,16 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 
 from support.gpu import TESTED, open_executor
-from support.graphs import trace
+from support.graphs import ACTIVATIONS, activate, draw_dense_convolution, trace
 from support.streaming import relative_error
 
 pytestmark = pytest.mark.slow
 aten = torch.ops.aten
 TOLERANCES = {"float32": 2e-6, "bfloat16": 1e-2, "float16": 2e-3}
-ACTIVATIONS = (None, aten.relu.default, aten.silu.default, aten.sigmoid.default)
 precisions = st.sampled_from(TESTED)
 channel_counts = st.sampled_from([1, 3, 8, 16, 17, 54, 70])
 sides = st.sampled_from([1, 2, 5, 9])
 POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
-
-
-def activate(value: Tensor, activation: Callable[[Tensor], Tensor] | None) -> Tensor:
-    return value if activation is None else activation(value)
 
 
 def check(graph: fx.GraphModule, inputs: Sequence[Tensor], precision: str) -> list[fx.Node]:
@@ -53,29 +48,9 @@ def check(graph: fx.GraphModule, inputs: Sequence[Tensor], precision: str) -> li
 def test_dense_convolutions(
     data: st.DataObject, precision: str, inputs: int, outputs: int, height: int, width: int
 ) -> None:
-    kernel = data.draw(st.sampled_from([(1, 1), (3, 3), (1, 5), (2, 3)]))
-    options = {
-        "stride": data.draw(st.sampled_from([(1, 1), (2, 2), (2, 1)])),
-        "padding": tuple(k // 2 for k in kernel),
-        "dilation": data.draw(st.sampled_from([(1, 1), (1, 2)])),
-    }
-    activation = data.draw(st.sampled_from(ACTIVATIONS))
-    sources = data.draw(st.integers(1, 3))
-    torch.manual_seed(0)
-    weight, bias = torch.randn(outputs, inputs * sources, *kernel), torch.randn(outputs)
-    if width + 2 * options["padding"][1] < options["dilation"][1] * (kernel[1] - 1) + 1:
-        return
-    like = torch.conv2d(torch.zeros(2, inputs * sources, height, width), weight, bias, **options)
-    adds = data.draw(st.booleans())
-
-    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
-        source = torch.cat(list(x[:sources]), 1) if sources > 1 else x[0]
-        made = torch.conv2d(source, w[0], w[1], **options)
-        return activate(torch.add(x[-1], made) if adds else made, activation)
-
-    tensors = [torch.randn(2, inputs, height, width) for _ in range(sources)]
-    tensors += [torch.randn(like.shape)] * adds
-    assert not check(trace([weight, bias], len(tensors), forward), tensors, precision)
+    drawn = draw_dense_convolution(data.draw, inputs, outputs, height, width)
+    if drawn is not None:
+        assert not check(*drawn, precision)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -99,10 +99,28 @@ def convolve(
                 )
                 total = tl.dot(read, taken, total, input_precision=PRODUCT)
         base += KERNEL[0] * KERNEL[1] * CHANNELS[s] * OUT_CHANNELS
+    rows = image * area + place
+    _finish(total, bias, residual, out, rows, row_fits, columns, OUT_CHANNELS, ACTIVATION)
+
+
+@triton.jit
+def _finish(
+    total,
+    bias,
+    residual,
+    out,
+    rows,
+    row_fits,
+    columns,
+    OUT_CHANNELS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+):
+    """Write activation(total + bias + residual) to a tile of the result."""
+    column_fits = columns < OUT_CHANNELS
+    target = rows[:, None] * OUT_CHANNELS + columns[None, :]
+    fits = row_fits[:, None] & column_fits[None, :]
     if bias is not None:
         total += tl.load(bias + columns, mask=column_fits, other=0.0)[None, :]
-    target = (image * area + place)[:, None] * OUT_CHANNELS + columns[None, :]
-    fits = row_fits[:, None] & column_fits[None, :]
     if residual is not None:
         total += tl.load(residual + target, mask=fits, other=0.0).to(tl.float32)
     total = activate(total, ACTIVATION)
@@ -168,12 +186,7 @@ def convolve_thin(
             other=0.0,
         )
         total = tl.dot(read, taken, total, input_precision=PRODUCT)
-    if bias is not None:
-        total += tl.load(bias + columns, mask=column_fits, other=0.0)[None, :]
-    total = activate(total, ACTIVATION)
-    target = rows[:, None] * OUT_CHANNELS + columns[None, :]
-    fits = row_fits[:, None] & column_fits[None, :]
-    tl.store(out + target, total.to(out.dtype.element_ty), mask=fits)
+    _finish(total, bias, None, out, rows, row_fits, columns, OUT_CHANNELS, ACTIVATION)
 
 
 @triton.jit
