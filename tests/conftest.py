@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -22,12 +23,25 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure(config: pytest.Config) -> None:
     """Tests neither see nor fill the cache of whoever runs them.
 
-    Workers have one together, which they inherit: so kernels are built once.
+    Workers have one together, which they inherit: so kernels are built once. Their threads are more
+    than cores, and must not spin while they wait for one another.
     """
     if not hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         cache = tempfile.TemporaryDirectory()
         config.add_cleanup(cache.cleanup)
         os.environ["CO3D_CACHE"] = cache.name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_what_tests_leave_alone() -> None:
+    """Keep what has come to stay out of garbage collections.
+
+    Modules, operators and tests are a million objects, and going through them all again and again
+    took a fifth of each conversion.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Slots: whatever the others do, a stream in a batch is a stream on its own."""
 
+from functools import cache
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +15,11 @@ SLOTS = 3
 FRAME = (3, 6, 6)
 
 
+@cache
 def _program(edges: str):
     torch.manual_seed(0)
     return convert(randomise_(small_network()).double(), (3, 4, 6, 6), edges=edges)  # type: ignore[arg-type]
 
-
-PROGRAMS = {edges: _program(edges) for edges in ("none", "start", "both")}
 
 # One event per step and slot: the slot sleeps, steps, or starts anew with this frame.
 EVENTS = st.lists(
@@ -35,7 +36,7 @@ def _state(stream: Stream, slot: int) -> list[torch.Tensor]:
 @settings(deadline=None, max_examples=40)
 @given(events=EVENTS, edges=st.sampled_from(["none", "start", "both"]))
 def test_interleaved_slots_equal_each_stream_alone(events: list[list[str]], edges: str) -> None:
-    program = PROGRAMS[edges]
+    program = _program(edges)
     batch = open_stream(program, precision="float64", slots=SLOTS)
     alone = [open_stream(program, precision="float64") for _ in range(SLOTS)]
     frames = make_clips([len(events)] * SLOTS, FRAME, torch.float64)
@@ -63,7 +64,7 @@ def test_interleaved_slots_equal_each_stream_alone(events: list[list[str]], edge
 @settings(deadline=None, max_examples=20)
 @given(cut=st.lists(st.integers(1, 10), min_size=SLOTS, max_size=SLOTS))
 def test_slots_flush_one_by_one(cut: list[int]) -> None:
-    program = PROGRAMS["both"]
+    program = _program("both")
     batch = open_stream(program, precision="float64", slots=SLOTS)
     clips = make_clips(cut, FRAME, torch.float64)
     last: dict[int, torch.Tensor] = {}

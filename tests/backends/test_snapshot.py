@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,15 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 program = convert(randomise_(small_network()), (3, 4, 6, 6), window=5)
 stream = open_stream(program)
-stream.restore(Snapshot.load({path!r}))
 (clip,) = make_clips([16], (3, 6, 6), torch.float32)
-torch.save([stream.step(clip[None, :, t]).output for t in range({at}, 16)], {out!r})
+for at in {cuts}:
+    stream.restore(Snapshot.load(f"{folder}/{{at}}.snapshot"))
+    outputs = [stream.step(clip[None, :, t]).output for t in range(at, 16)]
+    torch.save(outputs, f"{folder}/{{at}}.pt")
 """
 
 
+@cache
 def _program(seed: int = 0, window: int = 5) -> StepProgram:
     torch.manual_seed(seed)
     return convert(randomise_(small_network(), seed), (3, 4, 6, 6), window=window)
@@ -44,19 +48,21 @@ def _steps(stream: Stream, clip: torch.Tensor, start: int, stop: int) -> list[to
     return [stream.step(clip[None, :, t]).output for t in range(start, stop)]
 
 
-@pytest.mark.parametrize("at", [2, 12])  # under masks, and in the steady program
-def test_continue_in_a_new_process_bit_for_bit(tmp_path: Path, at: int) -> None:
+def test_continue_in_a_new_process_bit_for_bit(tmp_path: Path) -> None:
+    cuts = 2, 12  # under masks, and in the steady program
     (clip,) = make_clips([16], FRAME, torch.float32)
     stream = open_stream(_program())
-    _steps(stream, clip, 0, at)
-    path, out = tmp_path / "stream.snapshot", tmp_path / "outputs.pt"
-    stream.snapshot().save(path)
-    expected = _steps(stream, clip, at, 16)
-    script = CONTINUE.format(tests=str(TESTS), path=str(path), out=str(out), at=at)
+    outputs = []
+    for t in range(16):
+        if t in cuts:
+            stream.snapshot().save(tmp_path / f"{t}.snapshot")
+        outputs += _steps(stream, clip, t, t + 1)
+    script = CONTINUE.format(tests=str(TESTS), folder=tmp_path, cuts=cuts)
     subprocess.run([sys.executable, "-c", script], check=True)
-    actual = torch.load(out, weights_only=True)
-    assert len(actual) == len(expected) == 16 - at
-    assert all(map(torch.equal, actual, expected))
+    for at in cuts:
+        actual = torch.load(tmp_path / f"{at}.pt", weights_only=True)
+        assert len(actual) == 16 - at
+        assert all(map(torch.equal, actual, outputs[at:]))
 
 
 def test_move_to_another_slot() -> None:

@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from co3d.benchmark import ceilings as ceilings_module
+from co3d.benchmark import timing
 from co3d.benchmark.ceilings import CPU_SIZES, Ceilings, Sizes, open_ceilings, read_ceilings
 from co3d.benchmark.timing import Latency, measure
 
 CPU = torch.device("cpu")
 
 
-def test_ceilings_are_those_of_the_precisions_that_are_floats():
+def test_ceilings_are_those_of_the_precisions_that_are_floats(monkeypatch):
+    monkeypatch.setattr(timing, "LEAST_DISCARDED_SECONDS", 0.0)
+    monkeypatch.setattr(ceilings_module, "CPU_SIZES", Sizes((64, 128), 2**20))
     subjects = open_ceilings(iter(["bfloat16", "int8", "float32", "float32"]), 1, CPU)
     ceilings = read_ceilings(measure(subjects), CPU)
     assert ceilings.gmacs_per_second.keys() == {"float32", "bfloat16"}

@@ -5,6 +5,7 @@ weights as the reference does, but keeps sums and what lies between operators in
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, fx
@@ -15,17 +16,19 @@ from co3d.backends.native.step import PlannedStep
 from support.streaming import relative_error
 
 TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
-EXECUTORS = {
-    dtype: NativeExecutor(str(dtype).removeprefix("torch."), dtype, threads=2)
-    for dtype in TOLERANCES
-}
+
+
+@cache
+def open_executor(dtype: torch.dtype) -> NativeExecutor:
+    """One for all tests, made when the first of them runs: it may have to build the kernels."""
+    return NativeExecutor(str(dtype).removeprefix("torch."), dtype, threads=2)
 
 
 def run_both(
     graph: fx.GraphModule, inputs: Sequence[Tensor], dtype: torch.dtype, results: int = 0
 ) -> list[NativeSteps | TorchStep]:
     """Compare all outputs with the graph's own, and return the steps of the plan."""
-    executor = EXECUTORS[dtype]
+    executor = open_executor(dtype)
     placed = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
     exact = [x.double() if x.is_floating_point() else x for x in placed]
     step = executor.compile(graph, placed, results)

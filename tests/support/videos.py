@@ -1,5 +1,6 @@
 """Small videos with a picture that moves, and their damaged copies."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ from co3d.video import VideoReader, VideoWriter, read_video
 
 def drifting_picture(number: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
     """Frame `number` of a smooth random picture that drifts to the left."""
-    width, height = size
+    left = (number * 3) % (size[0] * 3)
+    return _wide_picture(*size)[:, left : left + size[0]].copy()
+
+
+@cache
+def _wide_picture(width: int, height: int) -> np.ndarray:
     coarse = np.random.default_rng(7).integers(0, 255, (12, 40, 3), np.uint8)
-    wide = Image.fromarray(coarse).resize((width * 4, height), Image.Resampling.BICUBIC)
-    left = (number * 3) % (width * 3)
-    return np.asarray(wide)[:, left : left + width].copy()
+    return np.asarray(Image.fromarray(coarse).resize((width * 4, height), Image.Resampling.BICUBIC))
 
 
 def write_video(

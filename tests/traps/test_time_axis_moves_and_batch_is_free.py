@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from co3d.errors import ConversionError
 from co3d.stream import convert
+from co3d.stream.program import Rate
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, stem
 from support.streaming import randomise_, worst_error
@@ -71,3 +72,49 @@ def test_time_merged_with_rows_is_refused() -> None:
 
     with pytest.raises(ConversionError, match="merges or splits the time axis"):
         convert(_alike(merge), ALIKE)
+
+
+class FoldOne(nn.Module):
+    """A stride leaves one element of five frames, and folds it into the batch, as one of many."""
+
+    def __init__(self, channels: int, *, fixed: bool = False) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(3, channels, (3, 1, 1), stride=(4, 1, 1))
+        self.picture = nn.Conv2d(channels, 4, 3, padding=1)
+        self.fixed = fixed
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(x)
+        folded = x.transpose(1, 2).reshape(len(x) if self.fixed else -1, x.shape[1], *x.shape[3:])
+        made = self.picture(folded).flatten(1).relu().view(-1, 4, *x.shape[3:])
+        return made.view(len(x), x.shape[2], *made.shape[1:]).transpose(1, 2)
+
+
+@pytest.mark.parametrize("rate", ["dense", "native"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_one_element_of_time_is_folded_as_several_are(channels: int, rate: Rate) -> None:
+    """Of one element sizes do not tell time from what is not there, or from one channel."""
+    torch.manual_seed(0)
+    model = randomise_(FoldOne(channels)).double()
+    program = convert(model, (3, 5, 4, 4), rate=rate, edges="both")
+    # Streams that go on: as many elements as the model makes of longer clips.
+    assert worst_error(model, program, [5, 6, 11, 14], time_axis=1) <= EXACT
+
+
+def test_one_element_is_not_folded_where_longer_clips_cannot_be() -> None:
+    with pytest.raises(ConversionError, match=r"no time axis.* fold frames into the batch by"):
+        convert(FoldOne(4, fixed=True), (3, 5, 4, 4))
+
+
+def test_only_elements_of_a_clip_meet_whatever_their_strides() -> None:
+    """What could be folds, in a network for clips of one length: they are results of the clip."""
+
+    def join(m: nn.Module, x: Tensor) -> Tensor:
+        pathways = (m.down(x), x[:, :, ::8])
+        spread = [p.amax((3, 4)).transpose(1, 2).reshape(len(x), p.shape[1]) for p in pathways]
+        return m.fc(torch.cat(spread, 1))
+
+    torch.manual_seed(0)
+    model = Apply(join, down=nn.Conv3d(3, 4, (5, 1, 1)), fc=nn.Linear(7, 3))
+    model = randomise_(model).double()
+    assert worst_error(model, convert(model, (3, 5, 4, 4), edges="both"), [5]) <= EXACT

@@ -17,11 +17,13 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils._pytree import TreeSpec, tree_leaves
 
-from co3d.errors import ConversionError, InputShapeError
+from co3d.errors import Co3dError, ConversionError, InputShapeError
 
 # Two streams, so that a graph which treats the batch as anything but a batch shows it.
 EXPORT_BATCH = 2
 _OTHER_BATCH = 3
+# A multiple of the strides that networks have, so that pathways which meet still meet.
+_MORE_FRAMES = 48
 _VIEWS = {
     torch.ops.aten.view.default,
     torch.ops.aten._unsafe_view.default,
@@ -58,8 +60,10 @@ def capture(
     """Export `model` for clips of `clip_shapes` (C, T, H, W), one per input, as a graph.
 
     Parameters and buffers become attributes of the returned graph module. Every node carries its
-    `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`. The model is
-    not changed: it is exported in evaluation mode and put back.
+    `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`; a view whose
+    sizes do not tell where time is may carry in `node.meta["longer"]` the shapes that it makes of
+    each other in longer clips. The model is not changed: it is exported in evaluation mode and put
+    back.
 
     Args:
         model: the clip network.
@@ -71,6 +75,8 @@ def capture(
         ConversionError: the model cannot be exported (a data-dependent branch, say).
     """
     exported = _export(model, clip_shapes, EXPORT_BATCH)
+    if any(_may_fold_one_frame(node) for node in exported.graph.nodes):
+        _look_at_longer_clips(exported, model, clip_shapes)
     captured = _bind(exported, model)
     if free_batch:
         other = _bind(_export(model, clip_shapes, _OTHER_BATCH), model)
@@ -189,6 +195,47 @@ def _is_library(file: str) -> bool:
         return True
     standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
     return standard or "/torch/" in file or file == __file__
+
+
+def _may_fold_one_frame(node: fx.Node) -> bool:
+    """Whether a view may fold time into the batch: of one element its sizes do not tell."""
+    if node.target not in _VIEWS:
+        return False
+    before, after = _view_shapes(node)
+    return before[:2] == (EXPORT_BATCH, 1) and after[0] == EXPORT_BATCH
+
+
+def _view_shapes(node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of what a view reads, and of what it makes."""
+    return tuple(node.all_input_nodes[0].meta["val"].shape), tuple(node.meta["val"].shape)
+
+
+def _look_at_longer_clips(
+    exported: torch.export.ExportedProgram, model: nn.Module, clip_shapes: Sequence[ClipShape]
+) -> None:
+    """Note what every view does in clips where more than one element of time is left.
+
+    Nothing is noted of networks that take no other length, or do something else with it.
+    """
+    longer_shapes = [(c, t + _MORE_FRAMES, *space) for c, t, *space in clip_shapes]
+    try:
+        longer = _export(model, longer_shapes, EXPORT_BATCH)
+    except Co3dError:
+        return
+    nodes, twins = _without_copies(exported.graph), _without_copies(longer.graph)
+    if [_kind(node) for node in nodes] == [_kind(twin) for twin in twins]:
+        for node, twin in zip(nodes, twins, strict=True):
+            if node.target in _VIEWS:
+                node.meta["longer"] = _view_shapes(twin)
+
+
+def _without_copies(graph: fx.Graph) -> list[fx.Node]:
+    """All nodes but those that make a value contiguous, which one element always is."""
+    return [node for node in graph.nodes if node.target is not torch.ops.aten.clone.default]
+
+
+def _kind(node: fx.Node) -> Any:
+    return torch.ops.aten.reshape.default if node.target in _VIEWS else node.target
 
 
 def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:

@@ -9,29 +9,26 @@ from torch import Tensor, nn
 
 import co3d
 from co3d.backends.executor import copy_map
-from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.step import PlannedStep
 from support.graphs import trace
+from support.kernel_checks import TOLERANCES, open_executor
 from support.networks import Classifier
 from support.streaming import relative_error
-
-TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 1e-2}
-EXECUTORS = {dtype: NativeExecutor("any", dtype, threads=2) for dtype in TOLERANCES}
 
 
 @pytest.mark.parametrize("size", [(1, 3, 224, 224), (3, 3, 7, 13), (2, 3, 8, 8), (1, 3, 1, 1)])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_frames_are_laid_out_as_pytorch_does(size: tuple[int, ...], dtype: torch.dtype) -> None:
     frames = torch.randn(size)
-    expected = copy_map(frames, EXECUTORS[dtype])
+    expected = copy_map(frames, open_executor(dtype))
     made = torch.zeros_like(expected)
-    EXECUTORS[dtype].lay_out_frames(frames, made)
+    open_executor(dtype).lay_out_frames(frames, made)
     assert torch.equal(made, expected)
 
 
 def test_planes_of_floats_are_taken_where_they_lie() -> None:
     frame = torch.randn(2, 3, 6, 8)
-    assert EXECUTORS[torch.bfloat16].take_frames([frame])[0] is frame
+    assert open_executor(torch.bfloat16).take_frames([frame])[0] is frame
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,7 @@ def test_planes_of_floats_are_taken_where_they_lie() -> None:
     ids=["float64", "transposed", "channels last", "no map"],
 )
 def test_other_frames_become_planes_of_floats(frame: Tensor) -> None:
-    taken = EXECUTORS[torch.float32].take_frames([frame])[0]
+    taken = open_executor(torch.float32).take_frames([frame])[0]
     assert taken.is_contiguous()
     assert torch.equal(taken, frame.float())
 
@@ -58,7 +55,7 @@ def compile_and_compare(
 ) -> PlannedStep:
     """Run a graph on frames in planes, and compare it with PyTorch in double precision."""
     graph = trace(weights, 1, forward)
-    step = EXECUTORS[dtype].compile(graph, [frames], 0)
+    step = open_executor(dtype).compile(graph, [frames], 0)
     assert isinstance(step, PlannedStep)
     expected = graph.double()(frames.double())
     for _ in range(2):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from co3d.backends import open_stream
 from co3d.stream import convert
 from support.graphs import trace
-from support.kernel_checks import EXECUTORS, TOLERANCES, run_both
+from support.kernel_checks import TOLERANCES, open_executor, run_both
 from support.streaming import relative_error
 
 CHANNELS, SIDE = 20, 6
@@ -63,7 +63,7 @@ def test_integers(convert_map: Callable[[Tensor, Tensor], Tensor]) -> None:
     torch.manual_seed(0)
     graph = trace([torch.randn(8, CHANNELS, 1, 1)], 2, forward)
     inputs = [torch.randn(1, CHANNELS, SIDE, SIDE), torch.randn(1, CHANNELS, 1, 1)]
-    (actual,) = EXECUTORS[torch.float32].compile(graph, inputs, 0)(inputs)
+    (actual,) = open_executor(torch.float32).compile(graph, inputs, 0)(inputs)
     (expected,) = graph(*inputs)
     assert actual is not None
     assert relative_error(actual, expected) < TOLERANCES[torch.float32]

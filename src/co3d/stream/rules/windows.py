@@ -41,7 +41,8 @@ def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
         place = "no time axis" if type_in.axis is None else f"time at axis {type_in.axis}"
         raise UnsupportedError(
             f"its input of shape {ctx.shape(x)} has {place}, expected it at axis 2",
-            "keep clips as (N, C, T, …)",
+            "keep clips as (N, C, T, …), or fold frames into the batch by x.transpose(1, 2)"
+            ".reshape(-1, C, …)",
         )
     if type_in.is_pooled and kernel > 1:
         raise UnsupportedError(
