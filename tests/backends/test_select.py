@@ -6,6 +6,7 @@ from torch import nn
 
 from co3d.backends import open_stream, packages, select
 from co3d.backends.select import BACKENDS, choose_backend
+from co3d.backends.triton_gpu import obstacle
 from co3d.errors import MissingPackageError, OptionError
 from co3d.stream import convert
 from support.networks import small_network
@@ -26,7 +27,7 @@ def grouped():
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
-    for module in (select, packages):
+    for module in (select, packages, obstacle):
         monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
 
 
@@ -108,15 +109,15 @@ def test_auto_minds_precision_and_device(grouped, monkeypatch: pytest.MonkeyPatc
         "auto: the only one for float64 on cpu",
     )
     gpu = torch.device("cuda", 0)
-    _hide(monkeypatch)
+    monkeypatch.setattr(select, "find_gpu_obstacle", lambda: None)
     assert choose_backend(grouped, "float16", gpu) == (
         "triton",
         "auto: the only one for float16 on cuda:0",
     )
-    _hide(monkeypatch, "triton")
+    monkeypatch.setattr(select, "find_gpu_obstacle", lambda: "there is no compiler")
     name, reason = choose_backend(grouped, "float32", gpu)
     assert name == "torch"
-    assert "pip install 'co3d[triton]' brings a faster one" in reason
+    assert "a faster one is not to be had: there is no compiler" in reason
     assert choose_backend(grouped, "bfloat16", CPU)[0] == "openvino"
 
 
@@ -133,6 +134,16 @@ def test_a_missing_package_is_named_with_its_command(
     _hide(monkeypatch, str(BACKENDS[name].package))
     with pytest.raises(MissingPackageError, match=rf"pip install 'co3d\[{name}\]'"):
         BACKENDS[name].open("float32", CPU)
+
+
+def test_a_gpu_backend_says_what_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obstacle, "is_installed", lambda _: True)
+    assert obstacle.find_obstacle() is None
+    monkeypatch.setattr(obstacle.shutil, "which", lambda _: None)
+    with pytest.raises(MissingPackageError, match="triton has no C compiler"):
+        BACKENDS["triton"].open("float32", CPU)
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert "needs an NVIDIA GPU" in str(obstacle.find_obstacle())
 
 
 @pytest.mark.parametrize(

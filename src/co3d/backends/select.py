@@ -8,14 +8,15 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from co3d.backends.executor import Executor
-from co3d.backends.fusion.reader import has_kernels
+from co3d.backends.native.coverage import has_kernels
 from co3d.backends.native.library import find_compiler, find_obstacle
 from co3d.backends.packages import is_installed, require_package
 from co3d.backends.runner import Runner
 from co3d.backends.stored_graph import Format, StoredGraph
 from co3d.backends.stored_program import StoredProgram
 from co3d.backends.stream import Stream
-from co3d.errors import Co3dError, ExportedFileError, OptionError
+from co3d.backends.triton_gpu.obstacle import find_obstacle as find_gpu_obstacle
+from co3d.errors import Co3dError, ExportedFileError, MissingPackageError, OptionError
 from co3d.stream.program import Program
 
 PRECISIONS: Mapping[str, torch.dtype] = {
@@ -74,7 +75,9 @@ def _open_native(precision: str, device: torch.device) -> Executor:
 
 
 def _open_triton(precision: str, device: torch.device) -> Executor:
-    require_package("triton", extra="triton")
+    obstacle = find_gpu_obstacle()
+    if obstacle is not None:
+        raise MissingPackageError(obstacle)
     from co3d.backends.triton_gpu.executor import TritonExecutor
 
     return TritonExecutor(PRECISIONS[precision], device)
@@ -219,15 +222,19 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
 
 
 def is_ready(name: str) -> bool:
-    """Whether what a backend needs is installed; of the native one, whether its kernels load."""
+    """Whether what a backend needs is here; of the native one, whether its kernels load."""
     if name == "native":
         return find_obstacle() is None
+    if name == "triton":
+        return find_gpu_obstacle() is None
     package = BACKENDS[name].package
     return package is None or is_installed(package)
 
 
 def _explain_lack(name: str) -> str:
     """What would make a backend ready that is faster than the chosen one."""
+    if name == "triton":
+        return f"a faster one is not to be had: {find_gpu_obstacle()}"
     if name != "native":
         return f"pip install 'co3d[{name}]' brings a faster one"
     if find_compiler() is None:

@@ -21,11 +21,11 @@ class StepResult:
     """What one step gives.
 
     Attributes:
-        output: (slots, …), zero for slots without a new result. Row i describes the frame that slot
-            i saw `program.delay` steps ago. For a model with several outputs a tuple or dict of
-            such tensors, as the model returns it.
-        valid: (slots,) bool: a new result, whose window holds real frames only.
-        fresh: (slots,) bool: whether this step made a new result for the slot. In dense rate every
+        output: (slots, …) on the stream's device, zero for slots without a new result. Row i
+            describes the frame that slot i saw `program.delay` steps ago. For a model with several
+            outputs a tuple or dict of such tensors, as the model returns it.
+        valid: (slots,) bool, on the CPU: a new result, whose window holds real frames only.
+        fresh: (slots,) bool, on the CPU: whether this step made a new result. In dense rate every
             active slot has one; in native rate every `program.temporal_stride`-th step.
     """
 

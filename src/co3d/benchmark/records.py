@@ -13,6 +13,7 @@ from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import EAGER, Selection, Variant, What
 from co3d.benchmark.subjects import OpenSubject, open_subject
 from co3d.benchmark.timing import Latency, OnBurst, ignore_burst, measure
+from co3d.errors import OptionError
 from co3d.models import create_model, get_card
 from co3d.stream import convert
 from co3d.stream.program import Rate
@@ -130,7 +131,14 @@ def measure_model(
             on_remark(f"{name}: {peer} {complaint}")
     variants = {str(index): one for index, one in enumerate(selection.variants(peers))}
     # First, so that the memory of a device is there for them.
-    limits = open_ceilings((one.precision for one in variants.values()), selection.steps, device)
+    try:
+        wanted = (one.precision for one in variants.values())
+        limits = open_ceilings(wanted, selection.steps, device)
+    except torch.OutOfMemoryError as error:
+        raise OptionError(
+            f"cannot measure on {device}: it lacks the memory for the matrix products and the copy "
+            "that networks are compared with; free some of it, or use another device"
+        ) from error
     opened: dict[str, OpenSubject] = {}
     for key, variant in variants.items():
         with suppress(torch.OutOfMemoryError):

@@ -17,8 +17,9 @@ from co3d.models import ClipModel
 from co3d.stream import StepProgram
 
 CLIP_SHARE = 10  # timed steps per timed clip
-# After which a backend has met all places where its state may lie, and prepared a step for each.
-SETTLING_STEPS = 12
+# Periods after which a backend has met all places where its state may lie, and prepared a step for
+# each: rings of 2, 3 and 6 buffers turn back as one.
+SETTLING_PERIODS = 6
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _open_step(
     open_seconds = time.perf_counter() - start
     with torch.inference_mode():
         # Full windows, and a whole number of periods, so that the timed ones start at phase 0.
-        for _ in range(-(-(program.masked_steps + SETTLING_STEPS) // period) * period):
+        for _ in range((-(-program.masked_steps // period) + SETTLING_PERIODS) * period):
             run(frame)
     if peer is not None:
         state_bytes = peer.count_state_bytes()

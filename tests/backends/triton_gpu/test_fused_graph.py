@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from support.gpu import TESTED, open_executor
+from support.gpu import DEVICE, TESTED, open_executor
 from support.graphs import ACTIVATIONS, activate, draw_dense_convolution, trace
 from support.streaming import relative_error
 
@@ -108,6 +108,32 @@ def test_squeeze_and_excitation(precision: str, channels: int, is_read_twice: bo
 
     graph = trace(weights, 1, forward)
     assert not check(graph, [torch.randn(2, channels, 7, 5)], precision)
+    example = torch.randn(2, channels, 7, 5, device=DEVICE)
+    fused = open_executor(precision).compile(graph, [example], 1)
+    assert bool(fused._excited) is not is_read_twice  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("outputs", [5, 32, 64])
+def test_layers_of_a_mean_that_make_no_gate(outputs: int) -> None:
+    """A classifier of pooled features has as many results as it likes."""
+    torch.manual_seed(0)
+    shapes = [(32, 1, 3, 3), (16, 32, 1, 1), (outputs, 16, 1, 1)]
+    weights = [torch.randn(shape) / shape[-1] for shape in shapes]
+
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        made = torch.conv2d(x[0], w[0], None, padding=(1, 1), groups=32)
+        mean = torch.mean(made, (2, 3), keepdim=True)
+        return torch.conv2d(aten.relu.default(torch.conv2d(mean, w[1], None)), w[2], None)
+
+    assert not check(trace(weights, 1, forward), [torch.randn(2, 32, 4, 3)], "float32")
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_pools_of_many_pixels(side: int) -> None:
+    """Written out pixel by pixel up to 49 of them, in a loop beyond."""
+    maps = [torch.randn(2, 20, side + 1, side + 1)]
+    graph = trace([], 1, lambda _, x: F.avg_pool2d(x[0], (side, side), (1, 1)))
+    assert not check(graph, maps, "float32")
 
 
 @pytest.mark.parametrize("precision", TESTED)

@@ -15,7 +15,10 @@ POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 
 
 class Activation(IntEnum):
-    """What is applied to a value; kernels know it by its number."""
+    """What is applied to a value.
+
+    Kernels know it by its number: `native/kernels/vectors.hpp`, `triton_gpu/activations.py`.
+    """
 
     IDENTITY = 0
     RELU = 1

@@ -41,7 +41,7 @@ class PatternMatcher:
     """Matches the nodes of one graph, from the last to the first.
 
     Args:
-        graph: a step graph on the CPU, in one floating precision.
+        graph: a step graph in one floating precision.
         exact: the same graph with the weights that are to be packed.
         values: what each node makes: tensors without data suffice.
         dtype: of the numbers that kernels compute with; the rest is left to PyTorch.

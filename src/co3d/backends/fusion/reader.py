@@ -1,7 +1,7 @@
 """Reads what patterns ask of a step graph: shapes, constants, convolutions, sums."""
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -136,27 +136,6 @@ def find_values(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Mapping[fx
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
         Recorder(graph).run(*[mode.from_tensor(example) for example in examples])
     return values
-
-
-def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:
-    """Whether step graphs have 2-D convolutions, and native kernels for all of them."""
-
-    def has_kernel(graph: fx.GraphModule, node: fx.Node) -> bool:
-        weight = node.args[1]
-        assert isinstance(weight, fx.Node)
-        constant = getattr(graph, str(weight.target), None)
-        groups = node.kwargs.get("groups", 1)
-        if not isinstance(constant, Tensor) or not isinstance(groups, int):
-            return False
-        return groups == 1 or tuple(constant.shape[:2]) == (groups, 1)
-
-    found = [
-        has_kernel(graph, node)
-        for graph in graphs
-        for node in graph.graph.nodes
-        if node.target is torch.conv2d
-    ]
-    return bool(found) and all(found)
 
 
 def read_pair(value: Any) -> tuple[int, int]:

@@ -8,6 +8,9 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from co3d.backends.triton_gpu.activations import activate
 
+# Pixels of a kernel that are written out one by one; more of them take minutes to compile.
+MOST_UNROLLED = tl.constexpr(49)
+
 
 @triton.jit(do_not_specialize=("scale",))
 def sum_depthwise(
@@ -56,24 +59,39 @@ def sum_depthwise(
     for o in tl.static_range(len(outs)):
         total = tl.zeros((ROWS, COLUMNS), tl.float32)
         for s in tl.static_range(len(sources)):
-            for tap in tl.static_range(taps):
-                y = top + (tap // KERNEL[1]) * DILATION[0]
-                x = left + (tap % KERNEL[1]) * DILATION[1]
-                inside = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
-                place = (y * SIZE[1] + x) * CHANNELS
-                read = tl.load(
-                    sources[s] + start + place[:, None] + columns[None, :],
-                    mask=inside[:, None] & column_fits[None, :],
-                    other=0.0,
-                ).to(tl.float32)
-                if weight is not None:
-                    number = (o * len(sources) + s) * taps + tap
-                    factor = tl.load(
-                        weight + number * CHANNELS + columns, mask=column_fits, other=0.0
+            first = (o * len(sources) + s) * taps
+            if taps <= MOST_UNROLLED:
+                for tap in tl.static_range(taps):
+                    total += _read_tap(
+                        sources[s] + start,
+                        weight,
+                        first,
+                        tap,
+                        top,
+                        left,
+                        row_fits,
+                        columns,
+                        CHANNELS,
+                        SIZE,
+                        KERNEL,
+                        DILATION,
                     )
-                    total += read * factor[None, :]
-                else:
-                    total += read
+            else:
+                for tap in tl.range(taps, loop_unroll_factor=8):
+                    total += _read_tap(
+                        sources[s] + start,
+                        weight,
+                        first,
+                        tap,
+                        top,
+                        left,
+                        row_fits,
+                        columns,
+                        CHANNELS,
+                        SIZE,
+                        KERNEL,
+                        DILATION,
+                    )
         if o == 0:
             for a in tl.static_range(len(added)):
                 total += tl.load(added[a] + out_start + target, mask=fits, other=0.0).to(tl.float32)
@@ -87,6 +105,38 @@ def sum_depthwise(
                 row = image * tl.num_programs(0) + tile
                 tl.store(sums + row * CHANNELS + columns, part, mask=column_fits)
         tl.store(outs[o] + out_start + target, total.to(outs[o].dtype.element_ty), mask=fits)
+
+
+@triton.jit
+def _read_tap(
+    source,
+    weight,
+    first,
+    tap,
+    top,
+    left,
+    row_fits,
+    columns,
+    CHANNELS: tl.constexpr,
+    SIZE: tl.constexpr,
+    KERNEL: tl.constexpr,
+    DILATION: tl.constexpr,
+):
+    """A map's readings at one pixel of the kernel, by their weights, which start at `first`."""
+    column_fits = columns < CHANNELS
+    y = top + (tap // KERNEL[1]) * DILATION[0]
+    x = left + (tap % KERNEL[1]) * DILATION[1]
+    inside = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
+    place = (y * SIZE[1] + x) * CHANNELS
+    read = tl.load(
+        source + place[:, None] + columns[None, :],
+        mask=inside[:, None] & column_fits[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    if weight is not None:
+        factors = weight + (first + tap) * CHANNELS + columns
+        read *= tl.load(factors, mask=column_fits, other=0.0)[None, :]
+    return read
 
 
 @triton.jit(do_not_specialize=("tiles", "pixels"))

@@ -79,6 +79,10 @@ class FusedGraph:
         dtype = self._dtype if like.is_floating_point() else like.dtype
         return make_map(like.shape, dtype, self._device, torch.channels_last)
 
+    def reads(self, position: int) -> bool:
+        """Whether the graph reads an input."""
+        return bool(self._inputs[position].users)
+
     def run(self, inputs: Sequence[Tensor], newest: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Run the graph.
 
@@ -105,7 +109,8 @@ class FusedGraph:
                 if made is not target:
                     target.copy_(made)
         return [
-            None if node is None else self._find(node, values).to(torch.float32)
+            # Copies, for a result may be an element of state, which moves on.
+            None if node is None else self._find(node, values).to(torch.float32, copy=True)
             for node in self._results
         ]
 
@@ -198,7 +203,12 @@ class FusedGraph:
                 squeeze = follow(path)
                 between = path[-1]
                 expand = None if squeeze is None else follow(path)
-                if squeeze is not None and expand is not None and can_excite(squeeze, expand):
+                channels = self._values[mean].shape[1]
+                if (
+                    squeeze is not None
+                    and expand is not None
+                    and can_excite(channels, squeeze, expand)
+                ):
                     self._excited[path[-1]] = mean, between
                     self._hidden.update(path[:-1])
 

@@ -268,18 +268,21 @@ class Launcher:
         return rows, columns
 
 
-def can_excite(squeeze: Convolve, expand: Convolve) -> bool:
-    """Whether one kernel can run the two linear layers of a squeeze and excitation."""
-    hidden, channels = squeeze.weight.shape[:2]
-    sizes = triton.next_power_of_2(hidden) * triton.next_power_of_2(channels)
-    return sizes <= MOST_EXCITED and all(
-        tuple(layer.weight.shape[2:]) == (1, 1)
-        and layer.geometry == POINT
-        and len(layer.sources) == 1
-        and layer.gate is None
-        and layer.residual is None
-        and layer.source_activation is Activation.IDENTITY
-        for layer in (squeeze, expand)
+def can_excite(channels: int, squeeze: Convolve, expand: Convolve) -> bool:
+    """Whether one kernel can make a gate of a mean of so many channels by these two layers."""
+    hidden = squeeze.weight.shape[0]
+    return (
+        tuple(squeeze.weight.shape) == (hidden, channels, 1, 1)
+        and tuple(expand.weight.shape) == (channels, hidden, 1, 1)
+        and triton.next_power_of_2(hidden) * triton.next_power_of_2(channels) <= MOST_EXCITED
+        and all(
+            layer.geometry == POINT
+            and len(layer.sources) == 1
+            and layer.gate is None
+            and layer.residual is None
+            and layer.source_activation is Activation.IDENTITY
+            for layer in (squeeze, expand)
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """State that stays where it is, and steps captured once for each way in which it lies."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from co3d.backends.triton_gpu.fused_graph import FusedGraph
 
 # A ring of any of its divisors is back where it was after so many steps, and so are all of them.
 CYCLE = 6
+# At native rate slots in different phases turn rings at their own times, in too many ways to keep.
+MOST_CAPTURED = 128
+# PyTorch captures one step at a time in a process.
+_CAPTURING = threading.Lock()
 
 
 class Ring:
@@ -102,7 +107,10 @@ class Rings:
         # Of each function, the tensors that frames and clocks are copied to.
         self._inputs: dict[FusedGraph, list[Tensor]] = {}
         self._captured: dict[tuple[FusedGraph, tuple[int, ...]], Captured] = {}
-        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        self._captures = device.type == "cuda"
+        if self._captures:
+            self._pool = torch.cuda.graph_pool_handle()
+            self._stream = torch.cuda.Stream(device)
 
     def step(
         self, function: StepFunction, inputs: Sequence[Tensor], updates: Sequence[int]
@@ -114,11 +122,7 @@ class Rings:
                 self._inputs[function] = [function.make_input(like) for like in inputs]
             for to, given in zip(self._inputs[function], inputs, strict=True):
                 to.copy_(given)
-            if self._device.type == "cuda":
-                results = self._replay(function, updates)
-            else:
-                results = self._run(function, updates)
-                self._move(updates)
+            results = self._advance(function, updates)
             made = [None if result is None else result.clone() for result in results]
         for i in updates:
             self._rings[i].turn()
@@ -133,28 +137,47 @@ class Rings:
         with torch.inference_mode():
             self._rings[state].set(elements)
 
+    def _advance(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
+        """Run a step, as one where that can be, and move what moves; its results."""
+        key = function, self._find_heads(function, updates)
+        if self._captures and key not in self._captured and len(self._captured) < MOST_CAPTURED:
+            self._captured[key] = self._capture(function, updates)
+        if key in self._captured:
+            self._captured[key].graph.replay()
+            return self._captured[key].results
+        return self._run(function, updates)
+
     def _run(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
+        results = self._launch(function, updates)
+        for i in updates:
+            self._rings[i].move()
+        return results
+
+    def _launch(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
         past = [element for ring in self._rings for element in ring.past]
         newest = [self._rings[i].newest for i in updates]
         return function.run([*self._inputs[function], *past], newest)
 
-    def _move(self, updates: Sequence[int]) -> None:
-        for i in updates:
-            self._rings[i].move()
+    def _find_heads(self, function: FusedGraph, updates: Sequence[int]) -> tuple[int, ...]:
+        """How the rings lie that a step reads or writes."""
+        heads, position = [], len(self._inputs[function])
+        for i, ring in enumerate(self._rings):
+            end = position + len(ring.past)
+            if i in updates or any(map(function.reads, range(position, end))):
+                heads.append(ring.head)
+            position = end
+        return tuple(heads)
 
-    def _replay(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
-        """Run a step as the graph that it was captured in."""
-        key = function, tuple(ring.head for ring in self._rings)
-        if key not in self._captured:
-            with torch.cuda.device(self._device):
-                # What compiles or chooses kernels cannot be captured: it happens here.
-                self._run(function, updates)
-                graph = torch.cuda.CUDAGraph()
-                # Threads that serve other streams may go on meanwhile.
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                    results = self._run(function, updates)
-                    self._move(updates)
-            self._captured[key] = Captured(graph, results)
-        captured = self._captured[key]
-        captured.graph.replay()
-        return captured.results
+    def _capture(self, function: FusedGraph, updates: Sequence[int]) -> Captured:
+        """Let the device note down a step instead of running it."""
+        with _CAPTURING, torch.cuda.device(self._device):
+            # What chooses kernels, or fills caches, cannot be noted down: it happens here, and is
+            # done once more, for nothing has moved.
+            self._launch(function, updates)
+            graph = torch.cuda.CUDAGraph()
+            # Threads that serve other streams may go on with theirs meanwhile.
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                results = self._run(function, updates)
+        return Captured(graph, results)

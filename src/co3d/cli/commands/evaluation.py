@@ -52,10 +52,10 @@ Limit = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad video.")]
 Backend = Annotated[
     str | None,
-    typer.Option(help="Streams: auto (the default), native, openvino, onnxruntime, torch."),
+    typer.Option(help="Streams: auto (the default), native, triton, openvino, onnxruntime, torch."),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option(help="Of weights, frames and state: float32, float64 or bfloat16.")
+    str, typer.Option(help="Of weights, frames and state: float32, float64, bfloat16 or float16.")
 ]
 
 evaluation_app = typer.Typer()

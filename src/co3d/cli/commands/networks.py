@@ -246,12 +246,13 @@ def bench(
     backend: Annotated[
         list[str] | None,
         typer.Option(
-            help="native, openvino, onnxruntime, torch, inductor; by default what is installed and "
-            "runs on the device, inductor only when named."
+            help="native, triton, openvino, onnxruntime, torch, inductor; by default what is "
+            "installed and runs on the device, inductor only when named."
         ),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="float32 (the default), bfloat16, int8 or float64.")
+        list[str] | None,
+        typer.Option(help="float32 (the default), bfloat16, float16, int8 or float64."),
     ] = None,
     batch: Annotated[
         list[str] | None, typer.Option(help="Numbers of videos that step together; 1 by default.")

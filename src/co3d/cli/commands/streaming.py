@@ -73,13 +73,15 @@ def stream(
     ] = None,
     backend: Annotated[
         str,
-        typer.Option(help="What runs the network: auto, native, openvino, onnxruntime, torch."),
+        typer.Option(
+            help="What runs the network: auto, native, triton, openvino, onnxruntime, torch."
+        ),
     ] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(
             help="Of weights, frames and state: float32 (the default, but for exported files, "
-            "which have their own), float64 or bfloat16."
+            "which have their own), float64, bfloat16 or float16."
         ),
     ] = None,
     device: DeviceOption = "cpu",
