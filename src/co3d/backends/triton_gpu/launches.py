@@ -251,9 +251,8 @@ class Launcher:
         widest = 128 if pixels * maps >= MANY_PIXELS else 64
         columns = min(widest, max(16, triton.next_power_of_2(out_channels)))
         rows = 64 if is_gated else 128
-        while rows > 16 and maps * triton.cdiv(pixels, rows) * triton.cdiv(
-            out_channels, columns
-        ) < (self._processors):
+        beside = maps * triton.cdiv(out_channels, columns)
+        while rows > 16 and beside * triton.cdiv(pixels, rows) < self._processors:
             rows //= 2
         return rows, columns
 
