@@ -154,6 +154,15 @@ def test_a_gpu_backend_says_what_keeps_it(monkeypatch: pytest.MonkeyPatch) -> No
         ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
         ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),
         ({"backend": "triton"}, "runs on cuda, got device cpu"),
+        (
+            {"precision": "int8"},
+            "^cannot open a stream: int8 needs ranges measured on your videos; write a file with "
+            "`co3d export --precision int8 --calibrate VIDEO`, and open that$",
+        ),
+        (
+            {"precision": "float16"},
+            "no backend has on cpu; expected one of float32, float64, bfloat16 there",
+        ),
         ({"device": "warp"}, "cannot open a stream on device 'warp'"),
         ({"slots": 0}, "got slots=0"),
     ],

@@ -208,7 +208,16 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
     names, kind = _list_by_speed(program), find_format(program)
     able = [name for name in names if _complain(name, precision, device, kind) is None]
     if not able:
-        complaints = [_complain(name, precision, device, kind) for name in names]
+        plain = [
+            one for one in PRECISIONS if any(not _complain(n, one, device, kind) for n in names)
+        ]
+        if kind is None and precision != "int8" and plain:
+            raise OptionError(
+                f"cannot open a stream: got precision {precision!r}, which no backend has on "
+                f"{device}; expected one of {', '.join(plain)} there, or another device"
+            )
+        # Each of them once: several backends may lack the same.
+        complaints = dict.fromkeys(_complain(name, precision, device, kind) for name in names)
         raise OptionError(f"cannot open a stream: {'; '.join(map(str, complaints))}")
     chosen = next((name for name in able if is_ready(name)), able[0])
     if not is_ready(chosen):
