@@ -27,7 +27,7 @@ def grouped():
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
-    for module in (select, packages, obstacle):
+    for module in (select, packages):
         monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
 
 
@@ -109,6 +109,7 @@ def test_auto_minds_precision_and_device(grouped, monkeypatch: pytest.MonkeyPatc
         "auto: the only one for float64 on cpu",
     )
     gpu = torch.device("cuda", 0)
+    _hide(monkeypatch)
     monkeypatch.setattr(select, "find_gpu_obstacle", lambda: None)
     assert choose_backend(grouped, "float16", gpu) == (
         "triton",
@@ -137,7 +138,7 @@ def test_a_missing_package_is_named_with_its_command(
 
 
 def test_a_gpu_backend_says_what_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(obstacle, "is_installed", lambda _: True)
+    monkeypatch.setattr(select, "require_package", lambda *_, **__: None)
     assert obstacle.find_obstacle() is None
     monkeypatch.setattr(obstacle.shutil, "which", lambda _: None)
     with pytest.raises(MissingPackageError, match="triton has no C compiler"):

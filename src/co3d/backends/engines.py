@@ -20,7 +20,7 @@ def select_engines(
     """
     check_names("backend", backends, BACKENDS)
     check_names("precision", precisions, PRECISIONS)
-    able = [name for name in backends if _runs_on(name, device_type)]
+    able = [name for name in backends if BACKENDS[name].runs_on(device_type)]
     pairs = tuple((b, p) for b in able for p in precisions if p in BACKENDS[b].precisions)
     if not pairs:
         raise OptionError(
@@ -36,13 +36,8 @@ def list_quick_backends(device_type: str = "cpu") -> list[str]:
     Args:
         device_type: such as "cuda".
     """
-    able = [name for name in BACKENDS if _runs_on(name, device_type)]
+    able = [name for name, backend in BACKENDS.items() if backend.runs_on(device_type)]
     return [name for name in able if name not in SLOW_TO_OPEN and is_ready(name)]
-
-
-def _runs_on(name: str, device_type: str) -> bool:
-    devices = BACKENDS[name].devices
-    return devices is None or device_type in devices
 
 
 def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:

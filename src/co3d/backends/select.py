@@ -46,6 +46,10 @@ class Backend:
     formats: tuple[Format, ...]
     open: Callable[[str, torch.device], Executor]
 
+    def runs_on(self, device_type: str) -> bool:
+        """Whether it runs on a kind of device, such as "cuda"."""
+        return self.devices is None or device_type in self.devices
+
 
 def _open_torch(precision: str, device: torch.device) -> Executor:
     from co3d.backends.torch_eager import TorchExecutor
@@ -75,6 +79,7 @@ def _open_native(precision: str, device: torch.device) -> Executor:
 
 
 def _open_triton(precision: str, device: torch.device) -> Executor:
+    require_package("triton", extra="triton")
     obstacle = find_gpu_obstacle()
     if obstacle is not None:
         raise MissingPackageError(obstacle)
@@ -234,15 +239,15 @@ def is_ready(name: str) -> bool:
     """Whether what a backend needs is here; of the native one, whether its kernels load."""
     if name == "native":
         return find_obstacle() is None
-    if name == "triton":
-        return find_gpu_obstacle() is None
     package = BACKENDS[name].package
-    return package is None or is_installed(package)
+    if package is not None and not is_installed(package):
+        return False
+    return name != "triton" or find_gpu_obstacle() is None
 
 
 def _explain_lack(name: str) -> str:
     """What would make a backend ready that is faster than the chosen one."""
-    if name == "triton":
+    if name == "triton" and is_installed(name):
         return f"a faster one is not to be had: {find_gpu_obstacle()}"
     if name != "native":
         return f"pip install 'co3d[{name}]' brings a faster one"
@@ -301,8 +306,8 @@ def _complain(
             f"backend {name!r} has no precision {precision!r}, expected one of "
             f"{', '.join(backend.precisions)}; or use backend='auto'"
         )
-    if backend.devices is not None and device.type not in backend.devices:
-        return f"backend {name!r} runs on {', '.join(backend.devices)}, got device {device}"
+    if not backend.runs_on(device.type):
+        return f"backend {name!r} runs on {', '.join(backend.devices or ())}, got device {device}"
     return None
 
 

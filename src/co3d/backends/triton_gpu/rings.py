@@ -39,9 +39,9 @@ class Ring:
         self._head = 0
         first = past[0]
         if self._length:
-            shapes = [tuple(first.shape)] * self._length
             self._buffers = [
-                make_map(shape, first.dtype, first.device, torch.channels_last) for shape in shapes
+                make_map(first.shape, first.dtype, first.device, torch.channels_last)
+                for _ in range(self._length)
             ]
         else:
             rows = (self._depth + 1) * first.shape[0]
@@ -106,6 +106,8 @@ class Rings:
         self._device = device
         # Of each function, the tensors that frames and clocks are copied to.
         self._inputs: dict[FusedGraph, list[Tensor]] = {}
+        # The rings that it reads or writes.
+        self._touched: dict[FusedGraph, list[Ring]] = {}
         self._captured: dict[tuple[FusedGraph, tuple[int, ...]], Captured] = {}
         self._captures = device.type == "cuda"
         if self._captures:
@@ -120,13 +122,13 @@ class Rings:
         with torch.inference_mode():
             if function not in self._inputs:
                 self._inputs[function] = [function.make_input(like) for like in inputs]
+                self._touched[function] = self._find_touched(function, updates)
             for to, given in zip(self._inputs[function], inputs, strict=True):
                 to.copy_(given)
             results = self._advance(function, updates)
-            made = [None if result is None else result.clone() for result in results]
         for i in updates:
             self._rings[i].turn()
-        return made
+        return results
 
     def get(self, state: int) -> list[Tensor]:
         """See `Past.get`."""
@@ -138,13 +140,14 @@ class Rings:
             self._rings[state].set(elements)
 
     def _advance(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
-        """Run a step, as one where that can be, and move what moves; its results."""
-        key = function, self._find_heads(function, updates)
+        """Run a step, as one where that can be, and move what moves; its results, new tensors."""
+        key = function, tuple(ring.head for ring in self._touched[function])
         if self._captures and key not in self._captured and len(self._captured) < MOST_CAPTURED:
             self._captured[key] = self._capture(function, updates)
         if key in self._captured:
             self._captured[key].graph.replay()
-            return self._captured[key].results
+            results = self._captured[key].results
+            return [None if result is None else result.clone() for result in results]
         return self._run(function, updates)
 
     def _run(self, function: FusedGraph, updates: Sequence[int]) -> list[Tensor | None]:
@@ -158,15 +161,15 @@ class Rings:
         newest = [self._rings[i].newest for i in updates]
         return function.run([*self._inputs[function], *past], newest)
 
-    def _find_heads(self, function: FusedGraph, updates: Sequence[int]) -> tuple[int, ...]:
-        """How the rings lie that a step reads or writes."""
-        heads, position = [], len(self._inputs[function])
+    def _find_touched(self, function: FusedGraph, updates: Sequence[int]) -> list[Ring]:
+        """The rings that a step reads or writes: how others lie is the same to it."""
+        touched, position = [], len(self._inputs[function])
         for i, ring in enumerate(self._rings):
             end = position + len(ring.past)
             if i in updates or any(map(function.reads, range(position, end))):
-                heads.append(ring.head)
+                touched.append(ring)
             position = end
-        return tuple(heads)
+        return touched
 
     def _capture(self, function: FusedGraph, updates: Sequence[int]) -> Captured:
         """Let the device note down a step instead of running it."""

@@ -84,11 +84,11 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     before, after = ctx.shape(x), ctx.shape(node)
     type_in = ctx.type_of(x)
     axis, pool = type_in.axis, None
-    axis_out = _follow_axis(before, after, axis, ctx.batch)
-    if axis is not None and before[axis] == (1 if axis else ctx.batch) and "longer" in node.meta:
+    clear_before, clear_after = before, after
+    if axis is not None and before[axis] == (1 if axis else ctx.batch):
         # One element of time looks like any axis of one, and folded like none; several stand out.
-        longer_before, longer_after = node.meta["longer"]
-        axis_out = _follow_axis(longer_before, longer_after, axis, ctx.batch)
+        clear_before, clear_after = node.meta.get("longer", (before, after))
+    axis_out = _follow_axis(clear_before, clear_after, axis, ctx.batch)
     if type_in.is_pooled and len(after) == 2:
         axis_out = None  # What stays of a network with one channel is the channel, not time.
     if axis_out is None and axis is not None and not type_in.is_pooled:
