@@ -27,9 +27,9 @@ from co3d.datasets.clips import VideoClips
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Recipe, copy_video
 from co3d.datasets.sampling import Sampling
-from co3d.datasets.seeking import SeekableVideo
 from co3d.datasets.transforms import TestTransform, TrainTransform
 from co3d.models.registry import get_card
+from co3d.video.seeking import SeekableVideo
 
 MODEL = "x3d_s"
 SAMPLE = Path(co3d.__file__).parent / "assets" / "sample.mp4"

@@ -107,7 +107,7 @@ def measure_memory() -> dict[str, float]:
 
 def measure_start() -> dict[str, float]:
     """Seconds from the start of `co3d stream` on the sample to its first line, imports apart."""
-    imports = "import torch, torch.export, co3d.models, co3d.stream, co3d.backends, co3d.video"
+    imports = "import torch, torch.export, co3d.models, co3d.compiler, co3d.runtime, co3d.video"
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", imports], check=True)
     import_seconds = time.perf_counter() - start

@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor, fx, nn
 
 import co3d
-from co3d.backends.executor import Executor, make_map
-from co3d.backends.onnx_graph import write_onnx
+from co3d.backends.contract import Executor, make_map
+from co3d.backends.graphs.onnx_graph import write_onnx
 from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
 from co3d.backends.openvino_cpu import OpenVinoExecutor, open_core
 

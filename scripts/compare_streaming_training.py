@@ -20,7 +20,7 @@ import torch
 from matplotlib.figure import Figure
 
 import co3d
-from co3d.datasets.canvases import build_canvases
+from co3d.datasets.generated.canvases import build_canvases
 from co3d.files import output_file
 from co3d.training.recipe_file import check_recipe
 from co3d.training.run import train

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 import co3d
-from co3d.datasets.camera_motion import (
+from co3d.datasets.generated.camera_motion import (
     CLIP_FRAMES,
     FRAME_PX,
     RATE_HZ,
@@ -25,10 +25,10 @@ from co3d.datasets.camera_motion import (
     film,
     normalise,
 )
-from co3d.datasets.canvases import build_canvases
-from co3d.datasets.journeys import draw_journeys
-from co3d.datasets.motions import draw_paths
-from co3d.datasets.virtual_camera import CameraPath, render
+from co3d.datasets.generated.canvases import build_canvases
+from co3d.datasets.generated.journeys import draw_journeys
+from co3d.datasets.generated.motions import draw_paths
+from co3d.datasets.generated.virtual_camera import CameraPath, render
 from co3d.files import output_file
 from co3d.models import ClipModel
 from co3d.models.camera_motion import CAMERA_MOTIONS

@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 import co3d
-from co3d.datasets.camera_motion import CLIP_FRAMES, RATE_HZ, draw_labels, film
-from co3d.datasets.canvases import build_canvases
-from co3d.datasets.journeys import draw_journeys, follow
+from co3d.datasets.generated.camera_motion import CLIP_FRAMES, RATE_HZ, draw_labels, film
+from co3d.datasets.generated.canvases import build_canvases
+from co3d.datasets.generated.journeys import draw_journeys, follow
+from co3d.datasets.generated.motions import LOG_ZOOM, draw_shake, draw_velocities
+from co3d.datasets.generated.virtual_camera import CameraPath
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
-from co3d.datasets.motions import LOG_ZOOM, draw_shake, draw_velocities
 from co3d.datasets.sampling import Sampling
-from co3d.datasets.virtual_camera import CameraPath
 from co3d.evaluation.clip_mode import ClipEvaluator
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.localisation import MOMENTS

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from co3d.datasets.journeys import ease, follow
-from co3d.datasets.motions import ANGLE, DIRECTIONS, LOG_ZOOM, X, Y
-from co3d.datasets.photographs import load_photograph
-from co3d.datasets.virtual_camera import CameraPath, render
+from co3d.datasets.generated.journeys import ease, follow
+from co3d.datasets.generated.motions import ANGLE, DIRECTIONS, LOG_ZOOM, X, Y
+from co3d.datasets.generated.photographs import load_photograph
+from co3d.datasets.generated.virtual_camera import CameraPath, render
 from co3d.files import output_file
 from co3d.video import VideoWriter
 

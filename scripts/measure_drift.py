@@ -22,9 +22,9 @@ from torch import Tensor
 
 import co3d
 from co3d.benchmark.machine import describe_hardware
-from co3d.datasets.camera_motion import RATE_HZ, film
-from co3d.datasets.canvases import build_canvases
-from co3d.datasets.journeys import draw_journeys
+from co3d.datasets.generated.camera_motion import RATE_HZ, film
+from co3d.datasets.generated.canvases import build_canvases
+from co3d.datasets.generated.journeys import draw_journeys
 from co3d.files import output_file
 
 JOURNEY_FRAMES = 200

@@ -17,8 +17,8 @@ import co3d
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.operation import Kind, Operation
 from co3d.backends.native.plan import NativeSteps
-from co3d.backends.runner import Runner
-from co3d.backends.select import PRECISIONS
+from co3d.runtime.choice import PRECISIONS
+from co3d.runtime.runner import Runner
 
 WARM_UP_STEPS, STEPS = 80, 100
 

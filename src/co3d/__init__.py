@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from co3d.backends import Snapshot, StepResult, Stream, open_stream
+    from co3d.compiler import StepProgram, convert
     from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
-    from co3d.stream import StepProgram, convert
+    from co3d.runtime import Snapshot, StepResult, Stream, open_stream
     from co3d.video import VideoFrame, VideoWriter, read_video
 
 __version__ = "0.1.0"
@@ -43,11 +43,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "co3d.backends": ("Snapshot", "StepResult", "Stream", "open_stream"),
+    "co3d.runtime": ("Snapshot", "StepResult", "Stream", "open_stream"),
     "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
-    "co3d.stream": ("StepProgram", "convert"),
+    "co3d.compiler": ("StepProgram", "convert"),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
 }
 

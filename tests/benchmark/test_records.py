@@ -3,7 +3,6 @@ import dataclasses
 import pytest
 import torch
 
-from co3d.backends.engines import select_engines
 from co3d.benchmark import ceilings as ceilings_module
 from co3d.benchmark import records as records_module
 from co3d.benchmark import timing
@@ -12,9 +11,10 @@ from co3d.benchmark.engines import open_clip
 from co3d.benchmark.memory import AloneTask, run_alone
 from co3d.benchmark.records import measure_model
 from co3d.benchmark.selection import Selection, Variant, select_peers
+from co3d.compiler import convert
 from co3d.errors import OptionError, UnknownModelError
 from co3d.models import create_model
-from co3d.stream import convert
+from co3d.runtime.choice import select_engines
 
 TINY = Selection((("torch", "float32"),), steps=1, size_px=32)
 

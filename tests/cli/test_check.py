@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from co3d.compiler.rules import conv
 from co3d.parity.streams import FrameStream, stream_video_file
-from co3d.stream.rules import conv
 from support.videos import cut_short
 
 NETWORK = """

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from co3d.datasets.manifest import Manifest
+from co3d.datasets.manifest_file import read_manifest
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from support.miniature import make_kinetics
 
@@ -37,7 +37,7 @@ def test_report_manifest_and_picture(co3d, made, tmp_path):
     assert report["accuracy"]["worst"] == pytest.approx([0.75 * 0.7, 0.75 * 0.7 + 0.3])
     assert "Wilson" in report["accuracy"]["method"]
     assert report["statistics"]["variable_rate"] == 1
-    clean = Manifest.load(tmp_path / "out" / "clean.jsonl")
+    clean = read_manifest(tmp_path / "out" / "clean.jsonl")
     assert {entry.video_id for entry in clean.entries} == made.readable
     assert all(clean.resolve(entry).is_file() for entry in clean.entries)
     assert (tmp_path / "out" / "statistics.png").read_bytes()[:4] == b"\x89PNG"

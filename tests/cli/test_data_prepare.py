@@ -3,7 +3,7 @@ import json
 import pytest
 
 from co3d.datasets.clips import VideoClips
-from co3d.datasets.manifest import Manifest
+from co3d.datasets.manifest_file import read_manifest
 from co3d.datasets.sampling import Sampling
 from co3d.models.camera_motion import CAMERA_MOTION_CARD
 from support.miniature import make_charades, make_kinetics
@@ -25,7 +25,7 @@ def test_annotations_alone_become_a_manifest(co3d, tmp_path):
     assert outcome.lines == [
         {"manifest": str(tmp_path / "out" / "manifest.jsonl"), "videos": 3, "left_out": []}
     ]
-    manifest = Manifest.load(tmp_path / "out" / "manifest.jsonl")
+    manifest = read_manifest(tmp_path / "out" / "manifest.jsonl")
     assert manifest.root == made.root
     assert manifest.multi_label
     assert {entry.video_id: entry.labels for entry in manifest.entries} == made.labels
@@ -42,7 +42,7 @@ def test_copies_of_all_that_can_be_read(co3d, made, tmp_path, form):
     assert outcome.code == 0, outcome.err
     assert "7 videos, 3 left out" in outcome.out
     assert tree(made.root) == before
-    manifest = Manifest.load(out / "manifest.jsonl")
+    manifest = read_manifest(out / "manifest.jsonl")
     assert manifest.root == out
     assert {entry.video_id for entry in manifest.entries} == made.readable
     left_out = [json.loads(line) for line in (out / "left_out.jsonl").read_text().splitlines()]

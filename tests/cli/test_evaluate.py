@@ -289,7 +289,7 @@ def test_options_that_cannot_work_are_refused_at_once(co3d, kinetics, tmp_path, 
 def test_a_missing_package_is_told_before_the_work(
     co3d, kinetics, tmp_path, monkeypatch, command, package
 ):
-    for module in ("co3d.backends.packages", "co3d.cli.features"):
+    for module in ("co3d.packages", "co3d.cli.features"):
         monkeypatch.setattr(f"{module}.is_installed", lambda name: name != package)
     name, *options = command
     outcome = co3d(name, "--data", kinetics.root, "--output", tmp_path / "out", *options)

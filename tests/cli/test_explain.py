@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from co3d.compiler import convert
 from co3d.models import create_model
-from co3d.stream import convert
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import co3d as package
-from co3d.backends import packages
+from co3d import packages
 from co3d.training import rate_test
 from support.miniature import film_motion, write_mp4
 

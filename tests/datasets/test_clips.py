@@ -9,7 +9,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from co3d.datasets.clips import BrokenVideo, VideoClips, collate_clips, read_clip
-from co3d.datasets.frame_sources import open_frames
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling
@@ -17,6 +16,7 @@ from co3d.datasets.transforms import TestTransform, TrainTransform
 from co3d.errors import DataError, EmptyVideoError, OptionError
 from co3d.models.camera_motion import CAMERA_MOTION_CARD, CAMERA_MOTIONS
 from co3d.video import read_video
+from co3d.video.indexed import open_indexed_video
 from support.miniature import (
     KINDS,
     RATE_HZ,
@@ -64,7 +64,7 @@ def test_pyslowfast_counts_with_the_rate_that_the_container_states(tmp_path, suf
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     sampling = Sampling(views=3, rule="pyslowfast")
-    source = open_frames(path)
+    source = open_indexed_video(path)
     for view, start in enumerate((0, 35, 70)):
         clip = read_clip(path, frames=16, rate_hz=6.0, sampling=sampling, view=view)
         numbers = np.searchsorted(source.times_seconds, clip.pts_seconds).tolist()

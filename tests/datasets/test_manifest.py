@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
+from co3d.datasets.manifest_file import read_manifest
 from co3d.errors import DataError
 
 HEADER = json.dumps({"format": "co3d manifest", "version": 1, "class_names": ["run", "swim"]})
@@ -25,7 +26,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     )
     manifest = Manifest(tmp_path / "set", ("run", "swim"), entries, multi_label=True)
     manifest.save(tmp_path / "manifest.jsonl")
-    loaded = Manifest.load(tmp_path / "manifest.jsonl")
+    loaded = read_manifest(tmp_path / "manifest.jsonl")
     assert loaded == manifest
     assert loaded.resolve(entries[1]) == tmp_path / "set" / "frames" / "b"
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
@@ -35,7 +36,7 @@ def test_a_root_below_the_manifest_moves_with_it(tmp_path):
     (tmp_path / "one").mkdir()
     Manifest(tmp_path / "one", ("run",), ()).save(tmp_path / "one" / "m.jsonl")
     (tmp_path / "one").rename(tmp_path / "two")
-    assert Manifest.load(tmp_path / "two" / "m.jsonl").root == tmp_path / "two"
+    assert read_manifest(tmp_path / "two" / "m.jsonl").root == tmp_path / "two"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_a_root_below_the_manifest_moves_with_it(tmp_path):
     ],
 )
 def test_lists_of_paths_and_labels(tmp_path, lines, names):
-    manifest = Manifest.load(write(tmp_path / "list.csv", *lines))
+    manifest = read_manifest(write(tmp_path / "list.csv", *lines))
     assert manifest.class_names == names
     assert manifest.root == tmp_path
     assert [(entry.path, entry.labels) for entry in manifest.entries] == [
@@ -59,7 +60,7 @@ def test_lists_of_paths_and_labels(tmp_path, lines, names):
 
 def test_a_video_listed_twice_keeps_both_lines(tmp_path):
     path = write(tmp_path / "list.csv", "a.mp4,run", "a.mp4#2,run", "a.mp4,swim", "a.mp4,run")
-    entries = Manifest.load(path).entries
+    entries = read_manifest(path).entries
     assert [entry.path for entry in entries] == ["a.mp4", "a.mp4#2", "a.mp4", "a.mp4"]
     assert len({entry.video_id for entry in entries}) == 4
 
@@ -93,19 +94,19 @@ def test_a_video_listed_twice_keeps_both_lines(tmp_path):
 )
 def test_a_broken_manifest_names_its_line(tmp_path, lines, line, expected):
     with pytest.raises(DataError, match=f"line {line}: got .* expected ") as info:
-        Manifest.load(write(tmp_path / "manifest", *lines))
+        read_manifest(write(tmp_path / "manifest", *lines))
     assert expected in str(info.value)
     assert len(str(info.value)) < 400 + len(str(tmp_path))
 
 
 def test_no_text_nothing_and_nowhere(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        Manifest.load(tmp_path / "nowhere")
+        read_manifest(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no line"):
-        Manifest.load(write(tmp_path / "empty", ""))
+        read_manifest(write(tmp_path / "empty", ""))
     (tmp_path / "binary").write_bytes(b"{\xff\xfe")
     with pytest.raises(DataError, match="got byte 0xff, expected UTF-8"):
-        Manifest.load(tmp_path / "binary")
+        read_manifest(tmp_path / "binary")
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
@@ -114,6 +115,6 @@ def test_any_bytes_load_or_raise_a_data_error(tmp_path_factory, data):
     for content in (data, HEADER.encode() + b"\n" + data):
         path.write_bytes(content)
         try:
-            Manifest.load(path)
+            read_manifest(path)
         except DataError as error:
             assert "expected" in str(error)  # noqa: PT017

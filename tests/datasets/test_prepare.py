@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from co3d.datasets.frame_sources import open_frames
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.datasets.prepare import FRAMES_BETWEEN_KEYS, Recipe, copy_video, plan_copies
-from co3d.datasets.seeking import SeekableVideo
 from co3d.errors import Co3dError, DamagedVideoError, EmptyVideoError, OptionError
+from co3d.video.indexed import open_indexed_video
+from co3d.video.seeking import SeekableVideo
 from support.miniature import RATE_HZ, film_motion, write_mp4, write_pictures
 
 
@@ -14,7 +14,7 @@ def entry(path: str, **values) -> VideoEntry:
 
 
 def read_all(path, rate_hz=None):
-    source = open_frames(path, rate_hz)
+    source = open_indexed_video(path, rate_hz)
     assert isinstance(source, SeekableVideo) or path.is_dir()
     frames = source.read(range(len(source.times_seconds)))
     times = source.times_seconds - source.times_seconds[0]

@@ -7,7 +7,7 @@ from importlib import resources
 import av
 import pytest
 
-from co3d.datasets.photographs import PHOTOGRAPHS
+from co3d.datasets.generated.photographs import PHOTOGRAPHS
 from co3d.models.camera_motion import CAMERA_MOTIONS
 
 ASSETS = resources.files("co3d") / "assets"

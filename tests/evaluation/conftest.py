@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pytest
 
 import co3d
+from co3d.compiler import StepProgram
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.stream_mode import StreamEvaluator
 from co3d.models import ClipModel
 from co3d.models.camera_motion import CAMERA_MOTIONS
-from co3d.stream import StepProgram
 from support.miniature import Miniature, make_kinetics
 
 CLASSES = ("pan left", "zoom in", "roll clockwise")

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 
 import co3d
+from co3d.compiler import StepProgram
 from co3d.models import ClipModel
-from co3d.stream import StepProgram
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import co3d
-from co3d.backends import Snapshot
 from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
 from co3d.export.artefact import SUFFIXES
+from co3d.runtime import Snapshot
 from support.networks import stem
 from support.streaming import randomise_, relative_error
 

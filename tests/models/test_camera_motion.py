@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import co3d
-from co3d.datasets.camera_motion import draw_clips
-from co3d.datasets.canvases import build_canvases
+from co3d.datasets.generated.camera_motion import draw_clips
+from co3d.datasets.generated.canvases import build_canvases
 from co3d.errors import InputShapeError
 from co3d.models.camera_motion import CAMERA_MOTION_CARD, CAMERA_MOTIONS, CameraMotionNet
 

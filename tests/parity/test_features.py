@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.backends import open_stream
+from co3d.compiler import convert
 from co3d.parity.features import convert_with_features
-from co3d.stream import convert
+from co3d.runtime import open_stream
 from support.networks import small_network
 from support.rule_networks import two_pathways
 from support.streaming import make_clips, randomise_, relative_error

@@ -8,21 +8,21 @@ Every other precision is measured beside it; `docs/precision.md` has its figures
 
 import pytest
 
-from co3d.backends import open_stream
-from co3d.backends.engines import (
-    PLAIN_PRECISIONS,
-    SLOW_TO_OPEN,
-    list_quick_backends,
-    select_engines,
-)
-from co3d.backends.select import BACKENDS
+from co3d.compiler import convert
 from co3d.models import create_model
 from co3d.parity import streams
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison
 from co3d.parity.precision_report import MOST_CHANGED_LABELS, PrecisionReport
 from co3d.parity.streams import film_journeys, stream_sample
-from co3d.stream import convert
+from co3d.runtime import open_stream
+from co3d.runtime.choice import (
+    BACKENDS,
+    PLAIN_PRECISIONS,
+    SLOW_TO_OPEN,
+    list_quick_backends,
+    select_engines,
+)
 
 
 def _compare(frames: int, journeys: int) -> PrecisionReport:

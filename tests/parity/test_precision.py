@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.backends import open_stream
-from co3d.backends.engines import (
-    PLAIN_PRECISIONS,
-    SLOW_TO_OPEN,
-    list_quick_backends,
-    select_engines,
-)
-from co3d.backends.select import BACKENDS
 from co3d.errors import EmptyVideoError, OptionError, ParityError
 from co3d.parity import precision
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison, relative_error
 from co3d.parity.precision_report import ErrorSpread, PrecisionReport, PrecisionRow
 from co3d.parity.streams import FrameStream
+from co3d.runtime import open_stream
+from co3d.runtime.choice import (
+    BACKENDS,
+    PLAIN_PRECISIONS,
+    SLOW_TO_OPEN,
+    list_quick_backends,
+    select_engines,
+)
 from support.networks import small_network
 from support.streaming import make_clips, randomise_
 

@@ -6,9 +6,9 @@ The bounds are what a hand-written network would need (arXiv:2106.00050, table o
 import pytest
 import torch
 
-from co3d.backends import open_stream
+from co3d.compiler import convert
 from co3d.models import create_model
-from co3d.stream import convert
+from co3d.runtime import open_stream
 
 BOUNDS_GMACS = {
     ("x3d_s", 160): 0.155,

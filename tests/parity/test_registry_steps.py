@@ -7,9 +7,9 @@ reference makes the same approximation, written by hand.
 import pytest
 import torch
 
+from co3d.compiler import convert
 from co3d.models import create_model, list_models
 from co3d.models.x3d import SqueezeExcite
-from co3d.stream import convert
 from support.clip_references import make_reference
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from co3d.compiler import convert
 from co3d.models import create_model, list_models
-from co3d.stream import convert
 from support.clip_references import make_reference
 from support.networks import Classifier, Residual, stem
 from support.state_ledger import count_state_elements

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 import co3d
+from co3d.compiler.emit import StepBuilder
+from co3d.compiler.rules.registry import _RULES, Context, Lowering
 from co3d.errors import ConversionError, OptionError, ParityError
-from co3d.stream.emit import StepBuilder
-from co3d.stream.rules.registry import _RULES, Context, Lowering
 from support.networks import Apply, Classifier, Residual, SqueezeExcite, stem
 from support.rule_networks import SHAPE, stem_after, two_pathways
 from support.streaming import randomise_
@@ -252,7 +252,7 @@ def test_passes_are_checked_beside_approximations(
     make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch norm that is folded wrongly: steps equal the folded network, which is another."""
-    folding = sys.modules["co3d.stream.passes.fold_batch_norm"]
+    folding = sys.modules["co3d.compiler.passes.fold_batch_norm"]
     original = folding._scale_and_shift
     monkeypatch.setattr(
         folding, "_scale_and_shift", lambda *a: tuple(1.01 * t for t in original(*a))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from co3d.compiler import convert
 from co3d.models import create_model
-from co3d.stream import convert
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33

@@ -9,10 +9,10 @@ import torch
 from matplotlib.patches import PathPatch
 from torch import nn
 
+from co3d.compiler import StepProgram, convert
 from co3d.errors import OptionError, OutputError
 from co3d.report.network_levels import Level, find_levels
 from co3d.report.network_picture import NOW, _Picture, check_picture_path, draw_network
-from co3d.stream import StepProgram, convert
 from support.networks import Apply, Classifier, Residual, stem
 from support.rule_networks import SHAPE, stem_after, two_pathways
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from co3d.backends import Stream, open_stream
-from co3d.backends.executor import Executor
-from co3d.backends.runner import Runner
-from co3d.backends.select import PRECISIONS, find_device
-from co3d.backends.stream import Stream as OpenStream
-from co3d.stream import StepProgram
+from co3d.backends.contract import Executor
+from co3d.compiler import StepProgram
+from co3d.runtime import Stream, open_stream
+from co3d.runtime.choice import PRECISIONS, find_device
+from co3d.runtime.runner import Runner
+from co3d.runtime.stream import Stream as OpenStream
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # The interpreter has no products of bfloat16, of which NumPy knows nothing.

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from co3d.datasets.journeys import draw_journeys
-from co3d.datasets.motions import draw_paths
-from co3d.datasets.textures import polygons
-from co3d.datasets.virtual_camera import CameraPath, render
+from co3d.datasets.generated.journeys import draw_journeys
+from co3d.datasets.generated.motions import draw_paths
+from co3d.datasets.generated.textures import polygons
+from co3d.datasets.generated.virtual_camera import CameraPath, render
 from co3d.models.camera_motion import CAMERA_MOTIONS
 
 RATE_HZ = 16

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from co3d.compiler.analyse import analyse
+from co3d.compiler.capture import EXPORT_BATCH
+from co3d.compiler.convert import assemble, settle_timing
+from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.program import Edges, Rate, StepProgram
+from co3d.compiler.rules.registry import _RULES, Context, Lowering, Rule, Use
 from co3d.errors import ConversionError
-from co3d.stream.analyse import analyse
-from co3d.stream.capture import EXPORT_BATCH
-from co3d.stream.convert import assemble, settle_timing
-from co3d.stream.prepare import Prepared, prepare
-from co3d.stream.program import Edges, Rate, StepProgram
-from co3d.stream.rules.registry import _RULES, Context, Lowering, Rule, Use
 from support.rule_networks import LENGTHS, SHAPE
 from support.streaming import (
     first_result,
@@ -31,7 +31,7 @@ EXACT = 1e-10
 CAUGHT = 1e-3
 # How the compiler, or torch in its place, refuses a graph that makes no sense.
 _REFUSALS = (AssertionError, ConversionError, IndexError, KeyError, RuntimeError, ValueError)
-_ANALYSE = importlib.import_module("co3d.stream.analyse")
+_ANALYSE = importlib.import_module("co3d.compiler.analyse")
 # Rules that no operator has for its own: `analyse` calls them by name.
 UNREGISTERED = ("lower_folded", "lower_recomputed")
 

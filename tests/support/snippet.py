@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from co3d.backends import open_stream
-from co3d.stream import convert
+from co3d.runtime import open_stream
+from co3d.compiler import convert
 """
 
 _GATES = '''

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from co3d.backends import open_stream
-from co3d.stream import StepProgram, convert
+from co3d.compiler import StepProgram, convert
+from co3d.runtime import open_stream
 
 
 def randomise_(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import loggers
 
-from co3d.backends import packages
+from co3d import packages
 from co3d.errors import MissingPackageError, RecipeError, TrainingError
 from co3d.training.metrics_log import read_metrics
 from co3d.training.run import train, try_out

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
 import co3d
-from co3d.datasets.camera_motion import CameraMotionClips
+from co3d.datasets.generated.camera_motion import CameraMotionClips
 from co3d.engine import open_labeller
 from co3d.errors import OutputError, TrainingError
 from co3d.models.camera_motion import CAMERA_MOTIONS

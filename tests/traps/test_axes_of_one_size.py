@@ -10,7 +10,7 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from co3d.stream import convert
+from co3d.compiler import convert
 from support.clip_functions import shift_by_cat, shift_by_writing, shift_time_first
 from support.networks import Apply, stem
 from support.streaming import randomise_, worst_error

@@ -10,7 +10,7 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from co3d.stream import convert
+from co3d.compiler import convert
 from support.networks import Apply, stem
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {

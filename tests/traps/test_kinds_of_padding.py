@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from co3d.compiler import convert
 from co3d.errors import ConversionError
-from co3d.stream import convert
 from support.mutations import EXACT, Case, Subject
 from support.rule_networks import SHAPE
 from support.streaming import run_steps

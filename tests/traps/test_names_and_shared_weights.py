@@ -7,7 +7,7 @@ masked and steady graph, held for itself would multiply the program's size.
 import pytest
 from torch import Tensor, fx, nn
 
-from co3d.stream import StepProgram, convert
+from co3d.compiler import StepProgram, convert
 from support.networks import small_network, stem
 from support.rule_networks import FRAMEWISE, SHAPE, two_pathways
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from co3d.compiler import convert
 from co3d.errors import ConversionError
-from co3d.stream import convert
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, Classifier, stem
 from support.rule_networks import SHAPE, stem_after

@@ -9,7 +9,7 @@ import pytest
 import torch.nn.functional as F
 from torch import nn
 
-from co3d.stream import convert
+from co3d.compiler import convert
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, stem
 from support.rule_networks import SHAPE

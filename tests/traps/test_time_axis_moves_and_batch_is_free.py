@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from co3d.compiler import convert
+from co3d.compiler.program import Rate
 from co3d.errors import ConversionError
-from co3d.stream import convert
-from co3d.stream.program import Rate
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, stem
 from support.streaming import randomise_, worst_error

@@ -10,9 +10,9 @@ import itertools
 import pytest
 from torch import nn
 
-from co3d.stream import TemporalType, convert
-from co3d.stream.rules import Use
-from co3d.stream.states import reading_index
+from co3d.compiler import TemporalType, convert
+from co3d.compiler.rules import Use
+from co3d.compiler.states import reading_index
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, stem
 from support.rule_networks import SHAPE, stem_after

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.stream import convert
+from co3d.compiler import convert
 from support.networks import Apply, stem
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 import co3d.datasets.clips as clips_module
 from co3d.datasets.clips import VideoClips, collate_clips
-from co3d.datasets.frame_sources import open_frames
+from co3d.video.indexed import open_indexed_video
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.models.registry import get_card
 
@@ -27,7 +27,7 @@ class Cycle:
 gc.disable()
 for _ in range(20):  # garbage with threads, which only the collector can free
     cycle = Cycle()
-    cycle.itself, cycle.source = cycle, open_frames(path, threads=4)
+    cycle.itself, cycle.source = cycle, open_indexed_video(path, threads=4)
     cycle.frames = cycle.source.read([0, 5])
 del cycle
 entries = tuple(VideoEntry(str(n), path.name, (0,)) for n in range(8))

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import make_map
+from co3d.backends.contract import make_map
 
 _SHELF = "_co3d_shelf"
 

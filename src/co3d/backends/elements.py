@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction
+from co3d.backends.contract import StepFunction
 
 
 class Elements:
-    """See `co3d.backends.executor.Past`.
+    """See `co3d.backends.contract.Past`.
 
     Args:
         elements: of each state, newest first.

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
+from co3d.backends.contract import StepFunction, copy_map, make_map, part_results
 from co3d.backends.elements import Elements
-from co3d.backends.executor import StepFunction, copy_map, make_map, part_results
-from co3d.backends.placement import Placement
-from co3d.backends.stored_graph import StepGraph, StoredGraph
+from co3d.backends.graphs.placement import Placement
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.errors import MissingPackageError
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
+from co3d.backends.contract import StepFunction, copy_map
 from co3d.backends.elements import Elements
-from co3d.backends.executor import StepFunction, copy_map
-from co3d.backends.packages import require_package
-from co3d.backends.stored_graph import StepGraph, StoredGraph, store_as_onnx
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph, store_as_onnx
+from co3d.packages import require_package
 
 _WRAPPER = "_openvino_tensor"
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}

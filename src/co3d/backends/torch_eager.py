@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from co3d.backends.contract import StepFunction, copy_map, part_results
 from co3d.backends.elements import Elements
-from co3d.backends.executor import StepFunction, copy_map, part_results
-from co3d.backends.placement import Placement
-from co3d.backends.stored_graph import StepGraph, StoredGraph
+from co3d.backends.graphs.placement import Placement
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 
 
 class TorchExecutor:

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx
 
-from co3d.backends import Stream, open_stream
-from co3d.backends.executor import make_map
-from co3d.backends.select import BACKENDS, PRECISIONS
+from co3d.backends.contract import make_map
+from co3d.compiler import StepProgram
+from co3d.compiler.unroll import unroll_clip
 from co3d.export import export_program, load_program
-from co3d.stream import StepProgram
-from co3d.stream.unroll import unroll_clip
+from co3d.runtime import Stream, open_stream
+from co3d.runtime.choice import BACKENDS, PRECISIONS
 
 CALIBRATION_FRAMES = 24
 # Their kernels know of maps, not of clips.

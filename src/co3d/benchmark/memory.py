@@ -16,10 +16,10 @@ from torch import Tensor
 from co3d.benchmark.engines import open_clip, open_step
 from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import EAGER, Variant
+from co3d.compiler import convert
+from co3d.compiler.program import Rate
 from co3d.errors import Co3dError
 from co3d.models import create_model
-from co3d.stream import convert
-from co3d.stream.program import Rate
 
 CALLS = 5
 STATUS = Path("/proc/self/status")

@@ -13,10 +13,10 @@ from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import EAGER, Selection, Variant, What
 from co3d.benchmark.subjects import OpenSubject, open_subject
 from co3d.benchmark.timing import Latency, OnBurst, ignore_burst, measure
+from co3d.compiler import convert
+from co3d.compiler.program import Rate
 from co3d.errors import OptionError
 from co3d.models import create_model, get_card
-from co3d.stream import convert
-from co3d.stream.program import Rate
 
 OnRemark = Callable[[str], None]
 """Told in a sentence what was left out, and why."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from co3d.backends.engines import check_names
 from co3d.benchmark.peers.select import PEERS
-from co3d.stream.program import Rate
+from co3d.compiler.program import Rate
+from co3d.runtime.choice import check_names
 
 What = Literal["clip", "step"]
 EAGER = ("torch", "float32")

@@ -10,8 +10,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from co3d.backends.engines import list_quick_backends, select_engines
-from co3d.backends.select import find_device
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
@@ -20,10 +18,11 @@ from co3d.benchmark.selection import Selection, select_peers
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.options import split_names
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.compiler.program import Rate
 from co3d.errors import OptionError
 from co3d.models import get_card
 from co3d.progress import open_progress
-from co3d.stream.program import Rate
+from co3d.runtime.choice import find_device, list_quick_backends, select_engines
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from co3d.backends import open_stream
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.compiler import convert
+from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
@@ -40,8 +41,7 @@ from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
 from co3d.evaluation.summary import Summary, summarise
 from co3d.models import ClipModel
-from co3d.stream import convert
-from co3d.stream.program import SMALL_NETWORK_MACS
+from co3d.runtime import open_stream
 
 STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from co3d.cli.networks import convert_network
 from co3d.cli.options import ConversionOptions
+from co3d.compiler.explain import find_delay_sources
 from co3d.report import check_picture_path, draw_network
-from co3d.stream.explain import find_delay_sources
 
 
 def print_explanation(options: ConversionOptions, *, picture: Path | None, as_json: bool) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from co3d.backends import open_stream
-from co3d.backends.packages import is_installed, require_package
 from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.compiler import convert
+from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
@@ -29,8 +29,8 @@ from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
 from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
 from co3d.models import ModelCard
-from co3d.stream import convert
-from co3d.stream.program import SMALL_NETWORK_MACS
+from co3d.packages import is_installed, require_package
+from co3d.runtime import open_stream
 
 PARTS = "parts"
 """Folder of what is done, until all is."""

@@ -12,9 +12,9 @@ from types import ModuleType
 from torch import nn
 
 from co3d.cli.options import ConversionOptions, Edges
+from co3d.compiler import StepProgram, convert
 from co3d.errors import OptionError
 from co3d.models import ClipModel, create_model
-from co3d.stream import StepProgram, convert
 from co3d.weights import load_weights
 
 ClipShape = tuple[int, ...]

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from co3d.backends.engines import PLAIN_PRECISIONS, list_quick_backends, select_engines
-from co3d.backends.select import find_device
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.compiler import StepProgram
 from co3d.errors import OptionError, SourceNotFoundError
 from co3d.models import ClipModel
 from co3d.parity.features import convert_with_features
@@ -29,7 +28,7 @@ from co3d.parity.streams import (
     stream_sample,
     stream_video_file,
 )
-from co3d.stream import StepProgram
+from co3d.runtime.choice import PLAIN_PRECISIONS, find_device, list_quick_backends, select_engines
 
 FRAMES = 300
 _NAMED = 4

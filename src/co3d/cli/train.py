@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from co3d.backends.packages import require_package
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.environment import logs_path
 from co3d.errors import OptionError, TrainingError
 from co3d.models import get_card, has_own_weights
+from co3d.packages import require_package
 from co3d.weights import list_weights
 
 PICTURE = "learning_rate.png"

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from co3d.backends.packages import require_package
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.train import name_folder
+from co3d.packages import require_package
 
 
 def run_search(

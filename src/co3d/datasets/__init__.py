@@ -1,1 +1,1 @@
-"""Data sets made on the fly, and the pictures that they are made of."""
+"""Data sets: videos, their labels, clips of them."""

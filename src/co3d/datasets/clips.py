@@ -11,13 +11,13 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from co3d.datasets.frame_sources import FrameSource, open_frames
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling, choose_indices
 from co3d.datasets.transforms import ClipTransform, TestTransform
 from co3d.errors import Co3dError, DataError, EmptyVideoError, OptionError
 from co3d.models.card import ModelCard
 from co3d.video.forks import protect_forks
+from co3d.video.indexed import IndexedVideo, open_indexed_video
 from co3d.video.sampling import TOLERANCE_SECONDS
 
 NO_LABEL = -1
@@ -83,7 +83,7 @@ def read_clip(
             or has no frame in that part.
         DamagedVideoError: the clip, or the end of the video, does not decode.
     """
-    source = open_frames(path, folder_rate_hz, threads)
+    source = open_indexed_video(path, folder_rate_hz, threads)
     try:
         part = _select_part(path, source, start_seconds, end_seconds)
         times = source.times_seconds[part]
@@ -129,7 +129,7 @@ class VideoClips(Dataset[dict[str, Any]]):
         self._frames = self.sampling.frames or card.clip_frames
         self._rate_hz = self.sampling.rate_hz or card.rate_hz
         self._transform = transform or TestTransform(card)
-        self._opened: tuple[int, int, FrameSource] | None = None  # process, entry, source
+        self._opened: tuple[int, int, IndexedVideo] | None = None  # process, entry, source
         self._last: tuple[int, int, Clip] | None = None  # entry, temporal view, clip
 
     @property
@@ -181,12 +181,12 @@ class VideoClips(Dataset[dict[str, Any]]):
         self._last = (number, moment, clip)
         return clip
 
-    def _open(self, number: int, entry: VideoEntry, path: Path) -> FrameSource:
+    def _open(self, number: int, entry: VideoEntry, path: Path) -> IndexedVideo:
         if self._opened and self._opened[:2] == (os.getpid(), number):
             return self._opened[2]
         self._forget()
         # Workers share the cores among themselves.
-        source = open_frames(path, entry.rate_hz, threads=1 if get_worker_info() else 0)
+        source = open_indexed_video(path, entry.rate_hz, threads=1 if get_worker_info() else 0)
         self._opened = (os.getpid(), number, source)
         return source
 
@@ -230,7 +230,7 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _select_part(
-    path: Path, source: FrameSource, start_seconds: float | None, end_seconds: float | None
+    path: Path, source: IndexedVideo, start_seconds: float | None, end_seconds: float | None
 ) -> slice:
     """The frames of a trimmed part, by their times from the first frame on."""
     times = source.times_seconds - source.times_seconds[0]

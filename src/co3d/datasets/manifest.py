@@ -94,22 +94,6 @@ class Manifest:
             for entry in self.entries:
                 file.write(json.dumps(_as_dict(entry), ensure_ascii=False) + "\n")
 
-    @classmethod
-    def load(cls, path: Path) -> "Manifest":
-        """Read a manifest: JSONL as `save` writes it, or a list of videos and labels.
-
-        A list has a `video path,label` (or, as PySlowFast writes it, `path label`) on each line,
-        with class names or indices for labels, and an optional line of headings; its root is the
-        folder that it lies in.
-
-        Raises:
-            DataError: the file is absent, broken or hostile; the message names the line, what
-                stands there and what was expected.
-        """
-        from co3d.datasets.manifest_file import read_manifest
-
-        return read_manifest(path)
-
 
 def _as_dict(entry: VideoEntry) -> dict[str, Any]:
     """The fields of an entry that differ from their defaults."""

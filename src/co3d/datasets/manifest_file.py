@@ -69,7 +69,16 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read JSONL or a list of videos and labels; see `Manifest.load`."""
+    """Read a manifest: JSONL as `Manifest.save` writes it, or a list of videos and labels.
+
+    A list has a `video path,label` (or, as PySlowFast writes it, `path label`) on each line, with
+    class names or indices for labels, and an optional line of headings; its root is the folder
+    that it lies in.
+
+    Raises:
+        DataError: the file is absent, broken or hostile; the message names the line, what stands
+            there and what was expected.
+    """
     lines = list(read_lines(path))
     if not lines:
         raise DataError(f"cannot read {path}: it holds no line; expected a manifest")

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from co3d.datasets.frame_sources import FOLDER_RATE_HZ
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.errors import EmptyVideoError, OptionError
 from co3d.files import make_folder, output_folder
 from co3d.video import VideoReader, VideoWriter, read_video
+from co3d.video.indexed import FOLDER_RATE_HZ
 
 Form = Literal["video", "frames"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from co3d.backends import Stream
+from co3d.compiler.program import Program
 from co3d.errors import DamagedVideoError
 from co3d.models import ClipModel, ModelCard
-from co3d.stream.program import Program
+from co3d.runtime import Stream
 from co3d.video import VideoFrame, VideoReader
 
 MS_PER_SECOND = 1000.0

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from co3d.backends import open_stream
+from co3d.compiler import convert
+from co3d.compiler.program import SMALL_NETWORK_MACS, Program
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.models import ClipModel, ModelCard, create_model, get_card, has_own_weights
-from co3d.stream import convert
-from co3d.stream.program import SMALL_NETWORK_MACS, Program
+from co3d.runtime import open_stream
 from co3d.weights import list_weights
 
 USUAL_TOP_K = 3

@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from co3d.backends.select import PRECISIONS
 from co3d.datasets.clips import Clip, read_clip
-from co3d.datasets.frame_sources import open_frames
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling
 from co3d.datasets.transforms import TestTransform
@@ -24,6 +22,8 @@ from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
 from co3d.evaluation.records import VideoRecord, pack
 from co3d.models import ClipModel, ModelCard
+from co3d.runtime.choice import PRECISIONS
+from co3d.video.indexed import open_indexed_video
 
 CLIP = "clip"
 
@@ -143,7 +143,7 @@ class ClipEvaluator:
         return rows.amax(0) if self._manifest.multi_label else rows.mean(0)
 
     def _read_times(self, entry: VideoEntry) -> list[float]:
-        source = open_frames(self._manifest.resolve(entry), entry.rate_hz)
+        source = open_indexed_video(self._manifest.resolve(entry), entry.rate_hz)
         try:
             return source.times_seconds.tolist()
         finally:

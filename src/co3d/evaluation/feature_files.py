@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from co3d.backends.packages import require_package
 from co3d.evaluation.features import VideoFeatures
 from co3d.files import output_file
+from co3d.packages import require_package
 
 Format = Literal["parquet", "numpy"]
 SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "numpy": ".npz"}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from co3d.backends import Stream
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
 from co3d.datasets.transforms import TestTransform
@@ -17,6 +16,7 @@ from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.layer import LayerFeatures
 from co3d.models import ModelCard
+from co3d.runtime import Stream
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.packages import require_package
+from co3d.packages import require_package
 
 TOP_KS = (1, 3, 5)
 CALIBRATION_BINS = 15

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from co3d.backends.packages import require_package
 from co3d.errors import OptionError
+from co3d.packages import require_package
 
 Projection = Literal["pca", "umap"]
 LEAST_ROWS = 4

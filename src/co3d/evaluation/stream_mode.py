@@ -17,7 +17,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from co3d.backends import Stream
 from co3d.datasets.manifest import Manifest
 from co3d.errors import EmptyVideoError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
@@ -28,6 +27,7 @@ from co3d.evaluation.read_ahead import read_ahead
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
 from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
+from co3d.runtime import Stream
 
 Fill = Literal["zeros", "replicate"]
 WARM, LAST = "warm", "last"

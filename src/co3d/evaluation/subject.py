@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import torch
 
-from co3d.backends import Stream
+from co3d.compiler.program import raw_bytes
 from co3d.datasets.manifest import Manifest
 from co3d.errors import OptionError
 from co3d.models import ClipModel, create_model, get_card
-from co3d.stream.program import raw_bytes
+from co3d.runtime import Stream
 from co3d.weights import list_weights
 
 

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from co3d.backends.packages import is_installed, require_package
 from co3d.evaluation.records import VideoRecord
 from co3d.files import output_file
+from co3d.packages import is_installed, require_package
 
 ROWS_AT_ONCE = 1000
 VIDEO_COLUMNS = {"video_id": "string", "labels": "int32[]", "error": "string", "frames": "int32"}

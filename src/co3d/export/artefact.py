@@ -8,10 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.packages import require_package
-from co3d.backends.select import PRECISIONS as DTYPES
-from co3d.backends.stored_graph import StepGraph, StoredGraph
-from co3d.backends.stored_program import StoredProgram
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
 from co3d.export.description import CLOCKS, Description, describe, name_inputs, read_description
 from co3d.export.onnx_file import make_onnx, read_onnx_file, write_onnx_file
@@ -19,7 +17,9 @@ from co3d.export.openvino_file import read_openvino_file, write_openvino_file
 from co3d.export.torch_file import read_torch, write_torch
 from co3d.files import output_file
 from co3d.models.card import ModelCard
-from co3d.stream.program import Phase, StepProgram
+from co3d.packages import require_package
+from co3d.runtime.choice import PRECISIONS as DTYPES
+from co3d.runtime.stored_program import StoredProgram
 
 Format = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".safetensors"}

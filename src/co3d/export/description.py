@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from co3d.compiler.program import Program
+from co3d.compiler.temporal import StateSpec, TemporalType
 from co3d.errors import ExportedFileError
 from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
-from co3d.stream.program import Program
-from co3d.stream.temporal import StateSpec, TemporalType
 
 KEY = "co3d"
 VERSION = 2

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from co3d.backends.clock import FAR_END
-from co3d.backends.onnx_graph import write_onnx
-from co3d.backends.packages import require_package
+from co3d.backends.graphs.onnx_graph import write_onnx
+from co3d.compiler.program import Program, StepProgram
 from co3d.errors import ExportedFileError, ExportError
 from co3d.export.description import CLOCKS, KEY, name_inputs, name_outputs
-from co3d.stream.program import Program, StepProgram
+from co3d.packages import require_package
+from co3d.runtime.clock import FAR_END
 
 if TYPE_CHECKING:
     import onnx

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from co3d.backends.openvino_cpu import declare_layouts, open_core
-from co3d.backends.packages import require_package
 from co3d.errors import ExportedFileError
 from co3d.export.description import KEY
+from co3d.packages import require_package
 
 if TYPE_CHECKING:
     import onnx

@@ -17,10 +17,10 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
+from co3d.compiler.program import StepProgram
 from co3d.errors import InputShapeError, OptionError
 from co3d.export.description import name_inputs
 from co3d.export.onnx_file import make_examples
-from co3d.stream.program import StepProgram
 
 # Gates and activations stay in float32: they cost little, and eight bits of them move labels.
 OPERATORS = ("Conv", "Add", "Concat", "MaxPool", "AveragePool")

@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, fx
 
-from co3d.backends.stored_graph import StepGraph
+from co3d.backends.graphs.stored_graph import StepGraph
+from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError
 from co3d.export.description import KEY
 from co3d.export.fx_json import UnknownOperatorError, read_graph, write_graph
-from co3d.stream.program import Phase, StepProgram
 
 _PHASES, _LAST = "co3d.phases", "co3d.channels_last"
 _LAYOUT = torch.channels_last

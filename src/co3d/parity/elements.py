@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from co3d.stream.temporal import TemporalType
+from co3d.compiler.temporal import TemporalType
 
 
 def elements_by_tick(

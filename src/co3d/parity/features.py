@@ -7,11 +7,11 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_structure
 
-from co3d.stream.analyse import analyse, output_nodes
-from co3d.stream.capture import EXPORT_BATCH
-from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
-from co3d.stream.prepare import Prepared, prepare
-from co3d.stream.program import Rate, Scope, StepProgram
+from co3d.compiler.analyse import analyse, output_nodes
+from co3d.compiler.capture import EXPORT_BATCH
+from co3d.compiler.convert import assemble, check_clip_shapes, check_options, settle_timing
+from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.program import Rate, Scope, StepProgram
 
 _CLASSIFIERS = {
     torch.ops.aten.linear.default,

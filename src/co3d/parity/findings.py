@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from co3d.compiler.program import StepProgram
 from co3d.errors import ParityError
-from co3d.stream.program import StepProgram
 
 
 @dataclass(frozen=True)

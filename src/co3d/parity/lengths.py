@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
+from co3d.compiler.analyse import Analysis, analyse
+from co3d.compiler.capture import EXPORT_BATCH, ClipShape
+from co3d.compiler.convert import settle_timing
+from co3d.compiler.prepare import Prepared
+from co3d.compiler.rules.sliding import sliding_mean
 from co3d.errors import ConversionError, InputShapeError, OptionError
-from co3d.stream.analyse import Analysis, analyse
-from co3d.stream.capture import EXPORT_BATCH, ClipShape
-from co3d.stream.convert import settle_timing
-from co3d.stream.prepare import Prepared
-from co3d.stream.rules.sliding import sliding_mean
 
 Prepare = Callable[[Sequence[ClipShape]], Prepared]
 

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.emit import StepBuilder
+from co3d.compiler.program import Rate
+from co3d.compiler.states import plan_states
 from co3d.parity.elements import (
     elements_by_tick,
     last_tick,
     relative_difference,
     scale_of,
 )
-from co3d.stream.analyse import Analysis
-from co3d.stream.emit import StepBuilder
-from co3d.stream.program import Rate
-from co3d.stream.states import plan_states
 
 _UNKNOWN_END = 1 << 60
 # What steps see after the clip's end. Its size makes a missing mask plain.

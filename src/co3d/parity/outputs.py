@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from co3d.backends import open_stream
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.program import StepProgram
 from co3d.parity.elements import elements_by_tick, relative_difference, scale_of
-from co3d.stream.analyse import Analysis
-from co3d.stream.program import StepProgram
+from co3d.runtime import open_stream
 
 Results = list[dict[int, list[Tensor]]]
 

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from co3d.backends import Stream, open_stream
-from co3d.backends.select import choose_backend
+from co3d.compiler.program import StepProgram
 from co3d.errors import DamagedVideoError, EmptyVideoError, OptionError
 from co3d.parity.full_float32 import full_float32
 from co3d.parity.precision_report import ErrorSpread, PrecisionReport, PrecisionRow
 from co3d.parity.streams import FrameStream
 from co3d.parity.threads import few_threads
-from co3d.stream.program import StepProgram
+from co3d.runtime import Stream, open_stream
+from co3d.runtime.choice import choose_backend
 
 Engine = tuple[str, str]
 Seat = tuple[str, str, str]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from co3d.compiler.capture import EXPORT_BATCH, ClipShape, capture
+from co3d.compiler.passes import free_batch
+from co3d.compiler.prepare import EXACT_PASSES
 from co3d.parity.elements import relative_difference, scale_of
-from co3d.stream.capture import EXPORT_BATCH, ClipShape, capture
-from co3d.stream.passes import free_batch
-from co3d.stream.prepare import EXACT_PASSES
 
 
 def compare_simplified(

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from co3d.datasets.camera_motion import RATE_HZ, film
-from co3d.datasets.canvases import build_canvases
-from co3d.datasets.journeys import draw_journeys
+from co3d.datasets.generated.camera_motion import RATE_HZ, film
+from co3d.datasets.generated.canvases import build_canvases
+from co3d.datasets.generated.journeys import draw_journeys
 from co3d.errors import InputShapeError
 from co3d.models import ModelCard
 from co3d.video import read_video

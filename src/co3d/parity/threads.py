@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from co3d.stream.program import SMALL_NETWORK_MACS, StepProgram
+from co3d.compiler.program import SMALL_NETWORK_MACS, StepProgram
 
 
 @contextmanager

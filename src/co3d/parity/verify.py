@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from co3d.compiler.analyse import Analysis, output_nodes
+from co3d.compiler.capture import ClipShape
+from co3d.compiler.convert import assemble, check_clip_shapes, check_options, settle_timing
+from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.program import Rate, Scope, StepProgram
 from co3d.errors import ConversionError, OptionError
 from co3d.parity.elements import largest_magnitude
 from co3d.parity.findings import ValueCheck, Verification
@@ -16,11 +21,6 @@ from co3d.parity.observe import ObservedProgram, run_clip
 from co3d.parity.outputs import compare_edges, compare_results, run_streams
 from co3d.parity.simplified import compare_outputs, compare_simplified, random_clips
 from co3d.parity.threads import few_threads
-from co3d.stream.analyse import Analysis, output_nodes
-from co3d.stream.capture import ClipShape
-from co3d.stream.convert import assemble, check_clip_shapes, check_options, settle_timing
-from co3d.stream.prepare import Prepared, prepare
-from co3d.stream.program import Rate, Scope, StepProgram
 
 # What rounding may do, as a share of a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from co3d.stream.program import ValueTiming
-from co3d.stream.rules.recompute import collect_clip
+from co3d.compiler.explain import ValueTiming
+from co3d.compiler.rules.recompute import collect_clip
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from co3d.compiler.program import StepProgram
 from co3d.errors import OptionError, OutputError
 from co3d.files import output_file
 from co3d.report.network_levels import Level, Reading, find_levels
-from co3d.stream.program import StepProgram
 
 SUFFIXES = (".svg", ".png", ".pdf")
 MAX_WINDOW = 96  # frames that are drawn before the end of the row that ends first

@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 
-from co3d.datasets.camera_motion import (
+from co3d.datasets.generated.camera_motion import (
     CLIP_FRAMES,
     CameraMotionClips,
     ClipBatch,
     draw_clips,
     draw_streams,
 )
-from co3d.datasets.canvas_cache import read_or_build_canvases
+from co3d.datasets.generated.canvas_cache import read_or_build_canvases
 from co3d.models.camera_motion import CAMERA_MOTIONS, CameraMotionNet
 from co3d.training.batches import Key, TrainingData
 from co3d.training.recipe import CameraMotionData, StreamForm

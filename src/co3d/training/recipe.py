@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from co3d.stream.program import Scope
+from co3d.compiler.program import Scope
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -37,7 +37,7 @@ class ModelSection(Section):
 
 
 class CameraMotionData(Section):
-    """Generated clips of a moving camera; see `co3d.datasets.camera_motion`.
+    """Generated clips of a moving camera; see `co3d.datasets.generated.camera_motion`.
 
     Attributes:
         frames_per_batch: a batch holds about frames_per_batch / T clips of T frames.

@@ -24,8 +24,8 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import Logger
 
-from co3d.backends.packages import require_package
 from co3d.errors import OutputError, RecipeError, TrainingError
+from co3d.packages import require_package
 from co3d.training.batches import make_loader
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining

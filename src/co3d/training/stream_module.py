@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from co3d.compiler.trainable import TrainableState, convert_trainable
 from co3d.models import ClipModel
-from co3d.stream.live import LiveState, convert_live
 from co3d.training.batches import ChunkLoader, TrainingData, make_loader
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe, StreamForm
@@ -46,13 +46,13 @@ class StreamTraining(ClipTraining):
         assert isinstance(recipe.form, StreamForm)
         self.form, self.per_frame = recipe.form, per_frame
         channels, *side = frame_shape
-        self.live = convert_live(
+        self.live = convert_trainable(
             net,
             (channels, net.card.clip_frames, *side),
             window=self.form.window,
             scope=self.form.scope,
         )
-        self._state: LiveState | None = None
+        self._state: TrainableState | None = None
 
     def make_chunks(self, data: TrainingData, *, train: bool) -> list[ChunkLoader]:
         """Loaders of chunks: one of the training videos, or one per validation set."""

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from co3d.backends.packages import require_package
 from co3d.errors import OptionError, TrainingError
 from co3d.files import output_file
 from co3d.models.saved import CARD, WEIGHTS
+from co3d.packages import require_package
 from co3d.training.batches import mix_seeds
 from co3d.training.module import ClipTraining
 from co3d.training.pictures import draw_search

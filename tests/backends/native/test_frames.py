@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import co3d
-from co3d.backends.executor import copy_map
+from co3d.backends.contract import copy_map
 from co3d.backends.native.step import PlannedStep
 from support.graphs import trace
 from support.kernel_checks import TOLERANCES, open_executor

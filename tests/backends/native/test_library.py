@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from co3d.backends import open_stream
 from co3d.backends.native import library
+from co3d.compiler import convert
 from co3d.errors import MissingPackageError
-from co3d.stream import convert
+from co3d.runtime import open_stream
 
 
 @pytest.fixture(autouse=True)

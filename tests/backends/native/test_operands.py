@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from co3d.backends import open_stream
-from co3d.stream import convert
+from co3d.compiler import convert
+from co3d.runtime import open_stream
 from support.graphs import trace
 from support.kernel_checks import TOLERANCES, open_executor, run_both
 from support.streaming import relative_error

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from co3d.backends import open_stream
-from co3d.backends.runner import Runner
-from co3d.backends.stream import Stream
-from co3d.stream import StepProgram, convert
+from co3d.compiler import StepProgram, convert
+from co3d.runtime import open_stream
+from co3d.runtime.runner import Runner
+from co3d.runtime.stream import Stream
 from support.gpu import open_anywhere, open_executor
 from support.streaming import randomise_, relative_error
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction
+from co3d.backends.contract import StepFunction
+from co3d.backends.graphs.placement import Placement
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.native.library import load_library
 from co3d.backends.native.memory import Reserve
 from co3d.backends.native.operation import Operation
@@ -16,8 +18,6 @@ from co3d.backends.native.planes import is_in_planes
 from co3d.backends.native.rings import Rings
 from co3d.backends.native.step import PlannedStep
 from co3d.backends.native.weights import WeightPacker
-from co3d.backends.placement import Placement
-from co3d.backends.stored_graph import StepGraph, StoredGraph
 
 
 class NativeExecutor:

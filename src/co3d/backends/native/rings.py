@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction
+from co3d.backends.contract import StepFunction
 from co3d.backends.native.memory import Reserve
 from co3d.backends.native.step import PlannedStep
 
@@ -22,7 +22,7 @@ class Rings:
     So a step moves one number per state, the place of the newest element, and a kernel fills in the
     addresses: handing hundreds of tensors on took as long as a tenth of an X3D-M step.
 
-    See `co3d.backends.executor.Past`.
+    See `co3d.backends.contract.Past`.
     """
 
     def __init__(

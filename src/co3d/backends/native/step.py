@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.executor import make_map
+from co3d.backends.contract import make_map
 from co3d.backends.native.memory import Reserve, lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
 

@@ -6,9 +6,9 @@ import torch
 import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction
-from co3d.backends.placement import Placement
-from co3d.backends.stored_graph import StepGraph, StoredGraph
+from co3d.backends.contract import StepFunction
+from co3d.backends.graphs.placement import Placement
+from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
 from co3d.backends.triton_gpu.launches import Launcher
 from co3d.backends.triton_gpu.rings import Rings

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.executor import make_map
+from co3d.backends.contract import make_map
 from co3d.backends.fusion.groups import (
     Convolve,
     Mean,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from co3d.backends.executor import StepFunction, make_map
+from co3d.backends.contract import StepFunction, make_map
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
 
 # A ring of any of its divisors is back where it was after so many steps, and so are all of them.
@@ -98,7 +98,7 @@ class Captured:
 class Rings:
     """The rings of all states. On a GPU each step is captured when it first meets them so.
 
-    See `co3d.backends.executor.Past`.
+    See `co3d.backends.contract.Past`.
     """
 
     def __init__(self, elements: Sequence[Sequence[Tensor]], device: torch.device) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from co3d.backends.packages import import_package
 from co3d.errors import OptionError
 from co3d.models.clip_model import ClipModel
 from co3d.models.head import Join, join_positions
@@ -24,6 +23,7 @@ from co3d.models.resnet3d import Stem as ResNetStem
 from co3d.models.slow import Slow
 from co3d.models.x3d import X3D
 from co3d.models.x3d import Bottleneck as X3DBottleneck
+from co3d.packages import import_package
 
 SUPPORTED = (X3D, Slow, I3D)
 

@@ -3,10 +3,10 @@
 from importlib import metadata
 from typing import Any
 
-from co3d.backends.packages import import_package
 from co3d.errors import OptionError
 from co3d.models.clip_model import ClipModel
 from co3d.models.x3d import X3D
+from co3d.packages import import_package
 
 DEPTH_FACTOR, DEEPER = 2.2, {"x3d_l": 5.0}
 

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from co3d.compiler import StepProgram
 from co3d.models import ClipModel
 from co3d.models.i3d import I3D
 from co3d.models.slow import Slow
 from co3d.models.x3d import X3D
-from co3d.stream import StepProgram
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Literal
 import av
 import numpy as np
 
-from co3d.datasets.frame_sources import FOLDER_RATE_HZ
 from co3d.datasets.sampling import estimate_rate, measure_duration
 from co3d.errors import Co3dError, EmptyVideoError, NotAVideoError, SourceNotFoundError
 from co3d.video.container import open_file
 from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.folder import decode_picture, list_pictures
+from co3d.video.indexed import FOLDER_RATE_HZ
 from co3d.video.picture import upright_size
 
 State = Literal["whole", "missing", "unreadable", "zero-frame", "truncated"]

@@ -19,6 +19,7 @@ from co3d.datasets.layouts.kinetics import (
 )
 from co3d.datasets.layouts.splits import LIST_FOLDERS
 from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.datasets.manifest_file import read_manifest
 from co3d.environment import find_dataset
 from co3d.errors import DataError, OptionError
 
@@ -61,7 +62,7 @@ def open_dataset(
     if chosen == "charades":
         manifest = open_charades(root, split, annotation)
     elif split is None:
-        manifest = Manifest.load(place)
+        manifest = read_manifest(place)
     else:
         raise OptionError(
             f"cannot take the split {split!r} of {place}: a manifest is one split; leave it out"

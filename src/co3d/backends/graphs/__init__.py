@@ -1,0 +1,1 @@
+"""Step graphs in the forms that backends read."""

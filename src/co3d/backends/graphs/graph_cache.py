@@ -1,0 +1,72 @@
+"""Exported step graphs, kept from one start to the next: exporting them takes seconds."""
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from co3d.backends.graphs import onnx_graph
+from co3d.backends.graphs.onnx_graph import OPSET, write_onnx
+from co3d.compiler.program import raw_bytes
+from co3d.environment import cache_path
+from co3d.files import output_file
+
+# Of the size of X3D-M these take half a gigabyte.
+KEPT_FILES = 32
+
+
+def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> bytes:
+    """A step graph as ONNX, from the cache where the same one was exported before.
+
+    The cache is the folder `onnx` of the platform's folder for caches, or of the one that
+    `CO3D_CACHE` names. The same is: the same operators, weights, shapes and exporter. The files
+    that were used least recently go when there are more than `KEPT_FILES`.
+
+    Raises:
+        MissingPackageError: as for `write_onnx`, where the cache does not have it.
+    """
+    folder = cache_path() / "onnx"
+    path = folder / f"{_fingerprint(graph, examples)}.onnx"
+    try:
+        data = path.read_bytes()
+        path.touch()  # used just now
+        return data
+    except OSError:
+        data = write_onnx(graph, examples).SerializeToString()
+    # A cache that cannot be written costs time at the next start, and nothing else.
+    with contextlib.suppress(OSError):
+        _store(path, data)
+    return data
+
+
+def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
+    digest = hashlib.sha256(f"{torch.__version__} {OPSET} {graph.code}".encode())
+    digest.update(repr([_find_version(name) for name in ("onnx", "onnxscript")]).encode())
+    digest.update(Path(onnx_graph.__file__).read_bytes())
+    kinds = ["float" if e.is_floating_point() else str(e.dtype) for e in examples]
+    digest.update(
+        repr([(tuple(e.shape), kind) for e, kind in zip(examples, kinds, strict=True)]).encode()
+    )
+    for name, tensor in graph.named_buffers():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _find_version(package: str) -> str | None:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return None
+
+
+def _store(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with output_file(path) as temporary:
+        temporary.write_bytes(data)
+    by_age = sorted(path.parent.glob("[!.]*.onnx"), key=lambda p: p.stat().st_mtime)
+    for old in by_age[:-KEPT_FILES]:
+        old.unlink(missing_ok=True)

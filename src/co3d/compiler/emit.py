@@ -1,0 +1,159 @@
+"""Emission: lowerings become a step graph without a time axis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.graph_builder import GraphBuilder
+from co3d.compiler.rules import Lowering, Use
+from co3d.compiler.states import StateKey, reading_index, shared_key
+from co3d.compiler.temporal import StateSpec
+
+
+@dataclass
+class StepBuilder(GraphBuilder):
+    """Builds one step graph: `forward(*frames, [age, [end]], *past) -> (*outputs, *newest)`.
+
+    `past` holds every state's elements, newest first, state after state. `age` (N,) int64 is the
+    number of frames that each stream has seen before this one; `end` (N,) the index of its last
+    frame, or a huge number while that is unknown. Both exist in masked graphs only.
+
+    With a `phase` only those values are made whose turn it is at ticks `phase`, `phase + period`,
+    … (native rate), and only their states get a newest element.
+    """
+
+    analysis: Analysis
+    states: dict[StateKey, StateSpec]
+    masked: bool
+    with_end: bool
+    phase: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._current: dict[fx.Node, fx.Node] = {}
+        self._filled: dict[StateKey, fx.Node] = {}
+        self._positions: dict[int, fx.Node] = {}
+        self._real: dict[tuple[int, int], fx.Node] = {}
+        self._lowering: Lowering | None = None
+
+    def build(
+        self, clip_graph: fx.GraphModule, results: Sequence[Use], observed: Sequence[fx.Node] = ()
+    ) -> fx.GraphModule:
+        """Emit every lowering whose turn it is, and return the step graph.
+
+        Args:
+            clip_graph: the clip network.
+            results: what the graph returns; None stands for those that this phase does not make.
+            observed: further values of this tick to return, after the newest elements; all of them
+                must be made in this phase.
+        """
+        past_names = {
+            key: [f"{spec.name}_past{i + 1}" for i in range(spec.depth)]
+            for key, spec in self.states.items()
+        }
+        own_names = {"age", "end"}.union(*past_names.values())
+        for node in clip_graph.graph.nodes:
+            if node.op == "placeholder":
+                name = f"{node.name}_frame" if node.name in own_names else node.name
+                self._current[node] = self.graph.placeholder(name)
+        self.frames = list(self._current.values())
+        if self.masked:
+            self._age = self.graph.placeholder("age")
+            self._end = self.graph.placeholder("end") if self.with_end else None
+        self._past = {
+            key: [self.graph.placeholder(name) for name in names]
+            for key, names in past_names.items()
+        }
+        for node, lowering in self.analysis.lowerings.items():
+            if self.makes(node):
+                self._lowering = lowering
+                frames = [self._read(use, node) for use in lowering.uses]
+                self._current[node] = lowering.emit(self, frames)
+        outputs = [self._read_result(use) for use in results]
+        newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
+        returned = (*outputs, *newest, *(self._current[node] for node in observed))
+        return self.finish(returned, "Masked" if self.masked else "Steady")
+
+    def makes(self, node: fx.Node) -> bool:
+        """Whether a value gets a new element in this graph."""
+        return self.phase is None or self.analysis.types[node].is_due(self.phase)
+
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N,) how many readings of the current lowering lie inside the clip, at least one."""
+        assert self._lowering is not None
+        assert self._lowering.counts
+        if not self.masked:
+            return None
+        uses, types = self._lowering.uses, self.analysis.types
+        ages = self.call(torch.unsqueeze, self._age, 1)
+        lags = self.constant(torch.tensor([use.back + types[use.node].delay for use in uses]))
+        positions = self.call(torch.sub, ages, lags)
+        real = self.call(torch.ge, positions, -before)
+        if self._end is not None:
+            last = self.call(torch.unsqueeze, self._last(types[uses[0].node].extent + after), 1)
+            real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
+        return self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+
+    def _read(self, use: Use, consumer: fx.Node) -> fx.Node:
+        assert use.back >= 0, (consumer, use)
+        type_, reader = self.analysis.types[use.node], self.analysis.types[consumer]
+        return self._element(use, reading_index(use, type_, reader, dense=self.phase is None))
+
+    def _read_result(self, use: Use) -> fx.Node | None:
+        timing = self.analysis.timing
+        if self.phase is not None and not timing.is_due(self.phase):
+            return None
+        type_ = self.analysis.types[use.node]
+        return self._element(use, reading_index(use, type_, timing, dense=self.phase is None))
+
+    def _element(self, use: Use, index: tuple[int, bool]) -> fx.Node:
+        back, is_made_now = index
+        if is_made_now and back == 0:
+            value = self._current[use.node]
+            return value if use.fill is None else self._newest(use.node, use.fill)
+        fill = use.fill
+        key = (use.node, fill) if fill is not None else shared_key(self.states, use.node)
+        return self._past[key][back - is_made_now]
+
+    def _newest(self, node: fx.Node, fill: float) -> fx.Node:
+        """The value of this tick, with `fill` in the rows where it lies outside the clip."""
+        value, type_ = self._current[node], self.analysis.types[node]
+        if not self.masked or (type_.delay == 0 and not self.with_end):
+            return value
+        if (node, fill) not in self._filled:
+            rank = 1 + len(type_.frame_shape(node.meta["val"].shape))
+            real = self.call(
+                torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * (rank - 1)
+            )
+            if node.meta["val"].dtype != torch.bool:
+                filled = self.call(torch.where, real, value, fill)
+            elif fill:
+                filled = self.call(torch.logical_or, self.call(torch.logical_not, real), value)
+            else:  # not `where`, which ONNX Runtime does not have for booleans
+                filled = self.call(torch.logical_and, real, value)
+            self._filled[node, fill] = filled
+        return self._filled[node, fill]
+
+    def _is_real(self, delay: int, extent: int) -> fx.Node:
+        """(N,) bool: whether this tick's element exists in the clip."""
+        if (delay, extent) not in self._real:
+            position = self._position(delay)
+            real = self.call(torch.ge, position, 0)
+            if self._end is not None:
+                within = self.call(torch.le, position, self._last(extent))
+                real = self.call(torch.logical_and, real, within)
+            self._real[delay, extent] = real
+        return self._real[delay, extent]
+
+    def _position(self, delay: int) -> fx.Node:
+        """(N,) the frame that this tick's element stands for."""
+        if delay not in self._positions:
+            self._positions[delay] = self.call(torch.sub, self._age, delay) if delay else self._age
+        return self._positions[delay]
+
+    def _last(self, extent: int) -> fx.Node:
+        assert self._end is not None
+        return self.call(torch.add, self._end, extent) if extent else self._end

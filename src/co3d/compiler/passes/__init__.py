@@ -1,0 +1,23 @@
+"""Exact clip -> clip passes: one per file, each a function that changes the graph in place."""
+
+from co3d.compiler.passes.convolve_space_first import convolve_space_first
+from co3d.compiler.passes.drop_noops import drop_noops
+from co3d.compiler.passes.fold_batch_norm import fold_batch_norm
+from co3d.compiler.passes.fold_constants import fold_constants
+from co3d.compiler.passes.free_batch import free_batch
+from co3d.compiler.passes.split_lists import split_lists
+from co3d.compiler.passes.split_pools import split_pools
+from co3d.compiler.passes.write_as_pads import write_as_pads
+from co3d.compiler.passes.write_stacks import write_stacks
+
+__all__ = [
+    "convolve_space_first",
+    "drop_noops",
+    "fold_batch_norm",
+    "fold_constants",
+    "free_batch",
+    "split_lists",
+    "split_pools",
+    "write_as_pads",
+    "write_stacks",
+]

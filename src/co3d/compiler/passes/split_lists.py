@@ -1,0 +1,59 @@
+"""Write operators with several results as ones with a single result: splits, maxima."""
+
+import operator
+from typing import Any
+
+import torch
+from torch import fx
+
+from co3d.compiler.rules.registry import arguments
+
+_ATEN = torch.ops.aten
+_SPLITS = {_ATEN.split.Tensor, _ATEN.split_with_sizes.default, _ATEN.chunk.default}
+_MAX_POOLS = {
+    _ATEN.max_pool2d_with_indices.default: _ATEN.max_pool2d.default,
+    _ATEN.max_pool3d_with_indices.default: _ATEN.max_pool3d.default,
+}
+_EXTREMA = {_ATEN.max.dim: _ATEN.amax.default, _ATEN.min.dim: _ATEN.amin.default}
+
+
+def split_lists(clip_graph: fx.GraphModule) -> None:
+    """Replace each result that is taken of such an operator by an operator of its own."""
+    graph = clip_graph.graph
+    for node in list(graph.nodes):
+        if node.target is not operator.getitem:
+            continue
+        source, index = node.args
+        written = _single_result(source, index)
+        if written is None:
+            continue
+        with graph.inserting_before(node):
+            single = graph.call_function(*written)
+        single.meta = dict(node.meta)
+        node.replace_all_uses_with(single)
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _single_result(source: Any, index: int) -> tuple[Any, tuple, dict] | None:
+    target = source.target
+    if target in _SPLITS:
+        args = arguments(source)
+        x, dim = args["self"], args["dim"]
+        sizes = [item.shape[dim] for item in source.meta["val"]]
+        start = sum(sizes[:index])
+        return _ATEN.slice.Tensor, (x, dim, start, start + sizes[index]), {}
+    if target is _ATEN.unbind.int:
+        args = arguments(source)
+        return _ATEN.select.int, (args["self"], args["dim"], index), {}
+    if target in _MAX_POOLS and index == 0:
+        return _MAX_POOLS[target], source.args, source.kwargs
+    if target in _EXTREMA and index == 0:
+        args = arguments(source)
+        return _EXTREMA[target], (args["self"], [args["dim"]], args["keepdim"]), {}
+    if target is _ATEN.adaptive_max_pool3d.default and index == 0:
+        x, size = source.args
+        clip = x.meta["val"].shape
+        if all(wanted == 1 for wanted in size):
+            return _ATEN.amax.default, (x, list(range(2, len(clip))), True), {}
+    return None

@@ -1,0 +1,41 @@
+"""Adaptive pools over time: pool as many frames at a time as they do for the training clip.
+
+An adaptive pool to n elements takes T / n frames at a time, whatever T is; a stream has no T, so
+it keeps the number that the clip gives.
+"""
+
+import torch
+from torch import fx
+
+from co3d.compiler.rules.windows import per_axis
+
+_ATEN = torch.ops.aten
+
+
+def fix_adaptive_pools(clip_graph: fx.GraphModule) -> list[str]:
+    """Replace adaptive pools to several frames by strided ones; returns one line for each."""
+    graph, report = clip_graph.graph, []
+    for node in list(graph.nodes):
+        if node.target is not _ATEN.adaptive_avg_pool3d.default:
+            continue
+        x, clip = node.args[0], node.args[0].meta["val"].shape
+        time, *space = per_axis(node.args[1], 3)
+        if len(clip) != 5 or time in (1, clip[2]) or clip[2] % time:
+            continue
+        ratio = clip[2] // time
+        with graph.inserting_before(node):
+            pooled = x
+            if tuple(space) != tuple(clip[3:]):
+                pooled = graph.call_function(node.target, (x, [clip[2], *space]))
+                pooled.meta["origin"] = node.meta["origin"]
+            strided = graph.call_function(
+                _ATEN.avg_pool3d.default, (pooled, [ratio, 1, 1], [ratio, 1, 1])
+            )
+        strided.meta = dict(node.meta)
+        node.replace_all_uses_with(strided)
+        graph.erase_node(node)
+        report.append(
+            f"{node.meta['origin'].module_path or 'model'}: pools {ratio} frames at a time, as it "
+            f"does in a clip of {clip[2]} elements, whatever the length"
+        )
+    return report

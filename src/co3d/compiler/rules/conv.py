@@ -1,0 +1,181 @@
+"""Convolutions: the last frames of the input, one convolution in space."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from co3d.compiler.rules.registry import Builder, Context, Lowering, arguments, rule
+from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses
+
+_ATEN = torch.ops.aten
+CONVOLUTIONS = (
+    _ATEN.conv1d.default,
+    _ATEN.conv1d.padding,
+    _ATEN.conv2d.default,
+    _ATEN.conv2d.padding,
+    _ATEN.conv3d.default,
+    _ATEN.conv3d.padding,
+)
+Emit = Callable[[Builder, list[fx.Node]], fx.Node]
+# By the number of axes of space. A temporal convolution of vectors has one, of size 1.
+_CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
+_LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
+
+
+@rule(*CONVOLUTIONS)
+def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
+    """Temporal kernel kt: read kt frames, dilated in time, and convolve them in space.
+
+    kernel 3, padding 1, dilation 1, at tick n:      frame n-2  n-1   n
+                                                       w0     w1    w2   -> output of frame n-1
+    """
+    args = arguments(node, "input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    x = args["input"]
+    weight, bias = ctx.tensor(args["weight"]), ctx.tensor(args["bias"])
+    assert weight is not None
+    kernel = tuple(weight.shape[2:])
+    axes = len(kernel)
+    stride, dilation = per_axis(args["stride"], axes), per_axis(args["dilation"], axes)
+    pads = _padding(args["padding"], kernel, dilation)
+    type_in = clip_input(ctx, x, kernel[0])
+    type_out = type_in.slide(kernel[0], stride[0], dilation[0], *pads[0])
+    uses = temporal_uses(x, type_in, type_out, kernel[0], dilation[0], pads[0][0], fill=0.0)
+    macs = weight[0].numel() * ctx.frame_elements(type_out, ctx.shape(node))
+    if axes == 1:
+        return Lowering(type_out, uses, _plan_vectors(weight, bias, args["groups"]), macs)
+    # Convolutions pad alike on both sides; even kernels with padding="same" do not.
+    uneven = [p for pad in reversed(pads[1:]) for p in pad]
+    if all(start == end for start, end in pads[1:]):
+        uneven = []
+    options = {
+        "stride": stride[1:],
+        "padding": (0,) * (axes - 1) if uneven else tuple(start for start, _ in pads[1:]),
+        "dilation": dilation[1:],
+        "groups": args["groups"],
+    }
+    if kernel == (1, 1, 1) and ctx.shape(x)[3:] == (1, 1) and args["groups"] == 1:
+        join_taps = _plan_linear(weight.flatten(1), bias)
+    else:
+        join_taps = _plan_taps(weight, bias, options)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        if uneven:
+            frames = [builder.call(F.pad, frame, uneven) for frame in frames]
+        return join_taps(builder, frames)
+
+    return Lowering(type_out, uses, emit, macs)
+
+
+def _plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
+    """How the taps are joined: concatenated where the convolution is dense, else summed.
+
+    A grouped convolution over concatenated frames would have to interleave the frames of every
+    group; a sum of grouped convolutions moves less memory.
+    """
+    taps = [_laid_out(weight[:, :, tap]) for tap in range(weight.shape[2])]
+    if len(taps) == 1:
+        return _plan_concatenation(taps[0], bias, options)
+    if options["groups"] == 1:
+        return _plan_concatenation(_laid_out(torch.cat(taps, 1)), bias, options)
+    only_scales = taps[0][0].numel() == 1 and taps[0].shape[0] == options["groups"]
+    if only_scales and set(options["stride"]) == {1} and not any(options["padding"]):
+        return _plan_scaled_sum(taps, bias)
+    return _plan_sum(taps, bias, options)
+
+
+def _laid_out(weight: Tensor) -> Tensor:
+    """The layout in which CPU and GPU kernels convolve without reordering."""
+    return weight.contiguous(memory_format=_LAYOUT[weight.dim() - 2])
+
+
+def _plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
+    """A convolution of (N, C, T) along time alone."""
+    if groups == 1:
+        flat = weight.permute(0, 2, 1).flatten(1)
+        return _plan_linear(flat, bias, over_map=False)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        clip = builder.call(torch.stack, frames, 2)
+        shift = None if bias is None else builder.constant(bias)
+        result = builder.call(F.conv1d, clip, builder.constant(weight), shift, groups=groups)
+        return builder.call(torch.squeeze, result, 2)
+
+    return emit
+
+
+def _plan_linear(weight: Tensor, bias: Tensor | None, *, over_map: bool = True) -> Emit:
+    """A convolution of a single position (a gate's, a head's) is a linear layer."""
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        shift = None if bias is None else builder.constant(bias)
+        vector = frames[0] if len(frames) == 1 else builder.call(torch.cat, frames, 1)
+        if over_map:
+            vector = builder.call(torch.flatten, vector, 1)
+        result = builder.call(F.linear, vector, builder.constant(weight), shift)
+        if over_map:
+            result = builder.call(torch.reshape, result, (-1, weight.shape[0], 1, 1))
+        return result
+
+    return emit
+
+
+def _plan_concatenation(flat: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
+    """One convolution in space over the frames side by side."""
+    convolve = _CONVOLVE[flat.dim() - 2]
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        joined = frames[0] if len(frames) == 1 else builder.call(torch.cat, frames, 1)
+        shift = None if bias is None else builder.constant(bias)
+        return builder.call(convolve, joined, builder.constant(flat), shift, **options)
+
+    return emit
+
+
+def _plan_sum(taps: list[Tensor], bias: Tensor | None, options: dict[str, Any]) -> Emit:
+    """One convolution in space per frame, added up."""
+    convolve = _CONVOLVE[taps[0].dim() - 2]
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        total: fx.Node | None = None
+        for frame, tap in zip(frames, taps, strict=True):
+            # The bias goes in once, with the first tap.
+            shift = builder.constant(bias) if bias is not None and total is None else None
+            part = builder.call(convolve, frame, builder.constant(tap), shift, **options)
+            total = part if total is None else builder.call(torch.add, total, part)
+        assert total is not None
+        return total
+
+    return emit
+
+
+def _plan_scaled_sum(taps: list[Tensor], bias: Tensor | None) -> Emit:
+    """A depthwise convolution of temporal extent only: every tap scales the channels."""
+    view = (1, -1) + (1,) * (taps[0].dim() - 2)
+    scales = [tap.reshape(view) for tap in taps]
+    shift = None if bias is None else bias.view(view)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        total = builder.call(torch.mul, frames[0], builder.constant(scales[0]))
+        if shift is not None:
+            total = builder.call(torch.add, total, builder.constant(shift))
+        for frame, scale in zip(frames[1:], scales[1:], strict=True):
+            total = builder.call(torch.addcmul, total, frame, builder.constant(scale))
+        return total
+
+    return emit
+
+
+def _padding(
+    padding: str | Sequence[int], kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Padding before and after, per axis (time first)."""
+    if isinstance(padding, str):
+        if padding == "valid":
+            return [(0, 0)] * len(kernel)
+        # "same": torch puts the odd element of an even kernel's padding at the end.
+        totals = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(p, p) for p in per_axis(padding, len(kernel))]

@@ -1,0 +1,189 @@
+"""Operators that see a batch of pictures: they act on one frame as on all."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+from co3d.compiler.macs import count_macs
+from co3d.compiler.rules.conv import CONVOLUTIONS
+from co3d.compiler.rules.pointwise import join_operands
+from co3d.compiler.rules.registry import (
+    Builder,
+    Context,
+    Lowering,
+    UnsupportedError,
+    arguments,
+    map_arguments,
+    rule,
+)
+from co3d.compiler.rules.shape import lower_framewise
+from co3d.compiler.rules.windows import clip_input
+
+_ATEN = torch.ops.aten
+
+# What treats every row of its batch apart, whatever else it does: with frames folded into the
+# batch the step runs the same operator on the batch of streams.
+FOLDED_OPERATORS = {
+    *CONVOLUTIONS,
+    _ATEN.conv_transpose1d.default,
+    _ATEN.conv_transpose2d.input,
+    _ATEN.conv_transpose3d.input,
+    _ATEN.max_pool1d.default,
+    _ATEN.max_pool2d.default,
+    _ATEN.max_pool3d.default,
+    _ATEN.max_pool2d_with_indices.default,
+    _ATEN.max_pool3d_with_indices.default,
+    _ATEN.avg_pool1d.default,
+    _ATEN.avg_pool2d.default,
+    _ATEN.avg_pool3d.default,
+    _ATEN.adaptive_avg_pool1d.default,
+    _ATEN.adaptive_avg_pool2d.default,
+    _ATEN.adaptive_avg_pool3d.default,
+    _ATEN._adaptive_avg_pool2d.default,
+    _ATEN._adaptive_avg_pool3d.default,
+    _ATEN.adaptive_max_pool2d.default,
+    _ATEN.adaptive_max_pool3d.default,
+    _ATEN.upsample_nearest2d.vec,
+    _ATEN.upsample_nearest2d.default,
+    _ATEN.upsample_bilinear2d.vec,
+    _ATEN.upsample_bilinear2d.default,
+    _ATEN.upsample_bicubic2d.vec,
+    _ATEN.pixel_shuffle.default,
+    _ATEN.pixel_unshuffle.default,
+    _ATEN.channel_shuffle.default,
+    _ATEN.native_channel_shuffle.default,
+    _ATEN.group_norm.default,
+    _ATEN.native_group_norm.default,
+    _ATEN.instance_norm.default,
+    _ATEN.glu.default,
+    _ATEN.prelu.default,
+    _ATEN._prelu_kernel.default,
+    _ATEN.reflection_pad2d.default,
+    _ATEN.replication_pad2d.default,
+    _ATEN.bmm.default,
+}
+
+
+def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
+    """An operator of the set above on frames that are folded into the batch."""
+    operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
+    shape = ctx.shape(operands[0])
+    type_out, uses = join_operands(ctx, operands, len(shape))
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        values = dict(zip(operands, frames, strict=True))
+        args, kwargs = map_arguments(ctx, builder, node, values)
+        return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
+
+    return Lowering(type_out, uses, emit, count_macs(node) // shape[0])
+
+
+@rule(_ATEN.layer_norm.default, _ATEN.native_layer_norm.default, _ATEN.rms_norm.default)
+def lower_layer_norm(ctx: Context, node: fx.Node) -> Lowering:
+    """A norm over the last axes of each frame."""
+    args = arguments(node)
+    type_in, rank = ctx.type_of(args["input"]), len(ctx.shape(args["input"]))
+    axis, over = type_in.axis, len(args["normalized_shape"])
+    if over >= rank or (axis is not None and axis >= rank - over):
+        raise UnsupportedError(
+            "it normalises over " + ("time" if over < rank else "the batch"),
+            "normalise over channels or space",
+        )
+
+    def emit(builder: Builder, x: fx.Node) -> fx.Node:
+        mapped, kwargs = map_arguments(ctx, builder, node, {args["input"]: x})
+        return builder.call(node.target, *mapped, **kwargs)  # type: ignore[arg-type]
+
+    return lower_framewise(node, ctx, axis, emit)
+
+
+@rule(
+    _ATEN.group_norm.default,
+    _ATEN.native_group_norm.default,
+    _ATEN.instance_norm.default,
+)
+def lower_group_norm(_ctx: Context, _node: fx.Node) -> Lowering:
+    """Statistics over a whole clip have no step form, unless frames are folded into the batch."""
+    raise UnsupportedError(
+        "it normalises over time, by statistics of the whole clip",
+        "fold frames into the batch so that it acts per frame, or use a batch norm",
+    )
+
+
+@rule(_ATEN.prelu.default, _ATEN._prelu_kernel.default, _ATEN.glu.default)
+def lower_channelwise(ctx: Context, node: fx.Node) -> Lowering:
+    """A slope per channel, or one half of the channels as the gate of the other."""
+    x: Any = node.args[0]
+    type_in, rank = ctx.type_of(x), len(ctx.shape(x))
+    if node.target is _ATEN.glu.default:
+        dim = arguments(node)["dim"] % rank
+        if dim in (0, type_in.axis):
+            raise UnsupportedError("it halves the batch or the clip", "halve the channels")
+        step_dim = type_in.drop_axis(dim)
+        return lower_framewise(node, ctx, type_in.axis, lambda b, x: b.call(F.glu, x, step_dim))
+    weight: Any = node.args[1]
+    slopes = ctx.tensor(weight)
+    assert slopes is not None
+    if type_in.axis == 1 and slopes.numel() > 1:
+        raise UnsupportedError("it has one slope per frame", "keep channels at axis 1")
+    return lower_framewise(
+        node,
+        ctx,
+        type_in.axis,
+        lambda b, x: b.call(F.prelu, x, b.constant(slopes.flatten())),
+    )
+
+
+@rule(
+    _ATEN.pixel_shuffle.default,
+    _ATEN.pixel_unshuffle.default,
+    _ATEN.upsample_nearest2d.vec,
+    _ATEN.upsample_bilinear2d.vec,
+    _ATEN.upsample_bicubic2d.vec,
+)
+def lower_picture(ctx: Context, node: fx.Node) -> Lowering:
+    """An operator on the last three axes, which must be those of a picture."""
+    x: Any = node.args[0]
+    type_in, rank = ctx.type_of(x), len(ctx.shape(x))
+    if type_in.axis is None or type_in.axis >= rank - 3:
+        raise UnsupportedError(
+            "it mixes time with channels or space", "put time before the channels: (N, T, C, H, W)"
+        )
+    rest = node.args[1:]
+    return lower_framewise(
+        node,
+        ctx,
+        type_in.axis,
+        lambda b, x: b.call(node.target, x, *rest, **node.kwargs),  # type: ignore[arg-type]
+    )
+
+
+# Of each, the same in space alone.
+_RESIZE: dict[Any, Any] = {
+    _ATEN.upsample_nearest3d.vec: _ATEN.upsample_nearest2d.vec,
+    _ATEN.upsample_trilinear3d.vec: _ATEN.upsample_bilinear2d.vec,
+}
+
+
+@rule(*_RESIZE)
+def lower_resize(ctx: Context, node: fx.Node) -> Lowering:
+    """Resize the picture; the number of frames must stay."""
+    args = arguments(node)
+    x = args["input"]
+    type_in = clip_input(ctx, x, 1)
+    before, after = ctx.shape(x)[2], ctx.shape(node)[2]
+    if before != after:
+        raise UnsupportedError(
+            f"it makes {after} frames of {before}", "resize space only: scale_factor=(1, 2, 2)"
+        )
+    size = args["output_size"] and args["output_size"][1:]
+    scale = args["scale_factors"] and args["scale_factors"][1:]
+    corners = [args["align_corners"]] if "align_corners" in args else []
+    return lower_framewise(
+        node,
+        ctx,
+        type_in.axis,
+        lambda b, x: b.call(_RESIZE[node.target], x, size, *corners, scale),
+    )

@@ -1,0 +1,90 @@
+"""Linear layers, products of matrices and softmax, within each frame."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+from co3d.compiler.macs import count_macs
+from co3d.compiler.rules.pointwise import join_operands
+from co3d.compiler.rules.registry import (
+    Builder,
+    Context,
+    Lowering,
+    UnsupportedError,
+    arguments,
+    map_arguments,
+    rule,
+)
+from co3d.compiler.rules.shape import lower_framewise
+
+_ATEN = torch.ops.aten
+
+
+@rule(_ATEN.linear.default)
+def lower_linear(ctx: Context, node: fx.Node) -> Lowering:
+    """A linear layer over the last axis of one frame."""
+    args = arguments(node)
+    x = args["input"]
+    type_in, rank = ctx.type_of(x), len(ctx.shape(x))
+    if type_in.axis == rank - 1:
+        raise UnsupportedError(
+            "it mixes the frames of the clip",
+            "pool over time before it",
+        )
+    weight, bias = ctx.tensor(args["weight"]), ctx.tensor(args["bias"])
+    assert weight is not None
+    lowering = lower_framewise(
+        node,
+        ctx,
+        type_in.axis,
+        lambda b, x: b.call(
+            F.linear, x, b.constant(weight), None if bias is None else b.constant(bias)
+        ),
+    )
+    macs = weight.shape[1] * ctx.frame_elements(type_in, ctx.shape(node))
+    return Lowering(lowering.type, lowering.uses, lowering.emit, macs)
+
+
+@rule(_ATEN.softmax.int, _ATEN._softmax.default, _ATEN.log_softmax.int, _ATEN._log_softmax.default)
+def lower_softmax(ctx: Context, node: fx.Node) -> Lowering:
+    """A softmax over classes or space."""
+    x: Any = node.args[0]
+    type_in, rank = ctx.type_of(x), len(ctx.shape(x))
+    target: Any = torch.softmax if "log" not in str(node.target) else torch.log_softmax
+    dim = int(node.args[1]) % rank  # type: ignore[arg-type]
+    if dim in (0, type_in.axis):
+        raise UnsupportedError(
+            "it normalises over " + ("time" if dim else "the batch"),
+            "normalise over classes or space",
+        )
+    step_dim = type_in.drop_axis(dim)
+    return lower_framewise(node, ctx, type_in.axis, lambda b, x: b.call(target, x, step_dim))
+
+
+@rule(_ATEN.matmul.default, _ATEN.scaled_dot_product_attention.default)
+def lower_matmul(ctx: Context, node: fx.Node) -> Lowering:
+    """A product of matrices, or attention, within each frame: time is not one of their axes."""
+    rank = len(ctx.shape(node))
+    operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
+    type_out, uses = join_operands(ctx, operands, rank)
+    axis = type_out.axis
+    full = all(len(ctx.shape(operand)) == rank for operand in operands)
+    if rank < 3 or not full or (axis is not None and axis >= rank - 2):
+        raise UnsupportedError(
+            "it multiplies the frames of a clip with each other",
+            "attend within each frame",
+        )
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        values = dict(zip(operands, frames, strict=True))
+        args, kwargs = map_arguments(ctx, builder, node, values)
+        return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
+
+    elements = ctx.batch if axis is None else ctx.batch * ctx.shape(node)[axis]
+    if axis == 0:
+        elements = ctx.shape(node)[0]
+    if any(len(ctx.shape(n)) > 2 for n in node.all_input_nodes if not ctx.is_temporal(n)):
+        raise UnsupportedError("one of its factors is a constant per frame", "use a linear layer")
+    return Lowering(type_out, uses, emit, count_macs(node) // elements)

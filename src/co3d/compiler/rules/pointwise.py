@@ -1,0 +1,123 @@
+"""Element-wise operators: the same operator on one frame; operands of unequal delay are delayed."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from co3d.compiler.rules.registry import (
+    Builder,
+    Context,
+    Lowering,
+    UnsupportedError,
+    Use,
+    rule,
+)
+from co3d.compiler.temporal import TemporalType, join, join_pooled
+
+_ATEN = torch.ops.aten
+
+# torch tags most element-wise operators as pointwise, and `find_rule` sends them here; these lack
+# the tag.
+_UNTAGGED = (
+    _ATEN.hardswish.default,
+    _ATEN.log_sigmoid.default,
+    _ATEN.floor_divide.default,
+    _ATEN._to_copy.default,
+    _ATEN.zeros_like.default,
+    _ATEN.ones_like.default,
+    _ATEN.full_like.default,
+)
+
+
+@rule(_ATEN.add.Tensor, *_UNTAGGED)
+def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
+    """Apply the operator to one frame of each operand.
+
+    An operand that is ready earlier waits in a delay line:
+
+        shortcut (d=0)   x[n-1] ──┐
+        branch   (d=1)   f(x)[n] ─┴─ add: both describe frame n-1
+    """
+    rank = len(ctx.shape(node))
+    operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
+    type_out, uses = join_operands(ctx, operands, rank)
+    _check_constants(ctx, node, type_out.axis)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        values = dict(zip(operands, frames, strict=True))
+
+        def find(argument: fx.Node) -> fx.Node:
+            if argument in values:
+                return values[argument]
+            return _emit_constant(ctx, builder, argument, rank, type_out.axis)
+
+        args, kwargs = fx.map_arg((node.args, node.kwargs), find)  # type: ignore[arg-type]
+        return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]
+
+    return Lowering(type_out, uses, emit)
+
+
+def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[TemporalType, list[Use]]:
+    """The type of a combination of values, and when each of them is read."""
+    types = [ctx.type_of(operand) for operand in operands]
+    if len({t.is_pooled for t in types}) > 1:
+        # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here.
+        ctx.gates.update(name for t in types for name in t.pools)
+        types = [replace(t, pools=()) for t in types]
+    axes = {
+        None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
+        for t, operand in zip(types, operands, strict=True)
+    }
+    if len(axes) > 1:
+        raise UnsupportedError(
+            f"its operands have time at the different axes {sorted(map(str, axes))}",
+            "permute or view them alike",
+        )
+    if types[0].is_pooled:
+        joined = join_pooled(types, ctx.clip_frames)
+        ready = joined.last_position(ctx.clip_frames) + joined.delay
+        backs = [ready - t.last_position(ctx.clip_frames) - t.delay for t in types]
+    elif len({t.stride for t in types}) > 1:
+        raise UnsupportedError(
+            f"its operands have temporal strides {sorted({t.stride for t in types})}",
+            "bring all paths to one frame rate before they meet",
+        )
+    else:
+        joined = join(types)
+        backs = [joined.delay - t.delay for t in types]
+    uses = [Use(operand, back) for operand, back in zip(operands, backs, strict=True)]
+    return joined.at_axis(axes.pop()), uses
+
+
+def _emit_constant(
+    ctx: Context, builder: Builder, node: fx.Node, rank: int, axis: int | None
+) -> fx.Node:
+    """A constant operand without the time axis, along which it must not vary."""
+    tensor = ctx.tensor(node)
+    assert tensor is not None
+    position = -1 if not axis else axis - (rank - tensor.dim())
+    if position >= 0:
+        tensor = tensor.squeeze(position)
+    return builder.constant(tensor)
+
+
+def _check_constants(ctx: Context, node: fx.Node, axis: int | None) -> None:
+    """UnsupportedError when a constant operand varies along time (a positional embedding, say)."""
+    rank = len(ctx.shape(node))
+    for argument in node.all_input_nodes:
+        if ctx.is_temporal(argument):
+            continue
+        shape = ctx.shape(argument)
+        if len(shape) == rank and shape[0] > 1:
+            raise UnsupportedError(
+                f"its constant of shape {shape} has one value per row of the batch",
+                "use one value for all streams",
+            )
+        position = -1 if axis is None else axis - (rank - len(shape))
+        if position >= 0 and shape[position] > 1:
+            raise UnsupportedError(
+                f"its constant of shape {shape} has one value per frame of the clip",
+                "a stream has no fixed position in a clip: use one value for all frames",
+            )

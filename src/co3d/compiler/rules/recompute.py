@@ -1,0 +1,94 @@
+"""Fallback: keep the elements of a whole clip and run the clip's own operators on them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from co3d.compiler.macs import count_macs
+from co3d.compiler.rules.global_pool import window_uses
+from co3d.compiler.rules.pointwise import join_operands
+from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
+from co3d.compiler.temporal import TemporalType
+
+
+def collect_clip(value: Tensor) -> Tensor:
+    """The value itself: marks in a clip graph where the step program gathers a whole clip."""
+    return value
+
+
+@rule(collect_clip)
+def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
+    """The newest elements, as many as the clip has, side by side along the time axis.
+
+    The window is as long as the clip that the network was exported for, and nothing else will do:
+    what follows may have that length in its weights.
+    """
+    x: Any = node.args[0]
+    type_in, shape = ctx.type_of(x), ctx.shape(x)
+    axis = type_in.axis
+    if type_in.is_pooled:
+        type_out = TemporalType(
+            None,
+            type_in.stride,
+            type_in.delay,
+            type_in.lookback,
+            type_in.extent,
+            type_in.pools,
+            recomputed=True,
+        )
+        uses = window_uses(x, type_in, 1, 0.0)
+        return Lowering(
+            type_out,
+            uses,
+            lambda b, f: f[0] if axis is None else b.call(torch.unsqueeze, f[0], axis),
+        )
+    assert axis is not None
+    window = shape[0] // ctx.batch if axis == 0 else shape[axis]
+    ctx.windows[node.name] = window
+    ctx.fixed_windows.add(node.name)
+    type_out = TemporalType(
+        None,
+        type_in.stride,
+        type_in.delay,
+        type_in.lookback + (window - 1) * type_in.stride,
+        type_in.extent,
+        (node.name,),
+        recomputed=True,
+    )
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        clip = builder.call(torch.stack, frames, axis or 1)
+        return clip if axis else builder.call(torch.flatten, clip, 0, 1)
+
+    return Lowering(type_out, window_uses(x, type_in, window, 0.0), emit)
+
+
+def lower_recomputed(ctx: Context, node: fx.Node) -> Lowering:
+    """Any operator on whole clips, as the clip network runs it."""
+    operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
+    type_out, uses = join_operands(ctx, operands, 0)
+    type_out = type_out.at_axis(None)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        values = dict(zip(operands, frames, strict=True))
+
+        def find(argument: fx.Node) -> fx.Node:
+            return values[argument] if argument in values else _emit_size(ctx, builder, argument)
+
+        args, kwargs = fx.map_arg((node.args, node.kwargs), find)  # type: ignore[arg-type]
+        return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]
+
+    return Lowering(type_out, uses, emit, count_macs(node) // ctx.batch)
+
+
+def _emit_size(ctx: Context, builder: Builder, node: fx.Node) -> Any:
+    """A constant, or what is computed from the batch size alone."""
+    if node.op == "get_attr":
+        tensor = ctx.tensor(node)
+        assert tensor is not None
+        return builder.constant(tensor)
+    if node.target is torch.ops.aten.sym_size.int:
+        return builder.batch_size()
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _emit_size(ctx, builder, n))
+    return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]

@@ -1,0 +1,57 @@
+"""What convolutions and pools share: which past elements a temporal window reads."""
+
+from collections.abc import Sequence
+
+from torch import fx
+
+from co3d.compiler.rules.registry import Context, UnsupportedError, Use
+from co3d.compiler.temporal import TemporalType
+
+
+def temporal_uses(
+    node: fx.Node,
+    type_in: TemporalType,
+    type_out: TemporalType,
+    kernel: int,
+    dilation: int,
+    pad_start: int,
+    fill: float,
+) -> list[Use]:
+    """The readings of a temporal window, oldest first.
+
+    Tap m of output i reads input i·stride - pad_start + m·dilation. At the tick when output i is
+    made that input is `back` ticks old: the two delays' difference, plus what lies between them.
+    """
+    lag = type_out.delay - type_in.delay
+    if kernel == 1 and pad_start == 0 and type_out.extent <= type_in.extent:
+        # Element by element: what lies outside the clip is never looked at.
+        return [Use(node, lag)]
+    return [
+        Use(node, lag + (pad_start - tap * dilation) * type_in.stride, fill)
+        for tap in range(kernel)
+    ]
+
+
+def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
+    """The type of a (N, C, T, …) operand with time in its place; UnsupportedError otherwise."""
+    if not ctx.is_temporal(x):
+        raise UnsupportedError("its input is a constant", "compute it once and store the result")
+    type_in = ctx.type_of(x)
+    if type_in.axis != 2:
+        place = "no time axis" if type_in.axis is None else f"time at axis {type_in.axis}"
+        raise UnsupportedError(
+            f"its input of shape {ctx.shape(x)} has {place}, expected it at axis 2",
+            "keep clips as (N, C, T, …), or fold frames into the batch by x.transpose(1, 2)"
+            ".reshape(-1, C, …)",
+        )
+    if type_in.is_pooled and kernel > 1:
+        raise UnsupportedError(
+            "its temporal kernel reads a value that a global pool has collapsed",
+            "pool after the last operator that looks along time",
+        )
+    return type_in
+
+
+def per_axis(value: Sequence[int], axes: int) -> tuple[int, ...]:
+    """One number per axis; ATen lets a single number stand for all."""
+    return tuple(value) * axes if len(value) == 1 else tuple(value)

@@ -1,0 +1,65 @@
+"""Native rate: which values are made at which tick, and how their work is spread evenly."""
+
+from dataclasses import dataclass, field
+
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.rules import Lowering
+
+# A phase may cost this many times the mean; lower limits are tried first, as they delay more.
+_LIMITS = (1.5, 1.4, 1.3, 1.2, 1.1, 1.05)
+
+
+def count_phase_macs(analysis: Analysis) -> list[int]:
+    """Multiply-accumulates of each phase of the period."""
+    return [
+        sum(low.macs for low in analysis.lowerings.values() if low.type.is_due(phase))
+        for phase in range(analysis.period)
+    ]
+
+
+@dataclass
+class EvenSpread:
+    """Postpones values with strides to ticks that have less to do.
+
+    Values are taken in graph order. One that is made every `stride` ticks waits as few ticks as it
+    must so that no phase costs more than `limit` times the mean; where none is free enough, it
+    goes where least is done:
+
+        before  tick 0: layers 1 2 3 4   tick 1: 1       tick 2: 1 2     tick 3: 1
+        after   tick 0: layers 1 2       tick 1: 1 3     tick 2: 1 2     tick 3: 1 4
+    """
+
+    plain: Analysis
+    limit: float
+    loads: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        period, lowerings = self.plain.period, self.plain.lowerings.values()
+        mean = sum(low.macs / low.type.stride for low in lowerings)
+        self._allowed = self.limit * mean
+        # What runs at every tick cannot move.
+        fixed = sum(low.macs for low in lowerings if low.type.stride == 1)
+        self.loads = [fixed] * period
+
+    def __call__(self, lowering: Lowering) -> int:
+        """By how many ticks to postpone this value."""
+        stride, macs = lowering.type.stride, lowering.macs
+        if stride == 1 or not macs:
+            return 0
+
+        def worst(ticks: int) -> int:
+            start = (lowering.type.delay + ticks) % stride
+            return max(self.loads[start::stride]) + macs
+
+        fitting = (ticks for ticks in range(stride) if worst(ticks) <= self._allowed)
+        chosen = next(fitting, None)
+        if chosen is None:
+            chosen = min(range(stride), key=worst)
+        for phase in range((lowering.type.delay + chosen) % stride, len(self.loads), stride):
+            self.loads[phase] += macs
+        return chosen
+
+
+def spreads(plain: Analysis) -> list[EvenSpread]:
+    """The spreads to try, the gentlest first."""
+    return [EvenSpread(plain, limit) for limit in _LIMITS]

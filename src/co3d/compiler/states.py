@@ -1,0 +1,85 @@
+"""State: which values a stream must remember, and how deep."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import fx
+
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.rules import Use
+from co3d.compiler.temporal import StateSpec, TemporalType
+
+# A state is one value's past, as one kind of consumer wants to see what lies outside the clip.
+StateKey = tuple[fx.Node, float]
+
+
+def reading_index(
+    use: Use, type_: TemporalType, reader: TemporalType, *, dense: bool
+) -> tuple[int, bool]:
+    """Which element a use reads, counted back from the newest made, and whether that is now made.
+
+    In native rate values are made in turns. One that is not made at the tick of its reader has
+    its newest element in its state already, so the reader looks one deeper (a latch):
+
+        reader (s=4 d=5)     .  .  .  .  .  r        reads the element of tick 4: back = 1 tick,
+        value  (s=2 d=0)     v  .  v  .  v  .        newest but not now: state entry 0
+    """
+    if dense:
+        return use.back, True
+    late = (reader.delay - type_.delay) % type_.stride
+    assert (use.back - late) % type_.stride == 0, (use, type_, reader)
+    return (use.back - late) // type_.stride, late == 0
+
+
+def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]:
+    """Which values must be remembered, for how many elements: the deepest reading of each.
+
+    Delay lines do not care about the fill and share a state that is there already.
+    """
+    depths: dict[StateKey, int] = {}
+    readings = [
+        (use, depth)
+        for use, reader in _readings(analysis)
+        if (depth := _depth(use, analysis.types[use.node], reader, dense))
+    ]
+    for use, depth in readings:
+        if use.fill is not None:
+            key = (use.node, use.fill)
+            depths[key] = max(depths.get(key, 0), depth)
+    for use, depth in readings:
+        if use.fill is None:
+            key = shared_key(depths, use.node)
+            depths[key] = max(depths.get(key, 0), depth)
+    states: dict[StateKey, StateSpec] = {}
+    for node, type_ in analysis.types.items():
+        for fill in sorted(f for n, f in depths if n is node):
+            value = node.meta["val"]
+            name = node.name if fill == 0 else f"{node.name}_outside_{_identifier(fill)}"
+            states[node, fill] = StateSpec(
+                name, type_.frame_shape(tuple(value.shape)), depths[node, fill], fill, value.dtype
+            )
+    return states
+
+
+def shared_key(keys: Iterable[StateKey], node: fx.Node) -> StateKey:
+    """The state that a reader without a fill of its own takes."""
+    fills = sorted(f for n, f in keys if n is node)
+    # A zero of the value's own kind: a mask that met 0.0 would be no mask any more.
+    zero = torch.zeros((), dtype=node.meta["val"].dtype).item()
+    return node, zero if not fills or 0.0 in fills else fills[0]
+
+
+def _readings(analysis: Analysis) -> Iterator[tuple[Use, TemporalType]]:
+    for lowering in analysis.lowerings.values():
+        yield from ((use, lowering.type) for use in lowering.uses)
+    yield from ((use, analysis.timing) for use in analysis.results)
+
+
+def _depth(use: Use, type_: TemporalType, reader: TemporalType, dense: bool) -> int:
+    back, is_made_now = reading_index(use, type_, reader, dense=dense)
+    return back + (not is_made_now)
+
+
+def _identifier(fill: float) -> str:
+    return re.sub(r"\W", "_", str(fill).replace("-", "minus_"))

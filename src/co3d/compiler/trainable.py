@@ -1,0 +1,213 @@
+"""Step programs with live weights: what a network is trained through, frame by frame.
+
+`convert` bakes the weights into its step graphs. Here the graphs take them as inputs, computed from
+the network's own parameters at every call, so that a loss on what a stream says has gradients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from co3d.compiler.capture import capture
+from co3d.compiler.convert import assemble, check_clip_shapes, check_options
+from co3d.compiler.prepare import prepare_captured
+from co3d.compiler.program import Edges, Scope, StepProgram
+from co3d.compiler.tape import WeightProgram, WeightTape
+from co3d.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class TrainableState:
+    """What the streams of a batch carry; they start together.
+
+    Attributes:
+        age: frames seen.
+        past: elements of every state, newest first, each (N, …).
+    """
+
+    age: int
+    past: tuple[tuple[Tensor, ...], ...]
+
+    def detach(self) -> "TrainableState":
+        """The same values; gradients end here."""
+        return replace(self, past=tuple(tuple(e.detach() for e in past) for past in self.past))
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainableGraph:
+    """A graph that takes its constants after its inputs: numbers of live ones, or fixed tensors."""
+
+    graph: fx.GraphModule
+    constants: tuple[int | Tensor, ...]
+
+    def __call__(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Any:
+        device = inputs[0].device
+        constants = [
+            weights[c] if isinstance(c, int) else c.to(device, non_blocking=True)
+            for c in self.constants
+        ]
+        return self.graph(*inputs, *constants)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainableProgram:
+    """A step program as a differentiable function of frames, state and weights.
+
+    Dropout does nothing in it, and batch norms keep their statistics.
+
+    Attributes:
+        program: its timing, state and approximations; its own weights are those of the moment of
+            conversion.
+    """
+
+    program: StepProgram
+    _derive: WeightProgram
+    _steady: _TrainableGraph
+    _masked: _TrainableGraph | None
+    _clip: _TrainableGraph
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "TrainableProgram":
+        return self  # nothing in it ever changes
+
+    def derive(self, model: nn.Module) -> list[Tensor]:
+        """The constants of the graphs, from the weights that the converted network has now."""
+        return self._derive(model.state_dict(keep_vars=True))
+
+    def start(self, streams: int, like: Tensor) -> TrainableState:
+        """The state of so many streams before their first frame, in the kind of a tensor."""
+        past = tuple(
+            tuple(
+                torch.full((streams, *spec.shape), spec.fill, dtype=like.dtype, device=like.device)
+                for _ in range(spec.depth)
+            )
+            for spec in self.program.states
+        )
+        return TrainableState(0, past)
+
+    def run(
+        self,
+        frames: Tensor,
+        weights: Sequence[Tensor],
+        state: TrainableState | None = None,
+        *,
+        last_frame: int | None = None,
+    ) -> tuple[Tensor, TrainableState]:
+        """Step through the frames of a chunk.
+
+        Args:
+            frames: (N, C, T, H, W), the next T frames of N streams.
+            weights: from `derive`.
+            state: what an earlier chunk left; None starts anew.
+            last_frame: index of the streams' last frame, with edges="both"; what is given after it
+                flushes them.
+
+        Returns:
+            (N, T, …): the result of each step, which describes the frame `program.delay` before
+            it; and the state after them.
+        """
+        state = self.start(len(frames), frames) if state is None else state
+        outputs = []
+        for frame in frames.unbind(2):
+            output, state = self._step(frame, weights, state, last_frame)
+            outputs.append(output)
+        return torch.stack(outputs, 1), state
+
+    def run_clip(self, clips: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        """The clip network after its rewrites, which the steps reproduce: (N, C, T, H, W)."""
+        return self._clip([clips], weights)
+
+    def _step(
+        self,
+        frame: Tensor,
+        weights: Sequence[Tensor],
+        state: TrainableState,
+        last_frame: int | None,
+    ) -> tuple[Tensor, TrainableState]:
+        program = self.program
+        inputs = [frame]
+        graph = self._steady
+        ends = last_frame is not None and state.age > last_frame
+        if self._masked is not None and (state.age < program.masked_steps or ends):
+            graph = self._masked
+            ages = torch.full((len(frame),), state.age, device=frame.device)
+            inputs.append(ages)
+            if program.edges == "both":
+                never = torch.iinfo(torch.int64).max // 2
+                inputs.append(torch.full_like(ages, never if last_frame is None else last_frame))
+        output, *newest = graph([*inputs, *(e for past in state.past for e in past)], weights)
+        pasts = list(state.past)
+        for index, element in zip(program.phases[0].updates, newest, strict=True):
+            pasts[index] = (element, *pasts[index][:-1])
+        return output, TrainableState(state.age + 1, tuple(pasts))
+
+
+def convert_trainable(
+    model: nn.Module,
+    clip_shape: Sequence[int],
+    *,
+    window: int | None = None,
+    scope: Scope = "frame",
+    edges: Edges = "start",
+) -> TrainableProgram:
+    """Convert a network so that it can be trained through its steps; options as for `convert`.
+
+    Raises:
+        ConversionError: as `convert`, or the network has several inputs or outputs, or its
+            conversion depends on the values of its weights.
+        OptionError: an option outside its range.
+    """
+    shapes = check_clip_shapes(clip_shape)
+    check_options(window=window, rate="dense", scope=scope, edges=edges, spread=False)
+    captured = capture(model, shapes)
+    roots = {
+        key: captured.clip_graph.get_buffer(attribute)
+        for attribute, key in captured.weights.items()
+    }
+    with WeightTape(roots) as tape:
+        prepared = prepare_captured(captured, shapes[0][1], window=window, scope=scope)
+        name = type(model).__name__
+        program = assemble(name, shapes, "dense", edges, prepared, prepared.analysis)
+    if len(program.frame_shapes) != 1 or len(program.output_shapes) != 1:
+        raise ConversionError(
+            f"cannot train {name} through its steps: got {len(program.frame_shapes)} inputs and "
+            f"{len(program.output_shapes)} outputs, expected one of each; train in clip form"
+        )
+    numbers: dict[int, int] = {}  # tape -> place among the derived constants
+    (phase,) = program.phases
+    graphs = [
+        None if graph is None else _take_constants(graph, tape, numbers)
+        for graph in (phase.steady, phase.masked, program.clip_graph)
+    ]
+    steady, masked, clip = graphs
+    assert steady is not None
+    assert clip is not None
+    return TrainableProgram(program, tape.cut(list(numbers)), steady, masked, clip)
+
+
+def _take_constants(
+    graph: fx.GraphModule, tape: WeightTape, numbers: dict[int, int]
+) -> _TrainableGraph:
+    """The graph with an input more for each of its constants."""
+    made = fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    constants: dict[str, fx.Node] = {}
+    taken: list[int | Tensor] = []
+    inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    for node in inputs:
+        copied[node] = made.node_copy(node)
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            name = str(node.target)
+            if name not in constants:
+                tensor = graph.get_buffer(name)
+                slot = tape.find(tensor)
+                constants[name] = made.placeholder(f"constant_{len(taken)}")
+                taken.append(tensor if slot is None else numbers.setdefault(slot, len(numbers)))
+            copied[node] = constants[name]
+        elif node.op != "placeholder":
+            copied[node] = made.node_copy(node, copied.__getitem__)
+    made.lint()
+    return _TrainableGraph(fx.GraphModule(nn.Module(), made), tuple(taken))

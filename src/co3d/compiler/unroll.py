@@ -1,0 +1,106 @@
+"""Unrolling: a clip network as one graph over single frames, for what runs step graphs."""
+
+import torch
+from torch import fx
+
+from co3d.compiler.analyse import Analysis, analyse, output_nodes
+from co3d.compiler.capture import EXPORT_BATCH
+from co3d.compiler.graph_builder import GraphBuilder
+from co3d.compiler.program import StepProgram
+from co3d.compiler.rules import Lowering, Use
+from co3d.errors import ConversionError
+
+
+def unroll_clip(program: StepProgram) -> fx.GraphModule:
+    """The clip network that a program came from, as a graph over the frames of a clip.
+
+        a convolution of three frames, padding 1:
+
+        frames     0    1    2    3
+        elements   0 ← (fill, 0, 1)    1 ← (0, 1, 2)    2 ← (1, 2, 3)    3 ← (2, 3, fill)
+
+    It is emitted by the rules that emit steps, and computes what the clip network computes: every
+    element of every value once.
+
+    Returns:
+        `forward(*frames) -> (*outputs,)`, with frames (N, C, H, W), those of the first input in
+        their order, then those of the next; outputs as the clip network returns them.
+
+    Raises:
+        ConversionError: the program reruns part of the network on whole clips (`fallback`).
+    """
+    if program.fallbacks:
+        raise ConversionError(
+            f"cannot unroll {program.name}: {', '.join(program.fallbacks)} has no step form; run "
+            "the clip network itself"
+        )
+    analysis = analyse(program.clip_graph, program.clip_frames, EXPORT_BATCH)
+    return ClipBuilder(analysis, program.clip_frames).build(program.clip_graph)
+
+
+class ClipBuilder(GraphBuilder):
+    """Builds a clip's graph, element by element."""
+
+    def __init__(self, analysis: Analysis, clip_frames: int) -> None:
+        super().__init__()
+        self._analysis, self._clip_frames = analysis, clip_frames
+        self._elements: dict[tuple[fx.Node, int], fx.Node] = {}
+        self._outside: dict[tuple[tuple[int, ...], float, torch.dtype], fx.Node] = {}
+        # What `emit` is called for: the lowering, and the tick at which a stream would make it.
+        self._lowering: Lowering | None = None
+        self._tick = 0
+
+    def build(self, clip_graph: fx.GraphModule) -> fx.GraphModule:
+        """Emit every element of every value that the results depend on."""
+        for node in clip_graph.graph.nodes:
+            if node.op == "placeholder":
+                for t in range(self._clip_frames):
+                    self._elements[node, t] = self.graph.placeholder(f"{node.name}_{t}")
+        self.frames = list(self._elements.values())
+        for node, lowering in self._analysis.lowerings.items():
+            type_ = lowering.type
+            for j in range(self._count(node)):
+                self._lowering, self._tick = lowering, j * type_.stride + type_.delay
+                frames = [self._read(use) for use in lowering.uses]
+                self._elements[node, j] = lowering.emit(self, frames)
+        return self.finish(tuple(map(self._gather, output_nodes(clip_graph))), "Clip")
+
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """See `Builder.count_inside`: here (1,), for clips of a batch are of one length."""
+        assert self._lowering is not None
+        uses, types = self._lowering.uses, self._analysis.types
+        last = self._clip_frames - 1 + types[uses[0].node].extent + after
+        positions = [self._tick - use.back - types[use.node].delay for use in uses]
+        count = sum(-before <= position <= last for position in positions)
+        return None if count == len(uses) else self.constant(torch.tensor([max(count, 1)]))
+
+    def _count(self, node: fx.Node) -> int:
+        """How many elements of a value there are in the clip."""
+        type_ = self._analysis.types[node]
+        return type_.last_position(self._clip_frames) // type_.stride + 1
+
+    def _read(self, use: Use) -> fx.Node:
+        """The element that a use reads at this tick, or what stands for those outside."""
+        type_ = self._analysis.types[use.node]
+        j, rest = divmod(self._tick - use.back - type_.delay, type_.stride)
+        assert rest == 0, (use, self._tick, type_)
+        if (use.node, j) in self._elements:
+            return self._elements[use.node, j]
+        value = use.node.meta["val"]
+        key = (type_.frame_shape(tuple(value.shape)), use.fill or 0.0, value.dtype)
+        if key not in self._outside:
+            shape, fill, dtype = key
+            # Floats in the precision of the frames, which is that of the executor.
+            kind = {} if dtype.is_floating_point else {"dtype": dtype}
+            full = (self.batch_size(), *shape)
+            make = torch.ops.aten.new_full.default
+            self._outside[key] = self.call(make, self.frames[0], full, fill, **kind)
+        return self._outside[key]
+
+    def _gather(self, node: fx.Node) -> fx.Node:
+        """An output as the clip network returns it: its last element, or all side by side."""
+        type_, count = self._analysis.types[node], self._count(node)
+        if type_.is_pooled:
+            return self._elements[node, count - 1]
+        elements = [self._elements[node, j] for j in range(count)]
+        return self.call(torch.stack, elements, type_.axis)

@@ -1,0 +1,1 @@
+"""Data sets made on the fly, and the pictures that they are made of."""

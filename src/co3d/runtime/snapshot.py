@@ -1,0 +1,108 @@
+"""A snapshot: one stream's state, apart from the process that made it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from co3d.compiler.temporal import StateSpec
+from co3d.errors import StreamError
+from co3d.files import output_file
+from co3d.runtime.clock import UNKNOWN_END
+
+_FORMAT = "co3d snapshot 1"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that one stream carries from step to step.
+
+    Attributes:
+        tensors: state name -> (depth, …), newest first.
+        age: frames seen.
+        end: index of the video's last frame, or the clock's UNKNOWN_END.
+        fingerprint: of the program that it belongs to.
+    """
+
+    tensors: dict[str, Tensor]
+    age: int
+    end: int
+    fingerprint: str
+
+    def save(self, path: str | Path) -> None:
+        """Write the snapshot as a safetensors file, atomically.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        header = {
+            "format": _FORMAT,
+            "clock": json.dumps({"age": self.age, "end": self.end}),
+            "fingerprint": self.fingerprint,
+        }
+        content = save(self.tensors, header)
+        with output_file(Path(path)) as temporary:
+            temporary.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Snapshot":
+        """Read a snapshot file.
+
+        Raises:
+            StreamError: the file is missing or is not a snapshot.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                if header.get("format") != _FORMAT:
+                    raise StreamError(
+                        f"cannot restore from {path}: got format {header.get('format')!r}, "
+                        f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
+                    )
+                clock = json.loads(header["clock"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
+        except (
+            OSError,
+            SafetensorError,
+            KeyError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise StreamError(
+                f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
+            ) from error
+
+
+def check_snapshot(snapshot: Snapshot, states: Sequence[StateSpec]) -> None:
+    """Refuse a snapshot that is not of these states.
+
+    Raises:
+        StreamError: a state is missing, or of another shape or kind; or the clock is impossible.
+    """
+    for spec in states:
+        found = snapshot.tensors.get(spec.name)
+        expected = (spec.depth, *spec.shape)
+        if found is None or tuple(found.shape) != expected:
+            shape = "nothing" if found is None else tuple(found.shape)
+            raise StreamError(
+                f"cannot restore: the snapshot has {shape} for the state {spec.name}, expected "
+                f"{expected}; take another snapshot"
+            )
+        is_alike = found.dtype == spec.dtype
+        if not (is_alike or (found.is_floating_point() and spec.dtype.is_floating_point)):
+            raise StreamError(
+                f"cannot restore: the snapshot has {found.dtype} for the state {spec.name}, "
+                f"expected {spec.dtype}; take another snapshot"
+            )
+    if not 0 <= snapshot.age <= snapshot.end + 1 <= UNKNOWN_END + 1:
+        raise StreamError(
+            f"cannot restore: the snapshot is of age {snapshot.age}, and its video ends with frame "
+            f"{snapshot.end}; take another snapshot"
+        )

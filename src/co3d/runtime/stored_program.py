@@ -1,0 +1,27 @@
+"""A step program that was read from an exported file: it runs without the model's Python code."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from co3d.backends.graphs.stored_graph import StepGraph
+from co3d.compiler.program import Program
+
+
+@dataclass(frozen=True, repr=False)
+class StoredProgram(Program[StepGraph]):
+    """A step program from a file; in a runtime's own format slots and precision are fixed.
+
+    Attributes:
+        slots: videos that step together; None for any number.
+        precision: of weights and state; None for any that the backend has.
+        own_fingerprint: of the program that was exported, the same in all precisions.
+    """
+
+    slots: int | None
+    precision: str | None
+    own_fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `Program.fingerprint`."""
+        return self.own_fingerprint

@@ -1,0 +1,138 @@
+"""Videos whose frames are read by number: files, files without an order, folders of frames."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from co3d.errors import DamagedVideoError, EmptyVideoError, NotAVideoError
+from co3d.video.container import open_file
+from co3d.video.decoder import VideoDecoder
+from co3d.video.folder import decode_picture, list_pictures
+from co3d.video.picture import to_rgb, upright_size
+from co3d.video.seeking import SeekableVideo, UnseekableError
+
+FOLDER_RATE_HZ = 30.0
+"""Of folders of frames that nobody states a rate for."""
+
+
+class IndexedVideo(Protocol):
+    """A video whose frames are read by number.
+
+    Attributes:
+        times_seconds: (N,) when each frame is shown, in order.
+        rate_hz: mean frames per second, in the container's own words; None if it is silent.
+    """
+
+    times_seconds: np.ndarray
+    rate_hz: float | None
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 RGB, upright, of numbers that do not fall.
+
+        Raises:
+            DamagedVideoError: one of them does not decode.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the video."""
+        ...
+
+
+def open_indexed_video(path: Path, rate_hz: float | None = None, threads: int = 0) -> IndexedVideo:
+    """Open a video file or a folder of frames.
+
+    Args:
+        path: of either.
+        rate_hz: of a folder of frames; None takes 30.
+        threads: of the decoder; 0 takes as many as there are cores.
+
+    Raises:
+        SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
+        DamagedVideoError: its end is missing.
+    """
+    if path.is_dir():
+        return PictureFolder(path, rate_hz or FOLDER_RATE_HZ)
+    try:
+        return SeekableVideo(path, threads)
+    except UnseekableError:
+        return PlayedVideo(path)
+
+
+class PictureFolder:
+    """A folder of pictures as a `IndexedVideo`; picture `n` is shown at `n / rate_hz` seconds.
+
+    Raises:
+        EmptyVideoError: there is no picture in it.
+    """
+
+    def __init__(self, folder: Path, rate_hz: float) -> None:
+        self._paths = list_pictures(folder)
+        if not self._paths:
+            raise EmptyVideoError(f"cannot read {folder}: it holds no pictures; make them again")
+        self.times_seconds = np.arange(len(self._paths)) / rate_hz
+        self.rate_hz: float | None = rate_hz
+        self._size: tuple[int, int] | None = None
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
+        pictures = {
+            index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
+        }
+        return np.stack([pictures[index] for index in indices])
+
+    def close(self) -> None:
+        """Forget the pictures; no file stays open between two of them."""
+        self._paths = []
+
+    def _read_picture(self, path: Path) -> np.ndarray:
+        frame = decode_picture(path)
+        if frame is None:
+            raise DamagedVideoError(f"{path} is damaged: it does not decode; make it again")
+        size = upright_size(frame)
+        if self._size not in (None, size):
+            raise NotAVideoError(
+                f"{path.parent} is not one video: {path.name} is {size[0]}x{size[1]}, expected "
+                f"{self._size} like others; scale it or take it out"
+            )
+        self._size = size
+        return to_rgb(frame, *size)
+
+
+class PlayedVideo:
+    """A file that must be played from its start for every clip: elementary streams, say.
+
+    Raises:
+        DamagedVideoError: some of it does not decode.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        decoder = VideoDecoder(open_file(path), str(path))
+        try:
+            self.times_seconds = np.array([frame.pts_seconds for frame in decoder.frames()])
+            self.rate_hz = decoder.promise.rate_hz
+            if damage := decoder.losses.damage():
+                raise damage.to_error(str(path))
+        finally:
+            decoder.close()
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
+        wanted = set(indices)
+        decoder = VideoDecoder(open_file(self._path), str(self._path))
+        try:
+            pictures: dict[int, np.ndarray] = {}
+            for frame in decoder.frames():
+                if frame.index in wanted:
+                    pictures[frame.index] = to_rgb(frame.frame, decoder.width, decoder.height)
+                if frame.index >= indices[-1]:
+                    break
+        finally:
+            decoder.close()
+        return np.stack([pictures[index] for index in indices])
+
+    def close(self) -> None:
+        """Nothing stays open between two clips."""

@@ -1,0 +1,225 @@
+"""Frames out of the middle of a video, the same as if it had been played to there."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import av
+import numpy as np
+from av.error import EOFError as EndOfFileError
+from av.error import FFmpegError
+from av.packet import Packet
+
+from co3d.errors import DamagedVideoError, EmptyVideoError
+from co3d.video.container import choose_stream, open_file
+from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
+from co3d.video.decoder import read_promise
+from co3d.video.picture import check_picture_size, to_rgb
+
+KEYS_TRIED = 3
+"""Seeking goes by decoding time in some containers, and so may miss by a key frame or two."""
+
+
+class UnseekableError(Exception):
+    """The packets of a video do not tell when its frames are shown; read it from its start."""
+
+
+class SeekableVideo:
+    """A video file as a `IndexedVideo`.
+
+    Opening it reads the times of all frames off the packets, without decoding any. A clip is then
+    decoded from the last key frame before it, or from where the last clip ended, if that is nearer.
+
+    Args:
+        path: the file.
+        threads: of the decoder; 0 takes as many as there are cores.
+
+    Raises:
+        SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
+        DamagedVideoError: its end is missing.
+        UnseekableError: it has to be read from its start.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._path = path
+        self._threads = threads
+        self._cursor: _Cursor | None = None
+        self._open()
+        try:
+            self._read_index()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
+        try:
+            return self._read(indices)
+        except DamagedVideoError:
+            if self._threads == 1:
+                raise
+        # Threads report failures late, for other frames: which are sound, a single one tells.
+        self._threads = 1
+        self._reopen()
+        return self._read(indices)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _open(self) -> None:
+        self._container = open_file(self._path)
+        try:
+            self._stream = choose_stream(self._container, str(self._path))
+        except BaseException:
+            self._container.close()
+            raise
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = self._threads
+        self._size = (self._stream.codec_context.width, self._stream.codec_context.height)
+
+    def _reopen(self) -> None:
+        self._cursor = None
+        self._container.close()
+        self._open()
+
+    def _read_index(self) -> None:
+        promise = read_promise(self._container, self._stream)
+        self._is_exact = promise.codec in ONE_PICTURE_PER_PACKET
+        self._order: dict[int, int] = {}  # time -> place in the order of decoding
+        pts: list[int] = []
+        keys: set[int] = set()
+        end_seconds, last_dts = 0.0, None
+        interruption: FFmpegError | None = None
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    end_seconds = max(end_seconds, float(end))
+                if packet.stream_index != self._stream.index or not packet.size:
+                    continue
+                if packet.pts is None or packet.dts is None:
+                    raise UnseekableError
+                if last_dts is not None and packet.dts < last_dts:  # a clock that starts again
+                    raise UnseekableError
+                last_dts = packet.dts
+                if packet.is_corrupt:
+                    self._refuse(
+                        f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
+                    )
+                self._order[packet.pts] = len(self._order)
+                if packet.is_keyframe:
+                    keys.add(packet.pts)
+                if not packet.is_discard:
+                    pts.append(packet.pts)
+        except FFmpegError as error:
+            interruption = error
+        if not pts:
+            raise EmptyVideoError(f"cannot read {self._path}: it holds no frame; fetch it again")
+        stated = promise.end_seconds
+        if interruption or (stated is not None and stated - end_seconds > END_SLACK_SECONDS):
+            expected = f"expected {stated:.2f} s" if stated is not None else "before its end"
+            self._refuse(f"it breaks off at {end_seconds:.2f} s, {expected}")
+        if len(set(pts)) != len(pts):
+            raise UnseekableError
+        self._pts = sorted(pts)
+        self._keys = sorted(keys)
+        self.rate_hz = promise.rate_hz
+        self._tick_seconds = float(promise.time_base)
+        self.times_seconds = np.array(self._pts) * self._tick_seconds
+
+    def _read(self, indices: Sequence[int]) -> np.ndarray:
+        cursor = self._move_to(self._pts[indices[0]])
+        self._cursor = None  # until it is known to be sound
+        pictures: dict[int, np.ndarray] = {}
+        for index in indices:
+            if index not in pictures:
+                pts = self._pts[index]
+                pictures[index] = self._convert(cursor.advance(pts), pts)
+        self._cursor = cursor
+        return np.stack([pictures[index] for index in indices])
+
+    def _move_to(self, target: int) -> "_Cursor":
+        """A cursor whose newest frame is not after `target`."""
+        last_key = bisect_right(self._keys, target) - 1
+        if self._cursor and self._cursor.is_between(self._key_before(target), target):
+            return self._cursor
+        for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
+            self._container.seek(self._keys[key], stream=self._stream)
+            self._cursor = _Cursor(self._decode())
+            if self._cursor.is_between(self._pts[0], target):
+                return self._cursor
+        self._reopen()
+        self._cursor = _Cursor(self._decode())
+        return self._cursor
+
+    def _touches_failure(self, target: int) -> bool:
+        first, last = self._order[self._key_before(target)], self._order[target]
+        return any(first <= self._order.get(pts, last) <= last for pts in self._failed_pts)
+
+    def _key_before(self, target: int) -> int:
+        position = bisect_right(self._keys, target) - 1
+        return self._keys[position] if position >= 0 else self._pts[0]
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Frames from here to the end; what fails is remembered, and its time."""
+        self._failed_pts: list[int] = []
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    yield from self._decode_packet(packet)
+        except FFmpegError as error:
+            self._refuse(f"it cannot be read on ({error.strerror})")
+        yield from self._decode_packet(None)
+
+    def _decode_packet(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
+        try:
+            frames = self._stream.decode(packet)
+        except EndOfFileError:  # the decoder had been emptied before
+            return
+        except FFmpegError:
+            self._failed_pts.append(self._pts[-1] if packet is None else packet.pts or 0)
+            return
+        for frame in frames:
+            if frame.is_corrupt and frame.pts is not None:
+                self._failed_pts.append(frame.pts)
+            yield frame
+
+    def _convert(self, frame: av.VideoFrame | None, target: int) -> np.ndarray:
+        """The picture of the frame that was chosen for a time, if it is the right one."""
+        seconds = target * self._tick_seconds
+        if frame is None or frame.pts is None or frame.pts > target:
+            self._refuse(f"no frame decodes at {seconds:.3f} s")
+        is_lost = self._is_exact and frame.pts != target and not frame.interlaced_frame
+        # Up to the next key frame, decoders guess what they draw from a picture that failed.
+        if is_lost or self._touches_failure(target):
+            self._refuse(f"the frame at {seconds:.3f} s is lost")
+        check_picture_size(frame.width, frame.height, str(self._path))
+        width, height = self._size
+        if round(frame.rotation / 90) % 2:
+            width, height = height, width
+        return to_rgb(frame, width, height)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DamagedVideoError(f"{self._path} is damaged: {what}; fetch it again")
+
+
+class _Cursor:
+    """The newest frame at or before times that rise."""
+
+    def __init__(self, frames: Iterator[av.VideoFrame]) -> None:
+        self._frames = frames
+        self.held = next(frames, None)
+        self._next = next(frames, None)
+
+    def is_between(self, first: int, last: int) -> bool:
+        """Whether the newest frame lies between two times, both included."""
+        pts = self.held.pts if self.held else None
+        return pts is not None and first <= pts <= last
+
+    def advance(self, target: int) -> av.VideoFrame | None:
+        """The newest frame at or before a time, or the first there is."""
+        while self._next is not None and (self._next.pts is None or self._next.pts <= target):
+            self.held, self._next = self._next, next(self._frames, None)
+        return self.held

@@ -1,0 +1,174 @@
+"""What "auto" means, and how a backend that cannot be had is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from co3d import packages
+from co3d.backends.triton_gpu import obstacle
+from co3d.compiler import convert
+from co3d.errors import MissingPackageError, OptionError
+from co3d.runtime import choice, open_stream
+from co3d.runtime.choice import BACKENDS, choose_backend
+from support.networks import small_network
+from support.streaming import randomise_
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def program():
+    return convert(randomise_(small_network()), (3, 4, 6, 6))
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """A network that the native kernels leave to PyTorch."""
+    return convert(nn.Conv3d(4, 4, 3, groups=2), (4, 4, 6, 6))
+
+
+def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
+    for module in (choice, packages):
+        monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
+
+
+def test_auto_takes_the_first_that_is_installed(grouped, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(grouped, "float32", CPU) == (
+        "openvino",
+        "auto: the fastest that is installed",
+    )
+    _hide(monkeypatch, "openvino")
+    name, reason = choose_backend(grouped, "float32", CPU)
+    assert name == "onnxruntime"
+    assert "pip install 'co3d[openvino]' brings a faster one" in reason
+    _hide(monkeypatch, "openvino", "onnxruntime")
+    assert choose_backend(grouped, "float32", CPU)[0] == "native"
+    monkeypatch.setattr(choice, "find_obstacle", lambda: "no kernels")
+    assert choose_backend(grouped, "float32", CPU)[0] == "torch"
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_auto_takes_the_native_kernels_where_they_run_all_convolutions(
+    groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = nn.Conv3d(3, 3, 3, padding=1, groups=groups)
+    program = convert(nn.Sequential(first, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
+    assert choose_backend(program, "float32", CPU)[0] == "native"
+    monkeypatch.setattr(choice, "find_obstacle", lambda: "it cannot be compiled; try another")
+    name, reason = choose_backend(program, "float32", CPU)
+    assert name == "openvino"
+    assert reason == "auto: the fastest that is installed; it cannot be compiled"
+    monkeypatch.setattr(choice, "find_compiler", lambda: None)
+    assert "a C++ compiler brings a faster one" in choose_backend(program, "float32", CPU)[1]
+
+
+def test_auto_does_not_build_kernels_that_it_has_no_use_for(
+    grouped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(choice, "find_obstacle", fail)
+    assert choose_backend(grouped, "float32", CPU)[0] == "openvino"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Conv3d(4, 8, 3, groups=4),  # of one channel per group, which has two results
+        nn.Conv3d(8, 4, 3, groups=4),  # of two channels per group
+        # At native rate the grouped convolution is in the second of two graphs alone.
+        nn.Sequential(
+            nn.Conv3d(3, 4, (1, 3, 3)),
+            nn.MaxPool3d((2, 1, 1)),
+            nn.Conv3d(4, 4, (1, 3, 3), groups=2),
+        ),
+    ],
+)
+def test_auto_leaves_grouped_convolutions_to_others(network: nn.Module) -> None:
+    first = network[0] if isinstance(network, nn.Sequential) else network
+    assert isinstance(first, nn.Conv3d)
+    rate = "native" if isinstance(network, nn.Sequential) else "dense"
+    program = convert(network, (first.in_channels, 4, 6, 6), rate=rate)
+    assert choose_backend(program, "float32", CPU)[0] != "native"
+
+
+def test_auto_looks_at_the_graphs_of_all_phases() -> None:
+    strided = nn.Conv3d(3, 4, 3, stride=(2, 1, 1), padding=1)
+    program = convert(strided, (3, 4, 6, 6), rate="native")
+    assert choose_backend(program, "float32", CPU)[0] == "native"
+
+
+def test_auto_leaves_networks_without_convolutions_to_others() -> None:
+    program = convert(nn.AvgPool3d(2, stride=1), (3, 4, 6, 6))
+    assert choose_backend(program, "float32", CPU)[0] == "openvino"
+
+
+def test_auto_minds_precision_and_device(grouped, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(grouped, "float64", CPU) == (
+        "torch",
+        "auto: the only one for float64 on cpu",
+    )
+    gpu = torch.device("cuda", 0)
+    _hide(monkeypatch)
+    monkeypatch.setattr(choice, "find_gpu_obstacle", lambda: None)
+    assert choose_backend(grouped, "float16", gpu) == (
+        "triton",
+        "auto: the only one for float16 on cuda:0",
+    )
+    monkeypatch.setattr(choice, "find_gpu_obstacle", lambda: "there is no compiler")
+    name, reason = choose_backend(grouped, "float32", gpu)
+    assert name == "torch"
+    assert "a faster one is not to be had: there is no compiler" in reason
+    assert choose_backend(grouped, "bfloat16", CPU)[0] == "openvino"
+
+
+def test_the_stream_says_what_was_chosen(program) -> None:
+    assert open_stream(program, precision="float64").backend == (
+        "torch (eager), float64 on cpu (auto: the only one for float64 on cpu)"
+    )
+
+
+@pytest.mark.parametrize("name", [n for n, b in BACKENDS.items() if b.package])
+def test_a_missing_package_is_named_with_its_command(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hide(monkeypatch, str(BACKENDS[name].package))
+    with pytest.raises(MissingPackageError, match=rf"pip install 'co3d\[{name}\]'"):
+        BACKENDS[name].open("float32", CPU)
+
+
+def test_a_gpu_backend_says_what_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "require_package", lambda *_, **__: None)
+    assert obstacle.find_obstacle() is None
+    monkeypatch.setattr(obstacle.shutil, "which", lambda _: None)
+    with pytest.raises(MissingPackageError, match="triton has no C compiler"):
+        BACKENDS["triton"].open("float32", CPU)
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    assert "needs an NVIDIA GPU" in str(obstacle.find_obstacle())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "tensorrt"}, "expected 'auto' or one of inductor, native, onnxruntime"),
+        ({"backend": "onnxruntime", "precision": "bfloat16"}, "expected one of float32, int8;"),
+        ({"precision": "int3"}, "expected one of float32, float64, bfloat16"),
+        ({"backend": "openvino", "device": "meta"}, "runs on cpu, got device meta"),
+        ({"backend": "triton"}, "runs on cuda, got device cpu"),
+        (
+            {"precision": "int8"},
+            "^cannot open a stream: int8 needs ranges measured on your videos; write a file with "
+            "`co3d export --precision int8 --calibrate VIDEO`, and open that$",
+        ),
+        (
+            {"precision": "float16"},
+            "no backend has on cpu; expected one of float32, float64, bfloat16 there",
+        ),
+        ({"device": "warp"}, "cannot open a stream on device 'warp'"),
+        ({"slots": 0}, "got slots=0"),
+    ],
+)
+def test_options_out_of_range(options: dict, message: str, program) -> None:
+    with pytest.raises(OptionError, match=message.replace("[", r"\[")):
+        open_stream(program, **options)
