@@ -1,25 +1,33 @@
-"""The protocol of a backend: what compiles step graphs for a device and a precision."""
+"""What a backend is: it compiles step programs for a device, and steps slots of them.
+
+    Backend  --open-->  Executor  --load(program)-->  Executable  --open-->  State (of one slot)
+    a record            device and precision          weights, plans         ring buffers
+
+An `Executable` never changes once it is made, so threads and slots share it. All that belongs to one
+stream lies in its `State`. `docs/backends.md` shows how to add a backend.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from co3d.backends.graphs.stored_graph import StepGraph
+from co3d.compiler.program import Program
 
 # (*frames, [age, [end]], *past) -> (*outputs, *newest); None for outputs that a phase lacks.
 StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 
 
 class Executor(Protocol):
-    """Turns step graphs into functions; a `Past` holds the state that goes in and out of them.
+    """A backend on one device, in one precision.
 
     Attributes:
         description: backend, precision, device and threads, in words.
         dtype: of floating state, and of what is computed.
         output_dtype: of the results.
-        device: where all tensors are.
+        device: where results and state are.
         map_layout: memory format of tensors with four axes.
     """
 
@@ -29,49 +37,70 @@ class Executor(Protocol):
     device: torch.device
     map_layout: torch.memory_format
 
+    def load(self, program: Program[Any]) -> "Executable":
+        """Compile all step graphs of a program: pack weights, plan, make kernels."""
+        ...
+
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """Prepare one step graph for inputs of these shapes, dtypes and layouts.
+        """Compile one graph for inputs of these shapes, dtypes and layouts.
 
         The first `results` of the graph's outputs are results, the others elements of state.
         """
         ...
 
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """A step's frames, (slots, ...), as the step graphs want them.
 
-        The caller may reuse its buffers after the step: what a graph remembers must be a copy.
-        """
+class State(Protocol):
+    """The ring buffers of one slot: the past elements of every state of the program."""
+
+    def read(self) -> list[list[Tensor]]:
+        """Copies of the elements: per state, newest first, each of the state's shape."""
         ...
 
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> "Past":
-        """Hold the first elements of all states, its own from then on, and those of later steps."""
+    def write(self, elements: Sequence[Sequence[Tensor]]) -> None:
+        """Copy other elements over those of every state, in the order of `read`."""
+        ...
+
+    def reset(self) -> None:
+        """Fill every element with its initial value."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; nobody may use the state afterwards."""
         ...
 
 
-class Past(Protocol):
-    """Elements of state of all slots, each a tensor: (slots, …)."""
+class Executable(Protocol):
+    """One program compiled for one device and precision; threads and slots share it."""
+
+    def open(self) -> State:
+        """The state of a new slot, at its initial values."""
+        ...
 
     def step(
-        self, function: StepFunction, inputs: Sequence[Tensor], updates: Sequence[int]
+        self,
+        phase: int,
+        is_masked: bool,
+        states: Sequence[State],
+        frames: Sequence[Tensor],
+        clocks: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Run a step graph; its newest elements come in front, and the oldest drop out.
+        """Run one step graph for k slots, and put its newest elements into their states.
+
+        Several threads may call this at a time, for states that differ. States that are not named
+        are neither read nor written.
 
         Args:
-            function: of the step graph, by the executor that holds the elements.
-            inputs: frames and clocks.
-            updates: the states of which the graph makes a newest element.
+            phase: the number of the program's phase that all of these slots run.
+            is_masked: which of the phase's two graphs.
+            states: of the k slots, each named once.
+            frames: per input (k, C, H, W), floating, on any device; the caller may reuse them.
+            clocks: of masked graphs the slots' ages and, with edges="both", their ends: (k,) int64
+                on the CPU, below 2^31.
 
         Returns:
-            The graph's results.
+            Per output (k, …) in `output_dtype`, in memory that belongs to the caller; None for
+            outputs that the phase lacks.
         """
-        ...
-
-    def get(self, state: int) -> list[Tensor]:
-        """The elements of a state, newest first; the next step spares them, later ones do not."""
-        ...
-
-    def set(self, state: int, elements: Sequence[Tensor]) -> None:
-        """Let other elements take the place of a state's; they are its own from then on."""
         ...
 
 
@@ -89,7 +118,7 @@ def copy_map(value: Tensor, executor: Executor) -> Tensor:
     return copied.copy_(value.to(executor.dtype))
 
 
-def part_results(
+def detach_results(
     results: Sequence[Tensor | None], held: Iterable[Tensor | None], dtype: torch.dtype
 ) -> list[Tensor | None]:
     """Results in their precision, which share no memory with what a stream holds.
@@ -98,8 +127,39 @@ def part_results(
     """
     kept = {value.untyped_storage().data_ptr() for value in held if value is not None}
 
-    def part(value: Tensor) -> Tensor:
+    def detach(value: Tensor) -> Tensor:
         made = value.to(dtype)
         return made.clone() if made.untyped_storage().data_ptr() in kept else made
 
-    return [None if value is None else part(value) for value in results]
+    return [None if value is None else detach(value) for value in results]
+
+
+def list_examples(
+    program: Program[Any], phase: int, executor: Executor, slots: int, *, is_masked: bool
+) -> list[Tensor]:
+    """One input of each kind that a phase's graph takes, for so many slots: frames, clocks, past."""
+    frames = [
+        make_map((slots, *shape), executor.dtype, executor.device, executor.map_layout).zero_()
+        for shape in program.frame_shapes
+    ]
+    clocks = []
+    if is_masked:
+        count = 2 if program.edges == "both" else 1
+        clocks = [torch.zeros(slots, dtype=torch.int64, device=executor.device)] * count
+    return [*frames, *clocks, *(e for past in make_past(program, executor, slots) for e in past)]
+
+
+def make_past(program: Program[Any], executor: Executor, slots: int) -> list[list[Tensor]]:
+    """The elements of all states at their initial values, (slots, …) each."""
+    return [
+        [
+            make_map(
+                (slots, *spec.shape),
+                executor.dtype if spec.dtype.is_floating_point else spec.dtype,
+                executor.device,
+                executor.map_layout,
+            ).fill_(spec.fill)
+            for _ in range(spec.depth)
+        ]
+        for spec in program.states
+    ]

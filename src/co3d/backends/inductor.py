@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
-from co3d.backends.contract import StepFunction, copy_map, make_map, part_results
+from co3d.backends.contract import StepFunction, copy_map, make_map, detach_results
 from co3d.backends.elements import Elements
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
@@ -49,7 +49,7 @@ class InductorExecutor:
                 pairs = zip(inputs, fixed, strict=True)
                 made = compiled(*[x if _is_alike(x, f) else _copy(x) for x, f in pairs])
                 newest = made[results:]
-                outputs = part_results(made[:results], (*inputs, *newest), dtype)
+                outputs = detach_results(made[:results], (*inputs, *newest), dtype)
             return [*outputs, *newest]
 
         with warnings.catch_warnings():

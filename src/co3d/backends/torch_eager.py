@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from co3d.backends.contract import StepFunction, copy_map, part_results
+from co3d.backends.contract import StepFunction, copy_map, detach_results
 from co3d.backends.elements import Elements
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
@@ -33,7 +33,7 @@ class TorchExecutor:
         def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
             made = placed(*inputs)
             newest = made[results:]
-            return [*part_results(made[:results], (*inputs, *newest), dtype), *newest]
+            return [*detach_results(made[:results], (*inputs, *newest), dtype), *newest]
 
         return run
 
