@@ -3,8 +3,8 @@
     Backend  --open-->  Executor  --load(program)-->  Executable  --open-->  State (of one slot)
     a record            device and precision          weights, plans         ring buffers
 
-An `Executable` never changes once it is made, so threads and slots share it. All that belongs to one
-stream lies in its `State`. `docs/backends.md` shows how to add a backend.
+An `Executable` never changes once it is made, so threads and slots share it. All that belongs to
+one stream lies in its `State`. `docs/backends.md` shows how to add a backend.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from co3d.backends.graphs.stored_graph import StepGraph
 from co3d.compiler.program import Program
+from co3d.compiler.temporal import StateSpec
 
 # (*frames, [age, [end]], *past) -> (*outputs, *newest); None for outputs that a phase lacks.
 StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
@@ -135,31 +136,44 @@ def detach_results(
 
 
 def list_examples(
-    program: Program[Any], phase: int, executor: Executor, slots: int, *, is_masked: bool
+    program: Program[Any],
+    executor: Executor,
+    slots: int,
+    *,
+    is_masked: bool,
+    frame_layout: torch.memory_format,
+    frame_dtype: torch.dtype,
 ) -> list[Tensor]:
-    """One input of each kind that a phase's graph takes, for so many slots: frames, clocks, past."""
+    """An input of each kind that a step graph takes, for so many slots: frames, clocks, past.
+
+    Their content is arbitrary, but for the clocks', which are of a first frame.
+    """
+    device, layout = executor.device, executor.map_layout
     frames = [
-        make_map((slots, *shape), executor.dtype, executor.device, executor.map_layout).zero_()
+        make_map((slots, *shape), frame_dtype, device, frame_layout)
         for shape in program.frame_shapes
     ]
-    clocks = []
-    if is_masked:
-        count = 2 if program.edges == "both" else 1
-        clocks = [torch.zeros(slots, dtype=torch.int64, device=executor.device)] * count
-    return [*frames, *clocks, *(e for past in make_past(program, executor, slots) for e in past)]
-
-
-def make_past(program: Program[Any], executor: Executor, slots: int) -> list[list[Tensor]]:
-    """The elements of all states at their initial values, (slots, …) each."""
-    return [
-        [
-            make_map(
-                (slots, *spec.shape),
-                executor.dtype if spec.dtype.is_floating_point else spec.dtype,
-                executor.device,
-                executor.map_layout,
-            ).fill_(spec.fill)
-            for _ in range(spec.depth)
-        ]
+    count = (2 if program.edges == "both" else 1) if is_masked else 0
+    clocks = [torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(count)]
+    past = [
+        make_map((slots, *spec.shape), choose_dtype(spec, executor), device, layout)
         for spec in program.states
+        for _ in range(spec.depth)
     ]
+    return [*frames, *clocks, *past]
+
+
+def choose_dtype(spec: StateSpec, executor: Executor) -> torch.dtype:
+    """In what an executor keeps the elements of a state."""
+    return executor.dtype if spec.dtype.is_floating_point else spec.dtype
+
+
+def list_graphs(program: Program[Any]) -> dict[tuple[int, bool], StepGraph]:
+    """The step graphs of a program, by phase and whether they are masked, each once."""
+    graphs = {}
+    for number, phase in enumerate(program.phases):
+        if phase.masked is not None:
+            graphs[number, True] = phase.masked
+        if phase.steady is not phase.masked:  # a masked graph may serve all ages
+            graphs[number, False] = phase.steady
+    return graphs

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.exc import InductorError
 
-from co3d.backends.contract import StepFunction, copy_map, make_map, detach_results
-from co3d.backends.elements import Elements
+from co3d.backends.contract import detach_results, make_map
+from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.errors import MissingPackageError
 
 
-class InductorExecutor:
+class InductorExecutor(GraphExecutor):
     """Compiles step graphs with `torch.compile`, once, for fixed shapes and layouts.
 
     A step's newest elements are inputs of the steps after it. The compiled graph lays them out as
@@ -32,8 +32,8 @@ class InductorExecutor:
         self.description = f"inductor (torch {version}), {precision} on cpu, {threads} threads"
         self._place = Placement(dtype, self.device)
 
-    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """See `Executor.compile`; this takes seconds for small networks and minutes for large.
+    def prepare(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> BindGraph:
+        """See `GraphExecutor.prepare`; this takes seconds for small networks and minutes for large.
 
         Raises:
             MissingPackageError: there is no C++ compiler.
@@ -61,15 +61,7 @@ class InductorExecutor:
                     f"cannot compile for backend 'inductor': {str(error).splitlines()[0]}; install "
                     "a C++ compiler (g++ or clang++), or use another backend"
                 ) from error
-        return run
-
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`."""
-        return [copy_map(frame, self) for frame in frames]
-
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
-        """See `Executor.hold`; PyTorch's allocator takes back what nobody refers to any more."""
-        return Elements(elements, lambda _: None)
+        return lambda _: run
 
 
 def _lay_out(graph: fx.GraphModule, results: int) -> fx.GraphModule:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
-from co3d.backends.contract import StepFunction, copy_map
-from co3d.backends.elements import Elements
+from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph, store_as_onnx
 from co3d.packages import require_package
 
@@ -29,7 +29,7 @@ _NUMPY = {dtype: kind for dtype, kind, _ in _KINDS}
 _DTYPES = {f"tensor({name})": dtype for dtype, _, name in _KINDS}
 
 
-class OnnxRuntimeExecutor:
+class OnnxRuntimeExecutor(GraphExecutor):
     """Runs step graphs through ONNX Runtime's I/O binding: state is neither copied nor allocated.
 
     A step rebinds its inputs to the buffers in which the steps before it left the state, and its
@@ -43,13 +43,12 @@ class OnnxRuntimeExecutor:
     def __init__(self, precision: str, threads: int) -> None:
         self._runtime = require_package("onnxruntime", extra="onnxruntime")
         self._threads = threads
-        self._pool = BufferPool(self.map_layout)
         self.description = (
             f"onnxruntime {self._runtime.__version__}, {precision} on cpu, {threads} threads"
         )
 
-    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """See `Executor.compile`."""
+    def prepare(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> BindGraph:
+        """See `GraphExecutor.prepare`."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
@@ -57,15 +56,7 @@ class OnnxRuntimeExecutor:
         session = self._runtime.InferenceSession(
             stored.data, options, providers=["CPUExecutionProvider"]
         )
-        return _BoundSession(stored, session, sum(stored.is_made[:results]), self._pool)
-
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`."""
-        return [copy_map(frame, self) for frame in frames]
-
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
-        """See `Executor.hold`."""
-        return Elements(elements, self._pool.give)
+        return partial(_BoundSession, stored, session, sum(stored.is_made[:results]))
 
 
 class _BoundSession:

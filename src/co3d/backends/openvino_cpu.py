@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.buffers import Bindings, BufferPool
-from co3d.backends.contract import StepFunction, copy_map
-from co3d.backends.elements import Elements
+from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph, store_as_onnx
 from co3d.packages import require_package
 
@@ -18,7 +17,7 @@ _WRAPPER = "_openvino_tensor"
 _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
-class OpenVinoExecutor:
+class OpenVinoExecutor(GraphExecutor):
     """Runs step graphs through OpenVINO's CPU plugin.
 
     The plugin's convolutions want channels last; state that is kept so, and in the precision that
@@ -40,28 +39,18 @@ class OpenVinoExecutor:
             # Else all processes of one thread sit on the first core, and share it.
             "ENABLE_CPU_PINNING": False,
         }
-        self._pool = BufferPool(self.map_layout)
         version = self._package.__version__.split("-")[0]
         self.description = f"openvino {version}, {precision} on cpu, {threads} threads"
 
-    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """See `Executor.compile`."""
+    def prepare(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> BindGraph:
+        """See `GraphExecutor.prepare`."""
         stored = store_as_onnx(graph, examples)
         made = sum(stored.is_made[:results])
         model = self._core.read_model(stored.data, stored.weights)
         if stored.format == "onnx":
             model = declare_layouts(self._package, model, made, self.dtype)
         compiled = self._core.compile_model(model, "CPU", self._options)
-        requests = [compiled.create_infer_request() for _ in range(Bindings.CYCLE)]
-        return _BoundRequests(self._package, stored, requests, made, self._pool)
-
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`."""
-        return [copy_map(frame, self) for frame in frames]
-
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
-        """See `Executor.hold`."""
-        return Elements(elements, self._pool.give)
+        return functools.partial(_BoundRequests, self._package, stored, compiled, made)
 
 
 @functools.cache
@@ -109,11 +98,12 @@ class _BoundRequests:
         self,
         package: Any,
         stored: StoredGraph,
-        requests: Sequence[Any],
+        compiled: Any,
         results: int,
         pool: BufferPool,
     ) -> None:
         self._package, self._stored = package, stored
+        requests = [compiled.create_infer_request() for _ in range(Bindings.CYCLE)]
         first = requests[0]
         self._used = stored.find_used([value.get_any_name() for value in first.model_inputs])
         kinds = {v: k for k, v in _element_types(package).items()}

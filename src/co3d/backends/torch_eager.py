@@ -1,17 +1,19 @@
 """The reference backend: the step graphs as PyTorch runs them, operator by operator."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from co3d.backends.contract import StepFunction, copy_map, detach_results
-from co3d.backends.elements import Elements
+from co3d.backends.contract import Executable, detach_results
+from co3d.backends.graph_executable import BindGraph, GraphExecutable, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.compiler.program import Program
 
 
-class TorchExecutor:
+class TorchExecutor(GraphExecutor):
     """Runs step graphs eagerly. Maps lie in memory with channels last, as the weights do."""
 
     map_layout = torch.channels_last
@@ -24,8 +26,8 @@ class TorchExecutor:
         self.description = f"torch (eager), {name} on {device}"
         self._place = Placement(dtype, device)
 
-    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
-        """See `Executor.compile`; eager graphs take any inputs."""
+    def prepare(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> BindGraph:
+        """See `GraphExecutor.prepare`; eager graphs take any inputs."""
         del examples
         assert not isinstance(graph, StoredGraph)
         placed, dtype = self._place(graph), self.output_dtype
@@ -35,12 +37,12 @@ class TorchExecutor:
             newest = made[results:]
             return [*detach_results(made[:results], (*inputs, *newest), dtype), *newest]
 
-        return run
+        return lambda _: run
 
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`."""
-        return [copy_map(frame, self) for frame in frames]
+    def load(self, program: Program[Any]) -> Executable:
+        """See `Executor.load`.
 
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Elements:
-        """See `Executor.hold`; PyTorch's allocator takes back what nobody refers to any more."""
-        return Elements(elements, lambda _: None)
+        A CPU steps slots one by one, where side by side they would take as long. A GPU waits for its
+        kernels to be launched, and runs those of all slots at once.
+        """
+        return GraphExecutable(program, self, 1 if self.device.type == "cpu" else None)

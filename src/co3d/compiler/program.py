@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import TreeSpec, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
 
 from co3d.compiler.explain import ValueTiming, format_program
 from co3d.compiler.temporal import StateSpec, TemporalType
@@ -119,11 +119,20 @@ class Program(Generic[G]):
         """Bytes that one stream carries from step to step."""
         return sum(spec.elements * spec.dtype.itemsize for spec in self.states)
 
+    @property
+    def graph_slots(self) -> int | None:
+        """Rows that the step graphs are made for; None for any number."""
+        return None
+
     def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
         """The outputs in the shape in which the model returns them."""
         if self.output_spec.is_leaf():  # most are, and unpacking one takes longer
             return outputs[0]
         return tree_unflatten(list(outputs), self.output_spec)
+
+    def unpack_outputs(self, output: Any) -> list[Tensor]:
+        """What `pack_outputs` packed, one tensor per output."""
+        return tree_leaves(output)
 
     @cached_property
     def fingerprint(self) -> str:

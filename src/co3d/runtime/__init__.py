@@ -1,7 +1,18 @@
-"""The runtime: one program on one device, for many streams."""
+"""The runtime: one program on one device, compiled once for any number of streams."""
 
-from co3d.runtime.choice import open_stream
+from co3d.runtime.compiled import CompiledProgram
+from co3d.runtime.opening import compile, open_stream  # noqa: A004
+from co3d.runtime.result import StepResult
+from co3d.runtime.slot import Slot
 from co3d.runtime.snapshot import Snapshot
-from co3d.runtime.stream import StepResult, Stream
+from co3d.runtime.stream import Stream
 
-__all__ = ["Snapshot", "StepResult", "Stream", "open_stream"]
+__all__ = [
+    "CompiledProgram",
+    "Slot",
+    "Snapshot",
+    "StepResult",
+    "Stream",
+    "compile",
+    "open_stream",
+]

@@ -1,0 +1,164 @@
+"""The compiled program: one network on one device, compiled once for any number of streams."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from co3d.backends.contract import Executable, Executor
+from co3d.compiler.program import Program
+from co3d.errors import InputShapeError, OptionError
+from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
+from co3d.runtime.result import StepResult
+from co3d.runtime.slot import Slot
+
+# Slots that run one step graph together: the phase, and whether it is the masked graph.
+_Kind = tuple[int, bool]
+
+
+class CompiledProgram:
+    """Packed weights, plans and kernels of a program. Made by `co3d.compile`.
+
+    It never changes, so threads share it. Slots that differ may step in different threads at the
+    same time.
+
+        compiled = co3d.compile(program)
+        door, yard = compiled.open(), compiled.open()
+        result = compiled.step([door, yard], frames)  # frames (2, C, H, W)
+        result = compiled.step([yard], frame)         # the door rests, and costs nothing
+        door.close()
+
+    Attributes:
+        program: what was compiled.
+        backend: what runs it, and why, in words.
+        device: where results are.
+    """
+
+    def __init__(
+        self, program: Program[Any], executor: Executor, executable: Executable, backend: str
+    ) -> None:
+        self.program = program
+        self.backend = backend
+        self.device = executor.device
+        self._output_dtype = executor.output_dtype
+        self._executable = executable
+        self._calendar = Calendar(program)
+
+    def open(self) -> Slot:
+        """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
+        return Slot(self.program, SlotClock(self._calendar), self._executable.open())
+
+    def step(self, slots: Sequence[Slot], frames: Tensor | Sequence[Tensor]) -> StepResult:
+        """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
+
+        Args:
+            slots: k slots of this program, each named once.
+            frames: (k, C, H, W) of the program's frame shape, floating, in the order of the slots;
+                one such tensor per input for models that take several. Rows of slots that are
+                finished are ignored.
+
+        Returns:
+            The result, with k rows in the order of the slots.
+
+        Raises:
+            InputShapeError: frames of another shape or kind.
+            OptionError: a slot is named twice.
+            StreamError: a slot is closed, or used by another thread, or its video is over.
+        """
+        inputs = self.check_frames(frames, len(slots))
+        if len(set(map(id, slots))) != len(slots):
+            raise OptionError("cannot step: a slot is named twice; name each slot once a step")
+        taken: list[Slot] = []
+        try:
+            for slot in slots:
+                slot.take()
+                taken.append(slot)
+            return self._step(slots, inputs)
+        finally:
+            for slot in taken:
+                slot.let_go()
+
+    def check_frames(self, frames: Tensor | Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+        """The frames, one tensor per input.
+
+        Raises:
+            InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
+        """
+        inputs = (frames,) if isinstance(frames, Tensor) else tuple(frames)
+        shapes = self.program.frame_shapes
+        if len(inputs) != len(shapes):
+            raise InputShapeError(
+                f"cannot step: got {len(inputs)} tensors of frames, expected {len(shapes)}, one "
+                "per input of the model"
+            )
+        for given, shape in zip(inputs, shapes, strict=True):
+            if tuple(given.shape) != (rows, *shape) or not given.is_floating_point():
+                raise InputShapeError(
+                    f"cannot step: got frames of shape {tuple(given.shape)} ({given.dtype}), "
+                    f"expected floating-point frames (slots, C, H, W) = {(rows, *shape)}; "
+                    "preprocess each picture with model.card.preprocess"
+                )
+        return inputs
+
+    def make_outputs(self, rows: int) -> tuple[Tensor, ...]:
+        """Zeros for so many slots' outputs."""
+        return tuple(
+            torch.zeros((rows, *shape), dtype=self._output_dtype, device=self.device)
+            for shape in self.program.output_shapes
+        )
+
+    def _step(self, slots: Sequence[Slot], inputs: tuple[Tensor, ...]) -> StepResult:
+        begun: list[Slot] = []
+        try:
+            for slot in slots:
+                slot.begin_step()
+                begun.append(slot)
+        except BaseException:
+            for slot in begun:
+                slot.abandon_step()
+            raise
+        fresh = torch.tensor([slot.clock.is_fresh for slot in slots], dtype=torch.bool)
+        valid = torch.tensor([slot.clock.is_valid for slot in slots], dtype=torch.bool)
+        kinds: dict[_Kind, list[int]] = {}
+        for row, slot in enumerate(slots):
+            kinds.setdefault((slot.clock.phase, slot.clock.is_masked), []).append(row)
+        outputs: tuple[Tensor, ...] | None = None
+        for kind, rows in kinds.items():
+            made = self._run(kind, [slots[row] for row in rows], _take_rows(inputs, rows))
+            if len(rows) == len(slots):
+                outputs = made
+            elif made is not None:
+                outputs = self.make_outputs(len(slots)) if outputs is None else outputs
+                for output, part in zip(outputs, made, strict=True):
+                    output[rows] = part
+        if outputs is None:
+            outputs = self.make_outputs(len(slots))
+        return StepResult(self.program.pack_outputs(outputs), valid, fresh)
+
+    def _run(
+        self, kind: _Kind, slots: Sequence[Slot], frames: Sequence[Tensor]
+    ) -> tuple[Tensor, ...] | None:
+        """Step slots that run one graph; their outputs, or None where the phase has none."""
+        phase, is_masked = kind
+        clocks = (
+            make_graph_clocks([slot.clock for slot in slots], self.program) if is_masked else ()
+        )
+        states = [slot.state for slot in slots]
+        made = self._executable.step(phase, is_masked, states, frames, clocks)
+        for slot in slots:
+            slot.end_step()
+        if not self._calendar.is_fresh[phase]:
+            return None
+        return tuple(output for output in made if output is not None)
+
+    def __repr__(self) -> str:
+        return f"CompiledProgram({self.program.name}, {self.backend})"
+
+
+def _take_rows(frames: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
+    """Some rows of frames: a view where they lie side by side, as they mostly do."""
+    first, last = rows[0], rows[-1]
+    if last - first == len(rows) - 1:  # rows rise
+        return [given[first : last + 1] for given in frames]
+    return [given[list(rows)] for given in frames]

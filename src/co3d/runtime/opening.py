@@ -1,0 +1,155 @@
+"""From a program to a compiled one, and to an open stream."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from co3d.backends.graphs.stored_graph import Format
+from co3d.backends.table import BACKENDS, PRECISIONS
+from co3d.compiler.program import Program
+from co3d.errors import Co3dError, ExportedFileError, OptionError
+from co3d.runtime.choice import choose_backend, find_complaint, find_device, find_format
+from co3d.runtime.compiled import CompiledProgram
+from co3d.runtime.stored_program import StoredProgram
+from co3d.runtime.stream import Stream
+
+
+def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
+    program: Program[Any],
+    *,
+    backend: str = "auto",
+    precision: str | None = None,
+    device: str = "cpu",
+) -> CompiledProgram:
+    """Compile a step program once: pack its weights, plan its steps, make its kernels.
+
+    Streams of it are then opened with `CompiledProgram.open`, each at the cost of its state alone.
+    CPU backends use as many threads as torch does now (`torch.set_num_threads`).
+
+    Args:
+        program: from `convert`, or from a file by `load_program`.
+        backend: "torch" (the reference, eager), "native" (co3d's own kernels, which the machine's
+            C++ compiler builds once), "triton" (co3d's own kernels for an NVIDIA GPU), "inductor"
+            (torch.compile), "onnxruntime", "openvino", or "auto": the fastest for this network that
+            is installed and has the precision and the device. `CompiledProgram.backend` says what
+            was chosen, and why.
+        precision: "float32" (the default), "float64", "bfloat16" or "float16", of weights, frames
+            and state; results are float32 where it is not float64. A file of a runtime's format
+            has its own.
+        device: a torch device.
+
+    Raises:
+        OptionError: an option outside its range, or other than a file's own; or a device that is
+            not there.
+        MissingPackageError: the backend's package is not installed.
+        ExportedFileError: a file's graphs are not what the file says, or the backend cannot run
+            them.
+    """
+    kind = find_format(program)
+    if isinstance(program, StoredProgram):
+        _require_own("precision", precision, program.precision)
+        precision = precision or program.precision
+    precision = precision or "float32"
+    if precision not in PRECISIONS:
+        raise OptionError(
+            f"cannot open a stream: got precision {precision!r}, expected one of "
+            f"{', '.join(PRECISIONS)}"
+        )
+    place = find_device(device)
+    if backend == "auto":
+        name, reason = choose_backend(program, precision, place)
+    else:
+        name, reason = backend, "as asked"
+        _require(backend, precision, place, kind)
+    executor = BACKENDS[name].open(precision, place)
+    description = f"{executor.description} ({reason})"
+    with _blaming_the_file(program, executor.description):
+        compiled = CompiledProgram(program, executor, executor.load(program), description)
+        if isinstance(program, StoredProgram):
+            _try_out(compiled)
+    return compiled
+
+
+def open_stream(
+    program: Program[Any],
+    *,
+    backend: str = "auto",
+    precision: str | None = None,
+    device: str = "cpu",
+    slots: int | None = None,
+) -> Stream:
+    """Compile a step program and open a stream of some slots, which step together.
+
+    Args:
+        program, backend, precision, device: as for `compile`.
+        slots: videos that step together, at least 1, the default. A file of a runtime's format has
+            its own number.
+
+    Raises:
+        OptionError, MissingPackageError, ExportedFileError: as `compile`.
+    """
+    if isinstance(program, StoredProgram):
+        _require_own("slots", slots, program.slots)
+        slots = slots or program.slots
+    slots = 1 if slots is None else slots
+    if slots < 1:
+        raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
+    compiled = compile(program, backend=backend, precision=precision, device=device)
+    return Stream(compiled, slots)
+
+
+@contextmanager
+def _blaming_the_file(program: Program[Any], description: str) -> Iterator[None]:
+    """Say of whatever fails that it comes from a stranger's file, if the program is one.
+
+    What such a file says of itself may be wrong in any way.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(program, StoredProgram) or isinstance(error, Co3dError):
+            raise
+        last = str(error).strip().splitlines()[-1:] or [""]
+        raise ExportedFileError(
+            f"cannot run {program.name} from its file with {description}: "
+            f"{type(error).__name__}: {last[0]}; export the network again, or try another backend"
+        ) from error
+
+
+def _try_out(compiled: CompiledProgram) -> None:
+    """Step blank frames in a slot, once per phase.
+
+    Raises:
+        ValueError: results are not what the program says.
+    """
+    program = compiled.program
+    blank = [torch.zeros(1, *shape) for shape in program.frame_shapes]
+    with compiled.open() as slot:
+        for _ in program.phases:
+            made = program.unpack_outputs(compiled.step([slot], blank).output)
+            shapes = [tuple(output.shape) for output in made]
+            expected = [(1, *shape) for shape in program.output_shapes]
+            if shapes != expected:
+                raise ValueError(f"got results of shapes {shapes}, expected {expected}")
+
+
+def _require_own(name: str, given: object, own: object) -> None:
+    """OptionError for an option other than the one that a file was written with."""
+    if given is not None and own is not None and given != own:
+        raise OptionError(
+            f"cannot open a stream: got {name}={given}, but the file was exported with {name}="
+            f"{own}; leave it out, or export the network again"
+        )
+
+
+def _require(name: str, precision: str, device: torch.device, kind: Format | None) -> None:
+    if name not in BACKENDS:
+        raise OptionError(
+            f"cannot open a stream: got backend {name!r}, expected 'auto' or one of "
+            f"{', '.join(sorted(BACKENDS))}"
+        )
+    complaint = find_complaint(name, precision, device, kind)
+    if complaint is not None:
+        raise OptionError(f"cannot open a stream: {complaint}")

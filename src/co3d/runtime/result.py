@@ -1,0 +1,29 @@
+"""What a step gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+
+@dataclass(frozen=True, repr=False)
+class StepResult:
+    """What one step gives, a row for each slot.
+
+    Attributes:
+        output: (slots, …) on the program's device, zero for slots without a new result. Row i
+            describes the frame that slot i saw `program.delay` steps ago. For a model with several
+            outputs a tuple or dict of such tensors, as the model returns it.
+        valid: (slots,) bool, on the CPU: a new result, whose window holds real frames only.
+        fresh: (slots,) bool, on the CPU: whether this step made a new result. In dense rate every
+            slot that steps has one; in native rate every `program.temporal_stride`-th step.
+    """
+
+    output: Any
+    valid: Tensor
+    fresh: Tensor
+
+    def __repr__(self) -> str:
+        shapes = tree_map(lambda tensor: tuple(tensor.shape), self.output)
+        return f"StepResult(output={shapes}, valid={self.valid.tolist()})"

@@ -1,0 +1,177 @@
+"""A slot: the place of one stream in a compiled program."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from co3d.backends.contract import State
+from co3d.compiler.program import Program
+from co3d.errors import StreamError
+from co3d.runtime.clock import SlotClock
+from co3d.runtime.snapshot import Snapshot, check_snapshot
+
+
+class Slot:
+    """One stream's state and clock, and nothing else. Made by `CompiledProgram.open`.
+
+    A slot belongs to one thread at a time: a second one that steps, resets or copies it meanwhile
+    gets a StreamError. Different slots may be used by different threads.
+
+    Attributes:
+        clock: age and end of its video.
+        state: the backend's ring buffers.
+    """
+
+    __slots__ = ("_busy", "_is_closed", "_is_torn", "_program", "clock", "state")
+
+    def __init__(self, program: Program[Any], clock: SlotClock, state: State) -> None:
+        self._program = program
+        self.clock, self.state = clock, state
+        self._busy = threading.Lock()
+        self._is_closed = False
+        # A step that failed half-way leaves some states a frame ahead of the others.
+        self._is_torn = False
+
+    @property
+    def age(self) -> int:
+        """Frames seen since the slot was opened or reset."""
+        return self.clock.age
+
+    @property
+    def remaining(self) -> int | None:
+        """Steps that a finished video still has until its last result; None while it runs."""
+        return self.clock.remaining if self.clock.has_ended else None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the slot was closed."""
+        return self._is_closed
+
+    def reset(self) -> None:
+        """Forget the video: the next frame is a first one."""
+        with self._claimed():
+            self.state.reset()
+            self.clock.set()
+            self._is_torn = False
+
+    def finish(self) -> int:
+        """Declare the newest frame the video's last one; how many steps its results still need.
+
+        Those steps take blank frames, and may be mixed with steps of other slots. Only programs with
+        edges="both" know of an end; with others, and before the first frame, nothing changes.
+        """
+        with self._claimed():
+            self._require_whole("finish")
+            if self._program.edges != "both" or self.clock.age == 0:
+                return 0
+            if not self.clock.has_ended:
+                self.clock.finish()
+            return self.clock.remaining
+
+    def snapshot(self) -> Snapshot:
+        """Copy all that the stream carries; `Snapshot.save` writes it to a file."""
+        with self._claimed():
+            self._require_whole("copy")
+            tensors = {
+                spec.name: torch.stack(elements).cpu()
+                for spec, elements in zip(self._program.states, self.state.read(), strict=True)
+            }
+            return Snapshot(tensors, self.clock.age, self.clock.end, self._program.fingerprint)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot; it may come from another backend or precision.
+
+        Raises:
+            StreamError: the snapshot was made by another program, or is damaged; the slot stays
+                as it was.
+        """
+        if snapshot.fingerprint != self._program.fingerprint:
+            raise StreamError(
+                "cannot restore: the snapshot belongs to another program "
+                f"(got {snapshot.fingerprint[:12]}, expected {self._program.fingerprint[:12]}); "
+                "convert the same model with the same options and weights"
+            )
+        check_snapshot(snapshot, self._program.states)
+        elements: list[list[Tensor]] = [
+            list(snapshot.tensors[spec.name].unbind(0)) for spec in self._program.states
+        ]
+        with self._claimed():
+            self._is_torn = True
+            self.state.write(elements)
+            self.clock.set(snapshot.age, snapshot.end)
+            self._is_torn = False
+
+    def close(self) -> None:
+        """Give the memory back; closing twice is closing once."""
+        if not self._is_closed:
+            with self._claimed():
+                self._is_closed = True
+                self.state.close()
+
+    def take(self) -> None:
+        """Claim the slot for this thread until `let_go`.
+
+        Raises:
+            StreamError: it is closed, or another thread uses it.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise StreamError(
+                "cannot use this slot: another thread is using it; give every thread slots of its "
+                "own, or wait for the other one"
+            )
+        if self._is_closed:
+            self._busy.release()
+            raise StreamError("cannot use this slot: it is closed; open another one")
+
+    def let_go(self) -> None:
+        """End what `take` began."""
+        self._busy.release()
+
+    def begin_step(self) -> None:
+        """Check that the slot may step, and mark it as torn until `end_step`.
+
+        Raises:
+            StreamError: its video is over, or its last step failed half-way.
+        """
+        self._require_whole("step")
+        if self.clock.has_ended and not self.clock.remaining:
+            raise StreamError("cannot step this slot: its video was flushed; reset it first")
+        self._is_torn = True
+
+    def end_step(self) -> None:
+        """The step has gone well: the slot is a frame older."""
+        self.clock.age += 1
+        self._is_torn = False
+
+    def abandon_step(self) -> None:
+        """The step never began for this slot."""
+        self._is_torn = False
+
+    def _require_whole(self, what: str) -> None:
+        if self._is_torn:
+            raise StreamError(
+                f"cannot {what} this slot: its last step was interrupted, and its state is half a "
+                "frame old; reset it, or restore a snapshot"
+            )
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        self.take()
+        try:
+            yield
+        finally:
+            self.let_go()
+
+    def __enter__(self) -> "Slot":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"age={self.clock.age}"
+        return f"Slot({self._program.name}, {state})"
