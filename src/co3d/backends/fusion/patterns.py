@@ -34,7 +34,7 @@ _ACTIVATIONS = {
     torch.sigmoid: Activation.SIGMOID,
 }
 _MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
-VIEWS = (torch.flatten, torch.reshape)
+_VIEWS = (torch.flatten, torch.reshape)
 
 
 class PatternMatcher:
@@ -133,7 +133,7 @@ class PatternMatcher:
 
     def _match_view(self, node: fx.Node) -> View | None:
         source = node.args[0] if node.args else None
-        if node.target not in VIEWS or not isinstance(source, fx.Node):
+        if node.target not in _VIEWS or not isinstance(source, fx.Node):
             return None
         shapes = self._reader.shape(node), self._reader.shape(source)
         if not all(len(s) in (2, 4) and s[:2] == shapes[0][:2] for s in shapes):

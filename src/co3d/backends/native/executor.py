@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from co3d.backends.contract import StepFunction
+from co3d.backends.fusion.plan import plan_graph
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.native.library import load_library
@@ -50,16 +51,9 @@ class NativeExecutor:
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
         """See `Executor.compile`."""
         assert not isinstance(graph, StoredGraph)
-        planner = Planner(
-            self._place(graph),
-            graph,
-            self.dtype,
-            self._weights,
-            examples,
-            results,
-            self.count_chunks,
-        )
-        return PlannedStep(planner, results, self._reserve, self.run, self.lay_out_frames)
+        fused = plan_graph(self._place(graph), graph, examples, self.dtype, results)
+        planner = Planner(fused, self.dtype, self._weights, examples, self.count_chunks)
+        return PlannedStep(planner, self._reserve, self.run, self.lay_out_frames)
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """See `Executor.take_frames`: steps read them as they are, and lay out what they must."""

@@ -8,17 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.fusion.groups import (
-    Convolve,
-    Group,
-    Mean,
-    Select,
-    SumDepthwise,
-    View,
-    find_read,
-)
-from co3d.backends.fusion.patterns import PatternMatcher
-from co3d.backends.fusion.reader import find_values
+from co3d.backends.fusion.groups import Convolve, Group, Mean, Select, SumDepthwise, View
+from co3d.backends.fusion.plan import FusedPlan
 from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
 from co3d.backends.native.memory import Arena, lay_out
 from co3d.backends.native.operation import NONE, Kind, Operation
@@ -74,64 +65,47 @@ class Planner:
     """Plans one step graph.
 
     Args:
-        graph: the graph in the precision that it runs in.
-        exact: the same graph with the weights as they were converted.
+        fused: the step graph as groups in an order.
         dtype: of state, and of what kernels compute with.
         weights: packs the weights.
         examples: one tensor per input.
-        results: how many of the outputs are results.
         count_chunks: in how many chunks an operation runs.
     """
 
     def __init__(
         self,
-        graph: fx.GraphModule,
-        exact: fx.GraphModule,
+        fused: FusedPlan,
         dtype: torch.dtype,
         weights: WeightPacker,
         examples: Sequence[Tensor],
-        results: int,
         count_chunks: Callable[[Operation], int],
     ) -> None:
-        self.graph = graph
-        alike = [x.to(dtype) if x.is_floating_point() else x for x in examples]
-        self.values = find_values(graph, alike)
+        self.fused = fused
         self._dtype = dtype
         self._weights, self._count_chunks = weights, count_chunks
         self._lanes = weights.lanes
-        self._results = results
         self.plan = Plan()
-        matcher = PatternMatcher(graph, exact, self.values, dtype)
-        self._groups = matcher.match()
-        self._inner = matcher.inner(self._groups)
         self._buffers: dict[fx.Node, int] = {}
         self._packed: dict[int, int] = {}
         # Of means: the buffer of partial sums, and how many there are.
         self._sums: dict[fx.Node, int] = {}
         self._chunks: dict[fx.Node, int] = {}
-        self.inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
-        output = next(n for n in graph.graph.nodes if n.op == "output")
-        self.outputs: list[fx.Node | None] = list(output.args[0])
         self._arena = Arena()
-        for position, (node, example) in enumerate(zip(self.inputs, examples, strict=True)):
+        for position, (node, example) in enumerate(zip(fused.inputs, examples, strict=True)):
             if example.is_floating_point() and (example.dtype != dtype or is_in_planes(example)):
                 self.plan.frames.add(position)
-                if is_in_planes(example) and can_read_planes(node, self._groups, self._inner):
+                if is_in_planes(example) and can_read_planes(node, fused.groups, fused.hidden):
                     self.plan.planes.add(position)
 
     def make(self) -> Plan:
         """The plan."""
-        order = self._schedule()
-        written = {n for n, group in self._groups.items() if not isinstance(group, View)}
-        for group in self._groups.values():
-            written.update(group.beside if isinstance(group, SumDepthwise) else ())
-        for node in self.outputs:
+        written, shown = self.fused.written, self.fused.shown
+        for node in self.fused.outputs:
             if node is not None and node in written:
                 self.plan.made.setdefault(node, self._add_buffer(node))
-        readers = self._find_last_readers(order)
         operations: list[Operation] = []
-        for i, node in enumerate(order):
-            group = self._groups.get(node)
+        for node, done in zip(self.fused.order, self.fused.done, strict=True):
+            group = self.fused.groups.get(node)
             if isinstance(group, View):
                 self._buffers[node] = self._buffer(group.source)
             elif group is not None:
@@ -139,25 +113,13 @@ class Planner:
             else:
                 self._flush(operations)
                 self.plan.steps.append(TorchStep(node, self._add_buffer(node)))
-            for done in readers.get(i, ()):
-                self._arena.release(done)
+            for value in done:
+                # What PyTorch makes may be a view of what it reads.
+                if value not in shown:
+                    self._arena.release(value)
         self._flush(operations)
         self.plan.workspace_bytes = self._arena.size
         return self.plan
-
-    def _schedule(self) -> list[fx.Node]:
-        """Nodes that make a value, those that only know of clocks first: they split no list."""
-        maps = {n for n in self.inputs if self._is_float(n)}
-        late: set[fx.Node] = set()
-        nodes = [
-            n for n in self.graph.graph.nodes if n.op == "call_function" and n not in self._inner
-        ]
-        for node in self.graph.graph.nodes:
-            if any(n in maps or n in late for n in node.all_input_nodes) and not isinstance(
-                self.values.get(node), int
-            ):
-                late.add(node)
-        return sorted(nodes, key=lambda n: n in late)
 
     def _lower(self, node: fx.Node, group: Group) -> Operation:
         if isinstance(group, Convolve):
@@ -239,20 +201,20 @@ class Planner:
         made.batch, _, made.height, made.width = self._map_shape(source)
 
     def _is_plane_source(self, node: fx.Node) -> bool:
-        return node.op == "placeholder" and self.inputs.index(node) in self.plan.planes
+        return node.op == "placeholder" and self.fused.inputs.index(node) in self.plan.planes
 
     def is_float_result(self, node: fx.Node) -> bool:
         """Whether a kernel writes this result in float32: nobody but the caller reads it."""
         return (
-            isinstance(self._groups.get(node), Convolve)
-            and node in self.outputs[: self._results]
-            and node not in self.outputs[self._results :]
+            isinstance(self.fused.groups.get(node), Convolve)
+            and node in self.fused.results
+            and node not in self.fused.newest
             and len(node.users) == 1
         )
 
     def _map_shape(self, node: fx.Node) -> tuple[int, ...]:
         """(N, C, H, W), with one pixel for values of other ranks, whose axes pass as channels."""
-        shape = tuple(self.values[node].shape)
+        shape = tuple(self.fused.values[node].shape)
         if len(shape) == 4:
             return shape
         return shape[0], math.prod(shape[1:]), 1, 1
@@ -262,20 +224,20 @@ class Planner:
         if node in self.plan.made:
             index = self.plan.made[node]
         else:
-            index = self._add_workspace(node, _count_bytes(self.values[node]))
+            index = self._add_workspace(node, _count_bytes(self.fused.values[node]))
         self._buffers[node] = self.plan.views[node] = index
         return index
 
     def _buffer(self, node: fx.Node, *, is_mark: bool = False) -> int:
         """The buffer that holds a value: numbers that kernels compute with, or marks of rows."""
-        assert self.values[node].dtype == (torch.bool if is_mark else self._dtype), node
+        assert self.fused.values[node].dtype == (torch.bool if is_mark else self._dtype), node
         if node not in self._buffers:
             index = self._add_buffer(node)
             if node.op == "placeholder":
-                self.plan.inputs[self.inputs.index(node)] = index
+                self.plan.inputs[self.fused.inputs.index(node)] = index
             else:
                 assert node.op == "get_attr", node
-                self.plan.constants[index] = lay_out(getattr(self.graph, str(node.target)))
+                self.plan.constants[index] = lay_out(getattr(self.fused.graph, str(node.target)))
         return self._buffers[node]
 
     def _add_buffer(self, node: fx.Node) -> int:
@@ -297,36 +259,11 @@ class Planner:
             self.plan.constants[index] = tensor
         return self._packed[id(tensor)]
 
-    def _find_last_readers(self, order: Sequence[fx.Node]) -> dict[int, list[fx.Node]]:
-        """Which values' memory is free again after each place of the order.
-
-        What PyTorch reads stays: it may return a view of it.
-        """
-        last: dict[fx.Node, int] = {}
-        kept: set[fx.Node] = set()
-        for i, node in enumerate(order):
-            group = self._groups.get(node)
-            for value in find_read(group) if group is not None else node.all_input_nodes:
-                origin = self._origin(value)
-                last[origin] = i
-                if group is None:
-                    kept.add(origin)
-        kept.update(self._origin(node) for node in self.outputs if node is not None)
-        freed: dict[int, list[fx.Node]] = {}
-        for node, i in last.items():
-            if node not in kept:
-                freed.setdefault(i, []).append(node)
-        return freed
-
-    def _origin(self, node: fx.Node) -> fx.Node:
-        while isinstance(group := self._groups.get(node), View):
-            node = group.source
-        return node
-
     def _flush(self, operations: list[Operation]) -> None:
         if operations:
             made = {
-                index: _count_bytes(self.values[node]) for node, index in self.plan.made.items()
+                index: _count_bytes(self.fused.values[node])
+                for node, index in self.plan.made.items()
             }
             if (
                 not self._weights.has_matrix_unit
@@ -341,17 +278,14 @@ class Planner:
         """Sizes of the buffers that a step does not make: weights and past frames."""
         sizes = {index: _count_bytes(tensor) for index, tensor in self.plan.constants.items()}
         for position, index in self.plan.inputs.items():
-            sizes[index] = _count_bytes(self.values[self.inputs[position]])
+            sizes[index] = _count_bytes(self.fused.values[self.fused.inputs[position]])
         return sizes
 
     def _count_element_bytes(self) -> int:
         """Sizes of the frames and past elements that a step reads, and of the newest ones."""
-        newest = [n for n in self.outputs[self._results :] if n is not None]
-        return sum(_count_bytes(self.values[node]) for node in (*self.inputs, *newest))
-
-    def _is_float(self, node: fx.Node) -> bool:
-        value = self.values.get(node)
-        return isinstance(value, Tensor) and value.is_floating_point()
+        newest = [n for n in self.fused.newest if n is not None]
+        counted = (*self.fused.inputs, *newest)
+        return sum(_count_bytes(self.fused.values[node]) for node in counted)
 
 
 def _count_bytes(value: Tensor) -> int:

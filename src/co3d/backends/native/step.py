@@ -26,22 +26,22 @@ class PlannedStep:
     def __init__(
         self,
         planner: Planner,
-        results: int,
         reserve: Reserve,
         run_kernels: RunKernels,
         lay_out_frames: LayOut,
     ) -> None:
         self.plan = planner.make()
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
-        self._graph, self._values = planner.graph, planner.values
+        fused = planner.fused
+        self._graph, self._values = fused.graph, fused.values
         # Tensors without data take long to say what they are.
         self._sizes = {
             node: (tuple(value.shape), value.dtype)
             for node, value in self._values.items()
             if isinstance(value, Tensor)
         }
-        self._positions = {node: i for i, node in enumerate(planner.inputs)}
-        self._results, self._newest = planner.outputs[:results], planner.outputs[results:]
+        self._positions = {node: i for i, node in enumerate(fused.inputs)}
+        self._results, self._newest = fused.results, fused.newest
         # What kernels write: results to new tensors, newest elements where the caller says.
         self._made_results = {
             node: torch.float32 if planner.is_float_result(node) else self._values[node].dtype
@@ -56,7 +56,7 @@ class PlannedStep:
         # Whether one list of operations makes all outputs, as the caller wants them.
         self._is_simple = (
             [type(step) for step in self.plan.steps] == [NativeSteps]
-            and list(self._made_results) == self._results
+            and tuple(self._made_results) == self._results
             and len(self._made_newest) == len(self._newest)
             and all(dtype == torch.float32 for dtype in self._made_results.values())
         )
@@ -68,7 +68,7 @@ class PlannedStep:
             self.table[index] = self._workspace.data_ptr() + offset
         # Frames as maps, of those that are not read as they are given.
         self._maps = {
-            position: self._make(planner.inputs[position])
+            position: self._make(fused.inputs[position])
             for position in self.plan.frames - self.plan.planes
         }
         self._fixed = {

@@ -7,6 +7,7 @@ import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from co3d.backends.contract import StepFunction
+from co3d.backends.fusion.plan import plan_graph
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
@@ -39,7 +40,8 @@ class TritonExecutor:
         """See `Executor.compile`; Triton keeps compiled kernels on disk."""
         assert not isinstance(graph, StoredGraph)
         placed = [example.to(self.device) for example in examples]
-        fused = FusedGraph(self._place(graph), graph, self.dtype, self._launcher, placed, results)
+        plan = plan_graph(self._place(graph), graph, placed, self.dtype, results)
+        fused = FusedGraph(plan, self.dtype, self.device, self._launcher)
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
                 fused.compile_kernels(placed)

@@ -7,16 +7,8 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.contract import make_map
-from co3d.backends.fusion.groups import (
-    Convolve,
-    Mean,
-    Select,
-    SumDepthwise,
-    View,
-    find_read,
-)
-from co3d.backends.fusion.patterns import VIEWS, PatternMatcher
-from co3d.backends.fusion.reader import find_values
+from co3d.backends.fusion.groups import Convolve, Mean, SumDepthwise, View
+from co3d.backends.fusion.plan import FusedPlan
 from co3d.backends.triton_gpu.launches import Launcher, can_excite
 
 
@@ -24,44 +16,22 @@ class FusedGraph:
     """Runs a step graph, for fixed shapes.
 
     Args:
-        graph: in the precision, and on the device, that it runs on.
-        exact: the same graph with the weights as they were converted.
+        plan: the step graph as groups in an order, with its weights on the device.
         dtype: of maps.
+        device: where it runs.
         launcher: launches the kernels.
-        examples: one tensor per input.
-        results: how many of the outputs are results; the others are elements of state.
     """
 
     def __init__(
-        self,
-        graph: fx.GraphModule,
-        exact: fx.GraphModule,
-        dtype: torch.dtype,
-        launcher: Launcher,
-        examples: Sequence[Tensor],
-        results: int,
+        self, plan: FusedPlan, dtype: torch.dtype, device: torch.device, launcher: Launcher
     ) -> None:
-        self._graph, self._dtype, self._launcher = graph, dtype, launcher
-        self._device = examples[0].device
-        self._values = find_values(
-            graph, [x.to(dtype) if x.is_floating_point() else x for x in examples]
-        )
-        matcher = PatternMatcher(graph, exact, self._values, dtype)
-        matched = matcher.match()
-        # Without a value of their own.
-        self._hidden = matcher.inner(matched)
-        # Views and choices of rows need no kernel of ours.
-        self._groups = {n: g for n, g in matched.items() if not isinstance(g, Select | View)}
-        self._inputs = [n for n in graph.graph.nodes if n.op == "placeholder"]
-        output = next(n for n in graph.graph.nodes if n.op == "output")
-        outputs: list[fx.Node | None] = list(output.args[0])
-        self._results, self._newest = outputs[:results], outputs[results:]
+        self._plan, self._dtype, self._device, self._launcher = plan, dtype, device, launcher
         # Gates that one kernel makes from sums over pixels: their layer -> the mean, and the layer
         # between.
         self._excited: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
+        # What that kernel makes on the way.
+        self._skipped: set[fx.Node] = set()
         self._find_excited()
-        self._order = self._list_made()
-        self._done = self._find_done()
 
     def compile_kernels(self, examples: Sequence[Tensor]) -> None:
         """Compile what the graph will launch; it takes seconds, but for kernels kept on disk."""
@@ -71,7 +41,7 @@ class FusedGraph:
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """See `StepFunction`."""
         placed = [self.make_input(given).copy_(given) for given in inputs]
-        newest = [None if node is None else self._make(node) for node in self._newest]
+        newest = [None if node is None else self._make(node) for node in self._plan.newest]
         return [*self.run(placed, newest), *newest]
 
     def make_input(self, like: Tensor) -> Tensor:
@@ -81,7 +51,7 @@ class FusedGraph:
 
     def reads(self, position: int) -> bool:
         """Whether the graph reads an input."""
-        return bool(self._inputs[position].users)
+        return bool(self._plan.inputs[position].users)
 
     def run(self, inputs: Sequence[Tensor], newest: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Run the graph.
@@ -94,16 +64,17 @@ class FusedGraph:
             The graph's results, in float32.
         """
         targets: dict[fx.Node, Tensor] = {}
-        for node, target in zip(self._newest, newest, strict=True):
+        for node, target in zip(self._plan.newest, newest, strict=True):
             if node is not None and target is not None and node.op == "call_function":
                 targets.setdefault(node, target)
-        values: dict[fx.Node, Any] = dict(zip(self._inputs, inputs, strict=True))
+        values: dict[fx.Node, Any] = dict(zip(self._plan.inputs, inputs, strict=True))
         sums: dict[fx.Node, tuple[Tensor, int]] = {}
-        for place, node in enumerate(self._order):
-            self._run_node(node, values, targets, sums)
-            for read in self._done[place]:
-                values.pop(read, None)
-        for node, target in zip(self._newest, newest, strict=True):
+        for node, done in zip(self._plan.order, self._plan.done, strict=True):
+            if node not in self._skipped:
+                self._run_node(node, values, targets, sums)
+            for value in done:
+                values.pop(value, None)
+        for node, target in zip(self._plan.newest, newest, strict=True):
             if node is not None and target is not None:
                 made = self._find(node, values)
                 if made is not target:
@@ -111,7 +82,7 @@ class FusedGraph:
         return [
             # Copies, for a result may be an element of state, which moves on.
             None if node is None else self._find(node, values).to(torch.float32, copy=True)
-            for node in self._results
+            for node in self._plan.results
         ]
 
     def _run_node(
@@ -130,10 +101,10 @@ class FusedGraph:
             values[made] = targets[made] if made in targets else self._make(made)
             return values[made]
 
-        group = self._groups.get(node)
+        group = self._plan.groups.get(node)
         if node in self._excited:
             mean, squeeze = self._excited[node]
-            between = self._groups[squeeze]
+            between = self._plan.groups[squeeze]
             assert isinstance(between, Convolve)
             assert isinstance(group, Convolve)
             self._launcher.excite(*sums.pop(mean), between, group, make(node))
@@ -152,77 +123,56 @@ class FusedGraph:
                 sums[group.mean] = made_sums, outs[0][0, 0].numel()
         elif isinstance(group, Mean):
             self._launcher.average(*sums.pop(node), make(node))
-        else:
+        elif not isinstance(group, View):
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self._find(n, values))
             values[node] = node.target(*args, **kwargs)  # type: ignore[operator]
 
     def _find(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         if node.op == "get_attr":
-            return getattr(self._graph, str(node.target))
+            return getattr(self._plan.graph, str(node.target))
+        group = self._plan.groups.get(node)
+        if isinstance(group, View):
+            return self._find(group.source, values).reshape(self._plan.values[node].shape)
         return values[node]
 
     def _make(self, node: fx.Node) -> Tensor:
-        value = self._values[node]
+        value = self._plan.values[node]
         return make_map(value.shape, value.dtype, self._device, torch.channels_last)
 
-    def _reads(self, node: fx.Node) -> Sequence[fx.Node]:
-        group = self._groups.get(node)
-        return node.all_input_nodes if group is None else find_read(group)
-
-    def _list_made(self) -> list[fx.Node]:
-        """Nodes that make a value, in order."""
-        return [
-            node
-            for node in self._graph.graph.nodes
-            if node.op == "call_function" and node not in self._hidden
-        ]
-
     def _find_excited(self) -> None:
-        """Find gates that one kernel makes, and hide what it makes on the way."""
+        """Find gates that one kernel makes, and what need not be made on the way."""
         readers: dict[fx.Node, list[fx.Node]] = {}
-        for node in self._list_made():
-            for read in self._reads(node):
+        for node in self._plan.order:
+            for read in self._plan.reads(node):
                 readers.setdefault(read, []).append(node)
 
         def follow(path: list[fx.Node]) -> Convolve | None:
             """Go on to the dense layer that alone reads the last value, through views of it."""
             while True:
                 found = readers.get(path[-1], [])
-                if len(found) != 1 or path[-1] in (*self._results, *self._newest):
+                if len(found) != 1 or path[-1] in self._plan.outputs:
                     return None
                 path.append(found[0])
-                group = self._groups.get(path[-1])
+                group = self._plan.groups.get(path[-1])
                 if isinstance(group, Convolve):
                     return group
-                if group is not None or path[-1].target not in VIEWS:
+                if not isinstance(group, View):
                     return None
 
-        for mean, group in self._groups.items():
+        for mean, group in self._plan.groups.items():
             if isinstance(group, Mean):
                 path = [mean]
                 squeeze = follow(path)
                 between = path[-1]
                 expand = None if squeeze is None else follow(path)
-                channels = self._values[mean].shape[1]
+                channels = self._plan.values[mean].shape[1]
                 if (
                     squeeze is not None
                     and expand is not None
                     and can_excite(channels, squeeze, expand)
                 ):
                     self._excited[path[-1]] = mean, between
-                    self._hidden.update(path[:-1])
-
-    def _find_done(self) -> list[list[fx.Node]]:
-        """Values that nobody reads after each place of the order; outputs are kept."""
-        last: dict[fx.Node, int] = {}
-        for place, node in enumerate(self._order):
-            last.update((read, place) for read in self._reads(node))
-        kept = {*self._results, *self._newest}
-        done: list[list[fx.Node]] = [[] for _ in self._order]
-        for node, place in last.items():
-            if node not in kept:
-                done[place].append(node)
-        return done
+                    self._skipped.update(path[:-1])
 
 
 def _lay_out(value: Tensor) -> Tensor:
