@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from co3d.backends.contract import Executor
+from co3d.backends.table import PRECISIONS
 from co3d.compiler import StepProgram
 from co3d.runtime import Stream, open_stream
-from co3d.runtime.choice import PRECISIONS, find_device
-from co3d.runtime.runner import Runner
+from co3d.runtime.choice import find_device
+from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.stream import Stream as OpenStream
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -37,4 +38,6 @@ def open_anywhere(
         return open_stream(
             program, backend=backend, precision=precision, slots=slots, device=device
         )
-    return OpenStream(Runner(program, slots, open_executor(precision)), "interpreted")
+    executor = open_executor(precision)
+    compiled = CompiledProgram(program, executor, executor.load(program), "interpreted")
+    return OpenStream(compiled, slots)
