@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from co3d.runtime.runner import Runner
 
 import co3d
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.operation import Kind, Operation
 from co3d.backends.native.plan import NativeSteps
-from co3d.runtime.choice import PRECISIONS
-from co3d.runtime.runner import Runner
+from co3d.backends.table import PRECISIONS
 
 WARM_UP_STEPS, STEPS = 80, 100
 

@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
-    from co3d.runtime import Snapshot, StepResult, Stream, open_stream
+    from co3d.runtime import (
+        CompiledProgram,
+        Slot,
+        Snapshot,
+        StepResult,
+        Stream,
+        compile,  # noqa: A004
+        open_stream,
+    )
     from co3d.video import VideoFrame, VideoWriter, read_video
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "CompiledProgram",
     "ModelCard",
+    "Slot",
     "Snapshot",
     "StepProgram",
     "StepResult",
@@ -30,6 +40,7 @@ __all__ = [
     "Verification",
     "VideoFrame",
     "VideoWriter",
+    "compile",
     "convert",
     "create_model",
     "export_program",
@@ -43,7 +54,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "co3d.runtime": ("Snapshot", "StepResult", "Stream", "open_stream"),
+    "co3d.runtime": (
+        "CompiledProgram",
+        "Slot",
+        "Snapshot",
+        "StepResult",
+        "Stream",
+        "compile",
+        "open_stream",
+    ),
     "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),

@@ -14,9 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from co3d.backends.table import BACKENDS
 from co3d.compiler import StepProgram, convert
 from co3d.runtime import Snapshot, Stream, open_stream
-from co3d.runtime.choice import BACKENDS, is_ready
+from co3d.runtime.choice import is_ready
 from support.gpu import is_interpreted, open_anywhere
 from support.networks import small_network
 from support.rule_networks import two_pathways

@@ -8,6 +8,7 @@ Every other precision is measured beside it; `docs/precision.md` has its figures
 
 import pytest
 
+from co3d.backends.table import BACKENDS
 from co3d.compiler import convert
 from co3d.models import create_model
 from co3d.parity import streams
@@ -17,7 +18,6 @@ from co3d.parity.precision_report import MOST_CHANGED_LABELS, PrecisionReport
 from co3d.parity.streams import film_journeys, stream_sample
 from co3d.runtime import open_stream
 from co3d.runtime.choice import (
-    BACKENDS,
     PLAIN_PRECISIONS,
     SLOW_TO_OPEN,
     list_quick_backends,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from co3d.backends.table import BACKENDS
 from co3d.errors import EmptyVideoError, OptionError, ParityError
 from co3d.parity import precision
 from co3d.parity.features import convert_with_features
@@ -15,7 +16,6 @@ from co3d.parity.precision_report import ErrorSpread, PrecisionReport, Precision
 from co3d.parity.streams import FrameStream
 from co3d.runtime import open_stream
 from co3d.runtime.choice import (
-    BACKENDS,
     PLAIN_PRECISIONS,
     SLOW_TO_OPEN,
     list_quick_backends,

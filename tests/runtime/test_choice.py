@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from co3d import packages
+from co3d.backends import table
+from co3d.backends.table import BACKENDS
 from co3d.backends.triton_gpu import obstacle
 from co3d.compiler import convert
 from co3d.errors import MissingPackageError, OptionError
-from co3d.runtime import choice, open_stream
-from co3d.runtime.choice import BACKENDS, choose_backend
+from co3d.runtime import open_stream
+from co3d.runtime.choice import choose_backend
 from support.networks import small_network
 from support.streaming import randomise_
 
@@ -28,7 +30,7 @@ def grouped():
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages_: str) -> None:
-    for module in (choice, packages):
+    for module in (table, packages):
         monkeypatch.setattr(module, "is_installed", lambda name: name not in packages_)
 
 
@@ -43,7 +45,7 @@ def test_auto_takes_the_first_that_is_installed(grouped, monkeypatch: pytest.Mon
     assert "pip install 'co3d[openvino]' brings a faster one" in reason
     _hide(monkeypatch, "openvino", "onnxruntime")
     assert choose_backend(grouped, "float32", CPU)[0] == "native"
-    monkeypatch.setattr(choice, "find_obstacle", lambda: "no kernels")
+    monkeypatch.setattr(table, "find_obstacle", lambda: "no kernels")
     assert choose_backend(grouped, "float32", CPU)[0] == "torch"
 
 
@@ -54,11 +56,11 @@ def test_auto_takes_the_native_kernels_where_they_run_all_convolutions(
     first = nn.Conv3d(3, 3, 3, padding=1, groups=groups)
     program = convert(nn.Sequential(first, nn.Conv3d(3, 4, 1)), (3, 4, 6, 6))
     assert choose_backend(program, "float32", CPU)[0] == "native"
-    monkeypatch.setattr(choice, "find_obstacle", lambda: "it cannot be compiled; try another")
+    monkeypatch.setattr(table, "find_obstacle", lambda: "it cannot be compiled; try another")
     name, reason = choose_backend(program, "float32", CPU)
     assert name == "openvino"
     assert reason == "auto: the fastest that is installed; it cannot be compiled"
-    monkeypatch.setattr(choice, "find_compiler", lambda: None)
+    monkeypatch.setattr(table, "find_compiler", lambda: None)
     assert "a C++ compiler brings a faster one" in choose_backend(program, "float32", CPU)[1]
 
 
@@ -68,7 +70,7 @@ def test_auto_does_not_build_kernels_that_it_has_no_use_for(
     def fail() -> str:
         raise AssertionError
 
-    monkeypatch.setattr(choice, "find_obstacle", fail)
+    monkeypatch.setattr(table, "find_obstacle", fail)
     assert choose_backend(grouped, "float32", CPU)[0] == "openvino"
 
 
@@ -111,12 +113,12 @@ def test_auto_minds_precision_and_device(grouped, monkeypatch: pytest.MonkeyPatc
     )
     gpu = torch.device("cuda", 0)
     _hide(monkeypatch)
-    monkeypatch.setattr(choice, "find_gpu_obstacle", lambda: None)
+    monkeypatch.setattr(table, "find_gpu_obstacle", lambda: None)
     assert choose_backend(grouped, "float16", gpu) == (
         "triton",
         "auto: the only one for float16 on cuda:0",
     )
-    monkeypatch.setattr(choice, "find_gpu_obstacle", lambda: "there is no compiler")
+    monkeypatch.setattr(table, "find_gpu_obstacle", lambda: "there is no compiler")
     name, reason = choose_backend(grouped, "float32", gpu)
     assert name == "torch"
     assert "a faster one is not to be had: there is no compiler" in reason
@@ -139,7 +141,7 @@ def test_a_missing_package_is_named_with_its_command(
 
 
 def test_a_gpu_backend_says_what_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "require_package", lambda *_, **__: None)
+    monkeypatch.setattr(table, "require_package", lambda *_, **__: None)
     assert obstacle.find_obstacle() is None
     monkeypatch.setattr(obstacle.shutil, "which", lambda _: None)
     with pytest.raises(MissingPackageError, match="triton has no C compiler"):

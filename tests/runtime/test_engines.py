@@ -1,13 +1,14 @@
 import pytest
 
+from co3d.backends.table import BACKENDS, Backend
 from co3d.errors import OptionError
 from co3d.runtime import choice
-from co3d.runtime.choice import BACKENDS, Backend, list_quick_backends, select_engines
+from co3d.runtime.choice import list_quick_backends, select_engines
 
 
 @pytest.fixture(autouse=True)
 def _add_a_backend_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = Backend(("float32",), ("cuda",), None, (), BACKENDS["torch"].open)
+    there = Backend(("float32",), ("cuda",), BACKENDS["torch"].open)
     monkeypatch.setattr(choice, "BACKENDS", {**BACKENDS, "there": there})
     monkeypatch.setattr(choice, "is_ready", lambda name: True)
 

@@ -9,7 +9,6 @@ from co3d.compiler import StepProgram
 from co3d.runtime import Stream, open_stream
 from co3d.runtime.choice import find_device
 from co3d.runtime.compiled import CompiledProgram
-from co3d.runtime.stream import Stream as OpenStream
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # The interpreter has no products of bfloat16, of which NumPy knows nothing.
@@ -39,5 +38,4 @@ def open_anywhere(
             program, backend=backend, precision=precision, slots=slots, device=device
         )
     executor = open_executor(precision)
-    compiled = CompiledProgram(program, executor, executor.load(program), "interpreted")
-    return OpenStream(compiled, slots)
+    return Stream(CompiledProgram(program, executor, executor.load(program), "interpreted"), slots)

@@ -163,6 +163,13 @@ def list_examples(
     return [*frames, *clocks, *past]
 
 
+def join_rows(parts: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """The results of several calls, one below the other."""
+    if len(parts) == 1:
+        return list(parts[0])
+    return [None if rows[0] is None else torch.cat(rows) for rows in zip(*parts, strict=True)]
+
+
 def choose_dtype(spec: StateSpec, executor: Executor) -> torch.dtype:
     """In what an executor keeps the elements of a state."""
     return executor.dtype if spec.dtype.is_floating_point else spec.dtype

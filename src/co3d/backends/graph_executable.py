@@ -18,6 +18,7 @@ from co3d.backends.contract import (
     StepFunction,
     choose_dtype,
     copy_map,
+    join_rows,
     list_examples,
     list_graphs,
     make_map,
@@ -165,9 +166,7 @@ class GraphExecutable:
                     parts.append(self._step_one(graph, updates, some[0], inputs))
                 else:
                     parts.append(self._step_several(graph, updates, some, inputs))
-        if len(parts) == 1:
-            return parts[0]
-        return [None if made[0] is None else torch.cat(made) for made in zip(*parts, strict=True)]
+        return join_rows(parts)
 
     def _step_one(
         self, graph: BindGraph, updates: Sequence[int], state: GraphState, inputs: list[Tensor]

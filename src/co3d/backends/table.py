@@ -108,9 +108,8 @@ def _lack_kernels() -> str | None:
     obstacle = find_obstacle()
     if obstacle is None:
         return None
-    return (
-        "a C++ compiler brings a faster one" if find_compiler() is None else obstacle.split(";")[0]
-    )
+    has_compiler = find_compiler() is not None
+    return obstacle.split(";")[0] if has_compiler else "a C++ compiler brings a faster one"
 
 
 def _open_triton(precision: str, device: torch.device) -> Executor:

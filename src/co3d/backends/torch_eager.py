@@ -42,7 +42,7 @@ class TorchExecutor(GraphExecutor):
     def load(self, program: Program[Any]) -> Executable:
         """See `Executor.load`.
 
-        A CPU steps slots one by one, where side by side they would take as long. A GPU waits for its
-        kernels to be launched, and runs those of all slots at once.
+        A CPU steps slots one by one, since side by side they would take as long. A GPU waits for
+        its kernels to be launched, and runs those of all slots at once.
         """
         return GraphExecutable(program, self, 1 if self.device.type == "cpu" else None)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from co3d.backends.table import PRECISIONS
 from co3d.benchmark.device import wait_after
 from co3d.benchmark.timing import MS_PER_SECOND, Latency, Subject
-from co3d.runtime.choice import PRECISIONS
 
 MULTIPLIED = ("float32", "bfloat16", "float16")
 COPY = "copy"

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.contract import make_map
+from co3d.backends.table import BACKENDS, PRECISIONS
 from co3d.compiler import StepProgram
 from co3d.compiler.unroll import unroll_clip
 from co3d.export import export_program, load_program
 from co3d.runtime import Stream, open_stream
-from co3d.runtime.choice import BACKENDS, PRECISIONS
 
 CALIBRATION_FRAMES = 24
-# Their kernels know of maps, not of clips.
-FRAME_BY_FRAME = ("native", "triton")
 
 
 def open_step(
@@ -48,12 +46,11 @@ def open_clip(
     whose kernels know of maps run it frame by frame and layer after layer.
     """
     executor = BACKENDS[backend].open(precision, clip.device)
-    if backend in FRAME_BY_FRAME:
+    if not BACKENDS[backend].runs_clips:
         # A step without state, and of a whole clip: what makes steps quick serves it, too.
-        past = executor.hold([])
-        frames = executor.take_frames([frame.contiguous() for frame in clip.unbind(2)])
+        frames = [frame.float().contiguous() for frame in clip.unbind(2)]
         run_frames = executor.compile(unroll_clip(program), frames, len(program.output_shapes))
-        return lambda: past.step(run_frames, frames, ()), executor.description
+        return lambda: run_frames(frames), executor.description
     given = make_map(clip.shape, PRECISIONS[precision], clip.device, executor.map_layout)
     given.copy_(clip)
     run = executor.compile(_with_a_tuple(program.clip_graph), [given], 1)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from co3d.backends.table import PRECISIONS
 from co3d.benchmark.device import wait_after
 from co3d.benchmark.engines import open_clip, open_step
 from co3d.benchmark.peers.select import PEERS
@@ -14,7 +15,6 @@ from co3d.benchmark.selection import Variant
 from co3d.benchmark.timing import Subject
 from co3d.compiler import StepProgram
 from co3d.models import ClipModel
-from co3d.runtime.choice import PRECISIONS
 
 CLIP_SHARE = 10  # timed steps per timed clip
 # Periods after which a backend has met all places where its state may lie, and prepared a step for

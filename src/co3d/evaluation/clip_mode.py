@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from co3d.backends.table import PRECISIONS
 from co3d.datasets.clips import Clip, read_clip
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling
@@ -22,7 +23,6 @@ from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
 from co3d.evaluation.records import VideoRecord, pack
 from co3d.models import ClipModel, ModelCard
-from co3d.runtime.choice import PRECISIONS
 from co3d.video.indexed import open_indexed_video
 
 CLIP = "clip"

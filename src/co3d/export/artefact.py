@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.backends.table import PRECISIONS as DTYPES
 from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
 from co3d.export.description import CLOCKS, Description, describe, name_inputs, read_description
@@ -18,7 +19,6 @@ from co3d.export.torch_file import read_torch, write_torch
 from co3d.files import output_file
 from co3d.models.card import ModelCard
 from co3d.packages import require_package
-from co3d.runtime.choice import PRECISIONS as DTYPES
 from co3d.runtime.stored_program import StoredProgram
 
 Format = Literal["onnx", "openvino", "torch"]

@@ -61,8 +61,8 @@ class Slot:
     def finish(self) -> int:
         """Declare the newest frame the video's last one; how many steps its results still need.
 
-        Those steps take blank frames, and may be mixed with steps of other slots. Only programs with
-        edges="both" know of an end; with others, and before the first frame, nothing changes.
+        Those steps take blank frames, and may be mixed with steps of other slots. Only programs
+        with edges="both" know of an end; with others, and before the first frame, nothing changes.
         """
         with self._claimed():
             self._require_whole("finish")

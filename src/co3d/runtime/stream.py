@@ -16,9 +16,9 @@ from co3d.runtime.snapshot import Snapshot
 class Stream:
     """Steps a program through the videos of its slots. Made by `open_stream`.
 
-    The simple face of a compiled program: results always have a row for every slot. Slots may start,
-    pause and end independently: `active` names the slots that step, `reset` those that start a new
-    video with this step. Slots that do not step cost nothing.
+    The simple face of a compiled program: results always have a row for every slot. Slots may
+    start, pause and end independently: `active` names the slots that step, `reset` those that
+    start a new video with this step. Slots that do not step cost nothing.
     """
 
     def __init__(self, compiled: CompiledProgram, slots: int) -> None:

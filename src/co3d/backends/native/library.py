@@ -95,8 +95,13 @@ def _load(path: Path) -> Any:
     library = ctypes.CDLL(str(path))
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.co3d_run.argtypes = (pointer, number, pointer, ctypes.c_int, ctypes.c_int)
-    library.co3d_bind.argtypes = (pointer, pointer, pointer, pointer, pointer, number)
-    library.co3d_turn.argtypes = (pointer, pointer, pointer, number)
+    library.co3d_bind.argtypes = (pointer, pointer, pointer, pointer)
+    library.co3d_advance.argtypes = (pointer, pointer, pointer)
+    library.co3d_step_slots.argtypes = (
+        *(pointer, pointer, pointer, ctypes.c_int),
+        *(pointer, pointer, pointer, number, ctypes.c_int),
+    )
+    library.co3d_step_plan_bytes.restype = number
     library.co3d_lay_out_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
     library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number

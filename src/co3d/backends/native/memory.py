@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import threading
 from collections.abc import Hashable, Sequence
 
 import torch
@@ -30,7 +31,7 @@ def view_as_laid_out(memory: Tensor, shape: Sequence[int], dtype: torch.dtype) -
 
 
 class Reserve:
-    """Memory for what lasts as long as a stream, in large pages where Linux has them.
+    """Memory for what lasts as long as a compiled program, in large pages where Linux has them.
 
     Each step passes through all weights and all state. In pages of 4 kB the processor looks
     addresses up so often that a step of X3D-M takes a tenth longer, and another time in every
@@ -40,14 +41,16 @@ class Reserve:
     def __init__(self) -> None:
         self._piece = torch.empty(0, dtype=torch.uint8)
         self._used = 0
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
         """(size,) uint8 of arbitrary content."""
-        if self._used + size > self._piece.numel():
-            self._piece, self._used = _map_large_pages(max(size, PIECE_BYTES)), 0
-        begin = self._used
-        self._used += -(-size // ALIGNMENT) * ALIGNMENT
-        return self._piece[begin : begin + size]
+        with self._lock:
+            if self._used + size > self._piece.numel():
+                self._piece, self._used = _map_large_pages(max(size, PIECE_BYTES)), 0
+            begin = self._used
+            self._used += -(-size // ALIGNMENT) * ALIGNMENT
+            return self._piece[begin : begin + size]
 
     def take_value(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor of arbitrary content, as `lay_out` would lay it."""

@@ -8,15 +8,75 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.contract import make_map
-from co3d.backends.native.memory import Reserve, lay_out, view_as_laid_out
+from co3d.backends.native.memory import lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
 
 RunKernels = Callable[[NativeSteps, Any], None]
 LayOut = Callable[[Tensor, Tensor], None]
 
 
+class PreparedStep:
+    """What all runs of one step graph share; it never changes.
+
+    Attributes:
+        plan: what a step does.
+        graph, values: the step graph, and what its nodes make, as tensors without data.
+        inputs, results, newest: the nodes of its inputs and outputs.
+        sizes: shape and dtype of every value: tensors without data take long to tell.
+        positions: of the inputs.
+        made_results: the results that kernels write, with the dtype in which they do.
+        made_newest: the newest elements that kernels write, with their numbers.
+        is_simple: whether one list of operations makes all outputs, as the caller wants them.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.plan = planner.make()
+        fused = planner.fused
+        self.graph, self.values, self.inputs = fused.graph, fused.values, fused.inputs
+        self.results, self.newest = fused.results, fused.newest
+        self.sizes = {
+            node: (tuple(value.shape), value.dtype)
+            for node, value in self.values.items()
+            if isinstance(value, Tensor)
+        }
+        self.positions = {node: i for i, node in enumerate(fused.inputs)}
+        self.made_results = {
+            node: torch.float32 if planner.is_float_result(node) else self.values[node].dtype
+            for node in self.plan.made
+            if node not in self.newest
+        }
+        self.made_newest = {
+            node: i
+            for i, node in enumerate(self.newest)
+            if node in self.plan.made and self.newest.index(node) == i
+        }
+        self.is_simple = (
+            [type(step) for step in self.plan.steps] == [NativeSteps]
+            and tuple(self.made_results) == self.results
+            and len(self.made_newest) == len(self.newest)
+            and all(dtype == torch.float32 for dtype in self.made_results.values())
+        )
+
+    @property
+    def maps(self) -> set[int]:
+        """Positions of the frames that are laid out as maps before a step."""
+        return self.plan.frames - self.plan.planes
+
+    def find_newest(self, number: int) -> int | None:
+        """The buffer of the newest element of this number, where a kernel writes it."""
+        node = self.newest[number]
+        if node is None or self.made_newest.get(node) != number:
+            return None
+        return self.plan.made[node]
+
+    def make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
+        """An uninitialised tensor for a value."""
+        shape, own = self.sizes[node]
+        return make_map(shape, dtype or own, torch.device("cpu"), torch.channels_last)
+
+
 class PlannedStep:
-    """One step graph, planned for fixed shapes.
+    """Runs one step graph in a workspace; one thread at a time.
 
     Attributes:
         plan: what it does.
@@ -25,52 +85,25 @@ class PlannedStep:
 
     def __init__(
         self,
-        planner: Planner,
-        reserve: Reserve,
+        prepared: PreparedStep,
+        workspace: Tensor,
         run_kernels: RunKernels,
         lay_out_frames: LayOut,
     ) -> None:
-        self.plan = planner.make()
+        self._prepared, self.plan = prepared, prepared.plan
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
-        fused = planner.fused
-        self._graph, self._values = fused.graph, fused.values
-        # Tensors without data take long to say what they are.
-        self._sizes = {
-            node: (tuple(value.shape), value.dtype)
-            for node, value in self._values.items()
-            if isinstance(value, Tensor)
-        }
-        self._positions = {node: i for i, node in enumerate(fused.inputs)}
-        self._results, self._newest = fused.results, fused.newest
-        # What kernels write: results to new tensors, newest elements where the caller says.
-        self._made_results = {
-            node: torch.float32 if planner.is_float_result(node) else self._values[node].dtype
-            for node in self.plan.made
-            if node not in self._newest
-        }
-        self._made_newest = {
-            node: i
-            for i, node in enumerate(self._newest)
-            if node in self.plan.made and self._newest.index(node) == i
-        }
-        # Whether one list of operations makes all outputs, as the caller wants them.
-        self._is_simple = (
-            [type(step) for step in self.plan.steps] == [NativeSteps]
-            and tuple(self._made_results) == self._results
-            and len(self._made_newest) == len(self._newest)
-            and all(dtype == torch.float32 for dtype in self._made_results.values())
-        )
-        self._workspace = reserve.take(self.plan.workspace_bytes)
+        self._workspace = workspace
         self.table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
         for index, tensor in self.plan.constants.items():
             self.table[index] = tensor.data_ptr()
         for index, offset in self.plan.workspace.items():
             self.table[index] = self._workspace.data_ptr() + offset
-        # Frames as maps, of those that are not read as they are given.
         self._maps = {
-            position: self._make(fused.inputs[position])
-            for position in self.plan.frames - self.plan.planes
+            position: prepared.make(prepared.inputs[position]) for position in prepared.maps
         }
+        for position, frame in self._maps.items():
+            if position in self.plan.inputs:
+                self.table[self.plan.inputs[position]] = frame.data_ptr()
         self._fixed = {
             node: self._view_workspace(node, index)
             for node, index in self.plan.views.items()
@@ -79,21 +112,15 @@ class PlannedStep:
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """See `StepFunction`."""
-        newest = [None if node is None else self._make(node) for node in self._newest]
+        prepared = self._prepared
+        newest = [None if node is None else prepared.make(node) for node in prepared.newest]
         for number, tensor in enumerate(newest):
-            place = self.find_newest(number)
+            place = prepared.find_newest(number)
             if tensor is not None and place is not None:
                 self.table[place] = tensor.data_ptr()
         made: Any = newest
         further: Sequence[Tensor] = ()  # all of the inputs are here
         return [*self.run(inputs, further.__getitem__, made.__getitem__), *newest]
-
-    def find_newest(self, number: int) -> int | None:
-        """The buffer of the newest element of this number, where a kernel writes it."""
-        node = self._newest[number]
-        if node is None or self._made_newest.get(node) != number:
-            return None
-        return self.plan.made[node]
 
     def run(
         self,
@@ -121,10 +148,10 @@ class PlannedStep:
             if position in self.plan.inputs:
                 self.table[self.plan.inputs[position]] = held[position].data_ptr()
         made: dict[fx.Node, Tensor] = {}
-        for node, dtype in self._made_results.items():
-            made[node] = self._make(node, dtype)
+        for node, dtype in self._prepared.made_results.items():
+            made[node] = self._prepared.make(node, dtype)
             self.table[self.plan.made[node]] = made[node].data_ptr()
-        if self._is_simple:
+        if self._prepared.is_simple:
             assert isinstance(self.plan.steps[0], NativeSteps)
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
@@ -140,23 +167,24 @@ class PlannedStep:
     ) -> list[Tensor | None]:
         """Kernels and PyTorch in turn: `run` where kernels alone are not enough."""
         held: list[Tensor] = []
-        made.update((node, find_newest(i)) for node, i in self._made_newest.items())
+        made.update((node, find_newest(i)) for node, i in self._prepared.made_newest.items())
         values: dict[fx.Node, Any] = {**self._fixed, **made}
 
         def find(node: fx.Node) -> Any:
             """A value as PyTorch sees it."""
-            if node in values:
-                return values[node]
-            if node.op == "placeholder":
-                position = self._positions[node]
-                is_past = position >= len(inputs)
-                return find_past(position - len(inputs)) if is_past else inputs[position]
-            if node.op == "get_attr":
-                return getattr(self._graph, str(node.target))
+            origin = node
             # A view of what a kernel made or read: it has one pixel, in any layout.
-            source = node.args[0]
-            assert isinstance(source, fx.Node)
-            return find(source).reshape(self._values[node].shape)
+            while origin not in values and origin.op == "call_function":
+                assert isinstance(origin.args[0], fx.Node)
+                origin = origin.args[0]
+            if origin in values:
+                value = values[origin]
+            elif origin.op == "get_attr":
+                value = getattr(self._prepared.graph, str(origin.target))
+            else:
+                position = self._prepared.positions[origin] - len(inputs)
+                value = inputs[position] if position < 0 else find_past(position)
+            return value if origin is node else value.reshape(self._prepared.values[node].shape)
 
         for step in self.plan.steps:
             if isinstance(step, NativeSteps):
@@ -167,23 +195,19 @@ class PlannedStep:
             if isinstance(result, Tensor):
                 held.append(lay_out(result))
                 self.table[step.buffer] = held[-1].data_ptr()
-        for i, node in enumerate(self._newest):
-            if node is not None and self._made_newest.get(node) != i:
+        for i, node in enumerate(self._prepared.newest):
+            if node is not None and self._prepared.made_newest.get(node) != i:
                 find_newest(i).copy_(find(node))
         results: list[Tensor | None] = []
-        for node in self._results:
-            is_own = node in self._made_results
+        for node in self._prepared.results:
+            is_own = node in self._prepared.made_results
             taken = None if node is None else find(node).to(torch.float32, copy=not is_own)
             results.append(taken)
         return results
 
-    def _make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
-        shape, own = self._sizes[node]
-        return make_map(shape, dtype or own, torch.device("cpu"), torch.channels_last)
-
     def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
         """The tensor that lies at a fixed place of the workspace."""
-        value, offset = self._values[node], self.plan.workspace[index]
+        value, offset = self._prepared.values[node], self.plan.workspace[index]
         size = value.numel() * value.element_size()
         return view_as_laid_out(
             self._workspace[offset : offset + size], tuple(value.shape), value.dtype

@@ -96,6 +96,16 @@ void pause_briefly() {
 #endif
 }
 
+// All operations on the thread that calls, chunk by chunk, so that sums are those of any number of
+// threads.
+template <typename T>
+void run_alone(const Operation* ops, long count, void* const* buffers) {
+  for (const Operation* op = ops; op < ops + count; ++op) {
+    const long chunks = count_chunks<T>(*op);
+    for (long chunk = 0; chunk < chunks; ++chunk) run_chunk<T>(*op, buffers, chunk, chunks);
+  }
+}
+
 // A stage is over when its chunks are, not when all threads have come: one that has to leave its
 // processor to another program holds the others up only if it leaves in the middle of a chunk.
 //
@@ -104,6 +114,7 @@ void pause_briefly() {
 template <typename T>
 void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
   constexpr int PATIENCE = 2000;
+  if (threads == 1) return run_alone<T>(ops, count, buffers);
   std::deque<Stage> stages;
   for (const Operation* op = ops; op < ops + count; ++op) {
     const long chunks = count_chunks<T>(*op);
@@ -124,6 +135,46 @@ void run_all(const Operation* ops, long count, void* const* buffers, int threads
       if (tries > PATIENCE) std::this_thread::yield();
     }
   }
+}
+
+// What steps of one graph have in common, whichever slots they are for.
+struct StepPlan {
+  const Operation* operations;
+  long count;
+  Exchange exchange;
+  int32_t frames, results;
+  const int32_t* frame_places;   // in the table
+  const int64_t* frame_areas;    // of frames that are laid out as maps: pixels; 0: read as they are
+  const int32_t* result_places;
+};
+
+// Steps of several slots, each on one thread: `workers` threads take the next slot when they are
+// through with one. Of each worker there is a table and an array of spare blocks; of each slot its
+// elements, frames and results.
+template <typename T>
+void step_slots(const StepPlan& plan, void** const* tables, void** const* spares, int workers,
+                const Elements* slots, void* const* frames, void* const* results, long count) {
+  std::atomic<long> next{0};
+  auto work = [&](int worker) {
+    void** const table = tables[worker];
+    for (long i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+      bind_elements(table, plan.exchange, slots[i], spares[worker]);
+      for (int32_t f = 0; f < plan.frames; ++f) {
+        void* const given = frames[i * plan.frames + f];
+        if (plan.frame_areas[f])
+          lay_out_frame((const float*)given, (T*)table[plan.frame_places[f]], plan.frame_areas[f]);
+        else
+          table[plan.frame_places[f]] = given;
+      }
+      for (int32_t r = 0; r < plan.results; ++r)
+        table[plan.result_places[r]] = results[i * plan.results + r];
+      run_alone<T>(plan.operations, plan.count, table);
+      advance_elements(plan.exchange, slots[i], spares[worker]);
+    }
+  };
+  if (workers == 1) return work(0);
+#pragma omp parallel num_threads(workers)
+  work(omp_get_thread_num());
 }
 
 }  // namespace
@@ -150,14 +201,25 @@ void co3d_run(const Operation* ops, long count, void* const* buffers, int thread
     run_all<float>(ops, count, buffers, threads);
 }
 
-void co3d_bind(void** table, const int32_t* places, void* const* addresses, const int32_t* lengths,
-               const int32_t* heads, long rings) {
-  bind_rings(table, places, addresses, lengths, heads, rings);
+void co3d_bind(void** table, const StepPlan* plan, const Elements* slot, void* const* spares) {
+  bind_elements(table, plan->exchange, *slot, spares);
 }
 
-void co3d_turn(const int32_t* lengths, int32_t* heads, const int32_t* updated, long count) {
-  turn_rings(lengths, heads, updated, count);
+void co3d_advance(const StepPlan* plan, const Elements* slot, void** spares) {
+  advance_elements(plan->exchange, *slot, spares);
 }
+
+void co3d_step_slots(const StepPlan* plan, void** const* tables, void** const* spares, int workers,
+                     const Elements* slots, void* const* frames, void* const* results, long count,
+                     int is_half) {
+  if (is_half)
+    step_slots<Half>(*plan, tables, spares, workers, slots, frames, results, count);
+  else
+    step_slots<float>(*plan, tables, spares, workers, slots, frames, results, count);
+}
+
+// Bytes of what Python describes too.
+long co3d_step_plan_bytes() { return sizeof(StepPlan); }
 
 // Lay frames of three planes out as a map.
 void co3d_lay_out_frames(const float* planes, void* map, long frames, long area, int is_half) {

@@ -1,0 +1,166 @@
+"""Exchanges of blocks, and slots' elements, as the kernels read them (kernels/rings.hpp)."""
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from co3d.backends.native.exchange import Block, Exchange
+from co3d.backends.native.plan import NativeSteps
+from co3d.backends.native.state import NativeState, StateLayout
+from co3d.backends.native.step import PreparedStep
+from co3d.compiler.program import Program
+
+_Numbers = ctypes.POINTER(ctypes.c_int32)
+
+
+class ElementsTable(ctypes.Structure):
+    """The struct `Elements` of kernels/rings.hpp."""
+
+    _fields_ = [("blocks", ctypes.c_void_p), ("heads", ctypes.c_void_p)]
+
+    def __init__(self, state: NativeState) -> None:
+        super().__init__(ctypes.addressof(state.blocks), ctypes.addressof(state.heads))
+
+    @property
+    def pointer(self) -> Any:
+        """What functions of the library take."""
+        return ctypes.byref(self)
+
+
+class _ExchangeStruct(ctypes.Structure):
+    _fields_ = [
+        ("states", ctypes.c_int32),
+        ("updates", ctypes.c_int32),
+        ("spares", ctypes.c_int32),
+        *[
+            (name, _Numbers)
+            for name in (
+                "depths",
+                "places",
+                "updated",
+                "firsts",
+                "newest_places",
+                "sources",
+                "left",
+            )
+        ],
+    ]
+
+
+class StepPlanStruct(ctypes.Structure):
+    """The struct `StepPlan` of kernels/kernels.cpp."""
+
+    _fields_ = [
+        ("operations", ctypes.c_void_p),
+        ("count", ctypes.c_long),
+        ("exchange", _ExchangeStruct),
+        ("frames", ctypes.c_int32),
+        ("results", ctypes.c_int32),
+        ("frame_places", _Numbers),
+        ("frame_areas", ctypes.POINTER(ctypes.c_int64)),
+        ("result_places", _Numbers),
+    ]
+
+
+def count_spares(exchanges: Iterable[Exchange]) -> dict[int, int]:
+    """Of each size the spare blocks that a worker needs, whichever step graph it runs."""
+    spares: dict[int, int] = {}
+    for exchange in exchanges:
+        for size, left in exchange.left.items():
+            spares[size] = max(spares.get(size, 0), len(left))
+    return spares
+
+
+class StepTable:
+    """A step graph as the library takes it.
+
+    Attributes:
+        pointer: to the struct.
+        updates: the states that get a newest element.
+        frame_positions: of the frames that kernels read.
+        can_step_together: whether the library runs whole steps, several slots' at a time: PyTorch
+            runs no part of them.
+    """
+
+    def __init__(
+        self,
+        program: Program[Any],
+        phase: int,
+        prepared: PreparedStep,
+        exchange: Exchange,
+        layout: StateLayout,
+        spares: dict[int, int],
+    ) -> None:
+        self.updates = program.phases[phase].updates
+        self._layout = layout
+        self._spares = sum(spares.values())
+        firsts = dict(zip(spares, _sum_before(list(spares.values())), strict=True))
+
+        def number(block: Block) -> int:
+            kind, which, place = block
+            return firsts[which] + place if kind == "spare" else self._spares + which
+
+        left = list(range(self._spares))
+        for size, blocks in exchange.left.items():
+            # A plan with fewer spare blocks of a size leaves the others alone.
+            left[firsts[size] : firsts[size] + len(blocks)] = map(number, blocks)
+        self._sources = [number(block) for block in exchange.sources]
+        plan = prepared.plan
+        first_element = len(prepared.inputs) - layout.elements
+        places = [plan.inputs.get(first_element + i, -1) for i in range(layout.elements)]
+        newest = [prepared.find_newest(i) for i in range(len(self.updates))]
+        self._numbers: list[Any] = []
+        struct = _ExchangeStruct(
+            len(layout.depths),
+            len(self.updates),
+            self._spares,
+            *map(
+                self._keep,
+                (
+                    layout.depths,
+                    places,
+                    self.updates,
+                    [layout.firsts[state] for state in self.updates],
+                    [-1 if place is None else place for place in newest],
+                    self._sources,
+                    left,
+                ),
+            ),
+        )
+        self.frame_positions = [i for i in range(len(program.frame_shapes)) if i in plan.inputs]
+        areas = [
+            program.frame_shapes[i][-2] * program.frame_shapes[i][-1] if i in prepared.maps else 0
+            for i in self.frame_positions
+        ]
+        is_laid_out = all(program.frame_shapes[i][0] == 3 for i in prepared.maps)
+        self.can_step_together = prepared.is_simple and is_laid_out
+        steps = plan.steps[0] if self.can_step_together else None
+        operations = steps.operations if isinstance(steps, NativeSteps) else None
+        self._struct = StepPlanStruct(
+            None if operations is None else ctypes.addressof(operations),
+            0 if not isinstance(steps, NativeSteps) else steps.count,
+            struct,
+            len(self.frame_positions),
+            len(prepared.made_results),
+            self._keep([plan.inputs[i] for i in self.frame_positions]),
+            self._keep(areas, ctypes.c_int64),
+            self._keep([plan.made[node] for node in prepared.made_results]),
+        )
+        self.pointer = ctypes.byref(self._struct)
+
+    def find_newest(self, update: int, state: NativeState, spares: Any) -> int:
+        """The address of the block that a newest element is written to."""
+        source = self._sources[update]
+        if source < self._spares:
+            return spares[source]
+        updated = self.updates[source - self._spares]
+        return state.find(updated, self._layout.depths[updated] - 1)
+
+    def _keep(self, numbers: Sequence[int], kind: Any = ctypes.c_int32) -> Any:
+        """An array that lives as long as the table."""
+        self._numbers.append((kind * max(len(numbers), 1))(*numbers))
+        return ctypes.cast(self._numbers[-1], ctypes.POINTER(kind))
+
+
+def _sum_before(counts: Sequence[int]) -> list[int]:
+    return [sum(counts[:i]) for i in range(len(counts))]

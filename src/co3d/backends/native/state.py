@@ -1,0 +1,128 @@
+"""The elements of one slot: where they lie, and their order in time."""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from co3d.backends.native.blocks import BlockPool, round_up
+from co3d.backends.native.memory import view_as_laid_out
+from co3d.compiler.temporal import StateSpec
+
+
+class StateLayout:
+    """What the states of all slots of a program have in common.
+
+    Attributes:
+        depths: elements of each state.
+        sizes: bytes of the block of an element of each state.
+        firsts: the number of each state's first element, counted through all states.
+        elements: how many a slot has.
+    """
+
+    def __init__(self, specs: Sequence[StateSpec], dtype: torch.dtype) -> None:
+        self._fills = [spec.fill for spec in specs]
+        self._kinds = [
+            ((1, *spec.shape), dtype if spec.dtype.is_floating_point else spec.dtype)
+            for spec in specs
+        ]
+        self._bytes = [torch.Size(shape).numel() * kind.itemsize for shape, kind in self._kinds]
+        self.depths = [spec.depth for spec in specs]
+        self.sizes = [round_up(size) for size in self._bytes]
+        self.firsts = [sum(self.depths[:i]) for i in range(len(specs))]
+        self.elements = sum(self.depths)
+
+    def view(self, state: int, memory: Tensor) -> Tensor:
+        """The element (1, …) of a state that lies in a block."""
+        shape, dtype = self._kinds[state]
+        return view_as_laid_out(memory[: self._bytes[state]], shape, dtype)
+
+    def fill(self, state: int, address: int, memory: Tensor) -> None:
+        """Write the initial value of a state into a block."""
+        if self._fills[state] == 0:
+            ctypes.memset(address, 0, self._bytes[state])
+        else:
+            self.view(state, memory).fill_(self._fills[state])
+
+    def find_state(self, number: int) -> tuple[int, int]:
+        """The state and the age (0 newest) of an element, counted through all states."""
+        for state, depth in enumerate(self.depths):
+            if number < depth:
+                return state, number
+            number -= depth
+        raise AssertionError("a step graph has no more inputs than there are elements")
+
+
+class NativeState:
+    """See `co3d.backends.contract.State`.
+
+        a state of three elements   step 0   step 1   step 2      `heads` has the newest one; what
+        block 0                     newest   past 1   past 2      follows it, round the end, is
+        block 1                     past 1   past 2   oldest      older; the next newest element
+        block 2                     oldest   newest   past 1      takes the place of the oldest
+
+    Attributes:
+        blocks: addresses of the elements, state by state; a step exchanges those of the oldest.
+        heads: which of its blocks is the newest, of each state.
+    """
+
+    def __init__(self, layout: StateLayout, pool: BlockPool) -> None:
+        self._layout, self._pool = layout, pool
+        sizes = [
+            size
+            for size, depth in zip(layout.sizes, layout.depths, strict=True)
+            for _ in range(depth)
+        ]
+        self.blocks = (ctypes.c_void_p * max(layout.elements, 1))(*pool.take(sizes))
+        self.heads = (ctypes.c_int32 * max(len(layout.depths), 1))()
+        self._count = layout.elements
+        # A slot that nobody holds any more gives its blocks back as a closed one does.
+        self._finalizer = weakref.finalize(self, _give_back, pool, self.blocks, layout.elements)
+        self._finalizer.atexit = False
+        self.reset()
+
+    def view(self, number: int) -> Tensor:
+        """The element of this number, (1, …), counted through all states, newest first."""
+        state, age = self._layout.find_state(number)
+        return self._view(state, age)
+
+    def read(self) -> list[list[Tensor]]:
+        """See `State.read`."""
+        return [
+            [self._view(state, age)[0].clone() for age in range(depth)]
+            for state, depth in enumerate(self._layout.depths)
+        ]
+
+    def write(self, elements: Sequence[Sequence[Tensor]]) -> None:
+        """See `State.write`."""
+        for state, past in enumerate(elements):
+            for age, element in enumerate(past):
+                self._view(state, age)[0].copy_(element)
+
+    def reset(self) -> None:
+        """See `State.reset`."""
+        for state, depth in enumerate(self._layout.depths):
+            for age in range(depth):
+                address = self.find(state, age)
+                self._layout.fill(state, address, self._pool.find(address))
+
+    def close(self) -> None:
+        """See `State.close`."""
+        self._finalizer()
+
+    def find(self, state: int, age: int) -> int:
+        """The address of an element of a state; age 0 is the newest."""
+        depth = self._layout.depths[state]
+        place = self._layout.firsts[state] + (self.heads[state] + age) % depth
+        address = self.blocks[place]
+        assert address is not None
+        return address
+
+    def _view(self, state: int, age: int) -> Tensor:
+        return self._layout.view(state, self._pool.find(self.find(state, age)))
+
+
+def _give_back(pool: BlockPool, blocks: "ctypes.Array[ctypes.c_void_p]", count: int) -> None:
+    pool.give_back(address for address in list(blocks)[:count])  # type: ignore[misc]
