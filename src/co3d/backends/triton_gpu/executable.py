@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.contract import Executor, State
+from co3d.backends.contract import Executor, State, join_rows
 from co3d.backends.triton_gpu.batch import Batch
 from co3d.backends.triton_gpu.capture import Recorder, Run
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
@@ -106,10 +106,10 @@ class TritonExecutable:
         """
         with self._entered():
             if self._pools.is_full:
-                self._recorded.clear()
                 if self._last_stream is not None:
-                    # Nothing reads the old pools when their memory is let go.
+                    # No step that is still under way reads the old pools when they are let go.
                     self._last_stream.synchronize()
+                self._recorded.clear()
                 self._pools.grow()
             slot = self._pools.take_slot()
             self._pools.fill(slot)
@@ -126,19 +126,15 @@ class TritonExecutable:
         """See `Executable.step`."""
         slots = [state.slot for state in states if isinstance(state, TritonState)]
         assert len(slots) == len(states)
-        outputs: list[Tensor | None] = []
+        parts = []
         with self._entered():
             for first in range(0, len(slots), SIZES[-1]):
-                part = slice(first, first + SIZES[-1])
-                given, times = ([x[part] for x in tensors] for tensors in (frames, clocks))
-                made = self._run(phase, is_masked, slots[part], given, times)
-                if not outputs:
-                    outputs = [self._make_output(one, len(slots)) for one in made]
-                for output, one in zip(outputs, made, strict=True):
-                    if output is not None and one is not None:
-                        output[part].copy_(one)
+                rows = slice(first, first + SIZES[-1])
+                given, times = ([x[rows] for x in tensors] for tensors in (frames, clocks))
+                parts.append(self._run(phase, is_masked, slots[rows], given, times))
+            results = join_rows(parts)
             self._pools.advance(slots, self._program.phases[phase].updates)
-        return outputs
+        return results
 
     def read(self, slot: int) -> list[list[Tensor]]:
         """Copies of a slot's elements: see `State.read`."""
@@ -163,7 +159,7 @@ class TritonExecutable:
         frames: Sequence[Tensor],
         clocks: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Step up to 64 slots, whose rings stay; their results, which the next step writes over."""
+        """Step up to 64 slots, whose rings do not move on yet; their results, new tensors."""
         size = next(size for size in SIZES if size >= len(slots))
         batch = self._find_batch(size)
         key = phase, is_masked, size
@@ -171,7 +167,8 @@ class TritonExecutable:
             step = self._prepare(*key)
             self._recorded[key] = self._recorder.record(step)
         batch.load(slots, self._pools, frames, clocks)
-        return [None if one is None else one[: len(slots)] for one in self._recorded[key]()]
+        made = self._recorded[key]()
+        return [None if one is None else one[: len(slots)].clone() for one in made]
 
     def _find_batch(self, size: int) -> Batch:
         if size not in self._batches:
@@ -213,9 +210,6 @@ class TritonExecutable:
             [*given, *self._pools.list_past(batch.rows)],
             self._pools.list_newest(batch.rows, updates),
         )
-
-    def _make_output(self, like: Tensor | None, slots: int) -> Tensor | None:
-        return None if like is None else like.new_empty((slots, *like.shape[1:]))
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

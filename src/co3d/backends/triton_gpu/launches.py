@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -29,6 +30,12 @@ MANY_PIXELS, PATCHES_PER_PROCESSOR = 10_000, 4
 MOST_EXCITED = 32768
 
 
+class _Mode(threading.local):
+    """Whether this thread compiles kernels instead of running them."""
+
+    only_compiles = False
+
+
 class Launcher:
     """Runs groups of operators on a batch of values.
 
@@ -44,7 +51,7 @@ class Launcher:
         # Products of float32 in three passes of shorter numbers keep its precision.
         self._product = "tf32x3" if dtype == torch.float32 else "tf32"
         self._most_depth = 32 if dtype == torch.float32 else 64
-        self._only_compiles = False
+        self._mode = _Mode()
 
     def compile_kernels(self, call: Callable[[], object]) -> None:
         """Compile the kernels that a call launches, on all processors at once; none of them runs.
@@ -55,11 +62,11 @@ class Launcher:
         if triton.knobs.runtime.interpret:
             return
         with ThreadPoolExecutor(os.cpu_count()) as pool, triton.AsyncCompileMode(pool):
-            self._only_compiles = True
+            self._mode.only_compiles = True
             try:
                 call()
             finally:
-                self._only_compiles = False
+                self._mode.only_compiles = False
 
     def convolve(
         self,
@@ -258,7 +265,7 @@ class Launcher:
     def _launch(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
         # Products and sums in one instruction; whether they are by default depends on the version.
         constants["enable_fp_fusion"] = True
-        if self._only_compiles:
+        if self._mode.only_compiles:
             kernel.warmup(*args, grid=grid, **constants)
         else:
             kernel[grid](*args, **constants)
