@@ -10,7 +10,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,9 @@ from rich.table import Table
 from torch import Tensor, fx, nn
 
 import co3d
-from co3d.backends.contract import Executor, make_map
+from co3d.backends.buffers import BufferPool
+from co3d.backends.contract import make_map
+from co3d.backends.graph_executable import GraphExecutor
 from co3d.backends.graphs.onnx_graph import write_onnx
 from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
 from co3d.backends.openvino_cpu import OpenVinoExecutor, open_core
@@ -78,7 +80,7 @@ def main() -> None:
         compare_layouts()
 
 
-def open_executors() -> dict[str, Executor]:
+def open_executors() -> dict[str, GraphExecutor]:
     """The executors that are compared."""
     threads = torch.get_num_threads()
     return {
@@ -101,7 +103,7 @@ def compare_depthwise() -> None:
         calls = {}
         for way in WAYS:
             graph = fx.symbolic_trace(Block(channels, way))
-            calls[way] = bind(executor.compile(graph, examples, 1), examples, [2], executor)
+            calls[way] = bind(graph, examples, executor)
         medians = measure(calls)
         table.add_row(name, f"{channels} x {side}", *(f"{medians[way]:.3f}" for way in WAYS))
     Console().print(table)
@@ -119,10 +121,7 @@ def compare_layouts() -> None:
     for dtype, word in ((torch.float32, "f32"), (torch.bfloat16, "bf16")):
         executor = OpenVinoExecutor(str(dtype), dtype, torch.get_num_threads())
         examples = [make_map(s, dtype, CPU, executor.map_layout).normal_() for s in shapes]
-        run = executor.compile(graph, examples, 1)
-        calls[f"{word}, channels last"] = bind(
-            run, examples, [spec.depth for spec in program.states], executor
-        )
+        calls[f"{word}, channels last"] = bind(graph, examples, executor)
         core = open_core()
         options = {
             "INFERENCE_PRECISION_HINT": word,
@@ -141,14 +140,16 @@ def compare_layouts() -> None:
     Console().print(table)
 
 
-def bind(
-    run: Callable, examples: list[Tensor], depths: Sequence[int], executor: Executor
-) -> Callable[[], object]:
-    """A step as a runner makes it; the last examples are the elements of states of these depths."""
-    count = len(examples) - sum(depths)
-    elements = iter(examples[count:])
-    past = executor.hold([list(itertools.islice(elements, depth)) for depth in depths])
-    return lambda: past.step(run, examples[:count], range(len(depths)))
+def bind(graph: fx.GraphModule, examples: list[Tensor], executor: GraphExecutor) -> Callable:
+    """A step of one slot; its newest elements lie where the step before left free memory."""
+    pool = BufferPool(executor.map_layout)
+    run = executor.prepare(graph, examples, 1)(pool)
+
+    def step() -> None:
+        for newest in run(examples)[1:]:
+            pool.give(newest)
+
+    return step
 
 
 def measure(calls: dict[str, Callable[[], object]]) -> dict[str, float]:

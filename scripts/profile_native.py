@@ -10,15 +10,14 @@ import time
 from collections import defaultdict
 from typing import Any
 
-import numpy as np
 import torch
-from co3d.runtime.runner import Runner
 
 import co3d
 from co3d.backends.native.executor import NativeExecutor
 from co3d.backends.native.operation import Kind, Operation
 from co3d.backends.native.plan import NativeSteps
 from co3d.backends.table import PRECISIONS
+from co3d.runtime import CompiledProgram
 
 WARM_UP_STEPS, STEPS = 80, 100
 
@@ -78,13 +77,13 @@ def main() -> None:
     threads = torch.get_num_threads()
     executor = TimedExecutor(options.precision, PRECISIONS[options.precision], threads)
     executor.clear()
-    runner = Runner(program, 1, executor)
-    active, reset = np.ones(1, np.bool_), np.zeros(1, np.bool_)
+    compiled = CompiledProgram(program, executor, executor.load(program), executor.description)
+    slot = compiled.open()
     frame = torch.randn(1, *program.frame_shape)
     for step in range(WARM_UP_STEPS + STEPS):
         if step == WARM_UP_STEPS:
             executor.clear()
-        runner.step((frame,), active, reset)
+        compiled.step([slot], frame)
     total = sum(executor.seconds.values())
     print(f"{options.model}, {executor.description}: {total / STEPS * 1e3:.2f} ms in operations")
     print("| operation | a step | ms | GMAC/s |")

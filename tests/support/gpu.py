@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+import co3d
 from co3d.backends.contract import Executor
 from co3d.backends.table import PRECISIONS
 from co3d.compiler import StepProgram
-from co3d.runtime import Stream, open_stream
+from co3d.runtime import Stream
 from co3d.runtime.choice import find_device
 from co3d.runtime.compiled import CompiledProgram
 
@@ -28,14 +29,19 @@ def open_executor(precision: str) -> Executor:
     return TritonExecutor(PRECISIONS[precision], find_device(DEVICE))
 
 
+def compile_anywhere(
+    program: StepProgram, *, backend: str, precision: str = "float32"
+) -> CompiledProgram:
+    """`co3d.compile`, for the triton backend too."""
+    if backend != "triton" or DEVICE == "cuda":
+        device = DEVICE if backend == "triton" else "cpu"
+        return co3d.compile(program, backend=backend, precision=precision, device=device)
+    executor = open_executor(precision)
+    return CompiledProgram(program, executor, executor.load(program), "interpreted")
+
+
 def open_anywhere(
     program: StepProgram, *, backend: str, precision: str = "float32", slots: int = 1
 ) -> Stream:
     """`open_stream`, for the triton backend too."""
-    if backend != "triton" or DEVICE == "cuda":
-        device = DEVICE if backend == "triton" else "cpu"
-        return open_stream(
-            program, backend=backend, precision=precision, slots=slots, device=device
-        )
-    executor = open_executor(precision)
-    return Stream(CompiledProgram(program, executor, executor.load(program), "interpreted"), slots)
+    return Stream(compile_anywhere(program, backend=backend, precision=precision), slots)

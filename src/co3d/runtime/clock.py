@@ -32,14 +32,15 @@ class Calendar:
         self.is_fresh = [phase.is_fresh for phase in program.phases]
         self.has_one_graph = [phase.steady is phase.masked for phase in program.phases]
 
-    def count_steps(self, frames: int) -> int:
-        """Steps from a video's first frame to its last result, the flush included.
 
-        The clip's result is ready when its last element is; with a stride that is before the delay
-        has passed, unless the clip's length is a multiple of the stride.
-        """
-        timing = self.program.timing
-        return max(frames, timing.last_position(frames) + timing.delay + 1)
+def count_steps(program: Program[Any], frames: int) -> int:
+    """Steps from a video's first frame to its last result, the flush included.
+
+    The clip's result is ready when its last element is; with a stride that is before the delay has
+    passed, unless the clip's length is a multiple of the stride.
+    """
+    timing = program.timing
+    return max(frames, timing.last_position(frames) + timing.delay + 1)
 
 
 class SlotClock:
@@ -72,7 +73,7 @@ class SlotClock:
     @property
     def remaining(self) -> int:
         """Steps that an ended video still has until its last result is out."""
-        return max(0, self._calendar.count_steps(self.end + 1) - self.age)
+        return max(0, count_steps(self._calendar.program, self.end + 1) - self.age)
 
     @property
     def phase(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from co3d.backends.contract import Executable, Executor
 from co3d.compiler.program import Program
-from co3d.errors import InputShapeError, OptionError
+from co3d.errors import InputShapeError, OptionError, StreamError
 from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
@@ -47,7 +47,7 @@ class CompiledProgram:
 
     def open(self) -> Slot:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
-        return Slot(self.program, SlotClock(self._calendar), self._executable.open())
+        return Slot(self, self.program, SlotClock(self._calendar), self._executable.open())
 
     def step(self, slots: Sequence[Slot], frames: Tensor | Sequence[Tensor]) -> StepResult:
         """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
@@ -69,6 +69,11 @@ class CompiledProgram:
         inputs = self.check_frames(frames, len(slots))
         if len(set(map(id, slots))) != len(slots):
             raise OptionError("cannot step: a slot is named twice; name each slot once a step")
+        if any(slot.owner is not self for slot in slots):
+            raise StreamError(
+                "cannot step: a slot is of another compiled program; open slots with this one, and "
+                "move streams between programs with snapshots"
+            )
         taken: list[Slot] = []
         try:
             for slot in slots:

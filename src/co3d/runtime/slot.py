@@ -22,14 +22,17 @@ class Slot:
     gets a StreamError. Different slots may be used by different threads.
 
     Attributes:
+        owner: the compiled program that steps it.
         clock: age and end of its video.
         state: the backend's ring buffers.
     """
 
-    __slots__ = ("_busy", "_is_closed", "_is_torn", "_program", "clock", "state")
+    __slots__ = ("_busy", "_is_closed", "_is_torn", "_program", "clock", "owner", "state")
 
-    def __init__(self, program: Program[Any], clock: SlotClock, state: State) -> None:
-        self._program = program
+    def __init__(
+        self, owner: object, program: Program[Any], clock: SlotClock, state: State
+    ) -> None:
+        self.owner, self._program = owner, program
         self.clock, self.state = clock, state
         self._busy = threading.Lock()
         self._is_closed = False
@@ -95,7 +98,7 @@ class Slot:
                 f"(got {snapshot.fingerprint[:12]}, expected {self._program.fingerprint[:12]}); "
                 "convert the same model with the same options and weights"
             )
-        check_snapshot(snapshot, self._program.states)
+        check_snapshot(snapshot, self._program)
         elements: list[list[Tensor]] = [
             list(snapshot.tensors[spec.name].unbind(0)) for spec in self._program.states
         ]

@@ -1,18 +1,18 @@
 """A snapshot: one stream's state, apart from the process that made it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from co3d.compiler.temporal import StateSpec
+from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.files import output_file
-from co3d.runtime.clock import UNKNOWN_END
+from co3d.runtime.clock import UNKNOWN_END, count_steps
 
 _FORMAT = "co3d snapshot 1"
 
@@ -80,13 +80,13 @@ class Snapshot:
             ) from error
 
 
-def check_snapshot(snapshot: Snapshot, states: Sequence[StateSpec]) -> None:
-    """Refuse a snapshot that is not of these states.
+def check_snapshot(snapshot: Snapshot, program: Program[Any]) -> None:
+    """Refuse a snapshot that no stream of a program can have left.
 
     Raises:
         StreamError: a state is missing, or of another shape or kind; or the clock is impossible.
     """
-    for spec in states:
+    for spec in program.states:
         found = snapshot.tensors.get(spec.name)
         expected = (spec.depth, *spec.shape)
         if found is None or tuple(found.shape) != expected:
@@ -101,7 +101,9 @@ def check_snapshot(snapshot: Snapshot, states: Sequence[StateSpec]) -> None:
                 f"cannot restore: the snapshot has {found.dtype} for the state {spec.name}, "
                 f"expected {spec.dtype}; take another snapshot"
             )
-    if not 0 <= snapshot.age <= snapshot.end + 1 <= UNKNOWN_END + 1:
+    age, end = snapshot.age, snapshot.end
+    oldest = count_steps(program, end + 1) if 0 <= end < UNKNOWN_END else UNKNOWN_END
+    if not (0 <= age <= oldest and 0 <= end <= UNKNOWN_END):
         raise StreamError(
             f"cannot restore: the snapshot is of age {snapshot.age}, and its video ends with frame "
             f"{snapshot.end}; take another snapshot"
