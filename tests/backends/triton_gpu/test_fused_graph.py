@@ -42,7 +42,7 @@ def check(graph: fx.GraphModule, inputs: Sequence[Tensor], precision: str) -> li
         assert actual is not None
         assert actual.shape == wanted.shape
         assert relative_error(actual.cpu().double(), wanted) < TOLERANCES[precision]
-    plan: FusedPlan = step._plan  # type: ignore[attr-defined]
+    plan: FusedPlan = step.graph.plan  # type: ignore[attr-defined]
     unlaunched = (Select, View, type(None))
     return [node for node in plan.order if isinstance(plan.groups.get(node), unlaunched)]
 
@@ -114,7 +114,7 @@ def test_squeeze_and_excitation(precision: str, channels: int, is_read_twice: bo
     assert not check(graph, [torch.randn(2, channels, 7, 5)], precision)
     example = torch.randn(2, channels, 7, 5, device=DEVICE)
     fused = open_executor(precision).compile(graph, [example], 1)
-    assert bool(fused._excited) is not is_read_twice  # type: ignore[attr-defined]
+    assert bool(fused.graph.excited) is not is_read_twice  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("outputs", [5, 32, 64])

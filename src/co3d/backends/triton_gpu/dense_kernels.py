@@ -1,22 +1,28 @@
 """Dense convolutions of maps with channels last, and linear layers.
 
 All sums are float32; sources and weights are multiplied in the precision in which they are kept.
+Sources, gates, residuals and results lie side by side, or in rows of pools (`find_starts`).
 """
 
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from co3d.backends.triton_gpu.activations import activate
+from co3d.backends.triton_gpu.row_kernels import find_starts
 
 
 @triton.jit
 def convolve(
     sources,
+    source_rows,
     weight,
     bias,
     gate,
+    gate_rows,
     residual,
+    residual_rows,
     out,
+    out_rows,
     pixels,
     CHANNELS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,
@@ -48,8 +54,10 @@ def convolve(
         gate: (N, channels) of the one source, or None.
         residual: like out, or None.
         out: (N, *OUT_SIZE, OUT_CHANNELS).
+        source_rows, gate_rows, residual_rows, out_rows: (N,) int64, the rows of the pool in which
+            the N maps lie; None for maps side by side. Of sources a tuple.
         pixels: that tiles divide, of one map or of all.
-        IS_LARGE: whether some map has more elements than 32 bits count.
+        IS_LARGE: whether the maps of a batch have more elements than 32 bits count.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     if IS_LARGE:
@@ -66,12 +74,14 @@ def convolve(
     depths = tl.arange(0, DEPTH)
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     base = weight
+    gates = find_starts(gate_rows, image, row_fits, CHANNELS[0])
     for s in tl.static_range(len(sources)):
+        maps = find_starts(source_rows[s], image, row_fits, SIZE[0] * SIZE[1] * CHANNELS[s])
         for tap in range(KERNEL[0] * KERNEL[1]):
             y = top + (tap // KERNEL[1]) * DILATION[0]
             x = left + (tap % KERNEL[1]) * DILATION[1]
             pixel_fits = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
-            starts = ((image * SIZE[0] + y) * SIZE[1] + x) * CHANNELS[s]
+            starts = maps + (y * SIZE[1] + x) * CHANNELS[s]
             for first in range(0, CHANNELS[s], DEPTH):
                 channels = first + depths
                 channel_fits = channels < CHANNELS[s]
@@ -82,7 +92,7 @@ def convolve(
                 )
                 if gate is not None:
                     factors = tl.load(
-                        gate + image[:, None] * CHANNELS[s] + channels[None, :],
+                        gate + gates[:, None] + channels[None, :],
                         mask=row_fits[:, None] & channel_fits[None, :],
                         other=0.0,
                     )
@@ -99,8 +109,21 @@ def convolve(
                 )
                 total = tl.dot(read, taken, total, input_precision=PRODUCT)
         base += KERNEL[0] * KERNEL[1] * CHANNELS[s] * OUT_CHANNELS
-    rows = image * area + place
-    _finish(total, bias, residual, out, rows, row_fits, columns, OUT_CHANNELS, ACTIVATION)
+    _finish(
+        total,
+        bias,
+        residual,
+        residual_rows,
+        out,
+        out_rows,
+        image,
+        place,
+        row_fits,
+        columns,
+        area,
+        OUT_CHANNELS,
+        ACTIVATION,
+    )
 
 
 @triton.jit
@@ -108,31 +131,40 @@ def _finish(
     total,
     bias,
     residual,
+    residual_rows,
     out,
-    rows,
+    out_rows,
+    image,
+    place,
     row_fits,
     columns,
+    AREA: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Write activation(total + bias + residual) to a tile of the result."""
+    """Write activation(total + bias + residual) to a tile of the result, of places in images."""
     column_fits = columns < OUT_CHANNELS
-    target = rows[:, None] * OUT_CHANNELS + columns[None, :]
     fits = row_fits[:, None] & column_fits[None, :]
     if bias is not None:
         total += tl.load(bias + columns, mask=column_fits, other=0.0)[None, :]
     if residual is not None:
-        total += tl.load(residual + target, mask=fits, other=0.0).to(tl.float32)
+        maps = find_starts(residual_rows, image, row_fits, AREA * OUT_CHANNELS)
+        added = residual + (maps + place * OUT_CHANNELS)[:, None] + columns[None, :]
+        total += tl.load(added, mask=fits, other=0.0).to(tl.float32)
     total = activate(total, ACTIVATION)
-    tl.store(out + target, total.to(out.dtype.element_ty), mask=fits)
+    maps = find_starts(out_rows, image, row_fits, AREA * OUT_CHANNELS)
+    target = out + (maps + place * OUT_CHANNELS)[:, None] + columns[None, :]
+    tl.store(target, total.to(out.dtype.element_ty), mask=fits)
 
 
 @triton.jit
 def convolve_thin(
     source,
+    source_rows,
     weight,
     bias,
     out,
+    out_rows,
     pixels,
     CHANNELS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,
@@ -156,14 +188,16 @@ def convolve_thin(
         weight: (kernel row, kernel column, channel, out channel).
         bias: (OUT_CHANNELS,) float32, or None.
         out: (N, *OUT_SIZE, OUT_CHANNELS), of so many pixels.
+        source_rows, out_rows: as for `convolve`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     if IS_LARGE:
         rows = rows.to(tl.int64)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     row_fits, column_fits = rows < pixels, columns < OUT_CHANNELS
-    image = rows // (OUT_SIZE[0] * OUT_SIZE[1])
-    place = rows % (OUT_SIZE[0] * OUT_SIZE[1])
+    area: tl.constexpr = OUT_SIZE[0] * OUT_SIZE[1]
+    image, place = rows // area, rows % area
+    maps = find_starts(source_rows, image, row_fits, SIZE[0] * SIZE[1] * CHANNELS)
     top = (place // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
     left = (place % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -176,7 +210,7 @@ def convolve_thin(
         x = left[:, None] + (tap % KERNEL[1])[None, :] * DILATION[1]
         inside = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
         read = tl.load(
-            source + ((image[:, None] * SIZE[0] + y) * SIZE[1] + x) * CHANNELS + channel[None, :],
+            source + (maps[:, None] + (y * SIZE[1] + x) * CHANNELS) + channel[None, :],
             mask=row_fits[:, None] & reading_fits[None, :] & inside,
             other=0.0,
         )
@@ -186,16 +220,33 @@ def convolve_thin(
             other=0.0,
         )
         total = tl.dot(read, taken, total, input_precision=PRODUCT)
-    _finish(total, bias, None, out, rows, row_fits, columns, OUT_CHANNELS, ACTIVATION)
+    _finish(
+        total,
+        bias,
+        None,
+        None,
+        out,
+        out_rows,
+        image,
+        place,
+        row_fits,
+        columns,
+        area,
+        OUT_CHANNELS,
+        ACTIVATION,
+    )
 
 
 @triton.jit
 def multiply_vectors(
     source,
+    source_rows,
     weight,
     bias,
     residual,
+    residual_rows,
     out,
+    out_rows,
     CHANNELS: tl.constexpr,
     OUT_CHANNELS: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -210,15 +261,17 @@ def multiply_vectors(
         bias: (OUT_CHANNELS,) float32, or None.
         residual: like out, or None.
         out: (N, OUT_CHANNELS).
+        source_rows, residual_rows, out_rows: as for `convolve`.
     """
     row = tl.program_id(0)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     column_fits = columns < OUT_CHANNELS
+    vector = source + find_starts(source_rows, row, None, CHANNELS)
     total = tl.zeros((COLUMNS, DEPTH), tl.float32)
     for first in range(0, CHANNELS, DEPTH):
         channels = first + tl.arange(0, DEPTH)
         channel_fits = channels < CHANNELS
-        read = tl.load(source + row * CHANNELS + channels, mask=channel_fits, other=0.0)
+        read = tl.load(vector + channels, mask=channel_fits, other=0.0)
         taken = tl.load(
             weight + columns[:, None] * CHANNELS + channels[None, :],
             mask=column_fits[:, None] & channel_fits[None, :],
@@ -228,8 +281,9 @@ def multiply_vectors(
     made = tl.sum(total, 1)
     if bias is not None:
         made += tl.load(bias + columns, mask=column_fits, other=0.0)
-    target = row * OUT_CHANNELS + columns
     if residual is not None:
-        made += tl.load(residual + target, mask=column_fits, other=0.0).to(tl.float32)
+        added = residual + find_starts(residual_rows, row, None, OUT_CHANNELS) + columns
+        made += tl.load(added, mask=column_fits, other=0.0).to(tl.float32)
     made = activate(made, ACTIVATION)
-    tl.store(out + target, made.to(out.dtype.element_ty), mask=column_fits)
+    target = out + find_starts(out_rows, row, None, OUT_CHANNELS) + columns
+    tl.store(target, made.to(out.dtype.element_ty), mask=column_fits)

@@ -1,12 +1,13 @@
 """Depthwise convolutions over space and time, pools, sums of maps, and what follows a mean.
 
-Maps lie with channels last; all sums are float32.
+Maps lie with channels last, side by side or in rows of pools (`find_starts`); all sums are float32.
 """
 
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 from co3d.backends.triton_gpu.activations import activate
+from co3d.backends.triton_gpu.row_kernels import find_starts
 
 # Pixels of a kernel that are written out one by one; more of them take minutes to compile.
 MOST_UNROLLED = tl.constexpr(49)
@@ -15,8 +16,11 @@ MOST_UNROLLED = tl.constexpr(49)
 @triton.jit(do_not_specialize=("scale",))
 def sum_depthwise(
     sources,
+    source_rows,
     added,
+    added_rows,
     outs,
+    out_rows,
     weight,
     bias,
     sums,
@@ -41,6 +45,8 @@ def sum_depthwise(
         sources: tuple of (N, *SIZE, CHANNELS).
         added: tuple of maps like the outs.
         outs: tuple of (N, *OUT_SIZE, CHANNELS).
+        source_rows, added_rows, out_rows: of each of them (N,) int64, the rows of the pool in which
+            its N maps lie; None for maps side by side.
         weight: (out, source, kernel row, kernel column, channel) float32; None for ones.
         bias: (out, channel) float32, or None.
         sums: (N, tile, channel) float32 for the sums of the first out over pixels, or None.
@@ -54,16 +60,18 @@ def sum_depthwise(
     top = (rows // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
     left = (rows % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     fits = row_fits[:, None] & column_fits[None, :]
-    start, out_start = image * (SIZE[0] * SIZE[1] * CHANNELS), image * (pixels * CHANNELS)
     target = rows[:, None] * CHANNELS + columns[None, :]
     for o in tl.static_range(len(outs)):
         total = tl.zeros((ROWS, COLUMNS), tl.float32)
         for s in tl.static_range(len(sources)):
             first = (o * len(sources) + s) * taps
+            source = sources[s] + find_starts(
+                source_rows[s], image, None, SIZE[0] * SIZE[1] * CHANNELS
+            )
             if taps <= MOST_UNROLLED:
                 for tap in tl.static_range(taps):
                     total += _read_tap(
-                        sources[s] + start,
+                        source,
                         weight,
                         first,
                         tap,
@@ -79,7 +87,7 @@ def sum_depthwise(
             else:
                 for tap in tl.range(taps, loop_unroll_factor=8):
                     total += _read_tap(
-                        sources[s] + start,
+                        source,
                         weight,
                         first,
                         tap,
@@ -94,7 +102,8 @@ def sum_depthwise(
                     )
         if o == 0:
             for a in tl.static_range(len(added)):
-                total += tl.load(added[a] + out_start + target, mask=fits, other=0.0).to(tl.float32)
+                other = added[a] + find_starts(added_rows[a], image, None, pixels * CHANNELS)
+                total += tl.load(other + target, mask=fits, other=0.0).to(tl.float32)
             total *= scale
         if bias is not None:
             total += tl.load(bias + o * CHANNELS + columns, mask=column_fits, other=0.0)[None, :]
@@ -104,7 +113,8 @@ def sum_depthwise(
                 part = tl.sum(tl.where(fits, total, 0.0), 0)
                 row = image * tl.num_programs(0) + tile
                 tl.store(sums + row * CHANNELS + columns, part, mask=column_fits)
-        tl.store(outs[o] + out_start + target, total.to(outs[o].dtype.element_ty), mask=fits)
+        out = outs[o] + find_starts(out_rows[o], image, None, pixels * CHANNELS)
+        tl.store(out + target, total.to(outs[o].dtype.element_ty), mask=fits)
 
 
 @triton.jit
@@ -140,18 +150,21 @@ def _read_tap(
 
 
 @triton.jit(do_not_specialize=("tiles", "pixels"))
-def average_sums(sums, out, tiles, pixels, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def average_sums(
+    sums, out, out_rows, tiles, pixels, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
     """The mean of a map over its pixels from the sums that `sum_depthwise` left.
 
     Args:
         sums: (N, tiles, channels) float32.
-        out: (N, channels).
+        out: (N, channels); in the rows `out_rows` of a pool unless those are None.
     """
     image = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     column_fits = columns < channels
     mean = _average(sums + image * tiles * channels, tiles, pixels, channels, columns, ROWS)
-    tl.store(out + image * channels + columns, mean.to(out.dtype.element_ty), mask=column_fits)
+    target = out + find_starts(out_rows, image, None, channels) + columns
+    tl.store(target, mean.to(out.dtype.element_ty), mask=column_fits)
 
 
 @triton.jit(do_not_specialize=("tiles", "pixels"))
@@ -162,6 +175,7 @@ def excite(
     gate_weight,
     gate_bias,
     out,
+    out_rows,
     tiles,
     pixels,
     channels,
@@ -178,7 +192,7 @@ def excite(
         sums: (N, tiles, channels) float32.
         weight: (hidden_channels, channels). bias: (hidden_channels,) float32, or None.
         gate_weight: (hidden_channels, channels). gate_bias: (channels,) float32, or None.
-        out: (N, channels).
+        out: (N, channels); in the rows `out_rows` of a pool unless those are None.
     """
     image = tl.program_id(0).to(tl.int64)
     columns, hidden = tl.arange(0, COLUMNS), tl.arange(0, HIDDEN)
@@ -198,7 +212,8 @@ def excite(
     if gate_bias is not None:
         gate += tl.load(gate_bias + columns, mask=column_fits, other=0.0)
     gate = activate(gate, GATE_ACTIVATION)
-    tl.store(out + image * channels + columns, gate.to(out.dtype.element_ty), mask=column_fits)
+    target = out + find_starts(out_rows, image, None, channels) + columns
+    tl.store(target, gate.to(out.dtype.element_ty), mask=column_fits)
 
 
 @triton.jit

@@ -1,18 +1,25 @@
 """The triton backend: step graphs through co3d's own kernels on a GPU."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from co3d.backends.contract import StepFunction
+from co3d.backends.contract import list_examples, list_graphs
 from co3d.backends.fusion.plan import plan_graph
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.backends.triton_gpu.executable import TritonExecutable
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
 from co3d.backends.triton_gpu.launches import Launcher
-from co3d.backends.triton_gpu.rings import Rings
+from co3d.backends.triton_gpu.single_graph import SingleGraph
+from co3d.compiler.program import Program
+
+# Slots for which step graphs are planned. It is a prime that is no size in a network, so whatever
+# has as many rows in the plan has one per slot, and the plan holds for any number of them.
+ANY_SLOTS = 1009
 
 
 class TritonExecutor:
@@ -36,21 +43,33 @@ class TritonExecutor:
         precision = str(dtype).removeprefix("torch.")
         self.description = f"triton {triton.__version__}, {precision} on {name}"
 
-    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> StepFunction:
+    def load(self, program: Program[Any]) -> TritonExecutable:
+        """See `Executor.load`.
+
+        Kernels are compiled for one slot. Those for several slots are compiled when so many step
+        together for the first time; Triton keeps all of them on disk.
+        """
+        graphs: dict[tuple[int, bool], FusedGraph] = {}
+        for key, graph in list_graphs(program).items():
+            alone = list_examples(
+                program,
+                self,
+                1,
+                is_masked=key[1],
+                frame_layout=self.map_layout,
+                frame_dtype=self.dtype,
+            )
+            # Tensors without memory of their own.
+            examples = [x.expand(ANY_SLOTS, *x.shape[1:]) for x in alone]
+            graphs[key] = self._fuse(graph, examples, len(program.output_shapes))
+        return TritonExecutable(program, graphs, self, self._launcher)
+
+    def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> SingleGraph:
         """See `Executor.compile`; Triton keeps compiled kernels on disk."""
-        assert not isinstance(graph, StoredGraph)
         placed = [example.to(self.device) for example in examples]
-        plan = plan_graph(self._place(graph), graph, placed, self.dtype, results)
-        fused = FusedGraph(plan, self.dtype, self.device, self._launcher)
-        if self.device.type == "cuda":
-            with torch.cuda.device(self.device):
-                fused.compile_kernels(placed)
-        return fused
+        return SingleGraph(self._fuse(graph, placed, results), placed, self, self._launcher)
 
-    def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """See `Executor.take_frames`: steps copy them to where their graphs read them."""
-        return list(frames)
-
-    def hold(self, elements: Sequence[Sequence[Tensor]]) -> Rings:
-        """See `Executor.hold`."""
-        return Rings(elements, self.device)
+    def _fuse(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> FusedGraph:
+        assert not isinstance(graph, StoredGraph)
+        plan = plan_graph(self._place(graph), graph, examples, self.dtype, results)
+        return FusedGraph(plan, self._launcher)

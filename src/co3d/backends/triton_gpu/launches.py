@@ -1,9 +1,10 @@
 """Launches the kernels: which one runs a group of operators, and in what tiles."""
 
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from co3d.backends.fusion.groups import POINT, Activation, Convolve, SumDepthwise
 from co3d.backends.triton_gpu.dense_kernels import convolve, convolve_thin, multiply_vectors
 from co3d.backends.triton_gpu.depthwise_kernels import average_sums, excite, sum_depthwise
+from co3d.backends.triton_gpu.operand import Operand
+from co3d.backends.triton_gpu.row_kernels import find_rows
 from co3d.backends.triton_gpu.weights import WeightStore
 
 # Frames: so few channels leave most of a product's depth empty, unless pixels lie side by side.
@@ -27,8 +30,14 @@ MANY_PIXELS, PATCHES_PER_PROCESSOR = 10_000, 4
 MOST_EXCITED = 32768
 
 
+class _Mode(threading.local):
+    """Whether this thread compiles kernels instead of running them."""
+
+    only_compiles = False
+
+
 class Launcher:
-    """Runs groups of operators on tensors.
+    """Runs groups of operators on a batch of values.
 
     Args:
         device: where they are.
@@ -42,25 +51,30 @@ class Launcher:
         # Products of float32 in three passes of shorter numbers keep its precision.
         self._product = "tf32x3" if dtype == torch.float32 else "tf32"
         self._most_depth = 32 if dtype == torch.float32 else 64
-        self._only_compiles = False
+        self._mode = _Mode()
 
-    @contextmanager
-    def compiling(self) -> Iterator[None]:
-        """While it lasts launches run nothing: they compile, on all processors at once."""
+    def compile_kernels(self, call: Callable[[], object]) -> None:
+        """Compile the kernels that a call launches, on all processors at once; none of them runs.
+
+        It takes seconds, but for kernels that Triton has kept on disk. PyTorch's operators run, on
+        whatever their operands hold. Triton's interpreter compiles nothing.
+        """
+        if triton.knobs.runtime.interpret:
+            return
         with ThreadPoolExecutor(os.cpu_count()) as pool, triton.AsyncCompileMode(pool):
-            self._only_compiles = True
+            self._mode.only_compiles = True
             try:
-                yield
+                call()
             finally:
-                self._only_compiles = False
+                self._mode.only_compiles = False
 
     def convolve(
         self,
         group: Convolve,
-        sources: Sequence[Tensor],
-        gate: Tensor | None,
-        residual: Tensor | None,
-        out: Tensor,
+        sources: Sequence[Operand],
+        gate: Operand | None,
+        residual: Operand | None,
+        out: Operand,
     ) -> None:
         """Run a dense convolution into `out`.
 
@@ -77,11 +91,11 @@ class Launcher:
             self._launch(
                 multiply_vectors,
                 (batch, triton.cdiv(out_channels, columns)),
-                sources[0],
+                *_name_place(sources[0]),
                 self._weights.lay_out_rows(group.weight),
                 bias,
-                residual,
-                out,
+                *_name_place(residual),
+                *_name_place(out),
                 CHANNELS=channels,
                 OUT_CHANNELS=out_channels,
                 ACTIVATION=int(group.activation),
@@ -101,7 +115,7 @@ class Launcher:
             "OUT_CHANNELS": out_channels,
             "SIZE": (height, width),
             "OUT_SIZE": (out_height, out_width),
-            "IS_LARGE": max(value.numel() for value in (*sources, out)) > MOST_ELEMENTS,
+            "IS_LARGE": max(math.prod(x.shape) for x in (*sources, out)) > MOST_ELEMENTS,
             **_name_geometry(group.geometry, group.weight.shape[2:]),
             "ACTIVATION": int(group.activation),
             "ROWS": rows,
@@ -115,10 +129,10 @@ class Launcher:
             self._launch(
                 convolve_thin,
                 grid,
-                sources[0],
+                *_name_place(sources[0]),
                 weight,
                 bias,
-                out,
+                *_name_place(out),
                 pixels,
                 CHANNELS=channels,
                 DEPTH=depth,
@@ -129,12 +143,12 @@ class Launcher:
         self._launch(
             convolve,
             grid,
-            tuple(sources),
+            *_name_places(sources),
             weight,
             bias,
-            gate,
-            residual,
-            out,
+            *_name_place(gate),
+            *_name_place(residual),
+            *_name_place(out),
             pixels,
             CHANNELS=tuple(counts),
             SOURCE_ACTIVATION=int(group.source_activation),
@@ -146,9 +160,9 @@ class Launcher:
     def sum_depthwise(
         self,
         group: SumDepthwise,
-        sources: Sequence[Tensor],
-        added: Sequence[Tensor],
-        outs: Sequence[Tensor],
+        sources: Sequence[Operand],
+        added: Sequence[Operand],
+        outs: Sequence[Operand],
     ) -> Tensor | None:
         """Run a sum of depthwise convolutions into the first of `outs`, the others beside it.
 
@@ -169,13 +183,13 @@ class Launcher:
         sums = None
         if group.mean is not None:
             shape = (batch, grid[0], channels)
-            sums = torch.empty(shape, dtype=torch.float32, device=outs[0].device)
+            sums = torch.empty(shape, dtype=torch.float32, device=outs[0].tensor.device)
         self._launch(
             sum_depthwise,
             grid,
-            tuple(sources),
-            tuple(added),
-            tuple(outs),
+            *_name_places(sources),
+            *_name_places(added),
+            *_name_places(outs),
             weight,
             self._weights.lay_out_biases([one.bias for one in groups], channels),
             sums,
@@ -190,7 +204,7 @@ class Launcher:
         )
         return sums
 
-    def average(self, sums: Tensor, pixels: int, out: Tensor) -> None:
+    def average(self, sums: Tensor, pixels: int, out: Operand) -> None:
         """Run a mean over pixels, from their sums (N, tiles, C), into `out`, (N, C) or a map."""
         batch, tiles, channels = sums.shape
         columns = 64
@@ -198,7 +212,7 @@ class Launcher:
             average_sums,
             (batch, triton.cdiv(channels, columns)),
             sums,
-            out,
+            *_name_place(out),
             tiles,
             pixels,
             channels,
@@ -208,7 +222,7 @@ class Launcher:
         )
 
     def excite(
-        self, sums: Tensor, pixels: int, squeeze: Convolve, expand: Convolve, out: Tensor
+        self, sums: Tensor, pixels: int, squeeze: Convolve, expand: Convolve, out: Operand
     ) -> None:
         """Run a mean over pixels and two linear layers of it, from sums (N, tiles, C)."""
         batch, tiles, channels = sums.shape
@@ -222,7 +236,7 @@ class Launcher:
             self._weights.lay_out_biases([squeeze.bias], hidden),
             self._weights.lay_out_columns(expand.weight),
             self._weights.lay_out_biases([expand.bias], channels),
-            out,
+            *_name_place(out),
             tiles,
             pixels,
             channels,
@@ -235,8 +249,23 @@ class Launcher:
             num_warps=8,
         )
 
+    def find_rows(self, heads: Tensor, lines: Tensor, rows: Tensor) -> None:
+        """Find the rows of pools in which the elements of a batch of slots lie.
+
+        Args:
+            heads: (1 + kinds, N) int64, lines: (L, 3) int64: see the kernel.
+            rows: (L, N) int64, which is written; columns of one line lie side by side.
+        """
+        size = rows.shape[1]
+        columns = triton.next_power_of_2(size)
+        self._launch(
+            find_rows, (rows.shape[0],), heads, lines, rows, size, rows.stride(0), COLUMNS=columns
+        )
+
     def _launch(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-        if self._only_compiles:
+        # Products and sums in one instruction; whether they are by default depends on the version.
+        constants["enable_fp_fusion"] = True
+        if self._mode.only_compiles:
             kernel.warmup(*args, grid=grid, **constants)
         else:
             kernel[grid](*args, **constants)
@@ -294,7 +323,17 @@ def _name_geometry(geometry: Mapping[str, Any], kernel: Sequence[int]) -> dict[s
     }
 
 
-def _map_shape(value: Tensor) -> tuple[int, int, int, int]:
+def _name_place(operand: Operand | None) -> tuple[Tensor | None, Tensor | None]:
+    """What a kernel takes for an operand: its tensor, and its rows."""
+    return (None, None) if operand is None else (operand.tensor, operand.rows)
+
+
+def _name_places(operands: Sequence[Operand]) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """What a kernel takes for several operands: their tensors, and their rows."""
+    return tuple(x.tensor for x in operands), tuple(x.rows for x in operands)
+
+
+def _map_shape(value: Operand) -> tuple[int, int, int, int]:
     """(N, C, H, W), with one pixel for vectors."""
     batch, channels, *size = value.shape
     height, width = size or (1, 1)
