@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import capture
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
+from co3d.compiler.past import Past, push_newest, start_past
 from co3d.compiler.pipeline import prepare_captured
 from co3d.compiler.program import Edges, Scope, StepProgram
 from co3d.compiler.tape import WeightProgram, WeightTape
@@ -30,7 +31,7 @@ class TrainableState:
     """
 
     age: int
-    past: tuple[tuple[Tensor, ...], ...]
+    past: Past
 
     def detach(self) -> "TrainableState":
         """The same values; gradients end here."""
@@ -79,14 +80,7 @@ class TrainableProgram:
 
     def start(self, streams: int, like: Tensor) -> TrainableState:
         """The state of so many streams before their first frame, in the kind of a tensor."""
-        past = tuple(
-            tuple(
-                torch.full((streams, *spec.shape), spec.fill, dtype=like.dtype, device=like.device)
-                for _ in range(spec.depth)
-            )
-            for spec in self.program.states
-        )
-        return TrainableState(0, past)
+        return TrainableState(0, start_past(self.program.states, streams, like.dtype, like.device))
 
     def run(
         self,
@@ -139,10 +133,8 @@ class TrainableProgram:
                 never = torch.iinfo(torch.int64).max // 2
                 inputs.append(torch.full_like(ages, never if last_frame is None else last_frame))
         output, *newest = graph([*inputs, *(e for past in state.past for e in past)], weights)
-        pasts = list(state.past)
-        for index, element in zip(program.phases[0].updates, newest, strict=True):
-            pasts[index] = (element, *pasts[index][:-1])
-        return output, TrainableState(state.age + 1, tuple(pasts))
+        past = push_newest(state.past, program.phases[0].updates, newest)
+        return output, TrainableState(state.age + 1, past)
 
 
 def convert_trainable(

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from co3d.compiler.program import Program
-from co3d.errors import DamagedVideoError
 from co3d.models import ClipModel, ModelCard
 from co3d.runtime import Stream
+from co3d.runtime.playing import Ended
 from co3d.video import VideoFrame, VideoReader
 
 MS_PER_SECOND = 1000.0
@@ -30,7 +31,7 @@ class Prediction:
         probabilities: (K,) float32, in the order of the model's labels.
         top: the likeliest labels with their probabilities, likeliest first.
         preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
-        step_ms: one step of the network. The last `delay` frames share the time of the flush.
+        step_ms: one step of the network.
         dropped_frames: frames given up so far.
     """
 
@@ -84,53 +85,42 @@ class Labeller:
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
         waiting: deque[VideoFrame] = deque()
-        newest_pts_seconds = 0.0
-        damage: DamagedVideoError | None = None
-        try:
-            for newest in reader:
-                started = perf_counter()
-                frame = self.card.preprocess(newest.image)
-                preprocessed = perf_counter()
-                result = self.stream.step(frame)
-                logits = result.output[0].cpu()  # which waits for the device
-                stepped = perf_counter()
+        newest_pts_seconds, started = 0.0, perf_counter()
+        video = [(None, partial(self._show, reader))]
+        for step, event in enumerate(self.stream.play(video, flush=self.has_end)):
+            if isinstance(event, Ended):
+                if event.error is not None:
+                    raise event.error
+                return
+            logits = event.output.cpu()  # which waits for the device
+            preprocess_ms = 0.0
+            if event.tag is not None:
+                newest, preprocess_ms, started = event.tag
                 newest_pts_seconds = newest.pts_seconds
                 waiting.append(newest)
-                if len(waiting) > self.program.delay:
-                    yield self._predict(
-                        waiting.popleft(),
-                        newest_pts_seconds,
-                        logits,
-                        bool(result.valid[0]),
-                        (preprocessed - started) * MS_PER_SECOND,
-                        (stepped - preprocessed) * MS_PER_SECOND,
-                        reader.dropped_frames,
-                    )
-        except DamagedVideoError as error:
-            damage = error
-        if self.has_end and waiting:
-            yield from self._flush(waiting, newest_pts_seconds, reader.dropped_frames)
-        if damage is not None:
-            raise damage
+            step_ms = (perf_counter() - started) * MS_PER_SECOND
+            # In a video shorter than the delay, the first results describe moments before it began.
+            if step >= self.program.delay:
+                yield self._predict(
+                    waiting.popleft(),
+                    newest_pts_seconds,
+                    logits,
+                    event.valid,
+                    preprocess_ms,
+                    step_ms,
+                    reader.dropped_frames,
+                )
+            started = perf_counter()
 
-    def _flush(
-        self, waiting: deque[VideoFrame], newest_pts_seconds: float, dropped_frames: int
-    ) -> Iterator[Prediction]:
-        started = perf_counter()
-        results = [(made.output[0].cpu(), bool(made.valid[0])) for made in self.stream.flush()]
-        step_ms = (perf_counter() - started) * MS_PER_SECOND / max(1, len(results))
-        # In a video shorter than the delay, the first results describe moments before it began.
-        early = self.program.delay - len(waiting)
-        for frame, (logits, valid) in zip(waiting, results[early:], strict=False):
-            yield self._predict(
-                frame,
-                newest_pts_seconds,
-                logits,
-                valid,
-                0.0,
-                step_ms,
-                dropped_frames,
-            )
+    def _show(
+        self, reader: VideoReader
+    ) -> Iterator[tuple[Tensor, tuple[VideoFrame, float, float]]]:
+        """Preprocessed frames; with each the frame, how long that took, and when it was ready."""
+        for newest in reader:
+            started = perf_counter()
+            frame = self.card.preprocess(newest.image)
+            ready = perf_counter()
+            yield frame, (newest, (ready - started) * MS_PER_SECOND, ready)
 
     def _predict(
         self,

@@ -1,7 +1,8 @@
 """Features of a layer for the videos of a manifest: a row per clip, or per frame of a stream."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from co3d.evaluation.jobs import Job
 from co3d.evaluation.layer import LayerFeatures
 from co3d.models import ModelCard
 from co3d.runtime import Stream
+from co3d.runtime.playing import Played
 
 
 @dataclass(frozen=True)
@@ -82,34 +84,55 @@ def stream_features(
     """A row per frame that the layer describes: all but the last `delay` frames of a video.
 
     Args:
-        stream: open, with one slot, of the step program of a `LayerFeatures`.
+        stream: open, of the step program of a `LayerFeatures`.
         rate_hz: frames per second that the stream is shown.
 
     Raises:
         DataError: a bad video, in strict mode.
     """
-    delay = stream.program.delay
-    for job in jobs:
-        stream.reset()
-        times: list[float] = []
-        described: list[float] = []
-        rows: list[Tensor] = []
-        try:
-            for frame in read_entry(manifest, job.entry, rate_hz):
-                times.append(frame.pts_seconds)
-                result = stream.step(card.preprocess(frame.image))
-                if result.valid[0]:
-                    described.append(times[len(times) - 1 - delay])
-                    rows.append(result.output[0].float().cpu().clone())
-            if not rows:
-                needed = stream.program.first_valid_step + 1
-                raise EmptyVideoError(
-                    f"{job.entry.video_id} has {len(times)} frames at {rate_hz:g}/s, and the layer "
-                    f"needs {needed} to give anything; sample it faster, or leave it out"
-                )
-            yield VideoFeatures(job, tuple(described), tuple(described), torch.stack(rows))
-        except BAD_VIDEO_ERRORS as error:
+    shown = ((job, partial(_show, manifest, job, card, rate_hz)) for job in jobs)
+    seen: dict[int, _Seen] = {}
+    for event in stream.play(shown):
+        job = event.video
+        found = seen.setdefault(job.index, _Seen())
+        if isinstance(event, Played):
+            assert event.tag is not None
+            found.times.append(event.tag)
+            if event.valid:
+                found.described.append(found.times[len(found.times) - 1 - stream.program.delay])
+                found.rows.append(event.output.float().cpu().clone())
+            continue
+        del seen[job.index]
+        error = event.error
+        if error is None and not found.rows:
+            needed = stream.program.first_valid_step + 1
+            error = EmptyVideoError(
+                f"{job.entry.video_id} has {len(found.times)} frames at {rate_hz:g}/s, and the "
+                f"layer needs {needed} to give anything; sample it faster, or leave it out"
+            )
+        if error is not None:
+            if not isinstance(error, BAD_VIDEO_ERRORS):
+                raise error
             yield _leave_out(job, error, strict=strict)
+            continue
+        times = tuple(found.described)
+        yield VideoFeatures(job, times, times, torch.stack(found.rows))
+
+
+@dataclass
+class _Seen:
+    """Times of a video's frames so far, and rows with the times that they describe."""
+
+    times: list[float] = field(default_factory=list)
+    described: list[float] = field(default_factory=list)
+    rows: list[Tensor] = field(default_factory=list)
+
+
+def _show(
+    manifest: Manifest, job: Job, card: ModelCard, rate_hz: float
+) -> Iterator[tuple[Tensor, float]]:
+    for frame in read_entry(manifest, job.entry, rate_hz):
+        yield card.preprocess(frame.image), frame.pts_seconds
 
 
 def _leave_out(job: Job, error: Exception, *, strict: bool) -> VideoFeatures:

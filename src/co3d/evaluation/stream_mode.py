@@ -10,8 +10,9 @@ left in its state, and every step is valid. The warm prediction still waits for 
 """
 
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,6 +29,7 @@ from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, 
 from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
 from co3d.runtime import Stream
+from co3d.runtime.playing import Ended, Played
 
 Fill = Literal["zeros", "replicate"]
 WARM, LAST = "warm", "last"
@@ -36,12 +38,10 @@ FRAMES_AHEAD = 16
 
 
 @dataclass
-class _Showing:
-    """A video on its way through a slot: what comes, and what was said so far."""
+class _Session:
+    """A video under evaluation: what was said of it so far."""
 
     job: Job
-    frames: Generator[tuple[Tensor, float | None], None, None]
-    begun: bool = False
     pts_seconds: list[float] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
     first_valid: int | None = None
@@ -86,107 +86,74 @@ class StreamEvaluator:
         Raises:
             DataError: a bad video, in strict mode.
         """
-        showings: dict[int, _Showing] = {}
-        try:
-            yield from self._show(iter(jobs), showings)
-        finally:  # strict mode and Ctrl-C leave videos unfinished
-            for showing in showings.values():
-                showing.frames.close()
+        shown = ((job, partial(self._open, job)) for job in jobs)
+        sessions: dict[int, _Session] = {}
+        for event in self._stream.play(shown):
+            session = sessions.setdefault(event.video.index, _Session(event.video))
+            if isinstance(event, Ended):
+                del sessions[event.video.index]
+                yield self._finish(session, event.error)
+            elif event.tag is not None:
+                (pts_seconds,) = event.tag
+                if pts_seconds is not None:
+                    self._add(session, event, pts_seconds)
 
-    def _show(
-        self, waiting: Iterator[Job], showings: dict[int, _Showing]
-    ) -> Generator[VideoRecord, None, None]:
-        while True:
-            frames: dict[int, tuple[Tensor, float | None]] = {}
-            for slot in range(self._stream.slots):
-                while slot not in frames:
-                    if slot not in showings:
-                        job = next(waiting, None)
-                        if job is None:
-                            break
-                        showings[slot] = _Showing(job, read_ahead(self._read(job), FRAMES_AHEAD))
-                    following = self._next_frame(showings[slot])
-                    if isinstance(following, VideoRecord):
-                        del showings[slot]
-                        yield following
-                    else:
-                        frames[slot] = following
-            if not frames:
-                return
-            self._step(showings, frames)
+    def _open(self, job: Job) -> Generator[tuple[Tensor, tuple[float | None]], None, None]:
+        return read_ahead(self._read(job), FRAMES_AHEAD)
 
-    def _read(self, job: Job) -> Generator[tuple[Tensor, float | None], None, None]:
+    def _read(self, job: Job) -> Generator[tuple[Tensor, tuple[float | None]], None, None]:
         """Preprocessed frames with their times; the copies of the first one have none."""
         copies = self._copies
         for frame in read_entry(self._manifest, job.entry, self._rate_hz):
             pixels = self._card.preprocess(frame.image)
             while copies:
-                yield pixels, None
+                yield pixels, (None,)
                 copies -= 1
-            yield pixels, frame.pts_seconds
+            yield pixels, (frame.pts_seconds,)
 
-    def _next_frame(self, showing: _Showing) -> tuple[Tensor, float | None] | VideoRecord:
-        """The next frame of a video, or its record when there is none."""
-        try:
-            following = next(showing.frames, None)
-        except BAD_VIDEO_ERRORS as error:
-            return exclude(showing.job, error, strict=self._strict)
-        return following or self._finish(showing)
-
-    def _step(
-        self,
-        showings: Mapping[int, _Showing],
-        frames: Mapping[int, tuple[Tensor, float | None]],
+    def _add(
+        self, session: _Session, event: Played[Job, tuple[float | None]], pts_seconds: float
     ) -> None:
-        batch = torch.zeros(self._stream.slots, *self._stream.program.frame_shape)
-        active, reset = (torch.zeros(self._stream.slots, dtype=torch.bool) for _ in range(2))
-        for slot, (pixels, _) in frames.items():
-            batch[slot] = pixels[0]
-            active[slot] = True
-            reset[slot] = not showings[slot].begun
-            showings[slot].begun = True
-        result = self._stream.step(batch, active=active, reset=reset)
-        probabilities = self._card.probabilities(result.output.float()).cpu()
-        for slot, (_, pts_seconds) in frames.items():
-            if pts_seconds is None:
-                continue
-            showing = showings[slot]
-            if showing.first_valid is None and result.valid[slot]:
-                showing.first_valid = len(showing.rows)
-            showing.rows.append(probabilities[slot])
-            showing.pts_seconds.append(pts_seconds)
+        if session.first_valid is None and event.valid:
+            session.first_valid = len(session.rows)
+        session.rows.append(self._card.probabilities(event.output.float()[None]).cpu()[0])
+        session.pts_seconds.append(pts_seconds)
 
-    def _clock(self, showing: _Showing) -> list[float]:
+    def _clock(self, session: _Session) -> list[float]:
         """Times of frames from the file's first on; what came before the start was not kept."""
-        first_seconds = showing.pts_seconds[0] - (showing.job.entry.start_seconds or 0.0)
-        return [first_seconds, *showing.pts_seconds[1:]]
+        first_seconds = session.pts_seconds[0] - (session.job.entry.start_seconds or 0.0)
+        return [first_seconds, *session.pts_seconds[1:]]
 
-    def _finish(self, showing: _Showing) -> VideoRecord:
-        job, program = showing.job, self._stream.program
-        count = len(showing.rows)
+    def _finish(self, session: _Session, error: Exception | None) -> VideoRecord:
+        job, program = session.job, self._stream.program
+        if error is not None:
+            if not isinstance(error, BAD_VIDEO_ERRORS):
+                raise error
+            return exclude(job, error, strict=self._strict)
+        count = len(session.rows)
         if count == 0:
             gone = f"{job.entry.video_id} has no frame between its start and its end"
             return exclude(job, EmptyVideoError(gone), strict=self._strict)
-        first_valid = count if showing.first_valid is None else showing.first_valid
-        confidences, labels = torch.stack(showing.rows).max(1)
+        first_valid = count if session.first_valid is None else session.first_valid
+        confidences, labels = torch.stack(session.rows).max(1)
         moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:
             # A result describes the frame that came `delay` steps before it.
             judged = range(first_valid if first_valid < count else 0, count)
-            times = [showing.pts_seconds[max(0, step - program.delay)] for step in judged]
-            chosen, moment_labels = judge_moments(job.entry, times, self._clock(showing))
-            moments = tuple(pack(showing.rows[judged[i]]) for i in chosen)
+            times = [session.pts_seconds[max(0, step - program.delay)] for step in judged]
+            chosen, moment_labels = judge_moments(job.entry, times, self._clock(session))
+            moments = tuple(pack(session.rows[judged[i]]) for i in chosen)
         return VideoRecord(
             index=job.index,
             video_id=job.entry.video_id,
             labels=job.entry.labels,
             scores={
-                WARM: pack(showing.rows[min(self.init_frames, count - 1)]),
-                LAST: pack(showing.rows[-1]),
+                WARM: pack(session.rows[min(self.init_frames, count - 1)]),
+                LAST: pack(session.rows[-1]),
             },
             trace=FrameTrace(
-                pts_seconds=array(Doubles, showing.pts_seconds),
+                pts_seconds=array(Doubles, session.pts_seconds),
                 labels=array(Integers, labels.tolist()),
                 confidences=pack(confidences),
                 first_valid=first_valid,
@@ -194,7 +161,7 @@ class StreamEvaluator:
             moments=moments,
             moment_labels=moment_labels,
             milestones=tuple(
-                pack(showing.rows[seen - 1])
+                pack(session.rows[seen - 1])
                 for seen in MILESTONES
                 if self._manifest.multi_label and seen <= count
             ),

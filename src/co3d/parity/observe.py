@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from co3d.compiler.analyse import Analysis
 from co3d.compiler.emit import StepBuilder
+from co3d.compiler.past import Past, push_newest, start_past
 from co3d.compiler.program import Rate
 from co3d.compiler.states import plan_states
 from co3d.parity.elements import (
@@ -66,9 +67,9 @@ class ObservedProgram:
             for tick, element in elements_by_tick(values[node.name], types[node], batch, frames):
                 due.setdefault(tick, {})[node] = element
         found: dict[fx.Node, tuple[int, float]] = dict.fromkeys(compared, (0, 0.0))
-        past = self._start(batch, clips[0].dtype)
+        past = start_past(list(self._states.values()), batch, clips[0].dtype)
         for tick in range(self.count_steps(compared, frames)):
-            made = self._step(clips, tick, past)
+            made, past = self._step(clips, tick, past)
             for node, expected in due.pop(tick, {}).items():
                 difference = float("inf")
                 if node in made and made[node].shape == expected.shape:
@@ -85,19 +86,9 @@ class ObservedProgram:
         """Steps until all elements of these values are made."""
         return 1 + max(last_tick(self._analysis.types[node], clip_frames) for node in compared)
 
-    def _start(self, batch: int, dtype: torch.dtype) -> list[list[Tensor]]:
-        kinds = [
-            (spec, dtype if spec.dtype.is_floating_point else spec.dtype)
-            for spec in self._states.values()
-        ]
-        return [
-            [torch.full((batch, *spec.shape), spec.fill, dtype=kind)] * spec.depth
-            for spec, kind in kinds
-        ]
-
     def _step(
-        self, clips: Sequence[Tensor], tick: int, past: list[list[Tensor]]
-    ) -> dict[fx.Node, Tensor]:
+        self, clips: Sequence[Tensor], tick: int, past: Past
+    ) -> tuple[dict[fx.Node, Tensor], Past]:
         graph, updates, nodes = self._phases[tick % len(self._phases)]
         batch, clip_frames = len(clips[0]), clips[0].shape[2]
         ended = tick >= clip_frames
@@ -108,9 +99,7 @@ class ObservedProgram:
         end = torch.full((batch,), clip_frames - 1 if ended else _UNKNOWN_END)
         results = graph(*frames, age, end, *(e for elements in past for e in elements))
         newest, made = results[: len(updates)], results[len(updates) :]
-        for i, element in zip(updates, newest, strict=True):
-            past[i] = [element, *past[i][:-1]]
-        return dict(zip(nodes, made, strict=True))
+        return dict(zip(nodes, made, strict=True)), push_newest(past, updates, newest)
 
 
 def run_clip(

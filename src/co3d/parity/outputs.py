@@ -1,8 +1,7 @@
 """The finished program on its backend: its results, and its graphs for other edges."""
 
-import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from co3d.compiler.analyse import Analysis
 from co3d.compiler.program import StepProgram
 from co3d.parity.elements import elements_by_tick, relative_difference, scale_of
 from co3d.runtime import open_stream
+from co3d.runtime.playing import Ended
 
 Results = list[dict[int, list[Tensor]]]
 
@@ -22,9 +22,8 @@ def run_streams(
     precision: str,
     advance: Callable[[], None],
 ) -> Results:
-    """Step one slot per clip until it ends, then flush all; results per slot and tick.
+    """Step one slot per clip, and flush it when the clip ends; results per slot and tick.
 
-    Slots whose clips are shorter wait for the longest one.
 
     Args:
         program: with edges="both".
@@ -33,22 +32,26 @@ def run_streams(
         advance: called after every step.
     """
     stream = open_stream(program, backend="torch", precision=precision, slots=len(clips))
-    lengths = [clip[0].shape[1] for clip in clips]
+    longest = max(range(len(clips)), key=lambda i: clips[i][0].shape[1])
     results: Results = [{} for _ in clips]
-    for tick in range(max(lengths)):
-        frames = [
-            torch.stack([c[:, min(tick, c.shape[1] - 1)] for c in inputs])
-            for inputs in zip(*clips, strict=True)
-        ]
-        step = stream.step(frames, active=torch.tensor([tick < n for n in lengths]))
-        for slot in step.fresh.nonzero().flatten().tolist():
-            results[slot][tick] = _take(step.output, slot)
-        advance()
-    late_ticks = [(t for t in itertools.count(n) if _is_fresh(program, t)) for n in lengths]
-    for step in stream.flush():
-        for slot in step.fresh.nonzero().flatten().tolist():
-            results[slot][next(late_ticks[slot])] = _take(step.output, slot)
+    ticks = [0] * len(clips)
+    shown = ((i, partial(_show, clip)) for i, clip in enumerate(clips))
+    for event in stream.play(shown, flush=True):
+        if isinstance(event, Ended):
+            assert event.error is None
+            continue
+        if event.fresh:
+            results[event.video][ticks[event.video]] = tree_leaves(event.output)
+        ticks[event.video] += 1
+        if event.video == longest and event.tag is not None:
+            advance()
     return results
+
+
+def _show(clip: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], int]]:
+    """The frames of a clip, (C, T, H, W) per input, with their numbers."""
+    for tick in range(clip[0].shape[1]):
+        yield [given[None, :, tick] for given in clip], tick
 
 
 def compare_results(
@@ -128,11 +131,3 @@ def _difference(results: Sequence[Tensor | None], expected: Sequence[Tensor | No
         elif a is not b:
             return float("inf")
     return worst
-
-
-def _take(output: Any, slot: int) -> list[Tensor]:
-    return [leaf[slot] for leaf in tree_leaves(output)]
-
-
-def _is_fresh(program: StepProgram, tick: int) -> bool:
-    return program.phases[tick % len(program.phases)].is_fresh

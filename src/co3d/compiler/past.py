@@ -1,0 +1,41 @@
+"""Past elements as plain tensors, for who runs step graphs without a backend."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from co3d.compiler.temporal import StateSpec
+
+# Elements of every state, newest first, each (N, …).
+Past: TypeAlias = tuple[tuple[Tensor, ...], ...]
+
+
+def start_past(
+    states: Sequence[StateSpec],
+    streams: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+) -> Past:
+    """The initial elements of so many streams, floating ones in this precision."""
+    return tuple(
+        tuple(
+            torch.full(
+                (streams, *spec.shape),
+                spec.fill,
+                dtype=dtype if spec.dtype.is_floating_point else spec.dtype,
+                device=device,
+            )
+            for _ in range(spec.depth)
+        )
+        for spec in states
+    )
+
+
+def push_newest(past: Past, updates: Sequence[int], newest: Sequence[Tensor]) -> Past:
+    """The elements after a step, which made a newest one of each of these states."""
+    moved = list(past)
+    for state, element in zip(updates, newest, strict=True):
+        moved[state] = (element, *past[state][:-1])
+    return tuple(moved)
