@@ -184,10 +184,11 @@ def test_a_step_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypat
     assert torch.equal(play(compiled, other, frames[:1])[0], expected[0])
 
 
+@pytest.mark.parametrize("steps", [40, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("backend", ON_THE_CPU)
-def test_threads_step_slots_of_their_own(backend: str) -> None:
+def test_threads_step_slots_of_their_own(backend: str, steps: int) -> None:
     """Eight threads: what each of them gets is what it gets alone."""
-    compiled, threads, steps = make_compiled(backend), 8, 40
+    compiled, threads = make_compiled(backend), 8
     frames = make_frames(steps)
     expected = play(compiled, compiled.open(), frames)
     wrong: list[int] = []

@@ -1,0 +1,6 @@
+"""Where snapshots were until the runtime got its room; pickles of that time still ask for it."""
+
+raise ImportError(
+    "co3d.backends.snapshot is co3d.runtime.snapshot now: got a pickle, or code, of an earlier "
+    "version; keep snapshots with Snapshot.save, whose files of earlier versions can be read"
+)

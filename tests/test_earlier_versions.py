@@ -1,0 +1,15 @@
+"""What was pickled by names of earlier versions says so clearly."""
+
+import pickle
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("co3d.stream.program", "StepProgram"), ("co3d.backends.snapshot", "Snapshot")],
+)
+def test_pickles_by_earlier_names_say_what_to_do(module: str, name: str) -> None:
+    pickled = f"c{module}\n{name}\n.".encode()
+    with pytest.raises(ImportError, match=r"of an earlier version; .*can be read"):
+        pickle.loads(pickled)
