@@ -90,6 +90,12 @@ class ConversionError(Co3dError):
     exit_code = 30
 
 
+class InternalError(Co3dError):
+    """A step of co3d's own failed: a bug of ours, and none of the network that it was given."""
+
+    exit_code = 37
+
+
 class InputShapeError(Co3dError, ValueError):
     """A clip, frame or image has a shape, size or type that the network cannot take."""
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from co3d.compiler.analyse import analyse
+from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH
-from co3d.compiler.convert import assemble, settle_timing
-from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.options import ConvertOptions
+from co3d.compiler.pipeline import prepare, settle_timing
+from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Edges, Rate, StepProgram
 from co3d.compiler.rules.registry import _RULES, Context, Lowering, Rule, Use
 from co3d.errors import ConversionError
@@ -206,9 +208,11 @@ class Subject:
 
     def build(self, edges: Edges, rate: Rate | None = None) -> StepProgram:
         """The step program by the rules as they are now."""
-        prepared = self._analyse()
-        analysis = settle_timing(prepared, SHAPE[1], spread=self.case.spread)
-        return assemble("Mutant", (SHAPE,), rate or self.case.rate, edges, prepared, analysis)
+        settled = settle_timing(self._analyse())
+        # Settled already, so that no stage spreads it again.
+        rate = rate or self.case.rate
+        options = replace(settled.options, edges=edges, rate=rate, spread=False)
+        return assemble(replace(settled, options=options))
 
     def error(self) -> float:
         """Largest relative error of steps and flush; infinite where results are too many or few."""
@@ -269,7 +273,10 @@ class Subject:
     def _prepare(self, frames: int) -> Prepared:
         shape = (SHAPE[0], frames, *SHAPE[2:])
         case = self.case
-        return prepare(self._model, [shape], scope=case.scope, fallback=case.fallback)
+        options = ConvertOptions(
+            rate=case.rate, scope=case.scope, fallback=case.fallback, spread=case.spread
+        )
+        return prepare(self._model, [shape], options)
 
     def _reference(self, clip: Tensor) -> Tensor:
         if self.case.reference == "model":

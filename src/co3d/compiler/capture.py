@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
-from torch.utils._pytree import TreeSpec, tree_leaves
+from torch.utils._pytree import TreeSpec
 
+from co3d.compiler.insertion import insert
 from co3d.errors import Co3dError, ConversionError, InputShapeError
 
 # Two streams, so that a graph which treats the batch as anything but a batch shows it.
@@ -82,33 +83,6 @@ def capture(
         other = _bind(_export(model, clip_shapes, _OTHER_BATCH), model)
         _compute_batch_sizes(captured.clip_graph.graph, other.clip_graph.graph)
     return captured
-
-
-def propagate_shapes(clip_graph: fx.GraphModule) -> None:
-    """Bring `node.meta["val"]` up to date after a pass: of new nodes, and of what follows them.
-
-    A pass that changes a node's own arguments must leave its shape as it is.
-    """
-    source = next(n for n in clip_graph.graph.nodes if n.op == "placeholder")
-    mode = source.meta["val"].fake_mode
-    changed: set[fx.Node] = set()
-    for node in clip_graph.graph.nodes:
-        before = node.meta.get("val")
-        if before is not None and changed.isdisjoint(node.all_input_nodes):
-            continue
-        if node.op == "get_attr":
-            tensor = clip_graph.get_buffer(str(node.target))
-            node.meta["val"] = mode.from_tensor(tensor, static_shapes=True)
-        elif node.op == "call_function":
-            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
-            target: Any = node.target
-            node.meta["val"] = target(*args, **kwargs)
-            if before is None or _shapes(before) != _shapes(node.meta["val"]):
-                changed.add(node)
-
-
-def _shapes(value: Any) -> list[Any]:
-    return [getattr(leaf, "shape", leaf) for leaf in tree_leaves(value)]
 
 
 def _export(
@@ -314,10 +288,9 @@ def _compute_batch_sizes(graph: fx.Graph, other: fx.Graph) -> None:
         if multiple not in sizes:
             with graph.inserting_after(sizes.get(1, source)):
                 if multiple == 1:
-                    made = graph.call_function(torch.ops.aten.sym_size.int, (source, 0))
+                    made = insert(source, torch.ops.aten.sym_size.int, (source, 0))
                 else:
-                    made = graph.call_function(operator.mul, (size(1), multiple))
-            made.meta = {"val": EXPORT_BATCH * multiple, "origin": source.meta["origin"]}
+                    made = insert(source, operator.mul, (size(1), multiple))
             sizes[multiple] = made
         return sizes[multiple]
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import capture
-from co3d.compiler.convert import assemble, check_clip_shapes, check_options
-from co3d.compiler.prepare import prepare_captured
+from co3d.compiler.options import ConvertOptions, check_clip_shapes
+from co3d.compiler.pipeline import prepare_captured
 from co3d.compiler.program import Edges, Scope, StepProgram
 from co3d.compiler.tape import WeightProgram, WeightTape
 from co3d.errors import ConversionError
@@ -160,16 +161,15 @@ def convert_trainable(
         OptionError: an option outside its range.
     """
     shapes = check_clip_shapes(clip_shape)
-    check_options(window=window, rate="dense", scope=scope, edges=edges, spread=False)
+    options = ConvertOptions(window=window, scope=scope, edges=edges)
+    name = type(model).__name__
     captured = capture(model, shapes)
     roots = {
         key: captured.clip_graph.get_buffer(attribute)
         for attribute, key in captured.weights.items()
     }
     with WeightTape(roots) as tape:
-        prepared = prepare_captured(captured, shapes[0][1], window=window, scope=scope)
-        name = type(model).__name__
-        program = assemble(name, shapes, "dense", edges, prepared, prepared.analysis)
+        program = assemble(prepare_captured(captured, name, shapes, options))
     if len(program.frame_shapes) != 1 or len(program.output_shapes) != 1:
         raise ConversionError(
             f"cannot train {name} through its steps: got {len(program.frame_shapes)} inputs and "

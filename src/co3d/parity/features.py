@@ -8,9 +8,11 @@ from torch import fx, nn
 from torch.utils._pytree import tree_structure
 
 from co3d.compiler.analyse import analyse, output_nodes
+from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH
-from co3d.compiler.convert import assemble, check_clip_shapes, check_options, settle_timing
-from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.options import ConvertOptions, check_clip_shapes
+from co3d.compiler.pipeline import prepare, settle_timing
+from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Rate, Scope, StepProgram
 
 _CLASSIFIERS = {
@@ -47,14 +49,12 @@ def convert_with_features(
         ConversionError, OptionError: as for `convert`.
     """
     shapes = check_clip_shapes(clip_shape)
-    check_options(window=window, rate=rate, scope=scope, spread=spread)
-    prepared = prepare(model, shapes, window=window, scope=scope, fallback=fallback)
+    options = ConvertOptions(window, rate, scope, "start", fallback, spread)
+    prepared = prepare(model, shapes, options)
     features = _find_features(prepared)
     if features is not None:
-        prepared = _return_too(prepared, features, shapes[0][1])
-    analysis = settle_timing(prepared, shapes[0][1], spread=spread)
-    program = assemble(type(model).__name__, shapes, rate, "start", prepared, analysis)
-    return program, features is not None
+        prepared = _return_too(prepared, features)
+    return assemble(settle_timing(prepared)), features is not None
 
 
 def _find_features(prepared: Prepared) -> fx.Node | None:
@@ -69,7 +69,7 @@ def _find_features(prepared: Prepared) -> fx.Node | None:
     return None
 
 
-def _return_too(prepared: Prepared, node: fx.Node, clip_frames: int) -> Prepared:
+def _return_too(prepared: Prepared, node: fx.Node) -> Prepared:
     """The network with one more output, which makes its outputs a tuple."""
     clip_graph = prepared.clip_graph
     outputs = (*output_nodes(clip_graph), node)
@@ -80,5 +80,5 @@ def _return_too(prepared: Prepared, node: fx.Node, clip_frames: int) -> Prepared
         prepared,
         whole_graph=clip_graph,
         output_spec=tree_structure(tuple(range(len(outputs)))),
-        analysis=analyse(clip_graph, clip_frames, EXPORT_BATCH, windows),
+        analysis=analyse(clip_graph, prepared.clip_frames, EXPORT_BATCH, windows),
     )

@@ -7,8 +7,8 @@ from torch import fx
 
 from co3d.compiler.analyse import Analysis, analyse
 from co3d.compiler.capture import EXPORT_BATCH, ClipShape
-from co3d.compiler.convert import settle_timing
-from co3d.compiler.prepare import Prepared
+from co3d.compiler.pipeline import settle_timing
+from co3d.compiler.prepared import Prepared
 from co3d.compiler.rules.sliding import sliding_mean
 from co3d.errors import ConversionError, InputShapeError, OptionError
 
@@ -59,13 +59,10 @@ def choose_lengths(
 
 
 def make_cases(
-    shapes: Sequence[ClipShape],
     prepared: Prepared,
     lengths: Sequence[int],
     prepare_at: Prepare,
     *,
-    window: int | None,
-    spread: bool,
     must_fit: bool,
 ) -> tuple[list[LengthCase], list[str]]:
     """A case per length, and a line per length that the network cannot take.
@@ -75,6 +72,7 @@ def make_cases(
         OptionError: no length is left.
     """
     cases, notes = [], []
+    shapes, window = prepared.clip_shapes, prepared.options.window
     for frames in lengths:
         if frames == shapes[0][1] and window is None:
             there = prepared
@@ -95,7 +93,7 @@ def make_cases(
                 )
             notes.append(f"clips of {frames} frames left out: other operators run on them")
             continue
-        case = _make_case(shapes[0][1], prepared, there, frames, window, spread)
+        case = _make_case(prepared, there, frames)
         if case.left_out.issuperset(node.name for node in case.analysis.lowerings):
             notes.append(f"clips of {frames} frames left out: they determine none of the values")
             continue
@@ -108,23 +106,14 @@ def make_cases(
     return cases, notes
 
 
-def _make_case(
-    clip_frames: int,
-    prepared: Prepared,
-    there: Prepared,
-    frames: int,
-    window: int | None,
-    spread: bool,
-) -> LengthCase:
+def _make_case(prepared: Prepared, there: Prepared, frames: int) -> LengthCase:
     own, other = prepared.analysis, there.analysis
     windows = dict(own.windows)
-    if window is None:
+    if prepared.options.window is None:
         for name, size in other.windows.items():
             if name not in own.fixed_windows:
                 windows[name] = max(windows[name], size)
-    longer = replace(
-        prepared, analysis=analyse(prepared.clip_graph, clip_frames, EXPORT_BATCH, windows)
-    )
+    analysis = analyse(prepared.clip_graph, prepared.clip_frames, EXPORT_BATCH, windows)
     left_out: set[str] = set()
     for node, twin in zip(own.types, other.types, strict=True):
         follows = any(n.name in left_out for n in node.all_input_nodes)
@@ -133,7 +122,7 @@ def _make_case(
     return LengthCase(
         frames,
         there.clip_graph,
-        settle_timing(longer, clip_frames, spread=spread),
+        settle_timing(replace(prepared, analysis=analysis)).analysis,
         frozenset(left_out),
     )
 

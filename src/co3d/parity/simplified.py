@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from co3d.compiler.capture import EXPORT_BATCH, ClipShape, capture
-from co3d.compiler.passes import free_batch
-from co3d.compiler.prepare import EXACT_PASSES
+from co3d.compiler.pipeline import run_exact_passes
 from co3d.parity.elements import relative_difference, scale_of
 
 
@@ -17,9 +16,7 @@ def compare_simplified(
 ) -> float:
     """Largest relative difference between a network and its graph after the passes alone."""
     clip_graph = capture(network, shapes).clip_graph
-    for run_pass in EXACT_PASSES:
-        run_pass(clip_graph)
-    free_batch(clip_graph, EXPORT_BATCH)
+    run_exact_passes(clip_graph)
     clip_graph.recompile()
     clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
     with torch.inference_mode():

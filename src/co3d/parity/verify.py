@@ -2,16 +2,18 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from co3d.compiler.analyse import Analysis, output_nodes
+from co3d.compiler.analyse import output_nodes
+from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import ClipShape
-from co3d.compiler.convert import assemble, check_clip_shapes, check_options, settle_timing
-from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.options import ConvertOptions, check_clip_shapes
+from co3d.compiler.pipeline import prepare, settle_timing
+from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Rate, Scope, StepProgram
 from co3d.errors import ConversionError, OptionError
 from co3d.parity.elements import largest_magnitude
@@ -61,26 +63,20 @@ def verify(
         OptionError: an option out of range.
     """
     shapes = check_clip_shapes(clip_shape)
-    check_options(window=window, rate=rate, scope=scope, spread=spread)
+    options = ConvertOptions(window, rate, scope, "both", fallback, spread)
     _check_options(lengths, precision)
     network = _copy(model, _DTYPES[precision])
-    at_length = partial(prepare, network, scope=scope, fallback=fallback)
-    prepared = at_length(shapes, window=window)
-    analysis = settle_timing(prepared, shapes[0][1], spread=spread)
-    program, live = (
-        assemble(type(model).__name__, shapes, rate, edges, prepared, analysis)
-        for edges in ("both", "start")
-    )
+    prepared = prepare(network, shapes, options)
+    settled = settle_timing(prepared)
+    program = assemble(settled)
+    live = assemble(replace(settled, options=replace(options, edges="start")))
     cases, notes = make_cases(
-        shapes,
         prepared,
         choose_lengths(shapes[0][1], program.temporal_stride, window, lengths),
-        at_length,
-        window=window,
-        spread=spread,
+        lambda shapes: prepare(network, shapes, replace(options, window=None)),
         must_fit=lengths is not None,
     )
-    run = _Run(network, prepared, analysis, program, precision, report or (lambda *_: None))
+    run = _Run(network, settled, program, precision, report or (lambda *_: None))
     with few_threads(program):
         for case in cases:
             run.compare_case(shapes, case)
@@ -133,13 +129,12 @@ class _Run:
         self,
         network: nn.Module,
         prepared: Prepared,
-        analysis: Analysis,
         program: StepProgram,
         precision: str,
         report: Report,
     ) -> None:
         self._network, self._prepared = network, prepared
-        self._analysis, self._program = analysis, program
+        self._analysis, self._program = prepared.analysis, program
         self._precision, self._report = precision, report
         self._found: dict[str, tuple[int, float]] = {}
         self._clips: list[list[Tensor]] = []

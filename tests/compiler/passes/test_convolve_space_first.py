@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from co3d.compiler import convert
-from co3d.compiler.prepare import Prepared, prepare
+from co3d.compiler.options import ConvertOptions
+from co3d.compiler.pipeline import prepare
+from co3d.compiler.prepared import Prepared
 from co3d.compiler.rules.tap_sum import sum_taps
 from support.networks import Apply
 from support.streaming import worst_error
@@ -20,7 +22,7 @@ def count_split(prepared: Prepared) -> int:
 
 def prepare_and_compare(network: nn.Module) -> Prepared:
     """Both graphs compute what the network does, and only one of them holds taps."""
-    prepared = prepare(network.eval().double(), [SHAPE])
+    prepared = prepare(network.eval().double(), [SHAPE], ConvertOptions())
     clip = torch.randn(1, *SHAPE, dtype=torch.float64)
     for graph in (prepared.clip_graph, prepared.whole_graph):
         torch.testing.assert_close(graph(clip), network(clip), rtol=1e-12, atol=1e-12)
@@ -111,7 +113,7 @@ def test_what_a_fallback_reruns_stays_whole() -> None:
     torch.manual_seed(0)
     network = Apply(forward, strided=depthwise())
     assert convert(network, SHAPE, fallback=True).fallbacks
-    assert count_split(prepare(network, [SHAPE], fallback=True)) == 0
+    assert count_split(prepare(network, [SHAPE], ConvertOptions(fallback=True))) == 0
 
 
 def test_taps_may_be_made_at_different_ticks() -> None:

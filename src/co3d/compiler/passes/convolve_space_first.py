@@ -6,6 +6,8 @@ import torch
 from torch import fx
 
 from co3d.compiler.analyse import Analysis
+from co3d.compiler.insertion import insert, insert_constant, replace
+from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.tap_sum import sum_taps
 from co3d.compiler.rules.windows import per_axis
@@ -13,7 +15,7 @@ from co3d.compiler.rules.windows import per_axis
 _ATEN = torch.ops.aten
 
 
-def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> bool:
+def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
     """Split depthwise convolutions with a stride in space into one per tap in time, and their sum.
 
     Equal up to rounding. A tap's result is smaller than the frame it is made of:
@@ -22,9 +24,6 @@ def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> bool
         three of 1x3x3, and a sum      remember 2 results of H x W of the first tap, 1 of the second
 
     Dense convolutions stay whole, for all of their taps are one product.
-
-    Returns:
-        Whether there was any.
     """
     found = [
         node
@@ -35,7 +34,7 @@ def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> bool
     ]
     for node in found:
         _split(clip_graph, node)
-    return bool(found)
+    return PassResult(bool(found))
 
 
 def _is_worthwhile(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
@@ -60,20 +59,16 @@ def _split(clip_graph: fx.GraphModule, node: fx.Node) -> None:
     stride, padding, dilation = _read_geometry(args)
     weight = clip_graph.get_buffer(str(args["weight"].target))
     space = ([1, *stride[1:]], [0, *padding[1:]], [1, *dilation[1:]], args["groups"])
-    graph = clip_graph.graph
     taps: list[fx.Node] = []
-    with graph.inserting_before(node):
+    with clip_graph.graph.inserting_before(node):
         for tap in range(weight.shape[2]):
             name = f"{node.name}_tap{tap}"
-            clip_graph.register_buffer(f"{name}_weight", weight[:, :, tap : tap + 1].contiguous())
+            part = weight[:, :, tap : tap + 1].contiguous()
+            own = insert_constant(clip_graph, node, f"{name}_weight", part)
             bias = args["bias"] if tap == padding[0] // dilation[0] else None
-            own: Any = (args["input"], graph.get_attr(f"{name}_weight"), bias, *space)
-            taps.append(graph.create_node("call_function", node.target, own, name=name))
-            taps[-1].meta = {"origin": node.meta["origin"]}
-        total = graph.call_function(sum_taps, (taps, padding[0], dilation[0]))
-    total.meta = dict(node.meta)
-    node.replace_all_uses_with(total)
-    graph.erase_node(node)
+            taps.append(insert(node, node.target, (args["input"], own, bias, *space), name=name))
+        total = insert(node, sum_taps, (taps, padding[0], dilation[0]))
+    replace(node, total)
 
 
 def _read_geometry(args: dict[str, Any]) -> list[tuple[int, ...]]:

@@ -3,6 +3,9 @@
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import replace
+from co3d.compiler.passes.result import PassResult
+
 _NOOPS = {
     torch.ops.aten.clone.default,
     torch.ops.aten.contiguous.default,
@@ -20,15 +23,19 @@ _CHECKS = {
 }
 
 
-def drop_noops(clip_graph: fx.GraphModule) -> None:
+def drop_noops(clip_graph: fx.GraphModule) -> PassResult:
     """Replace every no-op by its input, and drop checks that have been made."""
+    changed = False
     for node in reversed(list(clip_graph.graph.nodes)):
         if node.op == "call_function" and node.target in _CHECKS:
             clip_graph.graph.erase_node(node)
+            changed = True
     for node in list(clip_graph.graph.nodes):
         if node.op == "call_function" and node.target in _NOOPS:
-            node.replace_all_uses_with(node.args[0])
-            clip_graph.graph.erase_node(node)
+            replace(node, node.args[0])
+            changed = True
         elif node.target in _VIEWS:
             # Copies that made a value contiguous are gone.
             node.target = torch.ops.aten.reshape.default
+            changed = True
+    return PassResult(changed)

@@ -5,10 +5,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert_constant, replace
+from co3d.compiler.passes.result import PassResult
 
-def fold_constants(clip_graph: fx.GraphModule) -> None:
+
+def fold_constants(clip_graph: fx.GraphModule) -> PassResult:
     """Replace every operator whose operands are all constants by its result."""
-    graph = clip_graph.graph
+    graph, count = clip_graph.graph, 0
     for node in list(graph.nodes):
         if node.op != "call_function" or any(n.op != "get_attr" for n in node.all_input_nodes):
             continue
@@ -18,10 +21,8 @@ def fold_constants(clip_graph: fx.GraphModule) -> None:
         result = target(*args, **kwargs)
         if not isinstance(result, torch.Tensor):
             continue
-        clip_graph.register_buffer(f"{node.name}_folded", result)
         with graph.inserting_before(node):
-            constant = graph.get_attr(f"{node.name}_folded")
-        constant.meta = dict(node.meta)
-        node.replace_all_uses_with(constant)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
+            constant = insert_constant(clip_graph, node, f"{node.name}_folded", result)
+        replace(node, constant)
+        count += 1
+    return PassResult(graph.eliminate_dead_code() or count > 0)

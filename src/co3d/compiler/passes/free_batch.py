@@ -3,15 +3,18 @@
 import torch
 from torch import fx
 
+from co3d.compiler.passes.result import PassResult
+
 _ATEN = torch.ops.aten
 _RESHAPE, _EXPAND = _ATEN.reshape.default, _ATEN.expand.default
 
 
-def free_batch(clip_graph: fx.GraphModule, batch: int) -> None:
+def free_batch(clip_graph: fx.GraphModule, batch: int) -> PassResult:
     """Write `reshape(x, [batch · n, …])` and `expand(x, [batch, …])` with -1 for the batch.
 
     Frames that are folded into the batch come along: (N, T, …) to (N·T, …) and back.
     """
+    changed = False
     for node in clip_graph.graph.nodes:
         if node.op != "call_function" or node.target not in (_RESHAPE, _EXPAND):
             continue
@@ -24,3 +27,5 @@ def free_batch(clip_graph: fx.GraphModule, batch: int) -> None:
             follows = after[0] % batch == 0
         if follows:
             node.args = (node.args[0], [-1, *after[1:]])
+            changed = True
+    return PassResult(changed)

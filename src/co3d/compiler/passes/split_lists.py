@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
@@ -17,9 +19,9 @@ _MAX_POOLS = {
 _EXTREMA = {_ATEN.max.dim: _ATEN.amax.default, _ATEN.min.dim: _ATEN.amin.default}
 
 
-def split_lists(clip_graph: fx.GraphModule) -> None:
+def split_lists(clip_graph: fx.GraphModule) -> PassResult:
     """Replace each result that is taken of such an operator by an operator of its own."""
-    graph = clip_graph.graph
+    graph, changed = clip_graph.graph, False
     for node in list(graph.nodes):
         if node.target is not operator.getitem:
             continue
@@ -28,11 +30,10 @@ def split_lists(clip_graph: fx.GraphModule) -> None:
         if written is None:
             continue
         with graph.inserting_before(node):
-            single = graph.call_function(*written)
-        single.meta = dict(node.meta)
-        node.replace_all_uses_with(single)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
+            single = insert(node, *written)
+        replace(node, single)
+        changed = True
+    return PassResult(graph.eliminate_dead_code() or changed)
 
 
 def _single_result(source: Any, index: int) -> tuple[Any, tuple, dict] | None:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.windows import per_axis
 
@@ -17,72 +19,74 @@ _REDUCTIONS = {
 }
 
 
-def split_pools(clip_graph: fx.GraphModule) -> None:
+def split_pools(clip_graph: fx.GraphModule) -> PassResult:
     """Split global and sliding pools over space and time; equal up to rounding.
 
     An average pool as long as the clip becomes a mean over time, and so a sliding window.
     """
+    changed = False
     for node in list(clip_graph.graph.nodes):
         if node.op != "call_function":
             continue
         if node.target in _REDUCTIONS:
-            _split_reduction(clip_graph.graph, node)
+            changed |= _split_reduction(node)
         elif node.target is _ATEN.adaptive_avg_pool3d.default:
-            _split_adaptive(clip_graph.graph, node)
+            changed |= _split_adaptive(node)
         elif node.target in (_ATEN.avg_pool3d.default, _ATEN.max_pool3d.default):
-            _split_sliding(clip_graph.graph, node)
+            changed |= _split_sliding(node)
+    return PassResult(changed)
 
 
-def _split_reduction(graph: fx.Graph, node: fx.Node) -> None:
+def _split_reduction(node: fx.Node) -> bool:
     """mean([2, 3, 4]) -> mean([3, 4]), mean([2]): time precedes space in the usual layouts."""
     args = arguments(node, "self", "dim", "keepdim")
     x, rank = args["self"], len(args["self"].meta["val"].shape)
     dims = sorted(d % rank for d in (args["dim"] or range(rank)))
     if len(dims) < 2 or dims[0] not in (1, 2):
-        return
+        return False
     parts: list[Any] = [(node.target, (dims[1:], True)), (node.target, (dims[:1], True))]
     if not args["keepdim"]:
         parts.append((_ATEN.squeeze.dims, (dims,)))
-    _replace(graph, node, x, parts)
+    return _replace(node, x, parts)
 
 
-def _split_adaptive(graph: fx.Graph, node: fx.Node) -> None:
+def _split_adaptive(node: fx.Node) -> bool:
     """Axes that are pooled to 1 become means, space before time; the others are pooled first."""
     x, size = node.args[0], node.args[1]
     clip = tuple(x.meta["val"].shape)  # type: ignore[union-attr]
     if len(clip) != 5:
-        return
+        return False
     wanted = per_axis(size, 3)  # type: ignore[arg-type]
     # Over time also where the training clip has one element there: longer videos have more.
     to_one = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] > (d > 2)]
     rest = [clip[d] if d in to_one else n for d, n in zip((2, 3, 4), wanted, strict=True)]
     if not to_one:
-        return
+        return False
     parts: list[Any] = [] if rest == list(clip[2:]) else [(node.target, (rest,))]
     groups = ([d for d in to_one if d > 2], [d for d in to_one if d == 2])
     parts += [(_ATEN.mean.dim, (dims, True)) for dims in groups if dims]
-    _replace(graph, node, x, parts)
+    return _replace(node, x, parts)
 
 
-def _split_sliding(graph: fx.Graph, node: fx.Node) -> None:
+def _split_sliding(node: fx.Node) -> bool:
     args = arguments(node)
     kernel = per_axis(args["kernel_size"], 3)
     stride, pads = per_axis(args["stride"] or kernel, 3), per_axis(args["padding"], 3)
     x = args["self"]
     is_mean = node.target is _ATEN.avg_pool3d.default
     if kernel[0] == 1 or args.get("divisor_override"):
-        return
+        return False
     space = _sliding_args(args, is_mean, (1, *kernel[1:]), (1, *stride[1:]), (0, *pads[1:]), 1)
     if is_mean and kernel[0] == x.meta["val"].shape[2] and not pads[0]:
         parts = [(node.target, space), (_ATEN.mean.dim, ([2], True))]
     elif kernel[1:] == (1, 1):
-        return
+        return False
     else:
         time = _sliding_args(
             args, is_mean, (kernel[0], 1, 1), (stride[0], 1, 1), (pads[0], 0, 0), 0
         )
         parts = [(node.target, space), (node.target, time)]
-    _replace(graph, node, x, parts)
+    return _replace(node, x, parts)
 
 
 def _sliding_args(
@@ -96,11 +100,9 @@ def _sliding_args(
     return (*sizes, list(dilation), args["ceil_mode"])
 
 
-def _replace(graph: fx.Graph, node: fx.Node, x: Any, parts: list) -> None:
-    with graph.inserting_before(node):
+def _replace(node: fx.Node, x: Any, parts: list) -> bool:
+    with node.graph.inserting_before(node):
         for target, rest in parts:
-            value = target(x.meta["val"], *rest)
-            x = graph.call_function(target, (x, *rest))
-            x.meta = {"origin": node.meta["origin"], "val": value}
-    node.replace_all_uses_with(x)
-    graph.erase_node(node)
+            x = insert(node, target, (x, *rest))
+    replace(node, x)
+    return True

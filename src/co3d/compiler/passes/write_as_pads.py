@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
@@ -19,20 +21,21 @@ _FILLED = {
 }
 
 
-def write_as_pads(clip_graph: fx.GraphModule) -> None:
+def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
     """Replace writes into slices by concatenations, and concatenated constants by pads."""
-    writer = _PadWriter(clip_graph)
+    writer, changed = _PadWriter(clip_graph), False
     for node in list(clip_graph.graph.nodes):
         if node.target is _ATEN.copy.default:
             source = node.args[1]
             if source.meta["val"].shape == node.meta["val"].shape:
                 node.replace_all_uses_with(source)
+                changed = True
     for node in list(clip_graph.graph.nodes):
         if node.target is _ATEN.slice_scatter.default and not writer.is_inner(node):
-            writer.write_scatter(node)
+            changed |= writer.write_scatter(node)
         elif node.target is _ATEN.cat.default:
-            writer.write_cat(node)
-    clip_graph.graph.eliminate_dead_code()
+            changed |= writer.write_cat(node)
+    return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
 
 
 class _PadWriter:
@@ -49,28 +52,38 @@ class _PadWriter:
             for user in node.users
         )
 
-    def write_scatter(self, node: fx.Node) -> None:
-        """base[start:end] = x, and base[a:b, c:d] = x, which is two scatters in one."""
+    def write_scatter(self, node: fx.Node) -> bool:
+        """Write base[start:end] = x, and base[a:b, c:d] = x, which is two scatters in one.
+
+        Returns:
+            Whether it could.
+        """
         base, x, box = self._unnest(node)
         rank = len(base.meta["val"].shape)
         if box is None:
-            return
+            return False
         with self._graph.inserting_before(node):
             written = self._write_box(node, base, x, {d % rank: box[d] for d in box})
-        if written is not None:
-            node.replace_all_uses_with(written)
-            self._graph.erase_node(node)
+        return self._replace(node, written)
 
-    def write_cat(self, node: fx.Node) -> None:
-        """cat([0, x, 0]) -> pad(x)."""
+    def write_cat(self, node: fx.Node) -> bool:
+        """Write cat([0, x, 0]) as pad(x).
+
+        Returns:
+            Whether it could.
+        """
         args = arguments(node)
         parts, rank = list(args["tensors"]), len(node.meta["val"].shape)
         dim = args["dim"] % rank
         with self._graph.inserting_before(node):
             joined = self._join(node, parts, dim)
-        if joined is not None:
-            node.replace_all_uses_with(joined)
-            self._graph.erase_node(node)
+        return self._replace(node, joined)
+
+    @staticmethod
+    def _replace(node: fx.Node, written: fx.Node | None) -> bool:
+        if written is not None:
+            replace(node, written)
+        return written is not None
 
     def _unnest(self, node: fx.Node) -> tuple[Any, Any, dict[int, tuple[int, int]] | None]:
         args = arguments(node)
@@ -118,7 +131,7 @@ class _PadWriter:
         if len(uniform) > 1 and self._uniform(base, {uniform[0]: box[uniform[0]]}) == 0:
             # One of them may be time, along which nothing can be joined: a sum needs no choice.
             pads = {d: (box[d][0], shape[d] - box[d][1]) for d in dims}
-            return self._add(node, _ATEN.add.Tensor, (base, self._pad(node, x, pads, 0.0)))
+            return insert(node, _ATEN.add.Tensor, (base, self._pad(node, x, pads, 0.0)))
         dim = uniform[0] if uniform else dims[0]
         start, end = box[dim]
         rest = {d: box[d] for d in dims if d != dim}
@@ -138,7 +151,7 @@ class _PadWriter:
             if span[0] < span[1]
         ]
         parts.insert(0 if start == 0 else 1, inner)
-        return self._add(node, _ATEN.cat.default, (parts, dim))
+        return insert(node, _ATEN.cat.default, (parts, dim))
 
     def _join(self, node: fx.Node, parts: list[fx.Node], dim: int) -> fx.Node | None:
         values = [self._uniform(part, {}) for part in parts]
@@ -193,20 +206,14 @@ class _PadWriter:
         return None
 
     def _slice(self, node: fx.Node, x: fx.Node, dim: int, start: int, end: int) -> fx.Node:
-        return self._add(node, _ATEN.slice.Tensor, (x, dim, start, end))
+        return insert(node, _ATEN.slice.Tensor, (x, dim, start, end))
 
     def _pad(
         self, node: fx.Node, x: fx.Node, pads: dict[int, tuple[int, int]], value: float
     ) -> fx.Node:
         rank = len(x.meta["val"].shape)
         flat = [n for d in range(rank - 1, min(pads) - 1, -1) for n in pads.get(d, (0, 0))]
-        return self._add(node, _ATEN.constant_pad_nd.default, (x, flat, value))
-
-    def _add(self, node: fx.Node, target: Any, args: tuple) -> fx.Node:
-        made = self._graph.call_function(target, args)
-        fakes = fx.map_arg(args, lambda n: n.meta["val"])
-        made.meta = {"origin": node.meta["origin"], "val": target(*fakes)}
-        return made
+        return insert(node, _ATEN.constant_pad_nd.default, (x, flat, value))
 
 
 def _range(args: dict[str, Any], x: fx.Node) -> tuple[int, int]:

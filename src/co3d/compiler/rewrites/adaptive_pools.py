@@ -7,13 +7,15 @@ it keeps the number that the clip gives.
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.windows import per_axis
 
 _ATEN = torch.ops.aten
 
 
-def fix_adaptive_pools(clip_graph: fx.GraphModule) -> list[str]:
-    """Replace adaptive pools to several frames by strided ones; returns one line for each."""
+def fix_adaptive_pools(clip_graph: fx.GraphModule) -> PassResult:
+    """Replace adaptive pools to several frames by strided ones; each is an approximation."""
     graph, report = clip_graph.graph, []
     for node in list(graph.nodes):
         if node.target is not _ATEN.adaptive_avg_pool3d.default:
@@ -26,16 +28,12 @@ def fix_adaptive_pools(clip_graph: fx.GraphModule) -> list[str]:
         with graph.inserting_before(node):
             pooled = x
             if tuple(space) != tuple(clip[3:]):
-                pooled = graph.call_function(node.target, (x, [clip[2], *space]))
-                pooled.meta["origin"] = node.meta["origin"]
-            strided = graph.call_function(
-                _ATEN.avg_pool3d.default, (pooled, [ratio, 1, 1], [ratio, 1, 1])
-            )
-        strided.meta = dict(node.meta)
-        node.replace_all_uses_with(strided)
-        graph.erase_node(node)
+                pooled = insert(node, node.target, (x, [clip[2], *space]))
+            steps = [ratio, 1, 1]
+            strided = insert(node, _ATEN.avg_pool3d.default, (pooled, steps, steps))
+        replace(node, strided)
         report.append(
             f"{node.meta['origin'].module_path or 'model'}: pools {ratio} frames at a time, as it "
             f"does in a clip of {clip[2]} elements, whatever the length"
         )
-    return report
+    return PassResult(bool(report), tuple(report))

@@ -8,16 +8,19 @@ has no T, so it takes every alpha-th frame.
 import torch
 from torch import fx
 
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
+
 _ATEN = torch.ops.aten
 _TIME = 2
 
 
-def even_out_frame_picking(clip_graph: fx.GraphModule) -> list[str]:
-    """Replace nearly even picks of frames by strides; returns one line per pick that moved frames.
+def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
+    """Replace nearly even picks of frames by strides; those that move frames are approximations.
 
     Picks that are no stride by any measure are left for the rules to refuse.
     """
-    report = []
+    report, changed = [], False
     for node in list(clip_graph.graph.nodes):
         picked = _picked_frames(clip_graph, node)
         if picked is None:
@@ -31,19 +34,16 @@ def even_out_frame_picking(clip_graph: fx.GraphModule) -> list[str]:
         ):
             continue
         with clip_graph.graph.inserting_before(node):
-            strided = clip_graph.graph.call_function(
-                _ATEN.slice.Tensor, (x, _TIME, 0, length, stride)
-            )
-        strided.meta = dict(node.meta)
-        node.replace_all_uses_with(strided)
-        clip_graph.graph.erase_node(node)
+            strided = insert(node, _ATEN.slice.Tensor, (x, _TIME, 0, length, stride))
+        replace(node, strided)
+        changed = True
         if even != frames:
             origin = node.meta["origin"]
             report.append(
                 f"{origin.module_path or 'model'}: takes every {stride}th frame (0, {stride}, "
                 f"{2 * stride} …) instead of frames {', '.join(map(str, frames))}"
             )
-    return report
+    return PassResult(changed, tuple(report))
 
 
 def _picked_frames(clip_graph: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, list[int]] | None:

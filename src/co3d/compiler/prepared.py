@@ -1,0 +1,42 @@
+"""A network between the stages of the pipeline."""
+
+from dataclasses import dataclass
+
+from torch import fx
+from torch.utils._pytree import TreeSpec
+
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.capture import ClipShape
+from co3d.compiler.options import ConvertOptions
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A clip graph whose every operator has a step form, and how it differs from the model.
+
+    Attributes:
+        name: class name of the model.
+        clip_shapes: (C, T, H, W) of each input.
+        options: of the conversion.
+        clip_graph: the clip network after passes and rewrites; it takes any batch.
+        whole_graph: the same before some of its convolutions were split for steps.
+        output_spec: how the model packs its outputs.
+        analysis: what the rules say of the clip graph.
+        approximations: the rewrites that change what the network computes.
+        fallbacks: the operators from which on the network is rerun on whole clips.
+    """
+
+    name: str
+    clip_shapes: tuple[ClipShape, ...]
+    options: ConvertOptions
+    clip_graph: fx.GraphModule
+    whole_graph: fx.GraphModule
+    output_spec: TreeSpec
+    analysis: Analysis
+    approximations: tuple[str, ...]
+    fallbacks: tuple[str, ...]
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of the clips that the network was captured for."""
+        return self.clip_shapes[0][1]
