@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 import triton  # pyright: ignore[reportMissingImports]
+import triton.knobs  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from co3d.backends.fusion.groups import POINT, Activation, Convolve, SumDepthwise
