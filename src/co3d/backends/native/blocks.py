@@ -1,5 +1,6 @@
 """Blocks of memory for elements of state, which slots and workers exchange."""
 
+import itertools
 import threading
 from collections.abc import Iterable
 
@@ -27,10 +28,15 @@ class BlockPool:
         self._free: dict[int, list[int]] = {}
         self._memory: dict[int, Tensor] = {}  # by address
 
-    def take(self, sizes: Iterable[int]) -> list[int]:
-        """Addresses of blocks of these sizes, from `round_up`, with arbitrary content."""
+    def take(self, sizes: Iterable[int]) -> tuple[list[int], set[int]]:
+        """Addresses of blocks of these sizes, from `round_up`, and which of them are all zero.
+
+        The others have arbitrary content.
+        """
         with self._lock:
-            return [self._take(size) for size in sizes]
+            known = len(self._memory)
+            addresses = [self._take(size) for size in sizes]
+            return addresses, set(itertools.islice(self._memory, known, None))
 
     def give_back(self, addresses: Iterable[int]) -> None:
         """Let blocks be taken again."""

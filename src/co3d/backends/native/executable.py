@@ -172,7 +172,7 @@ class NativeExecutable:
                 for key, prepared in self._prepared.items()
             }
         sizes = [size for size, spares in self._spares.items() for _ in range(spares)]
-        return Worker(steps, self._pool.take(sizes))
+        return Worker(steps, self._pool.take(sizes)[0])
 
 
 def _list_pointers(addresses: Iterator[int]) -> Any:

@@ -44,7 +44,7 @@ class Reserve:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
-        """(size,) uint8 of arbitrary content."""
+        """(size,) uint8, all zero; the system gives the memory when it is first written to."""
         with self._lock:
             if self._used + size > self._piece.numel():
                 self._piece, self._used = _map_large_pages(max(size, PIECE_BYTES)), 0
@@ -53,15 +53,15 @@ class Reserve:
             return self._piece[begin : begin + size]
 
     def take_value(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor of arbitrary content, as `lay_out` would lay it."""
+        """A tensor of zeros, as `lay_out` would lay it."""
         size = torch.Size(shape).numel() * dtype.itemsize
         return view_as_laid_out(self.take(size), shape, dtype)
 
 
 def _map_large_pages(size: int) -> Tensor:
-    """(size,) uint8 that begins with a large page."""
+    """(size,) uint8, all zero, that begins with a large page."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return torch.empty(size, dtype=torch.uint8)
+        return torch.zeros(size, dtype=torch.uint8)
     mapped = mmap.mmap(-1, size + LARGE_PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     # Linux may have been built without them; memory is as good then, and slower.
     with contextlib.suppress(OSError):

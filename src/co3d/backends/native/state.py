@@ -2,7 +2,7 @@
 
 import ctypes
 import weakref
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ class StateLayout:
     """What the states of all slots of a program have in common.
 
     Attributes:
+        fills: initial value of each state.
         depths: elements of each state.
         sizes: bytes of the block of an element of each state.
         firsts: the number of each state's first element, counted through all states.
@@ -23,7 +24,7 @@ class StateLayout:
     """
 
     def __init__(self, specs: Sequence[StateSpec], dtype: torch.dtype) -> None:
-        self._fills = [spec.fill for spec in specs]
+        self.fills = [spec.fill for spec in specs]
         self._kinds = [
             ((1, *spec.shape), dtype if spec.dtype.is_floating_point else spec.dtype)
             for spec in specs
@@ -41,10 +42,10 @@ class StateLayout:
 
     def fill(self, state: int, address: int, memory: Tensor) -> None:
         """Write the initial value of a state into a block."""
-        if self._fills[state] == 0:
+        if self.fills[state] == 0:
             ctypes.memset(address, 0, self._bytes[state])
         else:
-            self.view(state, memory).fill_(self._fills[state])
+            self.view(state, memory).fill_(self.fills[state])
 
     def find_state(self, number: int) -> tuple[int, int]:
         """The state and the age (0 newest) of an element, counted through all states."""
@@ -75,13 +76,15 @@ class NativeState:
             for size, depth in zip(layout.sizes, layout.depths, strict=True)
             for _ in range(depth)
         ]
-        self.blocks = (ctypes.c_void_p * max(layout.elements, 1))(*pool.take(sizes))
+        addresses, zeros = pool.take(sizes)
+        self.blocks = (ctypes.c_void_p * max(layout.elements, 1))(*addresses)
         self.heads = (ctypes.c_int32 * max(len(layout.depths), 1))()
         self._count = layout.elements
         # A slot that nobody holds any more gives its blocks back as a closed one does.
         self._finalizer = weakref.finalize(self, _give_back, pool, self.blocks, layout.elements)
         self._finalizer.atexit = False
-        self.reset()
+        # Memory that is new is left alone: the first steps write to it, a part each.
+        self._fill(zeros)
 
     def view(self, number: int) -> Tensor:
         """The element of this number, (1, …), counted through all states, newest first."""
@@ -103,14 +106,19 @@ class NativeState:
 
     def reset(self) -> None:
         """See `State.reset`."""
-        for state, depth in enumerate(self._layout.depths):
-            for age in range(depth):
-                address = self.find(state, age)
-                self._layout.fill(state, address, self._pool.find(address))
+        self._fill(set())
 
     def close(self) -> None:
         """See `State.close`."""
         self._finalizer()
+
+    def _fill(self, zeros: Set[int]) -> None:
+        """Write the initial values, but for zeros where a block has them already."""
+        for state, depth in enumerate(self._layout.depths):
+            for age in range(depth):
+                address = self.find(state, age)
+                if address not in zeros or self._layout.fills[state] != 0:
+                    self._layout.fill(state, address, self._pool.find(address))
 
     def find(self, state: int, age: int) -> int:
         """The address of an element of a state; age 0 is the newest."""
