@@ -24,7 +24,7 @@ from rich.progress import (
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
-from co3d.compiler import convert
+from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
@@ -40,6 +40,7 @@ from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
 from co3d.evaluation.summary import Summary, summarise
+from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel
 from co3d.runtime import open_stream
 
@@ -187,7 +188,7 @@ def _open_evaluator(
             "init": None,
             "backend": None,
         }
-    program = convert(model, card.clip_shape, window=options.window)
+    program = convert_or_read(model, card.clip_shape, ConvertOptions(window=options.window))
     if program.macs_per_frame < SMALL_NETWORK_MACS:
         torch.set_num_threads(1)
     stream = open_stream(

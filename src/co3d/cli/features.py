@@ -14,7 +14,7 @@ from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
-from co3d.compiler import convert
+from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.manifest import Manifest
@@ -28,6 +28,7 @@ from co3d.evaluation.layer import LayerFeatures
 from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
 from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.export.program_cache import convert_or_read
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
 from co3d.runtime import open_stream
@@ -163,7 +164,7 @@ def _open_extractor(
         sampling = Sampling(views=options.clips or 1, rate_hz=rate_hz)
         extract = partial(clip_features, manifest, network, card, sampling=sampling, strict=strict)
         return extract, settings | {"clips": sampling.views}
-    program = convert(network, card.clip_shape)
+    program = convert_or_read(network, card.clip_shape, ConvertOptions())
     if program.macs_per_frame < SMALL_NETWORK_MACS:
         torch.set_num_threads(1)
     stream = open_stream(

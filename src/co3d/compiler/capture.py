@@ -10,13 +10,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export.graph_signature import InputKind, InputSpec, OutputKind
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import TreeSpec
 
+from co3d.compiler.functional import FunctionalExport, write_functional
 from co3d.compiler.insertion import insert
 from co3d.errors import Co3dError, ConversionError, InputShapeError
 
@@ -30,6 +33,8 @@ _VIEWS = {
     torch.ops.aten._unsafe_view.default,
     torch.ops.aten.reshape.default,
 }
+
+_COMPILER = Path(__file__).parent
 
 ClipShape = tuple[int, ...]
 
@@ -85,9 +90,7 @@ def capture(
     return captured
 
 
-def _export(
-    model: nn.Module, clip_shapes: Sequence[ClipShape], batch: int
-) -> torch.export.ExportedProgram:
+def _export(model: nn.Module, clip_shapes: Sequence[ClipShape], batch: int) -> FunctionalExport:
     parameter = next(model.parameters(), None)
     dtype = torch.float32 if parameter is None else parameter.dtype
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -103,7 +106,7 @@ def _export(
             warnings.filterwarnings(
                 "ignore", "The tensor attributes .* were assigned during export"
             )
-            return torch.export.export(model, examples, strict=False).run_decompositions({})
+            return write_functional(torch.export.export(model, examples, strict=False))
     except InputShapeError:
         raise
     except Exception as error:  # torch.export raises errors of many kinds
@@ -164,11 +167,11 @@ def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a source file belongs to torch, to Python itself, is generated, or is this one."""
+    """Whether a source file is torch's, Python's own, the compiler's, or is generated."""
     if file.startswith("<"):
         return True
     standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
-    return standard or "/torch/" in file or file == __file__
+    return standard or "/torch/" in file or Path(file).parent == _COMPILER
 
 
 def _may_fold_one_frame(node: fx.Node) -> bool:
@@ -185,7 +188,7 @@ def _view_shapes(node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _look_at_longer_clips(
-    exported: torch.export.ExportedProgram, model: nn.Module, clip_shapes: Sequence[ClipShape]
+    exported: FunctionalExport, model: nn.Module, clip_shapes: Sequence[ClipShape]
 ) -> None:
     """Note what every view does in clips where more than one element of time is left.
 
@@ -212,36 +215,40 @@ def _kind(node: fx.Node) -> Any:
     return torch.ops.aten.reshape.default if node.target in _VIEWS else node.target
 
 
-def _bind(exported: torch.export.ExportedProgram, model: nn.Module) -> Captured:
+def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:
+    program = exported.program
+    tensors: dict[str, Any] = {**program.constants, **program.state_dict}
     root = nn.Module()
     graph = fx.Graph()
     bound: dict[fx.Node, fx.Node] = {}
-    specs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs}
+    inputs = [node for node in exported.graph.nodes if node.op == "placeholder"]
+    specs = dict(zip(inputs, program.graph_signature.input_specs, strict=True))
     weights: dict[str, str] = {}
     for node in exported.graph.nodes:
-        if node.op == "placeholder" and specs[node.name].kind is not InputKind.USER_INPUT:
+        if node.op == "placeholder" and specs[node].kind is not InputKind.USER_INPUT:
             if node.users:
-                tensor = _constant(exported, specs[node.name])
+                tensor = tensors[specs[node].target or ""]
+                assert isinstance(tensor, Tensor)
                 attribute = node.name
                 root.register_buffer(attribute, tensor.detach())
                 bound[node] = graph.get_attr(attribute)
-                if specs[node.name].target in exported.state_dict:
-                    weights[attribute] = specs[node.name].target or ""
+                if specs[node].target in program.state_dict:
+                    weights[attribute] = specs[node].target or ""
         else:
             bound[node] = graph.node_copy(node, bound.__getitem__)
         if node in bound:
             bound[node].meta = copy.copy(node.meta)
             bound[node].meta["origin"] = _origin(node)
     output = next(n for n in graph.nodes if n.op == "output")
-    results = _results(exported, list(output.args[0]), type(model).__name__)
+    results = _results(program, list(output.args[0]), type(model).__name__)
     output.args = (results[0] if len(results) == 1 else tuple(results),)
-    spec = exported.call_spec.out_spec
+    spec = program.call_spec.out_spec
     assert spec is not None
     return Captured(fx.GraphModule(root, graph), spec, weights)
 
 
-def _results(exported: torch.export.ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:
-    kinds = [spec.kind for spec in exported.graph_signature.output_specs]
+def _results(program: ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
     if OutputKind.USER_INPUT_MUTATION in kinds:
         raise ConversionError(
             f"cannot convert {name}: its forward writes into the clip that it is given, which is "
@@ -258,12 +265,6 @@ def _results(exported: torch.export.ExportedProgram, values: list[Any], name: st
             "(one, a tuple or a dict of them); wrap it in a module that returns those"
         )
     return values
-
-
-def _constant(exported: torch.export.ExportedProgram, spec: InputSpec) -> Tensor:
-    constant = {**exported.constants, **exported.state_dict}[spec.target or ""]
-    assert isinstance(constant, Tensor)
-    return constant
 
 
 def _origin(node: fx.Node) -> Origin:

@@ -9,7 +9,7 @@ from torch import fx
 from co3d.compiler.analyse import Analysis
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.rules import Lowering, Use
-from co3d.compiler.states import StateKey, reading_index, shared_key
+from co3d.compiler.states import StateKey, reading_index, shared_fill
 from co3d.compiler.temporal import StateSpec
 
 
@@ -38,6 +38,9 @@ class StepBuilder(GraphBuilder):
         self._positions: dict[int, fx.Node] = {}
         self._real: dict[tuple[int, int], fx.Node] = {}
         self._lowering: Lowering | None = None
+        self._fills: dict[fx.Node, list[float]] = {}
+        for node, fill in self.states:
+            self._fills.setdefault(node, []).append(fill)
 
     def build(
         self, clip_graph: fx.GraphModule, results: Sequence[Use], observed: Sequence[fx.Node] = ()
@@ -115,8 +118,9 @@ class StepBuilder(GraphBuilder):
             value = self._current[use.node]
             return value if use.fill is None else self._newest(use.node, use.fill)
         fill = use.fill
-        key = (use.node, fill) if fill is not None else shared_key(self.states, use.node)
-        return self._past[key][back - is_made_now]
+        if fill is None:
+            fill = shared_fill(self._fills[use.node], use.node)
+        return self._past[use.node, fill][back - is_made_now]
 
     def _newest(self, node: fx.Node, fill: float) -> fx.Node:
         """The value of this tick, with `fill` in the rows where it lies outside the clip."""

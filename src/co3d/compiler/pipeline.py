@@ -92,7 +92,7 @@ def prepare_captured(
         ConversionError, InternalError: as for `compile_network`.
     """
     clip_graph, clip_frames = captured.clip_graph, clip_shapes[0][1]
-    run_exact_passes(clip_graph)
+    run_exact_passes(clip_graph, is_batch_free=options.fallback)
     analysis, approximations, fallbacks = _rewrite(clip_graph, clip_frames, options)
     whole = _copy(clip_graph)
     if run_pass(clip_graph, convolve_space_first, analysis).changed:
@@ -115,15 +115,21 @@ def prepare_captured(
     )
 
 
-def run_exact_passes(clip_graph: fx.GraphModule) -> None:
+def run_exact_passes(clip_graph: fx.GraphModule, *, is_batch_free: bool = False) -> None:
     """Simplify a captured graph in place, so that it computes the same and takes any batch.
+
+    Args:
+        clip_graph: from `capture`.
+        is_batch_free: whether it was captured with `free_batch`. Then it takes any batch already,
+            and sizes that merely divide by the batch are none of it.
 
     Raises:
         InternalError: a pass failed.
     """
     for change in EXACT_PASSES:
         run_pass(clip_graph, change)
-    run_pass(clip_graph, free_batch, EXPORT_BATCH)
+    if not is_batch_free:
+        run_pass(clip_graph, free_batch, EXPORT_BATCH)
 
 
 def settle_timing(prepared: Prepared) -> Prepared:

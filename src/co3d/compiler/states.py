@@ -1,7 +1,7 @@
 """State: which values a stream must remember, and how deep."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import fx
@@ -37,7 +37,7 @@ def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]
 
     Delay lines do not care about the fill and share a state that is there already.
     """
-    depths: dict[StateKey, int] = {}
+    depths: dict[fx.Node, dict[float, int]] = {}
     readings = [
         (use, depth)
         for use, reader in _readings(analysis)
@@ -45,29 +45,29 @@ def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]
     ]
     for use, depth in readings:
         if use.fill is not None:
-            key = (use.node, use.fill)
-            depths[key] = max(depths.get(key, 0), depth)
+            fills = depths.setdefault(use.node, {})
+            fills[use.fill] = max(fills.get(use.fill, 0), depth)
     for use, depth in readings:
         if use.fill is None:
-            key = shared_key(depths, use.node)
-            depths[key] = max(depths.get(key, 0), depth)
+            fills = depths.setdefault(use.node, {})
+            fill = shared_fill(fills, use.node)
+            fills[fill] = max(fills.get(fill, 0), depth)
     states: dict[StateKey, StateSpec] = {}
     for node, type_ in analysis.types.items():
-        for fill in sorted(f for n, f in depths if n is node):
+        for fill, depth in sorted(depths.get(node, {}).items()):
             value = node.meta["val"]
             name = node.name if fill == 0 else f"{node.name}_outside_{_identifier(fill)}"
             states[node, fill] = StateSpec(
-                name, type_.frame_shape(tuple(value.shape)), depths[node, fill], fill, value.dtype
+                name, type_.frame_shape(tuple(value.shape)), depth, fill, value.dtype
             )
     return states
 
 
-def shared_key(keys: Iterable[StateKey], node: fx.Node) -> StateKey:
-    """The state that a reader without a fill of its own takes."""
-    fills = sorted(f for n, f in keys if n is node)
+def shared_fill(fills: Collection[float], node: fx.Node) -> float:
+    """The fill of the state that a reader without one of its own takes, of those of a value."""
     # A zero of the value's own kind: a mask that met 0.0 would be no mask any more.
     zero = torch.zeros((), dtype=node.meta["val"].dtype).item()
-    return node, zero if not fills or 0.0 in fills else fills[0]
+    return zero if not fills or 0.0 in fills else min(fills)
 
 
 def _readings(analysis: Analysis) -> Iterator[tuple[Use, TemporalType]]:

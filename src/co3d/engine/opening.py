@@ -4,11 +4,12 @@ from typing import Any
 
 import torch
 
-from co3d.compiler import convert
+from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Program
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
+from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_model, get_card, has_own_weights
 from co3d.runtime import open_stream
 from co3d.weights import list_weights
@@ -39,6 +40,8 @@ def open_labeller(
     threads: int | None = None,
 ) -> Labeller:
     """Build a network and convert it, or read an exported file; open a stream for it.
+
+    A network that was converted before is read from the cache (see `convert_or_read`).
 
     Args:
         model_name: a name that `list_models` gives, the folder of a training run, or a file that
@@ -73,7 +76,8 @@ def open_labeller(
     else:
         model = _create(model_name, weights)
         card, edges = model.card, "both" if has_end else "start"
-        program = convert(model, card.clip_shape, window=window, edges=edges)
+        options = ConvertOptions(window=window, edges=edges)
+        program = convert_or_read(model, card.clip_shape, options)
     classes = program.output_shape[-1]
     labels = card.labels or tuple(f"class {index}" for index in range(classes))
     if top_k is None:

@@ -15,7 +15,7 @@ from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFo
 from co3d.export.description import CLOCKS, Description, describe, name_inputs, read_description
 from co3d.export.onnx_file import make_onnx, read_onnx_file, write_onnx_file
 from co3d.export.openvino_file import read_openvino_file, write_openvino_file
-from co3d.export.torch_file import read_torch, write_torch
+from co3d.export.torch_file import pack_torch, read_torch
 from co3d.files import output_file
 from co3d.models.card import ModelCard
 from co3d.packages import require_package
@@ -94,7 +94,7 @@ def export_program(
     description = describe(program, card, slots=fixed, precision=precision)
     with output_file(path) as whole:
         if format == "torch":
-            write_torch(program, description, whole)
+            whole.write_bytes(pack_torch(program, description))
             return description
         model = make_onnx(program, slots)
         if calibration is not None:

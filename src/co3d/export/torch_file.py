@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, fx
 
 from co3d.backends.graphs.stored_graph import StepGraph
@@ -20,8 +20,8 @@ _PHASES, _LAST = "co3d.phases", "co3d.channels_last"
 _LAYOUT = torch.channels_last
 
 
-def write_torch(program: StepProgram, description: str, path: Path) -> None:
-    """Write the graphs of all phases, and the weights that they share, to one file.
+def pack_torch(program: StepProgram, description: str) -> bytes:
+    """The graphs of all phases, and the weights that they share, as the content of one file.
 
     Raises:
         ExportError: an operator of a rule of the user's own, which no reader would know.
@@ -59,7 +59,7 @@ def write_torch(program: StepProgram, description: str, path: Path) -> None:
         if not t.is_contiguous() and t.dim() == 4 and t.is_contiguous(memory_format=_LAYOUT)
     ]
     metadata = {KEY: description, _PHASES: json.dumps(phases), _LAST: json.dumps(last)}
-    save_file(_part(tensors), path, metadata)
+    return save(_part(tensors), metadata)
 
 
 def _part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
     """The description in a file, and its step graphs.
 
     Raises:
-        ExportedFileError: the file is none that `write_torch` wrote; nothing in it was run.
+        ExportedFileError: the file is none that `pack_torch` made; nothing in it was run.
     """
     try:
         with safe_open(path, framework="pt") as file:

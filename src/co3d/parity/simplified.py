@@ -12,11 +12,11 @@ from co3d.parity.elements import relative_difference, scale_of
 
 
 def compare_simplified(
-    network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype
+    network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype, *, fallback: bool
 ) -> float:
     """Largest relative difference between a network and its graph after the passes alone."""
-    clip_graph = capture(network, shapes).clip_graph
-    run_exact_passes(clip_graph)
+    clip_graph = capture(network, shapes, free_batch=fallback).clip_graph
+    run_exact_passes(clip_graph, is_batch_free=fallback)
     clip_graph.recompile()
     clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
     with torch.inference_mode():

@@ -84,7 +84,9 @@ def verify(
         edges_difference = compare_edges(program, live, _DTYPES[precision])
         simplified_difference = run.model_difference
         if program.approximations:
-            simplified_difference = compare_simplified(network, shapes, _DTYPES[precision])
+            simplified_difference = compare_simplified(
+                network, shapes, _DTYPES[precision], fallback=fallback
+            )
     return Verification(
         program=program,
         precision=precision,

@@ -41,9 +41,11 @@ def _single_result(source: Any, index: int) -> tuple[Any, tuple, dict] | None:
     if target in _SPLITS:
         args = arguments(source)
         x, dim = args["self"], args["dim"]
-        sizes = [item.shape[dim] for item in source.meta["val"]]
-        start = sum(sizes[:index])
-        return _ATEN.slice.Tensor, (x, dim, start, start + sizes[index]), {}
+        values = source.meta["val"]
+        # In `split` and `chunk` all parts but the last are of one size.
+        sizes = args.get("split_sizes")
+        start = index * values[0].shape[dim] if sizes is None else sum(sizes[:index])
+        return _ATEN.slice.Tensor, (x, dim, start, start + values[index].shape[dim]), {}
     if target is _ATEN.unbind.int:
         args = arguments(source)
         return _ATEN.select.int, (args["self"], args["dim"], index), {}

@@ -42,6 +42,7 @@ class _PadWriter:
     def __init__(self, clip_graph: fx.GraphModule) -> None:
         self._clip_graph = clip_graph
         self._graph = clip_graph.graph
+        self._found: dict[tuple[fx.Node, Any], float | None] = {}
 
     def is_inner(self, node: fx.Node) -> bool:
         """Whether a scatter is the inner one of two that write one box: the outer one says all."""
@@ -165,7 +166,17 @@ class _PadWriter:
         return self._pad(node, moving[0], pads, fills.pop())
 
     def _uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
-        """The one value that a node has everywhere (inside a box); None where it varies."""
+        """The one value that a node has everywhere (inside a box); None where it varies.
+
+        It is found once for each node and box, as the pass changes no value: concatenations of
+        concatenations would be gone through again for each of them.
+        """
+        key = (node, tuple(sorted(within.items())))
+        if key not in self._found:
+            self._found[key] = self._find_uniform(node, within)
+        return self._found[key]
+
+    def _find_uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
         shape = node.meta["val"].shape
         if node.op == "get_attr":
             tensor = self._clip_graph.get_buffer(str(node.target))

@@ -20,15 +20,26 @@ _TIME = 2
 
 
 def localise_gates(clip_graph: fx.GraphModule, gates: set[str], scope: Scope) -> PassResult:
-    """Let the named pools see what a stream has; refuse those for which that cannot be done."""
+    """Let the named pools see what a stream has; refuse those for which that cannot be done.
+
+    Those behind a refused one are left as they are: a fallback may rerun them on whole clips.
+    """
     report, refusals = [], {}
+    behind: set[fx.Node] = set()
+
+    def leave(node: fx.Node) -> bool:
+        is_new = node not in behind
+        behind.add(node)
+        return is_new
+
     for node in list(clip_graph.graph.nodes):
-        if node.name not in gates:
+        if node.name not in gates or node in behind:
             continue
         try:
             moved = _localise(node, scope)
         except UnsupportedError as error:
             refusals[node] = error
+            visit_readers([node], leave)
             continue
         clip_graph.graph.erase_node(node)
         propagate_shapes(moved)

@@ -62,14 +62,17 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
 def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[TemporalType, list[Use]]:
     """The type of a combination of values, and when each of them is read."""
     types = [ctx.type_of(operand) for operand in operands]
-    if len({t.is_pooled for t in types}) > 1:
-        # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here.
-        ctx.gates.update(name for t in types for name in t.pools)
-        types = [replace(t, pools=()) for t in types]
-    axes = {
+    places = [
         None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
         for t, operand in zip(types, operands, strict=True)
-    }
+    ]
+    axes = set(places)
+    if len({t.is_pooled for t in types}) > 1:
+        # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here,
+        # and brings the pool's time axis to where the frames have theirs.
+        ctx.gates.update(name for t in types for name in t.pools)
+        axes = {axis for t, axis in zip(types, places, strict=True) if not t.is_pooled}
+        types = [replace(t, pools=()) for t in types]
     if len(axes) > 1:
         raise UnsupportedError(
             f"its operands have time at the different axes {sorted(map(str, axes))}",

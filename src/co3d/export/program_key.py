@@ -1,0 +1,83 @@
+"""The key of a converted program: a digest of everything that a conversion depends on."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_modules
+from torch.overrides import _get_current_function_mode_stack
+
+from co3d.compiler.options import ConvertOptions
+from co3d.compiler.rules.registry import _RULES
+from co3d.export.installed import describe_installed
+from co3d.export.object_digest import NoDigestError, ObjectDigest, check_function, check_methods
+
+# Modules whose functions a user may have replaced, beside those of the network's own classes.
+_WATCHED = ("co3d.", "torch.nn.")
+_CONSTANTS = ("co3d.compiler.", "co3d.models.")
+
+
+def find_program_key(
+    model: nn.Module, clip_shapes: tuple[tuple[int, ...], ...], options: ConvertOptions
+) -> str | None:
+    """A digest of a network, its weights, the options, and the code and versions that convert it.
+
+    Returns:
+        64 hexadecimal digits; None where something enters that cannot be vouched for, such as a
+        class of the user's own, a hook, or a function that was replaced.
+    """
+    digest = ObjectDigest()
+    try:
+        _check_process()
+        digest.add(describe_installed())
+        digest.add([str(torch.get_default_dtype()), [list(shape) for shape in clip_shapes]])
+        digest.add(vars(options))
+        digest.add(_list_constants())
+        digest.add(model)
+    except NoDigestError:
+        return None
+    return digest.hexdigest()
+
+
+def _check_process() -> None:
+    """Refuse a process in which installed code is not what its files say.
+
+    Raises:
+        NoDigestError: naming what was replaced or is switched on.
+    """
+    for name, value in vars(torch_modules).items():
+        if name.startswith("_global") and name.endswith("_hooks") and value:
+            raise NoDigestError("hooks on all modules")
+    if torch.is_autocast_enabled("cpu") or _get_current_function_mode_stack():
+        raise NoDigestError("a mode that changes operators")
+    for target, function in _RULES.items():
+        check_function(f"the rule of {target}", function)
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, ModuleType) and (name == "torch" or name.startswith(_WATCHED)):
+            for part, value in list(vars(module).items()):
+                check_function(f"{name}.{part}", value)
+                if isinstance(value, type) and value.__module__ == name:
+                    check_methods(value)
+
+
+def _list_constants() -> dict[str, Any]:
+    """The plain values that the compiler's and the models' modules hold: they may be replaced."""
+    found: dict[str, Any] = {}
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(_CONSTANTS):
+            for part, value in vars(module).items():
+                if not part.startswith("__") and type(value) in (bool, int, float, str, tuple):
+                    found[f"{name}.{part}"] = _describe(f"{name}.{part}", value)
+    return found
+
+
+def _describe(name: str, value: Any) -> str:
+    """A constant as text; of a tuple its items, which must be no functions of a user's own."""
+    if isinstance(value, tuple):
+        return f"({', '.join(_describe(name, item) for item in value)})"
+    check_function(name, value)
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}"
+    return repr(value) if type(value) in (bool, int, float, str) else type(value).__qualname__

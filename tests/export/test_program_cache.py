@@ -1,0 +1,459 @@
+"""Converted programs are kept, and what is read is what would be made."""
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import co3d
+from co3d.compiler import StepProgram
+from co3d.compiler.options import ConvertOptions
+from co3d.compiler.program import Program
+from co3d.engine.opening import open_labeller
+from co3d.export import installed, program_cache, program_key
+from co3d.export.program_cache import convert_or_read
+from co3d.export.program_key import find_program_key
+from co3d.models import create_model
+from co3d.runtime import open_stream
+from co3d.runtime.stored_program import StoredProgram
+
+SHAPE = (3, 8, 32, 32)
+OPTIONS = ConvertOptions(edges="both")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache for each test; and no rules that other tests registered."""
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
+    rules = {
+        target: rule
+        for target, rule in program_key._RULES.items()
+        if rule.__module__.startswith("co3d.")
+    }
+    monkeypatch.setattr(program_key, "_RULES", rules)
+
+
+def network() -> nn.Module:
+    return create_model("camera_motion")
+
+
+def key(
+    model: nn.Module | None = None, shape: tuple[int, ...] = SHAPE, **options: object
+) -> str | None:
+    chosen = ConvertOptions(**{"edges": "both", **options})  # type: ignore[arg-type]
+    return find_program_key(network() if model is None else model, (shape,), chosen)
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted((folder / "programs").glob("*"))
+
+
+def run(program: Program) -> list[Tensor]:
+    """The results of a stream that starts, settles, and ends."""
+    stream = open_stream(program, backend="torch")
+    frames = torch.randn(20, 1, *program.frame_shape, generator=torch.Generator().manual_seed(0))
+    results = [stream.step(frame).output for frame in frames]
+    return [*results, *(result.output for result in stream.flush())]
+
+
+@pytest.mark.parametrize("options", [OPTIONS, ConvertOptions(rate="native"), ConvertOptions(5)])
+def test_a_program_that_is_read_is_the_one_that_was_made(options: ConvertOptions) -> None:
+    made = convert_or_read(network(), SHAPE, options)
+    read = convert_or_read(network(), SHAPE, options)
+    assert isinstance(made, StepProgram)
+    assert isinstance(read, StoredProgram)
+    assert read.fingerprint == made.fingerprint
+    assert read.fingerprint == co3d.convert(network(), SHAPE, **vars(options)).fingerprint
+    for name in Program.__dataclass_fields__:
+        if name != "phases":
+            assert getattr(read, name) == getattr(made, name), name
+    if options.edges == "both":
+        for ours, theirs in zip(run(read), run(made), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_snapshots_go_on_in_a_program_that_is_read() -> None:
+    made, read = (convert_or_read(network(), SHAPE, OPTIONS) for _ in range(2))
+    frames = torch.randn(12, 1, *made.frame_shape)
+    first, second = (open_stream(program, backend="torch") for program in (made, read))
+    for frame in frames[:6]:
+        first.step(frame)
+    second.restore(first.snapshot(0), 0)
+    for frame in frames[6:]:
+        assert torch.equal(first.step(frame).output, second.step(frame).output)
+
+
+def test_a_labeller_takes_its_program_from_the_cache() -> None:
+    first, second = (open_labeller(backend="torch") for _ in range(2))
+    assert isinstance(first.program, StepProgram)
+    assert isinstance(second.program, StoredProgram)
+    assert first.program.fingerprint == second.program.fingerprint
+
+
+# Whatever a conversion depends on is in the key.
+
+
+def test_the_same_network_has_the_same_key() -> None:
+    assert key() is not None
+    assert key() == key()
+    assert key(network().train()) == key(network().eval())
+
+
+def change_weight(model: nn.Module) -> None:
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-6
+
+
+def change_statistic(model: nn.Module) -> None:
+    next(b for name, b in model.named_buffers() if "mean" in name)[0] += 1e-6
+
+
+def change_epsilon(model: nn.Module) -> None:
+    next(m for m in model.modules() if isinstance(m, nn.BatchNorm3d)).eps = 2e-5
+
+
+def change_stride(model: nn.Module) -> None:
+    next(m for m in model.modules() if isinstance(m, nn.Conv3d)).stride = (1, 1, 2)
+
+
+def change_kind(model: nn.Module) -> None:
+    next(m for m in model.modules() if isinstance(m, nn.ReLU)).inplace ^= True
+
+
+def swap_a_layer(model: nn.Module) -> None:
+    name = next(name for name, m in model.named_modules() if isinstance(m, nn.ReLU))
+    model.set_submodule(name, nn.SiLU())
+
+
+def move_memory(model: nn.Module) -> None:
+    conv = next(m for m in model.modules() if isinstance(m, nn.Conv3d))
+    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last_3d)
+
+
+def change_precision(model: nn.Module) -> None:
+    model.double()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_weight,
+        change_statistic,
+        change_epsilon,
+        change_stride,
+        change_kind,
+        swap_a_layer,
+        move_memory,
+        change_precision,
+    ],
+)
+def test_every_change_of_a_network_is_another_key(change: Callable[[nn.Module], None]) -> None:
+    model = network()
+    change(model)
+    assert key(model) not in (None, key())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 3},
+        {"rate": "native"},
+        {"scope": "window"},
+        {"edges": "start"},
+        {"fallback": True},
+        {"rate": "native", "spread": True},
+        {"shape": (3, 9, 32, 32)},
+    ],
+)
+def test_every_option_is_in_the_key(options: dict) -> None:
+    assert key(**options) not in (None, key())
+
+
+def test_code_and_versions_are_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = installed.describe_installed.__wrapped__
+    described = [describe()]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "2.99.0")
+        described.append(describe())
+    with monkeypatch.context() as patch:
+        patch.setattr(installed, "_CO3D", tmp_path)
+        for text in ("WIDTH = 2", "WIDTH = 3"):
+            (tmp_path / "x3d.py").write_text(text)
+            described.append(describe())
+    assert describe() == described[0]
+    keys = []
+    for text in described:
+        monkeypatch.setattr(program_key, "describe_installed", partial(str, text))
+        keys.append(key())
+    assert None not in keys
+    assert len(set(keys)) == len(described) == 4
+
+
+def test_distributions_are_known_by_name_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installed, "_site_folders", lambda: (tmp_path,))
+    (tmp_path / "nets-1.0.dist-info").mkdir()
+    first = installed.describe_installed.__wrapped__()
+    (tmp_path / "nets-1.0.dist-info").rename(tmp_path / "nets-1.1.dist-info")
+    assert installed.describe_installed.__wrapped__() != first
+
+
+def test_a_module_that_no_distribution_lists_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "nets-1.0.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text("nets/__init__.py,,\nsingle.py,,\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(installed, "_site_folders", lambda: (tmp_path,))
+        claimed = installed._claimed_names.__wrapped__()
+    assert {"nets", "single"} <= claimed
+    assert "dropped" not in claimed
+    assert installed.is_installed("torch.nn")
+    assert installed.is_installed("co3d.models.x3d")
+    assert not installed.is_installed(__name__)
+    assert not installed.is_installed("__main__")
+
+
+def test_constants_of_the_models_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    monkeypatch.setattr("co3d.models.head.SOME_WIDTH", 3, raising=False)
+    assert key() not in (None, before)
+
+
+def test_torchs_default_kind_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, before = network(), key()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert key(model) not in (None, before)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# What cannot be vouched for is converted anew.
+
+
+class Users(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3, 4))
+
+
+def add_hook(model: nn.Module) -> None:
+    next(model.children()).register_forward_hook(lambda *_: None)
+
+
+def replace_forward(model: nn.Module) -> None:
+    model.forward = lambda x: x.mean((2, 3, 4))
+
+
+def hold_a_function(model: nn.Module) -> None:
+    model.extra = lambda x: x
+
+
+def hold_an_object(model: nn.Module) -> None:
+    model.extra = object()
+
+
+def hold_a_kind_of_tensor(model: nn.Module) -> None:
+    class Marked(Tensor): ...
+
+    model.extra = torch.zeros(1).as_subclass(Marked)
+
+
+def hold_a_users_layer(model: nn.Module) -> None:
+    model.extra = Users()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        add_hook,
+        replace_forward,
+        hold_a_function,
+        hold_an_object,
+        hold_a_kind_of_tensor,
+        hold_a_users_layer,
+    ],
+)
+def test_what_nobody_can_vouch_for_has_no_key(change: Callable[[nn.Module], None]) -> None:
+    model = network()
+    change(model)
+    assert key(model) is None
+
+
+def test_a_network_of_the_users_own_is_converted_anew(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert isinstance(convert_or_read(Users(), SHAPE, OPTIONS), StepProgram)
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "co3d.models.camera_motion.CameraMotionNet.forward",
+        "co3d.models.head.anything",
+        "co3d.compiler.pipeline.analyse",
+        "torch.nn.functional.relu",
+        "torch.nn.Conv3d.forward",
+    ],
+)
+def test_replaced_code_has_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    monkeypatch.setattr(place, lambda *_: None, raising=False)
+    assert key(model) is None
+
+
+def test_passes_and_rules_of_the_users_own_have_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("co3d.compiler.pipeline.EXACT_PASSES", (lambda graph: graph,))
+    assert key() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(program_key, "_RULES", {"demo.change": lambda ctx, node: None})
+    assert key() is None
+
+
+def test_modes_and_hooks_on_all_modules_have_no_key() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert key() is None
+    hook = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        assert key() is None
+    finally:
+        hook.remove()
+
+
+# Damage, foreign files, and folders that cannot be written.
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip_a_bit(data: bytes) -> bytes:
+    place = len(data) - 100
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def clear(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, clear, lambda _: b""])
+def test_a_damaged_entry_is_replaced_and_that_is_said_once(
+    damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = run(convert_or_read(network(), SHAPE, OPTIONS))
+    (entry,) = entries(tmp_path)
+    entry.write_bytes(damage(entry.read_bytes()))
+    with caplog.at_level(logging.WARNING, "co3d"):
+        again = convert_or_read(network(), SHAPE, OPTIONS)
+        read = convert_or_read(network(), SHAPE, OPTIONS)
+    assert isinstance(again, StepProgram)
+    assert isinstance(read, StoredProgram)
+    assert len(entries(tmp_path)) == 1
+    said = [record.getMessage() for record in caplog.records if record.name == "co3d"]
+    assert len(said) == 1
+    assert "is damaged" in said[0]
+    for ours, theirs in zip(run(read), expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_another_programs_file_under_a_key_is_refused(tmp_path: Path) -> None:
+    convert_or_read(network(), SHAPE, OPTIONS)
+    (own,) = entries(tmp_path)
+    other = convert_or_read(network(), SHAPE, ConvertOptions(3, edges="both"))
+    (foreign,) = set(entries(tmp_path)) - {own}
+    content = foreign.read_bytes()
+    own.write_bytes(content)
+    assert convert_or_read(network(), SHAPE, OPTIONS).fingerprint != other.fingerprint
+    # Nor by a name that is made up of the key and the other's digest.
+    for entry in set(entries(tmp_path)) - {foreign}:
+        entry.unlink()
+    mixed = own.with_name(own.name.split(".")[0] + "." + ".".join(foreign.name.split(".")[1:]))
+    mixed.write_bytes(content)
+    assert convert_or_read(network(), SHAPE, OPTIONS).fingerprint != other.fingerprint
+    assert not mixed.exists()
+
+
+def test_a_file_of_another_version_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest is right, and its description is none that this version reads."""
+    with monkeypatch.context() as patch:
+        patch.setattr("co3d.export.description.VERSION", 1)
+        convert_or_read(network(), SHAPE, OPTIONS)
+    (old,) = entries(tmp_path)
+    assert isinstance(convert_or_read(network(), SHAPE, OPTIONS), StepProgram)
+    assert isinstance(convert_or_read(network(), SHAPE, OPTIONS), StoredProgram)
+    assert old not in entries(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "missing folder above"])
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    monkeypatch.setenv("CO3D_CACHE", str(blocked if kind == "file" else blocked / "below"))
+    for _ in range(2):
+        assert isinstance(convert_or_read(network(), SHAPE, OPTIONS), StepProgram)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "programs").mkdir(mode=0o500)
+    assert isinstance(convert_or_read(network(), SHAPE, OPTIONS), StepProgram)
+
+
+def _convert(cache: str, started: multiprocessing.Barrier, results: multiprocessing.Queue) -> None:
+    os.environ["CO3D_CACHE"] = cache
+    started.wait()
+    results.put(convert_or_read(network(), SHAPE, OPTIONS).fingerprint)
+
+
+def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    started, results = context.Barrier(2), context.Queue()
+    workers = [
+        context.Process(target=_convert, args=(str(tmp_path), started, results)) for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    fingerprints = {results.get(timeout=120) for _ in workers}
+    for worker in workers:
+        worker.join()
+    assert len(fingerprints) == 1
+    # Equal programs may be written in another order, and then both are kept.
+    for entry in entries(tmp_path):
+        found, data = entry.name.split(".")[0], entry.read_bytes()
+        assert program_cache._name(found, data) == entry.name
+    read = convert_or_read(network(), SHAPE, OPTIONS)
+    assert isinstance(read, StoredProgram)
+    assert read.fingerprint in fingerprints
+
+
+def test_the_least_recently_used_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_cache, "KEPT_FILES", 2)
+    for age, window in ((30, 2), (20, 3), (10, 4)):
+        before = set(entries(tmp_path))
+        convert_or_read(network(), SHAPE, ConvertOptions(window))
+        (new,) = set(entries(tmp_path)) - before
+        os.utime(new, (new.stat().st_atime, new.stat().st_mtime - age))
+    assert len(entries(tmp_path)) == 2
+    assert isinstance(convert_or_read(network(), SHAPE, ConvertOptions(3)), StoredProgram)
+    convert_or_read(network(), SHAPE, ConvertOptions(5))
+    assert isinstance(convert_or_read(network(), SHAPE, ConvertOptions(3)), StoredProgram)
+    assert isinstance(convert_or_read(network(), SHAPE, ConvertOptions(4)), StepProgram)
+    monkeypatch.setattr(program_cache, "KEPT_BYTES", 1)
+    convert_or_read(network(), SHAPE, ConvertOptions(6))
+    assert len(entries(tmp_path)) == 1
