@@ -6,7 +6,6 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses import FakeTensorMode
 
 from co3d.backends.fusion.groups import MOST_SOURCES, POINT
 
@@ -125,17 +124,27 @@ class GraphReader:
 
 
 def find_values(graph: fx.GraphModule, examples: Sequence[Tensor]) -> Mapping[fx.Node, Any]:
-    """What each node makes, as tensors without data."""
+    """What each node makes, as tensors of the meta device, which have no data.
+
+    PyTorch's fake tensors would say the same, and their code alone takes seconds to import.
+    """
     values: dict[fx.Node, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            values[n] = super().run_node(n)
-            return values[n]
-
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-        Recorder(graph).run(*[mode.from_tensor(example) for example in examples])
+    given = iter(examples)
+    # What operators make of no tensor, such as a range, has no data either.
+    with torch.device("meta"), torch.no_grad():
+        for node in graph.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = _forget_data(next(given))
+            elif node.op == "get_attr":
+                values[node] = _forget_data(getattr(graph, str(node.target)))
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                values[node] = node.target(*args, **kwargs)
     return values
+
+
+def _forget_data(value: Tensor) -> Tensor:
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 
 
 def read_pair(value: Any) -> tuple[int, int]:
