@@ -1,4 +1,4 @@
-"""Trap: an axis told by its size. A clip of an even number of frames divides by the batch as well."""
+"""Trap: an axis told by its size. The frames of an even clip divide by the batch as well."""
 
 import pytest
 import torch

@@ -170,7 +170,7 @@ def _rewrite(
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
-        results.append(run_pass(clip_graph, localise_gates, analysis.gates, options.scope))
+        results.append(run_pass(clip_graph, localise_gates, analysis, options.scope))
         refusals |= results[-1].refusals
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, refusals=refusals)
     fallbacks: tuple[str, ...] = ()

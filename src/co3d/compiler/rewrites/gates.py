@@ -3,11 +3,16 @@
 A gate that averages over all frames of a clip needs frames that a stream has not seen. Hedegaard
 and Iosifidis (arXiv:2106.00050, section 3) pool the current frame alone (`scope="frame"`).
 `scope="window"` pools as many of the newest frames as the clip had.
+
+A gate multiplies the features that it pooled. Other pools that meet frames again (a clip less its
+own mean over time) see the newest frames, whatever the scope: of each frame alone, x - mean(x) would
+be 0.
 """
 
 import torch
 from torch import fx
 
+from co3d.compiler.analyse import Analysis
 from co3d.compiler.insertion import insert, propagate_shapes, visit_readers
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.program import Scope
@@ -17,10 +22,19 @@ from co3d.compiler.rules.sliding import sliding_mean
 _ATEN = torch.ops.aten
 _MEAN = _ATEN.mean.dim
 _TIME = 2
+_POOLS = {
+    _MEAN,
+    _ATEN.sum.dim_IntList,
+    _ATEN.amax.default,
+    _ATEN.amin.default,
+    _ATEN.avg_pool3d.default,
+    _ATEN.max_pool3d.default,
+    _ATEN.adaptive_avg_pool3d.default,
+}
 
 
-def localise_gates(clip_graph: fx.GraphModule, gates: set[str], scope: Scope) -> PassResult:
-    """Let the named pools see what a stream has; refuse those for which that cannot be done.
+def localise_gates(clip_graph: fx.GraphModule, analysis: Analysis, scope: Scope) -> PassResult:
+    """Let pools that meet frames again see what a stream has; refuse those that cannot.
 
     Those behind a refused one are left as they are: a fallback may rerun them on whole clips.
     """
@@ -33,20 +47,55 @@ def localise_gates(clip_graph: fx.GraphModule, gates: set[str], scope: Scope) ->
         return is_new
 
     for node in list(clip_graph.graph.nodes):
-        if node.name not in gates or node in behind:
+        if node.name not in analysis.gates or node in behind:
             continue
+        own_scope = scope if _is_gate(node, analysis) else "window"
         try:
-            moved = _localise(node, scope)
+            moved = _localise(node, own_scope)
         except UnsupportedError as error:
             refusals[node] = error
             visit_readers([node], leave)
             continue
         clip_graph.graph.erase_node(node)
         propagate_shapes(moved)
-        sees = "each frame" if scope == "frame" else "the newest frames"
+        sees = "each frame" if own_scope == "frame" else "the newest frames"
         path = node.meta["origin"].module_path or "model"
         report.append(f"{path}: pools {sees} instead of the whole clip")
     return PassResult(bool(report), tuple(report), refusals)
+
+
+def _is_gate(pool: fx.Node, analysis: Analysis) -> bool:
+    """Whether a pool multiplies the features that it pooled, and is not joined to them otherwise.
+
+    What joins it to other values besides, such as to the product, is left to it.
+    """
+    sources = {pool}
+    value = pool
+    while value in sources:  # the pool over time, and those over space before it
+        value = value.all_input_nodes[0]
+        if value.target in _POOLS:
+            sources.add(value)
+    sources.add(value)
+    joins: list[bool] = []  # for each operator that joins it to what it pooled: by a product?
+
+    def follow(node: fx.Node) -> bool:
+        if node.op == "output":
+            return False
+        type_ = analysis.types.get(node)
+        if type_ is not None and type_.is_pooled:
+            return True
+        others = [n for n in node.all_input_nodes if not _is_pooled(n, analysis)]
+        if not sources.isdisjoint(others):
+            joins.append(node.target is _ATEN.mul.Tensor)
+        return False
+
+    visit_readers([pool], follow)
+    return bool(joins) and all(joins)
+
+
+def _is_pooled(node: fx.Node, analysis: Analysis) -> bool:
+    type_ = analysis.types.get(node)
+    return type_ is not None and type_.is_pooled
 
 
 def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
@@ -57,7 +106,10 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
     if _TIME not in dims or len(shape) < 4:
         raise _refuse("it has time elsewhere than at axis 2")
     if scope == "window" and node.target is not _MEAN:
-        raise _refuse('with scope="window" only means over time can be gates')
+        raise _refuse(
+            'over the newest frames, which it must see with scope="window" or where it does '
+            "not multiply what it pooled, only means over time can slide"
+        )
     inside, meetings = _follow(node, len(shape))
     keeps_axes = all(len(value.meta["val"].shape) == len(shape) for value in inside)
     for _, gate in [] if keeps_axes else meetings:
