@@ -1,4 +1,4 @@
-"""Trap: an axis told by its size. The frames of an even clip divide by the batch as well."""
+"""Trap: an axis told by its size. Clips of an even number of frames divide by the batch, too."""
 
 import pytest
 import torch
