@@ -24,7 +24,8 @@ class BlockPool:
 
     def __init__(self, reserve: Reserve) -> None:
         self._reserve = reserve
-        self._lock = threading.Lock()
+        # A slot that nobody holds gives its blocks back whenever Python notices, even in here.
+        self._lock = threading.RLock()
         self._free: dict[int, list[int]] = {}
         self._memory: dict[int, Tensor] = {}  # by address
 
