@@ -13,20 +13,6 @@ from co3d.compiler.program import Program
 _Numbers = ctypes.POINTER(ctypes.c_int32)
 
 
-class ElementsTable(ctypes.Structure):
-    """The struct `Elements` of kernels/rings.hpp."""
-
-    _fields_ = [("blocks", ctypes.c_void_p), ("heads", ctypes.c_void_p)]
-
-    def __init__(self, state: NativeState) -> None:
-        super().__init__(ctypes.addressof(state.blocks), ctypes.addressof(state.heads))
-
-    @property
-    def pointer(self) -> Any:
-        """What functions of the library take."""
-        return ctypes.byref(self)
-
-
 class _ExchangeStruct(ctypes.Structure):
     _fields_ = [
         ("states", ctypes.c_int32),

@@ -13,9 +13,9 @@ from torch import Tensor
 from co3d.backends.contract import State, join_rows, make_map
 from co3d.backends.native.blocks import BlockPool
 from co3d.backends.native.exchange import Exchange
-from co3d.backends.native.exchange_table import ElementsTable, StepTable, count_spares
+from co3d.backends.native.exchange_table import StepTable, count_spares
 from co3d.backends.native.memory import Reserve
-from co3d.backends.native.state import NativeState, StateLayout
+from co3d.backends.native.state import ElementsTable, NativeState, StateLayout
 from co3d.backends.native.step import PlannedStep, PreparedStep
 from co3d.compiler.program import Program
 
@@ -108,15 +108,14 @@ class NativeExecutable:
     ) -> list[Tensor | None]:
         """Step one slot on all threads."""
         step, table, library = worker.steps[key], self._tables[key], self._kernels.library
-        elements = ElementsTable(state)
-        library.co3d_bind(step.table, table.pointer, elements.pointer, worker.spares)
+        library.co3d_bind(step.table, table.pointer, state.pointer, worker.spares)
 
         def find_newest(update: int) -> Tensor:
             address = table.find_newest(update, state, worker.spares)
             return self._layout.view(table.updates[update], self._pool.find(address))
 
         results = step.run(inputs, state.view, find_newest)
-        library.co3d_advance(table.pointer, elements.pointer, worker.spares)
+        library.co3d_advance(table.pointer, state.pointer, worker.spares)
         return results
 
     def _step_together(
@@ -134,7 +133,7 @@ class NativeExecutable:
             for node, dtype in prepared.made_results.items()
         ]
         read = [frames[position] for position in table.frame_positions]
-        elements = (ElementsTable * count)(*map(ElementsTable, states))
+        elements = (ElementsTable * count)(*[state.table for state in states])
         with self._borrow(min(self._kernels.threads, count)) as workers:
             self._kernels.library.co3d_step_slots(
                 table.pointer,

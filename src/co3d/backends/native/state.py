@@ -56,6 +56,12 @@ class StateLayout:
         raise AssertionError("a step graph has no more inputs than there are elements")
 
 
+class ElementsTable(ctypes.Structure):
+    """The struct `Elements` of kernels/rings.hpp."""
+
+    _fields_ = (("blocks", ctypes.c_void_p), ("heads", ctypes.c_void_p))
+
+
 class NativeState:
     """See `co3d.backends.contract.State`.
 
@@ -67,6 +73,7 @@ class NativeState:
     Attributes:
         blocks: addresses of the elements, state by state; a step exchanges those of the oldest.
         heads: which of its blocks is the newest, of each state.
+        table: both, as the kernels take them; `pointer` points to it.
     """
 
     def __init__(self, layout: StateLayout, pool: BlockPool) -> None:
@@ -79,6 +86,8 @@ class NativeState:
         addresses, zeros = pool.take(sizes)
         self.blocks = (ctypes.c_void_p * max(layout.elements, 1))(*addresses)
         self.heads = (ctypes.c_int32 * max(len(layout.depths), 1))()
+        self.table = ElementsTable(ctypes.addressof(self.blocks), ctypes.addressof(self.heads))
+        self.pointer = ctypes.byref(self.table)
         self._count = layout.elements
         # A slot that nobody holds any more gives its blocks back as a closed one does.
         self._finalizer = weakref.finalize(self, _give_back, pool, self.blocks, layout.elements)

@@ -167,18 +167,22 @@ class PlannedStep:
     ) -> list[Tensor | None]:
         """Kernels and PyTorch in turn: `run` where kernels alone are not enough."""
         held: list[Tensor] = []
-        made.update((node, find_newest(i)) for node, i in self._prepared.made_newest.items())
         values: dict[fx.Node, Any] = {**self._fixed, **made}
+        made_newest = self._prepared.made_newest
 
         def find(node: fx.Node) -> Any:
             """A value as PyTorch sees it."""
             origin = node
             # A view of what a kernel made or read: it has one pixel, in any layout.
-            while origin not in values and origin.op == "call_function":
+            while (
+                origin.op == "call_function" and origin not in values and origin not in made_newest
+            ):
                 assert isinstance(origin.args[0], fx.Node)
                 origin = origin.args[0]
             if origin in values:
                 value = values[origin]
+            elif origin in made_newest:
+                value = find_newest(made_newest[origin])
             elif origin.op == "get_attr":
                 value = getattr(self._prepared.graph, str(origin.target))
             else:
