@@ -34,6 +34,7 @@ bench: $(STAMP)-dev $(STAMP)-continual
 	$(BIN)/co3d bench i3d_r50 --rate native --precision float32,bfloat16 \
 		--peer continual-inference --output docs/results/native
 	$(BIN)/python scripts/bench_stream.py --output docs/results
+	$(BIN)/python scripts/bench_slots.py --output docs/results
 
 clean:
 	rm -rf $(VENV) demo
