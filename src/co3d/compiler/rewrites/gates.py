@@ -5,8 +5,8 @@ and Iosifidis (arXiv:2106.00050, section 3) pool the current frame alone (`scope
 `scope="window"` pools as many of the newest frames as the clip had.
 
 A gate multiplies the features that it pooled. Other pools that meet frames again (a clip less its
-own mean over time) see the newest frames, whatever the scope: of each frame alone, x - mean(x) would
-be 0.
+own mean over time) see the newest frames, whatever the scope: of each frame alone, x - mean(x)
+would be 0.
 """
 
 import torch
