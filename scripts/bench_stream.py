@@ -154,7 +154,7 @@ def format_markdown(result: dict[str, Any]) -> str:
         f"{memory['peak_mib_after_1000_frames']:.0f} MiB after 1 000 frames, "
         f"{memory['peak_mib_after_10000_frames']:.0f} MiB after 10 000 (camera_motion).",
         "- `co3d stream` on the sample, start to first prediction, after "
-        f"{start['import_seconds']:.1f} s of imports (and the first time that this network is used):",
+        f"{start['import_seconds']:.1f} s of imports (in brackets: where nothing is cached):",
         *[
             f"  - {name}: {start[name]['cached_start_seconds'] - start['import_seconds']:.1f} s "
             f"({start[name]['first_start_seconds'] - start['import_seconds']:.1f} s)."
