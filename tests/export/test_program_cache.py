@@ -3,6 +3,8 @@
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -103,6 +105,20 @@ def test_the_same_network_has_the_same_key() -> None:
     assert key() is not None
     assert key() == key()
     assert key(network().train()) == key(network().eval())
+
+
+def test_other_processes_find_the_same_key() -> None:
+    """Whatever else they have imported."""
+    code = (
+        "import co3d.compiler.trainable, co3d.benchmark.records, colorsys\n"
+        "from co3d.compiler.options import ConvertOptions\n"
+        "from co3d.export.program_key import find_program_key\n"
+        "from co3d.models import create_model\n"
+        f"print(find_program_key(create_model('camera_motion'), ({SHAPE},), "
+        "ConvertOptions(edges='both')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == key()
 
 
 def change_weight(model: nn.Module) -> None:

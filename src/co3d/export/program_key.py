@@ -1,6 +1,9 @@
 """The key of a converted program: a digest of everything that a conversion depends on."""
 
+import importlib
+import pkgutil
 import sys
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +12,8 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch.overrides import _get_current_function_mode_stack
 
+import co3d.compiler
+import co3d.models
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.rules.registry import _RULES
 from co3d.export.installed import describe_installed
@@ -16,7 +21,6 @@ from co3d.export.object_digest import NoDigestError, ObjectDigest, check_functio
 
 # Modules whose functions a user may have replaced, beside those of the network's own classes.
 _WATCHED = ("co3d.", "torch.nn.")
-_CONSTANTS = ("co3d.compiler.", "co3d.models.")
 
 
 def find_program_key(
@@ -65,12 +69,23 @@ def _check_process() -> None:
 def _list_constants() -> dict[str, Any]:
     """The plain values that the compiler's and the models' modules hold: they may be replaced."""
     found: dict[str, Any] = {}
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(_CONSTANTS):
-            for part, value in vars(module).items():
-                if not part.startswith("__") and type(value) in (bool, int, float, str, tuple):
-                    found[f"{name}.{part}"] = _describe(f"{name}.{part}", value)
+    for module in _constant_modules():
+        for part, value in vars(module).items():
+            if not part.startswith("__") and type(value) in (bool, int, float, str, tuple):
+                name = f"{module.__name__}.{part}"
+                found[name] = _describe(name, value)
     return found
+
+
+@cache
+def _constant_modules() -> tuple[ModuleType, ...]:
+    """All modules of the compiler and the models, whichever of them a process has loaded so far."""
+    names = [
+        info.name
+        for package in (co3d.compiler, co3d.models)
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    return tuple(importlib.import_module(name) for name in sorted(names))
 
 
 def _describe(name: str, value: Any) -> str:
