@@ -2,11 +2,12 @@
 
 import gc
 import threading
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import co3d
 from co3d.backends.table import BACKENDS
@@ -228,3 +229,131 @@ def test_reprs_are_short() -> None:
     assert repr(compiled).startswith("CompiledProgram(Classifier, native, float32")
     slot.close()
     assert repr(slot) == "Slot(Classifier, closed)"
+
+
+class Kernels(nn.Module):
+    """Nothing but what the native kernels run: several slots go through the library at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(3, 16, (1, 3, 3), padding=(0, 1, 1))
+        self.depthwise = nn.Conv3d(16, 16, (3, 1, 1), padding=(1, 0, 0), groups=16)
+        self.expand = nn.Conv3d(16, 32, 1)
+        self.wide = nn.Conv3d(32, 32, 3, padding=1, groups=32)
+        self.last = nn.Conv3d(32, 5, 1)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        x = torch.relu(self.depthwise(torch.relu(self.first(clip))))
+        return self.last(torch.relu(self.wide(torch.relu(self.expand(x)))))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_slots_that_step_together_equal_each_alone(threads: int, precision: str) -> None:
+    torch.manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        program = convert(randomise_(Kernels()), (3, 6, 6, 6))
+        compiled = co3d.compile(program, backend="native", precision=precision)
+    finally:
+        torch.set_num_threads(before)
+    tables = compiled._executable._tables  # type: ignore[attr-defined]
+    assert tables[0, False].can_step_together
+    slots, alone = ([compiled.open() for _ in range(5)] for _ in range(2))
+    generator = torch.Generator().manual_seed(1)
+    for t in range(30):
+        count = int(torch.randint(1, 6, (), generator=generator))
+        order = torch.randperm(5, generator=generator)[:count].tolist() if t > 3 else range(5)
+        frames = torch.randn(len(order), *FRAME, generator=generator)
+        made = compiled.step([slots[i] for i in order], frames).output
+        for row, i in enumerate(order):
+            expected = compiled.step([alone[i]], frames[row : row + 1]).output[0]
+            assert torch.equal(made[row], expected)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_a_reset_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypatch) -> None:
+    compiled, frames = make_compiled(backend), make_frames(2)
+    slot = compiled.open()
+    compiled.step([slot], frames[:1])
+
+    def interrupt(_) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(slot.state), "reset", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            slot.reset()
+    with pytest.raises(StreamError, match="interrupted"):
+        compiled.step([slot], frames[:1])
+    slot.reset()
+    compiled.step([slot], frames[:1])
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        None,
+        [[0.0]],
+        torch.zeros(1, *FRAME, device="meta"),
+        torch.zeros(1, *FRAME).to_sparse(),
+        torch.zeros(1, *FRAME, dtype=torch.uint8),
+    ],
+)
+def test_frames_of_a_bad_kind_change_nothing(frames) -> None:
+    compiled = make_compiled()
+    slot = compiled.open()
+    with pytest.raises(InputShapeError, match="expected floating-point frames"):
+        compiled.step([slot], frames)
+    compiled.step([slot], make_frames(1))
+
+
+def test_frames_that_are_views_of_other_numbers_are_read_as_they_read() -> None:
+    compiled, frames = make_compiled(), make_frames(1)
+    expected = compiled.step([compiled.open()], -frames).output
+    assert torch.equal(compiled.step([compiled.open()], torch._neg_view(frames)).output, expected)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_a_callers_modes_change_nothing(backend: str) -> None:
+    compiled, frames = make_compiled(backend), make_frames(1)
+    expected = compiled.step([compiled.open()], frames).output
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled.step([compiled.open()], frames).output, expected)
+
+
+def test_a_slot_restored_in_the_middle_of_a_flush_is_flushed_to_its_end() -> None:
+    compiled, frames = make_compiled("torch"), make_frames(6)
+    slot = compiled.open()
+    play(compiled, slot, frames)
+    steps = slot.finish()
+    blank = torch.zeros(1, *FRAME)
+    compiled.step([slot], blank)
+    stream = open_stream(make_program(), backend="torch")
+    stream.restore(slot.snapshot())
+    expected = [compiled.step([slot], blank).output for _ in range(steps - 1)]
+    made = [result.output for result in stream.flush()]
+    assert len(made) == len(expected)
+    assert all(map(torch.equal, made, expected))
+    assert stream.flush() == []
+
+
+@pytest.mark.parametrize(("age", "end"), [(5, 40), (5, -1), (-1, 1 << 60), (500, 3)])
+def test_clocks_that_no_stream_has_are_refused(age: int, end: int) -> None:
+    slot = make_compiled("torch").open()
+    snapshot = replace(slot.snapshot(), age=age, end=end)
+    with pytest.raises(StreamError, match="cannot restore: the snapshot is of age"):
+        slot.restore(snapshot)
+
+
+def test_slots_in_circles_are_collected_while_others_open() -> None:
+    """A collection may come while blocks are taken, and gives blocks back in there."""
+    compiled = make_compiled()
+
+    class Holder:
+        def __init__(self) -> None:
+            self.me, self.slot = self, compiled.open()
+
+    for _ in range(3000):
+        Holder()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import co3d
 from co3d.compiler import convert
-from co3d.errors import DamagedVideoError
+from co3d.errors import DamagedVideoError, InputShapeError, SourceNotFoundError
 from co3d.runtime.playing import Ended, Played
 from support.networks import small_network
 from support.streaming import randomise_
@@ -101,3 +101,35 @@ def test_frames_are_closed_when_the_consumer_stops(program) -> None:
         next(playing)
     playing.close()
     assert sorted(closed) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        torch.zeros(1, *FRAME, dtype=torch.uint8),
+        torch.zeros(2, *FRAME),
+        torch.zeros(0, *FRAME),
+        torch.zeros(1, 3, 5, 5),
+    ],
+)
+def test_frames_of_a_bad_kind_end_their_own_video(bad: Tensor, program) -> None:
+    (clip,) = make_clips([6])
+    stream = co3d.open_stream(program, slots=2, backend="torch")
+    videos = [("good", partial(show, clip)), ("bad", lambda: iter([(bad, 0)]))]
+    events = list(stream.play(videos))
+    ended = {event.video: event.error for event in events if isinstance(event, Ended)}
+    assert ended["good"] is None
+    assert isinstance(ended["bad"], InputShapeError)
+    assert [event.video for event in events if isinstance(event, Played)] == ["good"] * 6
+
+
+def test_a_video_that_cannot_be_opened_ends_alone(program) -> None:
+    def fail() -> Iterator[tuple[Tensor, int]]:
+        raise SourceNotFoundError("no such file")
+
+    (clip,) = make_clips([6])
+    stream = co3d.open_stream(program, backend="torch")
+    events = list(stream.play([("bad", fail), ("good", partial(show, clip))]))
+    assert isinstance(events[0], Ended)
+    assert isinstance(events[0].error, SourceNotFoundError)
+    assert len(events) == 8

@@ -122,7 +122,7 @@ def copy_map(value: Tensor, executor: Executor) -> Tensor:
 def detach_results(
     results: Sequence[Tensor | None], held: Iterable[Tensor | None], dtype: torch.dtype
 ) -> list[Tensor | None]:
-    """Results in their precision, which share no memory with what a stream holds.
+    """Results in their precision, which share no memory with what a stream holds, or each other.
 
     Whoever gets them may write to them.
     """
@@ -130,7 +130,10 @@ def detach_results(
 
     def detach(value: Tensor) -> Tensor:
         made = value.to(dtype)
-        return made.clone() if made.untyped_storage().data_ptr() in kept else made
+        if made.untyped_storage().data_ptr() in kept:
+            made = made.clone()
+        kept.add(made.untyped_storage().data_ptr())
+        return made
 
     return [None if value is None else detach(value) for value in results]
 

@@ -21,7 +21,7 @@ from co3d.compiler.program import raw_bytes
 from co3d.export.installed import is_installed
 
 _TORCH_KINDS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
-_HEAP_TYPE = 1 << 9  # of `type.__flags__`: a class that was made by a class statement
+_PLAIN_KINDS = (bool, int, float, str, bytes, tuple, list, dict, type(None))
 
 
 class NoDigestError(Exception):
@@ -86,7 +86,7 @@ class ObjectDigest:
         elif isinstance(value, nn.Module):
             self._add_module(value)
         elif hasattr(value, "__dict__") and all(map(_holds_all_in_its_dict, kind.__mro__)):
-            self._add_items("instance", (kind, vars(value)))
+            self._add_items("instance", (kind, _list_class_values(kind), vars(value)))
         else:
             raise NoDigestError(f"an object of the kind {kind.__module__}.{kind.__qualname__}")
 
@@ -122,7 +122,7 @@ class ObjectDigest:
                 raise NoDigestError(f"a {type(module).__name__} whose {name} was replaced")
         # Networks are converted in evaluation mode, whichever they are in.
         attributes = {name: value for name, value in held.items() if name != "training"}
-        self._add_items("module", (type(module), attributes))
+        self._add_items("module", (type(module), _list_class_values(type(module)), attributes))
 
 
 def check_class(kind: type) -> None:
@@ -163,9 +163,25 @@ def check_function(name: str, function: object) -> None:
 
 
 def _holds_all_in_its_dict(kind: type) -> bool:
-    """Whether instances of a class keep nothing but their attributes (as far as it goes)."""
-    is_made_in_python = bool(kind.__flags__ & _HEAP_TYPE)
+    """Whether instances of a class keep nothing but their attributes (as far as it goes).
+
+    Classes that were made in C may keep more, as `functools.partial` does; they hold no functions
+    of Python's.
+    """
+    held = vars(kind).values()
+    is_made_in_python = any(isinstance(member, FunctionType) for member in held)
     return kind is object or (is_made_in_python and "__slots__" not in vars(kind))
+
+
+def _list_class_values(kind: type) -> list[tuple[str, Any]]:
+    """The plain values that an object's classes hold, which one may set; torch's are left out."""
+    return [
+        (f"{base.__qualname__}.{name}", value)
+        for base in kind.__mro__
+        if not base.__module__.startswith("torch.")
+        for name, value in sorted(vars(base).items(), key=lambda item: item[0])
+        if not name.startswith("__") and type(value) in _PLAIN_KINDS
+    ]
 
 
 def _look_up(module: str, qualname: str) -> Any:

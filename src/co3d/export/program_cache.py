@@ -8,6 +8,7 @@ whenever it is read.
 import contextlib
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def _read(folder: Path, key: str) -> Program[Any] | None:
             data = path.read_bytes()
             if _name(key, data) == path.name:
                 program = load_program(path).program
-                path.touch()  # used just now
+                with contextlib.suppress(OSError):  # one may read a cache without writing to it
+                    os.utime(path)  # used just now
                 return program
             reason = "its content is not what was written"
         except ExportedFileError as error:

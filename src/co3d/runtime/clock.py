@@ -107,9 +107,9 @@ def make_graph_clocks(clocks: Sequence[SlotClock], program: Program[Any]) -> tup
     """
     ages = [min(clock.age, _OLDEST) for clock in clocks]
     if program.edges != "both":
-        return (torch.tensor(ages),)
+        return (torch.tensor(ages, device="cpu"),)
     ends = [
         clock.end - (clock.age - age) if clock.has_ended else FAR_END
         for clock, age in zip(clocks, ages, strict=True)
     ]
-    return torch.tensor(ages), torch.tensor(ends)
+    return torch.tensor(ages, device="cpu"), torch.tensor(ends, device="cpu")

@@ -75,15 +75,14 @@ class CompiledProgram:
                 "cannot step: a slot is of another compiled program; open slots with this one, and "
                 "move streams between programs with snapshots"
             )
-        taken: list[Slot] = []
+        token = object()
         try:
             for slot in slots:
-                slot.take()
-                taken.append(slot)
+                slot.take(token)
             return self._step(slots, inputs)
         finally:
-            for slot in taken:
-                slot.let_go()
+            for slot in slots:
+                slot.let_go(token)
 
     def check_frames(self, frames: Tensor | Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
         """The frames, one tensor per input.
@@ -91,7 +90,7 @@ class CompiledProgram:
         Raises:
             InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
         """
-        inputs = (frames,) if isinstance(frames, Tensor) else tuple(frames)
+        inputs = tuple(frames) if isinstance(frames, list | tuple) else (frames,)
         shapes = self.program.frame_shapes
         if len(inputs) != len(shapes):
             raise InputShapeError(
@@ -99,11 +98,21 @@ class CompiledProgram:
                 "per input of the model"
             )
         for given, shape in zip(inputs, shapes, strict=True):
-            if tuple(given.shape) != (rows, *shape) or not given.is_floating_point():
+            is_plain = (
+                isinstance(given, Tensor)
+                and given.is_floating_point()
+                and given.layout == torch.strided
+                and not given.is_meta
+            )
+            if not is_plain or tuple(given.shape) != (rows, *shape):
+                got = (
+                    f"frames of shape {tuple(given.shape)} ({given.dtype})"
+                    if isinstance(given, Tensor)
+                    else f"a {type(given).__name__}"
+                )
                 raise InputShapeError(
-                    f"cannot step: got frames of shape {tuple(given.shape)} ({given.dtype}), "
-                    f"expected floating-point frames (slots, C, H, W) = {(rows, *shape)}; "
-                    "preprocess each picture with model.card.preprocess"
+                    f"cannot step: got {got}, expected floating-point frames (slots, C, H, W) = "
+                    f"{(rows, *shape)}; preprocess each picture with model.card.preprocess"
                 )
         return inputs
 
@@ -151,7 +160,13 @@ class CompiledProgram:
             make_graph_clocks([slot.clock for slot in slots], self.program) if is_masked else ()
         )
         states = [slot.state for slot in slots]
-        made = self._executable.step(phase, is_masked, states, frames, clocks)
+        kind_of_device = self.device.type
+        if torch.is_autocast_enabled(kind_of_device):
+            # A caller's mode must not change the precision that was asked for.
+            with torch.autocast(kind_of_device, enabled=False):
+                made = self._executable.step(phase, is_masked, states, frames, clocks)
+        else:
+            made = self._executable.step(phase, is_masked, states, frames, clocks)
         for slot in slots:
             slot.end_step()
         if not self._calendar.is_fresh[phase]:

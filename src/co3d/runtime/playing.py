@@ -56,7 +56,8 @@ class _Place(Generic[K, T]):
 
     slot: Slot
     video: K
-    frames: Frames[T]
+    open: Callable[[], Frames[T]]
+    frames: Frames[T] | None = None
     is_over: bool = False
     error: Exception | None = None
 
@@ -73,7 +74,7 @@ def play_videos(
     Args:
         compiled: steps the slots.
         slots: of it, which nobody else uses meanwhile.
-        videos: names of videos, and what opens their frames. An exception of the frames ends that
+        videos: names of videos, and what opens their frames. An exception of either ends that
             video alone, as its last frame would.
         flush: whether a video's last `delay` results are waited for, with blank frames.
 
@@ -93,9 +94,9 @@ def play_videos(
                         if following is None:
                             break
                         slot.reset()
-                        places[number] = _Place(slot, following[0], following[1]())
+                        places[number] = _Place(slot, *following)
                     place = places[number]
-                    frame = _find_frame(place, blank, flush=flush)
+                    frame = _find_frame(compiled, place, blank, flush=flush)
                     if frame is not None:
                         shown[number] = frame
                     else:
@@ -111,17 +112,17 @@ def play_videos(
 
 
 def _find_frame(
-    place: _Place[K, T], blank: tuple[Tensor, ...], *, flush: bool
+    compiled: CompiledProgram, place: _Place[K, T], blank: tuple[Tensor, ...], *, flush: bool
 ) -> tuple[tuple[Tensor, ...], T | None] | None:
     """The next frame of a video, a blank one while it is flushed; None when all is said."""
     if not place.is_over:
         try:
-            following = next(place.frames, None)
+            if place.frames is None:
+                place.frames = place.open()
+            for frames, tag in place.frames:
+                return compiled.check_frames(frames, 1), tag
         except Exception as error:  # noqa: BLE001 (handed on with the video's end)
-            place.error, following = error, None
-        if following is not None:
-            frames, tag = following
-            return ((frames,) if isinstance(frames, Tensor) else tuple(frames)), tag
+            place.error = error
         place.is_over = True
         if flush:
             place.slot.finish()

@@ -1,6 +1,5 @@
 """A slot: the place of one stream in a compiled program."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,14 +26,16 @@ class Slot:
         state: the backend's ring buffers.
     """
 
-    __slots__ = ("_busy", "_is_closed", "_is_torn", "_program", "clock", "owner", "state")
+    __slots__ = ("_claim", "_is_closed", "_is_torn", "_program", "clock", "owner", "state")
 
     def __init__(
         self, owner: object, program: Program[Any], clock: SlotClock, state: State
     ) -> None:
         self.owner, self._program = owner, program
         self.clock, self.state = clock, state
-        self._busy = threading.Lock()
+        # Holds the token of who uses the slot. A dict takes one in a single step, so that an
+        # interrupt never leaves a claim of which nobody knows.
+        self._claim: dict[str, object] = {}
         self._is_closed = False
         # A step that failed half-way leaves some states a frame ahead of the others.
         self._is_torn = False
@@ -57,6 +58,7 @@ class Slot:
     def reset(self) -> None:
         """Forget the video: the next frame is a first one."""
         with self._claimed():
+            self._is_torn = True
             self.state.reset()
             self.clock.set()
             self._is_torn = False
@@ -115,24 +117,24 @@ class Slot:
                 self._is_closed = True
                 self.state.close()
 
-    def take(self) -> None:
-        """Claim the slot for this thread until `let_go`.
+    def take(self, token: object) -> None:
+        """Claim the slot until `let_go` with the same token.
 
         Raises:
             StreamError: it is closed, or another thread uses it.
         """
-        if not self._busy.acquire(blocking=False):
+        if self._claim.setdefault("token", token) is not token:
             raise StreamError(
                 "cannot use this slot: another thread is using it; give every thread slots of its "
                 "own, or wait for the other one"
             )
         if self._is_closed:
-            self._busy.release()
             raise StreamError("cannot use this slot: it is closed; open another one")
 
-    def let_go(self) -> None:
-        """End what `take` began."""
-        self._busy.release()
+    def let_go(self, token: object) -> None:
+        """End what `take` began; nothing where it did not get the slot."""
+        if self._claim.get("token") is token:
+            self._claim.clear()
 
     def begin_step(self) -> None:
         """Check that the slot may step, and mark it as torn until `end_step`.
@@ -163,11 +165,12 @@ class Slot:
 
     @contextmanager
     def _claimed(self) -> Iterator[None]:
-        self.take()
+        token = object()
         try:
+            self.take(token)
             yield
         finally:
-            self.let_go()
+            self.let_go(token)
 
     def __enter__(self) -> "Slot":
         return self

@@ -102,8 +102,9 @@ def check_snapshot(snapshot: Snapshot, program: Program[Any]) -> None:
                 f"expected {spec.dtype}; take another snapshot"
             )
     age, end = snapshot.age, snapshot.end
-    oldest = count_steps(program, end + 1) if 0 <= end < UNKNOWN_END else UNKNOWN_END
-    if not (0 <= age <= oldest and 0 <= end <= UNKNOWN_END):
+    is_running = end == UNKNOWN_END and 0 <= age <= UNKNOWN_END
+    has_ended = program.edges == "both" and 0 <= end < age <= count_steps(program, end + 1)
+    if not (is_running or has_ended):
         raise StreamError(
             f"cannot restore: the snapshot is of age {snapshot.age}, and its video ends with frame "
             f"{snapshot.end}; take another snapshot"

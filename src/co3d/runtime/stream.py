@@ -89,7 +89,7 @@ class Stream:
         have no end: nothing is returned and nothing changes. Slots that saw no frame are left
         alone.
         """
-        rows = [row for row in self._list_rows(slot) if self._slots[row].remaining is None]
+        rows = self._list_rows(slot)
         remaining = {row: self._slots[row].finish() for row in rows}
         results = [
             self._advance(self._blank, [row for row in rows if remaining[row] > step])

@@ -13,7 +13,7 @@ from torch import Tensor
 from co3d.backends.contract import State, join_rows, make_map
 from co3d.backends.native.blocks import BlockPool
 from co3d.backends.native.exchange import Exchange
-from co3d.backends.native.exchange_table import StepTable, count_spares
+from co3d.backends.native.exchange_table import StepPlanStruct, StepTable, count_spares
 from co3d.backends.native.memory import Reserve
 from co3d.backends.native.state import ElementsTable, NativeState, StateLayout
 from co3d.backends.native.step import PlannedStep, PreparedStep
@@ -62,6 +62,7 @@ class NativeExecutable:
         layout: StateLayout,
         reserve: Reserve,
     ) -> None:
+        assert kernels.library.co3d_step_plan_bytes() == ctypes.sizeof(StepPlanStruct)
         self._program, self._kernels, self._layout = program, kernels, layout
         self._reserve, self._pool = reserve, BlockPool(reserve)
         self._prepared = {key: prepared for key, (prepared, _) in steps.items()}

@@ -93,8 +93,11 @@ class NativeExecutor:
         # Asking first takes half as long as operators that find nothing to do.
         return [
             frame
-            if frame.is_cpu and frame.dtype == torch.float32 and frame.is_contiguous()
-            else frame.to(self.device, torch.float32).contiguous()
+            if frame.is_cpu
+            and frame.dtype == torch.float32
+            and frame.is_contiguous()
+            and not frame.is_neg()
+            else frame.to(self.device, torch.float32).resolve_neg().contiguous()
             for frame in frames
         ]
 
