@@ -8,45 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import co3d
 from co3d.compiler import StepProgram
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import Program
 from co3d.engine.opening import open_labeller
-from co3d.export import program_cache, program_key
+from co3d.export import program_cache
 from co3d.export.program_cache import convert_or_read
-from co3d.export.program_key import find_program_key
-from co3d.models import create_model
 from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
-
-SHAPE = (3, 8, 32, 32)
-OPTIONS = ConvertOptions(edges="both")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache for each test; and no rules that other tests registered."""
-    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
-    rules = {
-        target: rule
-        for target, rule in program_key._RULES.items()
-        if rule.__module__.startswith("co3d.")
-    }
-    monkeypatch.setattr(program_key, "_RULES", rules)
-
-
-def network() -> nn.Module:
-    return create_model("camera_motion")
-
-
-def key(
-    model: nn.Module | None = None, shape: tuple[int, ...] = SHAPE, **options: object
-) -> str | None:
-    chosen = ConvertOptions(**{"edges": "both", **options})  # type: ignore[arg-type]
-    return find_program_key(network() if model is None else model, (shape,), chosen)
+from support.kept_programs import OPTIONS, SHAPE, key, network, own_cache  # noqa: F401
 
 
 def entries(folder: Path) -> list[Path]:

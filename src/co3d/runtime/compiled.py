@@ -90,7 +90,7 @@ class CompiledProgram:
         Raises:
             InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
         """
-        inputs = tuple(frames) if isinstance(frames, list | tuple) else (frames,)
+        inputs: tuple[Any, ...] = tuple(frames) if isinstance(frames, list | tuple) else (frames,)
         shapes = self.program.frame_shapes
         if len(inputs) != len(shapes):
             raise InputShapeError(
