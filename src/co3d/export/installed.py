@@ -15,9 +15,7 @@ from types import ModuleType
 
 import torch
 
-import co3d
-
-_CO3D = Path(co3d.__file__).resolve().parent
+_CO3D = Path(__file__).resolve().parents[1]
 
 
 @cache
