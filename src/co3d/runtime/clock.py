@@ -23,6 +23,7 @@ class Calendar:
         first_valid_step: first step whose window holds real frames only.
         is_fresh: of each phase whether it makes a result.
         has_one_graph: of each phase whether its one graph takes clocks at all ages.
+        has_masked_graph: of each phase whether it has a graph that sees clip edges.
     """
 
     def __init__(self, program: Program[Any]) -> None:
@@ -31,6 +32,7 @@ class Calendar:
         self.first_valid_step = program.first_valid_step
         self.is_fresh = [phase.is_fresh for phase in program.phases]
         self.has_one_graph = [phase.steady is phase.masked for phase in program.phases]
+        self.has_masked_graph = [phase.masked is not None for phase in program.phases]
 
 
 def count_steps(program: Program[Any], frames: int) -> int:
@@ -93,11 +95,11 @@ class SlotClock:
     @property
     def is_masked(self) -> bool:
         """Whether the next step needs the graph that sees clip edges."""
-        if self._calendar.has_one_graph[self.phase]:
+        phase = self.phase
+        if self._calendar.has_one_graph[phase]:
             return True
-        return self.age < self._calendar.masked_steps or (
-            self.has_ended and self._calendar.program.phases[self.phase].masked is not None
-        )
+        sees_an_edge = self.age < self._calendar.masked_steps or self.has_ended
+        return sees_an_edge and self._calendar.has_masked_graph[phase]
 
 
 def make_graph_clocks(clocks: Sequence[SlotClock], program: Program[Any]) -> tuple[Tensor, ...]:

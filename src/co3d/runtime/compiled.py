@@ -44,6 +44,7 @@ class CompiledProgram:
         self.device = executor.device
         self._output_dtype = executor.output_dtype
         self._executable = executable
+        self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
         self._calendar = Calendar(program)
 
     def open(self) -> Slot:
@@ -102,7 +103,7 @@ class CompiledProgram:
                 isinstance(given, Tensor)
                 and given.is_floating_point()
                 and given.layout == torch.strided
-                and not given.is_meta
+                and (not given.is_meta or self.device.type == "meta")
             )
             if not is_plain or tuple(given.shape) != (rows, *shape):
                 got = (
@@ -161,7 +162,7 @@ class CompiledProgram:
         )
         states = [slot.state for slot in slots]
         kind_of_device = self.device.type
-        if torch.is_autocast_enabled(kind_of_device):
+        if self._may_autocast and torch.is_autocast_enabled(kind_of_device):
             # A caller's mode must not change the precision that was asked for.
             with torch.autocast(kind_of_device, enabled=False):
                 made = self._executable.step(phase, is_masked, states, frames, clocks)
