@@ -15,7 +15,6 @@ from torch import Tensor
 
 from co3d.backends.graphs.stored_graph import StepGraph
 from co3d.compiler.program import Program
-from co3d.compiler.temporal import StateSpec
 
 # (*frames, [age, [end]], *past) -> (*outputs, *newest); None for outputs that a phase lacks.
 StepFunction = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
@@ -159,7 +158,7 @@ def list_examples(
     count = (2 if program.edges == "both" else 1) if is_masked else 0
     clocks = [torch.zeros(slots, dtype=torch.int64, device=device) for _ in range(count)]
     past = [
-        make_map((slots, *spec.shape), choose_dtype(spec, executor), device, layout)
+        make_map((slots, *spec.shape), spec.dtype_in(executor.dtype), device, layout)
         for spec in program.states
         for _ in range(spec.depth)
     ]
@@ -171,11 +170,6 @@ def join_rows(parts: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
     if len(parts) == 1:
         return list(parts[0])
     return [None if rows[0] is None else torch.cat(rows) for rows in zip(*parts, strict=True)]
-
-
-def choose_dtype(spec: StateSpec, executor: Executor) -> torch.dtype:
-    """In what an executor keeps the elements of a state."""
-    return executor.dtype if spec.dtype.is_floating_point else spec.dtype
 
 
 def list_graphs(program: Program[Any]) -> dict[tuple[int, bool], StepGraph]:

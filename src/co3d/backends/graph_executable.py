@@ -16,7 +16,6 @@ from co3d.backends.contract import (
     Executable,
     State,
     StepFunction,
-    choose_dtype,
     copy_map,
     join_rows,
     list_examples,
@@ -105,7 +104,7 @@ class GraphState:
 
     def _make(self, state: int) -> Tensor:
         spec, executor = self._program.states[state], self._executor
-        shape, dtype = (1, *spec.shape), choose_dtype(spec, executor)
+        shape, dtype = (1, *spec.shape), spec.dtype_in(executor.dtype)
         return make_map(shape, dtype, executor.device, executor.map_layout)
 
 

@@ -24,7 +24,7 @@ def start_past(
             torch.full(
                 (streams, *spec.shape),
                 spec.fill,
-                dtype=dtype if spec.dtype.is_floating_point else spec.dtype,
+                dtype=spec.dtype_in(dtype),
                 device=device,
             )
             for _ in range(spec.depth)

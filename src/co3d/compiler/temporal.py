@@ -212,6 +212,10 @@ class StateSpec:
     fill: float
     dtype: torch.dtype
 
+    def dtype_in(self, precision: torch.dtype) -> torch.dtype:
+        """Of the elements where floating numbers are kept in this precision."""
+        return precision if self.dtype.is_floating_point else self.dtype
+
     @property
     def elements(self) -> int:
         """Numbers held per stream."""

@@ -125,15 +125,8 @@ class CompiledProgram:
         )
 
     def _step(self, slots: Sequence[Slot], inputs: tuple[Tensor, ...]) -> StepResult:
-        begun: list[Slot] = []
-        try:
-            for slot in slots:
-                slot.begin_step()
-                begun.append(slot)
-        except BaseException:
-            for slot in begun:
-                slot.abandon_step()
-            raise
+        for slot in slots:
+            slot.check_step()
         fresh = _make_marks([slot.clock.is_fresh for slot in slots])
         valid = _make_marks([slot.clock.is_valid for slot in slots])
         kinds: dict[_Kind, list[int]] = {}
@@ -161,6 +154,8 @@ class CompiledProgram:
             make_graph_clocks([slot.clock for slot in slots], self.program) if is_masked else ()
         )
         states = [slot.state for slot in slots]
+        for slot in slots:
+            slot.begin_step()
         kind_of_device = self.device.type
         if self._may_autocast and torch.is_autocast_enabled(kind_of_device):
             # A caller's mode must not change the precision that was asked for.

@@ -50,11 +50,6 @@ class Slot:
         """Steps that a finished video still has until its last result; None while it runs."""
         return self.clock.remaining if self.clock.has_ended else None
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the slot was closed."""
-        return self._is_closed
-
     def reset(self) -> None:
         """Forget the video: the next frame is a first one."""
         with self._claimed():
@@ -136,8 +131,8 @@ class Slot:
         if self._claim.get("token") is token:
             self._claim.clear()
 
-    def begin_step(self) -> None:
-        """Check that the slot may step, and mark it as torn until `end_step`.
+    def check_step(self) -> None:
+        """Check that the slot may step.
 
         Raises:
             StreamError: its video is over, or its last step failed half-way.
@@ -145,15 +140,14 @@ class Slot:
         self._require_whole("step")
         if self.clock.has_ended and not self.clock.remaining:
             raise StreamError("cannot step this slot: its video was flushed; reset it first")
+
+    def begin_step(self) -> None:
+        """The state changes from here on: the slot is torn until `end_step`."""
         self._is_torn = True
 
     def end_step(self) -> None:
         """The step has gone well: the slot is a frame older."""
         self.clock.age += 1
-        self._is_torn = False
-
-    def abandon_step(self) -> None:
-        """The step never began for this slot."""
         self._is_torn = False
 
     def _require_whole(self, what: str) -> None:

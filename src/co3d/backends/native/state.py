@@ -25,10 +25,7 @@ class StateLayout:
 
     def __init__(self, specs: Sequence[StateSpec], dtype: torch.dtype) -> None:
         self.fills = [spec.fill for spec in specs]
-        self._kinds = [
-            ((1, *spec.shape), dtype if spec.dtype.is_floating_point else spec.dtype)
-            for spec in specs
-        ]
+        self._kinds = [((1, *spec.shape), spec.dtype_in(dtype)) for spec in specs]
         self._bytes = [torch.Size(shape).numel() * kind.itemsize for shape, kind in self._kinds]
         self.depths = [spec.depth for spec in specs]
         self.sizes = [round_up(size) for size in self._bytes]

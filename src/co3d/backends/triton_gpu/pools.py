@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from co3d.backends.contract import Executor, choose_dtype, make_map
+from co3d.backends.contract import Executor, make_map
 from co3d.backends.triton_gpu.operand import Operand
 from co3d.compiler.program import Program
 
@@ -152,5 +152,5 @@ class Pools:
     def _make(self, state: int, slots: int) -> Tensor:
         spec, executor = self._specs[state], self._executor
         shape = (slots * self.rings[state].length, *spec.shape)
-        dtype = choose_dtype(spec, executor)
+        dtype = spec.dtype_in(executor.dtype)
         return make_map(shape, dtype, executor.device, executor.map_layout)
