@@ -21,9 +21,12 @@ from co3d.compiler.passes import (
     fold_batch_norm,
     fold_constants,
     free_batch,
+    keep_batch_first,
+    roll_loops,
     split_lists,
     split_pools,
     write_as_pads,
+    write_recurrences,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -43,6 +46,8 @@ from co3d.errors import ConversionError
 EXACT_PASSES = (
     drop_noops,
     fold_constants,
+    write_recurrences,
+    keep_batch_first,
     split_lists,
     write_stacks,
     write_as_pads,
@@ -168,6 +173,8 @@ def _rewrite(
     for change in (even_out_frame_picking, fix_adaptive_pools):
         results.append(run_pass(clip_graph, change))
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
+    while run_pass(clip_graph, roll_loops, analysis).changed:
+        analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
         results.append(run_pass(clip_graph, localise_gates, analysis, options.scope))

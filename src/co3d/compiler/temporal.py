@@ -30,6 +30,9 @@ class TemporalType:
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
         recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
+        unbounded: an element depends on every frame from the stream's first one on, as a
+            recurrence made it or something before it. `lookback` then says how far back the rest
+            of the network sees.
     """
 
     axis: int | None
@@ -39,11 +42,12 @@ class TemporalType:
     extent: int = 0
     pools: tuple[str, ...] = ()
     recomputed: bool = False
+    unbounded: bool = False
 
     @property
-    def receptive_field(self) -> int:
-        """Number of input frames that one element depends on."""
-        return self.lookback + self.delay + 1
+    def receptive_field(self) -> int | None:
+        """Number of input frames that one element depends on; None for all that came before."""
+        return None if self.unbounded else self.lookback + self.delay + 1
 
     @property
     def is_pooled(self) -> bool:
@@ -130,6 +134,7 @@ def join(types: list[TemporalType]) -> TemporalType:
         extent=min(t.extent for t in types),
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -153,6 +158,7 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
         lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -176,6 +182,7 @@ def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalT
             extent=max(t.extent for t in moving),
             pools=_merge_pools(types),
             recomputed=any(t.recomputed for t in types),
+            unbounded=any(t.unbounded for t in types),
         )
     end = timing.last_position(clip_frames)
     ready = [t.last_position(clip_frames) + t.delay for t in types if t.is_pooled]

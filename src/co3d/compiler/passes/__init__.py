@@ -5,9 +5,12 @@ from co3d.compiler.passes.drop_noops import drop_noops
 from co3d.compiler.passes.fold_batch_norm import fold_batch_norm
 from co3d.compiler.passes.fold_constants import fold_constants
 from co3d.compiler.passes.free_batch import free_batch
+from co3d.compiler.passes.keep_batch_first import keep_batch_first
+from co3d.compiler.passes.roll_loops import roll_loops
 from co3d.compiler.passes.split_lists import split_lists
 from co3d.compiler.passes.split_pools import split_pools
 from co3d.compiler.passes.write_as_pads import write_as_pads
+from co3d.compiler.passes.write_recurrences import write_recurrences
 from co3d.compiler.passes.write_stacks import write_stacks
 
 __all__ = [
@@ -16,8 +19,11 @@ __all__ = [
     "fold_batch_norm",
     "fold_constants",
     "free_batch",
+    "keep_batch_first",
+    "roll_loops",
     "split_lists",
     "split_pools",
     "write_as_pads",
+    "write_recurrences",
     "write_stacks",
 ]

@@ -36,6 +36,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
             type_in.extent,
             type_in.pools,
             recomputed=True,
+            unbounded=type_in.unbounded,
         )
         uses = window_uses(x, type_in, 1, 0.0)
         return Lowering(
@@ -55,6 +56,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
         type_in.extent,
         (node.name,),
         recomputed=True,
+        unbounded=type_in.unbounded,
     )
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:

@@ -36,6 +36,7 @@ def lower_sliding_mean(ctx: Context, node: fx.Node) -> Lowering:
         type_in.delay,
         type_in.lookback + (window - 1) * type_in.stride,
         type_in.extent,
+        unbounded=type_in.unbounded,
     )
     axes = len(type_in.frame_shape(ctx.shape(x)))
 
