@@ -169,6 +169,7 @@ def _parse(raw: dict[str, Any]) -> Description:
             extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
+            unbounded=_is(bool, timing["unbounded"]),
         ),
         "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),

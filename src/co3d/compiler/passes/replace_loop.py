@@ -8,7 +8,8 @@ from torch import fx, nn
 
 from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.free_batch import free_batch
-from co3d.compiler.passes.loop_body import Body, Pick
+from co3d.compiler.passes.likeness import Pick
+from co3d.compiler.passes.loop_body import Body
 from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.scan import Scan
 
@@ -42,9 +43,9 @@ def replace_loop(
         made = insert(writer.example, scan, (inputs, constants))
         results = [_take_result(made, scan, i) for i in range(len(scan.shapes))]
         values = dict(zip(writer.results, results, strict=True))
-        gathered = {c: _gather(c, values, writer.find_result(n)) for c, n in body.collected.items()}
+        gathered = {c: _gather(c, values[writer.gathered[c]]) for c in body.collected}
         ends = {
-            node: insert(made, _ATEN.select.int, (values[writer.find_result(node)], 1, frames - 1))
+            node: insert(made, _ATEN.select.int, (values[node], 1, frames - 1))
             for node in body.last
         }
     for collector, value in gathered.items():
@@ -62,7 +63,8 @@ class _BodyWriter:
     Attributes:
         sources: the values that it takes elements of, with their time axes.
         constants: the nodes of those that it reads.
-        results: the nodes of the level shown whose values it returns, those of the past first.
+        gathered: for each collector, the node of the level shown whose values it gathers.
+        results: the nodes of that level whose values it returns, those of the past first.
         example: one of its nodes, for messages.
     """
 
@@ -75,15 +77,18 @@ class _BodyWriter:
         self.sources = list(dict.fromkeys(pick.source for pick in self._picks.values()))
         known = {*body.nodes, *body.past, *self._picks}
         self.constants = list(dict.fromkeys(n for n in operands if n not in known))
-        wanted = [*body.past.values(), *map(self.find_result, (*body.collected.values(),))]
-        self.results = list(dict.fromkeys([*wanted, *map(self.find_result, body.last)]))
+        self.gathered = {c: self._find_gathered(c, node) for c, node in body.collected.items()}
+        wanted = [*body.past.values(), *self.gathered.values(), *body.last]
+        self.results = list(dict.fromkeys(wanted))
         self.example = body.nodes[-1]
 
-    def find_result(self, node: fx.Node) -> fx.Node:
-        """What to return for a node: an axis of one that was added to gather it is left out."""
-        added = node.target is _ATEN.unsqueeze.default and node in self._body.collected.values()
-        inner = node.all_input_nodes[0]
-        return inner if added and inner in self._body.nodes else node
+    def _find_gathered(self, collector: fx.Node, node: fx.Node) -> fx.Node:
+        """What to return for a collector: an axis of one that was added for it is left out."""
+        inner, rank = node.all_input_nodes[0], node.meta["val"].dim()
+        if node.target is not _ATEN.unsqueeze.default or inner not in self._body.nodes:
+            return node
+        dims = [arguments(n)["dim"] % rank for n in (node, collector)]
+        return inner if dims[0] == dims[1] else node
 
     def write(self) -> Scan | None:
         """The scan; None where its results are of several kinds, or a constant is computed."""
@@ -152,24 +157,21 @@ def _take_result(made: fx.Node, scan: Scan, result: int) -> fx.Node:
     part = insert(made, _ATEN.slice.Tensor, (made, 2, *scan.places[result]))
     if scan.is_alike:
         return part
-    batch, frames = made.meta["val"].shape[:2]
-    sizes = [batch, frames, *scan.shapes[result]]
+    sizes = [-1, made.meta["val"].shape[1], *scan.shapes[result]]
     return insert(made, _ATEN.reshape.default, (part, sizes))
 
 
-def _gather(collector: fx.Node, values: Mapping[fx.Node, fx.Node], result: fx.Node) -> fx.Node:
-    """What a collector made: the elements of a result along one of its axes."""
+def _gather(collector: fx.Node, value: fx.Node) -> fx.Node:
+    """What a collector made of the elements of a value (N, T, …)."""
     shape = collector.meta["val"].shape
-    dim = arguments(collector)["dim"] % len(shape)
-    value, frames = values[result], len(collector.args[0])  # type: ignore[arg-type]
-    has_axis = value.meta["val"].dim() == len(shape) + 1
-    if has_axis and shape[dim] == frames:
+    args = arguments(collector)
+    dim = args["dim"] % len(shape)
+    if value.meta["val"].dim() > len(shape) and shape[dim] == len(args["tensors"]):
         value = insert(value, _ATEN.squeeze.dims, (value, [dim + 1]))
-    rank = value.meta["val"].dim()
     if dim != 1:
-        order = [d for d in range(rank) if d != 1]
+        order = [d for d in range(value.meta["val"].dim()) if d != 1]
         order.insert(dim, 1)
         value = insert(value, _ATEN.permute.default, (value, order))
-    if tuple(value.meta["val"].shape) != tuple(shape):
-        value = insert(value, _ATEN.reshape.default, (value, list(shape)))
+    if value.meta["val"].dim() > len(shape):
+        value = insert(value, _ATEN.reshape.default, (value, [-1, *shape[1:]]))
     return value

@@ -17,7 +17,8 @@ import torch
 from torch import fx
 
 from co3d.compiler.analyse import Analysis
-from co3d.compiler.passes.loop_body import Pick, find_body
+from co3d.compiler.passes.likeness import Pick
+from co3d.compiler.passes.loop_body import find_body
 from co3d.compiler.passes.replace_loop import replace_loop
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.passes.uniform import uniform_value
