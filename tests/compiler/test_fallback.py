@@ -34,8 +34,8 @@ def normalise_folded(m: nn.Module, x: Tensor) -> Tensor:
 
 NETWORKS = {
     "attention over time": lambda: Apply(attend_over_time, stem=stem(), fc=nn.Linear(4, 5)),
-    "a recurrent head": lambda: Apply(
-        recur, stem=stem(), gru=nn.GRU(4, 4, batch_first=True), fc=nn.Linear(4, 5)
+    "a recurrent head, both ways": lambda: Apply(
+        recur, stem=stem(), gru=nn.GRU(4, 2, batch_first=True, bidirectional=True), fc=nn.Linear(4, 5)
     ),
     "flattened frames": lambda: Apply(
         lambda m, x: m.fc(F.max_pool3d(m.stem(x), (2, 3, 3)).flatten(1)),
@@ -100,4 +100,4 @@ def test_share_of_recomputed_work_is_reported() -> None:
 
 def test_window_cannot_change_what_is_rerun() -> None:
     with pytest.raises(ConversionError, match="leave window out"):
-        convert(NETWORKS["a recurrent head"](), SHAPE, fallback=True, window=4)
+        convert(NETWORKS["a recurrent head, both ways"](), SHAPE, fallback=True, window=4)

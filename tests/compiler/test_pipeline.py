@@ -95,7 +95,12 @@ def test_the_graph_is_checked_after_every_pass(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pipeline, "run_pass", noted)
     co3d.convert(FRAMEWISE["gate"](), SHAPE)
     exact = [change.__name__ for change in pipeline.EXACT_PASSES]
-    rewrites = ["even_out_frame_picking", "fix_adaptive_pools", "localise_gates"]
+    rewrites = [
+        "even_out_frame_picking",
+        "fix_adaptive_pools",
+        "roll_loops",
+        "localise_gates",
+    ]
     assert ran == [*exact, "free_batch", *rewrites, "convolve_space_first"]
 
 

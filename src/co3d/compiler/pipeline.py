@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import fx, nn
 
-from co3d.compiler.analyse import Analysis, analyse, output_nodes
+from co3d.compiler.analyse import Analysis, Problem, analyse, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH, Captured, ClipShape, capture
 from co3d.compiler.options import ConvertOptions
@@ -107,6 +107,8 @@ def prepare_captured(
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
     for graph in (clip_graph, whole):
         _drop_unread(graph)
+    if options.edges == "none":
+        _require_forgetting(analysis)
     return Prepared(
         name,
         tuple(clip_shapes),
@@ -219,6 +221,25 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
         raise ConversionError(
             "cannot convert: an output does not depend on the clip; return only what does"
         )
+
+
+def _require_forgetting(analysis: Analysis) -> None:
+    """Without masks what comes before the first frame is wrong, and a recurrence keeps it forever.
+
+    One that begins with the first frame, of values that see no other, is right without masks.
+    """
+    for node, lowering in analysis.lowerings.items():
+        if not any(use.recurrent for use in lowering.uses):
+            continue
+        if lowering.type.lookback or lowering.type.delay:
+            problem = Problem(
+                node,
+                "it remembers all that came before, and with edges='none' also what the network "
+                "makes of the padding before the first frame",
+                "convert with edges='start', whose steps without masks are the same once the "
+                "stream is older than the delay",
+            )
+            raise ConversionError(f"cannot convert: {problem.describe()}")
 
 
 def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:

@@ -20,7 +20,7 @@ from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
 
 KEY = "co3d"
-VERSION = 2
+VERSION = 3
 # More frames than this no network looks back or waits for.
 MOST_FRAMES = 10**6
 # What the graph of each kind of edge is told of time.
