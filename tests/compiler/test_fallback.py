@@ -35,7 +35,10 @@ def normalise_folded(m: nn.Module, x: Tensor) -> Tensor:
 NETWORKS = {
     "attention over time": lambda: Apply(attend_over_time, stem=stem(), fc=nn.Linear(4, 5)),
     "a recurrent head, both ways": lambda: Apply(
-        recur, stem=stem(), gru=nn.GRU(4, 2, batch_first=True, bidirectional=True), fc=nn.Linear(4, 5)
+        recur,
+        stem=stem(),
+        gru=nn.GRU(4, 2, batch_first=True, bidirectional=True),
+        fc=nn.Linear(4, 5),
     ),
     "flattened frames": lambda: Apply(
         lambda m, x: m.fc(F.max_pool3d(m.stem(x), (2, 3, 3)).flatten(1)),

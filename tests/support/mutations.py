@@ -235,12 +235,13 @@ class Subject:
         One stream per frame, in which that frame is another.
         """
         program = self.build("none", "dense")
-        frames = program.receptive_field + 4
+        stated = program.receptive_field
+        frames = 8 if stated is None else stated + 4
         (clip,) = make_clips([frames], program.frame_shape, torch.float64)
         clips = [clip, *(_brighten(clip, index) for index in range(frames))]
         plain, *others = (outputs[-1] for outputs in run_steps(program, clips))
         oldest = next(i for i, other in enumerate(others) if not torch.equal(other, plain))
-        return frames - oldest == program.receptive_field
+        return oldest == 0 if stated is None else frames - oldest == stated
 
     def judge(self, rule: str, mutation: Mutation) -> Verdict | None:
         """What a mutation of a rule leads to; None where it changes nothing that the rule says."""

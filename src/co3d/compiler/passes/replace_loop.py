@@ -38,7 +38,7 @@ def replace_loop(
     if scan is None:
         return False
     with clip_graph.graph.inserting_before(first):
-        inputs = [_move_to_front(first, x, dim) for x, dim in writer.sources]
+        inputs = [_move_to_front(x, dim) for x, dim in writer.sources]
         constants = [_repeat_constant(clip_graph, c) for c in writer.constants]
         made = insert(writer.example, scan, (inputs, constants))
         results = [_take_result(made, scan, i) for i in range(len(scan.shapes))]
@@ -101,7 +101,9 @@ class _BodyWriter:
         graph = fx.Graph()
         made: dict[fx.Node, fx.Node] = {}
         elements = {
-            source: self._add_input(graph, f"element{i}", source[0].meta["val"].select(source[1], 0))
+            source: self._add_input(
+                graph, f"element{i}", source[0].meta["val"].select(source[1], 0)
+            )
             for i, source in enumerate(self.sources)
         }
         for i, (before, now) in enumerate(self._body.past.items()):
@@ -131,7 +133,7 @@ class _BodyWriter:
         return made
 
 
-def _move_to_front(near: fx.Node, x: fx.Node, dim: int) -> fx.Node:
+def _move_to_front(x: fx.Node, dim: int) -> fx.Node:
     """The value with time at axis 1."""
     if dim == 1:
         return x

@@ -154,7 +154,9 @@ def lower_scan(ctx: Context, node: fx.Node) -> Lowering:
     steps = _lower_body(ctx, scan, constants)
     if not scan.carried:
         return Lowering(joined, uses, _plan_body(scan, steps), _count_macs(steps))
-    return make_recurrent(node, joined, uses, scan.fill, _plan_body(scan, steps), _count_macs(steps))
+    return make_recurrent(
+        node, joined, uses, scan.fill, _plan_body(scan, steps), _count_macs(steps)
+    )
 
 
 def make_recurrent(
