@@ -1,5 +1,6 @@
 """Fallback: keep the elements of a whole clip and run the clip's own operators on them."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,6 @@ from co3d.compiler.macs import count_macs
 from co3d.compiler.rules.global_pool import window_uses
 from co3d.compiler.rules.pointwise import join_operands
 from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
-from co3d.compiler.temporal import TemporalType
 
 
 def collect_clip(value: Tensor) -> Tensor:
@@ -28,15 +28,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
     type_in, shape = ctx.type_of(x), ctx.shape(x)
     axis = type_in.axis
     if type_in.is_pooled:
-        type_out = TemporalType(
-            None,
-            type_in.stride,
-            type_in.delay,
-            type_in.lookback,
-            type_in.extent,
-            type_in.pools,
-            recomputed=True,
-        )
+        type_out = replace(type_in, axis=None, recomputed=True)
         uses = window_uses(x, type_in, 1, 0.0)
         return Lowering(
             type_out,
@@ -47,15 +39,8 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
     window = shape[0] // ctx.batch if axis == 0 else shape[axis]
     ctx.windows[node.name] = window
     ctx.fixed_windows.add(node.name)
-    type_out = TemporalType(
-        None,
-        type_in.stride,
-        type_in.delay,
-        type_in.lookback + (window - 1) * type_in.stride,
-        type_in.extent,
-        (node.name,),
-        recomputed=True,
-    )
+    reach = (window - 1) * type_in.stride
+    type_out = replace(type_in.collapse(None, reach, node.name), recomputed=True)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         clip = builder.call(torch.stack, frames, axis or 1)
