@@ -221,15 +221,14 @@ def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
     Raises:
         ConversionError: then not every frame would have a result, as was asked for.
     """
-    enlarging = [node for node, lowering in analysis.lowerings.items() if lowering.turns]
-    if not enlarging or not options.is_dense:
+    if not analysis.enlarging or not options.is_dense:
         return options
     stride = analysis.timing.stride
     if stride > 1:
-        origin = enlarging[0].meta["origin"]
+        origin = analysis.enlarging[0].meta["origin"]
         raise ConversionError(
-            f"cannot convert at rate='dense': {origin.module_path or 'the model'} enlarges time, "
-            f"so that the network must run at its own pace, and there a result comes every {stride} "
+            f'cannot convert at rate="dense": {origin.module_path or "the model"} enlarges time, so '
+            f"that the network must run at its own pace, where a result comes every {stride} "
             'frames; use rate="native"'
         )
     return replace(options, rate="native")

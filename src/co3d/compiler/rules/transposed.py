@@ -15,11 +15,14 @@ _ATEN = torch.ops.aten
 _CONVOLVE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}
 
 
-@rule(
+TRANSPOSED = (
     _ATEN.conv_transpose1d.default,
     _ATEN.conv_transpose2d.input,
     _ATEN.conv_transpose3d.input,
 )
+
+
+@rule(*TRANSPOSED)
 def lower_conv_transpose(ctx: Context, node: fx.Node) -> Lowering:
     """Output t adds up w[m] · x[(t + p - m·d) / s] of those taps m for which that is whole.
 
