@@ -84,6 +84,10 @@ CASES: dict[str, Case] = {
     "last frame": Case(LAST["last frame"]),
     "flattened clip": Case(partial(whole_clip, lambda x: x.flatten(1)), lengths=(8,)),
     "squeezed clip": Case(partial(whole_clip, lambda x: x.squeeze(2).flatten(1)), lengths=(8,)),
+    # The other lengths leave as many frames over, and hide an end that comes a frame early.
+    "vectors between vectors, native": Case(
+        FRAMEWISE["vectors between vectors"], 1, rate="native", lengths=(8, 9, 4)
+    ),
     "gate over a window": Case(gate, 1, "sliding", scope="window"),
     "rerun on the clip": Case(rerun, reference="sliding", lengths=(8, 11), fallback=True),
     "two pathways": Case(two_pathways, **_TWO_RATES),
@@ -124,7 +128,16 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
         "convolutions over vectors": {},
         "convolutions over rows": {},
     },
-    "lower_conv_transpose3d": {"transposed convolution over time": {}},
+    "lower_conv_transpose": {
+        "transposed convolution over time": {},
+        "transposed convolution with a stride in time, native": {},
+        "transposed convolution in groups, native": {},
+        "transposed convolution that leaves gaps, native": NO_PADDING
+        | {"another fill": NO_PADDING["no fill"]},
+        "transposed convolution with dilated taps, native": {},
+        "transposed convolution of vectors, native": {},
+        "transposed convolution of rows, native": {},
+    },
     "lower_max_pool": {
         "max pool over time, signed input": ORDER,
         "dilated max pool": ORDER,
@@ -174,7 +187,17 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
     "lower_getitem": {"norm that returns its statistics": {}},
     "lower_channelwise": {"gated and sloped": {}},
     "lower_picture": {"pixels from channels": {}},
-    "lower_resize": {"resizing space": {}},
+    "lower_nearest": {
+        "resizing space": {},
+        "nearest frames, native": {},
+        "nearest vectors, native": {},
+    },
+    "lower_linear_resize": {
+        "resizing space": {},
+        "frames between frames, native": {},
+        "vectors between vectors, native": {},
+    },
+    "lower_repeat_interleave": {"repeated frames, native": {}},
     "lower_slice": {
         "crop in time": {},
         "temporal stride by slicing": {},

@@ -227,9 +227,9 @@ def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
     if stride > 1:
         origin = analysis.enlarging[0].meta["origin"]
         raise ConversionError(
-            f'cannot convert at rate="dense": {origin.module_path or "the model"} enlarges time, so '
-            f"that the network must run at its own pace, where a result comes every {stride} "
-            'frames; use rate="native"'
+            f'cannot convert with rate="dense": {origin.module_path or "the model"} enlarges time, '
+            "so that the network must run at its own pace, where a result comes every "
+            f'{stride} frames; use rate="native"'
         )
     return replace(options, rate="native")
 

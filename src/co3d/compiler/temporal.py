@@ -148,9 +148,16 @@ class TemporalType:
         if ratio == 1:
             return self
         if self.stride % ratio:
-            raise ValueError(f"one element of {self.stride} frames cannot become {ratio}")
+            raise ValueError(
+                f"it makes {ratio} frames of every frame, more than a stream has"
+                if self.stride == 1
+                else f"it makes {ratio} elements of one that stands for {self.stride} frames"
+            )
         if self.stride % self.block and self.block % self.stride:
-            raise ValueError(f"blocks of {self.block} frames have no elements of {self.stride}")
+            raise ValueError(
+                f"it enlarges time that was divided by {self.stride}, and before that enlarged in "
+                f"blocks of {self.block}, of which neither is a multiple of the other"
+            )
         whole = self.stride % self.block == 0
         return replace(
             self,

@@ -40,7 +40,8 @@ def choose_lengths(
     """The training clip's length first; then `further`, or a shorter and a longer one.
 
     Where nothing strides these are odd. Networks with strides may take whole strides only, of
-    `pace` frames. No pooled value can be compared on clips that are longer than the window: the shorter one is not.
+    `pace` frames. No pooled value can be compared on clips that are longer than the window: the
+    shorter one is not.
     """
     if further is None:
         shorter = clip_frames // 2
@@ -50,10 +51,7 @@ def choose_lengths(
         if pace == 1:
             further = (max(1, (shorter - 1) | 1), (clip_frames + extra) | 1)
         else:
-            shorter, extra = (
-                max(pace, n // pace * pace)
-                for n in (shorter, extra)
-            )
+            shorter, extra = (max(pace, n // pace * pace) for n in (shorter, extra))
             further = (shorter, clip_frames + extra)
     return list(dict.fromkeys([clip_frames, *further]))
 

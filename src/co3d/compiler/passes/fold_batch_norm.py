@@ -29,7 +29,11 @@ def fold_batch_norm(clip_graph: fx.GraphModule) -> PassResult:
         (result,) = [u for u in node.users if u.target is operator.getitem and u.args[1] == 0]
         x = node.args[0]
         scale, shift = _scale_and_shift(clip_graph, node)
-        if x.target in (*CONVOLUTIONS, *TRANSPOSED) and len(x.users) == 1 and x.args[1].op == "get_attr":
+        if (
+            x.target in (*CONVOLUTIONS, *TRANSPOSED)
+            and len(x.users) == 1
+            and x.args[1].op == "get_attr"
+        ):
             _fold(clip_graph, x, scale, shift)
             replace(result, x)
         else:

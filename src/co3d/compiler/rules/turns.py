@@ -30,8 +30,8 @@ def stretch_input(ctx: Context, x: fx.Node, ratio: int) -> TemporalType:
         return type_in.stretch(ratio)
     except ValueError as error:
         raise UnsupportedError(
-            f"it makes {ratio} elements of every one, and {error}",
-            "enlarge time only by what strides before it have divided it by; enlarge space by "
+            str(error),
+            "enlarge time only by what strides before it have divided it by, or space alone: "
             "stride or scale_factor (1, 2, 2)",
         ) from error
 
