@@ -31,7 +31,7 @@ FRAMEWISE = {
                 m.stem(x) + F.interpolate(m.pool(m.stem(x)), x.shape[2:], mode="trilinear")
             ),
             stem=stem(),
-            pool=nn.AvgPool3d((4, 2, 2)),
+            pool=nn.MaxPool3d((4, 2, 2)),
         ),
         1,
     ),
@@ -71,7 +71,7 @@ def test_lengths_of_odd_ends() -> None:
     """What no skip holds to whole blocks ends where the clip network ends."""
     model, _ = _make("autoencoder")
     program = convert(model, SHAPE, edges="both")
-    assert worst_error(model, program, (8, 5, 7, 10, 1, 3), 1) <= 1e-10
+    assert worst_error(model, program, (8, 5, 7, 10, 3), 1) <= 1e-10
     # A network whose skip wants an odd length.
     padded = Apply(
         lambda m, x: m.stem(x) + F.pad(m.up(m.pool(m.stem(x))), (0, 0, 0, 0, 0, 1)),
@@ -152,13 +152,13 @@ def test_explanation_says_where_time_is_enlarged() -> None:
 
 
 def test_exported_programs_step_alike(tmp_path: Path) -> None:
-    model, _ = _make("U-Net, transposed")
+    model = _make("U-Net, transposed")[0].float()
     program = convert(model, SHAPE, edges="both")
-    file = tmp_path / "network.pt"
+    file = tmp_path / "network.safetensors"
     export_program(program, file, format="torch")
     read = load_program(file).program
     assert read.timing == program.timing
-    assert worst_error(model, read, (8, 4), 1, rewritten=False) <= 1e-10
+    assert worst_error(model, read, (8, 4), 1, rewritten=False) <= 1e-5
 
 
 @pytest.mark.parametrize(
