@@ -11,12 +11,18 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from co3d.compiler import emit, states
 from co3d.compiler.emit import StepBuilder
 from co3d.compiler.rules import Lowering, UnsupportedError
+from support.mutated_networks import (
+    gate,
+    rerun,
+    scores_of_two_rates,
+    strided_residuals,
+    whole_clip,
+)
 from support.mutations import (
     CAUGHT,
     EXACT,
@@ -26,53 +32,8 @@ from support.mutations import (
     fill_with_nan,
     rules_by_name,
 )
-from support.networks import Apply, Residual, stem
 from support.rule_networks import FRAMEWISE, HEADS, LAST, two_pathways
 from support.streaming import without_masks
-
-Join = Callable[[Tensor], Tensor]
-
-
-def whole_clip(join: Join) -> nn.Module:
-    """A convolution as long as the clip, whose one element loses its time axis."""
-    return Apply(
-        lambda m, x: join(m.whole(m.stem(x))), stem=stem(), whole=nn.Conv3d(4, 5, (8, 6, 6))
-    )
-
-
-def scores_of_two_rates() -> nn.Module:
-    """Pools of a slow and a fast pathway, of which neither stands for the other."""
-    return Apply(
-        lambda m, x: (
-            m.slow(x[:, :, ::4]).mean((2, 3, 4)) - m.deep(m.fast(x)).mean((2, 3, 4)).square()
-        ),
-        slow=stem(),
-        fast=stem(),
-        deep=nn.Conv3d(4, 4, (5, 1, 1), padding=(2, 0, 0)),
-    )
-
-
-def gate() -> nn.Module:
-    """A gate that a shifted window changes visibly."""
-    return Apply(
-        lambda m, x: m.stem(x) * (20 * m.stem(x).mean((2, 3, 4), keepdim=True)).sin(), stem=stem()
-    )
-
-
-def strided_residuals() -> nn.Module:
-    """Blocks behind a stride, whose work can wait for the frames in between."""
-    return nn.Sequential(stem(), nn.Conv3d(4, 4, 3, (4, 1, 1), 1), Residual(), Residual())
-
-
-def rerun() -> nn.Module:
-    """A weight for every frame of the clip, and then a convolution that is rerun as well."""
-    return Apply(
-        lambda m, x: m.fc(m.deep(m.stem(x) * torch.arange(1.0, 9.0).view(8, 1, 1)).mean((2, 3, 4))),
-        stem=stem(),
-        deep=nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0)),
-        fc=nn.Linear(4, 5),
-    )
-
 
 _TWO_RATES: dict[str, Any] = {"reference": "sliding", "lengths": (8, 12)}
 CASES: dict[str, Case] = {

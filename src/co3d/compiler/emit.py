@@ -9,6 +9,7 @@ from torch import fx
 from co3d.compiler.analyse import Analysis
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.rules import Lowering, Use
+from co3d.compiler.rules.layout import emit_rows_apart, emit_rows_folded
 from co3d.compiler.states import StateKey, reading_index, shared_fill
 from co3d.compiler.temporal import StateSpec, TemporalType
 
@@ -76,8 +77,13 @@ class StepBuilder(GraphBuilder):
                 frames = [self._read(use, turn.type) for use in turn.uses]
                 self._current[node] = turn.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
-        newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
-        returned = (*outputs, *newest, *(self._current[node] for node in observed))
+        newest = [
+            self._apart(node, self._newest(node, fill))
+            for node, fill in self.states
+            if self.makes(node)
+        ]
+        seen = [self._apart(node, self._current[node]) for node in observed]
+        returned = (*outputs, *newest, *seen)
         return self.finish(returned, "Masked" if self.masked else "Steady")
 
     def makes(self, node: fx.Node) -> bool:
@@ -103,6 +109,11 @@ class StepBuilder(GraphBuilder):
                 last = self.call(torch.unsqueeze, self._end, 1)
                 last = self.call(torch.add, last, self.constant(torch.tensor(extents)))
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
+        rows = types[uses[0].node].step_rows
+        if rows > 1:  # those of a stream are all alike
+            alike = self.call(torch.unsqueeze, real, 1)
+            alike = self.call(torch.ops.aten.expand, alike, [-1, rows, -1])
+            real = self.call(torch.reshape, alike, (-1, len(uses)))
         return real
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
@@ -122,7 +133,15 @@ class StepBuilder(GraphBuilder):
         if self.phase is not None and not timing.is_due(self.phase):
             return None
         type_ = self.analysis.types[use.node]
-        return self._element(use, reading_index(use, type_, timing, dense=self.phase is None))
+        index = reading_index(use, type_, timing, dense=self.phase is None)
+        return self._apart(use.node, self._element(use, index))
+
+    def _apart(self, node: fx.Node, value: fx.Node) -> fx.Node:
+        """A value with the rows of each stream in an axis of their own."""
+        type_ = self.analysis.types[node]
+        if type_.step_rows == 1:  # also of what has several results
+            return value
+        return emit_rows_apart(self, value, type_, node.meta["val"].shape)
 
     def _element(self, use: Use, index: tuple[int, bool]) -> fx.Node:
         back, is_made_now = index
@@ -132,7 +151,9 @@ class StepBuilder(GraphBuilder):
         fill = use.fill
         if fill is None:
             fill = shared_fill(self._fills[use.node], use.node)
-        return self._past[use.node, fill][back - is_made_now]
+        past = self._past[use.node, fill][back - is_made_now]
+        type_ = self.analysis.types[use.node]
+        return emit_rows_folded(self, past, type_, use.node.meta["val"].shape)
 
     def _newest(self, node: fx.Node, fill: float) -> fx.Node:
         """The value of this tick, with `fill` in the rows where it lies outside the clip."""
@@ -140,16 +161,18 @@ class StepBuilder(GraphBuilder):
         if not self.masked or (type_.delay == 0 and not self.with_end):
             return value
         if (node, fill) not in self._filled:
-            rank = 1 + len(type_.frame_shape(node.meta["val"].shape))
+            shape = node.meta["val"].shape
+            axes = len(type_.frame_shape(shape))
             real = self._is_real(type_.delay, self._extent(type_))
-            real = self.call(torch.reshape, real, (-1,) + (1,) * (rank - 1))
+            real = self.call(torch.reshape, real, (-1,) + (1,) * axes)
+            value = self._apart(node, value)
             if node.meta["val"].dtype != torch.bool:
                 filled = self.call(torch.where, real, value, fill)
             elif fill:
                 filled = self.call(torch.logical_or, self.call(torch.logical_not, real), value)
             else:  # not `where`, which ONNX Runtime does not have for booleans
                 filled = self.call(torch.logical_and, real, value)
-            self._filled[node, fill] = filled
+            self._filled[node, fill] = emit_rows_folded(self, filled, type_, shape)
         return self._filled[node, fill]
 
     def _extent(self, type_: TemporalType, back: int = 0) -> int:

@@ -173,7 +173,13 @@ def convert_trainable(
         return _take_constants(graph, tape, numbers)
 
     phases = tuple(
-        replace(phase, steady=take(phase.steady), masked=phase.masked and take(phase.masked))
+        Phase(
+            steady=take(phase.steady),
+            masked=None if phase.masked is None else take(phase.masked),
+            updates=phase.updates,
+            is_fresh=phase.is_fresh,
+            macs=phase.macs,
+        )
         for phase in program.phases
     )
     clip = take(program.clip_graph)

@@ -32,7 +32,7 @@ def lower_sliding_mean(ctx: Context, node: fx.Node) -> Lowering:
     type_in = ctx.type_of(x)
     reach = (window - 1) * type_in.stride
     type_out = replace(type_in, lookback=type_in.lookback + reach, pools=())
-    axes = len(type_in.frame_shape(ctx.shape(x)))
+    axes = len(type_in.row_shape(ctx.shape(x)))
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         return divide_by_count(builder, sum_elements(builder, frames), window, axes)
