@@ -62,7 +62,7 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     uses = temporal_uses(x, type_in, type_out, kernel[0], dilation[0], pads[0][0], fill=0.0)
     macs = weight[0].numel() * ctx.frame_elements(type_out, ctx.shape(node))
     if axes == 1:
-        return Lowering(type_out, uses, _plan_vectors(weight, bias, args["groups"]), macs)
+        return Lowering(type_out, uses, plan_vectors(weight, bias, args["groups"]), macs)
     # Convolutions pad alike on both sides; even kernels with padding="same" do not.
     uneven = [p for pad in reversed(pads[1:]) for p in pad]
     if all(start == end for start, end in pads[1:]):
@@ -77,7 +77,7 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     if is_vector and args["groups"] == 1:
         join_taps = _plan_linear(weight.flatten(1), bias)
     else:
-        join_taps = _plan_taps(weight, bias, options)
+        join_taps = plan_taps(weight, bias, options)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         if uneven:
@@ -105,7 +105,7 @@ def _lower_frames_as_channels(ctx: Context, node: fx.Node, weight: Tensor) -> Lo
     return lower_clip_mixing(ctx, node, args["input"], weight, apply, count_macs(node) // ctx.batch)
 
 
-def _plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
+def plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
     """How the taps are joined: concatenated where the convolution is dense, else summed.
 
     A grouped convolution over concatenated frames would have to interleave the frames of every
@@ -127,7 +127,7 @@ def _laid_out(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=_LAYOUT[weight.dim() - 2])
 
 
-def _plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
+def plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
     """A convolution of (N, C, T) along time alone."""
     if groups == 1:
         flat = weight.permute(0, 2, 1).flatten(1)

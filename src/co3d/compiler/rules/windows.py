@@ -23,7 +23,8 @@ def temporal_uses(
     made that input is `back` ticks old: the two delays' difference, plus what lies between them.
     """
     lag = type_out.delay - type_in.delay
-    if kernel == 1 and pad_start == 0 and type_out.extent <= type_in.extent:
+    longer = type_out.extent + type_out.overhang > type_in.extent + type_in.overhang
+    if kernel == 1 and pad_start == 0 and not longer:
         # Element by element: what lies outside the clip is never looked at.
         return [Use(node, lag)]
     return [
