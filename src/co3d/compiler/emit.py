@@ -86,6 +86,11 @@ class StepBuilder(GraphBuilder):
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
         """(N,) how many readings of the current lowering lie inside the clip, at least one."""
+        real = self.mask_inside(before, after)
+        return None if real is None else self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+
+    def mask_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N, readings) bool: which readings of the current lowering lie inside the clip."""
         assert self._lowering is not None
         assert self._lowering.counts
         if not self.masked:
@@ -98,7 +103,7 @@ class StepBuilder(GraphBuilder):
         if self._end is not None:
             last = self.call(torch.unsqueeze, self._last(types[uses[0].node].extent + after), 1)
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
-        return self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+        return real
 
     def _read(self, use: Use, consumer: fx.Node) -> fx.Node:
         assert use.back >= 0, (consumer, use)

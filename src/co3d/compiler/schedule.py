@@ -17,6 +17,27 @@ def count_phase_macs(analysis: Analysis) -> list[int]:
     ]
 
 
+def count_clip_macs(analysis: Analysis, batch: int) -> int:
+    """Multiply-accumulates of the clip network for one clip.
+
+    Args:
+        analysis: of the network.
+        batch: number of clips that it was captured for.
+    """
+    total = 0
+    for node, lowering in analysis.lowerings.items():
+        axis = lowering.type.axis
+        if lowering.macs:
+            size = 1 if axis is None else node.meta["val"].shape[axis]
+            total += lowering.macs * (size // batch if axis == 0 else size)
+    return total
+
+
+def count_recomputed_macs(analysis: Analysis) -> int:
+    """Those of a step's multiply-accumulates that a fallback spends on past frames again."""
+    return sum(low.macs for low in analysis.lowerings.values() if low.type.recomputed)
+
+
 @dataclass
 class EvenSpread:
     """Postpones values with strides to ticks that have less to do.

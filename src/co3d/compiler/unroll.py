@@ -67,12 +67,20 @@ class ClipBuilder(GraphBuilder):
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
         """See `Builder.count_inside`: here (1,), for clips of a batch are of one length."""
+        real = self._list_inside(before, after)
+        return None if all(real) else self.constant(torch.tensor([max(sum(real), 1)]))
+
+    def mask_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """See `Builder.mask_inside`: here (1, readings)."""
+        real = self._list_inside(before, after)
+        return None if all(real) else self.constant(torch.tensor([real]))
+
+    def _list_inside(self, before: int, after: int) -> list[bool]:
         assert self._lowering is not None
         uses, types = self._lowering.uses, self._analysis.types
         last = self._clip_frames - 1 + types[uses[0].node].extent + after
         positions = [self._tick - use.back - types[use.node].delay for use in uses]
-        count = sum(-before <= position <= last for position in positions)
-        return None if count == len(uses) else self.constant(torch.tensor([max(count, 1)]))
+        return [-before <= position <= last for position in positions]
 
     def _count(self, node: fx.Node) -> int:
         """How many elements of a value there are in the clip."""

@@ -85,6 +85,11 @@ def export_program(
             f"cannot export {program.name}: got {program.dtype}, expected torch.float32; convert "
             "model.float()"
         )
+    if format != "torch" and program.graph_slots not in (None, slots):
+        raise OptionError(
+            f"cannot export {program.name} for {slots} slots: its graphs are for "
+            f"{program.graph_slots}, as all of it is rerun on the newest clip; leave slots out"
+        )
     if (precision == "int8") != (calibration is not None):
         raise OptionError(
             f"cannot export in {precision}: calibration frames and precision='int8' go together; "

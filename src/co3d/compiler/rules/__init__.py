@@ -1,8 +1,10 @@
 """Rules by operator family; importing this package registers them all."""
 
 from co3d.compiler.rules import (
+    along_axes,
     conv,
     crop,
+    einsum,
     framewise,
     global_pool,
     linear,
@@ -11,6 +13,7 @@ from co3d.compiler.rules import (
     recompute,
     shape,
     sliding,
+    statistics,
     tap_sum,
     transposed,
 )
@@ -21,8 +24,10 @@ __all__ = [
     "Lowering",
     "UnsupportedError",
     "Use",
+    "along_axes",
     "conv",
     "crop",
+    "einsum",
     "find_rule",
     "framewise",
     "global_pool",
@@ -32,6 +37,7 @@ __all__ = [
     "recompute",
     "shape",
     "sliding",
+    "statistics",
     "tap_sum",
     "transposed",
 ]

@@ -40,6 +40,13 @@ class Builder(Protocol):
         """Number of streams in the batch, as a node."""
         ...
 
+    def mask_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N, readings) bool: which readings of the lowering lie inside the clip.
+
+        None where that is always all of them; otherwise as `count_inside`.
+        """
+        ...
+
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
         """(N,) how many readings of the lowering lie inside the clip, at least one.
 
