@@ -20,10 +20,12 @@ from co3d.compiler.passes import (
     drop_noops,
     fold_batch_norm,
     fold_constants,
+    fold_unpools,
     free_batch,
     split_lists,
     split_pools,
     write_as_pads,
+    write_compositions,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -52,6 +54,8 @@ EXACT_PASSES = (
     drop_noops,
     fold_constants,
     split_lists,
+    write_compositions,
+    fold_unpools,
     write_stacks,
     write_as_pads,
     fold_constants,

@@ -4,10 +4,12 @@ from co3d.compiler.passes.convolve_space_first import convolve_space_first
 from co3d.compiler.passes.drop_noops import drop_noops
 from co3d.compiler.passes.fold_batch_norm import fold_batch_norm
 from co3d.compiler.passes.fold_constants import fold_constants
+from co3d.compiler.passes.fold_unpools import fold_unpools
 from co3d.compiler.passes.free_batch import free_batch
 from co3d.compiler.passes.split_lists import split_lists
 from co3d.compiler.passes.split_pools import split_pools
 from co3d.compiler.passes.write_as_pads import write_as_pads
+from co3d.compiler.passes.write_compositions import write_compositions
 from co3d.compiler.passes.write_stacks import write_stacks
 
 __all__ = [
@@ -15,9 +17,11 @@ __all__ = [
     "drop_noops",
     "fold_batch_norm",
     "fold_constants",
+    "fold_unpools",
     "free_batch",
     "split_lists",
     "split_pools",
     "write_as_pads",
+    "write_compositions",
     "write_stacks",
 ]

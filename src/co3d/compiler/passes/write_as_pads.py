@@ -28,6 +28,8 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
         if node.target is _ATEN.copy.default:
             writer.write_copy(node)
             changed = True
+        elif node.target in (_ATEN.fill.Scalar, _ATEN.fill.Tensor):
+            changed |= writer.write_fill(node)
         elif node.target is _ATEN.select_scatter.default:
             writer.write_select_scatter(node)
             changed = True
@@ -56,6 +58,22 @@ class _PadWriter:
                 sizes = list(over.meta["val"].shape)
                 source = insert(node, _ATEN.expand.default, (source, sizes))
         replace(node, source)
+
+    def write_fill(self, node: fx.Node) -> bool:
+        """Write a value filled with a constant as one that is made of it.
+
+        Returns:
+            Whether it could.
+        """
+        value: Any = node.args[1]
+        if isinstance(value, fx.Node):
+            value = self._uniform(value, {}) if value.op == "get_attr" else None
+        if value is None:
+            return False
+        with self._graph.inserting_before(node):
+            made = insert(node, _ATEN.full_like.default, (node.args[0], value))
+        replace(node, made)
+        return True
 
     def write_select_scatter(self, node: fx.Node) -> None:
         """Write base[i] = x as base[i : i + 1] = x with one more axis."""
