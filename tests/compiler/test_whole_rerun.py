@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import co3d
 from co3d.compiler import StepProgram, convert
+from co3d.compiler.packing import list_tensors
 from co3d.errors import ConversionError, OptionError
 from co3d.packages import is_installed
 from support.networks import Apply, stem
@@ -44,8 +45,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def rows(model: nn.Module, clip: Tensor) -> list[Tensor]:
     """The outputs for one clip, without the batch where there is one."""
     with torch.inference_mode():
-        made = [leaf for leaf in torch.utils._pytree.tree_leaves(model(clip[None]))]
-    return [o[0] if o.shape[0] == 1 else o for o in made if isinstance(o, Tensor)]
+        made = list_tensors(model(clip[None]))
+    return [output[0] if output.shape[0] == 1 else output for output in made]
 
 
 def check_windows(
@@ -57,7 +58,9 @@ def check_windows(
         compared = 0
         for step in range(FRAMES + 2):
             ages = [step - slot for slot in range(3)]
-            frames = torch.stack([clip[:, max(age, 0)] for clip, age in zip(clips, ages, strict=True)])
+            frames = torch.stack(
+                [clip[:, max(age, 0)] for clip, age in zip(clips, ages, strict=True)]
+            )
             result = stream.step(frames, active=torch.tensor([age >= 0 for age in ages]))
             made = program.unpack_outputs(result.output)
             for slot, age in enumerate(ages):
@@ -79,7 +82,7 @@ def test_the_whole_network_equals_the_newest_clip(name: str, edges: str) -> None
     model = NETWORKS[name]().double().eval()
     program = convert(model, SHAPE, edges=edges, fallback=True)  # type: ignore[arg-type]
     assert (program.graph_slots, program.delay, program.window) == (1, 0, FRAMES)
-    assert "whole network" in program.fallbacks[-1]
+    assert any("whole network" in line for line in program.fallbacks)
     assert program.recomputed_macs == program.macs_per_frame == program.clip_macs
     check_windows(model, program, "torch", "float64", 1e-12)
 

@@ -26,7 +26,7 @@ def assemble(prepared: Prepared) -> StepProgram:
         output_spec=prepared.output_spec,
         dtype=next(n for n in clip_graph.graph.nodes if n.op == "placeholder").meta["val"].dtype,
         timing=analysis.timing,
-        window=min(analysis.windows.values(), default=None),
+        window=_find_window(analysis),
         rate=options.rate,
         edges=options.edges,
         states=tuple(states.values()),
@@ -42,6 +42,16 @@ def assemble(prepared: Prepared) -> StepProgram:
         clip_graph=prepared.whole_graph,
         rows=tabulate(analysis, states),
     )
+
+
+def _find_window(analysis: Analysis) -> int | None:
+    """How many results' frames the furthest reaching pool sees; None without one."""
+    reaches = [
+        (window - 1) * analysis.types[node].stride
+        for node in analysis.types
+        if (window := analysis.windows.get(node.name)) is not None
+    ]
+    return max(reaches) // analysis.timing.stride + 1 if reaches else None
 
 
 def _build_phases(prepared: Prepared, states: dict[StateKey, StateSpec]) -> tuple[Phase, ...]:

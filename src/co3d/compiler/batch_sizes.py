@@ -95,9 +95,7 @@ class _Sizes:
                 self._size(1)
             with self._graph.inserting_after(self._last):
                 if multiple == 1:
-                    made = insert(
-                        self._source, torch.ops.aten.sym_size.int, (self._source, 0)
-                    )
+                    made = insert(self._source, torch.ops.aten.sym_size.int, (self._source, 0))
                 else:
                     made = insert(self._source, operator.mul, (self._size(1), multiple))
             self._made[multiple] = self._last = made

@@ -22,10 +22,12 @@ from co3d.compiler.passes import (
     fold_constants,
     fold_unpools,
     free_batch,
+    fuse_time_pads,
     split_lists,
     split_pools,
     write_as_pads,
     write_compositions,
+    write_frame_picks,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -59,6 +61,8 @@ EXACT_PASSES = (
     write_stacks,
     write_as_pads,
     fold_constants,
+    write_frame_picks,
+    fuse_time_pads,
     fold_batch_norm,
     split_pools,
 )
@@ -95,10 +99,13 @@ def prepare(
         raise
     except Exception as error:  # whatever stands in the way of a part does not in that of the whole
         return _rerun_whole(model, clip_shapes, options, (_describe_failure(error, captured),))
-    if _reruns_nearly_all(prepared):
-        lines = (*prepared.fallbacks, "so nearly all of it that the whole network is rerun")
-        return _rerun_whole(model, clip_shapes, options, lines)
-    return prepared
+    if not prepared.fallbacks:
+        return prepared
+    why = _find_no_gain(prepared)
+    if why is not None:
+        return _rerun_whole(model, clip_shapes, options, (*prepared.fallbacks, why))
+    # What is rerun may mix the rows of its batch, so each stream has one of its own.
+    return replace(prepared, graph_slots=1)
 
 
 def prepare_captured(
@@ -116,12 +123,12 @@ def prepare_captured(
         ConversionError, InternalError: as for `compile_network`.
     """
     clip_graph, clip_frames = captured.clip_graph, clip_shapes[0][1]
-    is_batch_free = options.fallback and captured.unlike is None
-    # A graph for one batch could be cut, but what is rerun of it would be for that batch.
-    if options.fallback and not is_batch_free:
+    if captured.unlike is not None:
+        # The graph could be cut, but what is rerun of it would be for the captured batch.
         options = replace(options, fallback=False)
-    run_exact_passes(clip_graph, is_batch_free=is_batch_free)
+    run_exact_passes(clip_graph)
     analysis, approximations, fallbacks = _rewrite(clip_graph, clip_frames, options)
+    run_pass(clip_graph, free_batch, analysis)
     whole = _copy(clip_graph)
     if run_pass(clip_graph, convolve_space_first, analysis).changed:
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
@@ -173,16 +180,20 @@ def _rerun_whole(
         analysis,
         _list_remembered(captured),
         fallbacks,
+        batch=1,
         graph_slots=1,
     )
 
 
-def _reruns_nearly_all(prepared: Prepared) -> bool:
-    """Whether a step costs nearly what a clip does, so that to cut the network gains nothing."""
-    if not prepared.fallbacks:
-        return False
+def _find_no_gain(prepared: Prepared) -> str | None:
+    """Why it is no use to rerun a part of a network; None where it is of use."""
     whole = count_clip_macs(prepared.analysis, prepared.batch)
-    return count_recomputed_macs(prepared.analysis) >= _NEARLY * whole
+    if count_recomputed_macs(prepared.analysis) >= _NEARLY * whole:
+        return "so nearly all of it that the whole network is rerun"
+    shapes = [tuple(node.meta["val"].shape) for node in output_nodes(prepared.clip_graph)]
+    if any(shape[:1] != (prepared.batch,) for shape in shapes):
+        return "the whole network is rerun, as an output has no row for each stream"
+    return None
 
 
 def _describe_failure(error: Exception, captured: Captured) -> str:
@@ -201,21 +212,14 @@ def _list_remembered(captured: Captured) -> tuple[str, ...]:
     )
 
 
-def run_exact_passes(clip_graph: fx.GraphModule, *, is_batch_free: bool = False) -> None:
-    """Simplify a captured graph in place, so that it computes the same and takes any batch.
-
-    Args:
-        clip_graph: from `capture`.
-        is_batch_free: whether it was captured with `free_batch`. Then it takes any batch already,
-            and sizes that merely divide by the batch are none of it.
+def run_exact_passes(clip_graph: fx.GraphModule) -> None:
+    """Simplify a captured graph in place, so that it computes the same.
 
     Raises:
         InternalError: a pass failed.
     """
     for change in EXACT_PASSES:
         run_pass(clip_graph, change)
-    if not is_batch_free:
-        run_pass(clip_graph, free_batch, EXPORT_BATCH)
 
 
 def settle_timing(prepared: Prepared) -> Prepared:
@@ -256,6 +260,7 @@ def _rewrite(
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
+        run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
         results.append(run_pass(clip_graph, localise_gates, analysis, options.scope))
         refusals |= results[-1].refusals
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, refusals=refusals)

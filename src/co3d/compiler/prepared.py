@@ -24,7 +24,8 @@ class Prepared:
         analysis: what the rules say of the clip graph.
         approximations: the rewrites that change what the network computes.
         fallbacks: the operators from which on the network is rerun on whole clips.
-        graph_slots: rows that the clip graph is made for; None for any number.
+        batch: number of clips that the network was captured for.
+        graph_slots: rows that step graphs are to have; None for any number.
     """
 
     name: str
@@ -36,12 +37,8 @@ class Prepared:
     analysis: Analysis
     approximations: tuple[str, ...]
     fallbacks: tuple[str, ...]
+    batch: int = EXPORT_BATCH
     graph_slots: int | None = None
-
-    @property
-    def batch(self) -> int:
-        """Number of clips that the network was captured for."""
-        return self.graph_slots or EXPORT_BATCH
 
     @property
     def clip_frames(self) -> int:

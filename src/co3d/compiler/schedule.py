@@ -26,10 +26,11 @@ def count_clip_macs(analysis: Analysis, batch: int) -> int:
     """
     total = 0
     for node, lowering in analysis.lowerings.items():
-        axis = lowering.type.axis
-        if lowering.macs:
-            size = 1 if axis is None else node.meta["val"].shape[axis]
-            total += lowering.macs * (size // batch if axis == 0 else size)
+        if lowering.macs and lowering.type.axis is not None:
+            shape = tuple(node.meta["val"].shape)
+            total += lowering.macs * lowering.type.count_elements(shape, batch)
+        else:
+            total += lowering.macs
     return total
 
 

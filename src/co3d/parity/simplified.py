@@ -15,9 +15,8 @@ def compare_simplified(
     network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype, *, fallback: bool
 ) -> float:
     """Largest relative difference between a network and its graph after the passes alone."""
-    captured = capture(network, shapes, free_batch=fallback)
-    clip_graph = captured.clip_graph
-    run_exact_passes(clip_graph, is_batch_free=fallback and captured.unlike is None)
+    clip_graph = capture(network, shapes, free_batch=fallback).clip_graph
+    run_exact_passes(clip_graph)
     clip_graph.recompile()
     clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
     with torch.inference_mode():

@@ -112,9 +112,7 @@ def verify(
     )
 
 
-def _copy(
-    model: nn.Module, shapes: Sequence[ClipShape], precision: str
-) -> tuple[nn.Module, bool]:
+def _copy(model: nn.Module, shapes: Sequence[ClipShape], precision: str) -> tuple[nn.Module, bool]:
     """The model in another precision, and whether it would cast to lower ones itself."""
     try:
         if precision == "float64":

@@ -25,7 +25,11 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
     """Replace writes into slices by concatenations, and concatenated constants by pads."""
     writer, changed = _PadWriter(clip_graph), False
     for node in list(clip_graph.graph.nodes):
-        if node.target is _ATEN.copy.default:
+        if _is_zero(node):
+            with clip_graph.graph.inserting_before(node):
+                replace(node, insert(node, _ATEN.zeros_like.default, (node.args[0],)))
+            changed = True
+        elif node.target is _ATEN.copy.default:
             writer.write_copy(node)
             changed = True
         elif node.target in (_ATEN.fill.Scalar, _ATEN.fill.Tensor):
@@ -39,6 +43,13 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
         elif node.target is _ATEN.cat.default:
             changed |= writer.write_cat(node)
     return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
+
+
+def _is_zero(node: fx.Node) -> bool:
+    """Whether a node says x - x or x · 0, as networks do that were made for other frameworks."""
+    if node.target is _ATEN.sub.Tensor:
+        return node.args[0] is node.args[1] and not node.kwargs
+    return node.target is _ATEN.mul.Tensor and node.args[1] in (0, 0.0)
 
 
 class _PadWriter:
@@ -204,7 +215,7 @@ class _PadWriter:
     def _join(self, node: fx.Node, parts: list[fx.Node], dim: int) -> fx.Node | None:
         """The parts without the constants among them; None where there are none, or nothing else.
 
-            [x, 0, 0, y, c]     ->  cat([pad(x), pad(y)]) + [0, 0, 0, 0, c]
+        [x, 0, 0, y, c]     ->  cat([pad(x), pad(y)]) + [0, 0, 0, 0, c]
         """
         is_fixed = [self._uniform(p, {}) is not None or p.op == "get_attr" for p in parts]
         if all(is_fixed) or not any(is_fixed):

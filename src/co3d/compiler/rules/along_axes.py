@@ -81,7 +81,9 @@ def lower_along_axes(ctx: Context, node: fx.Node) -> Lowering:
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         values: Any = dict(zip(operands, frames, strict=True))
         first, *rest = {**args, name: chosen}.items()
-        options = {key: values.get(value, value) if _is_node(value) else value for key, value in rest}
+        options = {
+            key: values.get(value, value) if _is_node(value) else value for key, value in rest
+        }
         target: Any = node.target
         return builder.call(target, values[first[1]], **options)
 

@@ -21,7 +21,7 @@ from co3d.compiler.rules.registry import (
 def lower_einsum(ctx: Context, node: fx.Node) -> Lowering:
     """The sum of one frame, written without the letter of time.
 
-        ncthw,hw->nct     at each step     nchw,hw->nc
+    ncthw,hw->nct     at each step     nchw,hw->nc
     """
     args = arguments(node)
     tensors = list(args["tensors"])
@@ -51,7 +51,7 @@ def lower_einsum(ctx: Context, node: fx.Node) -> Lowering:
         equation = f"{','.join(sources)}->{result}".translate(drop)
         return builder.call(torch.ops.aten.einsum.default, equation, given)
 
-    elements = ctx.batch if axis is None else ctx.shape(node)[axis] * (ctx.batch if axis else 1)
+    elements = ctx.batch * joined.count_elements(ctx.shape(node), ctx.batch)
     return Lowering(joined, uses, emit, count_macs(node) // elements)
 
 

@@ -97,12 +97,13 @@ def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         values = dict(zip(operands, frames, strict=True))
         for constant, row in rows.items():
-            sizes = [builder.batch_size(), *row.shape[1:]]
+            sizes = [builder.call(_ATEN.sym_size.int, frames[0], 0), *row.shape[1:]]
             values[constant] = builder.call(_ATEN.expand.default, builder.constant(row), sizes)
         args, kwargs = map_arguments(ctx, builder, node, values)
         return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
 
-    return Lowering(type_out, uses, emit, count_macs(node) // shape[0])
+    elements = ctx.batch * type_out.count_elements(shape, ctx.batch)
+    return Lowering(type_out, uses, emit, count_macs(node) // elements)
 
 
 def _one_row(ctx: Context, node: fx.Node) -> Tensor:
