@@ -1,6 +1,7 @@
 """`fallback=True` on networks of which no part can be cut off: all of them run, and exactly."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import co3d
 from co3d.compiler import StepProgram, convert
 from co3d.compiler.packing import list_tensors
 from co3d.errors import ConversionError, OptionError
+from co3d.export.artefact import export_program, load_program
 from co3d.packages import is_installed
 from support.networks import Apply, stem
 from support.streaming import make_clips, relative_error
@@ -152,18 +154,13 @@ def test_a_network_that_converts_has_nothing_to_rerun() -> None:
     assert program.graph_slots is None
 
 
-def test_exported_files(tmp_path: object) -> None:
-    from pathlib import Path
-
-    from co3d.export.artefact import export_program, load_program
-
+def test_exported_files(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = NETWORKS["a loop over the batch"]().eval()
     program = convert(model, SHAPE, fallback=True)
-    folder = Path(str(tmp_path))
-    export_program(program, folder / "net.safetensors", format="torch")
-    read = load_program(folder / "net.safetensors").program
+    export_program(program, tmp_path / "net.safetensors", format="torch")
+    read = load_program(tmp_path / "net.safetensors").program
     assert read.graph_slots == 1
     check_windows(model, read, "torch", "float32", 1e-4)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="leave slots out"):
-        export_program(program, folder / "net.onnx", format="onnx", slots=2)
+        export_program(program, tmp_path / "net.onnx", format="onnx", slots=2)

@@ -55,7 +55,7 @@ def _merge(node: fx.Node, twin: fx.Node, batches: tuple[int, int]) -> tuple[list
             if not isinstance(there, (list, tuple)) or len(here) != len(there):
                 raise UnlikeGraphsError(f"{node.target} takes other arguments on other batches")
             return type(here)(merge(a, b) for a, b in zip(here, there, strict=True))
-        if isinstance(here, fx.Node) or type(here) is type(there) and repr(here) == repr(there):
+        if isinstance(here, fx.Node) or (type(here) is type(there) and repr(here) == repr(there)):
             return here
         multiple, rest = divmod(here, batches[0]) if type(here) is int else (0, 1)
         if rest or there != multiple * batches[1]:

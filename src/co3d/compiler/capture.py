@@ -223,7 +223,7 @@ def _results(
     if not made or not all(isinstance(leaf, fx.Node) and _is_tensor(leaf) for leaf in made):
         raise ConversionError(
             f"cannot convert {name}: it returns something that is not a tensor, expected tensors "
-            "(one, a tuple or a dict of them, None among them); wrap it in a module that returns those"
+            "(one, or tuples and dicts of them and None); wrap it in a module that returns those"
         )
     return changed, leaves
 

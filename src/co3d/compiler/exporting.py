@@ -62,7 +62,7 @@ def _export(
                 return write_functional(exported)
         except InputShapeError:
             raise
-        except Exception as error:  # torch.export raises errors of many kinds
+        except Exception as error:  # noqa: BLE001 - torch.export raises errors of many kinds
             first = first or error
             if _is_branch(error):
                 break

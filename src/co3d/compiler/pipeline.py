@@ -97,7 +97,7 @@ def prepare(
         prepared = prepare_captured(captured, name, clip_shapes, options)
     except MemoryError:
         raise
-    except Exception as error:  # whatever stands in the way of a part does not in that of the whole
+    except Exception as error:  # noqa: BLE001 - what stops a part need not stop the whole
         return _rerun_whole(model, clip_shapes, options, (_describe_failure(error, captured),))
     if not prepared.fallbacks:
         return prepared

@@ -88,7 +88,8 @@ def export_program(
     if format != "torch" and program.graph_slots not in (None, slots):
         raise OptionError(
             f"cannot export {program.name} for {slots} slots: its graphs are for "
-            f"{program.graph_slots}, as all of it is rerun on the newest clip; leave slots out"
+            f"{program.graph_slots}, since a part of it is rerun on the newest clip and may mix "
+            "the rows of a batch; leave slots out"
         )
     if (precision == "int8") != (calibration is not None):
         raise OptionError(

@@ -11,7 +11,6 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from co3d.compiler.packing import Nothing
 from co3d.errors import ExportError
 
-
 _TENSOR = object()
 
 

@@ -51,7 +51,7 @@ def _runs(network: nn.Module, shapes: Sequence[ClipShape], mode: TorchFunctionMo
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), mode:
         try:
             probe(*(torch.zeros((1, *shape), dtype=torch.float64) for shape in shapes))
-        except Exception:  # of any kind; capture says more of it
+        except Exception:  # noqa: BLE001 - of any kind; capture says more of it
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""Operators that act along the axes that they name: within each frame where time is none of them."""
+"""Operators along axes that they name: they act within each frame where time is none of them."""
 
 from typing import Any
 
