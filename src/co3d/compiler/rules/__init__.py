@@ -1,8 +1,10 @@
 """Rules by operator family; importing this package registers them all."""
 
 from co3d.compiler.rules import (
+    along_axes,
     conv,
     crop,
+    einsum,
     framewise,
     global_pool,
     linear,
@@ -12,6 +14,7 @@ from co3d.compiler.rules import (
     resize,
     shape,
     sliding,
+    statistics,
     tap_sum,
     transposed,
 )
@@ -34,8 +37,10 @@ __all__ = [
     "Lowering",
     "UnsupportedError",
     "Use",
+    "along_axes",
     "conv",
     "crop",
+    "einsum",
     "find_rule",
     "framewise",
     "global_pool",
@@ -46,6 +51,7 @@ __all__ = [
     "resize",
     "shape",
     "sliding",
+    "statistics",
     "tap_sum",
     "transposed",
 ]
