@@ -31,8 +31,6 @@ _NAMES = ("dims", "dim", "dimension")
     _ATEN.argsort.default,
     _ATEN.argsort.stable,
     _ATEN.count_nonzero.dim_IntList,
-    _ATEN.cummax.default,
-    _ATEN.cummin.default,
     _ATEN.gather.default,
     _ATEN.kthvalue.default,
     _ATEN.linalg_cross.default,
