@@ -213,6 +213,19 @@ FRAMEWISE: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "GRU, time first": (head(nn.GRU, every_output_time_first, batch_first=False), 0),
     "RNN": (head(nn.RNN, every_output), 0),
     "RNN with rectifiers": (head(nn.RNN, every_output, nonlinearity="relu"), 0),
+    "GRU per pixel": (
+        lambda: Apply(
+            lambda m, x: m.after(
+                m.rnn(m.stem(x).permute(0, 3, 4, 2, 1).reshape(-1, x.shape[2], 4))[0]
+                .view(x.shape[0], *x.shape[3:], -1, 4)
+                .permute(0, 4, 3, 1, 2)
+            ),
+            stem=stem(),
+            rnn=nn.GRU(4, 4, batch_first=True),
+            after=nn.Conv3d(4, 2, 3, padding=1),
+        ),
+        1,
+    ),
     "loop of cells": (Cells, 0),
     "loop of convolutional LSTM cells": (ConvLSTM, 1),
     "loops of convolutional GRU cells": (ConvGRU, 1),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from co3d.compiler.rules.along_axes import lower_along_axes
 from co3d.compiler.rules.registry import (
     Builder,
     Context,
@@ -70,12 +71,15 @@ def lower_cumulative(ctx: Context, node: fx.Node) -> Lowering:
 
 
 @rule(_ATEN.cummax.default, _ATEN.cummin.default)
-def lower_extremum_with_positions(_ctx: Context, _node: fx.Node) -> Lowering:
+def lower_extremum_with_positions(ctx: Context, node: fx.Node) -> Lowering:
     """Only a running extremum whose positions are asked for is left by `write_recurrences`."""
-    raise UnsupportedError(
-        "it gives the frames at which a running extremum was found",
-        "use the extremum alone, its first result",
-    )
+    x: Any = node.args[0]
+    if int(node.args[1]) % len(ctx.shape(x)) == ctx.type_of(x).axis:  # type: ignore[arg-type]
+        raise UnsupportedError(
+            "it gives the frames at which a running extremum was found",
+            "use the extremum alone, its first result",
+        )
+    return lower_along_axes(ctx, node)
 
 
 @rule(_ATEN.lstm.input, _ATEN.gru.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input)
