@@ -42,7 +42,6 @@ _NAMES = ("dims", "dim", "dimension")
     _ATEN.nanmean.default,
     _ATEN.nanmedian.dim,
     _ATEN.nansum.default,
-    _ATEN.repeat_interleave.self_int,
     _ATEN.roll.default,
     _ATEN.scatter.src,
     _ATEN.scatter_add.default,
