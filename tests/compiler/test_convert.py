@@ -151,8 +151,11 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
         (lambda m, x: x + torch.arange(8.0).view(8, 1, 1), "constant"),
         (lambda m, x: x.kthvalue(2, 2).values, "acts along time"),
         (lambda m, x: F.group_norm(x, 3), "statistics of the whole clip"),
-        (lambda m, x: F.interpolate(x, scale_factor=2), "makes 16 frames of 8"),
-        (lambda m, x: F.conv_transpose3d(x, torch.ones(3, 3, 2, 2, 2), stride=2), "makes 2 frames"),
+        (lambda m, x: F.interpolate(x, scale_factor=2), "makes 2 frames of every frame"),
+        (
+            lambda m, x: F.conv_transpose3d(x, torch.ones(3, 3, 2, 2, 2), stride=2),
+            "makes 2 frames of every frame",
+        ),
         (lambda m, x: F.adaptive_avg_pool3d(x, (3, 6, 6)), "no whole ratio"),
         (lambda m, x: x + torch.rand(8, 3, 1, 1, 1)[:2], "per row of the batch"),
         (lambda m, x: x[:1], "batch"),

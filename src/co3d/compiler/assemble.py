@@ -74,7 +74,7 @@ def _build_phases(prepared: Prepared, states: dict[StateKey, StateSpec]) -> tupl
                     if dense or analysis.types[node].is_due(phase or 0)
                 ),
                 is_fresh=dense or analysis.timing.is_due(phase or 0),
-                macs=sum(low.macs for low in due),
+                macs=sum(low.at(phase).macs for low in due),
             )
         )
     return tuple(phases)
@@ -89,6 +89,7 @@ def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -
     }
     steps = max((types[node].delay for node in masked), default=0)
     for low in analysis.lowerings.values():
-        if low.counts:
-            steps = max(steps, *(types[use.node].delay + use.back for use in low.uses))
+        for turn in low.each_turn:
+            if turn.counts:
+                steps = max(steps, *(types[use.node].delay + use.back for use in turn.uses))
     return steps

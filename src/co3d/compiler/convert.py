@@ -34,7 +34,9 @@ def convert(
             state, not computation.
         rate: "dense" gives a result at every frame: strides in time become dilations, as if the
             clip were slid along by one frame. "native" gives one every `temporal_stride` frames,
-            and does no work in between for what follows a stride.
+            and does no work in between for what follows a stride. Networks that enlarge time again
+            (transposed convolutions in time) always run natively; where each frame has a result
+            of its own, that is what "dense" promises as well.
         scope: what a gate inside the network (squeeze-and-excitation) pools instead of the whole
             clip: the current "frame", or a "window" of as many newest frames as the clip had.
         edges: "start" reproduces the clip's padding before the first frame (for live streams);

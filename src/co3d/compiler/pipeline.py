@@ -23,6 +23,8 @@ from co3d.compiler.passes import (
     fold_unpools,
     free_batch,
     fuse_time_pads,
+    reduce_before_folds,
+    share_rows,
     split_lists,
     split_pools,
     write_as_pads,
@@ -61,8 +63,10 @@ EXACT_PASSES = (
     write_stacks,
     write_as_pads,
     fold_constants,
+    share_rows,
     write_frame_picks,
     fuse_time_pads,
+    reduce_before_folds,
     fold_batch_norm,
     split_pools,
 )
@@ -132,6 +136,7 @@ def prepare_captured(
     whole = _copy(clip_graph)
     if run_pass(clip_graph, convolve_space_first, analysis).changed:
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
+    options = _settle_rate(options, analysis)
     if options.window is not None:
         windows = _scale_windows(options.window, analysis)
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
@@ -303,6 +308,25 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
         raise ConversionError(
             "cannot convert: an output does not depend on the clip; return only what does"
         )
+
+
+def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
+    """Native where time is enlarged: which elements a step makes depends on the frame's number.
+
+    Raises:
+        ConversionError: then not every frame would have a result, as was asked for.
+    """
+    if not analysis.enlarging or not options.is_dense:
+        return options
+    stride = analysis.timing.stride
+    if stride > 1:
+        origin = analysis.enlarging[0].meta["origin"]
+        raise ConversionError(
+            f'cannot convert with rate="dense": {origin.module_path or "the model"} enlarges time, '
+            "so that the network must run at its own pace, where a result comes every "
+            f'{stride} frames; use rate="native"'
+        )
+    return replace(options, rate="native")
 
 
 def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:

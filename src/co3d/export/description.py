@@ -170,6 +170,9 @@ def _parse(raw: dict[str, Any]) -> Description:
             extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
+            # Files of earlier versions have no values in blocks.
+            block=_size(timing.get("block", 1)),
+            overhang=_frames(timing.get("overhang", 0)),
         ),
         "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),

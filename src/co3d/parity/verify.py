@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from co3d.compiler.analyse import output_nodes
+from co3d.compiler.analyse import Analysis, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import ClipShape
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
@@ -70,10 +70,10 @@ def verify(
     prepared = prepare(network, shapes, options)
     settled = settle_timing(prepared)
     program = assemble(settled)
-    live = assemble(replace(settled, options=replace(options, edges="start")))
+    live = assemble(replace(settled, options=replace(settled.options, edges="start")))
     cases, notes = make_cases(
         prepared,
-        choose_lengths(shapes[0][1], program.temporal_stride, window, lengths),
+        choose_lengths(shapes[0][1], _find_pace(settled.analysis), window, lengths),
         lambda shapes: prepare(network, shapes, replace(options, window=None)),
         must_fit=lengths is not None,
     )
@@ -110,6 +110,11 @@ def verify(
         dependence=tuple(zip(dependence, step_dependence, strict=True)),
         notes=(*notes, *run.notes()),
     )
+
+
+def _find_pace(analysis: Analysis) -> int:
+    """Of how many frames the network may take whole multiples only."""
+    return analysis.period if analysis.enlarging else analysis.timing.stride
 
 
 def _copy(model: nn.Module, shapes: Sequence[ClipShape], precision: str) -> tuple[nn.Module, bool]:

@@ -11,6 +11,7 @@ from co3d.compiler.rules import (
     pointwise,
     pool,
     recompute,
+    resize,
     shape,
     sliding,
     statistics,
@@ -26,6 +27,7 @@ FOLD_AWARE = {
     pointwise.lower_pointwise,
     linear.lower_linear,
     conv.lower_conv,
+    crop.lower_slice,
     recompute.lower_collect,
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "pointwise",
     "pool",
     "recompute",
+    "resize",
     "shape",
     "sliding",
     "statistics",

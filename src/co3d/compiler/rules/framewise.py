@@ -19,7 +19,6 @@ from co3d.compiler.rules.registry import (
     rule,
 )
 from co3d.compiler.rules.shape import lower_framewise
-from co3d.compiler.rules.windows import clip_input
 
 _ATEN = torch.ops.aten
 
@@ -195,33 +194,4 @@ def lower_picture(ctx: Context, node: fx.Node) -> Lowering:
         ctx,
         type_in.axis,
         lambda b, x: b.call(node.target, x, *rest, **node.kwargs),  # type: ignore[arg-type]
-    )
-
-
-# Of each, the same in space alone.
-_RESIZE: dict[Any, Any] = {
-    _ATEN.upsample_nearest3d.vec: _ATEN.upsample_nearest2d.vec,
-    _ATEN.upsample_trilinear3d.vec: _ATEN.upsample_bilinear2d.vec,
-}
-
-
-@rule(*_RESIZE)
-def lower_resize(ctx: Context, node: fx.Node) -> Lowering:
-    """Resize the picture; the number of frames must stay."""
-    args = arguments(node)
-    x = args["input"]
-    type_in = clip_input(ctx, x, 1)
-    before, after = ctx.shape(x)[2], ctx.shape(node)[2]
-    if before != after:
-        raise UnsupportedError(
-            f"it makes {after} frames of {before}", "resize space only: scale_factor=(1, 2, 2)"
-        )
-    size = args["output_size"] and args["output_size"][1:]
-    scale = args["scale_factors"] and args["scale_factors"][1:]
-    corners = [args["align_corners"]] if "align_corners" in args else []
-    return lower_framewise(
-        node,
-        ctx,
-        type_in.axis,
-        lambda b, x: b.call(_RESIZE[node.target], x, size, *corners, scale),
     )

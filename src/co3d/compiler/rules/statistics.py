@@ -80,7 +80,7 @@ def _emit_variance(
         sizes: elements of the window, and numbers of each that are reduced.
     """
     (window, space), rank = sizes, len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
-    real = builder.mask_inside()
+    real = builder.are_inside()
     count: Any = window * space
     ones = (1,) * (rank - 1)
     total = builder.call(torch.sum, clip, dims, True)
