@@ -6,6 +6,8 @@ from co3d.compiler.passes.fold_batch_norm import fold_batch_norm
 from co3d.compiler.passes.fold_constants import fold_constants
 from co3d.compiler.passes.free_batch import free_batch
 from co3d.compiler.passes.fuse_time_pads import fuse_time_pads
+from co3d.compiler.passes.reduce_before_folds import reduce_before_folds
+from co3d.compiler.passes.share_rows import share_rows
 from co3d.compiler.passes.split_lists import split_lists
 from co3d.compiler.passes.split_pools import split_pools
 from co3d.compiler.passes.write_as_pads import write_as_pads
@@ -19,6 +21,8 @@ __all__ = [
     "fold_constants",
     "free_batch",
     "fuse_time_pads",
+    "reduce_before_folds",
+    "share_rows",
     "split_lists",
     "split_pools",
     "write_as_pads",

@@ -24,6 +24,7 @@ FOLD_AWARE = {
     pointwise.lower_pointwise,
     linear.lower_linear,
     conv.lower_conv,
+    crop.lower_slice,
     recompute.lower_collect,
 }
 
