@@ -23,9 +23,10 @@ def convert(
     """Derive the step program of a clip network (arXiv:2106.00050, for any network).
 
     Args:
-        model: takes clips (N, C, T, H, W), returns a tensor, or a tuple or dict of tensors;
-            converted in evaluation mode, with the weights that it has now. The model itself is
-            left as it is.
+        model: takes clips (N, C, T, H, W), returns a tensor, or tuples, lists and dicts of tensors
+            and None, or what `torch.export.register_dataclass` knows; converted in evaluation
+            mode, with the weights that it has now. Buffers that forward changes are for every
+            result as they are now. The model itself is left as it is.
         clip_shape: (C, T, H, W) of the clips that it was trained on; one such shape per input, all
             of the same T, for models that take several.
         window: elements that its pool over time averages, sliding (of its slowest pathway, where
@@ -42,7 +43,8 @@ def convert(
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
             "none" neither, the steady program alone.
         fallback: rerun what has no step form (attention over time, a GRU, a flatten over time),
-            and all that follows it, on the newest clip at every step.
+            and all that follows it, on the newest clip at every step; the whole network where no
+            part can be cut off. Any network that torch.export captures converts so.
         spread: with rate="native", postpone work to frames that have less to do, so that no step
             costs more than 1.5 times the mean where the graph allows it. Results come some frames
             later.

@@ -17,6 +17,28 @@ def count_phase_macs(analysis: Analysis) -> list[int]:
     ]
 
 
+def count_clip_macs(analysis: Analysis, batch: int) -> int:
+    """Multiply-accumulates of the clip network for one clip.
+
+    Args:
+        analysis: of the network.
+        batch: number of clips that it was captured for.
+    """
+    total = 0
+    for node, lowering in analysis.lowerings.items():
+        if lowering.macs and lowering.type.axis is not None:
+            shape = tuple(node.meta["val"].shape)
+            total += lowering.macs * lowering.type.count_elements(shape, batch)
+        else:
+            total += lowering.macs
+    return total
+
+
+def count_recomputed_macs(analysis: Analysis) -> int:
+    """Those of a step's multiply-accumulates that a fallback spends on past frames again."""
+    return sum(low.macs for low in analysis.lowerings.values() if low.type.recomputed)
+
+
 @dataclass
 class EvenSpread:
     """Postpones values with strides to ticks that have less to do.

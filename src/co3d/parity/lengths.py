@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import fx
 
 from co3d.compiler.analyse import Analysis, analyse
-from co3d.compiler.capture import EXPORT_BATCH, ClipShape
+from co3d.compiler.capture import ClipShape
 from co3d.compiler.pipeline import settle_timing
 from co3d.compiler.prepared import Prepared
 from co3d.compiler.rules.sliding import sliding_mean
@@ -111,7 +111,7 @@ def _make_case(prepared: Prepared, there: Prepared, frames: int) -> LengthCase:
         for name, size in other.windows.items():
             if name not in own.fixed_windows:
                 windows[name] = max(windows[name], size)
-    analysis = analyse(prepared.clip_graph, prepared.clip_frames, EXPORT_BATCH, windows)
+    analysis = analyse(prepared.clip_graph, prepared.clip_frames, prepared.batch, windows)
     left_out: set[str] = set()
     for node, twin in zip(own.types, other.types, strict=True):
         follows = any(n.name in left_out for n in node.all_input_nodes)

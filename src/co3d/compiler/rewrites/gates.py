@@ -102,6 +102,8 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
     """Replace a gate's pool; returns the values whose readers find them in another shape."""
     args = arguments(node)
     x, shape = args["self"], args["self"].meta["val"].shape
+    if node.target not in _POOLS:
+        raise _refuse("only means, sums and extrema have a form over less than the clip")
     reduced = args["dim"] if isinstance(args["dim"], (list, tuple)) else [args["dim"]]
     dims = sorted(d % len(shape) for d in reduced)
     if _TIME not in dims or len(shape) < 4:

@@ -1,8 +1,11 @@
 """Rules by operator family; importing this package registers them all."""
 
 from co3d.compiler.rules import (
+    along_axes,
     conv,
     crop,
+    cumulative,
+    einsum,
     framewise,
     global_pool,
     linear,
@@ -10,8 +13,10 @@ from co3d.compiler.rules import (
     pool,
     recompute,
     resize,
+    scan,
     shape,
     sliding,
+    statistics,
     tap_sum,
     transposed,
 )
@@ -34,8 +39,11 @@ __all__ = [
     "Lowering",
     "UnsupportedError",
     "Use",
+    "along_axes",
     "conv",
     "crop",
+    "cumulative",
+    "einsum",
     "find_rule",
     "framewise",
     "global_pool",
@@ -44,8 +52,10 @@ __all__ = [
     "pool",
     "recompute",
     "resize",
+    "scan",
     "shape",
     "sliding",
+    "statistics",
     "tap_sum",
     "transposed",
 ]
