@@ -30,7 +30,7 @@ class Pick:
 
 
 def are_alike(one: fx.Node, other: fx.Node, operands: AreAlike) -> bool:
-    """Whether two nodes are the same operator of equal arguments, operands by a rule of their own."""
+    """Whether two nodes are one operator of equal arguments, operands by a rule of their own."""
     return one.target == other.target and _compare(
         (one.args, one.kwargs), (other.args, other.kwargs), operands
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import fx
 
@@ -74,31 +75,51 @@ class _Loop:
         if not self._are_inner_levels_alike():
             return None
         self._match_last_level()
-        collected = {c: self._common_number(parts) for c, parts in collectors.items()}
+        collected: dict[fx.Node, int] = {}
+        for collector, parts in collectors.items():
+            number = self._common_number(parts)
+            if number is None:
+                return None
+            collected[collector] = number
         last = self._find_last(collectors, elsewhere)
-        wanted = {*collected.values(), *last}
-        if None in wanted or not wanted:
+        started = self._match_start(
+            {*collected.values(), *last},
+            [(number, collectors[collector][0]) for collector, number in collected.items()],
+        )
+        if started is None:
             return None
-        start, fill = self.start, None
-        while fill is None:
-            closed = self._close({number for number in wanted if number is not None})
-            if closed is None:
-                return None
-            needed, carried = closed
-            pairs = [(number, self.first[number]) for number in sorted(carried)]
-            pairs += [(n, collectors[c][0]) for c, n in collected.items() if n is not None]
-            fill = start.match(pairs)
-            if fill is None and start.missing <= start.remade:
-                return None
-            start.remade |= start.missing if fill is None else set()
+        needed, carried, fill = started
         remade = [self.before[number] for number in sorted(self._reach_remade(needed))]
         return Body(
             (*remade, *(self.shown[number] for number in sorted(needed))),
             {self.before[number]: self.shown[number] for number in sorted(carried)},
-            {c: self.shown[number] for c, number in collected.items() if number is not None},
+            {collector: self.shown[number] for collector, number in collected.items()},
             {self.shown[number]: reading for number, reading in last.items()},
             fill,
         )
+
+    def _match_start(
+        self, wanted: set[int], pairs: Sequence[tuple[int, fx.Node]]
+    ) -> tuple[set[int], set[int], float] | None:
+        """The numbers that are needed, those that are kept as past, and what the past begins with.
+
+        Args:
+            wanted: numbers of what is read of the loop.
+            pairs: numbers, each with the node of the first level that must be its like.
+        """
+        start = self.start
+        while wanted:
+            closed = self._close(wanted)
+            if closed is None:
+                return None
+            needed, carried = closed
+            fill = start.match([*pairs, *((n, self.first[n]) for n in sorted(carried))])
+            if fill is not None:
+                return needed, carried, fill
+            if start.missing <= start.remade:
+                return None
+            start.remade |= start.missing
+        return None
 
     def _are_inner_levels_alike(self) -> bool:
         inner = self.levels[1:-1]
@@ -106,7 +127,7 @@ class _Loop:
             return False
         return all(
             are_alike(node, like, self._compare_inner(level))
-            for level, (lower, nodes) in enumerate(zip(inner, inner[1:], strict=False), 2)
+            for level, (lower, nodes) in enumerate(pairwise(inner), 2)
             for like, node in zip(lower, nodes, strict=True)
         )
 

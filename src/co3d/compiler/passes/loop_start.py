@@ -17,7 +17,7 @@ from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
 # What leaves another operand as it is.
-_NEUTRAL = {
+_NEUTRAL: dict[Any, float] = {
     _ATEN.add.Tensor: 0.0,
     _ATEN.maximum.default: float("-inf"),
     _ATEN.minimum.default: float("inf"),
@@ -102,10 +102,10 @@ class LoopStart:
         if body.target not in _NEUTRAL or body.kwargs or len(operands) != 2:
             return False
         for past, other in (operands, operands[::-1]):
-            if self._is_kept(past) and other.meta["val"].shape == body.meta["val"].shape:
-                if self._are_operands_alike(node, other):
-                    self._fills.add(_NEUTRAL[body.target])
-                    return True
+            is_whole = other.meta["val"].shape == body.meta["val"].shape
+            if self._is_kept(past) and is_whole and self._are_operands_alike(node, other):
+                self._fills.add(_NEUTRAL[body.target])
+                return True
         return False
 
     def _are_operands_alike(self, node: fx.Node, body: fx.Node) -> bool:

@@ -7,7 +7,6 @@ import torch
 from torch import fx, nn
 
 from co3d.compiler.insertion import insert, insert_constant, replace
-from co3d.compiler.passes.free_batch import free_batch
 from co3d.compiler.passes.likeness import Pick
 from co3d.compiler.passes.loop_body import Body
 from co3d.compiler.rules.registry import arguments
@@ -38,7 +37,7 @@ def replace_loop(
     if scan is None:
         return False
     with clip_graph.graph.inserting_before(first):
-        inputs = [_move_to_front(first, x, dim) for x, dim in writer.sources]
+        inputs = [_move_to_front(x, dim) for x, dim in writer.sources]
         constants = [_repeat_constant(clip_graph, c) for c in writer.constants]
         made = insert(writer.example, scan, (inputs, constants))
         results = [_take_result(made, scan, i) for i in range(len(scan.shapes))]
@@ -118,12 +117,14 @@ class _BodyWriter:
         for node in self._body.nodes:
             args, kwargs = fx.map_arg((node.args, node.kwargs), made.__getitem__)
             target: Any = node.target
+            if target in (_ATEN.reshape.default, _ATEN.expand.default):
+                # Without time the first axis is the batch, or holds it outside of all else, or
+                # the rules refuse the body.
+                args = (args[0], [-1, *node.meta["val"].shape[1:]])  # type: ignore[index]
             made[node] = insert(next(iter(elements.values())), target, args, kwargs)  # type: ignore[arg-type]
             made[node].meta["origin"] = node.meta["origin"]
         graph.output(tuple(made[node] for node in self.results))
         module = fx.GraphModule(nn.Module(), graph)
-        free_batch(module, self.sources[0][0].meta["val"].shape[0])
-        module.recompile()
         carried = [self.results.index(now) for now in self._body.past.values()]
         return Scan(module, len(self.sources), carried, self._body.fill)
 
@@ -133,7 +134,7 @@ class _BodyWriter:
         return made
 
 
-def _move_to_front(near: fx.Node, x: fx.Node, dim: int) -> fx.Node:
+def _move_to_front(x: fx.Node, dim: int) -> fx.Node:
     """The value with time at axis 1."""
     if dim == 1:
         return x

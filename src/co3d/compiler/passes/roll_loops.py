@@ -139,9 +139,9 @@ def _group_targets(levels: _Levels) -> list[tuple[list[fx.Node], set[fx.Node]]]:
     last = levels.frames - 1
     targets = list(levels.collectors)
     for node, level in levels.level.items():
-        if level == last and any(u not in levels.level for u in node.users):
-            if not all(u in levels.collectors for u in node.users):
-                targets.append(node)
+        outside = [u for u in node.users if u not in levels.level]
+        if level == last and not set(outside) <= levels.collectors.keys():
+            targets.append(node)
     groups: list[tuple[list[fx.Node], set[fx.Node]]] = []
     for target in sorted(targets):
         own = _gather(target, levels)

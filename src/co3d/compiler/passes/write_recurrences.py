@@ -16,7 +16,10 @@ from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.scan import Scan
 
 _ATEN = torch.ops.aten
-_EXTREMA = {_ATEN.cummax.default: running_maximum, _ATEN.cummin.default: running_minimum}
+_EXTREMA: dict[Any, Any] = {
+    _ATEN.cummax.default: running_maximum,
+    _ATEN.cummin.default: running_minimum,
+}
 
 # (input's share of the gates, state's share of them, state) -> (output, *state)
 Advance = Callable[[fx.Node, fx.Node, Sequence[fx.Node]], Sequence[fx.Node]]
@@ -98,9 +101,9 @@ def _split_weights(args: dict[str, Any]) -> list[_Weights]:
     layers = []
     for start in range(0, len(params), size):
         own = params[start : start + size]
-        biases = own[2:4] if args["has_biases"] else [None, None]
+        input_bias, state_bias = own[2:4] if args["has_biases"] else (None, None)
         projection = own[-1] if size % 2 else None
-        layers.append(_Weights(own[0], own[1], *biases, projection))
+        layers.append(_Weights(own[0], own[1], input_bias, state_bias, projection))
     return layers
 
 

@@ -59,7 +59,7 @@ def lower_cumulative(ctx: Context, node: fx.Node) -> Lowering:
     join_past, fill, other = _OPERATORS[node.target]
     if dim == type_in.axis:
         return make_recurrent(
-            node, type_in, [Use(x)], fill, lambda b, frames: b.call(join_past, *frames)
+            node, type_in, [Use(x)], fill, lambda b, f: b.call(join_past, f[0], f[1])
         )
     step_dim = type_in.drop_axis(dim)
 

@@ -25,8 +25,6 @@ from co3d.compiler.rules.registry import (
 from co3d.compiler.temporal import TemporalType, join
 
 _ATEN = torch.ops.aten
-# Of a product of each row with the same matrix, which leaves the rows apart.
-_ROW_PRODUCTS = {_ATEN.matmul.default, _ATEN.mm.default, _ATEN.addmm.default}
 
 
 class Scan:
@@ -139,7 +137,7 @@ def lower_scan(ctx: Context, node: fx.Node) -> Lowering:
     inputs: Any = node.args[0]
     constants: Any = node.args[1]
     types = [ctx.type_of(x) for x in inputs]
-    if any(t.axis != 1 for t in types):
+    if any(t.axis != 1 or t.is_merged or t.rows != types[0].rows for t in types):
         raise UnsupportedError(
             "it runs over another axis than time, or over more than time",
             "keep frames apart from the batch and from space: (N, T, C)",
@@ -198,30 +196,21 @@ def _lower_body(
     for node in scan.body.graph.nodes:
         if node.op == "call_function":
             lowering = _lower_operator(body, node)
-            if lowering.type != TemporalType(axis=None):
-                raise UnsupportedError(
-                    f"the operator {node.target} in its loop mixes streams or frames",
-                    "treat all streams alike in the loop",
-                )
             body.types[node] = lowering.type
             steps.append((node, lowering))
+    if any(body.types.get(result) != TemporalType(axis=None) for result in scan.results):
+        raise UnsupportedError(
+            "its loop mixes the streams of a batch", "treat all streams alike in the loop"
+        )
     return steps
 
 
 def _lower_operator(ctx: Context, node: fx.Node) -> Lowering:
     if not any(ctx.is_temporal(n) for n in node.all_input_nodes):
         raise UnsupportedError("its loop computes a constant", "make it a buffer")
-    if node.target in FOLDED_OPERATORS or _multiplies_rows(ctx, node):
+    if node.target in FOLDED_OPERATORS:
         return lower_folded(ctx, node)
     return find_rule(node.target)(ctx, node)
-
-
-def _multiplies_rows(ctx: Context, node: fx.Node) -> bool:
-    """Whether every row is multiplied by the same constant matrix."""
-    if node.target not in _ROW_PRODUCTS:
-        return False
-    *_, rows, matrix = node.all_input_nodes
-    return ctx.is_temporal(rows) and not ctx.is_temporal(matrix) and len(ctx.shape(matrix)) == 2
 
 
 def _count_macs(steps: Sequence[tuple[fx.Node, Lowering]]) -> int:
