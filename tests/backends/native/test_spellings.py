@@ -85,7 +85,10 @@ class FoldedFrames(nn.Module):
         super().__init__()
         self.front = nn.Conv3d(1, 8, (5, 7, 7), (1, 2, 2), (2, 3, 3))
         self.trunk = nn.Sequential(
-            nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1),
         )
         self.skip = nn.Conv2d(8, 16, 1, 2)
 

@@ -1,4 +1,4 @@
-"""Which networks the native kernels run."""
+"""How much of a network the native kernels run."""
 
 from collections.abc import Iterable
 
@@ -11,28 +11,28 @@ from co3d.backends.fusion.reader import ADD, CAT, CONVOLVE, read_arguments
 
 # Beside convolutions: what kernels take into their operations, and what PyTorch runs between them
 # once or twice a step.
-_KNOWN = frozenset(
-    (*ADD, *CAT, *LINEAR, *MEAN, *MUL, *AVG_POOL, *VIEWS, *ACTIVATIONS)
-    + (torch.addcmul, torch.stack, torch.sum, torch.where, torch.maximum, F.max_pool2d)
-)
+_FUSED = (*ADD, *CAT, *LINEAR, *MEAN, *MUL, *AVG_POOL, *VIEWS, *ACTIVATIONS, torch.addcmul)
+_BESIDE = (torch.stack, torch.sum, torch.where, torch.maximum, F.max_pool2d)
+_KNOWN = frozenset((*_FUSED, *_BESIDE))
 
 
-def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:
-    """Whether native kernels run all but a few operators of step graphs.
+def find_share(graphs: Iterable[fx.GraphModule]) -> float:
+    """The share of the operators of step graphs that native kernels run, 0 to 1.
 
-    Such graphs have 2-D convolutions, all of which are dense or depthwise with constant weights,
-    and no operator that kernels neither run nor expect.
+    Graphs without a 2-D convolution that is dense or depthwise, with constant weights, have none.
+    Maximum pools count as run: PyTorch takes one or two of them a step.
     """
-    convolutions = 0
+    operators, run, convolutions = 0, 0, 0
     for graph in graphs:
         for node in graph.graph.nodes:
-            if node.target in CONVOLVE:
-                if not _has_kernel(graph, node):
-                    return False
+            if node.op != "call_function":
+                continue
+            operators += 1
+            if node.target in CONVOLVE and _has_kernel(graph, node):
                 convolutions += 1
-            elif node.op == "call_function" and node.target not in _KNOWN:
-                return False
-    return convolutions > 0
+            elif node.target in _KNOWN:
+                run += 1
+    return (run + convolutions) / operators if convolutions else 0.0
 
 
 def _has_kernel(graph: fx.GraphModule, node: fx.Node) -> bool:

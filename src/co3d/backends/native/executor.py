@@ -78,7 +78,7 @@ class NativeExecutor:
 
     def bind_workspace(self, prepared: PreparedStep, workspace: Tensor) -> PlannedStep:
         """A step that keeps its intermediate maps in a workspace."""
-        return PlannedStep(prepared, workspace, self.run, self.lay_out_frames)
+        return PlannedStep(prepared, workspace, self.run, self.lay_out_frames, self.threads)
 
     def _prepare(
         self, graph: StepGraph, examples: Sequence[Tensor], results: int

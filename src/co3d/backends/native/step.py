@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from co3d.backends.contract import make_map
 from co3d.backends.native.memory import lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
+from co3d.backends.threads import limit_threads
 
 RunKernels = Callable[[NativeSteps, Any], None]
 LayOut = Callable[[Tensor, Tensor], None]
@@ -89,10 +90,11 @@ class PlannedStep:
         workspace: Tensor,
         run_kernels: RunKernels,
         lay_out_frames: LayOut,
+        threads: int,
     ) -> None:
         self._prepared, self.plan = prepared, prepared.plan
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
-        self._workspace = workspace
+        self._workspace, self._threads = workspace, threads
         self.table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
         for index, tensor in self.plan.constants.items():
             self.table[index] = tensor.data_ptr()
@@ -155,7 +157,7 @@ class PlannedStep:
             assert isinstance(self.plan.steps[0], NativeSteps)
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
-        with torch.inference_mode():
+        with torch.inference_mode(), limit_threads(self._threads):
             return self._run_mixed(held, made, find_past, find_newest)
 
     def _run_mixed(
