@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from co3d.runtime import choice
-from co3d.runtime.measure import Measured, StepCost
-
 # Without a GPU, Triton's kernels run in its interpreter; read when triton is first imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -50,6 +47,9 @@ def _collect_what_tests_leave_alone() -> None:
 @pytest.fixture(autouse=True)
 def _measure_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "auto" find the first candidate the quickest, and not take the time."""
+    # Not before the environment is set.
+    from co3d.runtime import choice
+    from co3d.runtime.measure import Measured, StepCost
 
     def take_first(program, precision, backends, thread_counts) -> list[Measured]:
         return [
