@@ -47,4 +47,6 @@ class TorchExecutor(GraphExecutor):
         A CPU steps slots one by one, since side by side they would take as long. A GPU waits for
         its kernels to be launched, and runs those of all slots at once.
         """
-        return GraphExecutable(program, self, 1 if self.device.type == "cpu" else None)
+        if self.device.type == "cpu":
+            return super().load(program)
+        return GraphExecutable(program, self, program.graph_slots)

@@ -136,6 +136,17 @@ def format_figures(program: Explained) -> list[str]:
         f"{program.macs_per_frame / 1e6:,.1f} M MACs per frame; a clip of "
         f"{program.clip_frames} frames {program.clip_macs / 1e6:,.1f} M, {ratio:.1f} times as many",
     ]
+    strides = {row.name: row.stride for row in program.rows}
+    enlarged = [
+        f"{_place(row)} (stride {coarsest} to {row.stride})"
+        for row in program.rows
+        if row.reads and (coarsest := min(strides[name] for name, _ in row.reads)) > row.stride
+    ]
+    if enlarged:
+        lines.append(
+            f"time is enlarged again by {', '.join(enlarged)}: each step makes the elements whose "
+            "turn it is"
+        )
     if program.fallbacks:
         share = 100 * program.recomputed_macs / max(program.macs_per_frame, 1)
         lines.append(

@@ -27,9 +27,19 @@ class TemporalType:
         delay: ticks after frame j·stride at which element j is ready.
         lookback: how many frames before frame j·stride element j can see.
         extent: element j exists in a clip of N frames when 0 <= j·stride <= N - 1 + extent.
+        block: where time was enlarged again (a transposed convolution behind a stride), elements
+            come in groups, each from one element of `block` frames before it; 1 otherwise.
+        overhang: how far the last group reaches, so that with both element j exists when
+            0 <= j·stride <= block·floor((N - 1 + extent) / block) + overhang, and
+            0 <= overhang < block.
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
         recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
+        outer, inner: how many positions of other axes are folded into the time axis, outside and
+            inside of time: (N, T·C, H, W) has axis 1 and inner C; (N·T·H·W, C) has axis 0 and inner
+            H·W.
+        rows: how many rows of the batch axis belong to one stream where time is elsewhere:
+            (N·H·W, C, T) has H·W.
     """
 
     axis: int | None
@@ -39,6 +49,11 @@ class TemporalType:
     extent: int = 0
     pools: tuple[str, ...] = ()
     recomputed: bool = False
+    block: int = 1
+    overhang: int = 0
+    outer: int = 1
+    inner: int = 1
+    rows: int = 1
 
     @property
     def receptive_field(self) -> int:
@@ -55,25 +70,66 @@ class TemporalType:
         """Whether frames are folded into the batch: then a frame has every axis of the clip."""
         return self.axis == 0
 
+    @property
+    def is_merged(self) -> bool:
+        """Whether time shares an axis other than the batch with channels or space."""
+        return bool(self.axis) and self.outer * self.inner > 1
+
+    @property
+    def step_rows(self) -> int:
+        """How many rows one stream has in the step graph."""
+        return self.outer * self.inner if self.is_folded else self.rows
+
     def drop_axis(self, dim: int) -> int:
         """A clip dimension's number in the step graph, where the time axis is gone."""
-        return dim - bool(self.axis and dim > self.axis)
+        return dim - bool(self.axis and not self.is_merged and dim > self.axis)
 
     def frame_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one element of one stream: without the batch and the time axis."""
-        return tuple(s for d, s in enumerate(clip_shape) if d not in (0, self.axis))
+        """Shape of one element of one stream: without the batch and time, its rows first."""
+        rows = (self.step_rows,) if self.step_rows > 1 else ()
+        return (*rows, *self.row_shape(clip_shape))
+
+    def row_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one row of one element, as the step graph has it behind its first axis."""
+        shape = list(clip_shape[1:])
+        if self.axis:
+            shape[self.axis - 1 : self.axis] = [self.outer * self.inner] if self.is_merged else []
+        return tuple(shape)
+
+    def count_elements(self, clip_shape: tuple[int, ...], batch: int) -> int:
+        """How many elements a clip value of this shape, of so many clips, has."""
+        if self.axis is None:
+            return 1
+        streams = batch if self.is_folded else 1
+        return clip_shape[self.axis] // (streams * self.outer * self.inner)
 
     def is_due(self, tick: int) -> bool:
         """Whether an element becomes ready at this tick."""
         return (tick - self.delay) % self.stride == 0
 
     def at_axis(self, axis: int | None) -> "TemporalType":
-        """The same timing with the time axis elsewhere."""
+        """The same timing with the time axis elsewhere, folded as it was."""
         return replace(self, axis=axis)
+
+    def laid_out(self, axis: int | None, outer: int, inner: int, rows: int) -> "TemporalType":
+        """The same timing with time in another axis, folded otherwise."""
+        return replace(self, axis=axis, outer=outer, inner=inner, rows=rows)
+
+    def horizon(self, clip_frames: int) -> int:
+        """No element of a clip of that many frames stands for a later frame than this one."""
+        return (clip_frames - 1 + self.extent) // self.block * self.block + self.overhang
 
     def last_position(self, clip_frames: int) -> int:
         """The frame that the last element of a clip of that many frames stands for."""
-        return (clip_frames - 1 + self.extent) // self.stride * self.stride
+        return self.horizon(clip_frames) // self.stride * self.stride
+
+    def extent_at(self, position: int) -> int:
+        """The extent as it is for elements that stand for this frame, or whole blocks from it.
+
+        Such an element exists when it stands for no later frame than N - 1 + extent_at(position).
+        """
+        within = position % self.block
+        return self.extent + within - (self.block if within > self.overhang else 0)
 
     def slide(
         self,
@@ -101,35 +157,83 @@ class TemporalType:
         beyond = pad_start + pad_end - span
         if ceil_mode:
             beyond = min(beyond + stride - 1, pad_start)
-        extent = self.extent + beyond * self.stride
-        delay = self.delay + max(0, span - pad_start) * self.stride
-        return replace(
+        blocks, overhang = divmod(self.overhang + beyond * self.stride, self.block)
+        made = replace(
             self,
             stride=self.stride * stride,
-            # Whether an element exists must be known when it is made: a crop at the end waits.
-            delay=max(delay, -extent),
+            delay=self.delay + max(0, span - pad_start) * self.stride,
             lookback=self.lookback + pad_start * self.stride,
-            extent=extent,
+            extent=self.extent + blocks * self.block,
+            overhang=overhang,
+        )
+        # Whether an element exists must be known when it is made: a crop at the end waits.
+        positions = range(0, made.block, math.gcd(made.stride, made.block))
+        return replace(made, delay=max(made.delay, *(-made.extent_at(q) for q in positions)))
+
+    def stretch(self, ratio: int) -> "TemporalType":
+        """The type with ratio - 1 elements of nothing set between neighbouring ones.
+
+        What enlarges time is a window (`slide`) over these, of which it reads the real ones:
+
+            stride 4, T elements           x0  .  .  .  x1  .  .  .  x2
+            stretched by 2: 2·T - 1        x0  .  0  .  x1  .  0  .  x2
+
+        Raises:
+            ValueError: elements would stand for fractions of frames, or their number would follow
+                from two strides of which neither is a multiple of the other.
+        """
+        if ratio == 1:
+            return self
+        if self.stride % ratio:
+            raise ValueError(
+                f"it makes {ratio} frames of every frame, more than a stream has"
+                if self.stride == 1
+                else f"it makes {ratio} elements of one that stands for {self.stride} frames"
+            )
+        if self.stride % self.block and self.block % self.stride:
+            raise ValueError(
+                f"it enlarges time that was divided by {self.stride}, and before that enlarged in "
+                f"blocks of {self.block}, of which neither is a multiple of the other"
+            )
+        whole = self.stride % self.block == 0
+        return replace(
+            self,
+            stride=self.stride // ratio,
+            block=self.stride if whole else self.block,
+            overhang=0 if whole else self.overhang // self.stride * self.stride,
         )
 
     def collapse(self, axis: int | None, reach: int, pool: str) -> "TemporalType":
         """The type after the global pool `pool`, a window that reaches back `reach` ticks."""
-        return replace(self, axis=axis, lookback=self.lookback + reach, pools=(*self.pools, pool))
+        return replace(
+            self,
+            axis=axis,
+            lookback=self.lookback + reach,
+            pools=(*self.pools, pool),
+            outer=1,
+            inner=1,
+            rows=self.step_rows,
+        )
 
 
 def join(types: list[TemporalType]) -> TemporalType:
     """The type of an element-wise combination: element j of all operands meets at the latest delay.
 
-    All operands must have the same stride; the axis is left to the caller.
+    All operands must have the same stride, and their rows alike; the axis is left to the caller.
+    They have equally many elements in every clip that the network takes; of other clips the result
+    has as many as the operand that comes in the largest blocks, or that is the shortest.
     """
-    return TemporalType(
+    shortest = max(types, key=lambda t: (t.block, -t.extent - t.overhang))
+    return replace(
+        types[0],
         axis=None,
-        stride=types[0].stride,
         delay=max(t.delay for t in types),
         lookback=max(t.lookback for t in types),
-        extent=min(t.extent for t in types),
+        extent=shortest.extent,
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        block=shortest.block,
+        overhang=shortest.overhang,
     )
 
 
@@ -169,11 +273,18 @@ def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalT
     if not moving:
         timing = join_pooled(types, clip_frames)
     else:
+        # The longest output says when a flush is over.
+        longest = max(moving, key=lambda t: t.extent + t.overhang)
+        if len({t.block for t in moving}) > 1:  # which one is, depends on the clip
+            longest = replace(
+                longest, extent=longest.extent + longest.overhang, block=1, overhang=0
+            )
         timing = replace(
             join(moving),
             stride=math.lcm(*(t.stride for t in types)),
-            # The longest output says when a flush is over.
-            extent=max(t.extent for t in moving),
+            extent=longest.extent,
+            block=longest.block,
+            overhang=longest.overhang,
             pools=_merge_pools(types),
             recomputed=any(t.recomputed for t in types),
         )

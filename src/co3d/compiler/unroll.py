@@ -8,6 +8,7 @@ from co3d.compiler.capture import EXPORT_BATCH
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.program import StepProgram
 from co3d.compiler.rules import Lowering, Use
+from co3d.compiler.rules.layout import emit_clip, emit_rows_folded
 from co3d.errors import ConversionError
 
 
@@ -45,7 +46,7 @@ class ClipBuilder(GraphBuilder):
         super().__init__()
         self._analysis, self._clip_frames = analysis, clip_frames
         self._elements: dict[tuple[fx.Node, int], fx.Node] = {}
-        self._outside: dict[tuple[tuple[int, ...], float, torch.dtype], fx.Node] = {}
+        self._outside: dict[tuple[tuple[int, ...], int, float, torch.dtype], fx.Node] = {}
         # What `emit` is called for: the lowering, and the tick at which a stream would make it.
         self._lowering: Lowering | None = None
         self._tick = 0
@@ -60,19 +61,28 @@ class ClipBuilder(GraphBuilder):
         for node, lowering in self._analysis.lowerings.items():
             type_ = lowering.type
             for j in range(self._count(node)):
-                self._lowering, self._tick = lowering, j * type_.stride + type_.delay
-                frames = [self._read(use) for use in lowering.uses]
-                self._elements[node, j] = lowering.emit(self, frames)
+                self._tick = j * type_.stride + type_.delay
+                self._lowering = turn = lowering.at(self._tick)
+                frames = [self._read(use) for use in turn.uses]
+                self._elements[node, j] = turn.emit(self, frames)
         return self.finish(tuple(map(self._gather, output_nodes(clip_graph))), "Clip")
 
+    def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """See `Builder.are_inside`: here (1, K), for clips of a batch are of one length."""
+        inside = self._list_inside(before, after)
+        return None if all(inside) else self.constant(torch.tensor([inside]))
+
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """See `Builder.count_inside`: here (1,), for clips of a batch are of one length."""
+        """See `Builder.count_inside`: here (1,)."""
+        inside = self._list_inside(before, after)
+        return None if all(inside) else self.constant(torch.tensor([max(sum(inside), 1)]))
+
+    def _list_inside(self, before: int, after: int) -> list[bool]:
         assert self._lowering is not None
         uses, types = self._lowering.uses, self._analysis.types
-        last = self._clip_frames - 1 + types[uses[0].node].extent + after
+        last = types[uses[0].node].horizon(self._clip_frames) + after
         positions = [self._tick - use.back - types[use.node].delay for use in uses]
-        count = sum(-before <= position <= last for position in positions)
-        return None if count == len(uses) else self.constant(torch.tensor([max(count, 1)]))
+        return [-before <= position <= last for position in positions]
 
     def _count(self, node: fx.Node) -> int:
         """How many elements of a value there are in the clip."""
@@ -87,14 +97,16 @@ class ClipBuilder(GraphBuilder):
         if (use.node, j) in self._elements:
             return self._elements[use.node, j]
         value = use.node.meta["val"]
-        key = (type_.frame_shape(tuple(value.shape)), use.fill or 0.0, value.dtype)
+        shape = tuple(value.shape)
+        key = (type_.frame_shape(shape), type_.step_rows, use.fill or 0.0, value.dtype)
         if key not in self._outside:
-            shape, fill, dtype = key
+            _, _, fill, dtype = key
             # Floats in the precision of the frames, which is that of the executor.
             kind = {} if dtype.is_floating_point else {"dtype": dtype}
-            full = (self.batch_size(), *shape)
+            full = (self.batch_size(), *type_.frame_shape(shape))
             make = torch.ops.aten.new_full.default
-            self._outside[key] = self.call(make, self.frames[0], full, fill, **kind)
+            outside = self.call(make, self.frames[0], full, fill, **kind)
+            self._outside[key] = emit_rows_folded(self, outside, type_, shape)
         return self._outside[key]
 
     def _gather(self, node: fx.Node) -> fx.Node:
@@ -103,4 +115,4 @@ class ClipBuilder(GraphBuilder):
         if type_.is_pooled:
             return self._elements[node, count - 1]
         elements = [self._elements[node, j] for j in range(count)]
-        return self.call(torch.stack, elements, type_.axis)
+        return emit_clip(self, elements, type_, tuple(node.meta["val"].shape))

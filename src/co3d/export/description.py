@@ -78,6 +78,7 @@ def describe(
         "fingerprint": program.fingerprint,
         "precision": precision,
         "slots": slots,
+        "graph_slots": program.graph_slots if slots is None else slots,
         "frames": _number("frame", len(program.frame_shapes)),
         "frame_shapes": program.frame_shapes,
         "clocks": CLOCKS[program.edges],
@@ -169,6 +170,9 @@ def _parse(raw: dict[str, Any]) -> Description:
             extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
+            # Files of earlier versions have no values in blocks.
+            block=_size(timing.get("block", 1)),
+            overhang=_frames(timing.get("overhang", 0)),
         ),
         "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),
@@ -177,6 +181,8 @@ def _parse(raw: dict[str, Any]) -> Description:
         "masked_steps": _frames(raw["masked_steps"]),
         "macs_per_frame": _count(raw["macs_per_frame"]),
         "clip_macs": _count(raw["clip_macs"]),
+        # Files of before graphs had rows of their own say nothing of them.
+        "graph_slots": _maybe(_size, raw.get("graph_slots", raw["slots"])),
     }
     return Description(
         fields,

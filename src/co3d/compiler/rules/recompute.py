@@ -1,5 +1,6 @@
 """Fallback: keep the elements of a whole clip and run the clip's own operators on them."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,13 +8,19 @@ from torch import Tensor, fx
 
 from co3d.compiler.macs import count_macs
 from co3d.compiler.rules.global_pool import window_uses
+from co3d.compiler.rules.layout import emit_clip
 from co3d.compiler.rules.pointwise import join_operands
 from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
-from co3d.compiler.temporal import TemporalType
 
 
 def collect_clip(value: Tensor) -> Tensor:
     """The value itself: marks in a clip graph where the step program gathers a whole clip."""
+    return value
+
+
+def give_beside(value: Tensor, clip: Tensor) -> Tensor:
+    """The value itself, at the time of the clip: what a network returns for every clip alike."""
+    del clip
     return value
 
 
@@ -28,15 +35,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
     type_in, shape = ctx.type_of(x), ctx.shape(x)
     axis = type_in.axis
     if type_in.is_pooled:
-        type_out = TemporalType(
-            None,
-            type_in.stride,
-            type_in.delay,
-            type_in.lookback,
-            type_in.extent,
-            type_in.pools,
-            recomputed=True,
-        )
+        type_out = replace(type_in.laid_out(None, 1, 1, 1), recomputed=True)
         uses = window_uses(x, type_in, 1, 0.0)
         return Lowering(
             type_out,
@@ -44,22 +43,19 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
             lambda b, f: f[0] if axis is None else b.call(torch.unsqueeze, f[0], axis),
         )
     assert axis is not None
-    window = shape[0] // ctx.batch if axis == 0 else shape[axis]
+    window = type_in.count_elements(shape, ctx.batch)
     ctx.windows[node.name] = window
     ctx.fixed_windows.add(node.name)
-    type_out = TemporalType(
-        None,
-        type_in.stride,
-        type_in.delay,
-        type_in.lookback + (window - 1) * type_in.stride,
-        type_in.extent,
-        (node.name,),
+    reach = (window - 1) * type_in.stride
+    type_out = replace(
+        type_in.laid_out(None, 1, 1, 1),
+        lookback=type_in.lookback + reach,
+        pools=(node.name,),
         recomputed=True,
     )
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
-        clip = builder.call(torch.stack, frames, axis or 1)
-        return clip if axis else builder.call(torch.flatten, clip, 0, 1)
+        return emit_clip(builder, frames, type_in, shape)
 
     return Lowering(type_out, window_uses(x, type_in, window, 0.0), emit)
 
@@ -72,6 +68,9 @@ def lower_recomputed(ctx: Context, node: fx.Node) -> Lowering:
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         values = dict(zip(operands, frames, strict=True))
+        if node.target is give_beside:
+            given: Any = node.args[0]
+            return values[given] if given in values else _emit_size(ctx, builder, given)
 
         def find(argument: fx.Node) -> fx.Node:
             return values[argument] if argument in values else _emit_size(ctx, builder, argument)
