@@ -246,17 +246,17 @@ class Subject:
         """
         enlarges = bool(self._prepared.analysis.enlarging)
         program = self.build("none", "native" if enlarges else "dense")
+        stated, oldest = program.receptive_field, 0
+        first = 8 if stated is None else stated + 4
         seen = []
         # Where time is enlarged, elements see unequally far, in turn.
-        for frames in range(
-            program.receptive_field + 4, program.receptive_field + 4 + len(program.phases)
-        ):
+        for frames in range(first, first + len(program.phases)):
             (clip,) = make_clips([frames], program.frame_shape, torch.float64)
             clips = [clip, *(_brighten(clip, index) for index in range(frames))]
             plain, *others = (outputs[-1] for outputs in run_steps(program, clips))
             oldest = next(i for i, other in enumerate(others) if not torch.equal(other, plain))
             seen.append(frames - oldest)
-        return max(seen) == program.receptive_field
+        return oldest == 0 if stated is None else max(seen) == stated
 
     def judge(self, rule: str, mutation: Mutation) -> Verdict | None:
         """What a mutation of a rule leads to; None where it changes nothing that the rule says."""

@@ -42,7 +42,7 @@ def convert(
         edges: "start" reproduces the clip's padding before the first frame (for live streams);
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
             "none" neither, the steady program alone.
-        fallback: rerun what has no step form (attention over time, a GRU, a flatten over time),
+        fallback: rerun what has no step form (attention over time, a GRU that runs both ways),
             and all that follows it, on the newest clip at every step; the whole network where no
             part can be cut off. Any network that torch.export captures converts so.
         spread: with rate="native", postpone work to frames that have less to do, so that no step

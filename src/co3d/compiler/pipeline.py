@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import fx, nn
 
-from co3d.compiler.analyse import Analysis, analyse, output_nodes
+from co3d.compiler.analyse import Analysis, Problem, analyse, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH, Captured, ClipShape, capture
 from co3d.compiler.options import ConvertOptions
@@ -23,13 +23,16 @@ from co3d.compiler.passes import (
     fold_unpools,
     free_batch,
     fuse_time_pads,
+    keep_batch_first,
     reduce_before_folds,
+    roll_loops,
     share_rows,
     split_lists,
     split_pools,
     write_as_pads,
     write_compositions,
     write_frame_picks,
+    write_recurrences,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -57,6 +60,8 @@ _NEARLY = 0.9
 EXACT_PASSES = (
     drop_noops,
     fold_constants,
+    write_recurrences,
+    keep_batch_first,
     split_lists,
     write_compositions,
     fold_unpools,
@@ -142,6 +147,8 @@ def prepare_captured(
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
     for graph in (clip_graph, whole):
         _drop_unread(graph)
+    if options.edges == "none":
+        _require_forgetting(analysis)
     return Prepared(
         name,
         tuple(clip_shapes),
@@ -263,6 +270,8 @@ def _rewrite(
     for change in (even_out_frame_picking, fix_adaptive_pools):
         results.append(run_pass(clip_graph, change))
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
+    while run_pass(clip_graph, roll_loops, analysis).changed:
+        analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
         run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
@@ -327,6 +336,25 @@ def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
             f'{stride} frames; use rate="native"'
         )
     return replace(options, rate="native")
+
+
+def _require_forgetting(analysis: Analysis) -> None:
+    """Without masks what comes before the first frame is wrong, and a recurrence keeps it forever.
+
+    One that begins with the first frame, of values that see no other, is right without masks.
+    """
+    for node, lowering in analysis.lowerings.items():
+        if not any(use.recurrent for use in lowering.uses):
+            continue
+        if lowering.type.lookback or lowering.type.delay:
+            problem = Problem(
+                node,
+                "it remembers all that came before, and with edges='none' also what the network "
+                "makes of the padding before the first frame",
+                "convert with edges='start', whose steps without masks are the same once the "
+                "stream is older than the delay",
+            )
+            raise ConversionError(f"cannot convert: {problem.describe()}")
 
 
 def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:

@@ -99,8 +99,12 @@ class Program(Generic[G]):
         return self.output_shapes[0]
 
     @property
-    def receptive_field(self) -> int:
-        """Frames that one result depends on, the window included."""
+    def receptive_field(self) -> int | None:
+        """Frames that one result depends on, the window included.
+
+        None where a recurrence (an LSTM, a cumulative sum) makes it all frames from the stream's
+        first one on.
+        """
         return self.timing.receptive_field
 
     @property

@@ -40,6 +40,9 @@ class TemporalType:
             H·W.
         rows: how many rows of the batch axis belong to one stream where time is elsewhere:
             (N·H·W, C, T) has H·W.
+        unbounded: an element depends on every frame from the stream's first one on, as a
+            recurrence made it or something before it. `lookback` then says how far back the rest
+            of the network sees.
     """
 
     axis: int | None
@@ -54,11 +57,12 @@ class TemporalType:
     outer: int = 1
     inner: int = 1
     rows: int = 1
+    unbounded: bool = False
 
     @property
-    def receptive_field(self) -> int:
-        """Number of input frames that one element depends on."""
-        return self.lookback + self.delay + 1
+    def receptive_field(self) -> int | None:
+        """Number of input frames that one element depends on; None for all that came before."""
+        return None if self.unbounded else self.lookback + self.delay + 1
 
     @property
     def is_pooled(self) -> bool:
@@ -234,6 +238,7 @@ def join(types: list[TemporalType]) -> TemporalType:
         recomputed=any(t.recomputed for t in types),
         block=shortest.block,
         overhang=shortest.overhang,
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -257,6 +262,7 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
         lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -287,6 +293,7 @@ def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalT
             overhang=longest.overhang,
             pools=_merge_pools(types),
             recomputed=any(t.recomputed for t in types),
+            unbounded=any(t.unbounded for t in types),
         )
     end = timing.last_position(clip_frames)
     ready = [t.last_position(clip_frames) + t.delay for t in types if t.is_pooled]

@@ -20,7 +20,7 @@ from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
 
 KEY = "co3d"
-VERSION = 2
+VERSION = 3
 # More frames than this no network looks back or waits for.
 MOST_FRAMES = 10**6
 # What the graph of each kind of edge is told of time.
@@ -173,6 +173,7 @@ def _parse(raw: dict[str, Any]) -> Description:
             # Files of earlier versions have no values in blocks.
             block=_size(timing.get("block", 1)),
             overhang=_frames(timing.get("overhang", 0)),
+            unbounded=_is(bool, timing.get("unbounded", False)),
         ),
         "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),

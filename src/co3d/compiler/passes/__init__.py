@@ -7,13 +7,16 @@ from co3d.compiler.passes.fold_constants import fold_constants
 from co3d.compiler.passes.fold_unpools import fold_unpools
 from co3d.compiler.passes.free_batch import free_batch
 from co3d.compiler.passes.fuse_time_pads import fuse_time_pads
+from co3d.compiler.passes.keep_batch_first import keep_batch_first
 from co3d.compiler.passes.reduce_before_folds import reduce_before_folds
+from co3d.compiler.passes.roll_loops import roll_loops
 from co3d.compiler.passes.share_rows import share_rows
 from co3d.compiler.passes.split_lists import split_lists
 from co3d.compiler.passes.split_pools import split_pools
 from co3d.compiler.passes.write_as_pads import write_as_pads
 from co3d.compiler.passes.write_compositions import write_compositions
 from co3d.compiler.passes.write_frame_picks import write_frame_picks
+from co3d.compiler.passes.write_recurrences import write_recurrences
 from co3d.compiler.passes.write_stacks import write_stacks
 
 __all__ = [
@@ -24,12 +27,15 @@ __all__ = [
     "fold_unpools",
     "free_batch",
     "fuse_time_pads",
+    "keep_batch_first",
     "reduce_before_folds",
+    "roll_loops",
     "share_rows",
     "split_lists",
     "split_pools",
     "write_as_pads",
     "write_compositions",
     "write_frame_picks",
+    "write_recurrences",
     "write_stacks",
 ]

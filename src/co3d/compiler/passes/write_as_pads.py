@@ -10,15 +10,10 @@ from torch import fx
 
 from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.result import PassResult
+from co3d.compiler.passes.uniform import filled_value
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
-_FILLED = {
-    _ATEN.zeros.default: 0.0,
-    _ATEN.zeros_like.default: 0.0,
-    _ATEN.ones.default: 1.0,
-    _ATEN.ones_like.default: 1.0,
-}
 
 
 def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
@@ -60,7 +55,8 @@ class _PadWriter:
 
     def write_copy(self, node: fx.Node) -> None:
         """Write a copy over all of a value as what is copied."""
-        over, source, *_ = node.args
+        over: Any = node.args[0]
+        source: Any = node.args[1]
         with self._graph.inserting_before(node):
             if source.meta["val"].dtype != over.meta["val"].dtype:
                 kind = {"dtype": over.meta["val"].dtype}
@@ -284,15 +280,9 @@ class _PadWriter:
 
     def _find_uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
         shape = node.meta["val"].shape
-        if node.op == "get_attr":
-            tensor = self._clip_graph.get_buffer(str(node.target))
-            if tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
-                return float(tensor.flatten()[0])
-            return None
-        if node.target in (_ATEN.full.default, _ATEN.full_like.default):
-            return float(node.args[1])
-        if node.target in _FILLED:
-            return _FILLED[node.target]
+        value = filled_value(self._clip_graph, node)
+        if value is not None:
+            return value
         if node.target is _ATEN.constant_pad_nd.default:
             args = arguments(node)
             flat, value = args["pad"], args["value"] or 0.0

@@ -59,11 +59,15 @@ class Use:
 
     `fill` is what the consumer wants to see in place of elements outside the clip (its padding);
     None when it does not matter, because the result is outside as well.
+
+    A `recurrent` reading is of what the reading operator made itself, an element before: `back` is
+    its own stride. The fill is what the recurrence begins with.
     """
 
     node: fx.Node
     back: int = 0
     fill: float | None = None
+    recurrent: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ class Lowering:
         return replace(
             self,
             type=replace(self.type, delay=self.type.delay + ticks),
-            uses=[replace(use, back=use.back + ticks) for use in self.uses],
+            uses=[
+                use if use.recurrent else replace(use, back=use.back + ticks) for use in self.uses
+            ],
             turns=[turn.postponed(ticks) for turn in self.turns],
         )
 
@@ -189,7 +195,10 @@ _RULES: dict[Any, Rule] = {}
 
 
 def rule(*targets: Any) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of these ATen operators."""
+    """Register the decorated function as the rule of these ATen operators.
+
+    A class stands for its instances: operators that carry a graph of their own.
+    """
 
     def register(function: Rule) -> Rule:
         for target in targets:
@@ -206,8 +215,9 @@ def find_rule(target: Any) -> Rule:
 
     Operators that torch tags as pointwise share the rule of addition.
     """
-    if target in _RULES:
-        return _RULES[target]
+    for key in (target, type(target)):
+        if key in _RULES:
+            return _RULES[key]
     makes_one_value = len(getattr(getattr(target, "_schema", None), "returns", ())) == 1
     if makes_one_value and torch.Tag.pointwise in target.tags:
         return _RULES[torch.ops.aten.add.Tensor]
