@@ -170,7 +170,12 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
     "lower_pad": {"pad in time, with a value": {}, "pad in space": {}},
     "lower_mirror_pad3d": {"mirrored borders": {}},
     "lower_permute": {"shuffled channels": {}},
-    "lower_reshape": {"shuffled channels": {}, "flattened clip": {}},
+    "lower_reshape": {
+        "frames of channels, native": {},
+        "expanded frames, native": {},
+        "shuffled channels": {},
+        "flattened clip": {},
+    },
     "lower_squeeze": {"mean over time and space": {}, "squeezed clip": {}},
     "lower_expand": {"one channel, as many times": {}},
     "lower_repeat": {"one channel, as many times": {}},

@@ -28,6 +28,13 @@ def look() -> nn.Module:
     return nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0))
 
 
+def _frames_of_channels(clip: Tensor) -> Tensor:
+    """(N, 2·C, T, H, W) -> (N, C, 2·T, H, W)."""
+    n, channels, frames, height, width = clip.shape
+    apart = clip.view(n, channels // 2, 2, frames, height, width).permute(0, 1, 3, 2, 4, 5)
+    return apart.reshape(n, channels // 2, 2 * frames, height, width)
+
+
 # They take clips of any length, as nothing meets what they have enlarged.
 ENLARGING: dict[str, Make] = {
     "transposed convolution with a stride in time": lambda: _halved(
@@ -64,6 +71,20 @@ ENLARGING: dict[str, Make] = {
         lambda m, x: F.interpolate(m.pool(m.stem(x)).mean((3, 4)), scale_factor=3, mode="linear"),
         stem=stem(),
         pool=nn.AvgPool3d((3, 1, 1)),
+    ),
+    "expanded frames": lambda: Apply(
+        lambda m, x: m.look(
+            m.pool(m.stem(x)).unsqueeze(3).expand(-1, -1, -1, 2, -1, -1).flatten(2, 3)
+        ),
+        stem=stem(),
+        pool=nn.MaxPool3d((2, 1, 1)),
+        look=look(),
+    ),
+    "frames of channels": lambda: Apply(
+        lambda m, x: m.look(_frames_of_channels(m.more(m.stem(x)))),
+        stem=stem(),
+        more=nn.Conv3d(4, 8, (2, 1, 1), (2, 1, 1)),
+        look=look(),
     ),
     "repeated frames": lambda: Apply(
         lambda m, x: m.pool(m.stem(x)).repeat_interleave(2, 2).repeat_interleave(3, 1),

@@ -109,5 +109,5 @@ class _Lift(TorchFunctionMode):
                 return torch.float64 if isinstance(value, torch.dtype) else value.double()
             return value
 
-        args, kwargs = tree_map(lift, (tuple(args), dict(kwargs or {})))
-        return func(*args, **kwargs)
+        given, named = tree_map(lift, args), tree_map(lift, dict(kwargs or {}))
+        return func(*given, **named)

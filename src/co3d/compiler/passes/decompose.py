@@ -31,7 +31,7 @@ _BY_TORCH: set[Any] = {
     _ATEN.tile.default,
     _ATEN.vstack.default,
 }
-_TABLE = get_decompositions(list(_BY_TORCH))
+_TABLE: Any = get_decompositions(list(_BY_TORCH))
 
 
 def decompose(clip_graph: fx.GraphModule) -> PassResult:

@@ -55,7 +55,8 @@ class _PadWriter:
 
     def write_copy(self, node: fx.Node) -> None:
         """Write a copy over all of a value as what is copied."""
-        over, source, *_ = node.args
+        over: Any = node.args[0]
+        source: Any = node.args[1]
         with self._graph.inserting_before(node):
             if source.meta["val"].dtype != over.meta["val"].dtype:
                 kind = {"dtype": over.meta["val"].dtype}

@@ -45,7 +45,8 @@ def _write_adaptive(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 def _write_product(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """A product with a constant matrix is a linear layer."""
     args = arguments(node)
-    x, matrix = args.get("mat1", args["self"]), args.get("mat2", args.get("other"))
+    x: Any = args.get("mat1", args["self"])
+    matrix: Any = args["mat2"] if "mat2" in args else args["other"]
     bias = args["self"] if "mat1" in args else None
     plain = args.get("beta", 1) == args.get("alpha", 1) == 1
     if matrix.op != "get_attr" or len(matrix.meta["val"].shape) != 2 or not plain:

@@ -15,7 +15,7 @@ from co3d.compiler.rules.registry import (
     rule,
 )
 from co3d.compiler.rules.shape import lower_framewise
-from co3d.compiler.rules.turns import stretch_input, take_turns, use_at
+from co3d.compiler.rules.turns import repeat_frames, stretch_input, take_turns, use_at
 
 _ATEN = torch.ops.aten
 # Of each, the same in space alone; what resizes (N, C, T) has no space.
@@ -35,7 +35,10 @@ _LINEAR: dict[Any, Any] = {
 def lower_nearest(ctx: Context, node: fx.Node) -> Lowering:
     """Repeat each frame as often as time is enlarged, resized in space."""
     args = arguments(node)
-    return repeat_frames(ctx, args["input"], _find_ratio(ctx, node), _plan_space(ctx, node))
+    resize = _plan_space(ctx, node)
+    return repeat_frames(
+        ctx, args["input"], _find_ratio(ctx, node), lambda b, frame, _: resize(b, frame)
+    )
 
 
 @rule(*_LINEAR)
@@ -92,7 +95,7 @@ def lower_repeat_interleave(ctx: Context, node: fx.Node) -> Lowering:
     if dim is None or dim == 0:
         raise UnsupportedError("it repeats rows of the batch", "treat all streams of a batch alike")
     if dim == type_in.axis:
-        return repeat_frames(ctx, x, repeats, lambda _, frame: frame)
+        return repeat_frames(ctx, x, repeats, lambda _, frame, __: frame)
     step_dim = type_in.drop_axis(dim)
     return lower_framewise(
         node,
@@ -100,18 +103,6 @@ def lower_repeat_interleave(ctx: Context, node: fx.Node) -> Lowering:
         type_in.axis,
         lambda b, x: b.call(torch.repeat_interleave, x, repeats, step_dim),
     )
-
-
-def repeat_frames(ctx: Context, x: fx.Node, ratio: int, finish: Any) -> Lowering:
-    """Each element `ratio` times; `finish(builder, frame)` emits what is done to it then."""
-    stretched = stretch_input(ctx, x, ratio)
-    type_out = stretched.slide(ratio, 1, 1, ratio - 1, ratio - 1)
-
-    def make(turn: int) -> Lowering:
-        use = use_at(x, stretched, type_out, -turn, None)
-        return Lowering(type_out, [use], lambda builder, frames: finish(builder, frames[0]))
-
-    return take_turns(type_out, ratio, make)
 
 
 def _find_ratio(ctx: Context, node: fx.Node) -> int:

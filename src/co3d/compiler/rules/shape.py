@@ -19,6 +19,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     rule,
 )
+from co3d.compiler.rules.turns import repeat_frames
 from co3d.compiler.rules.windows import temporal_uses
 from co3d.compiler.temporal import TemporalType
 
@@ -105,6 +106,9 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     if place is None:
         return _reshape_without_time(ctx, node)
     axis_out, outer, inner = place
+    if _lengthens_time(type_in, place, before, after):
+        # (N, C, [T], r, H, W) -> (N, C, H, W), a frame of each of the r in turn
+        return repeat_frames(ctx, x, inner, lambda b, x, turn: b.call(torch.select, x, 2, turn))
     rows = after[0] // batch if axis_out else 1
     type_out = type_in.laid_out(axis_out, outer, inner, rows)
     sizes = type_out.row_shape(after)
@@ -286,6 +290,27 @@ def _count_outside(type_in: TemporalType, shape: tuple[int, ...], batch: int) ->
     """How many positions, those of the batch included, lie outside of time."""
     assert type_in.axis is not None
     return type_in.outer * (math.prod(shape[: type_in.axis]) if type_in.axis else batch)
+
+
+def _lengthens_time(
+    type_in: TemporalType,
+    place: tuple[int, int, int],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> bool:
+    """Whether a clip takes an axis behind time as further frames, for which strides left room.
+
+    (N, C, T, r, H, W) -> (N, C, T·r, H, W): frames that are repeated, or made of channels.
+    """
+    axis, outer, inner = place
+    return (
+        axis == type_in.axis == 2
+        and (outer, type_in.outer, type_in.inner) == (1, 1, 1)
+        and len(before) == 6
+        and after == (*before[:2], before[2] * before[3], *before[4:])
+        and inner > 1
+        and type_in.stride % inner == 0
+    )
 
 
 def _find_one(outside: int, after: tuple[int, ...]) -> int | None:

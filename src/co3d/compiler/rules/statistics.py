@@ -38,6 +38,7 @@ def lower_statistic(ctx: Context, node: fx.Node) -> Lowering:
     if axis not in dims or type_in.is_pooled or 0 in dims:
         return lower_reduction(ctx, node)
     assert axis is not None
+    target: Any = node.target
     if args.get("ord", 2) <= 0:
         raise UnsupportedError(
             f"it takes the norm of order {args['ord']} over time",
@@ -58,9 +59,9 @@ def lower_statistic(ctx: Context, node: fx.Node) -> Lowering:
         elif node.target is _ATEN.prod.dim_int:
             reduced = builder.call(_ATEN.prod.dim_int, clip, 1, True)
         elif "ord" in args:
-            reduced = builder.call(node.target, clip, args["ord"], step_dims, True)
+            reduced = builder.call(target, clip, args["ord"], step_dims, True)
         else:
-            reduced = builder.call(node.target, clip, step_dims, True)
+            reduced = builder.call(target, clip, step_dims, True)
         return builder.call(torch.squeeze, reduced, dropped)
 
     uses = window_uses(x, type_in, window, _FILLS[node.target])
@@ -81,9 +82,9 @@ def _emit_variance(
     (window, space), rank = sizes, len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
     real = builder.are_inside()
     count: Any = window * space
+    ones = (1,) * (rank - 1)
     total = builder.call(torch.sum, clip, dims, True)
     if real is not None:
-        ones = (1,) * (rank - 1)
         present = builder.call(torch.reshape, builder.count_inside(), (-1, *ones))
         count = builder.call(torch.mul, present, space)
     apart = builder.call(torch.sub, clip, builder.call(torch.div, total, count))

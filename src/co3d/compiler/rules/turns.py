@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from torch import fx
 
-from co3d.compiler.rules.registry import Context, Lowering, UnsupportedError, Use
+from co3d.compiler.rules.registry import Builder, Context, Lowering, UnsupportedError, Use
 from co3d.compiler.rules.windows import clip_input
 from co3d.compiler.temporal import TemporalType
 
@@ -67,3 +67,23 @@ def take_turns(type_out: TemporalType, ratio: int, make: Callable[[int], Lowerin
     uses: Sequence[Use] = [use for turn in turns for use in turn.uses]
     macs = round(sum(turn.macs for turn in turns) / ratio)
     return Lowering(type_out, uses, turns[0].emit, macs, turns=turns)
+
+
+def repeat_frames(
+    ctx: Context, x: fx.Node, ratio: int, finish: Callable[[Builder, fx.Node, int], fx.Node]
+) -> Lowering:
+    """The lowering of a value that is made `ratio` times of each frame.
+
+    Args:
+        ctx, x: the operand.
+        ratio: how often.
+        finish: given a builder, a frame and the number of the turn, emits what is made of it.
+    """
+    stretched = stretch_input(ctx, x, ratio)
+    type_out = stretched.slide(ratio, 1, 1, ratio - 1, ratio - 1)
+
+    def make(turn: int) -> Lowering:
+        use = use_at(x, stretched, type_out, -turn, None)
+        return Lowering(type_out, [use], lambda builder, f: finish(builder, f[0], turn))
+
+    return take_turns(type_out, ratio, make)
