@@ -63,7 +63,7 @@ def lower_getitem(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, axis, lambda b, x: b.call(operator.getitem, x, index))
 
 
-@rule(_ATEN.permute.default, _ATEN.transpose.int)
+@rule(_ATEN.permute.default, _ATEN.transpose.int, fold_aware=True)
 def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
     """Permute what remains."""
     args = arguments(node)
@@ -81,7 +81,7 @@ def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, axis_out, lambda b, x: b.call(torch.permute, x, order))
 
 
-@rule(_ATEN.reshape.default)
+@rule(_ATEN.reshape.default, fold_aware=True)
 def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     """Reshape what remains; time may be folded into another axis or out of it, but not cut."""
     x: Any = node.args[0]
