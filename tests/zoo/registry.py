@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -45,6 +45,7 @@ class Family:
             an output has one value per clip. One number stands for all outputs.
         approximations: of each line of the program's approximations, a part.
         because: what a fallback reruns: a part of its message.
+        stride: frames between its results.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Family:
     time_axes: int | tuple[int | None, ...] | None = None
     approximations: tuple[str, ...] = ()
     because: str = ""
+    stride: int = 1
 
     @property
     def clips(self) -> tuple[tuple[int, ...], ...]:
@@ -71,7 +73,9 @@ class Family:
 _SMALL, _LONG = (3, 8, 16, 16), (3, 16, 16, 16)
 
 
-def _exact(name: str, paper: str, make: Callable[[], nn.Module], clip: tuple, **more) -> Family:  # type: ignore[no-untyped-def]
+def _exact(
+    name: str, paper: str, make: Callable[[], nn.Module], clip: tuple, **more: Any
+) -> Family:
     return Family(name, paper, make, clip, "exact", **more)
 
 
@@ -106,7 +110,9 @@ FAMILIES = (
     _exact("S3D", "1712.04851", inception_3d.S3D, (3, 16, 16, 16)),
     _approximated("S3D-G", "1712.04851", inception_3d.s3d_g, (3, 16, 16, 16), PER_FRAME),
     _exact("T3D", "1711.08200", inception_3d.T3D, _LONG, shorter=11),
-    _exact("Early fusion", "Karpathy et al., CVPR 2014", lambda: inception_3d.EarlyFusion(8), _SMALL),
+    _exact(
+        "Early fusion", "Karpathy et al., CVPR 2014", lambda: inception_3d.EarlyFusion(8), _SMALL
+    ),
     _exact("3D-ResNet", "1711.09577", residual_3d.resnet3d, _LONG, shorter=11),
     _exact("3D-ResNet, shortcut A", "1711.09577", residual_3d.resnet3d_shortcut_a, _LONG),
     _exact("3D-ResNet, pre-activation", "1711.09577", residual_3d.preactivation_resnet3d, _LONG),
@@ -124,10 +130,18 @@ FAMILIES = (
     _exact("ip-CSN", "1904.02811", lambda: pathways.CSN("ip"), _SMALL),
     _approximated("X3D", "2004.04730", pathways.X3D, _SMALL, PER_FRAME),
     _approximated(
-        "SlowFast, frames by linspace", "1812.03982", lambda: pathways.SlowFast("linspace"),
-        _LONG, "takes every 4th frame",
+        "SlowFast, frames by linspace",
+        "1812.03982",
+        lambda: pathways.SlowFast("linspace"),
+        _LONG,
+        "takes every 4th frame",
     ),
-    _exact("SlowFast, frames by interpolate", "1812.03982", lambda: pathways.SlowFast("interpolate"), _LONG),
+    _exact(
+        "SlowFast, frames by interpolate",
+        "1812.03982",
+        lambda: pathways.SlowFast("interpolate"),
+        _LONG,
+    ),
     _exact("SlowFast, frames by slices", "1812.03982", lambda: pathways.SlowFast("slice"), _LONG),
     _exact("SlowOnly", "1812.03982", pathways.SlowOnly, _SMALL),
     _exact("C2D", "1711.07971", pathways.C2D, _LONG),
@@ -170,7 +184,11 @@ FAMILIES = (
     _fallback("UniFormer", "2201.04676", attention.UniFormer, (3, 8, 8, 8), ""),
     _exact("UniFormer, local blocks", "2201.04676", attention.UniFormerLocal, (3, 8, 8, 8)),
     _fallback(
-        "Causal transformer", "1706.03762", attention.CausalTransformer, (3, 8, 8, 8), "",
+        "Causal transformer",
+        "1706.03762",
+        attention.CausalTransformer,
+        (3, 8, 8, 8),
+        "",
         time_axes=0,
     ),
     # Lips.
@@ -178,13 +196,25 @@ FAMILIES = (
     _exact("Lips, causal TCN", "1803.01271", lips.CausalTCN, (1, 8, 16, 16), time_axes=0),
     _exact("Lips, TCN with weight norm", "1803.01271", lips.WeightNormTCN, (1, 8, 16, 16)),
     _exact(
-        "Lips, GRU per frame", "2011.07557", lambda: lips.GRUReader(False, True), (1, 8, 16, 16),
-        time_axes=0, shorter=5,
+        "Lips, GRU per frame",
+        "2011.07557",
+        lambda: lips.GRUReader(False, True),
+        (1, 8, 16, 16),
+        time_axes=0,
+        shorter=5,
     ),
     _exact("Lips, GRU", "2011.07557", lambda: lips.GRUReader(False), (1, 8, 16, 16)),
-    _fallback("Lips, bidirectional GRU", "2011.07557", lambda: lips.GRUReader(True), (1, 8, 16, 16), ""),
+    _fallback(
+        "Lips, bidirectional GRU", "2011.07557", lambda: lips.GRUReader(True), (1, 8, 16, 16), ""
+    ),
     _fallback("LipNet", "1611.01599", lips.LipNet, (3, 8, 16, 16), "", time_axes=0),
-    _exact("LipNet, one direction", "1611.01599", lambda: lips.LipNet(False), (3, 8, 16, 16), time_axes=0),
+    _exact(
+        "LipNet, one direction",
+        "1611.01599",
+        lambda: lips.LipNet(False),
+        (3, 8, 16, 16),
+        time_axes=0,
+    ),
     # Pulse.
     _exact("PhysNet", "1905.02419", pulse.PhysNetWave, (3, 16, 16, 16), time_axes=0),
     _exact("DeepPhys", "1805.07888", pulse.DeepPhys, (6, 8, 8, 8), time_axes=0),
@@ -192,32 +222,81 @@ FAMILIES = (
     _exact("EfficientPhys", "2110.04447", pulse.EfficientPhys, (3, 9, 8, 8), time_axes=0),
     _exact("PhysFormer, stem", "2111.12082", pulse.PhysFormerStem, (3, 16, 8, 8), time_axes=0),
     # Medicine, anomalies, saliency.
-    _exact("3D U-Net, transposed", "1606.06650", lambda: volumes.UNet3D("transposed"), (1, 8, 8, 8), time_axes=1),
-    _exact("3D U-Net, nearest", "1606.06650", lambda: volumes.UNet3D("nearest"), (1, 8, 8, 8), time_axes=1),
-    _exact("3D U-Net, trilinear", "1606.06650", lambda: volumes.UNet3D("trilinear"), (1, 8, 8, 8), time_axes=1),
+    _exact(
+        "3D U-Net, transposed",
+        "1606.06650",
+        lambda: volumes.UNet3D("transposed"),
+        (1, 8, 8, 8),
+        time_axes=1,
+    ),
+    _exact(
+        "3D U-Net, nearest",
+        "1606.06650",
+        lambda: volumes.UNet3D("nearest"),
+        (1, 8, 8, 8),
+        time_axes=1,
+    ),
+    _exact(
+        "3D U-Net, trilinear",
+        "1606.06650",
+        lambda: volumes.UNet3D("trilinear"),
+        (1, 8, 8, 8),
+        time_axes=1,
+    ),
     _exact("V-Net", "1606.04797", volumes.VNet, (1, 8, 8, 8), time_axes=1),
-    _fallback("V-Net, instance norm", "1606.04797", volumes.vnet_instance_norm, (1, 8, 8, 8), "norm", time_axes=1),
+    _fallback(
+        "V-Net, instance norm",
+        "1606.04797",
+        volumes.vnet_instance_norm,
+        (1, 8, 8, 8),
+        "norm",
+        time_axes=1,
+    ),
     _exact("EchoNet", "EchoNet-Dynamic, Nature 2020", volumes.EchoNet, _LONG),
     _exact("3D autoencoder", "1604.04574", volumes.Autoencoder, (1, 8, 8, 8), time_axes=1),
     _exact("MemAE", "1904.02639", volumes.MemAE, (1, 8, 8, 8), time_axes=1),
-    _exact("Anomaly scores of C3D features", "1801.04264", volumes.AnomalyScores, _LONG, time_axes=0),
+    _exact(
+        "Anomaly scores of C3D features", "1801.04264", volumes.AnomalyScores, _LONG, time_axes=0
+    ),
     _exact("TASED-Net", "1908.05786", volumes.TASED, _SMALL),
     _exact("ViNet", "2012.06170", volumes.ViNet, (3, 16, 16, 16)),
     _exact("UNISAL", "2003.05477", volumes.UNISAL, (3, 8, 8, 8), time_axes=0),
     # Shots.
     _exact("TransNet, cells", "1906.03363", shots.transnet_cells, (3, 16, 8, 8), time_axes=0),
     _exact("TransNet V2", "2008.04838", shots.TransNetV2, (3, 16, 8, 8), time_axes=0),
-    _exact("TransNet V2, histograms", "2008.04838", shots.transnet_histograms, (3, 8, 8, 8), time_axes=0),
+    _exact(
+        "TransNet V2, histograms",
+        "2008.04838",
+        shots.transnet_histograms,
+        (3, 8, 8, 8),
+        time_axes=0,
+    ),
     _fallback("AutoShot", "2304.06116", shots.AutoShot, (3, 8, 8, 8), "", time_axes=0),
-    _exact("Shots by similarity", "Gygli, CBMI 2018", shots.ShotByDifferences, (3, 9, 8, 8), time_axes=0),
+    _exact(
+        "Shots by similarity",
+        "Gygli, CBMI 2018",
+        shots.ShotByDifferences,
+        (3, 9, 8, 8),
+        time_axes=0,
+    ),
     # Pictures out.
     _exact("FLAVR", "2012.08512", restoration.FLAVR, (3, 4, 8, 8)),
     _exact("FastDVDnet", "1907.01361", restoration.FastDVDnet, (3, 5, 8, 8)),
     _exact("EDVR", "1905.02716", restoration.EDVR, (3, 5, 8, 8)),
-    _exact("BasicVSR, one direction", "2012.02181", restoration.RecurrentSR, (3, 8, 8, 8), time_axes=0),
-    _fallback("BasicVSR", "2012.02181", restoration.bidirectional_sr, (3, 6, 8, 8), "", time_axes=0),
+    _exact(
+        "BasicVSR, one direction", "2012.02181", restoration.RecurrentSR, (3, 8, 8, 8), time_axes=0
+    ),
+    _fallback(
+        "BasicVSR", "2012.02181", restoration.bidirectional_sr, (3, 6, 8, 8), "", time_axes=0
+    ),
     _exact("DUF", "Jo et al., CVPR 2018", restoration.DynamicFilters, (3, 5, 8, 8)),
-    _exact("3D denoiser", "ViDeNN, 1904.10898", restoration.DeepVideoDenoiser, (3, 8, 8, 8), time_axes=1),
+    _exact(
+        "3D denoiser",
+        "ViDeNN, 1904.10898",
+        restoration.DeepVideoDenoiser,
+        (3, 8, 8, 8),
+        time_axes=1,
+    ),
     # Recurrent and causal.
     _exact("ConvLSTM", "1506.04214", recurrent.ConvLSTM, (3, 8, 8, 8), time_axes=0),
     _exact("ConvLSTM, last state", "1506.04214", recurrent.convlstm_last, (3, 8, 8, 8)),
@@ -227,24 +306,59 @@ FAMILIES = (
     _exact("TeCNO", "2003.10751", recurrent.PhasesOfSurgery, (3, 8, 8, 8), time_axes=2),
     _exact("MS-TCN", "1903.01945", recurrent.MSTCN, (3, 8, 8, 8), time_axes=1, shorter=13),
     _exact("Causal video VAE", "2408.06072", recurrent.CausalVAE, (3, 9, 8, 8), time_axes=1),
-    _exact("WaveNet over frames", "1609.03499", recurrent.WaveNet, (3, 8, 8, 8), time_axes=1, shorter=13),
+    _exact(
+        "WaveNet over frames",
+        "1609.03499",
+        recurrent.WaveNet,
+        (3, 8, 8, 8),
+        time_axes=1,
+        shorter=13,
+    ),
     _exact("Running mean", "1611.08240", recurrent.Cumulative, (3, 8, 8, 8), time_axes=0),
     # Detection, poses, signs, several inputs and outputs.
     _exact("YOWO", "1911.06644", heads.YOWO, (3, 8, 16, 16)),
     _exact("AVA head, pooled", "1705.08421", lambda: heads.ActionDetection("pool"), (3, 8, 8, 8)),
-    _exact("AVA head, middle frame", "1705.08421", lambda: heads.ActionDetection("middle"), (3, 8, 8, 8)),
-    _exact("AVA head, last frame", "1705.08421", lambda: heads.ActionDetection("last"), (3, 8, 8, 8)),
+    _exact(
+        "AVA head, middle frame",
+        "1705.08421",
+        lambda: heads.ActionDetection("middle"),
+        (3, 8, 8, 8),
+    ),
+    _exact(
+        "AVA head, last frame", "1705.08421", lambda: heads.ActionDetection("last"), (3, 8, 8, 8)
+    ),
     _exact("SSD on clips", "1512.02325", heads.SSD, (3, 8, 8, 8)),
     _exact("MOC tubelets", "2001.04608", heads.Tubelets, (3, 4, 8, 8)),
     _exact("Two-stream", "1406.2199", heads.TwoStream, ((3, 8, 16, 16), (2, 8, 16, 16))),
     _exact("Stacked flow", "1406.2199", heads.FlowFirst, (2, 8, 8, 8)),
-    _exact("Audio-visual", "2107.06592", heads.AudioVisual, ((3, 8, 8, 8), (1, 8, 8, 1)), time_axes=(0, 0)),
+    _exact(
+        "Audio-visual",
+        "2107.06592",
+        heads.AudioVisual,
+        ((3, 8, 8, 8), (1, 8, 8, 1)),
+        time_axes=(0, 0),
+    ),
     _exact("PoseConv3D", "2104.13586", heads.PoseConv3D, (17, 8, 8, 8)),
     _exact("ST-GCN", "1801.07455", heads.SkeletonGraph, (3, 16, 8, 2)),
-    _exact("Sign language, TCN", "2104.02330", lambda: heads.SignLanguage(False), (3, 24, 8, 8), time_axes=0),
-    _fallback("Sign language, BiLSTM", "2104.02330", lambda: heads.SignLanguage(True), (3, 24, 8, 8), "", time_axes=0),
+    _exact(
+        "Sign language, TCN",
+        "2104.02330",
+        lambda: heads.SignLanguage(False),
+        (3, 24, 8, 8),
+        time_axes=0,
+    ),
+    _fallback(
+        "Sign language, BiLSTM",
+        "2104.02330",
+        lambda: heads.SignLanguage(True),
+        (3, 24, 8, 8),
+        "",
+        time_axes=0,
+    ),
     _exact("Sign language, I3D and TCN", "2010.02197", heads.SignI3D, (3, 16, 32, 32), time_axes=1),
     _exact("Egocentric, two tasks", "1907.11236", heads.EgocentricTwoTasks, (3, 8, 8, 8)),
-    _approximated("Background subtraction", "1604.02808", heads.BackgroundSubtraction, (3, 8, 8, 8), NEWEST),
+    _approximated(
+        "Background subtraction", "1604.02808", heads.BackgroundSubtraction, (3, 8, 8, 8), NEWEST
+    ),
     _fallback("R3D with group norm", "1803.08494", heads.GroupNormR3D, (3, 8, 8, 8), "norm"),
-)  # fmt: skip
+)

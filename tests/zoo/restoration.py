@@ -8,7 +8,7 @@ from zoo.blocks import unit2d
 
 
 class FLAVR(nn.Module):
-    """Four frames in, the one in the middle out: a 3D U-Net, time into channels (arXiv:2012.08512)."""
+    """Four frames in, the middle one out: a 3D U-Net, time into channels (arXiv:2012.08512)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +155,8 @@ class DeepVideoDenoiser(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.ReplicationPad3d((1, 1, 1, 1, 0, 0)), nn.Conv3d(3, 6, 3, padding=(1, 0, 0)), nn.ReLU(),
+            nn.ReplicationPad3d((1, 1, 1, 1, 0, 0)),
+            nn.Conv3d(3, 6, 3, padding=(1, 0, 0)), nn.ReLU(),
             nn.Conv3d(6, 6, (3, 1, 1), padding=(1, 0, 0), bias=False), nn.BatchNorm3d(6), nn.ReLU(),
             nn.Conv3d(6, 3, 3, padding=1),
         )  # fmt: skip

@@ -22,6 +22,9 @@ def make_network(family: Family) -> nn.Module:
             if isinstance(module, _CONVOLUTIONS):
                 # What a fresh layer loses of its input's variance.
                 module.weight.mul_(2)
+            elif isinstance(module, nn.Linear):
+                # Wide layers would leave a softmax behind them no choice.
+                module.weight.mul_(min(1.0, 6 / module.in_features**0.5))
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) - 0.5)
