@@ -75,7 +75,8 @@ def test_weights_are_stored_once() -> None:
 def test_step_graph_has_no_time_axis() -> None:
     program = convert(small_network(), SHAPE)
     (phase,) = program.phases
-    called = {str(n.target) for n in phase.steady.graph.nodes if n.op == "call_function"}
+    calls = [n.target for n in phase.steady.graph.nodes if n.op == "call_function"]
+    called = {getattr(target, "__name__", str(target)) for target in calls}
     assert not any("3d" in target or "where" in target for target in called)
 
 
@@ -122,11 +123,11 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.stem = stem()
-            self.fc = nn.Linear(4 * 8, 5)
+            self.fc = nn.Linear(4, 5)
 
         def forward(self, x: Tensor) -> Tensor:
             left = self.stem(x).flip(2)
-            right = self.fc(self.stem(x).mean((3, 4)).flatten(1))
+            right = self.fc(self.stem(x).unflatten(2, (2, 4)).mean((2, 3, 4, 5)))
             return left.mean((2, 3, 4)).sum(1, keepdim=True) + right
 
     with pytest.raises(ConversionError) as caught:
@@ -134,7 +135,7 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
     message = str(caught.value)
     assert "2 operators" in message
     assert "aten.flip" in message
-    assert "merges or splits the time axis" in message
+    assert "it cuts the time axis" in message
     assert "test_convert.py" in message
 
 
@@ -144,13 +145,11 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
         (lambda m, x: x.cumsum(2), "no rule"),
         (lambda m, x: x.softmax(2), "normalises over time"),
         (lambda m, x: x.mean(0), "over the batch"),
-        (lambda m, x: x.flatten(0, 1), "batch"),
+        (lambda m, x: x.reshape(1, -1), "batch"),
         (lambda m, x: torch.cat([x, x], 2), "along time"),
         (lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1), mode="replicate"), "pads time"),
-        (lambda m, x: x[:, :, torch.tensor([0, 5, 1])], "no rule"),
         (lambda m, x: x + torch.arange(8.0).view(8, 1, 1), "constant"),
         (lambda m, x: x.std(2), "no sliding form"),
-        (lambda m, x: x[:, :, 3], "picks element 3 of the 8"),
         (lambda m, x: F.group_norm(x, 3), "statistics of the whole clip"),
         (lambda m, x: F.interpolate(x, scale_factor=2), "makes 16 frames of 8"),
         (lambda m, x: F.conv_transpose3d(x, torch.ones(3, 3, 2, 2, 2), stride=2), "makes 2 frames"),
@@ -166,15 +165,16 @@ def test_unsupported_use(function: object, reason: str) -> None:
 
 
 def test_uneven_frame_picking_is_evened_out_and_listed() -> None:
-    frames = torch.tensor([0, 3, 7])  # floor(linspace(0, 7, 3)), where every second would be even
     uneven = Apply(lambda m, x: m.c(x[:, :, torch.tensor([0, 2, 5, 7])]), c=stem())
     program = convert(uneven, SHAPE, edges="both")
     assert program.temporal_stride == 2
     assert "instead of frames 0, 2, 5, 7" in program.approximations[0]
     even = Apply(lambda m, x: m.c(x.index_select(2, torch.tensor([0, 2, 4, 6]))), c=stem())
     assert convert(even, SHAPE).approximations == ()
-    with pytest.raises(ConversionError, match="no rule"):
-        convert(Apply(lambda m, x: x[:, :, frames]), SHAPE)
+    # floor(linspace(0, 7, 3)), where every second would be even, is a pick of three frames.
+    odd = convert(Apply(lambda m, x: x[:, :, torch.tensor([0, 3, 7])]), SHAPE)
+    assert odd.output_shape == (3, 3, 6, 6)
+    assert odd.approximations == ()
 
 
 def test_data_dependent_branch() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from co3d.compiler.rules import Context, Lowering, UnsupportedError, Use, find_rule
+from co3d.compiler.rules import FOLD_AWARE, Context, Lowering, UnsupportedError, Use, find_rule
 from co3d.compiler.rules.framewise import FOLDED_OPERATORS, lower_folded
 from co3d.compiler.rules.recompute import lower_recomputed
 from co3d.compiler.temporal import TemporalType, join_results
@@ -99,6 +99,7 @@ def analyse(
                 if refusals and node in refusals:
                     raise refusals[node]
                 lowering = _lower(ctx, node).with_fills_in_kind()
+                _check_result(node, lowering.type)
             except UnsupportedError as error:
                 problems.append(Problem(node, error.reason, error.hint))
                 poisoned.add(node)
@@ -139,9 +140,24 @@ def _lower(ctx: Context, node: fx.Node) -> Lowering:
         raise UnsupportedError("it computes a constant", "make it a buffer")
     if any(t.recomputed for t in types):
         return lower_recomputed(ctx, node)
-    if node.target in FOLDED_OPERATORS and all(t.is_folded for t in types):
+    if node.target in FOLDED_OPERATORS and all(t.is_folded or t.axis is None for t in types):
         return lower_folded(ctx, node)
-    return find_rule(node.target)(ctx, node)
+    rule = find_rule(node.target)
+    if any(t.is_merged for t in types) and rule not in FOLD_AWARE:
+        raise UnsupportedError(
+            "it takes time and what is folded into its axis for one",
+            "keep time in an axis of its own: (N, C, T, H, W)",
+        )
+    return rule(ctx, node)
+
+
+def _check_result(node: fx.Node, type_: TemporalType) -> None:
+    """UnsupportedError for a result of the network in which time is no axis of its own."""
+    if type_.is_merged and any(reader.op == "output" for reader in node.users):
+        raise UnsupportedError(
+            f"the network returns it with time folded into axis {type_.axis}",
+            "return one element per frame: (N, C, T, …)",
+        )
 
 
 def _align_results(ctx: Context, outputs: list[fx.Node]) -> tuple[list[Use], TemporalType]:

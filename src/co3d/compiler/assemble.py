@@ -28,7 +28,7 @@ def assemble(prepared: Prepared) -> StepProgram:
         output_spec=prepared.output_spec,
         dtype=next(n for n in clip_graph.graph.nodes if n.op == "placeholder").meta["val"].dtype,
         timing=analysis.timing,
-        window=min(analysis.windows.values(), default=None),
+        window=_find_window(analysis),
         rate=options.rate,
         edges=options.edges,
         states=tuple(states.values()),
@@ -43,6 +43,16 @@ def assemble(prepared: Prepared) -> StepProgram:
         clip_graph=prepared.whole_graph,
         rows=tabulate(analysis, states),
     )
+
+
+def _find_window(analysis: Analysis) -> int | None:
+    """How many results' frames the furthest reaching pool sees; None without one."""
+    reaches = [
+        (window - 1) * analysis.types[node].stride
+        for node in analysis.types
+        if (window := analysis.windows.get(node.name)) is not None
+    ]
+    return max(reaches) // analysis.timing.stride + 1 if reaches else None
 
 
 def _build_phases(prepared: Prepared, states: dict[StateKey, StateSpec]) -> tuple[Phase, ...]:
@@ -89,8 +99,10 @@ def _count_clip_macs(analysis: Analysis) -> int:
     """What the clip network computes for one clip."""
     total = 0
     for node, lowering in analysis.lowerings.items():
-        axis = lowering.type.axis
-        if lowering.macs:
-            size = 1 if axis is None else node.meta["val"].shape[axis]
-            total += lowering.macs * (size // EXPORT_BATCH if axis == 0 else size)
+        type_ = lowering.type
+        if lowering.macs and type_.axis is not None:
+            shape = tuple(node.meta["val"].shape)
+            total += lowering.macs * type_.count_elements(shape, EXPORT_BATCH)
+        else:
+            total += lowering.macs
     return total

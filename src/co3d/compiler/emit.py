@@ -9,6 +9,7 @@ from torch import fx
 from co3d.compiler.analyse import Analysis
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.rules import Lowering, Use
+from co3d.compiler.rules.layout import emit_rows_apart, emit_rows_folded
 from co3d.compiler.states import StateKey, reading_index, shared_fill
 from co3d.compiler.temporal import StateSpec
 
@@ -76,8 +77,13 @@ class StepBuilder(GraphBuilder):
                 frames = [self._read(use, node) for use in lowering.uses]
                 self._current[node] = lowering.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
-        newest = [self._newest(node, fill) for node, fill in self.states if self.makes(node)]
-        returned = (*outputs, *newest, *(self._current[node] for node in observed))
+        newest = [
+            self._apart(node, self._newest(node, fill))
+            for node, fill in self.states
+            if self.makes(node)
+        ]
+        seen = [self._apart(node, self._current[node]) for node in observed]
+        returned = (*outputs, *newest, *seen)
         return self.finish(returned, "Masked" if self.masked else "Steady")
 
     def makes(self, node: fx.Node) -> bool:
@@ -98,7 +104,12 @@ class StepBuilder(GraphBuilder):
         if self._end is not None:
             last = self.call(torch.unsqueeze, self._last(types[uses[0].node].extent + after), 1)
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
-        return self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+        counts = self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+        rows = types[uses[0].node].step_rows
+        if rows == 1:
+            return counts
+        alike = self.call(torch.ops.aten.expand, self.call(torch.unsqueeze, counts, 1), [-1, rows])
+        return self.call(torch.reshape, alike, (-1,))
 
     def _read(self, use: Use, consumer: fx.Node) -> fx.Node:
         assert use.back >= 0, (consumer, use)
@@ -110,7 +121,15 @@ class StepBuilder(GraphBuilder):
         if self.phase is not None and not timing.is_due(self.phase):
             return None
         type_ = self.analysis.types[use.node]
-        return self._element(use, reading_index(use, type_, timing, dense=self.phase is None))
+        index = reading_index(use, type_, timing, dense=self.phase is None)
+        return self._apart(use.node, self._element(use, index))
+
+    def _apart(self, node: fx.Node, value: fx.Node) -> fx.Node:
+        """A value with the rows of each stream in an axis of their own."""
+        type_ = self.analysis.types[node]
+        if type_.step_rows == 1:  # also of what has several results
+            return value
+        return emit_rows_apart(self, value, type_, node.meta["val"].shape)
 
     def _element(self, use: Use, index: tuple[int, bool]) -> fx.Node:
         back, is_made_now = index
@@ -120,7 +139,9 @@ class StepBuilder(GraphBuilder):
         fill = use.fill
         if fill is None:
             fill = shared_fill(self._fills[use.node], use.node)
-        return self._past[use.node, fill][back - is_made_now]
+        past = self._past[use.node, fill][back - is_made_now]
+        type_ = self.analysis.types[use.node]
+        return emit_rows_folded(self, past, type_, use.node.meta["val"].shape)
 
     def _newest(self, node: fx.Node, fill: float) -> fx.Node:
         """The value of this tick, with `fill` in the rows where it lies outside the clip."""
@@ -128,17 +149,19 @@ class StepBuilder(GraphBuilder):
         if not self.masked or (type_.delay == 0 and not self.with_end):
             return value
         if (node, fill) not in self._filled:
-            rank = 1 + len(type_.frame_shape(node.meta["val"].shape))
+            shape = node.meta["val"].shape
+            axes = len(type_.frame_shape(shape))
             real = self.call(
-                torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * (rank - 1)
+                torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * axes
             )
+            value = self._apart(node, value)
             if node.meta["val"].dtype != torch.bool:
                 filled = self.call(torch.where, real, value, fill)
             elif fill:
                 filled = self.call(torch.logical_or, self.call(torch.logical_not, real), value)
             else:  # not `where`, which ONNX Runtime does not have for booleans
                 filled = self.call(torch.logical_and, real, value)
-            self._filled[node, fill] = filled
+            self._filled[node, fill] = emit_rows_folded(self, filled, type_, shape)
         return self._filled[node, fill]
 
     def _is_real(self, delay: int, extent: int) -> fx.Node:

@@ -21,9 +21,11 @@ from co3d.compiler.passes import (
     fold_batch_norm,
     fold_constants,
     free_batch,
+    fuse_time_pads,
     split_lists,
     split_pools,
     write_as_pads,
+    write_frame_picks,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -47,6 +49,8 @@ EXACT_PASSES = (
     write_stacks,
     write_as_pads,
     fold_constants,
+    write_frame_picks,
+    fuse_time_pads,
     fold_batch_norm,
     split_pools,
 )
@@ -92,8 +96,9 @@ def prepare_captured(
         ConversionError, InternalError: as for `compile_network`.
     """
     clip_graph, clip_frames = captured.clip_graph, clip_shapes[0][1]
-    run_exact_passes(clip_graph, is_batch_free=options.fallback)
+    run_exact_passes(clip_graph)
     analysis, approximations, fallbacks = _rewrite(clip_graph, clip_frames, options)
+    run_pass(clip_graph, free_batch, analysis)
     whole = _copy(clip_graph)
     if run_pass(clip_graph, convolve_space_first, analysis).changed:
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
@@ -115,21 +120,14 @@ def prepare_captured(
     )
 
 
-def run_exact_passes(clip_graph: fx.GraphModule, *, is_batch_free: bool = False) -> None:
-    """Simplify a captured graph in place, so that it computes the same and takes any batch.
-
-    Args:
-        clip_graph: from `capture`.
-        is_batch_free: whether it was captured with `free_batch`. Then it takes any batch already,
-            and sizes that merely divide by the batch are none of it.
+def run_exact_passes(clip_graph: fx.GraphModule) -> None:
+    """Simplify a captured graph in place, so that it computes the same.
 
     Raises:
         InternalError: a pass failed.
     """
     for change in EXACT_PASSES:
         run_pass(clip_graph, change)
-    if not is_batch_free:
-        run_pass(clip_graph, free_batch, EXPORT_BATCH)
 
 
 def settle_timing(prepared: Prepared) -> Prepared:
@@ -170,6 +168,7 @@ def _rewrite(
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
+        run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
         results.append(run_pass(clip_graph, localise_gates, analysis, options.scope))
         refusals |= results[-1].refusals
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, refusals=refusals)

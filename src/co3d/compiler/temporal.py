@@ -30,6 +30,11 @@ class TemporalType:
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
         recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
+        outer, inner: how many positions of other axes are folded into the time axis, outside and
+            inside of time: (N, T·C, H, W) has axis 1 and inner C; (N·T·H·W, C) has axis 0 and inner
+            H·W.
+        rows: how many rows of the batch axis belong to one stream where time is elsewhere:
+            (N·H·W, C, T) has H·W.
     """
 
     axis: int | None
@@ -39,6 +44,9 @@ class TemporalType:
     extent: int = 0
     pools: tuple[str, ...] = ()
     recomputed: bool = False
+    outer: int = 1
+    inner: int = 1
+    rows: int = 1
 
     @property
     def receptive_field(self) -> int:
@@ -55,21 +63,50 @@ class TemporalType:
         """Whether frames are folded into the batch: then a frame has every axis of the clip."""
         return self.axis == 0
 
+    @property
+    def is_merged(self) -> bool:
+        """Whether time shares an axis other than the batch with channels or space."""
+        return bool(self.axis) and self.outer * self.inner > 1
+
+    @property
+    def step_rows(self) -> int:
+        """How many rows one stream has in the step graph."""
+        return self.outer * self.inner if self.is_folded else self.rows
+
     def drop_axis(self, dim: int) -> int:
         """A clip dimension's number in the step graph, where the time axis is gone."""
-        return dim - bool(self.axis and dim > self.axis)
+        return dim - bool(self.axis and not self.is_merged and dim > self.axis)
 
     def frame_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one element of one stream: without the batch and the time axis."""
-        return tuple(s for d, s in enumerate(clip_shape) if d not in (0, self.axis))
+        """Shape of one element of one stream: without the batch and time, its rows first."""
+        rows = (self.step_rows,) if self.step_rows > 1 else ()
+        return (*rows, *self.row_shape(clip_shape))
+
+    def row_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of one row of one element, as the step graph has it behind its first axis."""
+        shape = list(clip_shape[1:])
+        if self.axis:
+            shape[self.axis - 1 : self.axis] = [self.outer * self.inner] if self.is_merged else []
+        return tuple(shape)
+
+    def count_elements(self, clip_shape: tuple[int, ...], batch: int) -> int:
+        """How many elements a clip value of this shape, of so many clips, has."""
+        if self.axis is None:
+            return 1
+        streams = batch if self.is_folded else 1
+        return clip_shape[self.axis] // (streams * self.outer * self.inner)
 
     def is_due(self, tick: int) -> bool:
         """Whether an element becomes ready at this tick."""
         return (tick - self.delay) % self.stride == 0
 
     def at_axis(self, axis: int | None) -> "TemporalType":
-        """The same timing with the time axis elsewhere."""
+        """The same timing with the time axis elsewhere, folded as it was."""
         return replace(self, axis=axis)
+
+    def laid_out(self, axis: int | None, outer: int, inner: int, rows: int) -> "TemporalType":
+        """The same timing with time in another axis, folded otherwise."""
+        return replace(self, axis=axis, outer=outer, inner=inner, rows=rows)
 
     def last_position(self, clip_frames: int) -> int:
         """The frame that the last element of a clip of that many frames stands for."""
@@ -114,17 +151,25 @@ class TemporalType:
 
     def collapse(self, axis: int | None, reach: int, pool: str) -> "TemporalType":
         """The type after the global pool `pool`, a window that reaches back `reach` ticks."""
-        return replace(self, axis=axis, lookback=self.lookback + reach, pools=(*self.pools, pool))
+        return replace(
+            self,
+            axis=axis,
+            lookback=self.lookback + reach,
+            pools=(*self.pools, pool),
+            outer=1,
+            inner=1,
+            rows=self.step_rows,
+        )
 
 
 def join(types: list[TemporalType]) -> TemporalType:
     """The type of an element-wise combination: element j of all operands meets at the latest delay.
 
-    All operands must have the same stride; the axis is left to the caller.
+    All operands must have the same stride, and their rows alike; the axis is left to the caller.
     """
-    return TemporalType(
+    return replace(
+        types[0],
         axis=None,
-        stride=types[0].stride,
         delay=max(t.delay for t in types),
         lookback=max(t.lookback for t in types),
         extent=min(t.extent for t in types),

@@ -8,6 +8,7 @@ from co3d.compiler.capture import EXPORT_BATCH
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.program import StepProgram
 from co3d.compiler.rules import Lowering, Use
+from co3d.compiler.rules.layout import emit_clip, emit_rows_folded
 from co3d.errors import ConversionError
 
 
@@ -45,7 +46,7 @@ class ClipBuilder(GraphBuilder):
         super().__init__()
         self._analysis, self._clip_frames = analysis, clip_frames
         self._elements: dict[tuple[fx.Node, int], fx.Node] = {}
-        self._outside: dict[tuple[tuple[int, ...], float, torch.dtype], fx.Node] = {}
+        self._outside: dict[tuple[tuple[int, ...], int, float, torch.dtype], fx.Node] = {}
         # What `emit` is called for: the lowering, and the tick at which a stream would make it.
         self._lowering: Lowering | None = None
         self._tick = 0
@@ -87,14 +88,16 @@ class ClipBuilder(GraphBuilder):
         if (use.node, j) in self._elements:
             return self._elements[use.node, j]
         value = use.node.meta["val"]
-        key = (type_.frame_shape(tuple(value.shape)), use.fill or 0.0, value.dtype)
+        shape = tuple(value.shape)
+        key = (type_.frame_shape(shape), type_.step_rows, use.fill or 0.0, value.dtype)
         if key not in self._outside:
-            shape, fill, dtype = key
+            _, _, fill, dtype = key
             # Floats in the precision of the frames, which is that of the executor.
             kind = {} if dtype.is_floating_point else {"dtype": dtype}
-            full = (self.batch_size(), *shape)
+            full = (self.batch_size(), *type_.frame_shape(shape))
             make = torch.ops.aten.new_full.default
-            self._outside[key] = self.call(make, self.frames[0], full, fill, **kind)
+            outside = self.call(make, self.frames[0], full, fill, **kind)
+            self._outside[key] = emit_rows_folded(self, outside, type_, shape)
         return self._outside[key]
 
     def _gather(self, node: fx.Node) -> fx.Node:
@@ -103,4 +106,4 @@ class ClipBuilder(GraphBuilder):
         if type_.is_pooled:
             return self._elements[node, count - 1]
         elements = [self._elements[node, j] for j in range(count)]
-        return self.call(torch.stack, elements, type_.axis)
+        return emit_clip(self, elements, type_, tuple(node.meta["val"].shape))

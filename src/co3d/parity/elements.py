@@ -5,24 +5,24 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from co3d.compiler.rules.layout import split_clip
 from co3d.compiler.temporal import TemporalType
 
 
 def elements_by_tick(
     value: Tensor, type_: TemporalType, batch: int, clip_frames: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """The elements (batch, …) of a clip value, each with the tick at which the step makes it.
+    """The elements (batch, [rows], …) of a clip value, each with the tick that makes it.
 
     A pooled value has one, which is made when the clip's last element is.
     """
-    axis = type_.axis
     if type_.is_pooled:
-        element = value if axis is None else value.select(axis, 0)
+        element = value if type_.axis is None else value.select(type_.axis, 0)
+        if type_.step_rows > 1:
+            element = element.unflatten(0, (batch, type_.step_rows))
         yield type_.last_position(clip_frames) + type_.delay, element
         return
-    assert axis is not None
-    apart = value.unflatten(0, (batch, -1)) if type_.is_folded else value
-    for j, element in enumerate(apart.unbind(axis or 1)):
+    for j, element in enumerate(split_clip(value, type_, batch)):
         yield j * type_.stride + type_.delay, element
 
 

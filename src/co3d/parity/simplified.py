@@ -16,7 +16,7 @@ def compare_simplified(
 ) -> float:
     """Largest relative difference between a network and its graph after the passes alone."""
     clip_graph = capture(network, shapes, free_batch=fallback).clip_graph
-    run_exact_passes(clip_graph, is_batch_free=fallback)
+    run_exact_passes(clip_graph)
     clip_graph.recompile()
     clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
     with torch.inference_mode():

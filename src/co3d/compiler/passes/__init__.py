@@ -5,9 +5,11 @@ from co3d.compiler.passes.drop_noops import drop_noops
 from co3d.compiler.passes.fold_batch_norm import fold_batch_norm
 from co3d.compiler.passes.fold_constants import fold_constants
 from co3d.compiler.passes.free_batch import free_batch
+from co3d.compiler.passes.fuse_time_pads import fuse_time_pads
 from co3d.compiler.passes.split_lists import split_lists
 from co3d.compiler.passes.split_pools import split_pools
 from co3d.compiler.passes.write_as_pads import write_as_pads
+from co3d.compiler.passes.write_frame_picks import write_frame_picks
 from co3d.compiler.passes.write_stacks import write_stacks
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "fold_batch_norm",
     "fold_constants",
     "free_batch",
+    "fuse_time_pads",
     "split_lists",
     "split_pools",
     "write_as_pads",
+    "write_frame_picks",
     "write_stacks",
 ]

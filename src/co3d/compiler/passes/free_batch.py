@@ -3,29 +3,24 @@
 import torch
 from torch import fx
 
+from co3d.compiler.analyse import Analysis
 from co3d.compiler.passes.result import PassResult
 
 _ATEN = torch.ops.aten
-_RESHAPE, _EXPAND = _ATEN.reshape.default, _ATEN.expand.default
 
 
-def free_batch(clip_graph: fx.GraphModule, batch: int) -> PassResult:
-    """Write `reshape(x, [batch · n, …])` and `expand(x, [batch, …])` with -1 for the batch.
+def free_batch(_clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
+    """Write `reshape(x, [batch, …])` and `expand(x, [batch, …])` with -1 for the batch.
 
-    Frames that are folded into the batch come along: (N, T, …) to (N·T, …) and back.
+    Their rules have made sure that the first axis is the batch, or holds it outside of all else.
+    What is rerun on whole clips is left as it is: there no type says where the batch is.
     """
     changed = False
-    for node in clip_graph.graph.nodes:
-        if node.op != "call_function" or node.target not in (_RESHAPE, _EXPAND):
+    for node, lowering in analysis.lowerings.items():
+        if node.target not in (_ATEN.reshape.default, _ATEN.expand.default):
             continue
-        if any(isinstance(size, fx.Node) for size in node.args[1]):
-            continue
-        before, after = node.args[0].meta["val"].shape, node.meta["val"].shape
-        if node.target is _EXPAND:
-            follows = len(before) == len(after) and before[0] == after[0]
-        else:
-            follows = after[0] % batch == 0
-        if follows:
-            node.args = (node.args[0], [-1, *after[1:]])
+        sizes = [-1, *node.meta["val"].shape[1:]]
+        if not lowering.type.recomputed and node.args[1] != sizes:
+            node.args = (node.args[0], sizes)
             changed = True
     return PassResult(changed)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
-from co3d.compiler.insertion import insert, replace
+from co3d.compiler.insertion import insert, replace, visit_readers
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.windows import per_axis
@@ -77,7 +77,8 @@ def _split_sliding(node: fx.Node) -> bool:
     if kernel[0] == 1 or args.get("divisor_override"):
         return False
     space = _sliding_args(args, is_mean, (1, *kernel[1:]), (1, *stride[1:]), (0, *pads[1:]), 1)
-    if is_mean and kernel[0] == x.meta["val"].shape[2] and not pads[0]:
+    is_global = is_mean and kernel[0] == x.meta["val"].shape[2] and not pads[0]
+    if is_global and not _goes_on_in_time(node):
         parts = [(node.target, space), (_ATEN.mean.dim, ([2], True))]
     elif kernel[1:] == (1, 1):
         return False
@@ -87,6 +88,56 @@ def _split_sliding(node: fx.Node) -> bool:
         )
         parts = [(node.target, space), (node.target, time)]
     return _replace(node, x, parts)
+
+
+def _goes_on_in_time(pool: fx.Node) -> bool:
+    """Whether what follows shows that a pool as long as the clip is none over the clip.
+
+    Then a kernel reads along time behind it, or it meets what no pool has collapsed and has one
+    element of time nevertheless: down-sampling halves four frames, two, one.
+    """
+    behind = {pool}
+    found = False
+
+    def visit(node: fx.Node) -> bool:
+        nonlocal found
+        if node.op == "output" or not _has_one_element(node):
+            return False
+        behind.add(node)
+        others = [n for n in node.all_input_nodes if n.op == "call_function" and n not in behind]
+        found |= _spans_time(node) or any(_was_strided_to_one(n) for n in others)
+        return not found
+
+    visit_readers([pool], visit)
+    return found
+
+
+def _has_one_element(node: fx.Node) -> bool:
+    value = node.meta["val"]
+    return isinstance(value, Tensor) and value.dim() == 5 and value.shape[2] == 1
+
+
+def _spans_time(node: fx.Node) -> bool:
+    """Whether a convolution or pool has a kernel of several elements of time."""
+    if node.target is _ATEN.conv3d.default:
+        return bool(node.all_input_nodes[1].meta["val"].shape[2] > 1)
+    if node.target in (_ATEN.avg_pool3d.default, _ATEN.max_pool3d.default):
+        return per_axis(arguments(node)["kernel_size"], 3)[0] > 1
+    return False
+
+
+def _was_strided_to_one(node: fx.Node) -> bool:
+    """Whether a value has one element of time because of strides, and not of a pool over all."""
+    while _has_one_element(node):
+        if node.target in (_ATEN.conv3d.default, _ATEN.max_pool3d.default):
+            args = arguments(node)
+            if per_axis(args["stride"] or args["kernel_size"], 3)[0] > 1:
+                return True
+        sources = [n for n in node.all_input_nodes if n.op == "call_function"]
+        if not sources or node.target in (*_REDUCTIONS, _ATEN.avg_pool3d.default):
+            return False
+        node = sources[0]
+    return False
 
 
 def _sliding_args(

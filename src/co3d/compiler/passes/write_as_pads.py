@@ -25,7 +25,11 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
     """Replace writes into slices by concatenations, and concatenated constants by pads."""
     writer, changed = _PadWriter(clip_graph), False
     for node in list(clip_graph.graph.nodes):
-        if node.target is _ATEN.copy.default:
+        if _is_zero(node):
+            with clip_graph.graph.inserting_before(node):
+                replace(node, insert(node, _ATEN.zeros_like.default, (node.args[0],)))
+            changed = True
+        elif node.target is _ATEN.copy.default:
             source = node.args[1]
             if source.meta["val"].shape == node.meta["val"].shape:
                 node.replace_all_uses_with(source)
@@ -36,6 +40,13 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
         elif node.target is _ATEN.cat.default:
             changed |= writer.write_cat(node)
     return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
+
+
+def _is_zero(node: fx.Node) -> bool:
+    """Whether a node says x - x or x · 0, as networks do that were made for other frameworks."""
+    if node.target is _ATEN.sub.Tensor:
+        return node.args[0] is node.args[1] and not node.kwargs
+    return node.target is _ATEN.mul.Tensor and node.args[1] in (0, 0.0)
 
 
 class _PadWriter:

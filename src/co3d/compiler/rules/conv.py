@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from co3d.compiler.rules.registry import Builder, Context, Lowering, arguments, rule
+from co3d.compiler.macs import count_macs
+from co3d.compiler.rules.clip_mixing import lower_clip_mixing
+from co3d.compiler.rules.registry import (
+    Builder,
+    Context,
+    Lowering,
+    UnsupportedError,
+    arguments,
+    rule,
+)
 from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses
 
 _ATEN = torch.ops.aten
@@ -36,6 +45,9 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     x = args["input"]
     weight, bias = ctx.tensor(args["weight"]), ctx.tensor(args["bias"])
     assert weight is not None
+    type_x = ctx.type_of(x) if ctx.is_temporal(x) else None
+    if type_x is not None and type_x.axis == 1 and not type_x.is_pooled:
+        return _lower_frames_as_channels(ctx, node, weight)
     kernel = tuple(weight.shape[2:])
     axes = len(kernel)
     stride, dilation = per_axis(args["stride"], axes), per_axis(args["dilation"], axes)
@@ -67,6 +79,24 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
         return join_taps(builder, frames)
 
     return Lowering(type_out, uses, emit, macs)
+
+
+def _lower_frames_as_channels(ctx: Context, node: fx.Node, weight: Tensor) -> Lowering:
+    """A convolution in space whose channels are the frames of a clip: (N, T·C, H, W)."""
+    args = arguments(node)
+    if args["groups"] != 1:
+        raise UnsupportedError(
+            f"it convolves the frames of a clip as channels, in {args['groups']} groups",
+            "keep time and channels in axes of their own: (N, C, T, H, W)",
+        )
+
+    def apply(builder: Builder, features: fx.Node, own: Tensor) -> fx.Node:
+        rest = {**args, "input": features, "weight": builder.constant(own)}
+        bias = ctx.tensor(args["bias"])
+        rest["bias"] = None if bias is None else builder.constant(bias)
+        return builder.call(node.target, *rest.values())  # type: ignore[arg-type]
+
+    return lower_clip_mixing(ctx, node, args["input"], weight, apply, count_macs(node) // ctx.batch)
 
 
 def _plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:

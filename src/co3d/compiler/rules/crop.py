@@ -4,6 +4,8 @@ In time these are windows of one element: output i reads input i·step + start, 
 negative start. Elements that a pad adds have the pad's value as their fill.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import fx
@@ -47,24 +49,34 @@ def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.select.int)
 def lower_select(ctx: Context, node: fx.Node) -> Lowering:
-    """Pick one channel or place; of a clip's frames only the last, which a stream has at hand."""
+    """Pick one channel or place; a clip's last frame, which a stream has at hand, or an older one.
+
+    The frame that is `n` before the clip's last is that which came `n` frames ago.
+    """
     args = arguments(node)
     shape, type_in = ctx.shape(args["self"]), ctx.type_of(args["self"])
     dim, axis = args["dim"] % len(shape), type_in.axis
     require_batch(dim != 0)
     index = args["index"] % shape[dim]
     if dim == axis:
-        if index != shape[dim] - 1:
-            raise UnsupportedError(
-                f"it picks element {index} of the {shape[dim]} of a clip",
-                "a stream has no first frame: pick the last one (-1), or pool",
-            )
-        return lower_framewise(node, ctx, None, lambda _, x: x, pool=node.name)
+        return _pick_frame(ctx, node, shape[dim] - 1 - index)
     step_dim = type_in.drop_axis(dim)
     axis_out = axis if not axis else axis - (dim < axis)
     return lower_framewise(
         node, ctx, axis_out, lambda b, x: b.call(torch.select, x, step_dim, index)
     )
+
+
+def _pick_frame(ctx: Context, node: fx.Node, age: int) -> Lowering:
+    """The element that is `age` elements older than the clip's last."""
+    x: Any = node.args[0]
+    type_in = ctx.type_of(x)
+    if age and not type_in.is_pooled:
+        ctx.windows[node.name] = age + 1
+        ctx.fixed_windows.add(node.name)
+    reach = age * type_in.stride
+    type_out = type_in.collapse(None, reach, node.name)
+    return Lowering(type_out, [Use(x, reach, 0.0 if age else None)], lambda _, frames: frames[0])
 
 
 @rule(_ATEN.index_select.default, _ATEN.flip.default)
@@ -75,10 +87,11 @@ def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
     given = args["dims"] if "dims" in args else [args["dim"]]
     dims = [d % len(shape) for d in given]
     require_batch(0 not in dims)
+    if type_in.axis in dims and "index" in args:
+        return _pick_frames(ctx, node, dims[0])
     if type_in.axis in dims:
         raise UnsupportedError(
-            "it picks or mirrors the frames of a clip in an order of its own",
-            "take every n-th frame by a slice; what comes later cannot come first",
+            "it mirrors the frames of a clip", "what comes later cannot come first in a stream"
         )
     step_dims = [type_in.drop_axis(d) for d in dims]
     if node.target is _ATEN.flip.default:
@@ -93,6 +106,29 @@ def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
         type_in.axis,
         lambda b, x: b.call(torch.index_select, x, step_dims[0], b.constant(table)),
     )
+
+
+def _pick_frames(ctx: Context, node: fx.Node, dim: int) -> Lowering:
+    """Elements of the newest clip by a table, side by side in an axis that is not time any more."""
+    args = arguments(node)
+    x, table = args["self"], ctx.tensor(args["index"])
+    assert table is not None
+    type_in, length = ctx.type_of(x), ctx.shape(x)[dim]
+    if type_in.is_pooled:
+        raise UnsupportedError(
+            "it picks frames of a value that a global pool has collapsed", "pick before the pool"
+        )
+    picked = table.tolist()
+    if any(not -length <= index < length for index in picked):
+        raise UnsupportedError(
+            f"it picks frames {picked} of {length}", "give clips that have these frames"
+        )
+    ages = [length - 1 - index % length for index in picked]
+    ctx.windows[node.name] = max(ages) + 1
+    ctx.fixed_windows.add(node.name)
+    type_out = type_in.collapse(None, max(ages) * type_in.stride, node.name)
+    uses = [Use(x, age * type_in.stride, 0.0) for age in ages]
+    return Lowering(type_out, uses, lambda builder, frames: builder.call(torch.stack, frames, dim))
 
 
 @rule(_ATEN.constant_pad_nd.default, _ATEN.pad.default)

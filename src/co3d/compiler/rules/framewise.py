@@ -77,7 +77,8 @@ def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
         args, kwargs = map_arguments(ctx, builder, node, values)
         return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
 
-    return Lowering(type_out, uses, emit, count_macs(node) // shape[0])
+    elements = ctx.batch * type_out.count_elements(shape, ctx.batch)
+    return Lowering(type_out, uses, emit, count_macs(node) // elements)
 
 
 @rule(_ATEN.layer_norm.default, _ATEN.native_layer_norm.default, _ATEN.rms_norm.default)

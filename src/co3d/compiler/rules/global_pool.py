@@ -90,7 +90,7 @@ def _lower_window(
             total = _reduce(builder, node, total, step_dims, keepdim)
         if node.target is not _MEAN:
             return total
-        kept = len(type_out.frame_shape(ctx.shape(node)))
+        kept = len(type_out.row_shape(ctx.shape(node)))
         return divide_by_count(builder, total, window, kept)
 
     uses = window_uses(x, type_in, window, _FILLS[node.target])

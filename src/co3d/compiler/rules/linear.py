@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx
+from torch import Tensor, fx
 
 from co3d.compiler.macs import count_macs
+from co3d.compiler.rules.clip_mixing import lower_clip_mixing
 from co3d.compiler.rules.pointwise import join_operands
 from co3d.compiler.rules.registry import (
     Builder,
@@ -28,13 +29,22 @@ def lower_linear(ctx: Context, node: fx.Node) -> Lowering:
     args = arguments(node)
     x = args["input"]
     type_in, rank = ctx.type_of(x), len(ctx.shape(x))
-    if type_in.axis == rank - 1:
-        raise UnsupportedError(
-            "it mixes the frames of the clip",
-            "pool over time before it",
-        )
     weight, bias = ctx.tensor(args["weight"]), ctx.tensor(args["bias"])
     assert weight is not None
+    if type_in.axis == rank - 1:
+        if type_in.is_pooled:
+            raise UnsupportedError(
+                "it multiplies the one element that a pool over time has left as if it were "
+                "channels",
+                "remove the time axis before it: squeeze or flatten",
+            )
+
+        def apply(builder: Builder, features: fx.Node, own: Tensor) -> fx.Node:
+            shift = None if bias is None else builder.constant(bias)
+            return builder.call(F.linear, features, builder.constant(own), shift)
+
+        macs = count_macs(node) // ctx.batch
+        return lower_clip_mixing(ctx, node, x, weight, apply, macs)
     lowering = lower_framewise(
         node,
         ctx,
@@ -43,7 +53,7 @@ def lower_linear(ctx: Context, node: fx.Node) -> Lowering:
             F.linear, x, b.constant(weight), None if bias is None else b.constant(bias)
         ),
     )
-    macs = weight.shape[1] * ctx.frame_elements(type_in, ctx.shape(node))
+    macs = weight.shape[1] * ctx.frame_elements(lowering.type, ctx.shape(node))
     return Lowering(lowering.type, lowering.uses, lowering.emit, macs)
 
 
@@ -82,9 +92,7 @@ def lower_matmul(ctx: Context, node: fx.Node) -> Lowering:
         args, kwargs = map_arguments(ctx, builder, node, values)
         return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
 
-    elements = ctx.batch if axis is None else ctx.batch * ctx.shape(node)[axis]
-    if axis == 0:
-        elements = ctx.shape(node)[0]
+    elements = ctx.batch * type_out.count_elements(ctx.shape(node), ctx.batch)
     if any(len(ctx.shape(n)) > 2 for n in node.all_input_nodes if not ctx.is_temporal(n)):
         raise UnsupportedError("one of its factors is a constant per frame", "use a linear layer")
     return Lowering(type_out, uses, emit, count_macs(node) // elements)

@@ -51,7 +51,8 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
         def find(argument: fx.Node) -> fx.Node:
             if argument in values:
                 return values[argument]
-            return _emit_constant(ctx, builder, argument, rank, type_out.axis)
+            axis = None if type_out.is_merged else type_out.axis
+            return _emit_constant(ctx, builder, argument, rank, axis)
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), find)  # type: ignore[arg-type]
         return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type, misc]
@@ -66,17 +67,24 @@ def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[Tempora
         None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
         for t, operand in zip(types, operands, strict=True)
     ]
-    axes = set(places)
+    axes, alike = set(places), types
     if len({t.is_pooled for t in types}) > 1:
         # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here,
         # and brings the pool's time axis to where the frames have theirs.
         ctx.gates.update(name for t in types for name in t.pools)
         axes = {axis for t, axis in zip(types, places, strict=True) if not t.is_pooled}
+        alike = [t for t in types if not t.is_pooled]
         types = [replace(t, pools=()) for t in types]
     if len(axes) > 1:
         raise UnsupportedError(
             f"its operands have time at the different axes {sorted(map(str, axes))}",
             "permute or view them alike",
+        )
+    folds = {(t.outer, t.inner, t.rows) for t in alike}
+    if len(folds) > 1:
+        raise UnsupportedError(
+            "its operands have other axes folded into time or into the batch in different ways",
+            "view them alike",
         )
     if types[0].is_pooled:
         joined = join_pooled(types, ctx.clip_frames)
@@ -91,7 +99,7 @@ def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[Tempora
         joined = join(types)
         backs = [joined.delay - t.delay for t in types]
     uses = [Use(operand, back) for operand, back in zip(operands, backs, strict=True)]
-    return joined.at_axis(axes.pop()), uses
+    return joined.laid_out(axes.pop(), *folds.pop()), uses
 
 
 def _emit_constant(

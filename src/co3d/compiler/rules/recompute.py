@@ -1,5 +1,6 @@
 """Fallback: keep the elements of a whole clip and run the clip's own operators on them."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,9 +8,9 @@ from torch import Tensor, fx
 
 from co3d.compiler.macs import count_macs
 from co3d.compiler.rules.global_pool import window_uses
+from co3d.compiler.rules.layout import emit_clip
 from co3d.compiler.rules.pointwise import join_operands
 from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
-from co3d.compiler.temporal import TemporalType
 
 
 def collect_clip(value: Tensor) -> Tensor:
@@ -28,15 +29,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
     type_in, shape = ctx.type_of(x), ctx.shape(x)
     axis = type_in.axis
     if type_in.is_pooled:
-        type_out = TemporalType(
-            None,
-            type_in.stride,
-            type_in.delay,
-            type_in.lookback,
-            type_in.extent,
-            type_in.pools,
-            recomputed=True,
-        )
+        type_out = replace(type_in.laid_out(None, 1, 1, 1), recomputed=True)
         uses = window_uses(x, type_in, 1, 0.0)
         return Lowering(
             type_out,
@@ -44,22 +37,19 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
             lambda b, f: f[0] if axis is None else b.call(torch.unsqueeze, f[0], axis),
         )
     assert axis is not None
-    window = shape[0] // ctx.batch if axis == 0 else shape[axis]
+    window = type_in.count_elements(shape, ctx.batch)
     ctx.windows[node.name] = window
     ctx.fixed_windows.add(node.name)
-    type_out = TemporalType(
-        None,
-        type_in.stride,
-        type_in.delay,
-        type_in.lookback + (window - 1) * type_in.stride,
-        type_in.extent,
-        (node.name,),
+    reach = (window - 1) * type_in.stride
+    type_out = replace(
+        type_in.laid_out(None, 1, 1, 1),
+        lookback=type_in.lookback + reach,
+        pools=(node.name,),
         recomputed=True,
     )
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
-        clip = builder.call(torch.stack, frames, axis or 1)
-        return clip if axis else builder.call(torch.flatten, clip, 0, 1)
+        return emit_clip(builder, frames, type_in, shape)
 
     return Lowering(type_out, window_uses(x, type_in, window, 0.0), emit)
 

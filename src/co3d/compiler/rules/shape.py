@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     rule,
 )
+from co3d.compiler.temporal import TemporalType
 
 _ATEN = torch.ops.aten
 
@@ -72,38 +74,58 @@ def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
     else:
         dims = [d % rank for d in args["dims"]]
     require_batch(dims[0] == 0)
-    order = [type_in.drop_axis(d) for d in dims if d == 0 or d != axis]
+    order = [type_in.drop_axis(d) for d in dims if d == 0 or d != axis or type_in.is_merged]
     axis_out = None if axis is None else dims.index(axis)
     return lower_framewise(node, ctx, axis_out, lambda b, x: b.call(torch.permute, x, order))
 
 
 @rule(_ATEN.reshape.default)
 def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
-    """Reshape what remains; time must come through whole, or in the batch, or be collapsed."""
+    """Reshape what remains; time may be folded into another axis or out of it, but not cut."""
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
-    type_in = ctx.type_of(x)
-    axis, pool = type_in.axis, None
+    type_in, batch = ctx.type_of(x), ctx.batch
+    require_batch(after[0] % batch == 0)
+    axis = type_in.axis
+    if axis is None or type_in.is_pooled:
+        return _reshape_without_time(ctx, node)
     clear_before, clear_after = before, after
-    if axis is not None and before[axis] == (1 if axis else ctx.batch):
+    if type_in.count_elements(before, batch) == 1:
         # One element of time looks like any axis of one, and folded like none; several stand out.
         clear_before, clear_after = node.meta.get("longer", (before, after))
-    axis_out = _follow_axis(clear_before, clear_after, axis, ctx.batch)
-    if type_in.is_pooled and len(after) == 2:
-        axis_out = None  # What stays of a network with one channel is the channel, not time.
-    if axis_out is None and axis is not None and not type_in.is_pooled:
-        if before[axis] > 1:
-            raise UnsupportedError(
-                f"it merges or splits the time axis: {before} becomes {after}, time was axis "
-                f"{axis}",
-                "pool over time before it",
-            )
+    place = _find_time(type_in, clear_before, clear_after, batch)
+    if place is None and type_in.count_elements(before, batch) > 1:
+        raise UnsupportedError(
+            f"it cuts the time axis: {before} becomes {after}, time was axis {axis}",
+            "keep the frames of a clip together, or pool over time before it",
+        )
+    if place is None:
+        return _reshape_without_time(ctx, node)
+    axis_out, outer, inner = place
+    rows = after[0] // batch if axis_out else 1
+    type_out = type_in.laid_out(axis_out, outer, inner, rows)
+    sizes = type_out.row_shape(after)
+    return Lowering(
+        type_out, [Use(x)], lambda b, frames: b.call(torch.reshape, frames[0], (-1, *sizes))
+    )
+
+
+def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
+    """Reshape a value of one element: its time axis is one of the axes of size one, or none."""
+    x: Any = node.args[0]
+    before, after = ctx.shape(x), ctx.shape(node)
+    type_in, axis_out, pool = ctx.type_of(x), None, None
+    # What stays of a pooled network with one channel is the channel, not time.
+    if type_in.axis is not None and (len(after) > 2 or not type_in.is_pooled):
+        axis_out = _find_one(_count_outside(type_in, before, ctx.batch), after)
+    if type_in.axis is not None and axis_out is None and not type_in.is_pooled:
         pool = node.name
-    require_batch(before[0] == after[0] or axis == 0 or axis_out == 0)
     sizes = [s for d, s in enumerate(after) if d not in (0, axis_out)]
-    return lower_framewise(
+    lowering = lower_framewise(
         node, ctx, axis_out, lambda b, x: b.call(torch.reshape, x, (-1, *sizes)), pool=pool
     )
+    type_out = lowering.type.laid_out(axis_out, 1, 1, after[0] // ctx.batch)
+    return replace(lowering, type=type_out)
 
 
 @rule(_ATEN.expand.default)
@@ -185,22 +207,42 @@ def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
     )
 
 
-def _follow_axis(
-    before: tuple[int, ...], after: tuple[int, ...], axis: int | None, batch: int
-) -> int | None:
-    """Where the time axis stands in the new shape; None where it is merged, split or gone.
+def _find_time(
+    type_in: TemporalType, before: tuple[int, ...], after: tuple[int, ...], batch: int
+) -> tuple[int, int, int] | None:
+    """The axis that holds time after a reshape, and what is folded into it outside and inside.
 
-    It keeps its size and has as many elements before it; or it folds into the batch, or out of it.
+    Elements keep their order, so time is where it has as many positions outside of it as before:
+
+        (N, C, T, H, W)   N·C outside of time, H·W inside
+        (N, C, T·H·W)     axis 2, inner H·W
+        (N·C, T, H, W)    axis 1
+
+    None where an axis begins or ends within time.
     """
-    if axis is None:
-        return None
-    frames = before[0] // batch if axis == 0 else before[axis]
-    leading = batch if axis == 0 else math.prod(before[:axis])
-    if leading == batch and after[0] == batch * frames and frames > 1:
-        return 0
+    outside = _count_outside(type_in, before, batch)
+    frames = type_in.count_elements(before, batch)
+    reached = 1
+    for position, size in enumerate(after):
+        ends = reached * size
+        if outside % reached == 0 and ends % (outside * frames) == 0 and frames > 1:
+            outer = outside // reached if position else outside // batch
+            return position, outer, ends // (outside * frames)
+        reached = ends
+    return None
+
+
+def _count_outside(type_in: TemporalType, shape: tuple[int, ...], batch: int) -> int:
+    """How many positions, those of the batch included, lie outside of time."""
+    assert type_in.axis is not None
+    return type_in.outer * (math.prod(shape[: type_in.axis]) if type_in.axis else batch)
+
+
+def _find_one(outside: int, after: tuple[int, ...]) -> int | None:
+    """The axis of one element behind as many positions as time was; None without one."""
     count = 1
     for position, size in enumerate(after):
-        if position and count == leading and size == frames:
+        if position and count == outside and size == 1:
             return position
         count *= size
     return None

@@ -1,5 +1,6 @@
 """The mean over the newest frames, once per frame: what a gate over a clip becomes in a stream."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,7 +8,6 @@ from torch import Tensor, fx
 
 from co3d.compiler.rules.global_pool import divide_by_count, sum_elements, window_uses
 from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
-from co3d.compiler.temporal import TemporalType
 
 
 def sliding_mean(clip: Tensor, window: int) -> Tensor:
@@ -30,14 +30,9 @@ def lower_sliding_mean(ctx: Context, node: fx.Node) -> Lowering:
     x: Any = node.args[0]
     window: Any = node.args[1]
     type_in = ctx.type_of(x)
-    type_out = TemporalType(
-        type_in.axis,
-        type_in.stride,
-        type_in.delay,
-        type_in.lookback + (window - 1) * type_in.stride,
-        type_in.extent,
-    )
-    axes = len(type_in.frame_shape(ctx.shape(x)))
+    reach = (window - 1) * type_in.stride
+    type_out = replace(type_in, lookback=type_in.lookback + reach, pools=())
+    axes = len(type_in.row_shape(ctx.shape(x)))
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         return divide_by_count(builder, sum_elements(builder, frames), window, axes)

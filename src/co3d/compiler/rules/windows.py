@@ -37,7 +37,7 @@ def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
     if not ctx.is_temporal(x):
         raise UnsupportedError("its input is a constant", "compute it once and store the result")
     type_in = ctx.type_of(x)
-    if type_in.axis != 2:
+    if type_in.axis != 2 or type_in.is_merged:
         place = "no time axis" if type_in.axis is None else f"time at axis {type_in.axis}"
         raise UnsupportedError(
             f"its input of shape {ctx.shape(x)} has {place}, expected it at axis 2",
