@@ -109,8 +109,8 @@ def format_page(rows: list[dict], hardware: str) -> str:
         "# Which networks run as streams",
         "",
         f"{len(rows)} families of networks, each a small one of its kind in `tests/zoo`, spelled "
-        "as public code spells it. `tests/zoo/test_families.py` compares the steps of each with its "
-        "clips in double precision, at dense rate and, where it has strides, at native rate.",
+        "as public code spells it. `tests/zoo/test_families.py` compares the steps of each with "
+        "its clips in double precision, dense and, where it has strides, native.",
         "",
         "| on a stream | families | what that means |",
         "|---|---:|---|",
