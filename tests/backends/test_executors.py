@@ -20,6 +20,7 @@ from co3d.runtime import Snapshot, Stream, open_stream
 from co3d.runtime.choice import is_ready
 from support.gpu import is_interpreted, open_anywhere
 from support.networks import small_network
+from support.recurrent_networks import ConvLSTM
 from support.rule_networks import two_pathways
 from support.streaming import make_clips, randomise_, relative_error
 
@@ -49,6 +50,8 @@ def _program(kind: str) -> StepProgram:
     if kind == "native":
         model = randomise_(two_pathways())
         return convert(model, (3, 8, 6, 6), rate="native", spread=True, edges="both", window=2)
+    if kind == "recurrent":
+        return convert(randomise_(ConvLSTM()), (3, 4, 6, 6), edges="both")
     return convert(randomise_(small_network()), (3, 4, 6, 6), edges="both")
 
 
@@ -70,7 +73,7 @@ def _state(stream: Stream, slot: int) -> list[torch.Tensor]:
     return list(stream.snapshot(slot).tensors.values())
 
 
-@pytest.mark.parametrize("kind", ["dense", "native"])
+@pytest.mark.parametrize("kind", ["dense", "native", "recurrent"])
 @pytest.mark.parametrize(("backend", "precision"), KINDS)
 def test_slots_equal_the_reference(kind: str, backend: str, precision: str) -> None:
     @settings(deadline=None, max_examples=1 if is_interpreted(backend) else 8)

@@ -29,7 +29,7 @@ def build():
 class Mixing(nn.Module):
     def __init__(self):
         super().__init__()
-        self.gru = nn.GRU(3, 4, batch_first=True)
+        self.gru = nn.GRU(3, 2, batch_first=True, bidirectional=True)
 
     def forward(self, x):
         x = x - x.flip(2)

@@ -34,8 +34,11 @@ def normalise_folded(m: nn.Module, x: Tensor) -> Tensor:
 
 NETWORKS = {
     "attention over time": lambda: Apply(attend_over_time, stem=stem(), fc=nn.Linear(4, 5)),
-    "a recurrent head": lambda: Apply(
-        recur, stem=stem(), gru=nn.GRU(4, 4, batch_first=True), fc=nn.Linear(4, 5)
+    "a recurrent head, both ways": lambda: Apply(
+        recur,
+        stem=stem(),
+        gru=nn.GRU(4, 2, batch_first=True, bidirectional=True),
+        fc=nn.Linear(4, 5),
     ),
     "a position for every frame": lambda: Apply(
         lambda m, x: m.fc((m.deep(m.stem(x)) * torch.arange(8.0).view(8, 1, 1)).mean((2, 3, 4))),
@@ -96,4 +99,4 @@ def test_share_of_recomputed_work_is_reported() -> None:
 
 def test_window_cannot_change_what_is_rerun() -> None:
     with pytest.raises(ConversionError, match="leave window out"):
-        convert(NETWORKS["a recurrent head"](), SHAPE, fallback=True, window=4)
+        convert(NETWORKS["a recurrent head, both ways"](), SHAPE, fallback=True, window=4)

@@ -11,12 +11,18 @@ from functools import cache, partial
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, fx, nn
+from torch import fx
 
 from co3d.compiler import emit, states
 from co3d.compiler.emit import StepBuilder
 from co3d.compiler.rules import Lowering, UnsupportedError
+from support.mutated_networks import (
+    gate,
+    rerun,
+    scores_of_two_rates,
+    strided_residuals,
+    whole_clip,
+)
 from support.mutations import (
     CAUGHT,
     EXACT,
@@ -26,53 +32,8 @@ from support.mutations import (
     fill_with_nan,
     rules_by_name,
 )
-from support.networks import Apply, Residual, stem
 from support.rule_networks import FRAMEWISE, HEADS, LAST, two_pathways
 from support.streaming import without_masks
-
-Join = Callable[[Tensor], Tensor]
-
-
-def whole_clip(join: Join) -> nn.Module:
-    """A convolution as long as the clip, whose one element loses its time axis."""
-    return Apply(
-        lambda m, x: join(m.whole(m.stem(x))), stem=stem(), whole=nn.Conv3d(4, 5, (8, 6, 6))
-    )
-
-
-def scores_of_two_rates() -> nn.Module:
-    """Pools of a slow and a fast pathway, of which neither stands for the other."""
-    return Apply(
-        lambda m, x: (
-            m.slow(x[:, :, ::4]).mean((2, 3, 4)) - m.deep(m.fast(x)).mean((2, 3, 4)).square()
-        ),
-        slow=stem(),
-        fast=stem(),
-        deep=nn.Conv3d(4, 4, (5, 1, 1), padding=(2, 0, 0)),
-    )
-
-
-def gate() -> nn.Module:
-    """A gate that a shifted window changes visibly."""
-    return Apply(
-        lambda m, x: m.stem(x) * (20 * m.stem(x).mean((2, 3, 4), keepdim=True)).sin(), stem=stem()
-    )
-
-
-def strided_residuals() -> nn.Module:
-    """Blocks behind a stride, whose work can wait for the frames in between."""
-    return nn.Sequential(stem(), nn.Conv3d(4, 4, 3, (4, 1, 1), 1), Residual(), Residual())
-
-
-def rerun() -> nn.Module:
-    """A weight for every frame of the clip, and then a convolution that is rerun as well."""
-    return Apply(
-        lambda m, x: m.fc(m.deep(m.stem(x) * torch.arange(1.0, 9.0).view(8, 1, 1)).mean((2, 3, 4))),
-        stem=stem(),
-        deep=nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0)),
-        fc=nn.Linear(4, 5),
-    )
-
 
 _TWO_RATES: dict[str, Any] = {"reference": "sliding", "lengths": (8, 12)}
 CASES: dict[str, Case] = {
@@ -84,6 +45,10 @@ CASES: dict[str, Case] = {
     "last frame": Case(LAST["last frame"]),
     "flattened clip": Case(partial(whole_clip, lambda x: x.flatten(1)), lengths=(8,)),
     "squeezed clip": Case(partial(whole_clip, lambda x: x.squeeze(2).flatten(1)), lengths=(8,)),
+    # The other lengths leave as many frames over, and hide an end that comes a frame early.
+    "vectors between vectors, native": Case(
+        FRAMEWISE["vectors between vectors"], 1, rate="native", lengths=(8, 9, 4)
+    ),
     "gate over a window": Case(gate, 1, "sliding", scope="window"),
     "rerun on the clip": Case(rerun, reference="sliding", lengths=(8, 11), fallback=True),
     "two pathways": Case(two_pathways, **_TWO_RATES),
@@ -124,7 +89,16 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
         "convolutions over vectors": {},
         "convolutions over rows": {},
     },
-    "lower_conv_transpose3d": {"transposed convolution over time": {}},
+    "lower_conv_transpose": {
+        "transposed convolution over time": {},
+        "transposed convolution with a stride in time, native": {},
+        "transposed convolution in groups, native": {},
+        "transposed convolution that leaves gaps, native": NO_PADDING
+        | {"another fill": NO_PADDING["no fill"]},
+        "transposed convolution with dilated taps, native": {},
+        "transposed convolution of vectors, native": {},
+        "transposed convolution of rows, native": {},
+    },
     "lower_max_pool": {
         "max pool over time, signed input": ORDER,
         "dilated max pool": ORDER,
@@ -174,7 +148,17 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
     "lower_getitem": {"norm that returns its statistics": {}},
     "lower_channelwise": {"gated and sloped": {}},
     "lower_picture": {"pixels from channels": {}},
-    "lower_resize": {"resizing space": {}},
+    "lower_nearest": {
+        "resizing space": {},
+        "nearest frames, native": {},
+        "nearest vectors, native": {},
+    },
+    "lower_linear_resize": {
+        "resizing space": {},
+        "frames between frames, native": {},
+        "vectors between vectors, native": {},
+    },
+    "lower_repeat_interleave": {"repeated frames, native": {}},
     "lower_slice": {
         "crop in time": {},
         "temporal stride by slicing": {},
@@ -186,7 +170,12 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
     "lower_pad": {"pad in time, with a value": {}, "pad in space": {}},
     "lower_mirror_pad3d": {"mirrored borders": {}},
     "lower_permute": {"shuffled channels": {}},
-    "lower_reshape": {"shuffled channels": {}, "flattened clip": {}},
+    "lower_reshape": {
+        "frames of channels, native": {},
+        "expanded frames, native": {},
+        "shuffled channels": {},
+        "flattened clip": {},
+    },
     "lower_squeeze": {"mean over time and space": {}, "squeezed clip": {}},
     "lower_expand": {"one channel, as many times": {}},
     "lower_repeat": {"one channel, as many times": {}},
@@ -194,6 +183,9 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
 }
 # A rule that only says why its operators have no step form.
 REFUSING = {"lower_group_norm"}
+# Rules that test_scan_mutations.py has.
+RECURRENT = {"lower_scan", "lower_cumulative"}
+RECURRENT |= {"lower_extremum_with_positions", "lower_refused_recurrence"}
 # Other readings than the rule's operators are written for: the compiler, or torch, may refuse them.
 MAY_BE_REFUSED = {
     "readings in reverse order",
@@ -216,7 +208,7 @@ def subject(name: str) -> Subject:
 
 
 def test_every_rule_has_its_mutations() -> None:
-    assert TABLE.keys() | REFUSING == rules_by_name().keys()
+    assert TABLE.keys() | REFUSING | RECURRENT == rules_by_name().keys()
     for name in REFUSING:
         with pytest.raises(UnsupportedError):
             rules_by_name()[name](None, None)  # type: ignore[arg-type]

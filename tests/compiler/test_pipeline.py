@@ -95,7 +95,13 @@ def test_the_graph_is_checked_after_every_pass(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pipeline, "run_pass", noted)
     co3d.convert(FRAMEWISE["gate"](), SHAPE)
     exact = [change.__name__ for change in pipeline.EXACT_PASSES]
-    rewrites = ["even_out_frame_picking", "fix_adaptive_pools", "free_batch", "localise_gates"]
+    rewrites = [
+        "even_out_frame_picking",
+        "fix_adaptive_pools",
+        "roll_loops",
+        "free_batch",
+        "localise_gates",
+    ]
     assert ran == [*exact, *rewrites, "free_batch", "convolve_space_first"]
 
 

@@ -43,7 +43,7 @@ def recurrent() -> nn.Module:
     return Apply(
         lambda m, x: m.fc(m.gru(m.stem(x).mean((3, 4)).transpose(1, 2))[0][:, -1]),
         stem=stem(),
-        gru=nn.GRU(4, 4, batch_first=True),
+        gru=nn.GRU(4, 2, batch_first=True, bidirectional=True),
         fc=nn.Linear(4, 5),
     )
 

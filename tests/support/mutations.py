@@ -109,7 +109,15 @@ def _longer_window(uses: list[Use]) -> list[Use]:
     return [replace(uses[0], back=uses[0].back + distance), *uses] if distance > 0 else uses
 
 
+def _mutate(right: Lowering, mutation: Mutation, unit: Unit, own: int) -> Lowering:
+    """What a mutation makes of a lowering, and of each of its turns."""
+    mutant = mutation(right, unit, own)
+    turns = [mutation(turn, unit, own) for turn in right.turns]
+    return replace(mutant, turns=turns, uses=[u for t in turns for u in t.uses] or mutant.uses)
+
+
 _INF = float("inf")
+_NAN = float("nan")  # one object, so that it is one key
 MUTATIONS: dict[str, Mutation] = {
     "readings in reverse order": _read(lambda uses: uses[::-1]),
     "first reading dropped": _read(lambda uses: uses[1:] or uses),
@@ -134,7 +142,7 @@ MUTATIONS: dict[str, Mutation] = {
 def fill_with_nan(lowering: Lowering, *_: Any) -> Lowering:
     """What lies outside the clip is no number wherever the rule says that it does not matter."""
     uses = [
-        replace(use, fill=float("nan"))
+        replace(use, fill=_NAN)
         if use.fill is None and _is_tensor(use.node) and use.node.meta["val"].is_floating_point()
         else use
         for use in lowering.uses
@@ -190,11 +198,13 @@ class Subject:
 
         def wrong(ctx: Context, node: fx.Node) -> Lowering:
             right = original(ctx, node)
+            stride = right.each_turn[0].type.stride
             # In native rate a reading between two elements is refused: move by a whole one.
-            mutant = mutation(
+            mutant = _mutate(
                 right,
+                mutation,
                 lambda operand: 1 if dense else ctx.type_of(operand).stride,
-                1 if dense else right.type.stride,
+                1 if dense else stride,
             )
             changed.append((mutant.type, list(mutant.uses)) != (right.type, list(right.uses)))
             return mutant
@@ -234,13 +244,19 @@ class Subject:
 
         One stream per frame, in which that frame is another.
         """
-        program = self.build("none", "dense")
-        frames = program.receptive_field + 4
-        (clip,) = make_clips([frames], program.frame_shape, torch.float64)
-        clips = [clip, *(_brighten(clip, index) for index in range(frames))]
-        plain, *others = (outputs[-1] for outputs in run_steps(program, clips))
-        oldest = next(i for i, other in enumerate(others) if not torch.equal(other, plain))
-        return frames - oldest == program.receptive_field
+        enlarges = bool(self._prepared.analysis.enlarging)
+        program = self.build("none", "native" if enlarges else "dense")
+        stated, oldest = program.receptive_field, 0
+        first = 8 if stated is None else stated + 4
+        seen = []
+        # Where time is enlarged, elements see unequally far, in turn.
+        for frames in range(first, first + len(program.phases)):
+            (clip,) = make_clips([frames], program.frame_shape, torch.float64)
+            clips = [clip, *(_brighten(clip, index) for index in range(frames))]
+            plain, *others = (outputs[-1] for outputs in run_steps(program, clips))
+            oldest = next(i for i, other in enumerate(others) if not torch.equal(other, plain))
+            seen.append(frames - oldest)
+        return oldest == 0 if stated is None else max(seen) == stated
 
     def judge(self, rule: str, mutation: Mutation) -> Verdict | None:
         """What a mutation of a rule leads to; None where it changes nothing that the rule says."""

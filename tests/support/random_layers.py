@@ -36,13 +36,18 @@ class Value:
 
 @dataclass
 class Draft:
-    """A network under construction: its lines, and where its choices come from."""
+    """A network under construction: its lines, and where its choices come from.
+
+    Attributes:
+        blocks: strides of the elements of which several were made.
+    """
 
     draw: Callable[[st.SearchStrategy], Any]
     options: dict[str, Any]
     modules: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     names: int = 0
+    blocks: set[int] = field(default_factory=set)
 
     def pick(self, *choices: Any) -> Any:
         """One of the choices; the first is the simplest."""
@@ -152,6 +157,40 @@ def transposed(net: Draft, x: Value) -> Value:
         return x
     lengths = tuple(length + span - 2 * pad for length in x.lengths)
     return net.write(x, f"{net.module(text)}({x.name})", channels=4, size=size, lengths=lengths)
+
+
+def enlarging(net: Draft, x: Value) -> Value:
+    """What makes several elements of one, where a stride has left room for them."""
+    meets = all(x.stride % block == 0 or block % x.stride == 0 for block in net.blocks)
+    ratios = [r for r in (2, 3, 4, 6) if x.stride % r == 0 and max(x.lengths) * r <= MAX_LENGTH]
+    if not meets or not ratios or len(x.size) != 2:
+        return x
+    ratio = net.pick(*ratios)
+    kind = net.pick("transposed", "nearest", "trilinear", "repeated")
+    changes: dict[str, Any] = {"stride": x.stride // ratio}
+    if kind == "transposed":
+        kernel, dilation = net.pick(2 * ratio, ratio, ratio + 1, 1), net.pick(1, 1, 2, 3)
+        pad, extra, groups = net.pick(0, ratio // 2), net.pick(0, ratio - 1), net.pick(1, 2)
+        beyond = (kernel - 1) * dilation + extra - 2 * pad
+        changes["lengths"] = tuple((n - 1) * ratio + 1 + beyond for n in x.lengths)
+        if not enough(changes["lengths"]):
+            return x
+        layer = _layer(
+            "ConvTranspose3d",
+            f"{x.channels}, 4, ({kernel}, 1, 1), ({ratio}, 1, 1)",
+            padding=((pad, 0, 0), (0, 0, 0)),
+            output_padding=((extra, 0, 0), (0, 0, 0)),
+            groups=(1 if x.channels % 2 else groups, 1),
+            dilation=((dilation, 1, 1), (1, 1, 1)),
+        )
+        text, changes["channels"] = f"{net.module(layer)}({x.name})", 4
+    else:
+        changes["lengths"] = tuple(n * ratio for n in x.lengths)
+        text = f"F.interpolate({x.name}, scale_factor=({ratio}, 1, 1), mode={kind!r})"
+        if kind == "repeated":
+            text = f"{x.name}.repeat_interleave({ratio}, 2)"
+    net.blocks.add(x.stride)
+    return net.write(x, text, **changes)
 
 
 def pool(net: Draft, x: Value) -> Value:

@@ -12,6 +12,7 @@ from support.random_layers import (
     activation,
     batch_norm,
     convolution,
+    enlarging,
     folded,
     framewise,
     gate,
@@ -86,6 +87,7 @@ _LAYERS = (
     batch_norm,
     convolution,
     pool,
+    enlarging,
     pad_time,
     slice_time,
     gate,
@@ -208,6 +210,8 @@ def _write_outputs(net: Draft, values: list[Value]) -> list[int]:
             has_window |= set(kinds) != {"last"}
             names.append(_write_head(net, pathways, kinds))
             strides.append(0)
+    if net.blocks and any(v.stride > 1 for v in (*moving, *pooled)):
+        net.options["rate"] = "native"  # not every frame has a result
     if has_window:
         # Results of the clip must outlast those of its last frames.
         net.options["window"] = max(max(v.lengths) for v in pooled) + (16 if any(strides) else 0)

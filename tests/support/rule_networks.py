@@ -16,6 +16,7 @@ from support.clip_functions import (
     sum_of,
     unfold,
 )
+from support.enlarging_networks import ENLARGING
 from support.networks import Apply, Classifier, Residual, SqueezeExcite, stem
 
 SHAPE = (3, 8, 6, 6)
@@ -246,6 +247,7 @@ FRAMEWISE = {
         ),
         stem=stem(),
     ),
+    **ENLARGING,
 }
 
 

@@ -12,6 +12,7 @@ from co3d.backends.contract import detach_results, make_map
 from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.backends.threads import limit_threads
 from co3d.errors import MissingPackageError
 
 
@@ -25,10 +26,10 @@ class InductorExecutor(GraphExecutor):
     map_layout = torch.channels_last
     device = torch.device("cpu")
 
-    def __init__(self, precision: str, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, precision: str, dtype: torch.dtype, threads: int) -> None:
+        self.dtype, self._threads = dtype, threads
         self.output_dtype = torch.promote_types(dtype, torch.float32)
-        version, threads = torch.__version__.split("+")[0], torch.get_num_threads()
+        version = torch.__version__.split("+")[0]
         self.description = f"inductor (torch {version}), {precision} on cpu, {threads} threads"
         self._place = Placement(dtype, self.device)
 
@@ -39,13 +40,13 @@ class InductorExecutor(GraphExecutor):
             MissingPackageError: there is no C++ compiler.
         """
         assert not isinstance(graph, StoredGraph)
-        placed, dtype = self._place(graph), self.output_dtype
+        placed, dtype, threads = self._place(graph), self.output_dtype, self._threads
         compiled: Any = torch.compile(_lay_out(placed, results), dynamic=False, fullgraph=True)
         fixed = [_copy(example) for example in examples]
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
             # Tensors of inference mode would count as another kind of input.
-            with torch.inference_mode(False), torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad(), limit_threads(threads):
                 pairs = zip(inputs, fixed, strict=True)
                 made = compiled(*[x if _is_alike(x, f) else _copy(x) for x, f in pairs])
                 newest = made[results:]

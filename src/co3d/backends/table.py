@@ -8,7 +8,7 @@ from torch import fx
 
 from co3d.backends.contract import Executor
 from co3d.backends.graphs.stored_graph import Format
-from co3d.backends.native.coverage import has_kernels
+from co3d.backends.native.coverage import find_share
 from co3d.backends.native.library import find_compiler, find_obstacle
 from co3d.backends.triton_gpu.obstacle import find_obstacle as find_gpu_obstacle
 from co3d.errors import MissingPackageError
@@ -27,11 +27,6 @@ def _lack_nothing() -> str | None:
     return None
 
 
-def _prefer_never(graphs: Sequence[fx.GraphModule]) -> bool:
-    del graphs
-    return False
-
-
 @dataclass(frozen=True)
 class Backend:
     """What a backend can do.
@@ -39,23 +34,25 @@ class Backend:
     Attributes:
         precisions: that it runs.
         devices: kinds of torch device; None for all.
-        open: makes its executor for a precision and a device; imports what it needs.
+        open: makes its executor for a precision, a device and a number of threads, which counts
+            on a CPU; imports what it needs.
         package: the optional package that it needs, and so the name of the extra, if any.
         formats: of stored graphs that it reads.
         find_lack: why it cannot run here although its package is installed, in words that may
             follow "auto: …"; None where it can. It may take seconds.
-        prefers: whether "auto" takes it first for a program with these step graphs.
+        find_share: of a backend with kernels of its own, the share of the operators of step graphs
+            that they run, 0 to 1; "auto" takes it first where they run all. None for others.
         runs_clips: whether it runs graphs of whole clips (N, C, T, H, W), and not of frames alone.
         is_slow_to_open: it compiles for minutes, so it is used only when asked for.
     """
 
     precisions: tuple[str, ...]
     devices: tuple[str, ...] | None
-    open: Callable[[str, torch.device], Executor]
+    open: Callable[[str, torch.device, int], Executor]
     package: str | None = None
     formats: tuple[Format, ...] = ()
     find_lack: Callable[[], str | None] = _lack_nothing
-    prefers: Callable[[Sequence[fx.GraphModule]], bool] = _prefer_never
+    find_share: Callable[[Sequence[fx.GraphModule]], float] | None = None
     runs_clips: bool = True
     is_slow_to_open: bool = False
 
@@ -70,38 +67,38 @@ class Backend:
         return self.find_lack()
 
 
-def _open_torch(precision: str, device: torch.device) -> Executor:
+def _open_torch(precision: str, device: torch.device, threads: int) -> Executor:
     from co3d.backends.torch_eager import TorchExecutor
 
-    return TorchExecutor(PRECISIONS[precision], device)
+    return TorchExecutor(PRECISIONS[precision], device, threads)
 
 
-def _open_inductor(precision: str, device: torch.device) -> Executor:
+def _open_inductor(precision: str, device: torch.device, threads: int) -> Executor:
     from co3d.backends.inductor import InductorExecutor
 
     del device
-    return InductorExecutor(precision, PRECISIONS[precision])
+    return InductorExecutor(precision, PRECISIONS[precision], threads)
 
 
-def _open_onnxruntime(precision: str, device: torch.device) -> Executor:
+def _open_onnxruntime(precision: str, device: torch.device, threads: int) -> Executor:
     from co3d.backends.onnx_runtime import OnnxRuntimeExecutor
 
     del device
-    return OnnxRuntimeExecutor(precision, torch.get_num_threads())
+    return OnnxRuntimeExecutor(precision, threads)
 
 
-def _open_openvino(precision: str, device: torch.device) -> Executor:
+def _open_openvino(precision: str, device: torch.device, threads: int) -> Executor:
     from co3d.backends.openvino_cpu import OpenVinoExecutor
 
     del device
-    return OpenVinoExecutor(precision, PRECISIONS[precision], torch.get_num_threads())
+    return OpenVinoExecutor(precision, PRECISIONS[precision], threads)
 
 
-def _open_native(precision: str, device: torch.device) -> Executor:
+def _open_native(precision: str, device: torch.device, threads: int) -> Executor:
     from co3d.backends.native.executor import NativeExecutor
 
     del device
-    return NativeExecutor(precision, PRECISIONS[precision], torch.get_num_threads())
+    return NativeExecutor(precision, PRECISIONS[precision], threads)
 
 
 def _lack_kernels() -> str | None:
@@ -112,7 +109,8 @@ def _lack_kernels() -> str | None:
     return obstacle.split(";")[0] if has_compiler else "a C++ compiler brings a faster one"
 
 
-def _open_triton(precision: str, device: torch.device) -> Executor:
+def _open_triton(precision: str, device: torch.device, threads: int) -> Executor:
+    del threads
     require_package("triton", extra="triton")
     obstacle = find_gpu_obstacle()
     if obstacle is not None:
@@ -127,7 +125,8 @@ def _lack_gpu() -> str | None:
     return None if obstacle is None else f"a faster one is not to be had: {obstacle}"
 
 
-# In the order in which "auto" prefers them; docs/results/bench.md has the measurements.
+# In the order in which "auto" prefers them where it measures nothing; docs/results/bench.md has the
+# measurements.
 BACKENDS: Mapping[str, Backend] = {
     "openvino": Backend(
         precisions=("float32", "bfloat16", "int8"),
@@ -150,7 +149,7 @@ BACKENDS: Mapping[str, Backend] = {
         devices=("cpu",),
         open=_open_native,
         find_lack=_lack_kernels,
-        prefers=has_kernels,
+        find_share=find_share,
         runs_clips=False,
     ),
     "triton": Backend(

@@ -10,6 +10,7 @@ from co3d.backends.contract import Executable, detach_results
 from co3d.backends.graph_executable import BindGraph, GraphExecutable, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.backends.threads import limit_threads
 from co3d.compiler.program import Program
 
 
@@ -18,8 +19,8 @@ class TorchExecutor(GraphExecutor):
 
     map_layout = torch.channels_last
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype, device: torch.device, threads: int) -> None:
+        self.dtype, self._threads = dtype, threads
         self.output_dtype = torch.promote_types(dtype, torch.float32)
         self.device = device
         name = str(dtype).removeprefix("torch.")
@@ -30,10 +31,11 @@ class TorchExecutor(GraphExecutor):
         """See `GraphExecutor.prepare`; eager graphs take any inputs."""
         del examples
         assert not isinstance(graph, StoredGraph)
-        placed, dtype = self._place(graph), self.output_dtype
+        placed, dtype, threads = self._place(graph), self.output_dtype, self._threads
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
-            made = placed(*inputs)
+            with limit_threads(threads):
+                made = placed(*inputs)
             newest = made[results:]
             return [*detach_results(made[:results], (*inputs, *newest), dtype), *newest]
 
@@ -45,4 +47,6 @@ class TorchExecutor(GraphExecutor):
         A CPU steps slots one by one, since side by side they would take as long. A GPU waits for
         its kernels to be launched, and runs those of all slots at once.
         """
-        return GraphExecutable(program, self, 1 if self.device.type == "cpu" else None)
+        if self.device.type == "cpu":
+            return super().load(program)
+        return GraphExecutable(program, self, program.graph_slots)

@@ -45,7 +45,7 @@ def open_clip(
     It is the clip graph that the program came from: batch norm folded as in the steps. Backends
     whose kernels know of maps run it frame by frame and layer after layer.
     """
-    executor = BACKENDS[backend].open(precision, clip.device)
+    executor = BACKENDS[backend].open(precision, clip.device, torch.get_num_threads())
     if not BACKENDS[backend].runs_clips:
         # A step without state, and of a whole clip: what makes steps quick serves it, too.
         frames = [frame.float().contiguous() for frame in clip.unbind(2)]

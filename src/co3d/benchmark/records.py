@@ -17,6 +17,7 @@ from co3d.compiler import convert
 from co3d.compiler.program import Rate
 from co3d.errors import OptionError
 from co3d.models import create_model, get_card
+from co3d.runtime.threads import choose_threads
 
 OnRemark = Callable[[str], None]
 """Told in a sentence what was left out, and why."""
@@ -170,7 +171,7 @@ def measure_model(
                 backend=one.description,
                 precision=variant.precision,
                 batch=variant.batch,
-                threads=torch.get_num_threads(),
+                threads=choose_threads(program) if ours else torch.get_num_threads(),
                 rate=selection.rate,
                 size_px=size_px,
                 clip_frames=program.clip_frames,

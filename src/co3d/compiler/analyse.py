@@ -59,6 +59,11 @@ class Analysis:
         """After how many frames the pattern of work repeats in native rate."""
         return math.lcm(*(t.stride for t in self.types.values()))
 
+    @property
+    def enlarging(self) -> list[fx.Node]:
+        """The operators that make several elements of each, as a transposed convolution does."""
+        return [node for node, lowering in self.lowerings.items() if lowering.turns]
+
 
 def analyse(
     clip_graph: fx.GraphModule,

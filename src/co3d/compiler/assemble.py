@@ -1,11 +1,11 @@
 """The last stage: an analysed network becomes a step program."""
 
 from co3d.compiler.analyse import Analysis, output_nodes
-from co3d.compiler.capture import EXPORT_BATCH
 from co3d.compiler.emit import StepBuilder
 from co3d.compiler.explain import tabulate
 from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Phase, StepProgram
+from co3d.compiler.schedule import count_clip_macs, count_recomputed_macs
 from co3d.compiler.states import StateKey, plan_states
 from co3d.compiler.temporal import StateSpec
 
@@ -16,9 +16,7 @@ def assemble(prepared: Prepared) -> StepProgram:
     clip_graph, dense = prepared.clip_graph, options.is_dense
     states = plan_states(analysis, dense=dense)
     outputs = output_nodes(clip_graph)
-    lowerings = analysis.lowerings
     phases = _build_phases(prepared, states)
-    recomputed = sum(low.macs for low in lowerings.values() if low.type.recomputed)
     return StepProgram(
         name=prepared.name,
         frame_shapes=tuple((shape[0], *shape[2:]) for shape in prepared.clip_shapes),
@@ -35,8 +33,9 @@ def assemble(prepared: Prepared) -> StepProgram:
         phases=phases,
         masked_steps=0 if options.edges == "none" else _count_masked_steps(analysis, states),
         macs_per_frame=round(sum(phase.macs for phase in phases) / len(phases)),
-        clip_macs=_count_clip_macs(analysis),
-        recomputed_macs=recomputed // (1 if dense else analysis.timing.stride),
+        clip_macs=count_clip_macs(analysis, prepared.batch),
+        graph_slots=prepared.graph_slots,
+        recomputed_macs=count_recomputed_macs(analysis) // (1 if dense else analysis.timing.stride),
         clip_frames=prepared.clip_frames,
         approximations=prepared.approximations,
         fallbacks=prepared.fallbacks,
@@ -75,7 +74,7 @@ def _build_phases(prepared: Prepared, states: dict[StateKey, StateSpec]) -> tupl
                     if dense or analysis.types[node].is_due(phase or 0)
                 ),
                 is_fresh=dense or analysis.timing.is_due(phase or 0),
-                macs=sum(low.macs for low in due),
+                macs=sum(low.at(phase).macs for low in due),
             )
         )
     return tuple(phases)
@@ -90,19 +89,7 @@ def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -
     }
     steps = max((types[node].delay for node in masked), default=0)
     for low in analysis.lowerings.values():
-        if low.counts:
-            steps = max(steps, *(types[use.node].delay + use.back for use in low.uses))
+        for turn in low.each_turn:
+            if turn.counts:
+                steps = max(steps, *(types[use.node].delay + use.back for use in turn.uses))
     return steps
-
-
-def _count_clip_macs(analysis: Analysis) -> int:
-    """What the clip network computes for one clip."""
-    total = 0
-    for node, lowering in analysis.lowerings.items():
-        type_ = lowering.type
-        if lowering.macs and type_.axis is not None:
-            shape = tuple(node.meta["val"].shape)
-            total += lowering.macs * type_.count_elements(shape, EXPORT_BATCH)
-        else:
-            total += lowering.macs
-    return total

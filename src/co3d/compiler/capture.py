@@ -1,16 +1,8 @@
 """Capture: an `nn.Module` and example clips become one functional graph of ATen operators."""
 
 import copy
-import io
-import logging
-import operator
-import sysconfig
-import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +11,13 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import TreeSpec
 
-from co3d.compiler.functional import FunctionalExport, write_functional
-from co3d.compiler.insertion import insert
-from co3d.errors import Co3dError, ConversionError, InputShapeError
+from co3d.compiler.batch_sizes import UnlikeGraphsError, compute_batch_sizes
+from co3d.compiler.exporting import ClipShape as ClipShape
+from co3d.compiler.exporting import export_network
+from co3d.compiler.functional import FunctionalExport
+from co3d.compiler.packing import drop_nothing
+from co3d.compiler.passes.decompose import decompose
+from co3d.errors import Co3dError, ConversionError
 
 # Two streams, so that a graph which treats the batch as anything but a batch shows it.
 EXPORT_BATCH = 2
@@ -33,10 +29,6 @@ _VIEWS = {
     torch.ops.aten._unsafe_view.default,
     torch.ops.aten.reshape.default,
 }
-
-_COMPILER = Path(__file__).parent
-
-ClipShape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -52,16 +44,28 @@ class Origin:
 class Captured:
     """A network as a graph, and how its outputs were packed (tensor, tuple, dict).
 
-    `weights` names, for the graph's constants, the parameters and buffers that they are.
+    Attributes:
+        clip_graph: the network.
+        output_spec: how its outputs were packed.
+        weights: of the graph's constants, the names of the parameters and buffers that they are.
+        unlike: why the graph cannot be brought to take any batch; None where it can, or where
+            nobody asked.
+        remembered: names of the buffers that forward changes and that its results depend on.
     """
 
     clip_graph: fx.GraphModule
     output_spec: TreeSpec
     weights: dict[str, str]
+    unlike: str | None = None
+    remembered: tuple[str, ...] = ()
 
 
 def capture(
-    model: nn.Module, clip_shapes: Sequence[ClipShape], *, free_batch: bool = False
+    model: nn.Module,
+    clip_shapes: Sequence[ClipShape],
+    *,
+    free_batch: bool = False,
+    batch: int = EXPORT_BATCH,
 ) -> Captured:
     """Export `model` for clips of `clip_shapes` (C, T, H, W), one per input, as a graph.
 
@@ -69,109 +73,43 @@ def capture(
     `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`; a view whose
     sizes do not tell where time is may carry in `node.meta["longer"]` the shapes that it makes of
     each other in longer clips. The model is not changed: it is exported in evaluation mode and put
-    back.
+    back. Buffers that forward changes stay as they are: every clip starts with their present
+    content.
 
     Args:
         model: the clip network.
         clip_shapes: without the batch.
         free_batch: find out, by a second export, which numbers in the graph are the batch size, and
-            compute them from the input instead.
+            compute them from the input instead, where the graphs differ in nothing else.
+        batch: number of clips to export for.
 
     Raises:
         ConversionError: the model cannot be exported (a data-dependent branch, say).
     """
-    exported = _export(model, clip_shapes, EXPORT_BATCH)
+    exported = export_network(model, clip_shapes, batch)
     if any(_may_fold_one_frame(node) for node in exported.graph.nodes):
         _look_at_longer_clips(exported, model, clip_shapes)
     captured = _bind(exported, model)
-    if free_batch:
-        other = _bind(_export(model, clip_shapes, _OTHER_BATCH), model)
-        _compute_batch_sizes(captured.clip_graph.graph, other.clip_graph.graph)
+    decompose(captured.clip_graph)
+    if not free_batch:
+        return captured
+    try:
+        other = _bind(export_network(model, clip_shapes, _OTHER_BATCH), model)
+        decompose(other.clip_graph)
+        _free_batch(captured, other)
+    except (UnlikeGraphsError, ConversionError) as error:
+        return replace(captured, unlike=str(error))
     return captured
 
 
-def _export(model: nn.Module, clip_shapes: Sequence[ClipShape], batch: int) -> FunctionalExport:
-    parameter = next(model.parameters(), None)
-    dtype = torch.float32 if parameter is None else parameter.dtype
-    device = torch.device("cpu") if parameter is None else parameter.device
-    examples = tuple(torch.zeros((batch, *s), dtype=dtype, device=device) for s in clip_shapes)
-    was_training = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        # Of a failure torch prints the whole graph; `_explain_failure` says what matters of it.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), _quiet():
-            # torch's own use of its deprecated pytree API; nothing that a user can act on.
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            # Recurrent layers keep a list of their own parameters, which export sees assigned.
-            warnings.filterwarnings(
-                "ignore", "The tensor attributes .* were assigned during export"
-            )
-            return write_functional(torch.export.export(model, examples, strict=False))
-    except InputShapeError:
-        raise
-    except Exception as error:  # torch.export raises errors of many kinds
-        raise _explain_failure(error, model, clip_shapes) from error
-    finally:
-        for module, training in was_training.items():
-            module.training = training
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's own accounts of what it could not trace."""
-    names = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-def _explain_failure(
-    error: Exception, model: nn.Module, clip_shapes: Sequence[ClipShape]
-) -> ConversionError:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    shapes = ", ".join(map(str, clip_shapes))
-    start = f"cannot capture {type(model).__name__} for clips of shape {shapes}: "
-    path, kind, line = _failing_place(error, model)
-    branch = "DataDependent" in type(error).__name__ or "data-dependent" in str(error).lower()
-    if branch:
-        return ConversionError(
-            f"{start}a data-dependent branch in {path or 'the model'} ({kind}), {line}: what it "
-            "does depends on the values of a tensor, and a graph must do the same for every clip; "
-            "use torch.where, or move it out of the exported model"
-        )
-    return ConversionError(
-        f"{start}torch.export failed in {path or 'the model'} ({kind}), {line}, with "
-        f"{type(error).__name__}: {reason.strip()}; check that the model runs on a clip of this "
-        "shape, and move Python that needs values out of forward"
-    )
-
-
-def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
-    """Module path, class and source line where an exception came through the user's network."""
-    names = {id(module): name for name, module in model.named_modules()}
-    path, kind, place = "", type(model).__name__, "unknown line"
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = frame.f_locals.get("self")
-        if id(module) in names:
-            path, kind = names[id(module)], type(module).__name__
-        file = frame.f_code.co_filename
-        if not _is_library(file):
-            place = f'File "{file}", line {line}, in {frame.f_code.co_name}'
-    return path, kind, place
-
-
-def _is_library(file: str) -> bool:
-    """Whether a source file is torch's, Python's own, the compiler's, or is generated."""
-    if file.startswith("<"):
-        return True
-    standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
-    return standard or "/torch/" in file or Path(file).parent == _COMPILER
+def _free_batch(captured: Captured, other: Captured) -> None:
+    """Let a captured graph take any batch; UnlikeGraphsError where the other one differs more."""
+    batches = EXPORT_BATCH, _OTHER_BATCH
+    others = dict(other.clip_graph.named_buffers())
+    for name, tensor in captured.clip_graph.named_buffers():
+        if name not in captured.weights and not torch.equal(tensor, others.get(name, tensor)):
+            raise UnlikeGraphsError(f"the constant {name} is another one on other batches")
+    compute_batch_sizes(captured.clip_graph.graph, other.clip_graph.graph, batches)
 
 
 def _may_fold_one_frame(node: fx.Node) -> bool:
@@ -196,7 +134,7 @@ def _look_at_longer_clips(
     """
     longer_shapes = [(c, t + _MORE_FRAMES, *space) for c, t, *space in clip_shapes]
     try:
-        longer = _export(model, longer_shapes, EXPORT_BATCH)
+        longer = export_network(model, longer_shapes, EXPORT_BATCH)
     except Co3dError:
         return
     nodes, twins = _without_copies(exported.graph), _without_copies(longer.graph)
@@ -216,7 +154,7 @@ def _kind(node: fx.Node) -> Any:
 
 
 def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:
-    program = exported.program
+    program, name = exported.program, type(model).__name__
     tensors: dict[str, Any] = {**program.constants, **program.state_dict}
     root = nn.Module()
     graph = fx.Graph()
@@ -225,6 +163,11 @@ def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:
     specs = dict(zip(inputs, program.graph_signature.input_specs, strict=True))
     weights: dict[str, str] = {}
     for node in exported.graph.nodes:
+        if node.op == "get_attr":
+            raise ConversionError(
+                f"cannot convert {name}: it holds a graph inside its graph ({node.name}, of "
+                "torch.cond or another operator that runs functions); use torch.where"
+            )
         if node.op == "placeholder" and specs[node].kind is not InputKind.USER_INPUT:
             if node.users:
                 tensor = tensors[specs[node].target or ""]
@@ -240,31 +183,53 @@ def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:
             bound[node].meta = copy.copy(node.meta)
             bound[node].meta["origin"] = _origin(node)
     output = next(n for n in graph.nodes if n.op == "output")
-    results = _results(program, list(output.args[0]), type(model).__name__)
+    changed, leaves = _results(program, list(output.args[0]), name)
+    results = [leaf for leaf in leaves if isinstance(leaf, fx.Node)]
     output.args = (results[0] if len(results) == 1 else tuple(results),)
+    if changed:
+        graph.eliminate_dead_code()
+    read = {weights.get(str(node.target)) for node in graph.nodes if node.op == "get_attr"}
     spec = program.call_spec.out_spec
     assert spec is not None
-    return Captured(fx.GraphModule(root, graph), spec, weights)
+    return Captured(
+        fx.GraphModule(root, graph),
+        drop_nothing(spec, leaves),
+        weights,
+        remembered=tuple(name for name in changed if name in read),
+    )
 
 
-def _results(program: ExportedProgram, values: list[Any], name: str) -> list[fx.Node]:
-    kinds = [spec.kind for spec in program.graph_signature.output_specs]
-    if OutputKind.USER_INPUT_MUTATION in kinds:
-        raise ConversionError(
-            f"cannot convert {name}: its forward writes into the clip that it is given, which is "
-            "its caller's; let it write into a copy (x = x.clone())"
-        )
-    if any(kind is not OutputKind.USER_OUTPUT for kind in kinds):
-        raise ConversionError(
-            f"cannot convert {name}: its forward changes its own buffers, which streams cannot "
-            "share; move that out of forward in evaluation mode"
-        )
-    if not values or not all(isinstance(v, fx.Node) for v in values):
+def _results(
+    program: ExportedProgram, values: list[Any], name: str
+) -> tuple[list[str], list[fx.Node | None]]:
+    """Names of the buffers that forward changes, and what it returns."""
+    changed, leaves = [], []
+    for spec, value in zip(program.graph_signature.output_specs, values, strict=True):
+        if spec.kind is OutputKind.BUFFER_MUTATION:
+            changed.append(spec.target or "")
+        elif spec.kind is OutputKind.USER_INPUT_MUTATION:
+            raise ConversionError(
+                f"cannot convert {name}: its forward writes into the clip that it is given, which "
+                "is its caller's; let it write into a copy (x = x.clone())"
+            )
+        elif spec.kind is not OutputKind.USER_OUTPUT:
+            raise ConversionError(
+                f"cannot convert {name}: its forward has an effect of the kind {spec.kind.name}, "
+                "which a stream has not; move that out of forward in evaluation mode"
+            )
+        else:
+            leaves.append(value)
+    made = [leaf for leaf in leaves if leaf is not None]
+    if not made or not all(isinstance(leaf, fx.Node) and _is_tensor(leaf) for leaf in made):
         raise ConversionError(
             f"cannot convert {name}: it returns something that is not a tensor, expected tensors "
-            "(one, a tuple or a dict of them); wrap it in a module that returns those"
+            "(one, or tuples and dicts of them and None); wrap it in a module that returns those"
         )
-    return values
+    return changed, leaves
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    return isinstance(node.meta["val"], Tensor)
 
 
 def _origin(node: fx.Node) -> Origin:
@@ -276,36 +241,3 @@ def _origin(node: fx.Node) -> Origin:
     # The innermost frame outside torch is the line that the user wrote.
     own = [i for i in files if "/torch/" not in trace[i]] or files
     return Origin(path, kind.rsplit(".", 1)[-1], trace[own[-1]] if own else "")
-
-
-def _compute_batch_sizes(graph: fx.Graph, other: fx.Graph) -> None:
-    """Replace numbers that follow the batch, in two graphs of the same network, by its size."""
-    nodes, others = list(graph.nodes), list(other.nodes)
-    assert [n.target for n in nodes] == [n.target for n in others]
-    source = next(n for n in nodes if n.op == "placeholder")
-    sizes: dict[int, fx.Node] = {}
-
-    def size(multiple: int) -> fx.Node:
-        if multiple not in sizes:
-            with graph.inserting_after(sizes.get(1, source)):
-                if multiple == 1:
-                    made = insert(source, torch.ops.aten.sym_size.int, (source, 0))
-                else:
-                    made = insert(source, operator.mul, (size(1), multiple))
-            sizes[multiple] = made
-        return sizes[multiple]
-
-    def merge(node: fx.Node, here: Any, there: Any) -> Any:
-        if isinstance(here, (list, tuple)):
-            return type(here)(merge(node, a, b) for a, b in zip(here, there, strict=True))
-        if type(here) is not int or here == there:
-            return here
-        assert here % EXPORT_BATCH == 0
-        assert here * _OTHER_BATCH == there * EXPORT_BATCH
-        return -1 if node.target in _VIEWS else size(here // EXPORT_BATCH)
-
-    for node, twin in zip(nodes, others, strict=True):
-        if node.op == "call_function":
-            size_args = merge(node, list(node.args), list(twin.args))
-            node.args = tuple(size_args)
-            node.kwargs = {k: merge(node, v, twin.kwargs[k]) for k, v in node.kwargs.items()}

@@ -11,7 +11,7 @@ from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.rules import Lowering, Use
 from co3d.compiler.rules.layout import emit_rows_apart, emit_rows_folded
 from co3d.compiler.states import StateKey, reading_index, shared_fill
-from co3d.compiler.temporal import StateSpec
+from co3d.compiler.temporal import StateSpec, TemporalType
 
 
 @dataclass
@@ -73,9 +73,9 @@ class StepBuilder(GraphBuilder):
         }
         for node, lowering in self.analysis.lowerings.items():
             if self.makes(node):
-                self._lowering = lowering
-                frames = [self._read(use, node) for use in lowering.uses]
-                self._current[node] = lowering.emit(self, frames)
+                self._lowering = turn = lowering.at(self.phase)
+                frames = [self._read(use, turn.type) for use in turn.uses]
+                self._current[node] = turn.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
         newest = [
             self._apart(node, self._newest(node, fill))
@@ -90,8 +90,8 @@ class StepBuilder(GraphBuilder):
         """Whether a value gets a new element in this graph."""
         return self.phase is None or self.analysis.types[node].is_due(self.phase)
 
-    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N,) how many readings of the current lowering lie inside the clip, at least one."""
+    def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N, K) bool: which readings of the current lowering lie inside the clip."""
         assert self._lowering is not None
         assert self._lowering.counts
         if not self.masked:
@@ -102,18 +102,30 @@ class StepBuilder(GraphBuilder):
         positions = self.call(torch.sub, ages, lags)
         real = self.call(torch.ge, positions, -before)
         if self._end is not None:
-            last = self.call(torch.unsqueeze, self._last(types[uses[0].node].extent + after), 1)
+            extents = [self._extent(types[use.node], use.back) + after for use in uses]
+            if len(set(extents)) == 1:
+                last = self.call(torch.unsqueeze, self._last(extents[0]), 1)
+            else:
+                last = self.call(torch.unsqueeze, self._end, 1)
+                last = self.call(torch.add, last, self.constant(torch.tensor(extents)))
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
-        counts = self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
         rows = types[uses[0].node].step_rows
-        if rows == 1:
-            return counts
-        alike = self.call(torch.ops.aten.expand, self.call(torch.unsqueeze, counts, 1), [-1, rows])
-        return self.call(torch.reshape, alike, (-1,))
+        if rows > 1:  # those of a stream are all alike
+            alike = self.call(torch.unsqueeze, real, 1)
+            alike = self.call(torch.ops.aten.expand, alike, [-1, rows, -1])
+            real = self.call(torch.reshape, alike, (-1, len(uses)))
+        return real
 
-    def _read(self, use: Use, consumer: fx.Node) -> fx.Node:
-        assert use.back >= 0, (consumer, use)
-        type_, reader = self.analysis.types[use.node], self.analysis.types[consumer]
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N,) how many of them lie inside the clip, at least one."""
+        real = self.are_inside(before, after)
+        if real is None:
+            return None
+        return self.call(torch.clamp_min, self.call(torch.sum, real, 1), 1)
+
+    def _read(self, use: Use, reader: TemporalType) -> fx.Node:
+        assert use.back >= 0, (reader, use)
+        type_ = self.analysis.types[use.node]
         return self._element(use, reading_index(use, type_, reader, dense=self.phase is None))
 
     def _read_result(self, use: Use) -> fx.Node | None:
@@ -151,9 +163,8 @@ class StepBuilder(GraphBuilder):
         if (node, fill) not in self._filled:
             shape = node.meta["val"].shape
             axes = len(type_.frame_shape(shape))
-            real = self.call(
-                torch.reshape, self._is_real(type_.delay, type_.extent), (-1,) + (1,) * axes
-            )
+            real = self._is_real(type_.delay, self._extent(type_))
+            real = self.call(torch.reshape, real, (-1,) + (1,) * axes)
             value = self._apart(node, value)
             if node.meta["val"].dtype != torch.bool:
                 filled = self.call(torch.where, real, value, fill)
@@ -163,6 +174,10 @@ class StepBuilder(GraphBuilder):
                 filled = self.call(torch.logical_and, real, value)
             self._filled[node, fill] = emit_rows_folded(self, filled, type_, shape)
         return self._filled[node, fill]
+
+    def _extent(self, type_: TemporalType, back: int = 0) -> int:
+        """Of the element that was newest `back` ticks ago; in blocks it depends on the phase."""
+        return type_.extent_at((self.phase or 0) - back - type_.delay)
 
     def _is_real(self, delay: int, extent: int) -> fx.Node:
         """(N,) bool: whether this tick's element exists in the clip."""

@@ -17,7 +17,8 @@ _LARGEST_STATES = 8
 class ValueTiming:
     """One row of the table that `explain` prints: a value of the network and its place in time.
 
-    `delay` and `receptive_field` are in input frames; `state_bytes` and `macs` per stream and
+    `delay` and `receptive_field` are in input frames, the latter None for all frames since the
+    stream's first; `state_bytes` and `macs` per stream and
     element, in the precision of the converted model. `reads` lists per operand where its readings
     lie, in frames after the one that the value stands for (negative: before it).
     """
@@ -27,7 +28,7 @@ class ValueTiming:
     operator: str
     stride: int
     delay: int
-    receptive_field: int
+    receptive_field: int | None
     state_bytes: int
     macs: int
     reads: tuple[tuple[str, tuple[int, ...]], ...]
@@ -38,7 +39,7 @@ class Explained(Protocol):
     """What an explanation reads of a step program; see `StepProgram`."""
 
     @property
-    def receptive_field(self) -> int: ...  # noqa: D102
+    def receptive_field(self) -> int | None: ...  # noqa: D102
     @property
     def delay(self) -> int: ...  # noqa: D102
     @property
@@ -73,6 +74,8 @@ def tabulate(analysis: Analysis, states: dict[StateKey, StateSpec]) -> tuple[Val
         lowering = analysis.lowerings.get(node)
         reads: dict[str, list[int]] = {}
         for use in lowering.uses if lowering else ():
+            if use.recurrent:
+                continue  # it reads what it made itself, for which nothing has to wait
             offset = timing.delay - use.back - analysis.types[use.node].delay
             reads.setdefault(use.node.name, []).append(offset)
         rows.append(
@@ -107,7 +110,7 @@ def format_program(program: Explained) -> str:
             row.operator,
             str(row.stride),
             str(row.delay),
-            str(row.receptive_field),
+            "all" if row.receptive_field is None else str(row.receptive_field),
             f"{row.state_bytes / 1e3:.1f}" if row.state_bytes else "",
             f"{row.macs / 1e3:,.1f}" if row.macs else "",
         )
@@ -130,12 +133,23 @@ def format_figures(program: Explained) -> list[str]:
     """The figures that sum a program up, a line each."""
     ratio = program.clip_macs / max(program.macs_per_frame, 1)
     lines = [
-        f"receptive field {program.receptive_field} frames, delay {program.delay}, "
+        f"receptive field {_describe_field(program.receptive_field)}, delay {program.delay}, "
         f"window {program.window or 'none'}, first valid step {program.first_valid_step}",
         f"state {program.state_bytes / 1e6:.2f} MB per stream",
         f"{program.macs_per_frame / 1e6:,.1f} M MACs per frame; a clip of "
         f"{program.clip_frames} frames {program.clip_macs / 1e6:,.1f} M, {ratio:.1f} times as many",
     ]
+    strides = {row.name: row.stride for row in program.rows}
+    enlarged = [
+        f"{_place(row)} (stride {coarsest} to {row.stride})"
+        for row in program.rows
+        if row.reads and (coarsest := min(strides[name] for name, _ in row.reads)) > row.stride
+    ]
+    if enlarged:
+        lines.append(
+            f"time is enlarged again by {', '.join(enlarged)}: each step makes the elements whose "
+            "turn it is"
+        )
     if program.fallbacks:
         share = 100 * program.recomputed_macs / max(program.macs_per_frame, 1)
         lines.append(
@@ -185,6 +199,10 @@ def format_sources(program: Explained) -> list[str]:
     more = f", and {rest} more" if rest > 0 else ""
     lines.append(f"state from: {', '.join(largest) or 'nothing'}{more}")
     return lines
+
+
+def _describe_field(frames: int | None) -> str:
+    return "all frames from the stream's first one on" if frames is None else f"{frames} frames"
 
 
 def _place(row: ValueTiming) -> str:

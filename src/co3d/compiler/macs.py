@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 
 def count_macs(node: fx.Node) -> int:
@@ -14,10 +14,23 @@ def count_macs(node: fx.Node) -> int:
     torch counts two operations per multiply-accumulate, and none for element-wise work.
     """
     target: Any = node.target
+    if not _may_multiply(target):
+        return 0
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
         args, kwargs = fx.map_arg((node.args, node.kwargs), _empty_like)
         target(*args, **kwargs)
     return counter.get_total_flops() // 2
+
+
+def _may_multiply(target: Any) -> bool:
+    """Whether torch counts an operator, or writes it with others that it may count."""
+    packet = getattr(target, "overloadpacket", None)
+    return packet is not None and (
+        packet in flop_registry
+        or torch._C._dispatch_has_kernel_for_dispatch_key(
+            target.name(), "CompositeImplicitAutograd"
+        )
+    )
 
 
 def _empty_like(node: fx.Node) -> Any:

@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import fx, nn
 
-from co3d.compiler.analyse import Analysis, analyse, output_nodes
+from co3d.compiler.analyse import Analysis, Problem, analyse, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH, Captured, ClipShape, capture
 from co3d.compiler.options import ConvertOptions
@@ -20,12 +20,19 @@ from co3d.compiler.passes import (
     drop_noops,
     fold_batch_norm,
     fold_constants,
+    fold_unpools,
     free_batch,
     fuse_time_pads,
+    keep_batch_first,
+    reduce_before_folds,
+    roll_loops,
+    share_rows,
     split_lists,
     split_pools,
     write_as_pads,
+    write_compositions,
     write_frame_picks,
+    write_recurrences,
     write_stacks,
 )
 from co3d.compiler.passes.result import PassResult
@@ -33,24 +40,38 @@ from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import StepProgram
 from co3d.compiler.rewrites import (
     collect_clips,
+    collect_inputs,
     even_out_frame_picking,
     fix_adaptive_pools,
     localise_gates,
 )
 from co3d.compiler.rules import UnsupportedError
 from co3d.compiler.run_pass import run_pass
-from co3d.compiler.schedule import count_phase_macs, spreads
+from co3d.compiler.schedule import (
+    count_clip_macs,
+    count_phase_macs,
+    count_recomputed_macs,
+    spreads,
+)
 from co3d.errors import ConversionError
 
+# Of the multiply-accumulates of a clip: where a cut saves less, the whole network is rerun.
+_NEARLY = 0.9
 EXACT_PASSES = (
     drop_noops,
     fold_constants,
+    write_recurrences,
+    keep_batch_first,
     split_lists,
+    write_compositions,
+    fold_unpools,
     write_stacks,
     write_as_pads,
     fold_constants,
+    share_rows,
     write_frame_picks,
     fuse_time_pads,
+    reduce_before_folds,
     fold_batch_norm,
     split_pools,
 )
@@ -77,8 +98,23 @@ def prepare(
     Raises:
         ConversionError, InternalError: as for `compile_network`.
     """
+    name = type(model).__name__
     captured = capture(model, clip_shapes, free_batch=options.fallback)
-    return prepare_captured(captured, type(model).__name__, clip_shapes, options)
+    if not options.fallback:
+        return prepare_captured(captured, name, clip_shapes, options)
+    try:
+        prepared = prepare_captured(captured, name, clip_shapes, options)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what stops a part need not stop the whole
+        return _rerun_whole(model, clip_shapes, options, (_describe_failure(error, captured),))
+    if not prepared.fallbacks:
+        return prepared
+    why = _find_no_gain(prepared)
+    if why is not None:
+        return _rerun_whole(model, clip_shapes, options, (*prepared.fallbacks, why))
+    # What is rerun may mix the rows of its batch, so each stream has one of its own.
+    return replace(prepared, graph_slots=1)
 
 
 def prepare_captured(
@@ -96,17 +132,23 @@ def prepare_captured(
         ConversionError, InternalError: as for `compile_network`.
     """
     clip_graph, clip_frames = captured.clip_graph, clip_shapes[0][1]
+    if captured.unlike is not None:
+        # The graph could be cut, but what is rerun of it would be for the captured batch.
+        options = replace(options, fallback=False)
     run_exact_passes(clip_graph)
     analysis, approximations, fallbacks = _rewrite(clip_graph, clip_frames, options)
     run_pass(clip_graph, free_batch, analysis)
     whole = _copy(clip_graph)
     if run_pass(clip_graph, convolve_space_first, analysis).changed:
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
+    options = _settle_rate(options, analysis)
     if options.window is not None:
         windows = _scale_windows(options.window, analysis)
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, windows)
     for graph in (clip_graph, whole):
         _drop_unread(graph)
+    if options.edges == "none":
+        _require_forgetting(analysis)
     return Prepared(
         name,
         tuple(clip_shapes),
@@ -115,8 +157,70 @@ def prepare_captured(
         whole,
         captured.output_spec,
         analysis,
-        approximations,
+        (*_list_remembered(captured), *approximations),
         fallbacks,
+    )
+
+
+def _rerun_whole(
+    model: nn.Module,
+    clip_shapes: Sequence[ClipShape],
+    options: ConvertOptions,
+    fallbacks: tuple[str, ...],
+) -> Prepared:
+    """The whole network rerun on the newest clip of one stream, without a word about axes.
+
+    Raises:
+        ConversionError, InternalError: as for `compile_network`.
+    """
+    captured, clip_frames = capture(model, clip_shapes, batch=1), clip_shapes[0][1]
+    clip_graph = captured.clip_graph
+    for change in (drop_noops, fold_constants, collect_inputs):
+        run_pass(clip_graph, change)
+    analysis = analyse(clip_graph, clip_frames, 1)
+    _require_steps(clip_graph, analysis)
+    if options.window is not None:
+        _scale_windows(options.window, analysis)  # which refuses it
+    _drop_unread(clip_graph)
+    return Prepared(
+        type(model).__name__,
+        tuple(clip_shapes),
+        options,
+        clip_graph,
+        clip_graph,
+        captured.output_spec,
+        analysis,
+        _list_remembered(captured),
+        fallbacks,
+        batch=1,
+        graph_slots=1,
+    )
+
+
+def _find_no_gain(prepared: Prepared) -> str | None:
+    """Why it is no use to rerun a part of a network; None where it is of use."""
+    whole = count_clip_macs(prepared.analysis, prepared.batch)
+    if count_recomputed_macs(prepared.analysis) >= _NEARLY * whole:
+        return "so nearly all of it that the whole network is rerun"
+    shapes = [tuple(node.meta["val"].shape) for node in output_nodes(prepared.clip_graph)]
+    if any(shape[:1] != (prepared.batch,) for shape in shapes):
+        return "the whole network is rerun, as an output has no row for each stream"
+    return None
+
+
+def _describe_failure(error: Exception, captured: Captured) -> str:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if captured.unlike is not None:
+        reason = captured.unlike
+    return f"the whole network, for no part of it can be told apart: {reason}"
+
+
+def _list_remembered(captured: Captured) -> tuple[str, ...]:
+    """What a network that keeps something from clip to clip does otherwise as a stream."""
+    return tuple(
+        f"{name}: its forward changes this buffer; here it is for every clip as it was at "
+        "conversion"
+        for name in captured.remembered
     )
 
 
@@ -141,7 +245,7 @@ def settle_timing(prepared: Prepared) -> Prepared:
         analyse,
         prepared.clip_graph,
         prepared.clip_frames,
-        EXPORT_BATCH,
+        prepared.batch,
         prepared.analysis.windows,
     )
     tried: list[tuple[int, Analysis]] = []
@@ -166,6 +270,8 @@ def _rewrite(
     for change in (even_out_frame_picking, fix_adaptive_pools):
         results.append(run_pass(clip_graph, change))
     analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
+    while run_pass(clip_graph, roll_loops, analysis).changed:
+        analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.gates:
         run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
@@ -211,6 +317,44 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
         raise ConversionError(
             "cannot convert: an output does not depend on the clip; return only what does"
         )
+
+
+def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
+    """Native where time is enlarged: which elements a step makes depends on the frame's number.
+
+    Raises:
+        ConversionError: then not every frame would have a result, as was asked for.
+    """
+    if not analysis.enlarging or not options.is_dense:
+        return options
+    stride = analysis.timing.stride
+    if stride > 1:
+        origin = analysis.enlarging[0].meta["origin"]
+        raise ConversionError(
+            f'cannot convert with rate="dense": {origin.module_path or "the model"} enlarges time, '
+            "so that the network must run at its own pace, where a result comes every "
+            f'{stride} frames; use rate="native"'
+        )
+    return replace(options, rate="native")
+
+
+def _require_forgetting(analysis: Analysis) -> None:
+    """Without masks what comes before the first frame is wrong, and a recurrence keeps it forever.
+
+    One that begins with the first frame, of values that see no other, is right without masks.
+    """
+    for node, lowering in analysis.lowerings.items():
+        if not any(use.recurrent for use in lowering.uses):
+            continue
+        if lowering.type.lookback or lowering.type.delay:
+            problem = Problem(
+                node,
+                "it remembers all that came before, and with edges='none' also what the network "
+                "makes of the padding before the first frame",
+                "convert with edges='start', whose steps without masks are the same once the "
+                "stream is older than the delay",
+            )
+            raise ConversionError(f"cannot convert: {problem.describe()}")
 
 
 def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:

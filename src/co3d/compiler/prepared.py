@@ -6,7 +6,7 @@ from torch import fx
 from torch.utils._pytree import TreeSpec
 
 from co3d.compiler.analyse import Analysis
-from co3d.compiler.capture import ClipShape
+from co3d.compiler.capture import EXPORT_BATCH, ClipShape
 from co3d.compiler.options import ConvertOptions
 
 
@@ -24,6 +24,8 @@ class Prepared:
         analysis: what the rules say of the clip graph.
         approximations: the rewrites that change what the network computes.
         fallbacks: the operators from which on the network is rerun on whole clips.
+        batch: number of clips that the network was captured for.
+        graph_slots: rows that step graphs are to have; None for any number.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Prepared:
     analysis: Analysis
     approximations: tuple[str, ...]
     fallbacks: tuple[str, ...]
+    batch: int = EXPORT_BATCH
+    graph_slots: int | None = None
 
     @property
     def clip_frames(self) -> int:

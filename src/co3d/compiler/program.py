@@ -7,9 +7,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from co3d.compiler.explain import ValueTiming, format_program
+from co3d.compiler.packing import list_tensors
 from co3d.compiler.temporal import StateSpec, TemporalType
 
 Edges = Literal["start", "both", "none"]
@@ -67,6 +68,8 @@ class Program(Generic[G]):
         masked_steps: steps of a stream for which the masked graph is needed.
         macs_per_frame, clip_macs: multiply-accumulates of a step (the mean over the phases), and
             of the clip it came from.
+        graph_slots: rows that the step graphs are made for, so that slots step in groups of so
+            many; None for any number.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Program(Generic[G]):
     masked_steps: int
     macs_per_frame: int
     clip_macs: int
+    graph_slots: int | None
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -95,8 +99,12 @@ class Program(Generic[G]):
         return self.output_shapes[0]
 
     @property
-    def receptive_field(self) -> int:
-        """Frames that one result depends on, the window included."""
+    def receptive_field(self) -> int | None:
+        """Frames that one result depends on, the window included.
+
+        None where a recurrence (an LSTM, a cumulative sum) makes it all frames from the stream's
+        first one on.
+        """
         return self.timing.receptive_field
 
     @property
@@ -119,11 +127,6 @@ class Program(Generic[G]):
         """Bytes that one stream carries from step to step."""
         return sum(spec.elements * spec.dtype.itemsize for spec in self.states)
 
-    @property
-    def graph_slots(self) -> int | None:
-        """Rows that the step graphs are made for; None for any number."""
-        return None
-
     def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
         """The outputs in the shape in which the model returns them."""
         if self.output_spec.is_leaf():  # most are, and unpacking one takes longer
@@ -132,7 +135,7 @@ class Program(Generic[G]):
 
     def unpack_outputs(self, output: Any) -> list[Tensor]:
         """What `pack_outputs` packed, one tensor per output."""
-        return tree_leaves(output)
+        return list_tensors(output)
 
     @cached_property
     def fingerprint(self) -> str:

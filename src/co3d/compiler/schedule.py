@@ -12,9 +12,31 @@ _LIMITS = (1.5, 1.4, 1.3, 1.2, 1.1, 1.05)
 def count_phase_macs(analysis: Analysis) -> list[int]:
     """Multiply-accumulates of each phase of the period."""
     return [
-        sum(low.macs for low in analysis.lowerings.values() if low.type.is_due(phase))
+        sum(low.at(phase).macs for low in analysis.lowerings.values() if low.type.is_due(phase))
         for phase in range(analysis.period)
     ]
+
+
+def count_clip_macs(analysis: Analysis, batch: int) -> int:
+    """Multiply-accumulates of the clip network for one clip.
+
+    Args:
+        analysis: of the network.
+        batch: number of clips that it was captured for.
+    """
+    total = 0
+    for node, lowering in analysis.lowerings.items():
+        if lowering.macs and lowering.type.axis is not None:
+            shape = tuple(node.meta["val"].shape)
+            total += lowering.macs * lowering.type.count_elements(shape, batch)
+        else:
+            total += lowering.macs
+    return total
+
+
+def count_recomputed_macs(analysis: Analysis) -> int:
+    """Those of a step's multiply-accumulates that a fallback spends on past frames again."""
+    return sum(low.macs for low in analysis.lowerings.values() if low.type.recomputed)
 
 
 @dataclass
@@ -38,8 +60,8 @@ class EvenSpread:
         mean = sum(low.macs / low.type.stride for low in lowerings)
         self._allowed = self.limit * mean
         # What runs at every tick cannot move.
-        fixed = sum(low.macs for low in lowerings if low.type.stride == 1)
-        self.loads = [fixed] * period
+        fixed = [low for low in lowerings if low.type.stride == 1]
+        self.loads = [sum(low.at(phase).macs for low in fixed) for phase in range(period)]
 
     def __call__(self, lowering: Lowering) -> int:
         """By how many ticks to postpone this value."""
@@ -48,15 +70,20 @@ class EvenSpread:
             return 0
 
         def worst(ticks: int) -> int:
-            start = (lowering.type.delay + ticks) % stride
-            return max(self.loads[start::stride]) + macs
+            return max(
+                max(self.loads[(turn.type.delay + ticks) % turn.type.stride :: turn.type.stride])
+                + turn.macs
+                for turn in lowering.each_turn
+            )
 
         fitting = (ticks for ticks in range(stride) if worst(ticks) <= self._allowed)
         chosen = next(fitting, None)
         if chosen is None:
             chosen = min(range(stride), key=worst)
-        for phase in range((lowering.type.delay + chosen) % stride, len(self.loads), stride):
-            self.loads[phase] += macs
+        for turn in lowering.each_turn:
+            start = (turn.type.delay + chosen) % turn.type.stride
+            for phase in range(start, len(self.loads), turn.type.stride):
+                self.loads[phase] += turn.macs
         return chosen
 
 

@@ -72,7 +72,8 @@ def shared_fill(fills: Collection[float], node: fx.Node) -> float:
 
 def _readings(analysis: Analysis) -> Iterator[tuple[Use, TemporalType]]:
     for lowering in analysis.lowerings.values():
-        yield from ((use, lowering.type) for use in lowering.uses)
+        for turn in lowering.each_turn:
+            yield from ((use, turn.type) for use in turn.uses)
     yield from ((use, analysis.timing) for use in analysis.results)
 
 

@@ -27,6 +27,11 @@ class TemporalType:
         delay: ticks after frame j·stride at which element j is ready.
         lookback: how many frames before frame j·stride element j can see.
         extent: element j exists in a clip of N frames when 0 <= j·stride <= N - 1 + extent.
+        block: where time was enlarged again (a transposed convolution behind a stride), elements
+            come in groups, each from one element of `block` frames before it; 1 otherwise.
+        overhang: how far the last group reaches, so that with both element j exists when
+            0 <= j·stride <= block·floor((N - 1 + extent) / block) + overhang, and
+            0 <= overhang < block.
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
         recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
@@ -35,6 +40,9 @@ class TemporalType:
             H·W.
         rows: how many rows of the batch axis belong to one stream where time is elsewhere:
             (N·H·W, C, T) has H·W.
+        unbounded: an element depends on every frame from the stream's first one on, as a
+            recurrence made it or something before it. `lookback` then says how far back the rest
+            of the network sees.
     """
 
     axis: int | None
@@ -44,14 +52,17 @@ class TemporalType:
     extent: int = 0
     pools: tuple[str, ...] = ()
     recomputed: bool = False
+    block: int = 1
+    overhang: int = 0
     outer: int = 1
     inner: int = 1
     rows: int = 1
+    unbounded: bool = False
 
     @property
-    def receptive_field(self) -> int:
-        """Number of input frames that one element depends on."""
-        return self.lookback + self.delay + 1
+    def receptive_field(self) -> int | None:
+        """Number of input frames that one element depends on; None for all that came before."""
+        return None if self.unbounded else self.lookback + self.delay + 1
 
     @property
     def is_pooled(self) -> bool:
@@ -108,9 +119,21 @@ class TemporalType:
         """The same timing with time in another axis, folded otherwise."""
         return replace(self, axis=axis, outer=outer, inner=inner, rows=rows)
 
+    def horizon(self, clip_frames: int) -> int:
+        """No element of a clip of that many frames stands for a later frame than this one."""
+        return (clip_frames - 1 + self.extent) // self.block * self.block + self.overhang
+
     def last_position(self, clip_frames: int) -> int:
         """The frame that the last element of a clip of that many frames stands for."""
-        return (clip_frames - 1 + self.extent) // self.stride * self.stride
+        return self.horizon(clip_frames) // self.stride * self.stride
+
+    def extent_at(self, position: int) -> int:
+        """The extent as it is for elements that stand for this frame, or whole blocks from it.
+
+        Such an element exists when it stands for no later frame than N - 1 + extent_at(position).
+        """
+        within = position % self.block
+        return self.extent + within - (self.block if within > self.overhang else 0)
 
     def slide(
         self,
@@ -138,15 +161,50 @@ class TemporalType:
         beyond = pad_start + pad_end - span
         if ceil_mode:
             beyond = min(beyond + stride - 1, pad_start)
-        extent = self.extent + beyond * self.stride
-        delay = self.delay + max(0, span - pad_start) * self.stride
-        return replace(
+        blocks, overhang = divmod(self.overhang + beyond * self.stride, self.block)
+        made = replace(
             self,
             stride=self.stride * stride,
-            # Whether an element exists must be known when it is made: a crop at the end waits.
-            delay=max(delay, -extent),
+            delay=self.delay + max(0, span - pad_start) * self.stride,
             lookback=self.lookback + pad_start * self.stride,
-            extent=extent,
+            extent=self.extent + blocks * self.block,
+            overhang=overhang,
+        )
+        # Whether an element exists must be known when it is made: a crop at the end waits.
+        positions = range(0, made.block, math.gcd(made.stride, made.block))
+        return replace(made, delay=max(made.delay, *(-made.extent_at(q) for q in positions)))
+
+    def stretch(self, ratio: int) -> "TemporalType":
+        """The type with ratio - 1 elements of nothing set between neighbouring ones.
+
+        What enlarges time is a window (`slide`) over these, of which it reads the real ones:
+
+            stride 4, T elements           x0  .  .  .  x1  .  .  .  x2
+            stretched by 2: 2·T - 1        x0  .  0  .  x1  .  0  .  x2
+
+        Raises:
+            ValueError: elements would stand for fractions of frames, or their number would follow
+                from two strides of which neither is a multiple of the other.
+        """
+        if ratio == 1:
+            return self
+        if self.stride % ratio:
+            raise ValueError(
+                f"it makes {ratio} frames of every frame, more than a stream has"
+                if self.stride == 1
+                else f"it makes {ratio} elements of one that stands for {self.stride} frames"
+            )
+        if self.stride % self.block and self.block % self.stride:
+            raise ValueError(
+                f"it enlarges time that was divided by {self.stride}, and before that enlarged in "
+                f"blocks of {self.block}, of which neither is a multiple of the other"
+            )
+        whole = self.stride % self.block == 0
+        return replace(
+            self,
+            stride=self.stride // ratio,
+            block=self.stride if whole else self.block,
+            overhang=0 if whole else self.overhang // self.stride * self.stride,
         )
 
     def collapse(self, axis: int | None, reach: int, pool: str) -> "TemporalType":
@@ -166,15 +224,21 @@ def join(types: list[TemporalType]) -> TemporalType:
     """The type of an element-wise combination: element j of all operands meets at the latest delay.
 
     All operands must have the same stride, and their rows alike; the axis is left to the caller.
+    They have equally many elements in every clip that the network takes; of other clips the result
+    has as many as the operand that comes in the largest blocks, or that is the shortest.
     """
+    shortest = max(types, key=lambda t: (t.block, -t.extent - t.overhang))
     return replace(
         types[0],
         axis=None,
         delay=max(t.delay for t in types),
         lookback=max(t.lookback for t in types),
-        extent=min(t.extent for t in types),
+        extent=shortest.extent,
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        block=shortest.block,
+        overhang=shortest.overhang,
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -198,6 +262,7 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
         lookback=max(t.lookback + last - t.last_position(clip_frames) for t in types),
         pools=_merge_pools(types),
         recomputed=any(t.recomputed for t in types),
+        unbounded=any(t.unbounded for t in types),
     )
 
 
@@ -214,13 +279,21 @@ def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalT
     if not moving:
         timing = join_pooled(types, clip_frames)
     else:
+        # The longest output says when a flush is over.
+        longest = max(moving, key=lambda t: t.extent + t.overhang)
+        if len({t.block for t in moving}) > 1:  # which one is, depends on the clip
+            longest = replace(
+                longest, extent=longest.extent + longest.overhang, block=1, overhang=0
+            )
         timing = replace(
             join(moving),
             stride=math.lcm(*(t.stride for t in types)),
-            # The longest output says when a flush is over.
-            extent=max(t.extent for t in moving),
+            extent=longest.extent,
+            block=longest.block,
+            overhang=longest.overhang,
             pools=_merge_pools(types),
             recomputed=any(t.recomputed for t in types),
+            unbounded=any(t.unbounded for t in types),
         )
     end = timing.last_position(clip_frames)
     ready = [t.last_position(clip_frames) + t.delay for t in types if t.is_pooled]

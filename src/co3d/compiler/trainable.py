@@ -16,7 +16,7 @@ from co3d.compiler.capture import capture
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
 from co3d.compiler.past import Past, push_newest, start_past
 from co3d.compiler.pipeline import prepare_captured
-from co3d.compiler.program import Edges, Scope, StepProgram
+from co3d.compiler.program import Edges, Phase, Scope, StepProgram
 from co3d.compiler.tape import WeightProgram, WeightTape
 from co3d.errors import ConversionError
 
@@ -67,8 +67,7 @@ class TrainableProgram:
 
     program: StepProgram
     _derive: WeightProgram
-    _steady: _TrainableGraph
-    _masked: _TrainableGraph | None
+    _phases: tuple[Phase[_TrainableGraph], ...]
     _clip: _TrainableGraph
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "TrainableProgram":
@@ -123,17 +122,18 @@ class TrainableProgram:
     ) -> tuple[Tensor, TrainableState]:
         program = self.program
         inputs = [frame]
-        graph = self._steady
+        phase = self._phases[state.age % len(self._phases)]
+        graph = phase.steady
         ends = last_frame is not None and state.age > last_frame
-        if self._masked is not None and (state.age < program.masked_steps or ends):
-            graph = self._masked
+        if phase.masked is not None and (state.age < program.masked_steps or ends):
+            graph = phase.masked
             ages = torch.full((len(frame),), state.age, device=frame.device)
             inputs.append(ages)
             if program.edges == "both":
                 never = torch.iinfo(torch.int64).max // 2
                 inputs.append(torch.full_like(ages, never if last_frame is None else last_frame))
         output, *newest = graph([*inputs, *(e for past in state.past for e in past)], weights)
-        past = push_newest(state.past, program.phases[0].updates, newest)
+        past = push_newest(state.past, phase.updates, newest)
         return output, TrainableState(state.age + 1, past)
 
 
@@ -168,15 +168,22 @@ def convert_trainable(
             f"{len(program.output_shapes)} outputs, expected one of each; train in clip form"
         )
     numbers: dict[int, int] = {}  # tape -> place among the derived constants
-    (phase,) = program.phases
-    graphs = [
-        None if graph is None else _take_constants(graph, tape, numbers)
-        for graph in (phase.steady, phase.masked, program.clip_graph)
-    ]
-    steady, masked, clip = graphs
-    assert steady is not None
-    assert clip is not None
-    return TrainableProgram(program, tape.cut(list(numbers)), steady, masked, clip)
+
+    def take(graph: fx.GraphModule) -> _TrainableGraph:
+        return _take_constants(graph, tape, numbers)
+
+    phases = tuple(
+        Phase(
+            steady=take(phase.steady),
+            masked=None if phase.masked is None else take(phase.masked),
+            updates=phase.updates,
+            is_fresh=phase.is_fresh,
+            macs=phase.macs,
+        )
+        for phase in program.phases
+    )
+    clip = take(program.clip_graph)
+    return TrainableProgram(program, tape.cut(list(numbers)), phases, clip)
 
 
 def _take_constants(

@@ -61,19 +61,28 @@ class ClipBuilder(GraphBuilder):
         for node, lowering in self._analysis.lowerings.items():
             type_ = lowering.type
             for j in range(self._count(node)):
-                self._lowering, self._tick = lowering, j * type_.stride + type_.delay
-                frames = [self._read(use) for use in lowering.uses]
-                self._elements[node, j] = lowering.emit(self, frames)
+                self._tick = j * type_.stride + type_.delay
+                self._lowering = turn = lowering.at(self._tick)
+                frames = [self._read(use) for use in turn.uses]
+                self._elements[node, j] = turn.emit(self, frames)
         return self.finish(tuple(map(self._gather, output_nodes(clip_graph))), "Clip")
 
+    def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """See `Builder.are_inside`: here (1, K), for clips of a batch are of one length."""
+        inside = self._list_inside(before, after)
+        return None if all(inside) else self.constant(torch.tensor([inside]))
+
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """See `Builder.count_inside`: here (1,), for clips of a batch are of one length."""
+        """See `Builder.count_inside`: here (1,)."""
+        inside = self._list_inside(before, after)
+        return None if all(inside) else self.constant(torch.tensor([max(sum(inside), 1)]))
+
+    def _list_inside(self, before: int, after: int) -> list[bool]:
         assert self._lowering is not None
         uses, types = self._lowering.uses, self._analysis.types
-        last = self._clip_frames - 1 + types[uses[0].node].extent + after
+        last = types[uses[0].node].horizon(self._clip_frames) + after
         positions = [self._tick - use.back - types[use.node].delay for use in uses]
-        count = sum(-before <= position <= last for position in positions)
-        return None if count == len(uses) else self.constant(torch.tensor([max(count, 1)]))
+        return [-before <= position <= last for position in positions]
 
     def _count(self, node: fx.Node) -> int:
         """How many elements of a value there are in the clip."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from co3d.datasets.manifest import Manifest
-from co3d.errors import EmptyVideoError
+from co3d.errors import EmptyVideoError, OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
@@ -61,6 +61,9 @@ class StreamEvaluator:
         rate_hz: frames per second that it is shown.
         init_frames: that come before the warm prediction; None for as many as fill the network.
         strict: whether a bad video stops the run.
+
+    Raises:
+        OptionError: `fill` is "replicate", and the network never forgets.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class StreamEvaluator:
         self._rate_hz, self._strict = rate_hz, strict
         self.init_frames = stream.program.first_valid_step if init_frames is None else init_frames
         # So many copies of the first frame leave no padding in what follows.
-        self._copies = stream.program.receptive_field - 1 if fill == "replicate" else 0
+        self._copies = _count_copies(stream.program.receptive_field) if fill == "replicate" else 0
 
     def evaluate(self, jobs: Iterable[Job]) -> Iterator[VideoRecord]:
         """A record per video, in the order in which they end.
@@ -167,3 +170,13 @@ class StreamEvaluator:
             ),
             frames=count,
         )
+
+
+def _count_copies(receptive_field: int | None) -> int:
+    """How many copies of the first frame stand for a video that has always shown it."""
+    if receptive_field is None:
+        raise OptionError(
+            'cannot evaluate with fill="replicate": got a network with a recurrence, which never '
+            'forgets how many copies of the first frame it saw; use fill="zeros"'
+        )
+    return receptive_field - 1

@@ -85,6 +85,12 @@ def export_program(
             f"cannot export {program.name}: got {program.dtype}, expected torch.float32; convert "
             "model.float()"
         )
+    if format != "torch" and program.graph_slots not in (None, slots):
+        raise OptionError(
+            f"cannot export {program.name} for {slots} slots: its graphs are for "
+            f"{program.graph_slots}, since a part of it is rerun on the newest clip and may mix "
+            "the rows of a batch; leave slots out"
+        )
     if (precision == "int8") != (calibration is not None):
         raise OptionError(
             f"cannot export in {precision}: calibration frames and precision='int8' go together; "

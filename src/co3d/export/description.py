@@ -20,7 +20,7 @@ from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
 
 KEY = "co3d"
-VERSION = 2
+VERSION = 3
 # More frames than this no network looks back or waits for.
 MOST_FRAMES = 10**6
 # What the graph of each kind of edge is told of time.
@@ -78,6 +78,7 @@ def describe(
         "fingerprint": program.fingerprint,
         "precision": precision,
         "slots": slots,
+        "graph_slots": program.graph_slots if slots is None else slots,
         "frames": _number("frame", len(program.frame_shapes)),
         "frame_shapes": program.frame_shapes,
         "clocks": CLOCKS[program.edges],
@@ -169,6 +170,10 @@ def _parse(raw: dict[str, Any]) -> Description:
             extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
+            # Files of earlier versions have no values in blocks.
+            block=_size(timing.get("block", 1)),
+            overhang=_frames(timing.get("overhang", 0)),
+            unbounded=_is(bool, timing.get("unbounded", False)),
         ),
         "window": _maybe(_frames, raw["window"]),
         "rate": _one_of(("dense", "native"), raw["rate"]),
@@ -177,6 +182,8 @@ def _parse(raw: dict[str, Any]) -> Description:
         "masked_steps": _frames(raw["masked_steps"]),
         "macs_per_frame": _count(raw["macs_per_frame"]),
         "clip_macs": _count(raw["clip_macs"]),
+        # Files of before graphs had rows of their own say nothing of them.
+        "graph_slots": _maybe(_size, raw.get("graph_slots", raw["slots"])),
     }
     return Description(
         fields,

@@ -8,16 +8,19 @@ from typing import Any
 
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from co3d.compiler.packing import Nothing
 from co3d.errors import ExportError
+
+_TENSOR = object()
 
 
 def write_structure(spec: TreeSpec) -> Any:
-    """None for a tensor, {"tuple": […]}, {"list": […]} or {"dict": {name: …}}.
+    """None for a tensor, {"tuple": […]}, {"list": […]}, {"dict": {name: …}} or {"none": []}.
 
     Raises:
         ExportError: results are packed in something else.
     """
-    return _write(tree_unflatten([None] * spec.num_leaves, spec))
+    return _write(tree_unflatten([_TENSOR] * spec.num_leaves, spec))
 
 
 def read_structure(raw: Any, outputs: int) -> TreeSpec:
@@ -33,8 +36,10 @@ def read_structure(raw: Any, outputs: int) -> TreeSpec:
 
 
 def _write(value: Any) -> Any:
-    if value is None:
+    if value is _TENSOR:
         return None
+    if value is None:
+        return {"none": []}
     if type(value) in (tuple, list):
         return {type(value).__name__: [_write(item) for item in value]}
     if type(value) in (dict, OrderedDict) and all(isinstance(name, str) for name in value):
@@ -49,6 +54,8 @@ def _read(raw: Any) -> Any:
     if raw is None:
         return 0  # any leaf
     ((kind, content),) = raw.items()
+    if kind == "none":
+        return Nothing()
     if kind == "dict":
         return {name: _read(item) for name, item in content.items()}
     return {"tuple": tuple, "list": list}[kind](_read(item) for item in content)

@@ -9,7 +9,6 @@ from torch.utils._pytree import tree_structure
 
 from co3d.compiler.analyse import analyse, output_nodes
 from co3d.compiler.assemble import assemble
-from co3d.compiler.capture import EXPORT_BATCH
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
 from co3d.compiler.pipeline import prepare, settle_timing
 from co3d.compiler.prepared import Prepared
@@ -80,5 +79,5 @@ def _return_too(prepared: Prepared, node: fx.Node) -> Prepared:
         prepared,
         whole_graph=clip_graph,
         output_spec=tree_structure(tuple(range(len(outputs)))),
-        analysis=analyse(clip_graph, prepared.clip_frames, EXPORT_BATCH, windows),
+        analysis=analyse(clip_graph, prepared.clip_frames, prepared.batch, windows),
     )

@@ -40,6 +40,8 @@ class Verification:
             given.
         model_difference: of the clip network after the rewrites as well: what the approximations
             do, where `program.approximations` lists any.
+        dependence: for each output by how much two random clips make it differ, in the network
+            and in the steps.
         notes: what was left out or proves nothing, and why.
     """
 
@@ -52,6 +54,7 @@ class Verification:
     edges_difference: float
     simplified_difference: float
     model_difference: float
+    dependence: tuple[tuple[float, float], ...]
     notes: tuple[str, ...]
 
     @property
@@ -62,16 +65,30 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether steps equal clips in every respect that was compared."""
-        return not self._complaints()
+        """Whether steps equal clips in every respect that was compared, and that says something.
+
+        It says nothing where the network's outputs are the same for any clip.
+        """
+        return not self._complaints() and not self.is_void
+
+    @property
+    def is_void(self) -> bool:
+        """Whether no output of the network depends on the clip."""
+        return not any(difference for difference, _ in self.dependence)
 
     def require(self) -> None:
         """Do nothing if steps equal clips.
 
         Raises:
-            ParityError: they do not; the message names the first value that differs.
+            ParityError: they do not; the message names the first value that differs. Or the
+                network's outputs do not depend on the clip.
         """
         complaints = self._complaints()
+        if not complaints and self.is_void:
+            raise ParityError(
+                f"cannot verify {self.program.name}: its outputs are the same for two random "
+                "clips, so that their equality proves nothing; give weights with which they differ"
+            )
         if complaints:
             advice = "this is an error of co3d: report it with the network"
             if self.precision == "float32":
@@ -98,5 +115,10 @@ class Verification:
             f"{what} by {difference:.2g}"
             for what, difference in others.items()
             if difference is not None and not difference <= self.tolerance
+        ]
+        complaints += [
+            f"output {i} ignores the clip, by which the model's differs by {difference:.2g}"
+            for i, (difference, of_steps) in enumerate(self.dependence)
+            if of_steps <= self.tolerance < difference
         ]
         return complaints

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import fx
 
 from co3d.compiler.analyse import Analysis, analyse
-from co3d.compiler.capture import EXPORT_BATCH, ClipShape
+from co3d.compiler.capture import ClipShape
 from co3d.compiler.pipeline import settle_timing
 from co3d.compiler.prepared import Prepared
 from co3d.compiler.rules.sliding import sliding_mean
@@ -35,25 +35,23 @@ class LengthCase:
 
 
 def choose_lengths(
-    clip_frames: int, temporal_stride: int, window: int | None, further: Sequence[int] | None
+    clip_frames: int, pace: int, window: int | None, further: Sequence[int] | None
 ) -> list[int]:
     """The training clip's length first; then `further`, or a shorter and a longer one.
 
-    Where nothing strides these are odd. Networks with strides may take whole strides only. No
-    pooled value can be compared on clips that are longer than the window: the shorter one is not.
+    Where nothing strides these are odd. Networks with strides may take whole strides only, of
+    `pace` frames. No pooled value can be compared on clips that are longer than the window: the
+    shorter one is not.
     """
     if further is None:
         shorter = clip_frames // 2
         if window is not None:
-            shorter = min(shorter, window * temporal_stride)
+            shorter = min(shorter, window * pace)
         extra = clip_frames // 4
-        if temporal_stride == 1:
+        if pace == 1:
             further = (max(1, (shorter - 1) | 1), (clip_frames + extra) | 1)
         else:
-            shorter, extra = (
-                max(temporal_stride, n // temporal_stride * temporal_stride)
-                for n in (shorter, extra)
-            )
+            shorter, extra = (max(pace, n // pace * pace) for n in (shorter, extra))
             further = (shorter, clip_frames + extra)
     return list(dict.fromkeys([clip_frames, *further]))
 
@@ -113,7 +111,7 @@ def _make_case(prepared: Prepared, there: Prepared, frames: int) -> LengthCase:
         for name, size in other.windows.items():
             if name not in own.fixed_windows:
                 windows[name] = max(windows[name], size)
-    analysis = analyse(prepared.clip_graph, prepared.clip_frames, EXPORT_BATCH, windows)
+    analysis = analyse(prepared.clip_graph, prepared.clip_frames, prepared.batch, windows)
     left_out: set[str] = set()
     for node, twin in zip(own.types, other.types, strict=True):
         follows = any(n.name in left_out for n in node.all_input_nodes)
@@ -145,7 +143,8 @@ def _timing(node: fx.Node, analysis: Analysis) -> tuple[object, ...]:
     type_, lowering = analysis.types[node], analysis.lowerings.get(node)
     uses = lowering.uses if lowering else ()
     backs = [use.back for use in uses if analysis.types[use.node].is_pooled]
-    return type_.axis, type_.stride, type_.delay, type_.extent, backs
+    bound = type_.extent, type_.block, type_.overhang
+    return type_.axis, type_.stride, type_.delay, bound, backs
 
 
 def _is_same_network(prepared: Prepared, there: Prepared) -> bool:

@@ -5,9 +5,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from co3d.compiler.analyse import Analysis
+from co3d.compiler.packing import list_tensors
 from co3d.compiler.program import StepProgram
 from co3d.parity.elements import elements_by_tick, relative_difference, scale_of
 from co3d.runtime import open_stream
@@ -41,7 +41,7 @@ def run_streams(
             assert event.error is None
             continue
         if event.fresh:
-            results[event.video][ticks[event.video]] = tree_leaves(event.output)
+            results[event.video][ticks[event.video]] = list_tensors(event.output)
         ticks[event.video] += 1
         if event.video == longest and event.tag is not None:
             advance()

@@ -117,11 +117,12 @@ class PrecisionComparison:
             for seat, tally in self._tallies.items()
             if tally.logits
         ]
+        choice = choose_backend(self._program, "float32", self._device)
         return PrecisionReport(
             rows=tuple(rows),
             streams=tuple(self._names),
             device=str(self._device),
-            default=choose_backend(self._program, "float32", self._device),
+            default=(choice.backend, choice.reason),
             random_weights=self._random_weights,
             notes=(*notes, *self._notes),
         )

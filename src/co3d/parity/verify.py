@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from co3d.compiler.analyse import output_nodes
+from co3d.compiler.analyse import Analysis, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import ClipShape
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
@@ -16,6 +15,8 @@ from co3d.compiler.pipeline import prepare, settle_timing
 from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Rate, Scope, StepProgram
 from co3d.errors import ConversionError, OptionError
+from co3d.parity.dependence import compare_two_clips, compare_two_streams, run_network
+from co3d.parity.double import copy_in_double
 from co3d.parity.elements import largest_magnitude
 from co3d.parity.findings import ValueCheck, Verification
 from co3d.parity.lengths import LengthCase, choose_lengths, make_cases
@@ -65,14 +66,14 @@ def verify(
     shapes = check_clip_shapes(clip_shape)
     options = ConvertOptions(window, rate, scope, "both", fallback, spread)
     _check_options(lengths, precision)
-    network = _copy(model, _DTYPES[precision])
+    network, casts = _copy(model, shapes, precision)
     prepared = prepare(network, shapes, options)
     settled = settle_timing(prepared)
     program = assemble(settled)
-    live = assemble(replace(settled, options=replace(options, edges="start")))
+    live = assemble(replace(settled, options=replace(settled.options, edges="start")))
     cases, notes = make_cases(
         prepared,
-        choose_lengths(shapes[0][1], program.temporal_stride, window, lengths),
+        choose_lengths(shapes[0][1], _find_pace(settled.analysis), window, lengths),
         lambda shapes: prepare(network, shapes, replace(options, window=None)),
         must_fit=lengths is not None,
     )
@@ -83,10 +84,19 @@ def verify(
         output_difference = run.compare_program(cases)
         edges_difference = compare_edges(program, live, _DTYPES[precision])
         simplified_difference = run.model_difference
-        if program.approximations:
+        if program.approximations and program.graph_slots is None:
             simplified_difference = compare_simplified(
                 network, shapes, _DTYPES[precision], fallback=fallback
             )
+        dependence = compare_two_clips(network, shapes, _DTYPES[precision])
+        step_dependence = dependence
+        # Steps that equal clips depend on them as the network does.
+        if program.approximations or output_difference is None:
+            step_dependence = compare_two_streams(program, shapes, _DTYPES[precision])
+    if casts:
+        notes.append(
+            "its forward makes values of single precision, which are of double precision here"
+        )
     return Verification(
         program=program,
         precision=precision,
@@ -97,20 +107,27 @@ def verify(
         edges_difference=edges_difference,
         simplified_difference=simplified_difference,
         model_difference=run.model_difference,
+        dependence=tuple(zip(dependence, step_dependence, strict=True)),
         notes=(*notes, *run.notes()),
     )
 
 
-def _copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model in another precision, and the model itself left as it is."""
+def _find_pace(analysis: Analysis) -> int:
+    """Of how many frames the network may take whole multiples only."""
+    return analysis.period if analysis.enlarging else analysis.timing.stride
+
+
+def _copy(model: nn.Module, shapes: Sequence[ClipShape], precision: str) -> tuple[nn.Module, bool]:
+    """The model in another precision, and whether it would cast to lower ones itself."""
     try:
-        network = copy.deepcopy(model)
+        if precision == "float64":
+            return copy_in_double(model, shapes)
+        return copy.deepcopy(model).eval().to("cpu", _DTYPES[precision]), False
     except RuntimeError as error:  # weights that are computed from others, say
         raise ConversionError(
             f"cannot verify {type(model).__name__}: it cannot be copied ({error}); remove weight "
             "norms and other computed weights first"
         ) from error
-    return network.eval().to("cpu", dtype)
 
 
 def _check_options(lengths: Sequence[int] | None, precision: str) -> None:
@@ -163,7 +180,7 @@ class _Run:
         with torch.inference_mode():
             values = run_clip(case.clip_graph, clips, names.union(outputs))
             difference = compare_outputs(
-                [values[name] for name in outputs], tree_leaves(self._network(*clips))
+                [values[name] for name in outputs], run_network(self._network, clips)
             )
             self.model_difference = max(self.model_difference, difference)
             for node, (elements, difference) in observed.compare(

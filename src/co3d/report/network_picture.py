@@ -246,7 +246,7 @@ class _Picture:
         program = self._program
         facts = [
             f"delay {program.delay} frame{'s' * (program.delay != 1)}",
-            f"receptive field {program.receptive_field}",
+            f"receptive field {program.receptive_field or 'all frames'}",
             f"state {_format_bytes(program.state_bytes) or '0 kB'} per stream",
         ]
         if program.window:

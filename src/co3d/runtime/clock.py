@@ -105,13 +105,16 @@ class SlotClock:
 def make_graph_clocks(clocks: Sequence[SlotClock], program: Program[Any]) -> tuple[Tensor, ...]:
     """Ages and, with edges="both", ends as masked graphs take them: (k,) int64 that fit 32 bits.
 
-    Far from the start only the distance to the end matters: both are moved back together.
+    Far from the start only the phase and the distance to the end matter: both are moved back
+    together, by whole periods.
     """
-    ages = [min(clock.age, _OLDEST) for clock in clocks]
+    period = len(program.phases)
+    backs = [-(-max(0, clock.age - _OLDEST) // period) * period for clock in clocks]
+    ages = [clock.age - back for clock, back in zip(clocks, backs, strict=True)]
     if program.edges != "both":
         return (torch.tensor(ages, device="cpu"),)
     ends = [
-        clock.end - (clock.age - age) if clock.has_ended else FAR_END
-        for clock, age in zip(clocks, ages, strict=True)
+        clock.end - back if clock.has_ended else FAR_END
+        for clock, back in zip(clocks, backs, strict=True)
     ]
     return torch.tensor(ages, device="cpu"), torch.tensor(ends, device="cpu")

@@ -10,10 +10,11 @@ from co3d.backends.graphs.stored_graph import Format
 from co3d.backends.table import BACKENDS, PRECISIONS
 from co3d.compiler.program import Program
 from co3d.errors import Co3dError, ExportedFileError, OptionError
-from co3d.runtime.choice import choose_backend, find_complaint, find_device, find_format
+from co3d.runtime.choice import Choice, choose_backend, find_complaint, find_device, find_format
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.stored_program import StoredProgram
 from co3d.runtime.stream import Stream
+from co3d.runtime.threads import choose_threads
 
 
 def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
@@ -26,15 +27,17 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     """Compile a step program once: pack its weights, plan its steps, make its kernels.
 
     Streams of it are then opened with `CompiledProgram.open`, each at the cost of its state alone.
-    CPU backends use as many threads as torch does now (`torch.set_num_threads`).
+    CPU backends use as many threads as torch does now (`torch.set_num_threads`), and one for a
+    small network (`SMALL_NETWORK_MACS`).
 
     Args:
         program: from `convert`, or from a file by `load_program`.
         backend: "torch" (the reference, eager), "native" (co3d's own kernels, which the machine's
             C++ compiler builds once), "triton" (co3d's own kernels for an NVIDIA GPU), "inductor"
             (torch.compile), "onnxruntime", "openvino", or "auto": the fastest for this network that
-            is installed and has the precision and the device. `CompiledProgram.backend` says what
-            was chosen, and why.
+            is installed and has the precision and the device. For networks that co3d's own kernels
+            do not run whole, "auto" measures a few steps of each, with one thread and with all, the
+            first time. `CompiledProgram.backend` says what was chosen, and why.
         precision: "float32" (the default), "float64", "bfloat16" or "float16", of weights, frames
             and state; results are float32 where it is not float64. A file of a runtime's format
             has its own.
@@ -59,12 +62,12 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
         )
     place = find_device(device)
     if backend == "auto":
-        name, reason = choose_backend(program, precision, place)
+        choice = choose_backend(program, precision, place)
     else:
-        name, reason = backend, "as asked"
         _require(backend, precision, place, kind)
-    executor = BACKENDS[name].open(precision, place)
-    description = f"{executor.description} ({reason})"
+        choice = Choice(backend, choose_threads(program), "as asked")
+    executor = BACKENDS[choice.backend].open(precision, place, choice.threads)
+    description = f"{executor.description} ({choice.reason})"
     with _blaming_the_file(program, executor.description):
         compiled = CompiledProgram(program, executor, executor.load(program), description)
         if isinstance(program, StoredProgram):

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.slot import Slot
@@ -140,5 +140,5 @@ def _step(
     result = compiled.step([places[number].slot for number in shown], inputs)
     fresh, valid = result.fresh.tolist(), result.valid.tolist()
     for row, (number, (_, tag)) in enumerate(shown.items()):
-        output = tree_map(lambda tensor, row=row: tensor[row], result.output)
+        output = tree_map_only(Tensor, lambda tensor, row=row: tensor[row], result.output)
         yield Played(places[number].video, tag, output, valid[row], fresh[row])

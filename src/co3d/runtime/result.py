@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 
 @dataclass(frozen=True, repr=False)
@@ -25,5 +25,5 @@ class StepResult:
     fresh: Tensor
 
     def __repr__(self) -> str:
-        shapes = tree_map(lambda tensor: tuple(tensor.shape), self.output)
+        shapes = tree_map_only(Tensor, lambda tensor: tuple(tensor.shape), self.output)
         return f"StepResult(output={shapes}, valid={self.valid.tolist()})"

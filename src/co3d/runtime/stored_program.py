@@ -25,8 +25,3 @@ class StoredProgram(Program[StepGraph]):
     def fingerprint(self) -> str:
         """See `Program.fingerprint`."""
         return self.own_fingerprint
-
-    @property
-    def graph_slots(self) -> int | None:
-        """See `Program.graph_slots`."""
-        return self.slots

@@ -91,7 +91,7 @@ EVENTS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(EVENTS)
 def test_blocks_hold_what_lists_hold(events: list) -> None:
-    lists = TorchExecutor(torch.float32, torch.device("cpu")).load(make_program())
+    lists = TorchExecutor(torch.float32, torch.device("cpu"), 1).load(make_program())
     blocks = load()
     generator = torch.Generator().manual_seed(0)
     slots = [(blocks.open(), lists.open()) for _ in range(SLOTS)]

@@ -74,7 +74,7 @@ def load(program: StepProgram) -> CompiledProgram:
 
 def load_reference(program: StepProgram) -> CompiledProgram:
     """The same in double precision, which steps each slot alone."""
-    executor = TorchExecutor(torch.float64, torch.device("cpu"))
+    executor = TorchExecutor(torch.float64, torch.device("cpu"), 1)
     return CompiledProgram(program, executor, executor.load(program), "reference")
 
 

@@ -21,10 +21,10 @@ from co3d.backends.fusion.groups import (
     SumDepthwise,
     View,
 )
-from co3d.backends.fusion.reader import ADD, GraphReader, read_arguments, read_pair
+from co3d.backends.fusion.reader import ADD, CAT, GraphReader, read_arguments, read_pair
 
 _aten = torch.ops.aten
-_ACTIVATIONS = {
+ACTIVATIONS = {
     _aten.relu.default: Activation.RELU,
     torch.relu: Activation.RELU,
     F.relu: Activation.RELU,
@@ -33,8 +33,17 @@ _ACTIVATIONS = {
     _aten.sigmoid.default: Activation.SIGMOID,
     torch.sigmoid: Activation.SIGMOID,
 }
-_MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
-_VIEWS = (torch.flatten, torch.reshape)
+MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
+VIEWS = (
+    torch.flatten,
+    torch.reshape,
+    _aten.flatten.using_ints,
+    _aten.reshape.default,
+    _aten.view.default,
+)
+LINEAR = (F.linear, _aten.linear.default)
+MEAN = (torch.mean, _aten.mean.dim)
+AVG_POOL = (F.avg_pool2d, _aten.avg_pool2d.default)
 
 
 class PatternMatcher:
@@ -120,7 +129,7 @@ class PatternMatcher:
 
     def _peel(self, node: fx.Node) -> tuple[list[fx.Node], Activation, fx.Node]:
         """A node's activation, and what it is applied to if nothing else reads that."""
-        activation = _ACTIVATIONS.get(node.target, Activation.IDENTITY)
+        activation = ACTIVATIONS.get(node.target, Activation.IDENTITY)
         if activation is Activation.IDENTITY:
             return [], activation, node
         chain, root = [node], node.args[0]
@@ -133,7 +142,7 @@ class PatternMatcher:
 
     def _match_view(self, node: fx.Node) -> View | None:
         source = node.args[0] if node.args else None
-        if node.target not in _VIEWS or not isinstance(source, fx.Node):
+        if node.target not in VIEWS or not isinstance(source, fx.Node):
             return None
         shapes = self._reader.shape(node), self._reader.shape(source)
         if not all(len(s) in (2, 4) and s[:2] == shapes[0][:2] for s in shapes):
@@ -143,7 +152,7 @@ class PatternMatcher:
         return View(source)
 
     def _match_mean(self, node: fx.Node) -> Mean | None:
-        if node.target is not torch.mean or "dtype" in node.kwargs:
+        if node.target not in MEAN or "dtype" in node.kwargs:
             return None
         source, dims = read_arguments(node, "input", "dim")
         if not self._reader.is_map(source):
@@ -169,7 +178,7 @@ class PatternMatcher:
         return Select(source, marks, float(fill))
 
     def _match_linear(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
-        if node.target is not F.linear:
+        if node.target not in LINEAR:
             return None
         source, weight, bias = read_arguments(node, "input", "weight", "bias")
         constant = self._reader.constant(weight)
@@ -203,7 +212,7 @@ class PatternMatcher:
         source, weight, bias, geometry, _ = parts
         inner: set[fx.Node] = set()
         convolution = Convolve((source,), weight, bias, geometry)
-        if source.target is torch.cat and self._reader.can_join(source):
+        if source.target in CAT and self._reader.can_join(source):
             if all(self._reader.is_dense(user) for user in source.users):
                 inner.add(source)
             convolution = replace(convolution, sources=tuple(source.args[0]))  # type: ignore[arg-type]
@@ -221,7 +230,7 @@ class PatternMatcher:
     ) -> tuple[fx.Node, fx.Node, Activation, set[fx.Node]] | None:
         """activation(map * gate), with one gate per channel, that a single operator reads."""
         chain, activation, root = self._peel(node)
-        if len(node.users) != 1 or root.target not in _MUL or len(root.args) != 2:
+        if len(node.users) != 1 or root.target not in MUL or len(root.args) != 2:
             return None
         first, second = root.args
         for source, gate in ((first, second), (second, first)):
@@ -293,7 +302,7 @@ class PatternMatcher:
             inner.add(current)
             if current.target is torch.addcmul and len(current.args) == 3:
                 current, source, factor = current.args
-            elif current.target in _MUL and len(current.args) == 2:
+            elif current.target in MUL and len(current.args) == 2:
                 (source, factor), current = current.args, None
             elif current.target in ADD and len(current.args) == 2 and bias is None:
                 bias = self._reader.per_channel(current.args[1], node)
@@ -323,13 +332,14 @@ class PatternMatcher:
 
     def _match_pool(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """An average over pixels that never looks outside of the map."""
-        if node.target is not F.avg_pool2d or not self._reader.is_map(node.args[0]):
+        if node.target not in AVG_POOL or not self._reader.is_map(node.args[0]):
             return None
-        source, kernel, stride, padding, ceil_mode = read_arguments(
-            node, "input", "kernel_size", "stride", "padding", "ceil_mode"
+        names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+        source, kernel, stride, padding, ceil_mode, _, divisor = read_arguments(
+            node, *names, "divisor_override"
         )
         height, width = read_pair(kernel)
-        if any(read_pair(padding or 0)) or ceil_mode or node.kwargs.get("divisor_override"):
+        if any(read_pair(padding or 0)) or ceil_mode or divisor:
             return None
         geometry = {**POINT, "stride": read_pair(stride or kernel)}
         scale = 1 / (height * width)
@@ -338,7 +348,7 @@ class PatternMatcher:
 
     def _match_window(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         """The scaled sum of a stack: the average over the newest elements."""
-        if node.target not in _MUL or not isinstance(node.args[1], float):
+        if node.target not in MUL or not isinstance(node.args[1], float):
             return None
         total = node.args[0]
         if not isinstance(total, fx.Node) or total.target is not torch.sum or total.kwargs:

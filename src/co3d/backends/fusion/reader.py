@@ -9,7 +9,12 @@ from torch import Tensor, fx
 
 from co3d.backends.fusion.groups import MOST_SOURCES, POINT
 
-ADD = (torch.add, torch.ops.aten.add.Tensor, operator.add)
+_aten = torch.ops.aten
+# Operators have two spellings: what streams is written with functions of torch, and what the
+# compiler takes over from a clip network as it is, such as layers of folded frames, with ATen's.
+ADD = (torch.add, _aten.add.Tensor, operator.add)
+CAT = (torch.cat, _aten.cat.default)
+CONVOLVE = (torch.conv2d, _aten.conv2d.default)
 
 
 class GraphReader:
@@ -30,22 +35,21 @@ class GraphReader:
         self, node: fx.Node
     ) -> tuple[fx.Node, Tensor, Tensor | None, dict[str, Any], int] | None:
         """Source, weight, bias, geometry and groups of a convolution with constant weights."""
-        if node.target is not torch.conv2d:
+        if node.target not in CONVOLVE:
             return None
-        source, weight, bias = read_arguments(node, "input", "weight", "bias")
+        source, weight, bias, *sizes, groups = read_arguments(
+            node, "input", "weight", "bias", *POINT, "groups"
+        )
         constant = self.constant(weight)
-        padding = node.kwargs.get("padding", (0, 0))
-        if len(node.args) > 3 or constant is None or isinstance(padding, str):
+        if constant is None or any(isinstance(size, str) for size in sizes):  # padding="same"
             return None
         if not self.is_map(source) or not self.is_known(bias):
             return None
         geometry = {
-            name: tuple(node.kwargs.get(name, default))  # type: ignore[arg-type]
-            for name, default in POINT.items()
+            name: default if size is None else read_pair(size)
+            for (name, default), size in zip(POINT.items(), sizes, strict=True)
         }
-        groups = node.kwargs.get("groups", 1)
-        assert isinstance(groups, int)
-        return source, constant, self.constant(bias), geometry, groups
+        return source, constant, self.constant(bias), geometry, 1 if groups is None else groups
 
     def is_dense(self, node: fx.Node) -> bool:
         """Whether a node is a convolution without groups."""
@@ -148,8 +152,9 @@ def _forget_data(value: Tensor) -> Tensor:
 
 
 def read_pair(value: Any) -> tuple[int, int]:
-    """A size that may be given once for both axes."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+    """A size that may be given once for both axes, as a number or as a list of one."""
+    first, *rest = (value,) if isinstance(value, int) else value
+    return (first, rest[0] if rest else first)
 
 
 def read_arguments(node: fx.Node, *names: str) -> Iterator[Any]:

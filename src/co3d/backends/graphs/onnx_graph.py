@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from co3d.backends.graphs.placement import Placement
+from co3d.errors import ExportError
 from co3d.packages import require_package
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def write_onnx(
 
     Raises:
         MissingPackageError: onnx or onnxscript is not installed.
+        ExportError: ONNX has no form for one of its operators.
     """
     for package in ("onnx", "onnxscript"):
         require_package(package, extra="onnxruntime")
@@ -48,16 +50,23 @@ def write_onnx(
         torch.zeros(e.shape, dtype=torch.float32 if e.is_floating_point() else e.dtype)
         for e in examples
     )
-    with _quiet():
-        exported = torch.onnx.export(
-            module,
-            plain,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            exported = torch.onnx.export(
+                module,
+                plain,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[:1]
+        raise ExportError(
+            f"cannot write a step graph as ONNX: {''.join(reason)}; use backend='torch' or "
+            "'native', or format='torch'"
+        ) from error
     assert exported is not None
     return exported.model_proto
 

@@ -1,27 +1,44 @@
-"""Which networks the native kernels run."""
+"""How much of a network the native kernels run."""
 
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
+from co3d.backends.fusion.patterns import ACTIVATIONS, AVG_POOL, LINEAR, MEAN, MUL, VIEWS
+from co3d.backends.fusion.reader import ADD, CAT, CONVOLVE, read_arguments
 
-def has_kernels(graphs: Iterable[fx.GraphModule]) -> bool:
-    """Whether step graphs have 2-D convolutions, and native kernels for all of them."""
+# Beside convolutions: what kernels take into their operations, and what PyTorch runs between them
+# once or twice a step.
+_FUSED = (*ADD, *CAT, *LINEAR, *MEAN, *MUL, *AVG_POOL, *VIEWS, *ACTIVATIONS, torch.addcmul)
+_BESIDE = (torch.stack, torch.sum, torch.where, torch.maximum, F.max_pool2d)
+_KNOWN = frozenset((*_FUSED, *_BESIDE))
 
-    def has_kernel(graph: fx.GraphModule, node: fx.Node) -> bool:
-        weight = node.args[1]
-        assert isinstance(weight, fx.Node)
-        constant = getattr(graph, str(weight.target), None)
-        groups = node.kwargs.get("groups", 1)
-        if not isinstance(constant, Tensor) or not isinstance(groups, int):
-            return False
-        return groups == 1 or tuple(constant.shape[:2]) == (groups, 1)
 
-    found = [
-        has_kernel(graph, node)
-        for graph in graphs
-        for node in graph.graph.nodes
-        if node.target is torch.conv2d
-    ]
-    return bool(found) and all(found)
+def find_share(graphs: Iterable[fx.GraphModule]) -> float:
+    """The share of the operators of step graphs that native kernels run, 0 to 1.
+
+    Graphs without a 2-D convolution that is dense or depthwise, with constant weights, have none.
+    Maximum pools count as run: PyTorch takes one or two of them a step.
+    """
+    operators, run, convolutions = 0, 0, 0
+    for graph in graphs:
+        for node in graph.graph.nodes:
+            if node.op != "call_function":
+                continue
+            operators += 1
+            if node.target in CONVOLVE and _has_kernel(graph, node):
+                convolutions += 1
+            elif node.target in _KNOWN:
+                run += 1
+    return (run + convolutions) / operators if convolutions else 0.0
+
+
+def _has_kernel(graph: fx.GraphModule, node: fx.Node) -> bool:
+    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    _, weight, *_, groups = read_arguments(node, *names)
+    constant = getattr(graph, str(weight.target), None) if isinstance(weight, fx.Node) else None
+    if not isinstance(constant, Tensor):
+        return False
+    return groups in (None, 1) or tuple(constant.shape[:2]) == (groups, 1)

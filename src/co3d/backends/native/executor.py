@@ -25,7 +25,7 @@ from co3d.compiler.program import Program
 
 
 class NativeExecutor:
-    """Runs whole blocks of a network per kernel, in PyTorch's threads.
+    """Runs whole blocks of a network per kernel, in threads of its own.
 
     Maps lie in memory with channels last. In bfloat16 products of maps take pairs of bfloat16 and
     sum in float32 where the processor does; everything else is computed in float32 and kept in

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from co3d.backends.contract import make_map
 from co3d.backends.native.memory import lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
+from co3d.backends.threads import limit_threads
 
 RunKernels = Callable[[NativeSteps, Any], None]
 LayOut = Callable[[Tensor, Tensor], None]
@@ -155,7 +156,9 @@ class PlannedStep:
             assert isinstance(self.plan.steps[0], NativeSteps)
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
-        with torch.inference_mode():
+        # Threads of PyTorch's spin for milliseconds after each operator, and the kernels' own need
+        # the processors.
+        with torch.inference_mode(), limit_threads(1):
             return self._run_mixed(held, made, find_past, find_newest)
 
     def _run_mixed(

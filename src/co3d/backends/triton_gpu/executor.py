@@ -7,10 +7,11 @@ import torch
 import triton  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from co3d.backends.contract import list_examples, list_graphs
+from co3d.backends.contract import Executable, list_examples, list_graphs
 from co3d.backends.fusion.plan import plan_graph
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
+from co3d.backends.torch_eager import TorchExecutor
 from co3d.backends.triton_gpu.executable import TritonExecutable
 from co3d.backends.triton_gpu.fused_graph import FusedGraph
 from co3d.backends.triton_gpu.launches import Launcher
@@ -43,12 +44,15 @@ class TritonExecutor:
         precision = str(dtype).removeprefix("torch.")
         self.description = f"triton {triton.__version__}, {precision} on {name}"
 
-    def load(self, program: Program[Any]) -> TritonExecutable:
+    def load(self, program: Program[Any]) -> Executable:
         """See `Executor.load`.
 
         Kernels are compiled for one slot. Those for several slots are compiled when so many step
-        together for the first time; Triton keeps all of them on disk.
+        together for the first time; Triton keeps all of them on disk. Graphs that are made for a
+        number of rows cannot be planned for any other: PyTorch runs them.
         """
+        if program.graph_slots is not None:
+            return TorchExecutor(self.dtype, self.device).load(program)
         graphs: dict[tuple[int, bool], FusedGraph] = {}
         for key, graph in list_graphs(program).items():
             alone = list_examples(

@@ -31,7 +31,7 @@ def drop_noops(clip_graph: fx.GraphModule) -> PassResult:
             clip_graph.graph.erase_node(node)
             changed = True
     for node in list(clip_graph.graph.nodes):
-        if node.op == "call_function" and node.target in _NOOPS:
+        if node.op == "call_function" and (node.target in _NOOPS or _adds_nothing(node)):
             replace(node, node.args[0])
             changed = True
         elif node.target in _VIEWS:
@@ -39,3 +39,13 @@ def drop_noops(clip_graph: fx.GraphModule) -> PassResult:
             node.target = torch.ops.aten.reshape.default
             changed = True
     return PassResult(changed)
+
+
+def _adds_nothing(node: fx.Node) -> bool:
+    """Whether a node adds the number 0, as Python's `sum` does to the first of its values."""
+    return (
+        node.target is torch.ops.aten.add.Tensor
+        and type(node.args[1]) in (int, float)
+        and node.args[1] == 0
+        and node.meta["val"].dtype == node.args[0].meta["val"].dtype  # type: ignore[union-attr]
+    )

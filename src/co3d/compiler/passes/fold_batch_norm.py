@@ -9,6 +9,8 @@ from torch import Tensor, fx
 from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.conv import CONVOLUTIONS
+from co3d.compiler.rules.registry import arguments
+from co3d.compiler.rules.transposed import TRANSPOSED
 
 _ATEN = torch.ops.aten
 _BATCH_NORM = _ATEN._native_batch_norm_legit_no_training.default
@@ -27,7 +29,11 @@ def fold_batch_norm(clip_graph: fx.GraphModule) -> PassResult:
         (result,) = [u for u in node.users if u.target is operator.getitem and u.args[1] == 0]
         x = node.args[0]
         scale, shift = _scale_and_shift(clip_graph, node)
-        if x.target in CONVOLUTIONS and len(x.users) == 1 and x.args[1].op == "get_attr":
+        if (
+            x.target in (*CONVOLUTIONS, *TRANSPOSED)
+            and len(x.users) == 1
+            and x.args[1].op == "get_attr"
+        ):
             _fold(clip_graph, x, scale, shift)
             replace(result, x)
         else:
@@ -56,7 +62,13 @@ def _fold(clip_graph: fx.GraphModule, conv: Any, scale: Tensor, shift: Tensor) -
     bias_node = conv.args[2] if len(conv.args) > 2 else conv.kwargs.get("bias")
     if bias_node is not None:
         shift = shift + clip_graph.get_buffer(bias_node.target).double() * scale
-    folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
+    factor = scale.view(-1, *[1] * (weight.dim() - 1))
+    if conv.target in TRANSPOSED:  # (C_in, C_out / groups, …), the groups one after the other
+        groups = arguments(conv)["groups"]
+        per_group = factor.unflatten(0, (groups, 1, -1)).squeeze(3)
+        folded = (weight.double().unflatten(0, (groups, -1)) * per_group).flatten(0, 1)
+    else:
+        folded = weight.double() * factor
     with clip_graph.graph.inserting_before(conv):
         new_weight = insert_constant(
             clip_graph, conv, f"{conv.name}_weight", folded.to(weight.dtype)

@@ -16,6 +16,12 @@ _MAX_POOLS = {
     _ATEN.max_pool2d_with_indices.default: _ATEN.max_pool2d.default,
     _ATEN.max_pool3d_with_indices.default: _ATEN.max_pool3d.default,
 }
+_MOMENTS = {
+    _ATEN.var_mean.correction: _ATEN.var.correction,
+    _ATEN.var_mean.dim: _ATEN.var.correction,
+    _ATEN.std_mean.correction: _ATEN.std.correction,
+    _ATEN.std_mean.dim: _ATEN.std.correction,
+}
 _EXTREMA = {_ATEN.max.dim: _ATEN.amax.default, _ATEN.min.dim: _ATEN.amin.default}
 
 
@@ -51,6 +57,14 @@ def _single_result(source: Any, index: int) -> tuple[Any, tuple, dict] | None:
         return _ATEN.select.int, (args["self"], args["dim"], index), {}
     if target in _MAX_POOLS and index == 0:
         return _MAX_POOLS[target], source.args, source.kwargs
+    if target in _MOMENTS:
+        args = arguments(source)
+        dims = args["dim"] or list(range(len(args["self"].meta["val"].shape)))
+        if index == 1:
+            return _ATEN.mean.dim, (args["self"], dims, args["keepdim"]), {}
+        correction = args.get("correction", int(args.get("unbiased", True)))
+        options = {"correction": correction, "keepdim": args["keepdim"]}
+        return _MOMENTS[target], (args["self"], dims), options
     if target in _EXTREMA and index == 0:
         args = arguments(source)
         return _EXTREMA[target], (args["self"], [args["dim"]], args["keepdim"]), {}

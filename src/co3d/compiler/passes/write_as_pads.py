@@ -8,17 +8,12 @@ from typing import Any
 import torch
 from torch import fx
 
-from co3d.compiler.insertion import insert, replace
+from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.result import PassResult
+from co3d.compiler.passes.uniform import filled_value
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
-_FILLED = {
-    _ATEN.zeros.default: 0.0,
-    _ATEN.zeros_like.default: 0.0,
-    _ATEN.ones.default: 1.0,
-    _ATEN.ones_like.default: 1.0,
-}
 
 
 def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
@@ -30,10 +25,13 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
                 replace(node, insert(node, _ATEN.zeros_like.default, (node.args[0],)))
             changed = True
         elif node.target is _ATEN.copy.default:
-            source = node.args[1]
-            if source.meta["val"].shape == node.meta["val"].shape:
-                node.replace_all_uses_with(source)
-                changed = True
+            writer.write_copy(node)
+            changed = True
+        elif node.target in (_ATEN.fill.Scalar, _ATEN.fill.Tensor):
+            changed |= writer.write_fill(node)
+        elif node.target is _ATEN.select_scatter.default:
+            writer.write_select_scatter(node)
+            changed = True
     for node in list(clip_graph.graph.nodes):
         if node.target is _ATEN.slice_scatter.default and not writer.is_inner(node):
             changed |= writer.write_scatter(node)
@@ -54,6 +52,47 @@ class _PadWriter:
         self._clip_graph = clip_graph
         self._graph = clip_graph.graph
         self._found: dict[tuple[fx.Node, Any], float | None] = {}
+
+    def write_copy(self, node: fx.Node) -> None:
+        """Write a copy over all of a value as what is copied."""
+        over: Any = node.args[0]
+        source: Any = node.args[1]
+        with self._graph.inserting_before(node):
+            if source.meta["val"].dtype != over.meta["val"].dtype:
+                kind = {"dtype": over.meta["val"].dtype}
+                source = insert(node, _ATEN._to_copy.default, (source,), kind)
+            if source.meta["val"].shape != over.meta["val"].shape:
+                sizes = list(over.meta["val"].shape)
+                source = insert(node, _ATEN.expand.default, (source, sizes))
+        replace(node, source)
+
+    def write_fill(self, node: fx.Node) -> bool:
+        """Write a value filled with a constant as one that is made of it.
+
+        Returns:
+            Whether it could.
+        """
+        value: Any = node.args[1]
+        if isinstance(value, fx.Node):
+            value = self._uniform(value, {}) if value.op == "get_attr" else None
+        if value is None:
+            return False
+        with self._graph.inserting_before(node):
+            made = insert(node, _ATEN.full_like.default, (node.args[0], value))
+        replace(node, made)
+        return True
+
+    def write_select_scatter(self, node: fx.Node) -> None:
+        """Write base[i] = x as base[i : i + 1] = x with one more axis."""
+        args = arguments(node)
+        shape = node.meta["val"].shape
+        dim = args["dim"] % len(shape)
+        index = args["index"] % shape[dim]
+        with self._graph.inserting_before(node):
+            source = insert(node, _ATEN.unsqueeze.default, (args["src"], dim))
+            rest = (dim, index, index + 1)
+            written = insert(node, _ATEN.slice_scatter.default, (args["self"], source, *rest))
+        replace(node, written)
 
     def is_inner(self, node: fx.Node) -> bool:
         """Whether a scatter is the inner one of two that write one box: the outer one says all."""
@@ -76,10 +115,14 @@ class _PadWriter:
             return False
         with self._graph.inserting_before(node):
             written = self._write_box(node, base, x, {d % rank: box[d] for d in box})
+        if written is not None and written.target is _ATEN.cat.default:
+            replace(node, written)
+            self.write_cat(written)
+            return True
         return self._replace(node, written)
 
     def write_cat(self, node: fx.Node) -> bool:
-        """Write cat([0, x, 0]) as pad(x).
+        """Write cat([0, x, 0]) as pad(x), and other constants as what is added to such a pad.
 
         Returns:
             Whether it could.
@@ -166,15 +209,63 @@ class _PadWriter:
         return insert(node, _ATEN.cat.default, (parts, dim))
 
     def _join(self, node: fx.Node, parts: list[fx.Node], dim: int) -> fx.Node | None:
-        values = [self._uniform(part, {}) for part in parts]
-        moving = [part for part, value in zip(parts, values, strict=True) if value is None]
-        fills = {value for value in values if value is not None}
-        if len(moving) != 1 or len(fills) != 1:
+        """The parts without the constants among them; None where there are none, or nothing else.
+
+        [x, 0, 0, y, c]     ->  cat([pad(x), pad(y)]) + [0, 0, 0, 0, c]
+        """
+        is_fixed = [self._uniform(p, {}) is not None or p.op == "get_attr" for p in parts]
+        if all(is_fixed) or not any(is_fixed):
             return None
-        place = parts.index(moving[0])
         sizes = [part.meta["val"].shape[dim] for part in parts]
-        pads = {dim: (sum(sizes[:place]), sum(sizes[place + 1 :]))}
-        return self._pad(node, moving[0], pads, fills.pop())
+        fills = {self._uniform(p, {}) for p, fixed in zip(parts, is_fixed, strict=True) if fixed}
+        if is_fixed.count(False) == len(fills) == 1 and None not in fills:
+            place = is_fixed.index(False)
+            pads = {dim: (sum(sizes[:place]), sum(sizes[place + 1 :]))}
+            return self._pad(node, parts[place], pads, fills.pop() or 0.0)
+        joined: list[fx.Node] = []
+        terms: list[fx.Node] = []
+        waiting: list[int] = []  # constants before the first other part
+        for i, part in enumerate(parts):
+            if not is_fixed[i]:
+                joined.append(part)
+            elif not joined:
+                waiting.append(i)
+                continue
+            before, after = ([*reversed(waiting)], []) if not is_fixed[i] else ([], [i])
+            waiting = []
+            for j in (*before, *after):
+                value = self._uniform(parts[j], {})
+                if value is None:
+                    term = self._place_constant(node, parts[j], dim, sum(sizes[:j]), sum(sizes))
+                    if term is None:
+                        return None
+                    terms.append(term)
+                pads = {dim: (sizes[j], 0) if j in before else (0, sizes[j])}
+                joined[-1] = self._pad(node, joined[-1], pads, value or 0.0)
+        written = joined[0]
+        if len(joined) > 1:
+            written = insert(node, _ATEN.cat.default, (joined, dim))
+        for term in terms:
+            written = insert(node, _ATEN.add.Tensor, (written, term))
+        return written
+
+    def _place_constant(
+        self, node: fx.Node, part: fx.Node, dim: int, start: int, whole: int
+    ) -> fx.Node | None:
+        """A constant amid zeros along an axis, of size one along others where it never varies."""
+        tensor = self._clip_graph.get_buffer(str(part.target))
+        if not tensor.is_floating_point() or part.meta["val"].dtype != node.meta["val"].dtype:
+            return None
+        for axis in range(tensor.dim()):
+            first = tensor.narrow(axis, 0, 1)
+            if axis != dim and bool((tensor == first).all()):
+                tensor = first
+        if tensor.shape[0] > 1 or dim == 0:
+            return None
+        flat = [0, 0] * (tensor.dim() - 1 - dim) + [start, whole - start - tensor.shape[dim]]
+        padded = torch.nn.functional.pad(tensor, flat)
+        name = f"{node.name}_constant{start}"
+        return insert_constant(self._clip_graph, node, name, padded)
 
     def _uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
         """The one value that a node has everywhere (inside a box); None where it varies.
@@ -189,15 +280,9 @@ class _PadWriter:
 
     def _find_uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
         shape = node.meta["val"].shape
-        if node.op == "get_attr":
-            tensor = self._clip_graph.get_buffer(str(node.target))
-            if tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
-                return float(tensor.flatten()[0])
-            return None
-        if node.target in (_ATEN.full.default, _ATEN.full_like.default):
-            return float(node.args[1])
-        if node.target in _FILLED:
-            return _FILLED[node.target]
+        value = filled_value(self._clip_graph, node)
+        if value is not None:
+            return value
         if node.target is _ATEN.constant_pad_nd.default:
             args = arguments(node)
             flat, value = args["pad"], args["value"] or 0.0

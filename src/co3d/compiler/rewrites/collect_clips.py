@@ -1,11 +1,41 @@
 """Fallback: what has no step form is rerun on whole clips, which are gathered in front of it."""
 
+import torch
 from torch import fx
 
-from co3d.compiler.analyse import Analysis
+from co3d.compiler.analyse import Analysis, output_nodes
 from co3d.compiler.insertion import insert
 from co3d.compiler.passes.result import PassResult
-from co3d.compiler.rules.recompute import collect_clip
+from co3d.compiler.rules.recompute import collect_clip, give_beside
+
+
+def collect_inputs(clip_graph: fx.GraphModule) -> PassResult:
+    """Gather the clips of all inputs, so that the whole network is rerun on them.
+
+    Outputs get an axis in front where they have none of one row, which is that of the stream.
+    """
+    graph = clip_graph.graph
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    gathered = []
+    for node in inputs:
+        with graph.inserting_after(inputs[-1]):
+            clip = insert(node, collect_clip, (node,))
+        node.replace_all_uses_with(clip, lambda user, clip=clip: user is not clip)
+        gathered.append(clip)
+    output = next(node for node in graph.nodes if node.op == "output")
+    with graph.inserting_before(output):
+        rows = [_as_row(node, gathered[0]) for node in output_nodes(clip_graph)]
+    output.args = (rows[0] if len(rows) == 1 else tuple(rows),)
+    return PassResult(True)
+
+
+def _as_row(node: fx.Node, clip: fx.Node) -> fx.Node:
+    """An output as what one stream gets, which depends on the clip at least by the look of it."""
+    made = insert(clip, give_beside, (node, clip))
+    shape = node.meta["val"].shape
+    if not shape or shape[0] != 1:
+        made = insert(clip, torch.ops.aten.unsqueeze.default, (made, 0))
+    return made
 
 
 def collect_clips(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:

@@ -102,7 +102,10 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
     """Replace a gate's pool; returns the values whose readers find them in another shape."""
     args = arguments(node)
     x, shape = args["self"], args["self"].meta["val"].shape
-    dims = sorted(d % len(shape) for d in args["dim"])
+    if node.target not in _POOLS:
+        raise _refuse("only means, sums and extrema have a form over less than the clip")
+    reduced = args["dim"] if isinstance(args["dim"], (list, tuple)) else [args["dim"]]
+    dims = sorted(d % len(shape) for d in reduced)
     if _TIME not in dims or len(shape) < 4:
         raise _refuse("it has time elsewhere than at axis 2")
     if scope == "window" and node.target is not _MEAN:

@@ -1,16 +1,22 @@
 """Rules by operator family; importing this package registers them all."""
 
 from co3d.compiler.rules import (
+    along_axes,
     conv,
     crop,
+    cumulative,
+    einsum,
     framewise,
     global_pool,
     linear,
     pointwise,
     pool,
     recompute,
+    resize,
+    scan,
     shape,
     sliding,
+    statistics,
     tap_sum,
     transposed,
 )
@@ -23,6 +29,7 @@ FOLD_AWARE = {
     pointwise.lower_pointwise,
     linear.lower_linear,
     conv.lower_conv,
+    crop.lower_slice,
     recompute.lower_collect,
 }
 
@@ -32,8 +39,11 @@ __all__ = [
     "Lowering",
     "UnsupportedError",
     "Use",
+    "along_axes",
     "conv",
     "crop",
+    "cumulative",
+    "einsum",
     "find_rule",
     "framewise",
     "global_pool",
@@ -41,8 +51,11 @@ __all__ = [
     "pointwise",
     "pool",
     "recompute",
+    "resize",
+    "scan",
     "shape",
     "sliding",
+    "statistics",
     "tap_sum",
     "transposed",
 ]

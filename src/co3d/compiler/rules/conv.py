@@ -17,7 +17,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     rule,
 )
-from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses
+from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses, time_first
 
 _ATEN = torch.ops.aten
 CONVOLUTIONS = (
@@ -48,16 +48,21 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     type_x = ctx.type_of(x) if ctx.is_temporal(x) else None
     if type_x is not None and type_x.axis == 1 and not type_x.is_pooled:
         return _lower_frames_as_channels(ctx, node, weight)
-    kernel = tuple(weight.shape[2:])
-    axes = len(kernel)
+    axes = weight.dim() - 2
+    place, order = time_first(ctx, x, axes)
     stride, dilation = per_axis(args["stride"], axes), per_axis(args["dilation"], axes)
-    pads = _padding(args["padding"], kernel, dilation)
-    type_in = clip_input(ctx, x, kernel[0])
+    pads = _padding(args["padding"], tuple(weight.shape[2:]), dilation)
+    if place != 2:
+        weight = weight.movedim(place, 2)
+        stride, dilation = ([given[d] for d in order] for given in (stride, dilation))
+        pads = [pads[d] for d in order]
+    kernel = tuple(weight.shape[2:])
+    type_in = clip_input(ctx, x, kernel[0], place)
     type_out = type_in.slide(kernel[0], stride[0], dilation[0], *pads[0])
     uses = temporal_uses(x, type_in, type_out, kernel[0], dilation[0], pads[0][0], fill=0.0)
     macs = weight[0].numel() * ctx.frame_elements(type_out, ctx.shape(node))
     if axes == 1:
-        return Lowering(type_out, uses, _plan_vectors(weight, bias, args["groups"]), macs)
+        return Lowering(type_out, uses, plan_vectors(weight, bias, args["groups"]), macs)
     # Convolutions pad alike on both sides; even kernels with padding="same" do not.
     uneven = [p for pad in reversed(pads[1:]) for p in pad]
     if all(start == end for start, end in pads[1:]):
@@ -68,10 +73,11 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
         "dilation": dilation[1:],
         "groups": args["groups"],
     }
-    if kernel == (1, 1, 1) and ctx.shape(x)[3:] == (1, 1) and args["groups"] == 1:
+    is_vector = kernel == (1, 1, 1) and type_in.row_shape(ctx.shape(x))[1:] == (1, 1)
+    if is_vector and args["groups"] == 1:
         join_taps = _plan_linear(weight.flatten(1), bias)
     else:
-        join_taps = _plan_taps(weight, bias, options)
+        join_taps = plan_taps(weight, bias, options)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         if uneven:
@@ -99,7 +105,7 @@ def _lower_frames_as_channels(ctx: Context, node: fx.Node, weight: Tensor) -> Lo
     return lower_clip_mixing(ctx, node, args["input"], weight, apply, count_macs(node) // ctx.batch)
 
 
-def _plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
+def plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
     """How the taps are joined: concatenated where the convolution is dense, else summed.
 
     A grouped convolution over concatenated frames would have to interleave the frames of every
@@ -121,7 +127,7 @@ def _laid_out(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=_LAYOUT[weight.dim() - 2])
 
 
-def _plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
+def plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
     """A convolution of (N, C, T) along time alone."""
     if groups == 1:
         flat = weight.permute(0, 2, 1).flatten(1)

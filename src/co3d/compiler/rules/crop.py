@@ -4,6 +4,7 @@ In time these are windows of one element: output i reads input i·step + start, 
 negative start. Elements that a pad adds have the pad's value as their fill.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from co3d.compiler.rules.registry import (
+    Builder,
     Context,
     Lowering,
     UnsupportedError,
@@ -42,6 +44,8 @@ def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
         raise UnsupportedError(
             "it cuts along time a value that a global pool has collapsed", "cut before the pool"
         )
+    if type_in.is_merged:
+        return _take_frames(ctx, node, dim, start, end, step)
     type_out = type_in.slide(1, step, 1, -start, end - shape[dim])
     back = type_out.delay - type_in.delay - start * type_in.stride
     return Lowering(type_out, [Use(x, back)], lambda _, frames: frames[0])
@@ -65,6 +69,24 @@ def lower_select(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(
         node, ctx, axis_out, lambda b, x: b.call(torch.select, x, step_dim, index)
     )
+
+
+def _take_frames(
+    ctx: Context, node: fx.Node, dim: int, start: int, end: int, step: int
+) -> Lowering:
+    """Some whole frames of (N, T·C, …), side by side as channels: those of the newest clip."""
+    x: Any = node.args[0]
+    type_in, shape = ctx.type_of(x), ctx.shape(x)
+    frame = type_in.inner
+    if type_in.outer > 1 or step != 1 or start % frame or end % frame:
+        raise UnsupportedError(
+            f"it cuts from {start} to {end} with step {step} where {frame} channels of each frame "
+            "lie side by side",
+            "take whole frames",
+        )
+    length = type_in.count_elements(shape, ctx.batch)
+    ages = [length - 1 - index for index in range(start // frame, end // frame)]
+    return _gather(ctx, node, ages, lambda b, frames: b.call(torch.cat, frames, dim))
 
 
 def _pick_frame(ctx: Context, node: fx.Node, age: int) -> Lowering:
@@ -124,11 +146,22 @@ def _pick_frames(ctx: Context, node: fx.Node, dim: int) -> Lowering:
             f"it picks frames {picked} of {length}", "give clips that have these frames"
         )
     ages = [length - 1 - index % length for index in picked]
+    return _gather(ctx, node, ages, lambda b, frames: b.call(torch.stack, frames, dim))
+
+
+def _gather(
+    ctx: Context,
+    node: fx.Node,
+    ages: list[int],
+    emit: Callable[[Builder, list[fx.Node]], fx.Node],
+) -> Lowering:
+    """A value made of elements that are so many elements older than the clip's last."""
+    x: Any = node.args[0]
+    type_in = ctx.type_of(x)
     ctx.windows[node.name] = max(ages) + 1
     ctx.fixed_windows.add(node.name)
     type_out = type_in.collapse(None, max(ages) * type_in.stride, node.name)
-    uses = [Use(x, age * type_in.stride, 0.0) for age in ages]
-    return Lowering(type_out, uses, lambda builder, frames: builder.call(torch.stack, frames, dim))
+    return Lowering(type_out, [Use(x, age * type_in.stride, 0.0) for age in ages], emit)
 
 
 @rule(_ATEN.constant_pad_nd.default, _ATEN.pad.default)

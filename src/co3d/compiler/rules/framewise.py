@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx
+from torch import Tensor, fx
 
 from co3d.compiler.macs import count_macs
 from co3d.compiler.rules.conv import CONVOLUTIONS
@@ -19,7 +19,6 @@ from co3d.compiler.rules.registry import (
     rule,
 )
 from co3d.compiler.rules.shape import lower_framewise
-from co3d.compiler.rules.windows import clip_input
 
 _ATEN = torch.ops.aten
 
@@ -63,6 +62,26 @@ FOLDED_OPERATORS = {
     _ATEN.reflection_pad2d.default,
     _ATEN.replication_pad2d.default,
     _ATEN.bmm.default,
+    _ATEN.adaptive_max_pool1d.default,
+    _ATEN.affine_grid_generator.default,
+    _ATEN.col2im.default,
+    _ATEN.grid_sampler.default,
+    _ATEN.grid_sampler_2d.default,
+    _ATEN.im2col.default,
+    _ATEN.max_unpool2d.default,
+    _ATEN.max_unpool3d.default,
+    _ATEN.reflection_pad1d.default,
+    _ATEN.replication_pad1d.default,
+    _ATEN.upsample_linear1d.vec,
+    _ATEN.upsample_nearest1d.vec,
+}
+# Of them those that have a row of every operand for each row.
+_MATCHING_ROWS = {
+    _ATEN.bmm.default,
+    _ATEN.grid_sampler.default,
+    _ATEN.grid_sampler_2d.default,
+    _ATEN.max_unpool2d.default,
+    _ATEN.max_unpool3d.default,
 }
 
 
@@ -71,14 +90,31 @@ def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     shape = ctx.shape(operands[0])
     type_out, uses = join_operands(ctx, operands, len(shape))
+    fixed = [n for n in node.all_input_nodes if n not in operands]
+    rows = {n: _one_row(ctx, n) for n in fixed if node.target in _MATCHING_ROWS}
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         values = dict(zip(operands, frames, strict=True))
+        for constant, row in rows.items():
+            sizes = [builder.call(_ATEN.sym_size.int, frames[0], 0), *row.shape[1:]]
+            values[constant] = builder.call(_ATEN.expand.default, builder.constant(row), sizes)
         args, kwargs = map_arguments(ctx, builder, node, values)
         return builder.call(node.target, *args, **kwargs)  # type: ignore[arg-type]
 
     elements = ctx.batch * type_out.count_elements(shape, ctx.batch)
     return Lowering(type_out, uses, emit, count_macs(node) // elements)
+
+
+def _one_row(ctx: Context, node: fx.Node) -> Tensor:
+    """The row that all rows of a constant are."""
+    tensor = ctx.tensor(node)
+    assert tensor is not None
+    if not bool((tensor == tensor[:1]).all()):
+        raise UnsupportedError(
+            "one of its operands is a constant of another value for every frame",
+            "use one value for all frames",
+        )
+    return tensor[:1]
 
 
 @rule(_ATEN.layer_norm.default, _ATEN.native_layer_norm.default, _ATEN.rms_norm.default)
@@ -158,33 +194,4 @@ def lower_picture(ctx: Context, node: fx.Node) -> Lowering:
         ctx,
         type_in.axis,
         lambda b, x: b.call(node.target, x, *rest, **node.kwargs),  # type: ignore[arg-type]
-    )
-
-
-# Of each, the same in space alone.
-_RESIZE: dict[Any, Any] = {
-    _ATEN.upsample_nearest3d.vec: _ATEN.upsample_nearest2d.vec,
-    _ATEN.upsample_trilinear3d.vec: _ATEN.upsample_bilinear2d.vec,
-}
-
-
-@rule(*_RESIZE)
-def lower_resize(ctx: Context, node: fx.Node) -> Lowering:
-    """Resize the picture; the number of frames must stay."""
-    args = arguments(node)
-    x = args["input"]
-    type_in = clip_input(ctx, x, 1)
-    before, after = ctx.shape(x)[2], ctx.shape(node)[2]
-    if before != after:
-        raise UnsupportedError(
-            f"it makes {after} frames of {before}", "resize space only: scale_factor=(1, 2, 2)"
-        )
-    size = args["output_size"] and args["output_size"][1:]
-    scale = args["scale_factors"] and args["scale_factors"][1:]
-    corners = [args["align_corners"]] if "align_corners" in args else []
-    return lower_framewise(
-        node,
-        ctx,
-        type_in.axis,
-        lambda b, x: b.call(_RESIZE[node.target], x, size, *corners, scale),
     )

@@ -27,25 +27,13 @@ _FILLS: dict[Any, float] = {
 }
 
 
-@rule(
-    _MEAN,
-    _SUM,
-    _ATEN.amax.default,
-    _ATEN.amin.default,
-    _ATEN.logsumexp.default,
-    _ATEN.prod.dim_int,
-    _ATEN.var.dim,
-    _ATEN.std.dim,
-    _ATEN.var.correction,
-    _ATEN.std.correction,
-    _ATEN.linalg_vector_norm.default,
-)
+@rule(_MEAN, _SUM, _ATEN.amax.default, _ATEN.amin.default)
 def lower_reduction(ctx: Context, node: fx.Node) -> Lowering:
     """A reduction over channels or space acts on each frame; one over time becomes a window."""
     args = arguments(node)
     x, keepdim = args["self"], args["keepdim"]
     type_in, rank = ctx.type_of(x), len(ctx.shape(x))
-    axis, dims = type_in.axis, _reduced_dims(args["dim"], rank)
+    axis, dims = type_in.axis, reduced_dims(args["dim"], rank)
     if 0 in dims:
         raise UnsupportedError("it reduces over the batch", "treat all streams of a batch alike")
     if axis in dims and not type_in.is_pooled:
@@ -71,11 +59,6 @@ def _lower_window(
 
     A pass has made space go first where it could, so that few numbers are kept per element.
     """
-    if node.target not in _FILLS:
-        raise UnsupportedError(
-            "it reduces over time in a way that has no sliding form",
-            "use a mean, sum or maximum over time",
-        )
     type_in = ctx.type_of(x)
     axis = type_in.axis
     assert axis is not None
@@ -136,7 +119,8 @@ def _reduce(
     return builder.call(target, frame, **{**options, "dim": chosen})
 
 
-def _reduced_dims(dim: Any, rank: int) -> list[int]:
+def reduced_dims(dim: Any, rank: int) -> list[int]:
+    """The axes that a reduction names, in order; all where it names none."""
     if isinstance(dim, int):
         return [dim % rank]
     return sorted(d % rank for d in (dim or range(rank)))

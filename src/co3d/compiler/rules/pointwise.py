@@ -60,13 +60,23 @@ def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
     return Lowering(type_out, uses, emit)
 
 
-def join_operands(ctx: Context, operands: list[Any], rank: int) -> tuple[TemporalType, list[Use]]:
-    """The type of a combination of values, and when each of them is read."""
+def join_operands(
+    ctx: Context, operands: list[Any], rank: int, places: list[int | None] | None = None
+) -> tuple[TemporalType, list[Use]]:
+    """The type of a combination of values, and when each of them is read.
+
+    Args:
+        ctx: of the analysis.
+        operands: the values.
+        rank: of the combination.
+        places: where it has the time axis of each operand; by default the last axes meet.
+    """
     types = [ctx.type_of(operand) for operand in operands]
-    places = [
-        None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
-        for t, operand in zip(types, operands, strict=True)
-    ]
+    if places is None:
+        places = [
+            None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
+            for t, operand in zip(types, operands, strict=True)
+        ]
     axes, alike = set(places), types
     if len({t.is_pooled for t in types}) > 1:
         # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here,

@@ -16,7 +16,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     rule,
 )
-from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses
+from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses, time_first
 
 _ATEN = torch.ops.aten
 # The pool over space alone; pools of (N, C, T) have no space.
@@ -35,10 +35,12 @@ def lower_max_pool(ctx: Context, node: fx.Node) -> Lowering:
     """Maximum over the last kt frames (outside the clip: -inf), then in space."""
     args = arguments(node)
     x, axes = args["self"], len(ctx.shape(args["self"])) - 2
-    kernel = per_axis(args["kernel_size"], axes)
-    stride = per_axis(args["stride"] or kernel, axes)
-    pads, dilation = per_axis(args["padding"], axes), per_axis(args["dilation"], axes)
-    type_in = clip_input(ctx, x, kernel[0])
+    place, order = time_first(ctx, x, axes)
+    kernel, stride, pads, dilation = (
+        [per_axis(args[name] or args["kernel_size"], axes)[d] for d in order]
+        for name in ("kernel_size", "stride", "padding", "dilation")
+    )
+    type_in = clip_input(ctx, x, kernel[0], place)
     type_out = type_in.slide(
         kernel[0], stride[0], dilation[0], pads[0], pads[0], ceil_mode=args["ceil_mode"]
     )
@@ -66,10 +68,13 @@ def lower_avg_pool(ctx: Context, node: fx.Node) -> Lowering:
     """
     args = arguments(node)
     x, axes = args["self"], len(ctx.shape(args["self"])) - 2
-    kernel = per_axis(args["kernel_size"], axes)
-    stride = per_axis(args["stride"] or kernel, axes)
-    pads, divisor = per_axis(args["padding"], axes), args.get("divisor_override")
-    type_in = clip_input(ctx, x, kernel[0])
+    place, order = time_first(ctx, x, axes)
+    kernel, stride, pads = (
+        [per_axis(args[name] or args["kernel_size"], axes)[d] for d in order]
+        for name in ("kernel_size", "stride", "padding")
+    )
+    divisor = args.get("divisor_override")
+    type_in = clip_input(ctx, x, kernel[0], place)
     type_out = type_in.slide(kernel[0], stride[0], 1, pads[0], pads[0], ceil_mode=args["ceil_mode"])
     uses = temporal_uses(x, type_in, type_out, kernel[0], 1, pads[0], fill=0.0)
     padded = pads[0] * type_in.stride if args["count_include_pad"] else 0

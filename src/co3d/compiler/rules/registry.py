@@ -40,12 +40,16 @@ class Builder(Protocol):
         """Number of streams in the batch, as a node."""
         ...
 
-    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N,) how many readings of the lowering lie inside the clip, at least one.
+    def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N, K) bool: which of the K readings of the lowering lie inside the clip.
 
         The clip counts as `before` frames longer at its start and `after` at its end. None where
         that is always all of them. The lowering must say `counts`.
         """
+        ...
+
+    def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
+        """(N,) how many of them lie inside the clip, at least one; as for `are_inside`."""
         ...
 
 
@@ -55,11 +59,15 @@ class Use:
 
     `fill` is what the consumer wants to see in place of elements outside the clip (its padding);
     None when it does not matter, because the result is outside as well.
+
+    A `recurrent` reading is of what the reading operator made itself, an element before: `back` is
+    its own stride. The fill is what the recurrence begins with.
     """
 
     node: fx.Node
     back: int = 0
     fill: float | None = None
+    recurrent: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,10 @@ class Lowering:
         uses: the values that the step reads, each at its time.
         emit: given a builder and the step nodes of `uses`, adds the step operators.
         macs: multiply-accumulates of one step of one stream.
-        counts: whether `emit` asks how many readings lie inside the clip.
+        counts: whether `emit` asks which readings lie inside the clip.
+        turns: of a value that has several elements for each of those it reads, how each of them is
+            made: the first element and every len(turns)-th after it by the first, and so on. Then
+            `uses` are those of all turns, `macs` their mean, and `emit` has no meaning.
     """
 
     type: TemporalType
@@ -79,10 +90,27 @@ class Lowering:
     emit: Callable[[Builder, list[fx.Node]], fx.Node]
     macs: int = 0
     counts: bool = False
+    turns: Sequence["Lowering"] = ()
+
+    @property
+    def each_turn(self) -> Sequence["Lowering"]:
+        """How its elements are made in turn; the lowering itself where all are made alike."""
+        return self.turns or (self,)
+
+    def at(self, tick: int | None) -> "Lowering":
+        """How the element of this tick is made; of any tick where all are made alike."""
+        if not self.turns:
+            return self
+        assert tick is not None
+        return next(turn for turn in self.turns if turn.type.is_due(tick))
 
     def with_fills_in_kind(self) -> "Lowering":
         """The same, with each fill of its value's own kind: of a mask a bool, of counts whole."""
-        return replace(self, uses=[replace(use, fill=_in_kind(use)) for use in self.uses])
+        return replace(
+            self,
+            uses=[replace(use, fill=_in_kind(use)) for use in self.uses],
+            turns=[turn.with_fills_in_kind() for turn in self.turns],
+        )
 
     def postponed(self, ticks: int) -> "Lowering":
         """The same, made `ticks` later."""
@@ -91,7 +119,10 @@ class Lowering:
         return replace(
             self,
             type=replace(self.type, delay=self.type.delay + ticks),
-            uses=[replace(use, back=use.back + ticks) for use in self.uses],
+            uses=[
+                use if use.recurrent else replace(use, back=use.back + ticks) for use in self.uses
+            ],
+            turns=[turn.postponed(ticks) for turn in self.turns],
         )
 
 
@@ -164,7 +195,10 @@ _RULES: dict[Any, Rule] = {}
 
 
 def rule(*targets: Any) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of these ATen operators."""
+    """Register the decorated function as the rule of these ATen operators.
+
+    A class stands for its instances: operators that carry a graph of their own.
+    """
 
     def register(function: Rule) -> Rule:
         for target in targets:
@@ -181,8 +215,9 @@ def find_rule(target: Any) -> Rule:
 
     Operators that torch tags as pointwise share the rule of addition.
     """
-    if target in _RULES:
-        return _RULES[target]
+    for key in (target, type(target)):
+        if key in _RULES:
+            return _RULES[key]
     makes_one_value = len(getattr(getattr(target, "_schema", None), "returns", ())) == 1
     if makes_one_value and torch.Tag.pointwise in target.tags:
         return _RULES[torch.ops.aten.add.Tensor]

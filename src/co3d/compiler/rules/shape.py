@@ -19,6 +19,8 @@ from co3d.compiler.rules.registry import (
     arguments,
     rule,
 )
+from co3d.compiler.rules.turns import repeat_frames
+from co3d.compiler.rules.windows import temporal_uses
 from co3d.compiler.temporal import TemporalType
 
 _ATEN = torch.ops.aten
@@ -94,6 +96,8 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
         # One element of time looks like any axis of one, and folded like none; several stand out.
         clear_before, clear_after = node.meta.get("longer", (before, after))
     place = _find_time(type_in, clear_before, clear_after, batch)
+    if place is None and (split := _find_split(type_in, before, after, batch)):
+        return _split_time(ctx, node, *split)
     if place is None and type_in.count_elements(before, batch) > 1:
         raise UnsupportedError(
             f"it cuts the time axis: {before} becomes {after}, time was axis {axis}",
@@ -102,12 +106,39 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     if place is None:
         return _reshape_without_time(ctx, node)
     axis_out, outer, inner = place
+    if _lengthens_time(type_in, place, before, after):
+        # (N, C, [T], r, H, W) -> (N, C, H, W), a frame of each of the r in turn
+        return repeat_frames(ctx, x, inner, lambda b, x, turn: b.call(torch.select, x, 2, turn))
     rows = after[0] // batch if axis_out else 1
     type_out = type_in.laid_out(axis_out, outer, inner, rows)
     sizes = type_out.row_shape(after)
     return Lowering(
         type_out, [Use(x)], lambda b, frames: b.call(torch.reshape, frames[0], (-1, *sizes))
     )
+
+
+def _split_time(ctx: Context, node: fx.Node, axis_out: int, outer: int, together: int) -> Lowering:
+    """Reshape time into groups of frames: a group is an element, its frames an axis like others.
+
+    (N, 8, C, H, W) -> (N·4, 2·C, H, W)     element j holds frames 2·j and 2·j + 1
+    """
+    x: Any = node.args[0]
+    before, after = ctx.shape(x), ctx.shape(node)
+    type_in = ctx.type_of(x)
+    grouped = type_in.slide(together, together, 1, 0, 0)
+    rows = after[0] // ctx.batch if axis_out else 1
+    type_out = grouped.laid_out(axis_out, outer, 1, rows)
+    uses = temporal_uses(x, type_in, type_out, together, 1, 0, fill=0.0)
+    outside = _count_outside(type_in, before, ctx.batch)
+    inside = math.prod(before) // (outside * type_in.count_elements(before, ctx.batch))
+    sizes = type_out.row_shape(after)
+
+    def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        flat = [builder.call(torch.reshape, frame, (-1, inside)) for frame in frames]
+        stacked = builder.call(torch.stack, flat, 1)
+        return builder.call(torch.reshape, stacked, (-1, *sizes))
+
+    return Lowering(type_out, uses, emit)
 
 
 def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
@@ -232,10 +263,54 @@ def _find_time(
     return None
 
 
+def _find_split(
+    type_in: TemporalType, before: tuple[int, ...], after: tuple[int, ...], batch: int
+) -> tuple[int, int, int] | None:
+    """The axis that ends within time, what is folded into it outside of time, and how many frames
+    of each group then lie behind it.
+
+    None where no axis ends there, or groups would not be whole.
+    """
+    outside = _count_outside(type_in, before, batch)
+    frames = type_in.count_elements(before, batch)
+    reached = 1
+    for position, size in enumerate(after):
+        ends = reached * size
+        if outside % reached == 0 and ends % outside == 0 and outside < ends < outside * frames:
+            groups = ends // outside
+            if frames % groups:
+                return None
+            outer = outside // reached if position else outside // batch
+            return position, outer, frames // groups
+        reached = ends
+    return None
+
+
 def _count_outside(type_in: TemporalType, shape: tuple[int, ...], batch: int) -> int:
     """How many positions, those of the batch included, lie outside of time."""
     assert type_in.axis is not None
     return type_in.outer * (math.prod(shape[: type_in.axis]) if type_in.axis else batch)
+
+
+def _lengthens_time(
+    type_in: TemporalType,
+    place: tuple[int, int, int],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> bool:
+    """Whether a clip takes an axis behind time as further frames, for which strides left room.
+
+    (N, C, T, r, H, W) -> (N, C, T·r, H, W): frames that are repeated, or made of channels.
+    """
+    axis, outer, inner = place
+    return (
+        axis == type_in.axis == 2
+        and (outer, type_in.outer, type_in.inner) == (1, 1, 1)
+        and len(before) == 6
+        and after == (*before[:2], before[2] * before[3], *before[4:])
+        and inner > 1
+        and type_in.stride % inner == 0
+    )
 
 
 def _find_one(outside: int, after: tuple[int, ...]) -> int | None:

@@ -1,44 +1,47 @@
-"""Transposed convolutions: they enlarge space; along time they are convolutions in mirror image."""
+"""Transposed convolutions: they enlarge space, and time again that was divided by strides."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx
+from torch import Tensor, fx
 
-from co3d.compiler.rules.registry import (
-    Builder,
-    Context,
-    Lowering,
-    UnsupportedError,
-    arguments,
-    rule,
-)
-from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses
+from co3d.compiler.rules.conv import Emit, plan_taps, plan_vectors
+from co3d.compiler.rules.registry import Builder, Context, Lowering, arguments, rule
+from co3d.compiler.rules.turns import stretch_input, take_turns, use_at
+from co3d.compiler.rules.windows import per_axis
 
 _ATEN = torch.ops.aten
+_CONVOLVE: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}
 
 
-@rule(_ATEN.conv_transpose3d.input)
-def lower_conv_transpose3d(ctx: Context, node: fx.Node) -> Lowering:
-    """Without a stride in time, output t adds up w[m] · x[t + p - m·d]: taps in reverse order."""
+TRANSPOSED = (
+    _ATEN.conv_transpose1d.default,
+    _ATEN.conv_transpose2d.input,
+    _ATEN.conv_transpose3d.input,
+)
+
+
+@rule(*TRANSPOSED)
+def lower_conv_transpose(ctx: Context, node: fx.Node) -> Lowering:
+    """Output t adds up w[m] · x[(t + p - m·d) / s] of those taps m for which that is whole.
+
+    kernel 4, stride 2, padding 1:     y0 = w3 x-1 + w1 x0      y1 = w2 x0 + w0 x1
+                                       y2 = w3 x0  + w1 x1      y3 = w2 x1 + w0 x2
+    """
     args = arguments(node)
     x = args["input"]
     weight, bias = ctx.tensor(args["weight"]), ctx.tensor(args["bias"])
     assert weight is not None
-    stride, pads = per_axis(args["stride"], 3), per_axis(args["padding"], 3)
-    dilation, extra = per_axis(args["dilation"], 3), per_axis(args["output_padding"], 3)
-    if stride[0] > 1:
-        raise UnsupportedError(
-            f"it makes {stride[0]} frames of every frame, more than a stream has steps",
-            "enlarge space only: stride (1, 2, 2)",
-        )
-    kernel = weight.shape[2]
+    axes = weight.dim() - 2
+    stride, pads = per_axis(args["stride"], axes), per_axis(args["padding"], axes)
+    dilation, extra = per_axis(args["dilation"], axes), per_axis(args["output_padding"], axes)
+    kernel, ratio = weight.shape[2], stride[0]
+    stretched = stretch_input(ctx, x, ratio)
     pad = (kernel - 1) * dilation[0] - pads[0]
-    type_in = clip_input(ctx, x, kernel)
-    type_out = type_in.slide(kernel, 1, dilation[0], pad, pad + extra[0])
-    uses = temporal_uses(x, type_in, type_out, kernel, dilation[0], pad, fill=0.0)
-    taps = [weight[:, :, kernel - 1 - tap].contiguous() for tap in range(kernel)]
+    type_out = stretched.slide(kernel, 1, dilation[0], pad, pad + extra[0])
+    # Every input element meets every weight of its channel.
+    macs = weight[0, :, 0].numel() * ctx.frame_elements(ctx.type_of(x), ctx.shape(x))
     options: dict[str, Any] = {
         "stride": stride[1:],
         "padding": pads[1:],
@@ -47,15 +50,52 @@ def lower_conv_transpose3d(ctx: Context, node: fx.Node) -> Lowering:
         "dilation": dilation[1:],
     }
 
+    def make(turn: int) -> Lowering:
+        # Oldest element first, which the last tap meets.
+        offsets = {m: pads[0] - m * dilation[0] for m in reversed(range(kernel))}
+        read = {m: offset for m, offset in offsets.items() if (turn + offset) % ratio == 0}
+        if read:
+            taps = weight[:, :, list(read)]
+        else:  # between elements that lie further apart than the kernel reaches
+            read, taps = {0: -turn}, torch.zeros_like(weight[:, :, :1])
+        uses = [use_at(x, stretched, type_out, offset, 0.0) for offset in read.values()]
+        return Lowering(type_out, uses, _plan(taps, bias, options), macs * len(read))
+
+    return take_turns(type_out, ratio, make)
+
+
+def _plan(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
+    """How the taps (C_in, C_out / groups, K, …), oldest first, are joined."""
+    groups, dilation = options["groups"], options["dilation"]
+    size = weight.shape[3:]
+    pads = [d * (k - 1) - p for k, d, p in zip(size, dilation, options["padding"], strict=True)]
+    if (
+        set(options["stride"]) <= {1}
+        and not any(options["output_padding"])
+        and min(pads, default=0) >= 0
+    ):
+        # A convolution in mirror image, which more backends know and run faster.
+        apart = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+        mirrored = apart.flip(list(range(3, apart.dim())))
+        if not size:
+            return plan_vectors(mirrored, bias, groups)
+        plain = {"stride": options["stride"], "padding": tuple(pads), "dilation": dilation}
+        return plan_taps(mirrored, bias, {**plain, "groups": groups})
+    convolve = _CONVOLVE[len(size)]
+    taps = [weight[:, :, tap].contiguous() for tap in range(weight.shape[2])]
+    if groups == 1:
+        taps = [torch.cat(taps)]
+
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
+        if groups == 1 and len(frames) > 1:
+            frames = [builder.call(torch.cat, frames, 1)]
         total: fx.Node | None = None
         for frame, tap in zip(frames, taps, strict=True):
+            # The bias goes in once, with the first tap.
             shift = builder.constant(bias) if bias is not None and total is None else None
-            part = builder.call(F.conv_transpose2d, frame, builder.constant(tap), shift, **options)
+            part = builder.call(convolve, frame, builder.constant(tap), shift, **options)
             total = part if total is None else builder.call(torch.add, total, part)
         assert total is not None
         return total
 
-    # Every input element meets every weight of its channel.
-    macs = weight[0].numel() * ctx.frame_elements(type_in, ctx.shape(x))
-    return Lowering(type_out, uses, emit, macs)
+    return emit

@@ -23,7 +23,8 @@ def temporal_uses(
     made that input is `back` ticks old: the two delays' difference, plus what lies between them.
     """
     lag = type_out.delay - type_in.delay
-    if kernel == 1 and pad_start == 0 and type_out.extent <= type_in.extent:
+    longer = type_out.extent + type_out.overhang > type_in.extent + type_in.overhang
+    if kernel == 1 and pad_start == 0 and not longer:
         # Element by element: what lies outside the clip is never looked at.
         return [Use(node, lag)]
     return [
@@ -32,12 +33,12 @@ def temporal_uses(
     ]
 
 
-def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
+def clip_input(ctx: Context, x: fx.Node, kernel: int, axis: int = 2) -> TemporalType:
     """The type of a (N, C, T, …) operand with time in its place; UnsupportedError otherwise."""
     if not ctx.is_temporal(x):
         raise UnsupportedError("its input is a constant", "compute it once and store the result")
     type_in = ctx.type_of(x)
-    if type_in.axis != 2 or type_in.is_merged:
+    if type_in.axis != axis or type_in.is_merged:
         place = "no time axis" if type_in.axis is None else f"time at axis {type_in.axis}"
         raise UnsupportedError(
             f"its input of shape {ctx.shape(x)} has {place}, expected it at axis 2",
@@ -50,6 +51,16 @@ def clip_input(ctx: Context, x: fx.Node, kernel: int) -> TemporalType:
             "pool after the last operator that looks along time",
         )
     return type_in
+
+
+def time_first(ctx: Context, x: fx.Node, axes: int) -> tuple[int, list[int]]:
+    """Where time is among the axes of a window, and these axes with it in front.
+
+    Most networks have it there; some see a clip as a picture, with time as its width.
+    """
+    type_in = ctx.type_of(x) if ctx.is_temporal(x) else None
+    axis = type_in.axis if type_in and type_in.axis and 2 <= type_in.axis < 2 + axes else 2
+    return axis, [axis - 2, *(d for d in range(axes) if d != axis - 2)]
 
 
 def per_axis(value: Sequence[int], axes: int) -> tuple[int, ...]:

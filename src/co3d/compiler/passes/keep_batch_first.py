@@ -1,0 +1,120 @@
+"""Keep the batch in front: layers that take time first, (T, N, C), are written for (N, T, C)."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
+from co3d.compiler.rules.registry import arguments
+
+_ATEN = torch.ops.aten
+_PERMUTES = {_ATEN.permute.default, _ATEN.transpose.int}
+_ALONG_LAST = {_ATEN.linear.default, _ATEN.layer_norm.default}
+_ALONG_ONE = {
+    _ATEN.softmax.int,
+    _ATEN._softmax.default,
+    _ATEN.log_softmax.int,
+    _ATEN._log_softmax.default,
+    _ATEN.slice.Tensor,
+}
+_REDUCTIONS = {_ATEN.mean.dim, _ATEN.sum.dim_IntList, _ATEN.amax.default, _ATEN.amin.default}
+
+
+def keep_batch_first(clip_graph: fx.GraphModule) -> PassResult:
+    """Move permutations that put another axis in front behind their readers, until they cancel.
+
+        x (N, T, C) -> permute (T, N, C) -> linear -> select(0, -1)
+        x (N, T, C) -> linear -> select(1, -1)
+
+    A reader that would be another one on permuted axes keeps the permutation.
+    """
+    changed = False
+    for node in clip_graph.graph.nodes:  # what is inserted behind a node is visited after it
+        if node.target in _PERMUTES and _order(node)[0] != 0:
+            for reader in list(node.users):
+                changed |= _move_behind(node, reader)
+    return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
+
+
+def _order(node: fx.Node) -> list[int]:
+    """Which axis of its input each axis of a permutation is."""
+    args = arguments(node)
+    rank = len(node.meta["val"].shape)
+    if node.target is _ATEN.permute.default:
+        return [d % rank for d in args["dims"]]
+    order = list(range(rank))
+    first, second = args["dim0"] % rank, args["dim1"] % rank
+    order[first], order[second] = second, first
+    return order
+
+
+def _move_behind(node: fx.Node, reader: fx.Node) -> bool:
+    """Let a reader of a permutation read what is permuted; whether it could."""
+    if reader.op != "call_function":
+        return False
+    x, order = node.all_input_nodes[0], _order(node)
+    with node.graph.inserting_before(reader):
+        made = _rewrite(reader, node, x, order)
+        if made is None:
+            return False
+        value, left = made
+        if left != list(range(len(left))):
+            value = insert(reader, _ATEN.permute.default, (value, left))
+    replace(reader, value)
+    return True
+
+
+def _rewrite(
+    reader: fx.Node, node: fx.Node, x: fx.Node, order: list[int]
+) -> tuple[fx.Node, list[int]] | None:
+    """The reader on what was not permuted, and the permutation that its result still needs."""
+    target: Any = reader.target
+    rest = reader.args[1:]
+    if target in _PERMUTES:
+        return x, [order[d] for d in _order(reader)]
+    if target is _ATEN.select.int:
+        dim = arguments(reader)["dim"] % len(order)
+        picked = insert(reader, target, (x, order[dim], rest[1]))
+        return picked, _without(order, [dim])
+    if target is _ATEN.squeeze.dim or target is _ATEN.squeeze.dims:
+        given = arguments(reader)["dim"]
+        dims = [d % len(order) for d in (given if isinstance(given, (list, tuple)) else [given])]
+        dims = [d for d in dims if node.meta["val"].shape[d] == 1]
+        squeezed = insert(reader, _ATEN.squeeze.dims, (x, [order[d] for d in dims]))
+        return squeezed, _without(order, dims)
+    if target in _REDUCTIONS:
+        args = arguments(reader)
+        dims = [d % len(order) for d in (args["dim"] or range(len(order)))]
+        reduced = insert(
+            reader, target, (x, [order[d] for d in dims], args["keepdim"]), dict(reader.kwargs)
+        )
+        return reduced, order if args["keepdim"] else _without(order, dims)
+    if target in _ALONG_ONE and not reader.kwargs:
+        dim = arguments(reader)["dim"] % len(order)
+        return insert(reader, target, (x, order[dim], *rest[1:])), order
+    if target in _ALONG_LAST:
+        over = 1 if target is _ATEN.linear.default else len(arguments(reader)["normalized_shape"])
+        if order[-over:] != list(range(len(order) - over, len(order))):
+            return None
+    elif torch.Tag.pointwise not in getattr(target, "tags", ()) or not all(
+        n is node or _fits_any_order(n, order) for n in reader.all_input_nodes
+    ):
+        return None
+    if any(n is not node and n.op != "get_attr" for n in reader.all_input_nodes):
+        return None
+    args, kwargs = fx.map_arg((reader.args, reader.kwargs), lambda n: x if n is node else n)
+    return insert(reader, target, args, kwargs), order  # type: ignore[arg-type]
+
+
+def _fits_any_order(operand: fx.Node, order: list[int]) -> bool:
+    """Whether an operand broadcasts to permuted axes as it does to those that are not."""
+    shape = operand.meta["val"].shape
+    return shape.numel() == 1 or (len(shape) == 1 and order[-1] == len(order) - 1)
+
+
+def _without(order: list[int], dims: list[int]) -> list[int]:
+    """The permutation of the axes that are left without some of those of the result."""
+    kept = [axis for place, axis in enumerate(order) if place not in dims]
+    return [sorted(kept).index(axis) for axis in kept]

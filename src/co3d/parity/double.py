@@ -1,0 +1,113 @@
+"""A network in double precision, in which nothing is single any more."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_any, tree_map
+
+from co3d.compiler.capture import ClipShape
+
+_LOW = {torch.float32, torch.float16, torch.bfloat16}
+_CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
+
+
+def copy_in_double(network: nn.Module, shapes: Sequence[ClipShape]) -> tuple[nn.Module, bool]:
+    """A copy of a network on the CPU in double precision.
+
+    Where its forward casts (`x.float()`) or makes tensors of its own in single precision, these
+    become double as well: else it would mix precisions, or hide differences by rounding them off.
+
+    Args:
+        network: left as it is.
+        shapes: (C, T, H, W) of its clips, one per input.
+
+    Returns:
+        The copy, and whether its forward casts.
+    """
+    copied = copy.deepcopy(network).eval().to("cpu", torch.float64)
+    casts = "forward" not in vars(copied) and _makes_singles(copied, shapes)
+    if casts:
+        copied.forward = MethodType(_run_lifted, copied)
+    return copied, casts
+
+
+def _makes_singles(network: nn.Module, shapes: Sequence[ClipShape]) -> bool:
+    """Whether a network of double precision meets single precision, and be it that it fails."""
+    watch = _Watch()
+    if _runs(network, shapes, watch):
+        return watch.found
+    return watch.found or _runs(network, shapes, _Lift())
+
+
+def _runs(network: nn.Module, shapes: Sequence[ClipShape], mode: TorchFunctionMode) -> bool:
+    """Whether a network runs in a mode, on clips without content."""
+    probe = copy.deepcopy(network)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), mode:
+        try:
+            probe(*(torch.zeros((1, *shape), dtype=torch.float64) for shape in shapes))
+        except Exception:  # noqa: BLE001 - of any kind; capture says more of it
+            return False
+    return True
+
+
+def _run_lifted(network: nn.Module, *clips: Tensor) -> Any:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _Lift():
+            return type(network).forward(network, *clips)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype in _LOW
+
+
+class _Watch(TorchFunctionMode):
+    """Notes whether anything makes a tensor of less than double precision."""
+
+    found = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a function, and look at its result."""
+        del types
+        result = func(*args, **(kwargs or {}))
+        self.found |= tree_any(_is_single, result)
+        return result
+
+
+class _Lift(TorchFunctionMode):
+    """Lets functions take and make tensors of double precision instead of lower ones."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run a function on lifted arguments."""
+        del types
+        if func in _CASTS:
+            func = Tensor.double
+
+        def lift(value: Any) -> Any:
+            if value in _LOW if isinstance(value, torch.dtype) else _is_single(value):
+                return torch.float64 if isinstance(value, torch.dtype) else value.double()
+            return value
+
+        given, named = tree_map(lift, args), tree_map(lift, dict(kwargs or {}))
+        return func(*given, **named)

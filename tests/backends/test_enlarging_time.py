@@ -1,0 +1,24 @@
+"""Step graphs of networks that enlarge time, on every backend of the CPU."""
+
+import pytest
+import torch
+
+from co3d.compiler import convert
+from co3d.runtime import open_stream
+from support import streaming
+from support.enlarging_networks import UNet
+from support.streaming import randomise_, worst_error
+
+
+@pytest.mark.parametrize("backend", ["torch", "native", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("up", ["transposed", "trilinear"])
+def test_steps_equal_clips(up: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        streaming,
+        "open_stream",
+        lambda program, **options: open_stream(program, backend=backend, **options),
+    )
+    torch.manual_seed(0)
+    model = randomise_(UNet(up))
+    program = convert(model, (3, 8, 8, 8), edges="both")
+    assert worst_error(model, program, (8, 16, 4), 1) <= 1e-5
