@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from zoo.check import convert_family  # noqa: E402
-from zoo.registry import FAMILIES, Family  # noqa: E402
+from zoo.family import Family  # noqa: E402
+from zoo.registry import FAMILIES  # noqa: E402
 from zoo.streams import make_network  # noqa: E402
 
 WARM_RUNS, TIMED_RUNS = 3, 15

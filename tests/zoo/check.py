@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from co3d.compiler import StepProgram, convert
 from co3d.compiler.program import Rate
 from support.streaming import relative_error
-from zoo.registry import Family
+from zoo.family import Family
 from zoo.streams import make_clips, make_network, run_clip, run_stream, worst_error
 
 TOLERANCE = 1e-10
@@ -22,15 +22,16 @@ def check_family(family: Family) -> None:
     expected = [run_clip(reference, video) for video in videos]
     _check_dependence(reference, family, expected[0])
     programs = [program]
-    if program.temporal_stride > 1:
-        programs.append(convert_family(family, model, rate="native"))
+    if program.temporal_stride > 1 and not family.native_only:
+        programs.append(convert_family(family, model, native=True))
     for program in programs:
         for results, wanted in zip(run_stream(program, videos), expected, strict=True):
             assert worst_error(program, family, results, wanted) <= TOLERANCE
 
 
-def convert_family(family: Family, model: nn.Module, rate: Rate = "dense") -> StepProgram:
-    """One of the family as a step program; what its kind says it needs is asked for."""
+def convert_family(family: Family, model: nn.Module, *, native: bool = False) -> StepProgram:
+    """One of the family as a step program; what the registry says it needs is asked for."""
+    rate: Rate = "native" if native or family.native_only else "dense"
     fallback = family.kind == "fallback"
     return convert(model, family.clip, edges="both", rate=rate, fallback=fallback)
 

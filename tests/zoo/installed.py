@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from support.installed_packages import load_mmaction, load_package
-from zoo.registry import PER_FRAME, Family
+from zoo.family import PER_FRAME, Family
 
 
 class _Recognizer(nn.Module):

@@ -1,8 +1,7 @@
 """The families of the zoo: what each is, the clips it takes, and what becomes of it on a stream."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
@@ -23,52 +22,7 @@ from zoo import (
     shots,
     volumes,
 )
-
-Kind = Literal["exact", "approximated", "fallback"]
-PER_FRAME = "pools each frame instead of the whole clip"
-NEWEST = "pools the newest frames instead of the whole clip"
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of network.
-
-    Attributes:
-        name: as papers call it.
-        paper: an arXiv number, or where it was published.
-        make: builds a small one.
-        clip: (C, T, H, W), or one such shape per input.
-        kind: whether its steps equal the clip network, the clip network after the rewrites that
-            `approximations` lists, or only with a part of it rerun on whole clips.
-        shorter: a further clip length, which it takes as well.
-        time_axes: per output, without the batch, where it has an element per frame; None where
-            an output has one value per clip. One number stands for all outputs.
-        approximations: of each line of the program's approximations, a part.
-        because: what a fallback reruns: a part of its message.
-        stride: frames between its results.
-    """
-
-    name: str
-    paper: str
-    make: Callable[[], nn.Module]
-    clip: tuple[int, ...] | tuple[tuple[int, ...], ...]
-    kind: Kind = "exact"
-    shorter: int | None = None
-    time_axes: int | tuple[int | None, ...] | None = None
-    approximations: tuple[str, ...] = ()
-    because: str = ""
-    stride: int = 1
-
-    @property
-    def clips(self) -> tuple[tuple[int, ...], ...]:
-        """One shape per input."""
-        return self.clip if isinstance(self.clip[0], tuple) else (self.clip,)  # type: ignore[return-value]
-
-    @property
-    def frames(self) -> int:
-        """Of the clips that it is trained on."""
-        return self.clips[0][1]
-
+from zoo.family import NEWEST, PER_FRAME, Family
 
 _SMALL, _LONG = (3, 8, 16, 16), (3, 16, 16, 16)
 
@@ -85,7 +39,7 @@ def _approximated(
     make: Callable[[], nn.Module],
     clip: tuple,
     *lines: str,
-    **more,  # type: ignore[no-untyped-def]
+    **more: Any,
 ) -> Family:
     return Family(name, paper, make, clip, "approximated", approximations=lines, **more)
 
@@ -96,7 +50,7 @@ def _fallback(
     make: Callable[[], nn.Module],
     clip: tuple,
     because: str,
-    **more,  # type: ignore[no-untyped-def]
+    **more: Any,
 ) -> Family:
     return Family(name, paper, make, clip, "fallback", because=because, **more)
 
@@ -121,8 +75,14 @@ FAMILIES = (
         "Early fusion", "Karpathy et al., CVPR 2014", lambda: inception_3d.EarlyFusion(8), _SMALL
     ),
     _exact("3D-ResNet", "1711.09577", residual_3d.resnet3d, _LONG, shorter=11, stride=4),
-    _exact("3D-ResNet, shortcut A", "1711.09577", residual_3d.resnet3d_shortcut_a, _LONG),
-    _exact("3D-ResNet, pre-activation", "1711.09577", residual_3d.preactivation_resnet3d, _LONG),
+    _exact("3D-ResNet, shortcut A", "1711.09577", residual_3d.resnet3d_shortcut_a, _LONG, stride=4),
+    _exact(
+        "3D-ResNet, pre-activation",
+        "1711.09577",
+        residual_3d.preactivation_resnet3d,
+        _LONG,
+        stride=4,
+    ),
     _exact("Wide 3D-ResNet", "1711.09577", residual_3d.wide_resnet3d, _LONG, stride=4),
     _exact("3D-ResNeXt", "1711.09577", residual_3d.resnext3d, _LONG, stride=4),
     _exact("3D-DenseNet", "1711.09577", residual_3d.densenet3d, _LONG, stride=4),
@@ -160,9 +120,15 @@ FAMILIES = (
     ),
     _exact("SlowOnly", "1812.03982", pathways.SlowOnly, _SMALL),
     _exact("C2D", "1711.07971", pathways.C2D, _LONG, stride=2),
-    _exact("TPN", "2004.03548", pathways.TPN, _LONG),
+    _exact("TPN", "2004.03548", pathways.TPN, _LONG, stride=8, native_only=True),
     _approximated("MoViNet, base", "2103.11511", lambda: movinet.MoViNet(False), _SMALL, PER_FRAME),
-    _exact("MoViNet, stream form on clips", "2103.11511", lambda: movinet.MoViNet(True), _SMALL),
+    _fallback(
+        "MoViNet, stream form on clips",
+        "2103.11511",
+        lambda: movinet.MoViNet(True),
+        _SMALL,
+        because="one value per frame of the clip",
+    ),
     _exact(
         "3D-ShuffleNet v1", "1904.02422", efficient_3d.shufflenet3d_v1, (3, 16, 32, 32), stride=8
     ),
@@ -183,35 +149,82 @@ FAMILIES = (
     _exact("TEA", "2004.01398", segments.tea, _SMALL),
     _exact("TDN", "2012.10071", segments.tdn, (15, 8, 16, 16)),
     _exact("ACTION-Net", "2103.07372", segments.action_net, _SMALL),
-    _fallback("TANet", "2005.06803", segments.tanet, _SMALL, "aten.linear"),
+    _fallback("TANet", "2005.06803", segments.tanet, _SMALL, because="the whole network"),
     _exact("STM", "1908.02486", segments_more.stm, _SMALL),
     _exact("TEINet", "1911.09435", segments_more.teinet, _SMALL),
     _exact("GST", "1908.10928", segments_more.gst, _SMALL),
     _exact("GSM", "1912.00381", segments_more.gsm, _SMALL),
-    _exact("MSNet", "2007.09933", segments_more.msnet, _SMALL),
-    _exact("StNet", "1811.01549", segments_more.stnet, _LONG),
+    _fallback(
+        "MSNet", "2007.09933", segments_more.msnet, _SMALL, because="concatenates along time"
+    ),
+    _exact("StNet", "1811.01549", segments_more.stnet, _LONG, stride=2),
     _exact("TRN", "1711.08496", segments_more.trn, _SMALL),
     _exact("TRN, multi-scale", "1711.08496", segments_more.multiscale_trn, _SMALL),
     # Attention.
-    _fallback("I3D, non-local", "1711.07971", attention.NonLocalI3D, _SMALL, "merges"),
-    _fallback("GCNet", "1904.11492", attention.GlobalContextR3D, _SMALL, "merges"),
-    _fallback("TimeSformer", "2102.05095", attention.TimeSformer, (3, 8, 8, 8), ""),
-    _fallback("ViViT", "2103.15691", attention.ViViT, (3, 8, 8, 8), "", stride=2),
-    _fallback("ViViT, factorised", "2103.15691", attention.ViViTFactorised, (3, 8, 8, 8), ""),
-    _fallback("Video Swin", "2106.13230", attention.VideoSwin, (3, 8, 16, 16), "", stride=2),
-    _fallback("MViT", "2104.11227", attention.MViT, (3, 8, 16, 16), ""),
-    _fallback("UniFormer", "2201.04676", attention.UniFormer, (3, 8, 8, 8), "", stride=2),
-    _exact("UniFormer, local blocks", "2201.04676", attention.UniFormerLocal, (3, 8, 8, 8)),
+    _fallback(
+        "I3D, non-local", "1711.07971", attention.NonLocalI3D, _SMALL, because="the whole network"
+    ),
+    _fallback(
+        "GCNet", "1904.11492", attention.GlobalContextR3D, _SMALL, because="folded into its axis"
+    ),
+    _fallback(
+        "TimeSformer",
+        "2102.05095",
+        attention.TimeSformer,
+        (3, 8, 8, 8),
+        because="the whole network",
+    ),
+    _fallback(
+        "ViViT",
+        "2103.15691",
+        attention.ViViT,
+        (3, 8, 8, 8),
+        because="one value per frame of the clip",
+        stride=2,
+    ),
+    _fallback(
+        "ViViT, factorised",
+        "2103.15691",
+        attention.ViViTFactorised,
+        (3, 8, 8, 8),
+        because="the whole network",
+    ),
+    _fallback(
+        "Video Swin",
+        "2106.13230",
+        attention.VideoSwin,
+        (3, 8, 16, 16),
+        because="folded into time or into the batch",
+        stride=4,
+    ),
+    _fallback("MViT", "2104.11227", attention.MViT, (3, 8, 16, 16), because="the whole network"),
+    _fallback(
+        "UniFormer",
+        "2201.04676",
+        attention.UniFormer,
+        (3, 8, 8, 8),
+        because="folded into its axis",
+        stride=2,
+    ),
+    _exact(
+        "UniFormer, local blocks", "2201.04676", attention.UniFormerLocal, (3, 8, 8, 8), stride=2
+    ),
     _fallback(
         "Causal transformer",
         "1706.03762",
         attention.CausalTransformer,
         (3, 8, 8, 8),
-        "",
+        because="multiplies the frames",
         time_axes=0,
     ),
     # Lips.
-    _exact("Lips, multi-scale TCN", "2001.08702", lips.MultiscaleTCN, (1, 8, 16, 16)),
+    _fallback(
+        "Lips, multi-scale TCN",
+        "2001.08702",
+        lips.MultiscaleTCN,
+        (1, 8, 16, 16),
+        because="batch axis",
+    ),
     _exact("Lips, causal TCN", "1803.01271", lips.CausalTCN, (1, 8, 16, 16), time_axes=0),
     _exact("Lips, TCN with weight norm", "1803.01271", lips.WeightNormTCN, (1, 8, 16, 16)),
     _exact(
@@ -224,15 +237,27 @@ FAMILIES = (
     ),
     _exact("Lips, GRU", "2011.07557", lambda: lips.GRUReader(False), (1, 8, 16, 16)),
     _fallback(
-        "Lips, bidirectional GRU", "2011.07557", lambda: lips.GRUReader(True), (1, 8, 16, 16), ""
+        "Lips, bidirectional GRU",
+        "2011.07557",
+        lambda: lips.GRUReader(True),
+        (1, 8, 16, 16),
+        because="backwards",
     ),
-    _fallback("LipNet", "1611.01599", lips.LipNet, (3, 8, 16, 16), "", time_axes=0),
-    _exact(
+    _fallback(
+        "LipNet",
+        "1611.01599",
+        lips.LipNet,
+        (3, 8, 16, 16),
+        because="the whole network",
+        time_axes=0,
+    ),
+    _fallback(
         "LipNet, one direction",
         "1611.01599",
         lambda: lips.LipNet(False),
         (3, 8, 16, 16),
         time_axes=0,
+        because="batch axis",
     ),
     # Pulse.
     _exact("PhysNet", "1905.02419", pulse.PhysNetWave, (3, 16, 16, 16), time_axes=0),
@@ -282,20 +307,30 @@ FAMILIES = (
         time_axes=0,
         stride=4,
     ),
-    _exact("TASED-Net", "1908.05786", volumes.TASED, _SMALL),
-    _exact("ViNet", "2012.06170", volumes.ViNet, (3, 16, 16, 16)),
+    _exact("TASED-Net", "1908.05786", volumes.TASED, _SMALL, stride=8),
+    _fallback("ViNet", "2012.06170", volumes.ViNet, (3, 16, 16, 16), because="temporal strides"),
     _exact("UNISAL", "2003.05477", volumes.UNISAL, (3, 8, 8, 8), time_axes=0),
     # Shots.
     _exact("TransNet, cells", "1906.03363", shots.transnet_cells, (3, 16, 8, 8), time_axes=0),
-    _exact("TransNet V2", "2008.04838", shots.TransNetV2, (3, 16, 8, 8), time_axes=0),
-    _exact(
+    _fallback(
+        "TransNet V2",
+        "2008.04838",
+        shots.TransNetV2,
+        (3, 16, 8, 8),
+        time_axes=0,
+        because="aten.bmm",
+    ),
+    _fallback(
         "TransNet V2, histograms",
         "2008.04838",
         shots.transnet_histograms,
         (3, 8, 8, 8),
         time_axes=0,
+        because="per row of the batch",
     ),
-    _fallback("AutoShot", "2304.06116", shots.AutoShot, (3, 8, 8, 8), "", time_axes=0),
+    _fallback(
+        "AutoShot", "2304.06116", shots.AutoShot, (3, 8, 8, 8), because="batch axis", time_axes=0
+    ),
     _exact(
         "Shots by similarity",
         "Gygli, CBMI 2018",
@@ -306,13 +341,11 @@ FAMILIES = (
     # Pictures out.
     _exact("FLAVR", "2012.08512", restoration.FLAVR, (3, 4, 8, 8)),
     _exact("FastDVDnet", "1907.01361", restoration.FastDVDnet, (3, 5, 8, 8)),
-    _exact("EDVR", "1905.02716", restoration.EDVR, (3, 5, 8, 8)),
+    _fallback("EDVR", "1905.02716", restoration.EDVR, (3, 5, 8, 8), because="the pool of a gate"),
     _exact(
         "BasicVSR, one direction", "2012.02181", restoration.RecurrentSR, (3, 8, 8, 8), time_axes=0
     ),
-    _fallback(
-        "BasicVSR", "2012.02181", restoration.bidirectional_sr, (3, 6, 8, 8), "", time_axes=0
-    ),
+    _exact("BasicVSR", "2012.02181", restoration.bidirectional_sr, (3, 6, 8, 8)),
     _exact("DUF", "Jo et al., CVPR 2018", restoration.DynamicFilters, (3, 5, 8, 8)),
     _exact(
         "3D denoiser",
@@ -322,14 +355,34 @@ FAMILIES = (
         time_axes=1,
     ),
     # Recurrent and causal.
-    _exact("ConvLSTM", "1506.04214", recurrent.ConvLSTM, (3, 8, 8, 8), time_axes=0),
+    _exact("ConvLSTM", "1506.04214", recurrent.ConvLSTM, (3, 8, 8, 8)),
     _exact("ConvLSTM, last state", "1506.04214", recurrent.convlstm_last, (3, 8, 8, 8)),
-    _exact("CNN and LSTM in a loop", "1411.4389", recurrent.CNNLSTM, (3, 8, 8, 8)),
+    _fallback(
+        "CNN and LSTM in a loop",
+        "1411.4389",
+        recurrent.CNNLSTM,
+        (3, 8, 8, 8),
+        because="another axis than time",
+    ),
     _exact("LRCN", "1411.4389", recurrent.LRCN, (3, 8, 8, 8)),
     _exact("CNN and GRU", "1511.06432", recurrent.CNNGRU, (3, 8, 8, 8), time_axes=0, shorter=5),
-    _exact("TeCNO", "2003.10751", recurrent.PhasesOfSurgery, (3, 8, 8, 8), time_axes=2),
+    _fallback(
+        "TeCNO",
+        "2003.10751",
+        recurrent.PhasesOfSurgery,
+        (3, 8, 8, 8),
+        time_axes=2,
+        because="batch axis",
+    ),
     _exact("MS-TCN", "1903.01945", recurrent.MSTCN, (3, 8, 8, 8), time_axes=1, shorter=13),
-    _exact("Causal video VAE", "2408.06072", recurrent.CausalVAE, (3, 9, 8, 8), time_axes=1),
+    _fallback(
+        "Causal video VAE",
+        "2408.06072",
+        recurrent.CausalVAE,
+        (3, 9, 8, 8),
+        time_axes=1,
+        because="repeats the frames",
+    ),
     _exact(
         "WaveNet over frames",
         "1609.03499",
@@ -338,7 +391,14 @@ FAMILIES = (
         time_axes=1,
         shorter=13,
     ),
-    _exact("Running mean", "1611.08240", recurrent.Cumulative, (3, 8, 8, 8), time_axes=0),
+    _fallback(
+        "Running mean",
+        "1611.08240",
+        recurrent.Cumulative,
+        (3, 8, 8, 8),
+        time_axes=0,
+        because="one value per frame of the clip",
+    ),
     # Detection, poses, signs, several inputs and outputs.
     _exact("YOWO", "1911.06644", heads.YOWO, (3, 8, 16, 16), stride=8),
     _exact("AVA head, pooled", "1705.08421", lambda: heads.ActionDetection("pool"), (3, 8, 8, 8)),
@@ -352,7 +412,9 @@ FAMILIES = (
         "AVA head, last frame", "1705.08421", lambda: heads.ActionDetection("last"), (3, 8, 8, 8)
     ),
     _exact("SSD on clips", "1512.02325", heads.SSD, (3, 8, 8, 8)),
-    _exact("MOC tubelets", "2001.04608", heads.Tubelets, (3, 4, 8, 8)),
+    _fallback(
+        "MOC tubelets", "2001.04608", heads.Tubelets, (3, 4, 8, 8), because="folded into axis 1"
+    ),
     _exact("Two-stream", "1406.2199", heads.TwoStream, ((3, 8, 16, 16), (2, 8, 16, 16)), stride=2),
     _exact("Stacked flow", "1406.2199", heads.FlowFirst, (2, 8, 8, 8)),
     _exact(
@@ -363,7 +425,7 @@ FAMILIES = (
         time_axes=(0, 0),
     ),
     _exact("PoseConv3D", "2104.13586", heads.PoseConv3D, (17, 8, 8, 8)),
-    _exact("ST-GCN", "1801.07455", heads.SkeletonGraph, (3, 16, 8, 2)),
+    _exact("ST-GCN", "1801.07455", heads.SkeletonGraph, (3, 16, 8, 2), stride=16),
     _exact(
         "Sign language, TCN",
         "2104.02330",
@@ -377,7 +439,7 @@ FAMILIES = (
         "2104.02330",
         lambda: heads.SignLanguage(True),
         (3, 24, 8, 8),
-        "",
+        because="batch axis",
         time_axes=0,
         stride=4,
     ),

@@ -7,7 +7,7 @@ from torch.utils._pytree import tree_leaves
 from co3d.compiler import StepProgram
 from co3d.runtime import open_stream
 from support.streaming import first_result, randomise_, relative_error, result_stride
-from zoo.registry import Family
+from zoo.family import Family
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose3d)
 

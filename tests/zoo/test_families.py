@@ -3,7 +3,8 @@
 import pytest
 
 from zoo.check import check_family
-from zoo.registry import FAMILIES, Family
+from zoo.family import Family
+from zoo.registry import FAMILIES
 
 
 @pytest.mark.parametrize("family", [pytest.param(f, id=f.name) for f in FAMILIES])

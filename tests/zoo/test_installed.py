@@ -6,8 +6,8 @@
 import pytest
 
 from zoo.check import check_family
+from zoo.family import Family
 from zoo.installed import INSTALLED
-from zoo.registry import Family
 
 pytestmark = pytest.mark.slow
 
