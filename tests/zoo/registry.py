@@ -223,7 +223,7 @@ FAMILIES = (
         "2001.08702",
         lips.MultiscaleTCN,
         (1, 8, 16, 16),
-        because="batch axis",
+        because="other operators on other batches",
     ),
     _exact("Lips, causal TCN", "1803.01271", lips.CausalTCN, (1, 8, 16, 16), time_axes=0),
     _exact("Lips, TCN with weight norm", "1803.01271", lips.WeightNormTCN, (1, 8, 16, 16)),
@@ -308,7 +308,14 @@ FAMILIES = (
         stride=4,
     ),
     _exact("TASED-Net", "1908.05786", volumes.TASED, _SMALL, stride=8),
-    _fallback("ViNet", "2012.06170", volumes.ViNet, (3, 16, 16, 16), because="temporal strides"),
+    _fallback(
+        "ViNet",
+        "2012.06170",
+        volumes.ViNet,
+        (3, 16, 16, 16),
+        because="temporal strides",
+        stride=4,
+    ),
     _exact("UNISAL", "2003.05477", volumes.UNISAL, (3, 8, 8, 8), time_axes=0),
     # Shots.
     _exact("TransNet, cells", "1906.03363", shots.transnet_cells, (3, 16, 8, 8), time_axes=0),
@@ -355,7 +362,7 @@ FAMILIES = (
         time_axes=1,
     ),
     # Recurrent and causal.
-    _exact("ConvLSTM", "1506.04214", recurrent.ConvLSTM, (3, 8, 8, 8)),
+    _exact("ConvLSTM", "1506.04214", recurrent.ConvLSTM, (3, 8, 8, 8), time_axes=0),
     _exact("ConvLSTM, last state", "1506.04214", recurrent.convlstm_last, (3, 8, 8, 8)),
     _fallback(
         "CNN and LSTM in a loop",
