@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -52,3 +52,29 @@ class Family:
     def frames(self) -> int:
         """Of the clips that it is trained on."""
         return self.clips[0][1]
+
+
+def exact(name: str, paper: str, make: Callable[[], nn.Module], clip: tuple, **more: Any) -> Family:
+    return Family(name, paper, make, clip, "exact", **more)
+
+
+def approximated(
+    name: str,
+    paper: str,
+    make: Callable[[], nn.Module],
+    clip: tuple,
+    *lines: str,
+    **more: Any,
+) -> Family:
+    return Family(name, paper, make, clip, "approximated", approximations=lines, **more)
+
+
+def fallback(
+    name: str,
+    paper: str,
+    make: Callable[[], nn.Module],
+    clip: tuple,
+    because: str,
+    **more: Any,
+) -> Family:
+    return Family(name, paper, make, clip, "fallback", because=because, **more)

@@ -262,7 +262,7 @@ def _size(value: Any) -> int:
     return value
 
 
-def _one_of(allowed: tuple[str, ...], value: Any) -> Any:
+def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
     if value not in allowed:
         raise ValueError(f"got {value!r}, expected {' or '.join(map(str, allowed))}")
     return value

@@ -87,7 +87,7 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in, batch = ctx.type_of(x), ctx.batch
-    require_batch(after[0] % batch == 0)
+    require_batch(bool(after) and after[0] % batch == 0)
     axis = type_in.axis
     if axis is None or type_in.is_pooled:
         return _reshape_without_time(ctx, node)
@@ -155,7 +155,8 @@ def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
     lowering = lower_framewise(
         node, ctx, axis_out, lambda b, x: b.call(torch.reshape, x, (-1, *sizes)), pool=pool
     )
-    type_out = lowering.type.laid_out(axis_out, 1, 1, after[0] // ctx.batch)
+    rows = ctx.shape(node)[0] // ctx.batch
+    type_out = lowering.type.laid_out(axis_out, 1, 1, rows)
     return replace(lowering, type=type_out)
 
 
