@@ -28,7 +28,7 @@ class Family:
         approximations: of each line of the program's approximations, a part.
         because: what a fallback reruns: a part of its message.
         stride: frames between its results.
-        native_only: it makes more elements than it is given frames, and so runs at native rate alone.
+        native_only: it enlarges time, and so runs at native rate alone.
     """
 
     name: str
