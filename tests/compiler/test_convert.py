@@ -143,6 +143,7 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
     ("function", "reason"),
     [
         (lambda m, x: x.sort(2)[0], "acts along time"),
+        (lambda m, x: torch.linalg.det(x), "no rule"),
         (lambda m, x: x.softmax(2), "normalises over time"),
         (lambda m, x: x.mean(0), "over the batch"),
         (lambda m, x: x.reshape(1, -1), "batch"),
