@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co3d.compiler import StepProgram, convert
@@ -49,6 +50,12 @@ def drop_axes(m: nn.Module, x: Tensor) -> Tensor:
     return x * m.fc(x.mean((2, 3, 4))).sigmoid()[:, :, None, None, None]
 
 
+def pool_vectors(m: nn.Module, x: Tensor) -> Tensor:
+    """Space goes first, and the clip's mean is one over (N, C, T)."""
+    seen = F.adaptive_avg_pool1d(x.mean((3, 4)), 1)
+    return x * m.gate(seen[..., None, None]).sigmoid()
+
+
 def view_as(m: nn.Module, x: Tensor) -> Tensor:
     gate = m.fc(x.mean((2, 3, 4))).sigmoid()
     return x * gate.view(x.shape[0], x.shape[1], 1, 1, 1)
@@ -69,6 +76,7 @@ GATES = {
     "convolution": (lambda m, x: convolve(m, x, pool_clip), convolve),
     "one pool, two meetings": (lambda m, x: add_and_scale(m, x, pool_clip), add_and_scale),
     "dropped axes": (drop_axes, through_linear),
+    "vectors": (pool_vectors, convolve),
     "view": (view_as, through_linear),
     "expand": (expand_as, through_linear),
     "flatten": (squeeze_and_unsqueeze, through_linear),

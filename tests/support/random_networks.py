@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from support.random_folds import along_time, by_channels, write_space
 from support.random_layers import (
     MAX_CHANNELS,
     Draft,
@@ -96,6 +97,9 @@ _LAYERS = (
     framewise,
     temporal_shift,
     folded,
+    along_time,
+    by_channels,
+    write_space,
 )
 
 

@@ -189,10 +189,13 @@ FRAMEWISE = {
         norm=nn.LayerNorm(4),
     ),
     "reductions over channels and space": lambda: Apply(
+        lambda m, x: m.stem(x).amax((1, 3), keepdim=True) + m.stem(x).mean((1, 3), keepdim=True),
+        stem=stem(),
+    ),
+    "statistics over channels and space": lambda: Apply(
         lambda m, x: (
             m.stem(x).std(1, keepdim=True)
             + m.stem(x).norm(dim=(3, 4), keepdim=True)
-            + m.stem(x).amax((1, 3), keepdim=True)
             + m.stem(x).logsumexp(1, keepdim=True)
         ),
         stem=stem(),

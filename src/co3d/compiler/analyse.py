@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from co3d.compiler.rules import FOLD_AWARE, Context, Lowering, UnsupportedError, Use, find_rule
+from co3d.compiler.rules import Context, Lowering, UnsupportedError, Use, find_rule
 from co3d.compiler.rules.framewise import FOLDED_OPERATORS, lower_folded
 from co3d.compiler.rules.recompute import lower_recomputed
+from co3d.compiler.rules.registry import is_fold_aware
 from co3d.compiler.temporal import TemporalType, join_results
 
 Postpone = Callable[[Lowering], int]
@@ -147,13 +148,12 @@ def _lower(ctx: Context, node: fx.Node) -> Lowering:
         return lower_recomputed(ctx, node)
     if node.target in FOLDED_OPERATORS and all(t.is_folded or t.axis is None for t in types):
         return lower_folded(ctx, node)
-    rule = find_rule(node.target)
-    if any(t.is_merged for t in types) and rule not in FOLD_AWARE:
+    if any(t.is_merged for t in types) and not is_fold_aware(node.target):
         raise UnsupportedError(
             "it takes time and what is folded into its axis for one",
             "keep time in an axis of its own: (N, C, T, H, W)",
         )
-    return rule(ctx, node)
+    return find_rule(node.target)(ctx, node)
 
 
 def _check_result(node: fx.Node, type_: TemporalType) -> None:

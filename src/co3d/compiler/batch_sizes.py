@@ -84,7 +84,7 @@ class _Sizes:
             return {name: self.fill_in(node, one) for name, one in value.items()}
         if isinstance(value, (list, tuple)):
             count = sum(isinstance(one, _Multiple) for one in value)
-            if node.target in _VIEWS and count == 1:
+            if node.target in _VIEWS and count == 1 and -1 not in value:
                 return type(value)(-1 if isinstance(one, _Multiple) else one for one in value)
             return type(value)(self.fill_in(node, one) for one in value)
         return self._size(int(value)) if isinstance(value, _Multiple) else value

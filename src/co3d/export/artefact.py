@@ -170,8 +170,11 @@ def load_program(path: str | Path) -> Artefact:
 
 
 def _build(description: Description, phases: tuple[Phase[StepGraph], ...]) -> StoredProgram:
+    fields = description.fields
+    if description.slots is not None:
+        fields = {**fields, "graph_slots": description.slots}
     return StoredProgram(
-        **description.fields,
+        **fields,
         phases=phases,
         slots=description.slots,
         precision=None if description.slots is None else description.precision,

@@ -78,7 +78,7 @@ def describe(
         "fingerprint": program.fingerprint,
         "precision": precision,
         "slots": slots,
-        "graph_slots": program.graph_slots if slots is None else slots,
+        "graph_slots": program.graph_slots,
         "frames": _number("frame", len(program.frame_shapes)),
         "frame_shapes": program.frame_shapes,
         "clocks": CLOCKS[program.edges],
@@ -183,7 +183,7 @@ def _parse(raw: dict[str, Any]) -> Description:
         "macs_per_frame": _count(raw["macs_per_frame"]),
         "clip_macs": _count(raw["clip_macs"]),
         # Files of before graphs had rows of their own say nothing of them.
-        "graph_slots": _maybe(_size, raw.get("graph_slots", raw["slots"])),
+        "graph_slots": _one_of((None, 1), raw.get("graph_slots")),
     }
     return Description(
         fields,
@@ -262,9 +262,9 @@ def _size(value: Any) -> int:
     return value
 
 
-def _one_of(allowed: tuple[str, ...], value: Any) -> Any:
+def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
     if value not in allowed:
-        raise ValueError(f"got {value!r}, expected {' or '.join(allowed)}")
+        raise ValueError(f"got {value!r}, expected {' or '.join(map(str, allowed))}")
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 from co3d.compiler.passes.likeness import Pick, are_alike, are_equal_constants
 from co3d.compiler.passes.uniform import uniform_value
@@ -71,7 +72,7 @@ class LoopStart:
         for body, constant in self._folded:
             value = self._evaluate(body, fill)
             expected = self.clip_graph.get_buffer(str(constant.target))
-            if value is None or not torch.equal(value, expected):
+            if value is None or not torch.equal(value, expected.expand_as(value)):
                 self.missing |= self._find_kept(body)
                 return None
         return fill
@@ -92,8 +93,9 @@ class LoopStart:
     def _is_same_operator(self, node: fx.Node, body: fx.Node) -> bool:
         if node.op == "get_attr":
             self._folded.append((body, node))
-            return True
-        return are_alike(node, body, self._are_operands_alike)
+            return _spreads_to(node, body)
+        has_shapes = _list_shapes(node) == _list_shapes(body)
+        return has_shapes and are_alike(node, body, self._are_operands_alike)
 
     def _is_simplified(self, node: fx.Node, body: fx.Node) -> bool:
         if body.target is _ATEN.cat.default and node.target is _ATEN.constant_pad_nd.default:
@@ -126,7 +128,7 @@ class LoopStart:
         if not self._is_kept(body):
             return self._is_same_operator(node, body)
         value = uniform_value(self.clip_graph, node)
-        if value is None or node.meta["val"].shape != body.meta["val"].shape:
+        if value is None or not _spreads_to(node, body):
             self.missing.add(self._past[body])
             return False
         self._fills.add(value)
@@ -173,3 +175,14 @@ class LoopStart:
         args, kwargs = fx.map_arg((body.args, body.kwargs), given.__getitem__)  # type: ignore[arg-type]
         target: Any = body.target
         return target(*args, **kwargs)
+
+
+def _spreads_to(node: fx.Node, body: fx.Node) -> bool:
+    """Whether a constant has the shape of a node of the body, or is one row for the whole batch."""
+    shapes, wanted = _list_shapes(node), _list_shapes(body)
+    return shapes in (wanted, [(1, *shape[1:]) for shape in wanted])
+
+
+def _list_shapes(node: fx.Node) -> list[tuple[int, ...]]:
+    """Of a node's value, or of its values where it has several."""
+    return [tuple(value.shape) for value in tree_leaves(node.meta["val"])]

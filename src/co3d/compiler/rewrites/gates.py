@@ -106,7 +106,7 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
         raise _refuse("only means, sums and extrema have a form over less than the clip")
     reduced = args["dim"] if isinstance(args["dim"], (list, tuple)) else [args["dim"]]
     dims = sorted(d % len(shape) for d in reduced)
-    if _TIME not in dims or len(shape) < 4:
+    if _TIME not in dims:
         raise _refuse("it has time elsewhere than at axis 2")
     if scope == "window" and node.target is not _MEAN:
         raise _refuse(
@@ -114,7 +114,10 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
             "not multiply what it pooled, only means over time can slide"
         )
     inside, meetings = _follow(node, len(shape))
-    keeps_axes = all(len(value.meta["val"].shape) == len(shape) for value in inside)
+    keeps_axes = all(value is node or _keeps_time(value, len(shape)) for value in inside)
+    keeps_axes &= args["keepdim"]
+    if not keeps_axes and len(shape) < 4:
+        raise _refuse(f"of its input of shape {tuple(shape)} it does not keep the axis of time")
     for _, gate in [] if keeps_axes else meetings:
         _time_of(gate, len(shape))
     with node.graph.inserting_before(node):
@@ -128,6 +131,17 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
         # per clip: `clip_macs` counts what the clip network computes.
         return [] if pooled is x else [pooled]
     return _fold_gate(node, pooled, shape, inside, meetings)
+
+
+def _keeps_time(value: fx.Node, rank: int) -> bool:
+    """Whether a gate's value has time where its pool had it: no axis came or went before that."""
+    shape = value.meta["val"].shape
+    if value.target is _ATEN.unsqueeze.default:
+        return int(value.args[1]) % len(shape) > _TIME  # type: ignore[arg-type]
+    is_pointwise = torch.Tag.pointwise in getattr(value.target, "tags", ())
+    return len(shape) == rank or (
+        len(shape) > rank and (is_pointwise or value.target is _ATEN.conv3d.default)
+    )
 
 
 def _fold_gate(

@@ -22,19 +22,7 @@ from co3d.compiler.rules import (
 )
 from co3d.compiler.rules.registry import Context, Lowering, UnsupportedError, Use, find_rule
 
-# Those that know of time which is folded into another axis than the batch.
-FOLD_AWARE = {
-    shape.lower_reshape,
-    shape.lower_permute,
-    pointwise.lower_pointwise,
-    linear.lower_linear,
-    conv.lower_conv,
-    crop.lower_slice,
-    recompute.lower_collect,
-}
-
 __all__ = [
-    "FOLD_AWARE",
     "Context",
     "Lowering",
     "UnsupportedError",

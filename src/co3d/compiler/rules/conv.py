@@ -34,7 +34,7 @@ _CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
 _LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
 
 
-@rule(*CONVOLUTIONS)
+@rule(*CONVOLUTIONS, fold_aware=True)
 def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     """Temporal kernel kt: read kt frames, dilated in time, and convolve them in space.
 

@@ -25,7 +25,7 @@ from co3d.compiler.rules.shape import lower_framewise, require_batch
 _ATEN = torch.ops.aten
 
 
-@rule(_ATEN.slice.Tensor)
+@rule(_ATEN.slice.Tensor, fold_aware=True)
 def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
     """Keep a range: of frames, with a step, or of channels or space."""
     args = arguments(node)

@@ -23,7 +23,7 @@ from co3d.compiler.rules.shape import lower_framewise
 _ATEN = torch.ops.aten
 
 
-@rule(_ATEN.linear.default)
+@rule(_ATEN.linear.default, fold_aware=True)
 def lower_linear(ctx: Context, node: fx.Node) -> Lowering:
     """A linear layer over the last axis of one frame."""
     args = arguments(node)

@@ -31,7 +31,7 @@ _UNTAGGED = (
 )
 
 
-@rule(_ATEN.add.Tensor, *_UNTAGGED)
+@rule(_ATEN.add.Tensor, *_UNTAGGED, fold_aware=True)
 def lower_pointwise(ctx: Context, node: fx.Node) -> Lowering:
     """Apply the operator to one frame of each operand.
 

@@ -24,7 +24,7 @@ def give_beside(value: Tensor, clip: Tensor) -> Tensor:
     return value
 
 
-@rule(collect_clip)
+@rule(collect_clip, fold_aware=True)
 def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
     """The newest elements, as many as the clip has, side by side along the time axis.
 

@@ -192,12 +192,15 @@ class Context:
 
 Rule = Callable[[Context, fx.Node], Lowering]
 _RULES: dict[Any, Rule] = {}
+_FOLD_AWARE: set[Any] = set()
+_ADD = torch.ops.aten.add.Tensor
 
 
-def rule(*targets: Any) -> Callable[[Rule], Rule]:
+def rule(*targets: Any, fold_aware: bool = False) -> Callable[[Rule], Rule]:
     """Register the decorated function as the rule of these ATen operators.
 
-    A class stands for its instances: operators that carry a graph of their own.
+    A class stands for its instances: operators that carry a graph of their own. A rule that is
+    `fold_aware` knows of time that shares an axis with channels or space; others are not asked.
     """
 
     def register(function: Rule) -> Rule:
@@ -205,6 +208,8 @@ def rule(*targets: Any) -> Callable[[Rule], Rule]:
             if target in _RULES:
                 raise ValueError(f"{target} has a rule already")
             _RULES[target] = function
+            if fold_aware:
+                _FOLD_AWARE.add(target)
         return function
 
     return register
@@ -215,12 +220,21 @@ def find_rule(target: Any) -> Rule:
 
     Operators that torch tags as pointwise share the rule of addition.
     """
+    return _RULES[_find_key(target)]
+
+
+def is_fold_aware(target: Any) -> bool:
+    """Whether an operator's rule knows of folded time; UnsupportedError when it has no rule."""
+    return _find_key(target) in _FOLD_AWARE
+
+
+def _find_key(target: Any) -> Any:
     for key in (target, type(target)):
         if key in _RULES:
-            return _RULES[key]
+            return key
     makes_one_value = len(getattr(getattr(target, "_schema", None), "returns", ())) == 1
     if makes_one_value and torch.Tag.pointwise in target.tags:
-        return _RULES[torch.ops.aten.add.Tensor]
+        return _ADD
     raise UnsupportedError(
         "no rule says how it runs frame by frame",
         "replace it by supported operators, or move it out of the exported model",

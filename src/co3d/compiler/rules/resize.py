@@ -97,12 +97,12 @@ def lower_repeat_interleave(ctx: Context, node: fx.Node) -> Lowering:
     if dim == type_in.axis:
         return repeat_frames(ctx, x, repeats, lambda _, frame, __: frame)
     step_dim = type_in.drop_axis(dim)
-    return lower_framewise(
-        node,
-        ctx,
-        type_in.axis,
-        lambda b, x: b.call(torch.repeat_interleave, x, repeats, step_dim),
-    )
+
+    def emit(builder: Builder, frame: fx.Node) -> fx.Node:
+        alike = builder.call(torch.stack, [frame] * repeats, step_dim + 1)
+        return builder.call(torch.flatten, alike, step_dim, step_dim + 1)
+
+    return lower_framewise(node, ctx, type_in.axis, emit)
 
 
 def _find_ratio(ctx: Context, node: fx.Node) -> int:

@@ -63,7 +63,7 @@ def lower_getitem(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, axis, lambda b, x: b.call(operator.getitem, x, index))
 
 
-@rule(_ATEN.permute.default, _ATEN.transpose.int)
+@rule(_ATEN.permute.default, _ATEN.transpose.int, fold_aware=True)
 def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
     """Permute what remains."""
     args = arguments(node)
@@ -81,13 +81,13 @@ def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, axis_out, lambda b, x: b.call(torch.permute, x, order))
 
 
-@rule(_ATEN.reshape.default)
+@rule(_ATEN.reshape.default, fold_aware=True)
 def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     """Reshape what remains; time may be folded into another axis or out of it, but not cut."""
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in, batch = ctx.type_of(x), ctx.batch
-    require_batch(after[0] % batch == 0)
+    require_batch(bool(after) and after[0] % batch == 0)
     axis = type_in.axis
     if axis is None or type_in.is_pooled:
         return _reshape_without_time(ctx, node)
@@ -155,7 +155,8 @@ def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
     lowering = lower_framewise(
         node, ctx, axis_out, lambda b, x: b.call(torch.reshape, x, (-1, *sizes)), pool=pool
     )
-    type_out = lowering.type.laid_out(axis_out, 1, 1, after[0] // ctx.batch)
+    rows = ctx.shape(node)[0] // ctx.batch
+    type_out = lowering.type.laid_out(axis_out, 1, 1, rows)
     return replace(lowering, type=type_out)
 
 
