@@ -10,6 +10,8 @@ for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from co3d.spinning import bound_spinning
+
 if TYPE_CHECKING:
     from co3d.compiler import StepProgram, convert
     from co3d.export import Artefact, export_program, load_program
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         open_stream,
     )
     from co3d.video import VideoFrame, VideoWriter, read_video
+
+bound_spinning()
 
 __version__ = "0.1.0"
 

@@ -25,7 +25,7 @@ from co3d.compiler.program import Program
 
 
 class NativeExecutor:
-    """Runs whole blocks of a network per kernel, in threads of its own.
+    """Runs whole blocks of a network per kernel, in PyTorch's threads.
 
     Maps lie in memory with channels last. In bfloat16 products of maps take pairs of bfloat16 and
     sum in float32 where the processor does; everything else is computed in float32 and kept in
@@ -78,7 +78,7 @@ class NativeExecutor:
 
     def bind_workspace(self, prepared: PreparedStep, workspace: Tensor) -> PlannedStep:
         """A step that keeps its intermediate maps in a workspace."""
-        return PlannedStep(prepared, workspace, self.run, self.lay_out_frames)
+        return PlannedStep(prepared, workspace, self.run, self.lay_out_frames, self.threads)
 
     def _prepare(
         self, graph: StepGraph, examples: Sequence[Tensor], results: int

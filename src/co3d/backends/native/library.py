@@ -21,7 +21,7 @@ from co3d.files import output_file
 from co3d.progress import open_progress
 
 _COMPILERS = ("c++", "g++", "clang++")
-_OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread")
+_OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
 _SOURCES = Path(__file__).parent / "kernels"
 
 
@@ -133,7 +133,8 @@ def _run(command: list[str]) -> bytes:
         reason = error.strerror if isinstance(error, OSError) else _find_reason(error.stderr)
         raise MissingPackageError(
             f"backend 'native' cannot be compiled with {command[0]}: {reason}; name a compiler "
-            "that knows C++20 in the environment's CXX (g++ or clang++), or use another backend"
+            "that knows C++20 and OpenMP in the environment's CXX (g++, or clang++ with libomp), "
+            "or use another backend"
         ) from error
 
 

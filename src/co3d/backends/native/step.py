@@ -90,10 +90,11 @@ class PlannedStep:
         workspace: Tensor,
         run_kernels: RunKernels,
         lay_out_frames: LayOut,
+        threads: int,
     ) -> None:
         self._prepared, self.plan = prepared, prepared.plan
         self._run_kernels, self._lay_out_frames = run_kernels, lay_out_frames
-        self._workspace = workspace
+        self._workspace, self._threads = workspace, threads
         self.table = (ctypes.c_void_p * max(self.plan.buffers, 1))()
         for index, tensor in self.plan.constants.items():
             self.table[index] = tensor.data_ptr()
@@ -156,9 +157,7 @@ class PlannedStep:
             assert isinstance(self.plan.steps[0], NativeSteps)
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
-        # Threads of PyTorch's spin for milliseconds after each operator, and the kernels' own need
-        # the processors.
-        with torch.inference_mode(), limit_threads(1):
+        with torch.inference_mode(), limit_threads(self._threads):
             return self._run_mixed(held, made, find_past, find_newest)
 
     def _run_mixed(

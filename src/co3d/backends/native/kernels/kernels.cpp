@@ -1,5 +1,7 @@
 // The step runtime: runs a list of operations with a team of threads.
 
+#include <omp.h>
+
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -15,7 +17,6 @@
 #include "rings.hpp"
 #include "scratch.hpp"
 #include "share.hpp"
-#include "team.hpp"
 #include "vectors.hpp"
 
 namespace {
@@ -87,6 +88,14 @@ void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunk
   }
 }
 
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 // All operations on the thread that calls, chunk by chunk, so that sums are those of any number of
 // threads.
 template <typename T>
@@ -97,8 +106,11 @@ void run_alone(const Operation* ops, long count, void* const* buffers) {
   }
 }
 
-// A stage is over when its chunks are, not when all threads have come: one that wakes late, or has
-// to leave its processor to another program, holds the others up only in the middle of a chunk.
+// A stage is over when its chunks are, not when all threads have come: one that has to leave its
+// processor to another program holds the others up only if it leaves in the middle of a chunk.
+//
+// The threads are PyTorch's own where both use the same OpenMP library. Threads of ours would have
+// to share the processors with those, which watch for work for milliseconds after each operator.
 template <typename T>
 void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
   constexpr int PATIENCE = 2000;
@@ -111,20 +123,18 @@ void run_all(const Operation* ops, long count, void* const* buffers, int threads
     else
       stages.emplace_back(op, chunks);
   }
-  const int members = int(std::min<long>(threads, MOST_CHUNKS));
-  Team::of_process().run(members, [&](int member) {
-    for (Stage& stage : stages) {
-      for (long chunk; (chunk = stage.take(member, members)) >= 0;) {
-        for (const Operation* op = stage.first; op <= stage.last; ++op)
-          run_chunk<T>(*op, buffers, chunk, stage.chunks);
-        stage.done.fetch_add(1, std::memory_order_release);
-      }
-      for (int tries = 0; stage.done.load(std::memory_order_acquire) < stage.chunks; ++tries) {
-        pause_briefly();
-        if (tries > PATIENCE) std::this_thread::yield();
-      }
+#pragma omp parallel num_threads(int(std::min<long>(threads, MOST_CHUNKS)))
+  for (Stage& stage : stages) {
+    for (long chunk; (chunk = stage.take(omp_get_thread_num(), omp_get_num_threads())) >= 0;) {
+      for (const Operation* op = stage.first; op <= stage.last; ++op)
+        run_chunk<T>(*op, buffers, chunk, stage.chunks);
+      stage.done.fetch_add(1, std::memory_order_release);
     }
-  });
+    for (int tries = 0; stage.done.load(std::memory_order_acquire) < stage.chunks; ++tries) {
+      pause_briefly();
+      if (tries > PATIENCE) std::this_thread::yield();
+    }
+  }
 }
 
 // What steps of one graph have in common, whichever slots they are for.
@@ -162,7 +172,9 @@ void step_slots(const StepPlan& plan, void** const* tables, void** const* spares
       advance_elements(plan.exchange, slots[i], spares[worker]);
     }
   };
-  Team::of_process().run(workers, work);
+  if (workers == 1) return work(0);
+#pragma omp parallel num_threads(workers)
+  work(omp_get_thread_num());
 }
 
 }  // namespace
