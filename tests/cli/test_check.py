@@ -83,7 +83,7 @@ def test_weights_are_loaded_into_ones_own_network(co3d, network, tmp_path):
     own = tmp_path / "own.safetensors"
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, own)
     outcome = co3d("check", f"{network}:build", *ONE_CLIP, "--weights", own)
-    assert outcome.code == 0
+    assert outcome.code == 33  # zeros for every clip: that steps equal them proves nothing
     assert "values zero on all of these clips" in outcome.out
     foreign = tmp_path / "foreign.safetensors"
     save_file({"other.weight": torch.zeros(3)}, foreign)

@@ -104,4 +104,5 @@ def test_all_that_stands_in_the_way_is_in_one_report(co3d, tmp_path):
     rerun = json.loads(
         co3d("explain", f"{path}:Net", "--clip", "3,8,8,8", "--fallback", "--json").out
     )
-    assert len(rerun["fallbacks"]) == 2
+    assert len(rerun["fallbacks"]) == 3
+    assert "the whole network is rerun" in rerun["fallbacks"][2]

@@ -109,7 +109,7 @@ ACTION = (
     exact("TEA", "2004.01398", segments.tea, _SMALL),
     exact("TDN", "2012.10071", segments.tdn, (15, 8, 16, 16)),
     exact("ACTION-Net", "2103.07372", segments.action_net, _SMALL),
-    fallback("TANet", "2005.06803", segments.tanet, _SMALL, because="the whole network"),
+    fallback("TANet", "2005.06803", segments.tanet, _SMALL, because="adaptive_avg_pool2d"),
     exact("STM", "1908.02486", segments_more.stm, _SMALL),
     exact("TEINet", "1911.09435", segments_more.teinet, _SMALL),
     exact("GST", "1908.10928", segments_more.gst, _SMALL),
@@ -120,7 +120,11 @@ ACTION = (
     exact("TRN, multi-scale", "1711.08496", segments_more.multiscale_trn, _SMALL),
     # Attention.
     fallback(
-        "I3D, non-local", "1711.07971", attention.NonLocalI3D, _SMALL, because="the whole network"
+        "I3D, non-local",
+        "1711.07971",
+        attention.NonLocalI3D,
+        _SMALL,
+        because="what is folded into its axis",
     ),
     fallback(
         "GCNet", "1904.11492", attention.GlobalContextR3D, _SMALL, because="folded into its axis"
@@ -145,7 +149,7 @@ ACTION = (
         "2103.15691",
         attention.ViViTFactorised,
         (3, 8, 8, 8),
-        because="the whole network",
+        because="concatenates a constant",
     ),
     fallback(
         "Video Swin",
@@ -155,7 +159,14 @@ ACTION = (
         because="folded into time or into the batch",
         stride=4,
     ),
-    fallback("MViT", "2104.11227", attention.MViT, (3, 8, 16, 16), because="the whole network"),
+    fallback(
+        "MViT",
+        "2104.11227",
+        attention.MViT,
+        (3, 8, 16, 16),
+        because="what is folded into its axis",
+        stride=2,
+    ),
     fallback(
         "UniFormer",
         "2201.04676",

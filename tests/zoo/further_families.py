@@ -46,7 +46,7 @@ FURTHER = (
         "1611.01599",
         lips.LipNet,
         (3, 8, 16, 16),
-        because="the whole network",
+        because="batch axis",
         time_axes=0,
     ),
     fallback(

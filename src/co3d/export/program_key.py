@@ -20,7 +20,7 @@ from co3d.export.installed import describe_installed
 from co3d.export.object_digest import NoDigestError, ObjectDigest, check_function, check_methods
 
 # Modules whose functions a user may have replaced, beside those of the network's own classes.
-_WATCHED = ("co3d.", "torch.nn.")
+_WATCHED = ("co3d.compiler", "co3d.export", "co3d.models", "torch.nn.")
 
 
 def find_program_key(
