@@ -174,7 +174,10 @@ def test_uneven_frame_picking_is_evened_out_and_listed() -> None:
     assert program.temporal_stride == 2
     assert "instead of frames 0, 2, 5, 7" in program.approximations[0]
     even = Apply(lambda m, x: m.c(x.index_select(2, torch.tensor([0, 2, 4, 6]))), c=stem())
-    assert convert(even, SHAPE).approximations == ()
+    # Exact on clips of this length; of longer ones the table names the same four frames.
+    assert convert(even, SHAPE, edges="both").approximations == (
+        "model: takes every 2th frame (0, 2, 4 …) instead of these of a clip",
+    )
     # floor(linspace(0, 7, 3)), where every second would be even, is a pick of three frames.
     odd = convert(Apply(lambda m, x: x[:, :, torch.tensor([0, 3, 7])]), SHAPE)
     assert odd.output_shape == (3, 3, 6, 6)

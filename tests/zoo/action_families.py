@@ -64,11 +64,12 @@ ACTION = (
         "takes every 4th frame",
         stride=4,
     ),
-    exact(
+    approximated(
         "SlowFast, frames by interpolate",
         "1812.03982",
         lambda: pathways.SlowFast("interpolate"),
         _LONG,
+        "instead of these of a clip",
         stride=4,
     ),
     exact(

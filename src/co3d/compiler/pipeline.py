@@ -366,8 +366,9 @@ def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:
         )
     if analysis.fixed_windows:
         raise ConversionError(
-            f"cannot convert with window={window}: the fallback reruns a part of the network that "
-            "takes as many frames as the clip has; leave window out"
+            f"cannot convert with window={window}: the network picks frames of the clip, mixes all "
+            "of them, or has a part that is rerun on them, and so takes as many as the clip has; "
+            "leave window out"
         )
     strides = {n.name: t.stride for n, t in analysis.types.items() if n.name in analysis.windows}
     slowest = max(strides.values())

@@ -132,7 +132,7 @@ def _is_determined(
     # A pool that picks the clip's last element has no window.
     if any(other.windows.get(name, 1) > windows.get(name, 1) for name in pools):
         return False
-    if any(own.windows[name] != other.windows[name] for name in set(pools) & own.fixed_windows):
+    if any(own.windows[name] != other.windows.get(name) for name in set(pools) & own.fixed_windows):
         return False
     # Where pools of several rates meet, the meeting is laid out for clips of the training length.
     return _timing(node, own) == _timing(twin, other)

@@ -9,6 +9,7 @@ from torch import fx
 from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.rules.registry import arguments
+from co3d.errors import ConversionError
 
 _ATEN = torch.ops.aten
 _NEAREST = {
@@ -21,8 +22,11 @@ _NEAREST = {
 def write_frame_picks(clip_graph: fx.GraphModule) -> PassResult:
     """Replace a resize to fewer frames, and an index by one table, by what they pick.
 
-    interpolate(x, scale_factor=(1/8, 1, 1), mode="nearest")     x[:, :, ::8]
-    x[:, :, table]                                               index_select(x, 2, table)
+    `interpolate(x, scale_factor=(1/8, 1, 1), mode="nearest")` is `index_select(x, 2, [0, 8, …])`,
+    and `x[:, :, table]` is `index_select(x, 2, table)`, with places counted from the start.
+
+    Raises:
+        ConversionError: a table names frames that the clip does not have.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):
@@ -30,6 +34,9 @@ def write_frame_picks(clip_graph: fx.GraphModule) -> PassResult:
             changed |= _write_resize(clip_graph, node)
         elif node.target is _ATEN.index.Tensor:
             changed |= _write_index(node)
+    for node in list(clip_graph.graph.nodes):
+        if node.target is _ATEN.index_select.default:
+            changed |= _count_from_start(clip_graph, node)
     return PassResult(changed)
 
 
@@ -48,18 +55,30 @@ def _write_resize(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
         if before[3:] != after[3:]:
             rest = ([before[2], *after[3:]], None) if size else (None, [1.0, *scale[1:]])
             resized = insert(node, node.target, (x, *rest))
-        made = _pick(clip_graph, node, resized, picked)
+        table = insert_constant(clip_graph, node, f"{node.name}_frames", picked)
+        made = insert(node, _ATEN.index_select.default, (resized, 2, table))
     replace(node, made)
     return True
 
 
-def _pick(clip_graph: fx.GraphModule, node: fx.Node, x: fx.Node, picked: torch.Tensor) -> fx.Node:
-    length = x.meta["val"].shape[2]
-    stride = max(length // len(picked), 1)
-    if picked.tolist() == list(range(0, length, stride)):
-        return insert(node, _ATEN.slice.Tensor, (x, 2, 0, length, stride))
-    table = insert_constant(clip_graph, node, f"{node.name}_frames", picked)
-    return insert(node, _ATEN.index_select.default, (x, 2, table))
+def _count_from_start(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Give a table of places counted from the end those counted from the start."""
+    args = arguments(node)
+    x, dim, table = args["self"], args["dim"], args["index"]
+    if table.op != "get_attr":
+        return False
+    length, places = x.meta["val"].shape[dim], clip_graph.get_buffer(str(table.target))
+    if places.numel() and not -length <= int(places.min()) <= int(places.max()) < length:
+        raise ConversionError(
+            f"cannot convert: {node.meta['origin'].source_line or 'the model'} picks places "
+            f"{places.tolist()} of {length}; give clips that have these"
+        )
+    if not places.numel() or int(places.min()) >= 0:
+        return False
+    with node.graph.inserting_before(node):
+        counted = insert_constant(clip_graph, node, f"{node.name}_places", places % length)
+    node.args = (x, dim, counted)
+    return True
 
 
 def _write_index(node: fx.Node) -> bool:

@@ -16,14 +16,16 @@ _TIME = 2
 
 
 def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace nearly even picks of frames by strides; those that move frames are approximations.
+    """Replace even and nearly even picks of frames by strides; each is an approximation.
 
-    Picks that are no stride by any measure are left for the rules to refuse.
+    One that moves no frame equals the network on clips of the length that it was converted for; of
+    longer ones a table, or a resize, picks others. Picks that are no stride by any measure, or of
+    one frame, are left to the rules.
     """
     report, changed = [], False
     for node in list(clip_graph.graph.nodes):
         picked = _picked_frames(clip_graph, node)
-        if picked is None:
+        if picked is None or len(picked[1]) < 2:
             continue
         x, frames = picked
         length = x.meta["val"].shape[_TIME]
@@ -37,12 +39,12 @@ def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
             strided = insert(node, _ATEN.slice.Tensor, (x, _TIME, 0, length, stride))
         replace(node, strided)
         changed = True
-        if even != frames:
-            origin = node.meta["origin"]
-            report.append(
-                f"{origin.module_path or 'model'}: takes every {stride}th frame (0, {stride}, "
-                f"{2 * stride} …) instead of frames {', '.join(map(str, frames))}"
-            )
+        instead = f"frames {', '.join(map(str, frames))}" if even != frames else "these of a clip"
+        path = node.meta["origin"].module_path or "model"
+        report.append(
+            f"{path}: takes every {stride}th frame (0, {stride}, {2 * stride} …) instead of "
+            f"{instead}"
+        )
     return PassResult(changed, tuple(report))
 
 

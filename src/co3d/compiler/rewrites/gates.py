@@ -16,7 +16,7 @@ from co3d.compiler.analyse import Analysis
 from co3d.compiler.insertion import insert, propagate_shapes, visit_readers
 from co3d.compiler.passes.result import PassResult
 from co3d.compiler.program import Scope
-from co3d.compiler.rules.registry import UnsupportedError, arguments
+from co3d.compiler.rules.registry import GATE_PER_FRAME, UnsupportedError, arguments
 from co3d.compiler.rules.sliding import sliding_mean
 
 _ATEN = torch.ops.aten
@@ -114,6 +114,10 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
             "not multiply what it pooled, only means over time can slide"
         )
     inside, meetings = _follow(node, len(shape))
+    for reader, _ in meetings:
+        met = reader.meta["val"].shape
+        if met[_TIME + len(met) - max(len(met), len(shape))] != shape[_TIME]:
+            raise _refuse(f"it sees {shape[_TIME]} elements of time where it meets {met[_TIME]}")
     keeps_axes = all(value is node or _keeps_time(value, len(shape)) for value in inside)
     keeps_axes &= args["keepdim"]
     if not keeps_axes and len(shape) < 4:
@@ -129,7 +133,11 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
         node.replace_all_uses_with(pooled)
         # Without a pool of its own the gate keeps the shapes of the clip network, with one element
         # per clip: `clip_macs` counts what the clip network computes.
-        return [] if pooled is x else [pooled]
+        if pooled is not x:
+            return [pooled]
+        for value in inside:
+            value.meta[GATE_PER_FRAME] = True
+        return []
     return _fold_gate(node, pooled, shape, inside, meetings)
 
 

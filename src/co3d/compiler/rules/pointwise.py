@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from co3d.compiler.rules.registry import (
+    GATE_PER_FRAME,
     Builder,
     Context,
     Lowering,
@@ -89,6 +90,17 @@ def join_operands(
         raise UnsupportedError(
             f"its operands have time at the different axes {sorted(map(str, axes))}",
             "permute or view them alike",
+        )
+    counts = {
+        t.count_elements(ctx.shape(operand), ctx.batch)
+        for t, operand in zip(types, operands, strict=True)
+        if not (t.is_pooled or t.recomputed or t.axis is None or GATE_PER_FRAME in operand.meta)
+    }
+    if len(counts) > 1:
+        raise UnsupportedError(
+            f"its operands have {' and '.join(map(str, sorted(counts)))} elements of time, so that "
+            "one is spread over the frames of another",
+            "bring all to as many frames, or pool over time what all frames shall see",
         )
     folds = {(t.outer, t.inner, t.rows) for t in alike}
     if len(folds) > 1:

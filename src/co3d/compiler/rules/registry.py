@@ -191,6 +191,8 @@ class Context:
 
 
 Rule = Callable[[Context, fx.Node], Lowering]
+# In a node's meta: it has one element per frame, though its shape is that of one per clip.
+GATE_PER_FRAME = "gate_per_frame"
 _RULES: dict[Any, Rule] = {}
 _FOLD_AWARE: set[Any] = set()
 _ADD = torch.ops.aten.add.Tensor
