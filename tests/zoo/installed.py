@@ -168,7 +168,9 @@ INSTALLED = (
     _of("torchvision", "s3d", _torchvision("s3d"), (3, 24, 224, 224), stride=8),
     _of(
         "pytorchvideo", "x3d",
-        _pytorchvideo("x3d", "create_x3d", input_clip_length=4, input_crop_size=32),
+        _pytorchvideo(
+            "x3d", "create_x3d", input_clip_length=4, input_crop_size=32, head_activation=None
+        ),
         (3, 4, 32, 32), kind="approximated", approximations=(PER_FRAME,),
     ),
     _of(
@@ -189,37 +191,45 @@ INSTALLED = (
     _of(
         "pytorchvideo", "r2plus1d",
         _pytorchvideo(
-            "r2plus1d", "create_r2plus1d", model_depth=50, head_pool_kernel_size=(2, 2, 2)
+            "r2plus1d",
+            "create_r2plus1d",
+            model_depth=50,
+            head_pool_kernel_size=(2, 2, 2),
+            head_activation=None,
         ),
         (3, 8, 64, 64), stride=4,
     ),
     _of(
         "mmaction2", "C2D",
         _mmaction("C2D", "I3DHead", 2048, depth=50, pretrained=None, norm_eval=False), _CLIP,
+        stride=2,
     ),
     _of(
         "mmaction2", "I3D",
         _mmaction("ResNet3d", "I3DHead", 512, depth=18, pretrained=None, pretrained2d=False),
-        _CLIP,
+        _CLIP, stride=2,
     ),
     _of(
         "mmaction2", "SlowOnly",
         _mmaction("ResNet3dSlowOnly", "I3DHead", 2048, depth=50, pretrained=None), (3, 4, 32, 32),
     ),
-    _of("mmaction2", "SlowFast", _mmaction_slowfast, (3, 16, 32, 32)),
+    _of(
+        "mmaction2", "SlowFast", _mmaction_slowfast, (3, 16, 32, 32), stride=4,
+        kind="approximated", approximations=("instead of these of a clip",),
+    ),
     _of(
         "mmaction2", "CSN",
         _mmaction(
             "ResNet3dCSN", "I3DHead", 2048, depth=50, pretrained=None, pretrained2d=False,
             bottleneck_mode="ir", norm_eval=False, bn_frozen=False,
         ),
-        _CLIP,
+        _CLIP, stride=16,
     ),
     _of(
         "mmaction2", "X3D", _mmaction("X3D", "X3DHead", 432, gamma_w=1, gamma_b=2.25, gamma_d=1),
         (3, 4, 32, 32), kind="approximated", approximations=(PER_FRAME,),
     ),
-    _of("mmaction2", "TPN", _mmaction_tpn, _CLIP),
+    _of("mmaction2", "TPN", _mmaction_tpn, _CLIP, stride=8),
     _of("mmaction2", "TSN", _mmaction_2d("ResNet", "TSNHead", 512, depth=18), _CLIP),
     _of("mmaction2", "TSM", _mmaction_2d("ResNetTSM", "TSMHead", 512, depth=18), _CLIP),
     _of("mmaction2", "TSM, MobileNet", _mmaction_2d("MobileNetV2TSM", "TSMHead", 1280), _CLIP),
@@ -233,7 +243,7 @@ INSTALLED = (
         _mmaction(
             "UniFormer", "I3DHead", 64, depth=[1, 1, 1, 1], embed_dim=[16, 32, 64, 64], head_dim=16
         ),
-        _CLIP, kind="fallback",
+        _CLIP, kind="fallback", stride=2,
     ),
     _of(
         "monai", "UNet",
@@ -256,7 +266,7 @@ INSTALLED = (
             "DenseNet", in_channels=1, out_channels=5, init_features=8, growth_rate=4,
             block_config=(2, 2),
         ),
-        _VOLUME,
+        _VOLUME, stride=8,
     ),
     _of("timm", "resnet18, per frame", _timm("resnet18"), _CLIP),
     _of("timm", "mobilenetv3_small_050, per frame", _timm("mobilenetv3_small_050"), _CLIP),

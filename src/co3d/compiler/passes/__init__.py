@@ -8,6 +8,7 @@ from co3d.compiler.passes.fold_unpools import fold_unpools
 from co3d.compiler.passes.free_batch import free_batch
 from co3d.compiler.passes.fuse_time_pads import fuse_time_pads
 from co3d.compiler.passes.keep_batch_first import keep_batch_first
+from co3d.compiler.passes.pick_before_permutes import pick_before_permutes
 from co3d.compiler.passes.reduce_before_folds import reduce_before_folds
 from co3d.compiler.passes.roll_loops import roll_loops
 from co3d.compiler.passes.share_rows import share_rows
@@ -28,6 +29,7 @@ __all__ = [
     "free_batch",
     "fuse_time_pads",
     "keep_batch_first",
+    "pick_before_permutes",
     "reduce_before_folds",
     "roll_loops",
     "share_rows",
