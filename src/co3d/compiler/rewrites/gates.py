@@ -116,7 +116,7 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
     inside, meetings = _follow(node, len(shape))
     for reader, _ in meetings:
         met = reader.meta["val"].shape
-        if met[_TIME + len(met) - max(len(met), len(shape))] != shape[_TIME]:
+        if len(met) >= len(shape) and met[_TIME] not in (1, shape[_TIME]):
             raise _refuse(f"it sees {shape[_TIME]} elements of time where it meets {met[_TIME]}")
     keeps_axes = all(value is node or _keeps_time(value, len(shape)) for value in inside)
     keeps_axes &= args["keepdim"]
@@ -135,10 +135,18 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
         # per clip: `clip_macs` counts what the clip network computes.
         if pooled is not x:
             return [pooled]
-        for value in inside:
-            value.meta[GATE_PER_FRAME] = True
+        visit_readers([pooled], _mark_per_frame)
         return []
     return _fold_gate(node, pooled, shape, inside, meetings)
+
+
+def _mark_per_frame(value: fx.Node) -> bool:
+    """Mark what a gate makes as one element per frame, up to where it meets frames."""
+    made = value.meta.get("val")
+    is_gate = isinstance(made, torch.Tensor) and made.dim() > _TIME and made.shape[_TIME] == 1
+    if is_gate:
+        value.meta[GATE_PER_FRAME] = True
+    return is_gate
 
 
 def _keeps_time(value: fx.Node, rank: int) -> bool:

@@ -91,11 +91,11 @@ def join_operands(
             f"its operands have time at the different axes {sorted(map(str, axes))}",
             "permute or view them alike",
         )
-    counts = {
-        t.count_elements(ctx.shape(operand), ctx.batch)
-        for t, operand in zip(types, operands, strict=True)
-        if not (t.is_pooled or t.recomputed or t.axis is None or GATE_PER_FRAME in operand.meta)
-    }
+    counts = set()
+    for operand in operands:
+        t = ctx.type_of(operand)
+        if not (t.is_pooled or t.recomputed or t.axis is None or GATE_PER_FRAME in operand.meta):
+            counts.add(t.count_elements(ctx.shape(operand), ctx.batch))
     if len(counts) > 1:
         raise UnsupportedError(
             f"its operands have {' and '.join(map(str, sorted(counts)))} elements of time, so that "
