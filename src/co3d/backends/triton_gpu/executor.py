@@ -52,7 +52,8 @@ class TritonExecutor:
         number of rows cannot be planned for any other: PyTorch runs them.
         """
         if program.graph_slots is not None:
-            return TorchExecutor(self.dtype, self.device).load(program)
+            threads = torch.get_num_threads()
+            return TorchExecutor(self.dtype, self.device, threads).load(program)
         graphs: dict[tuple[int, bool], FusedGraph] = {}
         for key, graph in list_graphs(program).items():
             alone = list_examples(
