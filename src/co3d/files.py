@@ -1,7 +1,8 @@
-"""Output files and folders that appear whole or not at all."""
+"""Output files and folders that appear whole or not at all, and caches of them that stay small."""
 
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -78,3 +79,24 @@ def report_refusal(
         if isinstance(error, OutputError) or error.errno is None:
             raise
         raise OutputError(f"cannot write {path}: {error.strerror}; {advice}") from error
+
+
+def forget_least_used(
+    entries: Iterable[Path], most_files: int, most_bytes: float = math.inf
+) -> None:
+    """Remove the files of a cache that were used least recently, until the rest is small enough.
+
+    The time of a file's last change says when it was used; the newest stays, however large it is.
+
+    Args:
+        entries: all files of the cache.
+        most_files, most_bytes: that may stay.
+    """
+    by_use = sorted(
+        ((path, path.stat()) for path in entries), key=lambda entry: entry[1].st_mtime, reverse=True
+    )
+    kept_bytes = 0
+    for place, (path, status) in enumerate(by_use):
+        kept_bytes += status.st_size
+        if place and (place >= most_files or kept_bytes > most_bytes):
+            path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from co3d.errors import MissingPackageError
@@ -10,6 +11,14 @@ from co3d.errors import MissingPackageError
 def is_installed(package: str) -> bool:
     """Whether a package can be imported, found out without importing it."""
     return importlib.util.find_spec(package) is not None
+
+
+def find_version(package: str) -> str | None:
+    """The version of a package that is installed, by its name in an index; None without it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def require_package(package: str, *, extra: str) -> Any:

@@ -2,10 +2,11 @@
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from co3d.packages import find_version
 
 PACKAGES = (
     "co3d",
@@ -34,9 +35,5 @@ def describe_hardware(device: torch.device | None = None) -> str:
 def list_versions() -> dict[str, str]:
     """Versions of Python and of the packages that take part, as far as they are installed."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {package: find_version(package) for package in PACKAGES}
+    return versions | {package: number for package, number in found.items() if number is not None}

@@ -25,7 +25,7 @@ from co3d.export.artefact import load_program
 from co3d.export.description import describe
 from co3d.export.program_key import find_program_key
 from co3d.export.torch_file import pack_torch
-from co3d.files import output_file
+from co3d.files import forget_least_used, output_file
 
 # Of the size of X3D-M these take half a gigabyte.
 KEPT_FILES = 32
@@ -94,19 +94,8 @@ def _write(folder: Path, key: str, program: StepProgram) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with output_file(folder / _name(key, data)) as temporary:
         temporary.write_bytes(data)
-    _forget_oldest(folder)
+    forget_least_used(folder.glob("[!.]*.safetensors"), KEPT_FILES, KEPT_BYTES)
 
 
 def _name(key: str, data: bytes) -> str:
     return f"{key}.{hashlib.sha256(key.encode() + data).hexdigest()}.safetensors"
-
-
-def _forget_oldest(folder: Path) -> None:
-    """Remove the entries used least recently until the rest is few and small enough."""
-    entries = [(path, path.stat()) for path in folder.glob("[!.]*.safetensors")]
-    kept_bytes = 0
-    by_use = sorted(entries, key=lambda entry: entry[1].st_mtime, reverse=True)
-    for place, (path, status) in enumerate(by_use):
-        kept_bytes += status.st_size
-        if place and (place >= KEPT_FILES or kept_bytes > KEPT_BYTES):
-            path.unlink(missing_ok=True)

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from co3d.backends.threads import limit_threads
 from co3d.compiler.program import StepProgram
 from co3d.errors import DamagedVideoError, EmptyVideoError, OptionError
 from co3d.parity.full_float32 import full_float32
 from co3d.parity.precision_report import ErrorSpread, PrecisionReport, PrecisionRow
 from co3d.parity.streams import FrameStream
-from co3d.parity.threads import few_threads
 from co3d.runtime import Stream, open_stream
 from co3d.runtime.choice import choose_backend
+from co3d.runtime.threads import choose_threads
 
 Engine = tuple[str, str]
 Seat = tuple[str, str, str]
@@ -70,7 +71,7 @@ class PrecisionComparison:
         self._program, self._has_features = program, has_features
         self._random_weights, self._device = random_weights, torch.device(device)
         seats: list[Seat] = [(*engine, device) for engine in engines]
-        with few_threads(program), full_float32():
+        with limit_threads(choose_threads(program)), full_float32():
             self._streams = {
                 (backend, precision, place): open_stream(
                     program, backend=backend, precision=precision, device=place
@@ -93,7 +94,7 @@ class PrecisionComparison:
         Raises:
             EmptyVideoError: no stream is long enough to fill the network's window.
         """
-        with few_threads(self._program), full_float32(), torch.inference_mode():
+        with limit_threads(choose_threads(self._program)), full_float32(), torch.inference_mode():
             for i, stream in enumerate(streams):
                 share = -(-(frames - self.compared_frames) // (len(streams) - i))
                 until = self.compared_frames + share

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from co3d.backends.threads import limit_threads
 from co3d.compiler.analyse import Analysis, output_nodes
 from co3d.compiler.assemble import assemble
 from co3d.compiler.capture import EXPORT_BATCH, ClipShape
@@ -23,7 +24,7 @@ from co3d.parity.lengths import LengthCase, choose_lengths, make_cases
 from co3d.parity.observe import ObservedProgram, run_clip
 from co3d.parity.outputs import compare_edges, compare_results, run_streams
 from co3d.parity.simplified import compare_outputs, compare_simplified, random_clips
-from co3d.parity.threads import few_threads
+from co3d.runtime.threads import choose_threads
 
 # What rounding may do, as a share of a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
@@ -78,7 +79,7 @@ def verify(
         must_fit=lengths is not None,
     )
     run = _Run(network, settled, program, precision, report or (lambda *_: None))
-    with few_threads(program):
+    with limit_threads(choose_threads(program)):
         for case in cases:
             run.compare_case(shapes, case)
         output_difference = run.compare_program(cases)

@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from co3d.backends.contract import list_graphs
 from co3d.compiler.program import Program
 from co3d.environment import cache_path
 from co3d.errors import OutputError
-from co3d.files import output_file
+from co3d.files import forget_least_used, output_file
+from co3d.packages import find_version
 
 KEPT_FILES = 256
 _PACKAGES = ("co3d", "torch", "onnxruntime", "openvino", "onnx", "onnxscript")
@@ -78,9 +78,7 @@ def keep_choice(key: str, backend: str, threads: int, reason: str) -> None:
             temporary.write_text(
                 json.dumps(content | {"digest": _digest(key, kept)}), encoding="utf-8"
             )
-        by_use = sorted(_folder().glob("[!.]*.json"), key=lambda path: path.stat().st_mtime)
-        for old in by_use[:-KEPT_FILES]:
-            old.unlink(missing_ok=True)
+        forget_least_used(_folder().glob("[!.]*.json"), KEPT_FILES)
 
 
 def _folder() -> Path:
@@ -105,9 +103,4 @@ def _describe_machine() -> tuple[object, ...]:
 
 @cache
 def _list_versions() -> tuple[str | None, ...]:
-    def find(package: str) -> str | None:
-        with contextlib.suppress(PackageNotFoundError):
-            return version(package)
-        return None
-
-    return (*map(find, _PACKAGES), torch.__version__)
+    return (*map(find_version, _PACKAGES), torch.__version__)

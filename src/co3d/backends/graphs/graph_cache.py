@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ from co3d.backends.graphs import onnx_graph
 from co3d.backends.graphs.onnx_graph import OPSET, write_onnx
 from co3d.compiler.program import raw_bytes
 from co3d.environment import cache_path
-from co3d.files import output_file
+from co3d.files import forget_least_used, output_file
+from co3d.packages import find_version
 
 # Of the size of X3D-M these take half a gigabyte.
 KEPT_FILES = 32
@@ -45,7 +45,7 @@ def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> byt
 
 def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
     digest = hashlib.sha256(f"{torch.__version__} {OPSET} {graph.code}".encode())
-    digest.update(repr([_find_version(name) for name in ("onnx", "onnxscript")]).encode())
+    digest.update(repr([find_version(name) for name in ("onnx", "onnxscript")]).encode())
     digest.update(Path(onnx_graph.__file__).read_bytes())
     kinds = ["float" if e.is_floating_point() else str(e.dtype) for e in examples]
     digest.update(
@@ -57,16 +57,8 @@ def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _find_version(package: str) -> str | None:
-    with contextlib.suppress(PackageNotFoundError):
-        return version(package)
-    return None
-
-
 def _store(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with output_file(path) as temporary:
         temporary.write_bytes(data)
-    by_age = sorted(path.parent.glob("[!.]*.onnx"), key=lambda p: p.stat().st_mtime)
-    for old in by_age[:-KEPT_FILES]:
-        old.unlink(missing_ok=True)
+    forget_least_used(path.parent.glob("[!.]*.onnx"), KEPT_FILES)

@@ -13,7 +13,7 @@ from torch import Tensor
 from co3d.datasets.generated import canvases, textures
 from co3d.datasets.generated.photographs import load_photograph, photographs_of
 from co3d.environment import cache_path
-from co3d.files import output_file
+from co3d.files import forget_least_used, output_file
 from co3d.progress import open_progress
 
 # Those of the bundled recipe take 140 and 60 MB.
@@ -65,6 +65,4 @@ def _store(path: Path, drawn: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with output_file(path) as temporary:
         np.save(temporary, drawn.numpy(), allow_pickle=False)
-    by_age = sorted(path.parent.glob("[!.]*.npy"), key=lambda p: p.stat().st_mtime)
-    for old in by_age[:-KEPT_FILES]:
-        old.unlink(missing_ok=True)
+    forget_least_used(path.parent.glob("[!.]*.npy"), KEPT_FILES)
