@@ -8,7 +8,8 @@ from torch import fx
 
 from co3d.compiler.insertion import insert
 
-_VIEWS = {
+# What export writes for a view of a value, in one spelling or another.
+VIEWS = {
     torch.ops.aten.view.default,
     torch.ops.aten._unsafe_view.default,
     torch.ops.aten.reshape.default,
@@ -84,7 +85,7 @@ class _Sizes:
             return {name: self.fill_in(node, one) for name, one in value.items()}
         if isinstance(value, (list, tuple)):
             count = sum(isinstance(one, _Multiple) for one in value)
-            if node.target in _VIEWS and count == 1 and -1 not in value:
+            if node.target in VIEWS and count == 1 and -1 not in value:
                 return type(value)(-1 if isinstance(one, _Multiple) else one for one in value)
             return type(value)(self.fill_in(node, one) for one in value)
         return self._size(int(value)) if isinstance(value, _Multiple) else value

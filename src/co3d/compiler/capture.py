@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import TreeSpec
 
-from co3d.compiler.batch_sizes import UnlikeGraphsError, compute_batch_sizes
+from co3d.compiler.batch_sizes import VIEWS, UnlikeGraphsError, compute_batch_sizes
 from co3d.compiler.exporting import ClipShape as ClipShape
 from co3d.compiler.exporting import export_network
 from co3d.compiler.functional import FunctionalExport
@@ -24,11 +24,6 @@ EXPORT_BATCH = 2
 _OTHER_BATCH = 3
 # A multiple of the strides that networks have, so that pathways which meet still meet.
 _MORE_FRAMES = 48
-_VIEWS = {
-    torch.ops.aten.view.default,
-    torch.ops.aten._unsafe_view.default,
-    torch.ops.aten.reshape.default,
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def _free_batch(captured: Captured, other: Captured) -> None:
 
 def _may_fold_one_frame(node: fx.Node) -> bool:
     """Whether a view may fold time into the batch: of one element its sizes do not tell."""
-    if node.target not in _VIEWS:
+    if node.target not in VIEWS:
         return False
     before, after = _view_shapes(node)
     return before[:2] == (EXPORT_BATCH, 1) and after[0] == EXPORT_BATCH
@@ -140,7 +135,7 @@ def _look_at_longer_clips(
     nodes, twins = _without_copies(exported.graph), _without_copies(longer.graph)
     if [_kind(node) for node in nodes] == [_kind(twin) for twin in twins]:
         for node, twin in zip(nodes, twins, strict=True):
-            if node.target in _VIEWS:
+            if node.target in VIEWS:
                 node.meta["longer"] = _view_shapes(twin)
 
 
@@ -150,7 +145,7 @@ def _without_copies(graph: fx.Graph) -> list[fx.Node]:
 
 
 def _kind(node: fx.Node) -> Any:
-    return torch.ops.aten.reshape.default if node.target in _VIEWS else node.target
+    return torch.ops.aten.reshape.default if node.target in VIEWS else node.target
 
 
 def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:

@@ -115,8 +115,7 @@ def prepare(
     why = _find_no_gain(prepared)
     if why is not None:
         return _rerun_whole(model, clip_shapes, options, (*prepared.fallbacks, why))
-    # What is rerun may mix the rows of its batch, so each stream has one of its own.
-    return replace(prepared, graph_slots=1)
+    return prepared
 
 
 def prepare_captured(
@@ -195,7 +194,6 @@ def _rerun_whole(
         _list_remembered(captured),
         fallbacks,
         batch=1,
-        graph_slots=1,
     )
 
 

@@ -25,7 +25,6 @@ class Prepared:
         approximations: the rewrites that change what the network computes.
         fallbacks: the operators from which on the network is rerun on whole clips.
         batch: number of clips that the network was captured for.
-        graph_slots: rows that step graphs are to have; None for any number.
     """
 
     name: str
@@ -38,7 +37,14 @@ class Prepared:
     approximations: tuple[str, ...]
     fallbacks: tuple[str, ...]
     batch: int = EXPORT_BATCH
-    graph_slots: int | None = None
+
+    @property
+    def graph_slots(self) -> int | None:
+        """Rows that step graphs are to have; None for any number.
+
+        What is rerun may mix the rows of its batch, so each stream has one of its own.
+        """
+        return 1 if self.fallbacks else None
 
     @property
     def clip_frames(self) -> int:

@@ -50,15 +50,9 @@ def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
 
 def _picked_frames(clip_graph: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, list[int]] | None:
     """Operand and frames, when a node picks frames of a (N, C, T, H, W) value by a table."""
-    if node.target is _ATEN.index_select.default:
-        x, dim, table = node.args
-    elif node.target is _ATEN.index.Tensor:
-        x, tables = node.args
-        if not isinstance(tables, (list, tuple)) or any(t is not None for t in tables[:-1]):
-            return None
-        dim, table = len(tables) - 1, tables[-1]
-    else:
+    if node.target is not _ATEN.index_select.default:
         return None
+    x, dim, table = node.args
     if not isinstance(x, fx.Node) or not isinstance(table, fx.Node) or table.op != "get_attr":
         return None
     if len(x.meta["val"].shape) != 5 or dim not in (_TIME, _TIME - 5):

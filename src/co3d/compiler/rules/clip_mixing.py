@@ -35,8 +35,7 @@ def lower_clip_mixing(
     """
     type_in, shape = ctx.type_of(x), ctx.shape(x)
     window = type_in.count_elements(shape, ctx.batch)
-    ctx.windows[node.name] = window
-    ctx.fixed_windows.add(node.name)
+    ctx.fix_window(node, window)
     reach = (window - 1) * type_in.stride
     type_out = type_in.collapse(None, reach, node.name)
     own = _with_time_first(weight, type_in, window)

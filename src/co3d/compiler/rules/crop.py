@@ -63,7 +63,10 @@ def lower_select(ctx: Context, node: fx.Node) -> Lowering:
     require_batch(dim != 0)
     index = args["index"] % shape[dim]
     if dim == axis:
-        return _pick_frame(ctx, node, shape[dim] - 1 - index)
+        age = shape[dim] - 1 - index
+        if age:
+            return _gather(ctx, node, [age], lambda _, frames: frames[0])
+        return lower_framewise(node, ctx, None, lambda _, x: x, pool=node.name)
     step_dim = type_in.drop_axis(dim)
     axis_out = axis if not axis else axis - (dim < axis)
     return lower_framewise(
@@ -87,18 +90,6 @@ def _take_frames(
     length = type_in.count_elements(shape, ctx.batch)
     ages = [length - 1 - index for index in range(start // frame, end // frame)]
     return _gather(ctx, node, ages, lambda b, frames: b.call(torch.cat, frames, dim))
-
-
-def _pick_frame(ctx: Context, node: fx.Node, age: int) -> Lowering:
-    """The element that is `age` elements older than the clip's last."""
-    x: Any = node.args[0]
-    type_in = ctx.type_of(x)
-    if age and not type_in.is_pooled:
-        ctx.windows[node.name] = age + 1
-        ctx.fixed_windows.add(node.name)
-    reach = age * type_in.stride
-    type_out = type_in.collapse(None, reach, node.name)
-    return Lowering(type_out, [Use(x, reach, 0.0 if age else None)], lambda _, frames: frames[0])
 
 
 @rule(_ATEN.index_select.default, _ATEN.flip.default)
@@ -131,7 +122,10 @@ def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _pick_frames(ctx: Context, node: fx.Node, dim: int) -> Lowering:
-    """Elements of the newest clip by a table, side by side in an axis that is not time any more."""
+    """Elements of the newest clip by a table, side by side in an axis that is not time any more.
+
+    `write_frame_picks` has seen to it that the table counts from the clip's first element.
+    """
     args = arguments(node)
     x, table = args["self"], ctx.tensor(args["index"])
     assert table is not None
@@ -140,12 +134,7 @@ def _pick_frames(ctx: Context, node: fx.Node, dim: int) -> Lowering:
         raise UnsupportedError(
             "it picks frames of a value that a global pool has collapsed", "pick before the pool"
         )
-    picked = table.tolist()
-    if any(not -length <= index < length for index in picked):
-        raise UnsupportedError(
-            f"it picks frames {picked} of {length}", "give clips that have these frames"
-        )
-    ages = [length - 1 - index % length for index in picked]
+    ages = [length - 1 - index for index in table.tolist()]
     return _gather(ctx, node, ages, lambda b, frames: b.call(torch.stack, frames, dim))
 
 
@@ -158,8 +147,7 @@ def _gather(
     """A value made of elements that are so many elements older than the clip's last."""
     x: Any = node.args[0]
     type_in = ctx.type_of(x)
-    ctx.windows[node.name] = max(ages) + 1
-    ctx.fixed_windows.add(node.name)
+    ctx.fix_window(node, max(ages) + 1)
     type_out = type_in.collapse(None, max(ages) * type_in.stride, node.name)
     return Lowering(type_out, [Use(x, age * type_in.stride, 0.0) for age in ages], emit)
 

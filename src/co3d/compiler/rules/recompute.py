@@ -44,8 +44,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
         )
     assert axis is not None
     window = type_in.count_elements(shape, ctx.batch)
-    ctx.windows[node.name] = window
-    ctx.fixed_windows.add(node.name)
+    ctx.fix_window(node, window)
     reach = (window - 1) * type_in.stride
     type_out = replace(
         type_in.laid_out(None, 1, 1, 1),

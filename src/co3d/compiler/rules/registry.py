@@ -148,6 +148,7 @@ class Context:
         batch: number of clips that it was exported for.
         windows: elements that each global pool averages, by name; as many as the clip has where
             none was given. The rule of the pool writes down what it took.
+        fixed_windows: those of them that can be no others.
         types: temporal types of the values before the node.
         gates: global pools whose value meets frames again (squeeze-and-excitation, say).
     """
@@ -159,6 +160,11 @@ class Context:
     fixed_windows: set[str] = field(default_factory=set)
     types: dict[fx.Node, TemporalType] = field(default_factory=dict)
     gates: set[str] = field(default_factory=set)
+
+    def fix_window(self, node: fx.Node, elements: int) -> None:
+        """Note that a node sees so many elements as a global pool does, and can see no others."""
+        self.windows[node.name] = elements
+        self.fixed_windows.add(node.name)
 
     def type_of(self, node: fx.Node) -> TemporalType:
         """Temporal type of a value that depends on the input."""

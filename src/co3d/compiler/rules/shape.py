@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,23 @@ from co3d.compiler.rules.windows import temporal_uses
 from co3d.compiler.temporal import TemporalType
 
 _ATEN = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a reshape puts time.
+
+    Attributes:
+        axis: that holds it.
+        outer, inner: positions that are folded into this axis, outside and inside of time.
+        together: frames of a group where the axis ends within time: it holds the groups, and the
+            frames of each lie behind it. 1 where time stays whole.
+    """
+
+    axis: int
+    outer: int
+    inner: int
+    together: int
 
 
 def lower_framewise(
@@ -96,28 +113,30 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
         # One element of time looks like any axis of one, and folded like none; several stand out.
         clear_before, clear_after = node.meta.get("longer", (before, after))
     place = _find_time(type_in, clear_before, clear_after, batch)
-    if place is None and (split := _find_split(type_in, before, after, batch)):
-        return _split_time(ctx, node, *split)
-    if place is None and type_in.count_elements(before, batch) > 1:
+    has_one = type_in.count_elements(before, batch) == 1
+    if place is None and not has_one:
         raise UnsupportedError(
             f"it cuts the time axis: {before} becomes {after}, time was axis {axis}",
             "keep the frames of a clip together, or pool over time before it",
         )
-    if place is None:
+    if place is None or (has_one and place.together > 1):
         return _reshape_without_time(ctx, node)
-    axis_out, outer, inner = place
+    if place.together > 1:
+        return _split_time(ctx, node, place)
     if _lengthens_time(type_in, place, before, after):
         # (N, C, [T], r, H, W) -> (N, C, H, W), a frame of each of the r in turn
-        return repeat_frames(ctx, x, inner, lambda b, x, turn: b.call(torch.select, x, 2, turn))
-    rows = after[0] // batch if axis_out else 1
-    type_out = type_in.laid_out(axis_out, outer, inner, rows)
+        return repeat_frames(
+            ctx, x, place.inner, lambda b, x, turn: b.call(torch.select, x, 2, turn)
+        )
+    rows = after[0] // batch if place.axis else 1
+    type_out = type_in.laid_out(place.axis, place.outer, place.inner, rows)
     sizes = type_out.row_shape(after)
     return Lowering(
         type_out, [Use(x)], lambda b, frames: b.call(torch.reshape, frames[0], (-1, *sizes))
     )
 
 
-def _split_time(ctx: Context, node: fx.Node, axis_out: int, outer: int, together: int) -> Lowering:
+def _split_time(ctx: Context, node: fx.Node, place: _Place) -> Lowering:
     """Reshape time into groups of frames: a group is an element, its frames an axis like others.
 
     (N, 8, C, H, W) -> (N·4, 2·C, H, W)     element j holds frames 2·j and 2·j + 1
@@ -125,9 +144,10 @@ def _split_time(ctx: Context, node: fx.Node, axis_out: int, outer: int, together
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in = ctx.type_of(x)
+    together = place.together
     grouped = type_in.slide(together, together, 1, 0, 0)
-    rows = after[0] // ctx.batch if axis_out else 1
-    type_out = grouped.laid_out(axis_out, outer, 1, rows)
+    rows = after[0] // ctx.batch if place.axis else 1
+    type_out = grouped.laid_out(place.axis, place.outer, 1, rows)
     uses = temporal_uses(x, type_in, type_out, together, 1, 0, fill=0.0)
     outside = _count_outside(type_in, before, ctx.batch)
     inside = math.prod(before) // (outside * type_in.count_elements(before, ctx.batch))
@@ -241,48 +261,30 @@ def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
 
 def _find_time(
     type_in: TemporalType, before: tuple[int, ...], after: tuple[int, ...], batch: int
-) -> tuple[int, int, int] | None:
-    """The axis that holds time after a reshape, and what is folded into it outside and inside.
+) -> _Place | None:
+    """Where time is after a reshape of several elements.
 
     Elements keep their order, so time is where it has as many positions outside of it as before:
 
-        (N, C, T, H, W)   N·C outside of time, H·W inside
-        (N, C, T·H·W)     axis 2, inner H·W
-        (N·C, T, H, W)    axis 1
+        (N, C, T, H, W)       N·C outside of time, H·W inside
+        (N, C, T·H·W)         axis 2, inner H·W
+        (N·C, T, H, W)        axis 1
+        (N, C, T/2, 2·H, W)   axis 2, 2 frames together
 
-    None where an axis begins or ends within time.
+    None where an axis begins within time, or ends within a group.
     """
     outside = _count_outside(type_in, before, batch)
     frames = type_in.count_elements(before, batch)
     reached = 1
-    for position, size in enumerate(after):
+    for axis, size in enumerate(after):
         ends = reached * size
-        if outside % reached == 0 and ends % (outside * frames) == 0 and frames > 1:
-            outer = outside // reached if position else outside // batch
-            return position, outer, ends // (outside * frames)
-        reached = ends
-    return None
-
-
-def _find_split(
-    type_in: TemporalType, before: tuple[int, ...], after: tuple[int, ...], batch: int
-) -> tuple[int, int, int] | None:
-    """The axis that ends within time, what is folded into it outside of time, and how many frames
-    of each group then lie behind it.
-
-    None where no axis ends there, or groups would not be whole.
-    """
-    outside = _count_outside(type_in, before, batch)
-    frames = type_in.count_elements(before, batch)
-    reached = 1
-    for position, size in enumerate(after):
-        ends = reached * size
-        if outside % reached == 0 and ends % outside == 0 and outside < ends < outside * frames:
-            groups = ends // outside
-            if frames % groups:
-                return None
-            outer = outside // reached if position else outside // batch
-            return position, outer, frames // groups
+        if frames > 1 and outside % reached == 0 and ends % outside == 0 and ends > outside:
+            inside = ends // outside  # positions of this axis from time on
+            outer = outside // reached if axis else outside // batch
+            if inside % frames == 0:
+                return _Place(axis, outer, inside // frames, together=1)
+            whole = frames % inside == 0
+            return _Place(axis, outer, 1, together=frames // inside) if whole else None
         reached = ends
     return None
 
@@ -295,7 +297,7 @@ def _count_outside(type_in: TemporalType, shape: tuple[int, ...], batch: int) ->
 
 def _lengthens_time(
     type_in: TemporalType,
-    place: tuple[int, int, int],
+    place: _Place,
     before: tuple[int, ...],
     after: tuple[int, ...],
 ) -> bool:
@@ -303,14 +305,13 @@ def _lengthens_time(
 
     (N, C, T, r, H, W) -> (N, C, T·r, H, W): frames that are repeated, or made of channels.
     """
-    axis, outer, inner = place
     return (
-        axis == type_in.axis == 2
-        and (outer, type_in.outer, type_in.inner) == (1, 1, 1)
+        place.axis == type_in.axis == 2
+        and (place.outer, type_in.outer, type_in.inner) == (1, 1, 1)
         and len(before) == 6
         and after == (*before[:2], before[2] * before[3], *before[4:])
-        and inner > 1
-        and type_in.stride % inner == 0
+        and place.inner > 1
+        and type_in.stride % place.inner == 0
     )
 
 
