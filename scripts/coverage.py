@@ -40,6 +40,7 @@ COLUMNS = (
     "k MACs per frame",
     "fewer MACs",
     "rerun",
+    "sliding",
     "clip ms",
     "step ms",
     "faster",
@@ -85,9 +86,17 @@ def measure(family: Family) -> dict:
         "clip_macs": program.clip_macs,
         "macs_per_frame": program.macs_per_frame,
         "recomputed_macs": program.recomputed_macs,
+        "sliding_macs_per_frame": count_sliding(family, model),
         "clip_ms": clip_ms,
         "step_ms": step_ms,
     }
+
+
+def count_sliding(family: Family, model: torch.nn.Module) -> int | None:
+    """MACs per frame with scope="window", of families that convert with it."""
+    if not family.windowed:
+        return None
+    return co3d.convert(model, family.clip, scope="window").macs_per_frame
 
 
 def time_in_turn(*functions: Callable[[], object]) -> list[float]:
@@ -119,7 +128,9 @@ def format_page(rows: list[dict], hardware: str) -> str:
         "",
         "Delay and stride are in frames; MACs are multiply-accumulates at dense rate, a result at "
         "every frame, against a clip at every frame; *rerun* is the share of them that a fallback "
-        "spends on past frames. Times are medians of the eager torch backend and of the clip "
+        "spends on past frames; *sliding* is how many fewer MACs a frame costs with "
+        '`scope="window"`, an approximation that sees the newest frames. '
+        "Times are medians of the eager torch backend and of the clip "
         f"network on one thread, measured in turn in one run ({hardware}). The networks are so "
         "small that calling operators takes most of a step: with networks of full size, times "
         "follow the MACs ([results](results/bench.md)). "
@@ -137,6 +148,7 @@ def format_row(row: dict) -> str:
     how = row["kind"]
     if row["approximations"]:
         how += ": " + "; ".join(row["approximations"])
+    sliding = row["sliding_macs_per_frame"]
     share = row["recomputed_macs"] / max(1, row["macs_per_frame"])
     cells = (
         row["family"],
@@ -149,6 +161,7 @@ def format_row(row: dict) -> str:
         f"{row['macs_per_frame'] / 1e3:.0f}",
         f"{row['clip_macs'] / max(1, row['macs_per_frame']):.1f}x",
         f"{100 * share:.0f} %" if row["kind"] == "fallback" else "",
+        f"{row['clip_macs'] / sliding:.1f}x" if sliding else "",
         f"{row['clip_ms']:.2f}",
         f"{row['step_ms']:.2f}",
         f"{row['clip_ms'] / row['step_ms']:.1f}x",

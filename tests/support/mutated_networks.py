@@ -36,6 +36,27 @@ def gate() -> nn.Module:
     )
 
 
+def norm() -> nn.Module:
+    """A norm of features whose level changes from frame to frame."""
+    return Apply(
+        lambda m, x: m.norm(m.stem(x) + 3 * x.mean((1, 3, 4), keepdim=True)),
+        stem=stem(),
+        norm=nn.InstanceNorm3d(4),
+    )
+
+
+def attention(*, counts: bool = False) -> nn.Module:
+    """Frames that attend to each other, and little to themselves."""
+
+    def attend(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.stem(x).mean((3, 4)).transpose(1, 2)
+        weights = -9 * y @ y.transpose(1, 2)
+        weights = weights / 8 if counts else weights.softmax(-1)
+        return (weights @ y).transpose(1, 2)
+
+    return Apply(attend, stem=stem())
+
+
 def strided_residuals() -> nn.Module:
     """Blocks behind a stride, whose work can wait for the frames in between."""
     return nn.Sequential(stem(), nn.Conv3d(4, 4, 3, (4, 1, 1), 1), Residual(), Residual())

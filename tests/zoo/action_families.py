@@ -10,7 +10,7 @@ from zoo import (
     segments,
     segments_more,
 )
-from zoo.family import PER_FRAME, approximated, exact, fallback
+from zoo.family import ATTENDS, PER_FRAME, approximated, exact, fallback
 
 _SMALL = (3, 8, 16, 16)
 _LONG = (3, 16, 16, 16)
@@ -125,7 +125,8 @@ ACTION = (
         "1711.07971",
         attention.NonLocalI3D,
         _SMALL,
-        because="what is folded into its axis",
+        because="multiplies the frames",
+        windowed=ATTENDS,
     ),
     fallback(
         "GCNet", "1904.11492", attention.GlobalContextR3D, _SMALL, because="folded into its axis"
@@ -173,7 +174,8 @@ ACTION = (
         "2201.04676",
         attention.UniFormer,
         (3, 8, 8, 8),
-        because="folded into its axis",
+        because="multiplies the frames",
+        windowed=ATTENDS,
         stride=2,
     ),
     exact(
@@ -185,6 +187,7 @@ ACTION = (
         attention.CausalTransformer,
         (3, 8, 8, 8),
         because="multiplies the frames",
+        windowed=ATTENDS,
         time_axes=0,
     ),
 )

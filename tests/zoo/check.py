@@ -29,6 +29,20 @@ def check_family(family: Family) -> None:
             assert worst_error(program, family, results, wanted) <= TOLERANCE
 
 
+def check_windowed(family: Family) -> None:
+    """With scope="window", dense and native: equal to the clip network after its rewrites."""
+    model = make_network(family)
+    videos = [make_clips(family, family.frames)]
+    for rate in ("dense", "native") if family.stride > 1 else ("dense",):
+        program = convert(model, family.clip, edges="both", rate=rate, scope="window")
+        assert program.approximations
+        assert all(family.windowed in line for line in program.approximations)
+        expected = run_clip(program.clip_graph, videos[0])
+        _check_dependence(program.clip_graph, family, expected)
+        (results,) = run_stream(program, videos)
+        assert worst_error(program, family, results, expected) <= TOLERANCE
+
+
 def convert_family(family: Family, model: nn.Module, *, native: bool = False) -> StepProgram:
     """One of the family as a step program; what the registry says it needs is asked for."""
     rate: Rate = "native" if native or family.native_only else "dense"

@@ -9,6 +9,8 @@ from torch import nn
 Kind = Literal["exact", "approximated", "fallback"]
 PER_FRAME = "pools each frame instead of the whole clip"
 NEWEST = "pools the newest frames instead of the whole clip"
+ATTENDS = "attends to the newest frames instead of"
+NORMALISES = "normalises by the newest frames instead of the whole clip"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Family:
             an output has one value per clip. One number stands for all outputs.
         approximations: of each line of the program's approximations, a part.
         because: what a fallback reruns: a part of its message.
+        windowed: of each line of the approximations with scope="window", a part, where that
+            converts what is else rerun.
         stride: frames between its results.
         native_only: it enlarges time, and so runs at native rate alone.
     """
@@ -40,6 +44,7 @@ class Family:
     time_axes: int | tuple[int | None, ...] | None = None
     approximations: tuple[str, ...] = ()
     because: str = ""
+    windowed: str = ""
     stride: int = 1
     native_only: bool = False
 

@@ -9,7 +9,7 @@ from zoo import (
     shots,
     volumes,
 )
-from zoo.family import NEWEST, approximated, exact, fallback
+from zoo.family import ATTENDS, NEWEST, NORMALISES, approximated, exact, fallback
 
 _SMALL = (3, 8, 16, 16)
 _LONG = (3, 16, 16, 16)
@@ -92,6 +92,7 @@ FURTHER = (
         volumes.vnet_instance_norm,
         (1, 8, 8, 8),
         "norm",
+        windowed=NORMALISES,
         time_axes=1,
     ),
     exact("EchoNet", "EchoNet-Dynamic, Nature 2020", volumes.EchoNet, _LONG, stride=2),
@@ -134,7 +135,13 @@ FURTHER = (
         because="per row of the batch",
     ),
     fallback(
-        "AutoShot", "2304.06116", shots.AutoShot, (3, 8, 8, 8), because="batch axis", time_axes=0
+        "AutoShot",
+        "2304.06116",
+        shots.AutoShot,
+        (3, 8, 8, 8),
+        because="multiplies the frames",
+        windowed=ATTENDS,
+        time_axes=0,
     ),
     exact(
         "Shots by similarity",
@@ -260,5 +267,12 @@ FURTHER = (
     approximated(
         "Background subtraction", "1604.02808", heads.BackgroundSubtraction, (3, 8, 8, 8), NEWEST
     ),
-    fallback("R3D with group norm", "1803.08494", heads.GroupNormR3D, (3, 8, 8, 8), "norm"),
+    fallback(
+        "R3D with group norm",
+        "1803.08494",
+        heads.GroupNormR3D,
+        (3, 8, 8, 8),
+        "norm",
+        windowed=NORMALISES,
+    ),
 )

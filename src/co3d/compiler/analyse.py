@@ -10,7 +10,7 @@ from torch import fx
 from co3d.compiler.rules import Context, Lowering, UnsupportedError, Use, find_rule
 from co3d.compiler.rules.framewise import FOLDED_OPERATORS, lower_folded
 from co3d.compiler.rules.recompute import lower_recomputed
-from co3d.compiler.rules.registry import is_fold_aware
+from co3d.compiler.rules.registry import is_fold_aware, takes_time_for_more
 from co3d.compiler.temporal import TemporalType, join_results
 
 Postpone = Callable[[Lowering], int]
@@ -41,6 +41,7 @@ class Analysis:
         windows: global pool -> its window in elements.
         fixed_windows: those that must be as long as the clip.
         gates: global pools that meet frames again; lowering is only sound when there are none.
+        norms: those with statistics of the whole clip; as for `gates`.
         problems: operators without a step form; lowering is only sound when there are none.
         results: how each of the network's outputs is read, all of them at the same tick.
         timing: when that is; its axis means nothing.
@@ -51,6 +52,7 @@ class Analysis:
     windows: dict[str, int]
     fixed_windows: set[str]
     gates: set[str]
+    norms: set[str]
     problems: list[Problem]
     results: list[Use]
     timing: TemporalType
@@ -120,6 +122,7 @@ def analyse(
         ctx.windows,
         ctx.fixed_windows,
         ctx.gates,
+        ctx.norms,
         problems,
         results,
         timing,
@@ -149,10 +152,7 @@ def _lower(ctx: Context, node: fx.Node) -> Lowering:
     if node.target in FOLDED_OPERATORS and all(t.is_folded or t.axis is None for t in types):
         return lower_folded(ctx, node)
     if any(t.is_merged for t in types) and not is_fold_aware(node.target):
-        raise UnsupportedError(
-            "it takes time and what is folded into its axis for one",
-            "keep time in an axis of its own: (N, C, T, H, W)",
-        )
+        raise takes_time_for_more()
     return find_rule(node.target)(ctx, node)
 
 

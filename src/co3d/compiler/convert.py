@@ -38,7 +38,9 @@ def convert(
             (transposed convolutions in time) always run natively; where each frame has a result
             of its own, that is what "dense" promises as well.
         scope: what a gate inside the network (squeeze-and-excitation) pools instead of the whole
-            clip: the current "frame", or a "window" of as many newest frames as the clip had.
+            clip: the current "frame", or a "window" of as many newest frames as the clip had. With
+            "window" attention over time and norms over a clip see those as well, which is else
+            refused, or rerun by `fallback`.
         edges: "start" reproduces the clip's padding before the first frame (for live streams);
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
             "none" neither, the steady program alone.

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
+from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode
 
 from co3d.compiler.functional import FunctionalExport, write_functional
+from co3d.compiler.multihead import attend_batch_first
 from co3d.errors import ConversionError, InputShapeError
 
 _GET_DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
@@ -56,7 +58,7 @@ def _export(
     first: Exception | None = None
     for is_strict in (False, True):
         try:
-            with _quiet(), _DataAsDetached():
+            with _quiet(), _Rewritten():
                 exported = torch.export.export(model, examples, strict=is_strict)
                 _require_content(exported)
                 return write_functional(exported)
@@ -70,8 +72,11 @@ def _export(
     raise _explain_failure(first, model, clip_shapes) from first
 
 
-class _DataAsDetached(TorchFunctionMode):
-    """Reads `x.data` as `x.detach()`: the same tensor, but export can follow it."""
+class _Rewritten(TorchFunctionMode):
+    """Runs other functions for some of torch's, which give the same.
+
+    `x.data` is read as `x.detach()`, which export can follow; attention keeps the batch in front.
+    """
 
     def __torch_function__(
         self,
@@ -84,6 +89,8 @@ class _DataAsDetached(TorchFunctionMode):
         del types
         if func == _GET_DATA:
             return args[0].detach()
+        if func is multi_head_attention_forward:
+            return attend_batch_first(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 

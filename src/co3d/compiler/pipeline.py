@@ -45,6 +45,8 @@ from co3d.compiler.rewrites import (
     even_out_frame_picking,
     fix_adaptive_pools,
     localise_gates,
+    slide_attention,
+    slide_norms,
 )
 from co3d.compiler.rules import UnsupportedError
 from co3d.compiler.run_pass import run_pass
@@ -273,10 +275,18 @@ def _rewrite(
     while run_pass(clip_graph, roll_loops, analysis).changed:
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
-    while analysis.gates:
-        run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
-        results.append(run_pass(clip_graph, localise_gates, analysis, options.scope))
-        refusals |= results[-1].refusals
+    while analysis.norms or analysis.gates or (analysis.problems and options.scope == "window"):
+        if analysis.norms:  # gates behind one that is refused may be rerun on whole clips
+            result = run_pass(clip_graph, slide_norms, analysis, options.scope)
+        elif analysis.gates:
+            run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
+            result = run_pass(clip_graph, localise_gates, analysis, options.scope)
+        else:
+            result = run_pass(clip_graph, slide_attention, analysis)
+            if not result.changed:
+                break
+        results.append(result)
+        refusals |= result.refusals
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH, refusals=refusals)
     fallbacks: tuple[str, ...] = ()
     if analysis.problems and options.fallback:

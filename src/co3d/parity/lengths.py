@@ -9,7 +9,8 @@ from co3d.compiler.analyse import Analysis, analyse
 from co3d.compiler.capture import ClipShape
 from co3d.compiler.pipeline import settle_timing
 from co3d.compiler.prepared import Prepared
-from co3d.compiler.rules.sliding import sliding_mean
+from co3d.compiler.rules.newest import NEWEST
+from co3d.compiler.rules.sliding import SLIDING
 from co3d.errors import ConversionError, InputShapeError, OptionError
 
 Prepare = Callable[[Sequence[ClipShape]], Prepared]
@@ -153,9 +154,9 @@ def _is_same_network(prepared: Prepared, there: Prepared) -> bool:
     if [(n.name, n.target) for n in ours] != [(n.name, n.target) for n in theirs]:
         return False
     for node, twin in zip(ours, theirs, strict=True):
-        if node.target is sliding_mean:
-            # A gate's window is that of the training clip, whatever the length.
-            twin.args = (twin.args[0], node.args[1])
+        if node.target in SLIDING | NEWEST:
+            # Its window is that of the training clip, whatever the length.
+            twin.args = (twin.args[0], node.args[1], *twin.args[2:])
     there.clip_graph.recompile()
     return True
 

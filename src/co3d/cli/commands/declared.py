@@ -31,7 +31,11 @@ RateOption = Annotated[
     Rate, typer.Option(help="A result at every frame, or at the network's own temporal stride.")
 ]
 ScopeOption = Annotated[
-    Scope, typer.Option(help="What gates pool instead of the clip: each frame, or a window.")
+    Scope,
+    typer.Option(
+        help="What gates pool instead of the clip: each frame, or a window of the newest. With a "
+        "window, attention over time and norms over a clip see that window, too."
+    ),
 ]
 FallbackOption = Annotated[
     bool, typer.Option("--fallback", help="Rerun what has no step form on the newest clip.")

@@ -33,6 +33,7 @@ def keep_batch_first(clip_graph: fx.GraphModule) -> PassResult:
     changed = False
     for node in clip_graph.graph.nodes:  # what is inserted behind a node is visited after it
         if node.target in _PERMUTES and _order(node)[0] != 0:
+            changed |= _order_others_first(node)
             for reader in list(node.users):
                 changed |= _move_behind(node, reader)
     return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
@@ -48,6 +49,23 @@ def _order(node: fx.Node) -> list[int]:
     first, second = args["dim0"] % rank, args["dim1"] % rank
     order[first], order[second] = second, first
     return order
+
+
+def _order_others_first(node: fx.Node) -> bool:
+    """Let a permutation move the batch alone, behind one that orders all other axes.
+
+    x (N, C, T) -> permute (N, T, C) -> permute (T, N, C)
+    """
+    order = _order(node)
+    others = [0, *(axis for axis in order if axis)]
+    if others == list(range(len(order))):
+        return False
+    with node.graph.inserting_before(node):
+        ordered = insert(node, _ATEN.permute.default, (node.all_input_nodes[0], others))
+    node.target = _ATEN.permute.default
+    node.args = ordered, [others.index(axis) for axis in order]
+    node.kwargs = {}
+    return True
 
 
 def _move_behind(node: fx.Node, reader: fx.Node) -> bool:

@@ -1,5 +1,6 @@
 """Write operators that are compositions of others, and have no rule of their own, as these."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -72,8 +73,20 @@ def _write_similarity(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     return insert(node, _ATEN.sum.dim_IntList, (product, dim))
 
 
+def _write_instance_norm(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """By the statistics of training it is a batch norm."""
+    args = arguments(node)
+    if args["use_input_stats"]:
+        return None
+    names = "input", "weight", "bias", "running_mean", "running_var"
+    given = *(args[name] for name in names), args["momentum"], args["eps"]
+    normalised = insert(node, _ATEN._native_batch_norm_legit_no_training.default, given)
+    return insert(node, operator.getitem, (normalised, 0))
+
+
 _WRITERS: dict[Any, Writer] = {
     _ATEN.cosine_similarity.default: _write_similarity,
+    _ATEN.instance_norm.default: _write_instance_norm,
     _ATEN.squeeze.default: _write_squeeze,
     _ATEN.adaptive_avg_pool1d.default: _write_adaptive,
     _ATEN.mm.default: _write_product,

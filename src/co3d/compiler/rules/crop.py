@@ -19,6 +19,7 @@ from co3d.compiler.rules.registry import (
     Use,
     arguments,
     rule,
+    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise, require_batch
 
@@ -51,7 +52,7 @@ def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
     return Lowering(type_out, [Use(x, back)], lambda _, frames: frames[0])
 
 
-@rule(_ATEN.select.int)
+@rule(_ATEN.select.int, fold_aware=True)
 def lower_select(ctx: Context, node: fx.Node) -> Lowering:
     """Pick one channel or place; a clip's last frame, which a stream has at hand, or an older one.
 
@@ -63,6 +64,8 @@ def lower_select(ctx: Context, node: fx.Node) -> Lowering:
     require_batch(dim != 0)
     index = args["index"] % shape[dim]
     if dim == axis:
+        if type_in.is_merged:
+            raise takes_time_for_more()
         age = shape[dim] - 1 - index
         if age:
             return _gather(ctx, node, [age], lambda _, frames: frames[0])

@@ -17,6 +17,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     map_arguments,
     rule,
+    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise
 
@@ -117,12 +118,19 @@ def _one_row(ctx: Context, node: fx.Node) -> Tensor:
     return tensor[:1]
 
 
-@rule(_ATEN.layer_norm.default, _ATEN.native_layer_norm.default, _ATEN.rms_norm.default)
+@rule(
+    _ATEN.layer_norm.default,
+    _ATEN.native_layer_norm.default,
+    _ATEN.rms_norm.default,
+    fold_aware=True,
+)
 def lower_layer_norm(ctx: Context, node: fx.Node) -> Lowering:
     """A norm over the last axes of each frame."""
     args = arguments(node)
     type_in, rank = ctx.type_of(args["input"]), len(ctx.shape(args["input"]))
     axis, over = type_in.axis, len(args["normalized_shape"])
+    if type_in.is_merged and axis is not None and axis >= rank - over:
+        raise takes_time_for_more()
     if over >= rank or (axis is not None and axis >= rank - over):
         raise UnsupportedError(
             "it normalises over " + ("time" if over < rank else "the batch"),
@@ -136,17 +144,25 @@ def lower_layer_norm(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, axis, emit)
 
 
-@rule(
-    _ATEN.group_norm.default,
-    _ATEN.native_group_norm.default,
-    _ATEN.instance_norm.default,
-)
-def lower_group_norm(_ctx: Context, _node: fx.Node) -> Lowering:
-    """Statistics over a whole clip have no step form, unless frames are folded into the batch."""
-    raise UnsupportedError(
-        "it normalises over time, by statistics of the whole clip",
-        "fold frames into the batch so that it acts per frame, or use a batch norm",
-    )
+@rule(_ATEN.group_norm.default, _ATEN.instance_norm.default)
+def lower_clip_norm(ctx: Context, node: fx.Node) -> Lowering:
+    """Statistics over a whole clip: noted for the rewrite that lets them slide, or refuses them."""
+    x: Any = node.args[0]
+    type_in = ctx.type_of(x)
+    if type_in.is_pooled and node.target is _ATEN.group_norm.default:
+
+        def emit(builder: Builder, x_step: fx.Node) -> fx.Node:
+            mapped, kwargs = map_arguments(ctx, builder, node, {x: x_step})
+            return builder.call(node.target, *mapped, **kwargs)  # type: ignore[arg-type]
+
+        return lower_framewise(node, ctx, type_in.axis, emit)
+    if type_in.axis != 2 or type_in.is_pooled:
+        raise UnsupportedError(
+            "it normalises over time, which is not where it expects it",
+            "keep clips as (N, C, T, …), or fold frames into the batch",
+        )
+    ctx.norms.add(node.name)
+    return lower_framewise(node, ctx, type_in.axis, lambda _, x: x)
 
 
 @rule(_ATEN.prelu.default, _ATEN._prelu_kernel.default, _ATEN.glu.default)

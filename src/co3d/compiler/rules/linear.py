@@ -17,6 +17,7 @@ from co3d.compiler.rules.registry import (
     arguments,
     map_arguments,
     rule,
+    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise
 
@@ -57,13 +58,21 @@ def lower_linear(ctx: Context, node: fx.Node) -> Lowering:
     return Lowering(lowering.type, lowering.uses, lowering.emit, macs)
 
 
-@rule(_ATEN.softmax.int, _ATEN._softmax.default, _ATEN.log_softmax.int, _ATEN._log_softmax.default)
+@rule(
+    _ATEN.softmax.int,
+    _ATEN._softmax.default,
+    _ATEN.log_softmax.int,
+    _ATEN._log_softmax.default,
+    fold_aware=True,
+)
 def lower_softmax(ctx: Context, node: fx.Node) -> Lowering:
     """A softmax over classes or space."""
     x: Any = node.args[0]
     type_in, rank = ctx.type_of(x), len(ctx.shape(x))
     target: Any = torch.softmax if "log" not in str(node.target) else torch.log_softmax
     dim = int(node.args[1]) % rank  # type: ignore[arg-type]
+    if type_in.is_merged and dim == type_in.axis:
+        raise takes_time_for_more()
     if dim in (0, type_in.axis):
         raise UnsupportedError(
             "it normalises over " + ("time" if dim else "the batch"),
@@ -73,19 +82,25 @@ def lower_softmax(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, type_in.axis, lambda b, x: b.call(target, x, step_dim))
 
 
-@rule(_ATEN.matmul.default, _ATEN.scaled_dot_product_attention.default)
+@rule(
+    _ATEN.matmul.default,
+    _ATEN.bmm.default,
+    _ATEN.scaled_dot_product_attention.default,
+    fold_aware=True,
+)
 def lower_matmul(ctx: Context, node: fx.Node) -> Lowering:
     """A product of matrices, or attention, within each frame: time is not one of their axes."""
     rank = len(ctx.shape(node))
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
-    type_out, uses = join_operands(ctx, operands, rank)
-    axis = type_out.axis
-    full = all(len(ctx.shape(operand)) == rank for operand in operands)
-    if rank < 3 or not full or (axis is not None and axis >= rank - 2):
+    ranks = [len(ctx.shape(operand)) for operand in operands]
+    places = [(ctx.type_of(n).axis or 0) - r for n, r in zip(operands, ranks, strict=True)]
+    if rank < 3 or min(ranks) < rank or max(places) >= -2:
         raise UnsupportedError(
             "it multiplies the frames of a clip with each other",
-            "attend within each frame",
+            'attend within each frame, or convert with scope="window", so that each frame attends '
+            "to the newest ones (an approximation)",
         )
+    type_out, uses = join_operands(ctx, operands, rank)
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         values = dict(zip(operands, frames, strict=True))

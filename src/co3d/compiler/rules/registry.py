@@ -53,6 +53,14 @@ class Builder(Protocol):
         ...
 
 
+def takes_time_for_more() -> UnsupportedError:
+    """What to say of an operator along an axis in which time is not alone."""
+    return UnsupportedError(
+        "it takes time and what is folded into its axis for one",
+        "keep time in an axis of its own: (N, C, T, H, W)",
+    )
+
+
 @dataclass(frozen=True)
 class Use:
     """One reading of a value: as it was `back` ticks ago.
@@ -151,6 +159,7 @@ class Context:
         fixed_windows: those of them that can be no others.
         types: temporal types of the values before the node.
         gates: global pools whose value meets frames again (squeeze-and-excitation, say).
+        norms: those with statistics of the whole clip.
     """
 
     clip_graph: fx.GraphModule
@@ -160,6 +169,7 @@ class Context:
     fixed_windows: set[str] = field(default_factory=set)
     types: dict[fx.Node, TemporalType] = field(default_factory=dict)
     gates: set[str] = field(default_factory=set)
+    norms: set[str] = field(default_factory=set)
 
     def fix_window(self, node: fx.Node, elements: int) -> None:
         """Note that a node sees so many elements as a global pool does, and can see no others."""

@@ -18,6 +18,7 @@ from co3d.compiler.rules.registry import (
     Use,
     arguments,
     rule,
+    takes_time_for_more,
 )
 from co3d.compiler.rules.turns import repeat_frames
 from co3d.compiler.rules.windows import temporal_uses
@@ -210,19 +211,19 @@ def lower_repeat(ctx: Context, node: fx.Node) -> Lowering:
     return lower_framewise(node, ctx, type_in.axis, lambda b, x: b.call(_ATEN.repeat, x, kept))
 
 
-@rule(_ATEN.unsqueeze.default)
+@rule(_ATEN.unsqueeze.default, fold_aware=True)
 def lower_unsqueeze(ctx: Context, node: fx.Node) -> Lowering:
     """Insert an axis."""
     args = arguments(node)
-    axis = ctx.type_of(args["self"]).axis
-    dim = args["dim"] % len(ctx.shape(node))
+    type_in = ctx.type_of(args["self"])
+    axis, dim = type_in.axis, args["dim"] % len(ctx.shape(node))
     require_batch(dim != 0)
     axis_out = axis if not axis else axis + (dim <= axis)
-    step_dim = dim - bool(axis_out and dim > axis_out)
+    step_dim = type_in.at_axis(axis_out).drop_axis(dim)
     return lower_framewise(node, ctx, axis_out, lambda b, x: b.call(torch.unsqueeze, x, step_dim))
 
 
-@rule(_ATEN.squeeze.dim, _ATEN.squeeze.dims)
+@rule(_ATEN.squeeze.dim, _ATEN.squeeze.dims, fold_aware=True)
 def lower_squeeze(ctx: Context, node: fx.Node) -> Lowering:
     """Remove axes of size one; of time too, where a clip has but one element."""
     args = arguments(node)
@@ -241,18 +242,21 @@ def lower_squeeze(ctx: Context, node: fx.Node) -> Lowering:
     )
 
 
-@rule(_ATEN.cat.default)
+@rule(_ATEN.cat.default, fold_aware=True)
 def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
     """Concatenate along channels or space; operands of unequal delay wait in delay lines."""
     args = arguments(node)
     operands, rank = list(args["tensors"]), len(ctx.shape(node))
+    dim = args["dim"] % rank
+    require_batch(dim != 0)
+    along = [ctx.type_of(n) for n in operands if ctx.is_temporal(n) and ctx.type_of(n).axis == dim]
+    if any(type_.is_merged for type_ in along):
+        raise takes_time_for_more()
+    if along:
+        raise UnsupportedError("it concatenates along time", "concatenate channels")
     if not all(ctx.is_temporal(operand) for operand in operands):
         raise UnsupportedError("it concatenates a constant", "add the constant instead")
     type_out, uses = join_operands(ctx, operands, rank)
-    dim = args["dim"] % rank
-    require_batch(dim != 0)
-    if dim == type_out.axis:
-        raise UnsupportedError("it concatenates along time", "concatenate channels")
     step_dim = type_out.drop_axis(dim)
     return Lowering(
         type_out, uses, lambda builder, frames: builder.call(torch.cat, frames, step_dim)

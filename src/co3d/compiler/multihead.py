@@ -1,0 +1,91 @@
+"""`nn.MultiheadAttention` with the batch in front: torch's own form folds the batch into heads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Attend = Callable[..., tuple[Tensor, Tensor | None]]
+# Behind the first seven, in torch's order.
+_NAMES = (
+    "bias_k",
+    "bias_v",
+    "add_zero_attn",
+    "dropout_p",
+    "out_proj_weight",
+    "out_proj_bias",
+    "training",
+    "key_padding_mask",
+    "need_weights",
+    "attn_mask",
+    "use_separate_proj_weight",
+    "q_proj_weight",
+    "k_proj_weight",
+    "v_proj_weight",
+    "static_k",
+    "static_v",
+    "average_attn_weights",
+    "is_causal",
+)
+# Those that are not written here.
+_UNUSUAL = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v")
+
+
+def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    """`F.multi_head_attention_forward`, written as attention over (N, heads, L, C).
+
+    Args:
+        function: that one, which is called where an argument is beyond what is written here.
+        args, kwargs: as it takes them.
+
+    Returns:
+        As it returns them: the result (L, N, C), and the weights where they are asked for.
+    """
+    query, key, value, _, heads, in_weight, in_bias = args[:7]
+    given = dict(zip(_NAMES, args[7:], strict=False)) | kwargs
+    mask = given.get("attn_mask")
+    unusual = any(given.get(name) is not None for name in _UNUSUAL) or given.get("add_zero_attn")
+    if unusual or query.dim() != 3 or (mask is not None and mask.dim() != 2):
+        return function(*args, **kwargs)
+    queries, keys, values = (
+        x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        for x in _project(query, key, value, in_weight, in_bias, given)
+    )
+    is_causal = bool(given.get("is_causal", False)) and mask is None
+    if mask is not None and mask.dtype == torch.bool:
+        mask = mask.logical_not()  # here it is true of what is seen
+    attended = F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=is_causal)
+    attended = attended.transpose(1, 2).flatten(2)
+    result = F.linear(attended, given["out_proj_weight"], given["out_proj_bias"]).transpose(0, 1)
+    if not given.get("need_weights", True):
+        return result, None
+    return result, _weigh(queries, keys, mask, average=given.get("average_attn_weights", True))
+
+
+def _project(
+    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Any, given: dict[str, Any]
+) -> list[Tensor]:
+    """Queries, keys and values, each (N, L, C), of what is (L, N, C)."""
+    x = query, key, value
+    if query is key and key is value and weight is not None:
+        return list(F.linear(query, weight, bias).transpose(0, 1).chunk(3, -1))
+    own = [given.get(f"{name}_proj_weight") for name in "qkv"]
+    weights: list[Any] = own if weight is None else weight.chunk(3)
+    biases: list[Any] = [None] * 3 if bias is None else bias.chunk(3)
+    return [
+        F.linear(one, w, b).transpose(0, 1) for one, w, b in zip(x, weights, biases, strict=True)
+    ]
+
+
+def _weigh(queries: Tensor, keys: Tensor, mask: Tensor | None, *, average: bool) -> Tensor:
+    """How much of each value is taken, (N, L, S), or of each head (N, heads, L, S)."""
+    products = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            products = products.masked_fill(mask.logical_not(), float("-inf"))
+        else:
+            products = products + mask
+    weights = products.softmax(-1)
+    return weights.mean(1) if average else weights

@@ -1,0 +1,252 @@
+"""Attention over a clip: with `scope="window"` each frame attends to the newest frames.
+
+Queries, keys and values of all frames of a clip meet in one product of matrices. In a stream the
+queries of one frame meet the keys and values of the newest frames, as many as the clip has, which
+are remembered. Where a mask lets no frame see a later one, this is the clip's own result as long as
+the stream is no older than the clip.
+
+    clip      q (N, …, T·I, C) · k (N, …, C, T·J) -> softmax -> · v (N, …, T·J, C)
+    stream    q (N, T, …, I, C) · newest k (N, T, …, C, T·J) -> softmax -> · newest v
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from co3d.compiler.analyse import Analysis
+from co3d.compiler.insertion import insert, replace
+from co3d.compiler.passes.result import PassResult
+from co3d.compiler.rules.newest import newest_elements, newest_exist
+from co3d.compiler.rules.registry import arguments
+from co3d.compiler.temporal import TemporalType
+
+_ATEN = torch.ops.aten
+_ATTENTION = _ATEN.scaled_dot_product_attention.default
+_PRODUCTS = {_ATEN.matmul.default, _ATEN.bmm.default}
+_SOFTMAXES = {_ATEN.softmax.int, _ATEN._softmax.default}
+# A mask may also be written as a number so low that nothing is left of its exponential.
+_NOTHING = -1e4
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Attention over time in a clip graph.
+
+    Attributes:
+        queries, values: (…, T·I, C).
+        keys: likewise, or (…, C, T·J) where `turned`.
+        between: what makes weights of the products, in order.
+        result: the last of its nodes.
+        is_causal: whether no frame sees a later one.
+        turned: whether the keys are those of a product of matrices.
+    """
+
+    queries: fx.Node
+    keys: fx.Node
+    values: fx.Node
+    between: list[fx.Node]
+    result: fx.Node
+    is_causal: bool
+    turned: bool
+
+
+def slide_attention(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
+    """Let attention over a clip see the newest frames, as many as the clip has."""
+    report = []
+    for problem in analysis.problems:
+        found = _find(clip_graph, problem.node, analysis)
+        if found is None:
+            continue
+        with clip_graph.graph.inserting_before(found.result):
+            replace(found.result, _write(found, analysis))
+        path = problem.node.meta["origin"].module_path or "model"
+        instead = "all before" if found.is_causal else "the whole clip"
+        report.append(f"{path}: attends to the newest frames instead of {instead}")
+    clip_graph.graph.eliminate_dead_code()
+    return PassResult(bool(report), tuple(report))
+
+
+def _find(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Found | None:
+    """The attention that begins with an operator; None where it is not quite one."""
+    if node.target is _ATTENTION:
+        return _find_whole(clip_graph, node, analysis)
+    if node.target not in _PRODUCTS:
+        return None
+    q: Any = node.args[0]
+    k: Any = node.args[1]
+    types = _list_alike(analysis, (q, 2), (k, 1))
+    if types is None:
+        return None
+    between: list[fx.Node] = []
+    causal, value = False, node
+    while len(value.users) == 1:
+        reader = next(iter(value.users))
+        if reader.target in _PRODUCTS and reader.args[0] is value:
+            v: Any = reader.args[1]
+            if _list_alike(analysis, (k, 1), (v, 2)) is None:
+                return None
+            return _Found(q, k, v, between, reader, causal, turned=True)
+        if _masks_later_frames(clip_graph, reader, value, types):
+            causal = True
+        elif _acts_on_each(reader, value):
+            between.append(reader)
+        else:
+            return None
+        value = reader
+    return None
+
+
+def _find_whole(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Found | None:
+    """Attention in one operator."""
+    args = arguments(node)
+    q, k, v = (args[name] for name in ("query", "key", "value"))
+    types = _list_alike(analysis, (q, 2), (k, 2), (v, 2))
+    if types is None or args["enable_gqa"] or args["dropout_p"]:
+        return None
+    causal, mask = bool(args["is_causal"]), args["attn_mask"]
+    if mask is not None and not _is_causal_mask(clip_graph, mask, types):
+        return None
+    if causal and any(type_.inner > 1 for type_ in types):
+        return None  # of the places of one frame some would not see others
+    return _Found(q, k, v, [], node, causal or mask is not None, turned=False)
+
+
+def _list_alike(analysis: Analysis, *operands: tuple[Any, int]) -> list[TemporalType] | None:
+    """Types of operands with time at these axes, counted from the end; None where not all have."""
+    types = []
+    for value, from_end in operands:
+        type_ = analysis.types.get(value) if isinstance(value, fx.Node) else None
+        if type_ is None or type_.is_pooled or type_.recomputed or type_.outer > 1:
+            return None
+        rank = len(value.meta["val"].shape)
+        if rank < 3 or type_.axis != rank - from_end:
+            return None
+        types.append(type_)
+    return types if len({(t.stride, t.rows) for t in types}) == 1 else None
+
+
+def _acts_on_each(node: fx.Node, value: fx.Node) -> bool:
+    """Whether an operator acts on each product alone, or is the softmax over the keys."""
+    rank = len(value.meta["val"].shape)
+    if node.target in _SOFTMAXES:
+        return int(node.args[1]) % rank == rank - 1  # type: ignore[arg-type]
+    others = [n for n in node.all_input_nodes if n is not value]
+    return torch.Tag.pointwise in getattr(node.target, "tags", ()) and all(
+        n.op == "get_attr" and n.meta["val"].numel() == 1 for n in others
+    )
+
+
+def _masks_later_frames(
+    clip_graph: fx.GraphModule, node: fx.Node, value: fx.Node, types: list[TemporalType]
+) -> bool:
+    """Whether an operator does nothing but to hide later frames, before a softmax."""
+    if not _leads_to_softmax(node):
+        return False
+    args = arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {}
+    if node.target is _ATEN.add.Tensor and args["self"] is value and args["alpha"] == 1:
+        return _is_causal_mask(clip_graph, args["other"], types)
+    if node.target is _ATEN.masked_fill.Scalar and args["value"] <= _NOTHING:
+        return _is_causal_mask(clip_graph, args["mask"], types, hides=True)
+    return False
+
+
+def _leads_to_softmax(node: fx.Node) -> bool:
+    return all(reader.target in _SOFTMAXES for reader in node.users)
+
+
+def _is_causal_mask(
+    clip_graph: fx.GraphModule, mask: Any, types: list[TemporalType], *, hides: bool = False
+) -> bool:
+    """Whether a constant lets each frame see itself and all before it, and none behind it.
+
+    Args:
+        clip_graph: which holds it.
+        mask: bool, of what is seen; or numbers that are added.
+        types: of queries and keys, whose elements it lies over.
+        hides: whether a bool mask is of what is not seen.
+    """
+    if not isinstance(mask, fx.Node) or mask.op != "get_attr":
+        return False
+    held: Tensor = clip_graph.get_buffer(str(mask.target))
+    if held.dim() < 2 or held.shape[:-2].numel() != 1:
+        return False
+    rows, columns = held.shape[-2:]
+    seeing, seen = torch.arange(rows) // types[0].inner, torch.arange(columns) // types[1].inner
+    before = seen <= seeing[:, None]
+    held = held.reshape(rows, columns)
+    if held.dtype == torch.bool:
+        return torch.equal(held, ~before if hides else before)
+    return bool((held[before] == 0).all() and (held[~before] <= _NOTHING).all())
+
+
+def _write(found: _Found, analysis: Analysis) -> fx.Node:
+    """The same of the newest frames; time is the second axis until it is done."""
+    node, types = found.result, analysis.types
+    frames = _count(found.keys, types[found.keys])
+
+    def take(value: fx.Node, function: Callable[..., Tensor]) -> fx.Node:
+        type_ = types[value]
+        return insert(node, function, (value, frames, type_.axis, type_.inner))
+
+    rank, own = len(found.queries.meta["val"].shape), types[found.queries]
+    queries = _bring_time_forward(node, found.queries, own)
+    keys, values = take(found.keys, newest_elements), take(found.values, newest_elements)
+    exist = take(found.keys, newest_exist)
+    for _ in range(rank - 2):  # (N, T, T·J) -> (N, T, 1, …, 1, T·J)
+        exist = insert(node, _ATEN.unsqueeze.default, (exist, 2))
+    if not found.turned:
+        args = arguments(node)
+        options = {"attn_mask": exist, "scale": args["scale"]}
+        result = insert(node, _ATTENTION, (queries, keys, values), options)
+    else:
+        product = insert(node, _ATEN.matmul.default, (queries, keys))
+        for one in found.between:
+            if one.target in _SOFTMAXES:
+                missing = insert(node, _ATEN.logical_not.default, (exist,))
+                lowest = float("-inf")
+                product = insert(node, _ATEN.masked_fill.Scalar, (product, missing, lowest))
+            product = _repeat(one, product)
+        result = insert(node, _ATEN.matmul.default, (product, values))
+    return _bring_time_back(node, result, own)
+
+
+def _count(value: fx.Node, type_: TemporalType) -> int:
+    assert type_.axis is not None
+    return value.meta["val"].shape[type_.axis] // type_.inner
+
+
+def _bring_time_forward(node: fx.Node, queries: fx.Node, type_: TemporalType) -> fx.Node:
+    """(N, …, T·I, C) -> (N, T, …, I, C)."""
+    shape = queries.meta["val"].shape
+    rank, inner = len(shape), type_.inner
+    if inner == 1:
+        apart = insert(node, _ATEN.unsqueeze.default, (queries, rank - 1))
+    else:
+        sizes = [-1, *shape[1:-2], _count(queries, type_), inner, shape[-1]]
+        apart = insert(node, _ATEN.reshape.default, (queries, sizes))
+    order = [0, rank - 2, *range(1, rank - 2), rank - 1, rank]
+    return insert(node, _ATEN.permute.default, (apart, order))
+
+
+def _bring_time_back(node: fx.Node, result: fx.Node, type_: TemporalType) -> fx.Node:
+    """(N, T, …, I, C) -> (N, …, T·I, C)."""
+    rank = len(result.meta["val"].shape) - 1
+    order = [0, *range(2, rank - 1), 1, rank - 1, rank]
+    moved = insert(node, _ATEN.permute.default, (result, order))
+    if type_.inner == 1:
+        return insert(node, _ATEN.squeeze.dim, (moved, rank - 1))
+    shape = moved.meta["val"].shape
+    sizes = [-1, *shape[1:-3], shape[-3] * shape[-2], shape[-1]]
+    return insert(node, _ATEN.reshape.default, (moved, sizes))
+
+
+def _repeat(one: fx.Node, product: fx.Node) -> fx.Node:
+    """An operator between products, on those of the newest frames."""
+    value = next(n for n in one.all_input_nodes if n.op != "get_attr")
+    args, kwargs = fx.map_arg((one.args, one.kwargs), lambda n: product if n is value else n)
+    if one.target in _SOFTMAXES:
+        args = (args[0], -1, *args[2:])
+    return insert(one, one.target, args, kwargs)  # type: ignore[arg-type]
