@@ -96,10 +96,11 @@ def test_all_that_stands_in_the_way_is_in_one_report(co3d, tmp_path):
     outcome = co3d("explain", f"{path}:Net", "--clip", "3,8,8,8")
     assert outcome.code == 30
     assert outcome.out == ""
-    first, norm, flip, last = outcome.err.splitlines()
+    first, norm, flip, behind, last = outcome.err.splitlines()
     assert first == "error: cannot convert: 2 operators cannot run frame by frame:"
     assert f'aten.group_norm.default in norm (GroupNorm), File "{path}", line 7' in norm
     assert f'aten.flip.default in the model (Net), File "{path}", line 7' in flip
+    assert behind == "  what follows them was not examined"
     assert "fallback=True" in last
     rerun = json.loads(
         co3d("explain", f"{path}:Net", "--clip", "3,8,8,8", "--fallback", "--json").out

@@ -161,5 +161,5 @@ def test_a_write_into_a_frame_is_refused() -> None:
         y[:, :, 2] = y[:, :, 3]
         return y
 
-    with pytest.raises(ConversionError, match="gate"):
+    with pytest.raises(ConversionError, match="it concatenates along time"):
         convert(Apply(lambda m, x: write(m.stem(x)), stem=stem()), SHAPE)

@@ -23,6 +23,7 @@ from support.random_layers import (
     temporal_shift,
     transposed,
 )
+from support.random_newest import attention_over_time, norm_over_time
 from support.snippet import Snippet, write_snippet
 
 FRAME = (5, 5)
@@ -100,6 +101,8 @@ _LAYERS = (
     along_time,
     by_channels,
     write_space,
+    norm_over_time,
+    attention_over_time,
 )
 
 

@@ -35,6 +35,44 @@ def dense_gate(layer, x, scope, elements):
         return layer(x.mean((2, 3, 4)))[:, :, None, None, None]
     seen = pool(x, scope, elements).permute(0, 2, 3, 4, 1)
     return layer(seen).permute(0, 4, 1, 2, 3)
+
+
+def norm(x, groups, scope, elements):
+    """A group norm by the statistics of the clip; in a stream of the newest elements."""
+    if scope == "clip":
+        return F.group_norm(x, groups)
+    apart = x.unflatten(1, (groups, -1))
+    results = []
+    for t in range(x.shape[2]):
+        seen = apart[:, :, :, max(0, t + 1 - elements) : t + 1].flatten(2)
+        sizes = (*seen.shape[:2], *(1,) * (x.dim() - 2))
+        mean, variance = seen.mean(2), seen.var(2, correction=0)
+        scale = (variance + 1e-5).rsqrt().reshape(sizes)
+        results.append(((apart[:, :, :, t] - mean.reshape(sizes)) * scale).flatten(1, 2))
+    return torch.stack(results, 2)
+
+
+def attend(x, kind, scope, elements):
+    """Places attend to those of the clip; in a stream to those of the newest elements."""
+    places = x.shape[3:].numel()
+    tokens = x.flatten(2).transpose(1, 2)
+    if scope == "clip":
+        mixed = mix(tokens, tokens, kind, elements * places)
+    else:
+        parts = []
+        for t in range(x.shape[2]):
+            seen = tokens[:, max(0, t + 1 - elements) * places : (t + 1) * places]
+            own = tokens[:, t * places : (t + 1) * places]
+            parts.append(mix(own, seen, kind, elements * places))
+        mixed = torch.cat(parts, 1)
+    return mixed.transpose(1, 2).reshape(x.shape)
+
+
+def mix(queries, keys, kind, count):
+    if kind == "one":
+        return F.scaled_dot_product_attention(queries, keys, keys)
+    products = queries @ keys.transpose(1, 2)
+    return (products / count if kind == "counted" else products.softmax(-1)) @ keys
 '''
 
 _RUN = '''

@@ -43,6 +43,7 @@ class Analysis:
         gates: global pools that meet frames again; lowering is only sound when there are none.
         norms: those with statistics of the whole clip; as for `gates`.
         problems: operators without a step form; lowering is only sound when there are none.
+        has_unexamined: whether operators depend on these.
         results: how each of the network's outputs is read, all of them at the same tick.
         timing: when that is; its axis means nothing.
     """
@@ -54,6 +55,7 @@ class Analysis:
     gates: set[str]
     norms: set[str]
     problems: list[Problem]
+    has_unexamined: bool
     results: list[Use]
     timing: TemporalType
 
@@ -124,6 +126,7 @@ def analyse(
         ctx.gates,
         ctx.norms,
         problems,
+        len(poisoned) > len(problems),
         results,
         timing,
     )

@@ -317,12 +317,15 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
     problems = analysis.problems
     if problems:
         count = len(problems)
-        raise ConversionError(
-            f"cannot convert: {count} operator{'s' * (count > 1)} cannot run frame by frame:\n"
-            + "\n".join(f"  {problem.describe()}" for problem in problems)
-            + "\n  or convert with fallback=True: these operators and all that follows them then "
-            "run on the newest clip at every step"
+        lines = [f"cannot convert: {count} operator{'s' * (count > 1)} cannot run frame by frame:"]
+        lines += [f"  {problem.describe()}" for problem in problems]
+        if analysis.has_unexamined:
+            lines.append("  what follows them was not examined")
+        lines.append(
+            "  or convert with fallback=True: these operators and all that follows them then run "
+            "on the newest clip at every step"
         )
+        raise ConversionError("\n".join(lines))
     if len(analysis.results) != len(output_nodes(clip_graph)):
         raise ConversionError(
             "cannot convert: an output does not depend on the clip; return only what does"
