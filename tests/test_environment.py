@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from co3d.environment import find_dataset, load_environment, logs_path
-from co3d.errors import DataError
+from co3d.errors import DataError, OptionError
 
 
 @pytest.fixture(autouse=True)
@@ -15,17 +16,53 @@ def _clean(monkeypatch, tmp_path):
 
 
 def test_a_dot_env_file_fills_in_what_the_environment_lacks(tmp_path, monkeypatch):
-    (tmp_path / ".env").write_text("LOGS_PATH=logs of mine\nCO3D_CACHE=/a\nPATH=/evil\n")
-    (tmp_path / "below").mkdir()
-    monkeypatch.chdir(tmp_path / "below")
-    monkeypatch.setenv("CO3D_CACHE", "/b")
+    (tmp_path / ".env").write_text("LOGS_PATH=logs of mine\nDATASETS_PATH=/a\nPATH=/evil\n")
+    monkeypatch.setenv("DATASETS_PATH", "/b")
     monkeypatch.setenv("PATH", "/bin")
     load_environment()
-    import os
-
-    assert os.environ["CO3D_CACHE"] == "/b"
+    assert os.environ["DATASETS_PATH"] == "/b"
     assert os.environ["PATH"] == "/bin"
     assert logs_path() == Path("logs of mine")
+
+
+def test_a_dot_env_file_does_not_say_where_code_is_loaded_from(tmp_path):
+    (tmp_path / ".env").write_text("CO3D_CACHE=cache\nexport CO3D_CACHE=cache\n")
+    load_environment()
+    assert "CO3D_CACHE" not in os.environ
+
+
+def test_a_dot_env_file_of_a_folder_above_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("LOGS_PATH=/a\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    load_environment()
+    assert logs_path() == Path("runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"LOGS_PATH=\xff\xfe", "it is not UTF-8"),
+        (b"LOGS_PATH=a\0b", "it holds a zero byte"),
+        (b"A=" + b"x" * 70_000, "it has more than 65536 bytes"),
+    ],
+)
+def test_a_dot_env_file_that_is_none_is_an_error_of_ours(tmp_path, content, reason):
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(OptionError, match=reason):
+        load_environment()
+
+
+def test_a_pipe_in_its_place_holds_nothing_up(tmp_path):
+    os.mkfifo(tmp_path / ".env")
+    with pytest.raises(OptionError, match="it is no regular file"):
+        load_environment()
+
+
+def test_a_folder_in_its_place_is_an_error_of_ours(tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(OptionError, match="it is no regular file"):
+        load_environment()
 
 
 def test_without_anything_logs_go_to_runs():

@@ -1,26 +1,62 @@
-"""Where things lie: `DATASETS_PATH`, `LOGS_PATH`, `CO3D_CACHE`, in the environment or `.env`."""
+"""Where things lie: data sets and logs, by the environment or `.env`, and the cache."""
 
+import io
 import os
+import stat
 from pathlib import Path
 
 import pooch
-from dotenv import dotenv_values, find_dotenv
+from dotenv import dotenv_values
 
-from co3d.errors import DataError
+from co3d.errors import DataError, OptionError
 
-VARIABLES = ("DATASETS_PATH", "LOGS_PATH", "CO3D_CACHE")
+VARIABLES = ("DATASETS_PATH", "LOGS_PATH")
+_MOST_BYTES = 1 << 16
 
 
 def load_environment() -> None:
-    """Take from the nearest `.env` file, in this folder or above, what the environment lacks.
+    """Take from the file `.env` of the working folder what the environment lacks.
 
-    Only the variables in `VARIABLES`: a file in a folder of data is not to change anything else.
+    Only the variables in `VARIABLES`: that folder may be anybody's, and is not to say where code is
+    loaded from.
+
+    Raises:
+        OptionError: the file cannot be read as text of `NAME=value` lines.
     """
-    path = find_dotenv(usecwd=True)
-    values = dotenv_values(path, interpolate=False) if path else {}
+    values = dotenv_values(stream=io.StringIO(_read(Path(".env"))), interpolate=False)
     for name in VARIABLES:
         if value := values.get(name):
             os.environ.setdefault(name, value)
+
+
+def _read(path: Path) -> str:
+    """The text of a small regular file; nothing where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _refuse(error.strerror) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _refuse("it is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise _refuse(f"it has more than {_MOST_BYTES} bytes")
+    if b"\0" in data:
+        raise _refuse("it holds a zero byte")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _refuse("it is not UTF-8") from error
+
+
+def _refuse(reason: str | None) -> OptionError:
+    return OptionError(
+        f"cannot read .env in this folder: {reason}, expected lines such as "
+        "DATASETS_PATH=/data; mend or rename it, or work in another folder"
+    )
 
 
 def find_dataset(path: Path) -> Path:

@@ -72,3 +72,14 @@ def test_files_that_are_no_card_are_refused(folder, text):
     (path / CARD).write_text(text, encoding="latin-1")
     with pytest.raises(WeightError, match="cannot read the card"):
         co3d.get_card(str(path))
+
+
+def test_a_folder_does_not_replace_a_registered_network(folder, monkeypatch):
+    path, model = folder
+    (path / "x3d_s").mkdir()
+    save_model(model, path / "x3d_s")
+    monkeypatch.chdir(path)
+    assert not has_own_weights("x3d_s")
+    assert co3d.create_model("x3d_s").card.clip_frames == 13
+    assert has_own_weights("./x3d_s")
+    assert co3d.create_model("./x3d_s").card.clip_frames == 12

@@ -112,13 +112,13 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 
 
 def test_entries_used_least_recently_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_choices, "KEPT_FILES", 3)
+    monkeypatch.setattr(kept_choices._KEPT, "most_files", 3)
     for place, key in enumerate("abc"):
         keep_choice(key, "torch", 1, "because")
-        os.utime(cache / f"{key}.json", (place, place))
+        os.utime(kept_choices._KEPT.find(key) or "", (place, place))
     assert read_choice("a") == ("torch", 1, "because")  # used just now
     keep_choice("d", "torch", 1, "because")
-    assert sorted(path.stem for path in cache.iterdir()) == ["a", "c", "d"]
+    assert sorted(path.name.split(".")[0] for path in cache.iterdir()) == ["a", "c", "d"]
 
 
 def test_a_key_has_no_weights() -> None:

@@ -1,5 +1,7 @@
 """PyTorch's compiler on the CPU: step graphs as fused C++ that the machine's compiler builds."""
 
+import os
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +15,8 @@ from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.threads import limit_threads
-from co3d.errors import MissingPackageError
+from co3d.errors import MissingPackageError, OutputError
+from co3d.kept_files import make_own_folder
 
 
 class InductorExecutor(GraphExecutor):
@@ -40,6 +43,7 @@ class InductorExecutor(GraphExecutor):
             MissingPackageError: there is no C++ compiler.
         """
         assert not isinstance(graph, StoredGraph)
+        _choose_cache()
         placed, dtype, threads = self._place(graph), self.output_dtype, self._threads
         compiled: Any = torch.compile(_lay_out(placed, results), dynamic=False, fullgraph=True)
         fixed = [_copy(example) for example in examples]
@@ -86,6 +90,16 @@ def _lay_out_map(value: Tensor) -> Tensor:
 
 def _is_alike(tensor: Tensor, fixed: Tensor) -> bool:
     return tensor.stride() == fixed.stride() and not tensor.is_inference()
+
+
+def _choose_cache() -> None:
+    """Let compiled code lie where nobody else can put any: torch's own choice is in /tmp."""
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        try:
+            folder = str(make_own_folder("inductor"))
+        except OutputError:
+            folder = tempfile.mkdtemp(prefix="co3d-inductor-")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
 
 
 def _copy(tensor: Tensor) -> Tensor:

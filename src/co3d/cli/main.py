@@ -67,10 +67,10 @@ def run(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
-    load_environment()
     if not debug:
         sys.excepthook = _report_bug
     try:
+        load_environment()
         get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
     except Co3dError as error:
         if debug:

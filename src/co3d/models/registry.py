@@ -60,7 +60,7 @@ def get_card(name: str) -> ModelCard:
 
 def has_own_weights(name: str) -> bool:
     """Whether a model comes with weights: bundled with the package, or trained in its folder."""
-    return bool(is_saved_model(name) or get_card(name).bundled_weights)
+    return bool(_is_folder(name) or get_card(name).bundled_weights)
 
 
 def create_model(
@@ -72,7 +72,8 @@ def create_model(
     """Build a registered network, in evaluation mode, with its card as `model.card`.
 
     Args:
-        name: one of `list_models()`, or the folder of a training run.
+        name: one of `list_models()`, or the folder of a training run (one that is named as a
+            model is `./x3d_s`).
         weights: None for the weights in that folder, or those bundled with the package, random
             where there are none; "random"; a published tag such as "kinetics400", downloaded once;
             or a checkpoint file.
@@ -87,7 +88,7 @@ def create_model(
     """
     card, builder = _find_entry(name)
     _check_options(num_classes, dropout)
-    if weights is None and is_saved_model(name):
+    if weights is None and _is_folder(name):
         weights = Path(name) / WEIGHTS
     loaded = _read_weights(card, weights)
     replaceable = "" if num_classes is None else card.classifier
@@ -163,8 +164,13 @@ def _check_options(num_classes: int | None, dropout: float | None) -> None:
         raise OptionError(f"cannot build a model: dropout is {dropout}, expected 0 <= p < 1")
 
 
+def _is_folder(name: str) -> bool:
+    """Whether a name is a trained network's folder; a registered name is never one."""
+    return name not in _ENTRIES and is_saved_model(name)
+
+
 def _find_entry(name: str) -> tuple[ModelCard, Builder]:
-    if is_saved_model(name):
+    if _is_folder(name):
         card = read_saved_card(Path(name), {key: card for key, (card, _) in _ENTRIES.items()})
         return card, _ENTRIES[card.name][1]
     if name not in _ENTRIES:

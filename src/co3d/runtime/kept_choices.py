@@ -1,12 +1,8 @@
-"""What "auto" measured, kept from one start to the next: an entry per program and machine.
-
-An entry is a small JSON file, whose name is its key and which holds a digest of key and content.
-"""
+"""What "auto" measured, kept from one start to the next: a small JSON per program and machine."""
 
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -19,16 +15,13 @@ from torch import fx
 
 from co3d.backends.contract import list_graphs
 from co3d.compiler.program import Program
-from co3d.environment import cache_path
-from co3d.errors import OutputError
-from co3d.files import forget_least_used, output_file
+from co3d.kept_files import KeptFiles
 from co3d.packages import find_version
 
-KEPT_FILES = 256
+_KEPT = KeptFiles("choices", ".json", most_files=256)
 _PACKAGES = ("co3d", "torch", "onnxruntime", "openvino", "onnx", "onnxscript")
 # Lines of /proc/cpuinfo that tell processors apart.
 _MACHINE_LINES = ("model name", "flags", "cache size", "Features", "CPU part")
-_LOG = logging.getLogger("co3d")
 
 
 def find_choice_key(program: Program[Any], precision: str, candidates: Sequence[object]) -> str:
@@ -52,41 +45,17 @@ def find_choice_key(program: Program[Any], precision: str, candidates: Sequence[
 
 def read_choice(key: str) -> tuple[str, int, str] | None:
     """The backend, the threads and the reason that were kept; None without any, or damaged ones."""
-    path = _folder() / f"{key}.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        kept = str(data["backend"]), int(data["threads"]), str(data["reason"])
-        if data["digest"] != _digest(key, kept):
-            raise ValueError("its content is not what was written")
-    except FileNotFoundError:
+    data = _KEPT.read(key)
+    if data is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _LOG.warning("what auto measured, %s, is damaged (%s): measuring again", path, error)
-        return None
-    with contextlib.suppress(OSError):  # one may read a cache without writing to it
-        os.utime(path)  # used just now
-    return kept
+    kept = json.loads(data)
+    return kept["backend"], kept["threads"], kept["reason"]
 
 
 def keep_choice(key: str, backend: str, threads: int, reason: str) -> None:
     """Keep what was chosen; a cache that cannot be written costs time at the next start alone."""
-    kept = backend, threads, reason
-    content = dict(zip(("backend", "threads", "reason"), kept, strict=True))
-    with contextlib.suppress(OSError, OutputError):
-        _folder().mkdir(parents=True, exist_ok=True)
-        with output_file(_folder() / f"{key}.json") as temporary:
-            temporary.write_text(
-                json.dumps(content | {"digest": _digest(key, kept)}), encoding="utf-8"
-            )
-        forget_least_used(_folder().glob("[!.]*.json"), KEPT_FILES)
-
-
-def _folder() -> Path:
-    return cache_path() / "choices"
-
-
-def _digest(key: str, kept: tuple[str, int, str]) -> str:
-    return hashlib.sha256(repr((key, kept)).encode()).hexdigest()
+    content = {"backend": backend, "threads": threads, "reason": reason}
+    _KEPT.write(key, json.dumps(content).encode())
 
 
 @cache

@@ -53,7 +53,7 @@ def test_other_weights_or_shapes_are_exported_anew(exports: list[str]) -> None:
 
 
 def test_the_least_recently_used_go(exports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_cache, "KEPT_FILES", 2)
+    monkeypatch.setattr(graph_cache._KEPT, "most_files", 2)
     graph = _graph()
     for batch in (1, 2, 3):
         read_or_write_onnx(graph, [torch.zeros(batch, 3)])

@@ -1,6 +1,10 @@
 """Building and loading the kernels, on machines where not all is well."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,14 +88,110 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert library.load_library().co3d_lanes() >= 4
 
 
+def cut(data: bytes) -> bytes:
+    return data[:5000]
+
+
+def zero(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def take_another(_data: bytes) -> bytes:
+    """A library that can be loaded, and has none of the functions."""
+    import ctypes.util
+
+    return Path(_find_loaded(ctypes.util.find_library("m"))).read_bytes()
+
+
+def _find_loaded(name: str) -> str:
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return next(line.split()[-1] for line in lines if f"/{name}" in line)
+
+
 @pytest.mark.usefixtures("quick")
-def test_a_damaged_library_is_built_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [cut, zero, flip_a_bit, take_another])
+def test_a_damaged_library_is_built_anew(
+    damage: Callable[[bytes], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
-    damaged = tmp_path / "native" / f"kernels-{library._fingerprint(library.find_compiler())}.so"
-    damaged.parent.mkdir()
-    damaged.touch()
+    library.load_library()
+    (path,) = (tmp_path / "native").glob("*.so")
+    whole = path.read_bytes()
+    path.unlink()  # the process has it mapped
+    path.write_bytes(damage(whole))
+    library.load_library.cache_clear()
     assert library.load_library().co3d_lanes() >= 4
-    assert damaged.stat().st_size > 0
+    assert "its content is not what was written" in caplog.text
+    (path,) = (tmp_path / "native").glob("*.so")
+    library.load_library.cache_clear()
+    caplog.clear()
+    library.load_library()
+    assert not caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_library_that_others_may_change_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
+    library.load_library()
+    (tmp_path / "native").chmod(0o777)
+    library.load_library.cache_clear()
+    loaded: list[Path] = []
+    load = library._load
+    monkeypatch.setattr(library, "_load", lambda path: loaded.append(path) or load(path))
+    assert library.load_library().co3d_lanes() >= 4
+    assert [tmp_path in path.parents for path in loaded] == [False]
+    assert "others own it or may write to it" in caplog.text
+
+
+_BUILD = """
+import sys
+from co3d.backends.native import library
+library._OPTIONS = ("-O0", *library._OPTIONS[1:])
+built = []
+build = library._build
+library._build = lambda *args: built.append(1) or build(*args)
+library.load_library()
+print(len(built))
+"""
+
+
+def test_two_processes_build_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "CO3D_CACHE": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _BUILD], env=environment, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    built = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sorted(built) == [0, 1]
+    assert len(list((tmp_path / "native").glob("*.so"))) == 1
+
+
+def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler, child = tmp_path / "compiler", tmp_path / "child"
+    compiler.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {child}\nwait\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(library, "_BUILD_SECONDS", 1.0)
+    with pytest.raises(MissingPackageError, match="timed out"):
+        library.load_library()
+    identifier = int(child.read_text())
+    state = Path(f"/proc/{identifier}/stat")
+    deadline = time.monotonic() + 10
+    while state.exists() and state.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_other_options_are_another_library(monkeypatch: pytest.MonkeyPatch) -> None:

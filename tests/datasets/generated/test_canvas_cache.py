@@ -46,7 +46,7 @@ def test_other_arguments_photographs_and_code_draw_anew(drawn, monkeypatch):
 
 
 def test_the_least_recently_used_go(drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(canvas_cache, "KEPT_FILES", 2)
+    monkeypatch.setattr(canvas_cache._KEPT, "most_files", 2)
     for seed in range(3):
         read_or_build_canvases("validation", seed, 1, 0)
     read_or_build_canvases("validation", 2, 1, 0)

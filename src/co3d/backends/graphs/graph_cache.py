@@ -1,6 +1,5 @@
 """Exported step graphs, kept from one start to the next: exporting them takes seconds."""
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,11 @@ from torch import Tensor, fx
 from co3d.backends.graphs import onnx_graph
 from co3d.backends.graphs.onnx_graph import OPSET, write_onnx
 from co3d.compiler.program import raw_bytes
-from co3d.environment import cache_path
-from co3d.files import forget_least_used, output_file
+from co3d.kept_files import KeptFiles
 from co3d.packages import find_version
 
 # Of the size of X3D-M these take half a gigabyte.
-KEPT_FILES = 32
+_KEPT = KeptFiles("onnx", ".onnx", most_files=32)
 
 
 def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> bytes:
@@ -24,22 +22,16 @@ def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> byt
 
     The cache is the folder `onnx` of the platform's folder for caches, or of the one that
     `CO3D_CACHE` names. The same is: the same operators, weights, shapes and exporter. The files
-    that were used least recently go when there are more than `KEPT_FILES`.
+    that were used least recently go when there are more than 32.
 
     Raises:
         MissingPackageError: as for `write_onnx`, where the cache does not have it.
     """
-    folder = cache_path() / "onnx"
-    path = folder / f"{_fingerprint(graph, examples)}.onnx"
-    try:
-        data = path.read_bytes()
-        path.touch()  # used just now
-        return data
-    except OSError:
+    key = _fingerprint(graph, examples)
+    data = _KEPT.read(key)
+    if data is None:
         data = write_onnx(graph, examples).SerializeToString()
-    # A cache that cannot be written costs time at the next start, and nothing else.
-    with contextlib.suppress(OSError):
-        _store(path, data)
+        _KEPT.write(key, data)
     return data
 
 
@@ -55,10 +47,3 @@ def _fingerprint(graph: fx.GraphModule, examples: Sequence[Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(raw_bytes(tensor))
     return digest.hexdigest()
-
-
-def _store(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with output_file(path) as temporary:
-        temporary.write_bytes(data)
-    forget_least_used(path.parent.glob("[!.]*.onnx"), KEPT_FILES)

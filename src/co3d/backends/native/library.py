@@ -7,22 +7,27 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.progress import SpinnerColumn
 
 from co3d.backends.native.operation import Operation
-from co3d.environment import cache_path
 from co3d.errors import MissingPackageError, OutputError
-from co3d.files import output_file
+from co3d.kept_files import KeptFiles
 from co3d.progress import open_progress
 
 _COMPILERS = ("c++", "g++", "clang++")
 _OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
 _SOURCES = Path(__file__).parent / "kernels"
+# Of compilers and processors; one takes half a megabyte.
+_KEPT = KeptFiles("native", ".so", most_files=16)
+# It takes twenty seconds or so, and several times that on a busy machine.
+_BUILD_SECONDS = 600.0
 
 
 def find_compiler() -> list[str] | None:
@@ -41,7 +46,8 @@ def load_library() -> Any:
     """The kernels, built where there is no library of this source, compiler and processor yet.
 
     It lies in the folder `native` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names; in a temporary one where that cannot be written.
+    `CO3D_CACHE` names; in a temporary one where that cannot be written, or is not the user's own.
+    One process builds it while others wait.
 
     Raises:
         MissingPackageError: there is no C++ compiler, or it cannot compile the kernels.
@@ -54,14 +60,13 @@ def load_library() -> Any:
             f"backend 'native' needs a C++ compiler: {looked} was not found; install g++ or "
             "clang++, or name one in the environment's CXX, or use another backend"
         )
-    name = f"kernels-{_fingerprint(compiler)}.so"
-    folder = cache_path() / "native"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _load_or_build(compiler, folder / name)
-    except (OSError, OutputError):
-        with tempfile.TemporaryDirectory() as temporary:
-            return _build(compiler, Path(temporary) / name)
+    key = f"kernels-{_fingerprint(compiler)}"
+    with contextlib.suppress(OSError, OutputError, Timeout):
+        return _load(_KEPT.find(key) or _build_once(compiler, key))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.so"
+        _build(compiler, path)
+        return _load(path)
 
 
 @functools.cache
@@ -74,21 +79,25 @@ def find_obstacle() -> str | None:
     return None
 
 
-def _load_or_build(compiler: list[str], path: Path) -> Any:
-    if path.exists():
-        # One that cannot be loaded is damaged, and built anew.
-        with contextlib.suppress(OSError):
-            return _load(path)
-    return _build(compiler, path)
+def _build_once(compiler: list[str], key: str) -> Path:
+    """Build the library into the cache, unless another process has done so meanwhile."""
+    _KEPT.prepare()
+    with FileLock(_KEPT.folder / f".{key}.lock", timeout=_BUILD_SECONDS):
+        path = _KEPT.find(key)
+        if path is None:
+            with _KEPT.make(key) as temporary:
+                _build(compiler, temporary)
+            path = _KEPT.find(key)
+    if path is None:
+        raise FileNotFoundError(key)
+    return path
 
 
-def _build(compiler: list[str], path: Path) -> Any:
-    with output_file(path) as temporary:
-        command = [*_command(compiler), str(_SOURCES / "kernels.cpp"), "-o", str(temporary)]
-        with open_progress(SpinnerColumn(), "{task.description}", transient=True) as progress:
-            progress.add_task("building the kernels for this processor, once", total=None)
-            _run(command)
-    return _load(path)
+def _build(compiler: list[str], path: Path) -> None:
+    command = [*_command(compiler), str(_SOURCES / "kernels.cpp"), "-o", str(path)]
+    with open_progress(SpinnerColumn(), "{task.description}", transient=True) as progress:
+        progress.add_task("building the kernels for this processor, once", total=None)
+        _run(command)
 
 
 def _load(path: Path) -> Any:
@@ -128,14 +137,35 @@ def _fingerprint(compiler: list[str]) -> str:
 
 def _run(command: list[str]) -> bytes:
     try:
-        return subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.strerror if isinstance(error, OSError) else _find_reason(error.stderr)
+        return _run_in_group(command)
+    except (OSError, subprocess.SubprocessError) as error:
         raise MissingPackageError(
-            f"backend 'native' cannot be compiled with {command[0]}: {reason}; name a compiler "
-            "that knows C++20 and OpenMP in the environment's CXX (g++, or clang++ with libomp), "
-            "or use another backend"
+            f"backend 'native' cannot be compiled with {command[0]}: {_explain(error)}; name a "
+            "compiler that knows C++20 and OpenMP in the environment's CXX (g++, or clang++ with "
+            "libomp), or use another backend"
         ) from error
+
+
+def _run_in_group(command: list[str]) -> bytes:
+    """What a command prints; all that it has started ends with it, and with this call."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:  # noqa: S603
+        try:
+            said, complained = process.communicate(timeout=_BUILD_SECONDS)
+        except BaseException:
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, said, complained)
+    return said
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return _find_reason(error.stderr)
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _find_reason(said: bytes) -> str:

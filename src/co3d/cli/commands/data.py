@@ -16,8 +16,8 @@ co3d data prepare /data/kinetics400 --split val --output val_manifest
 co3d data prepare /data/kinetics400 --split val --output small --to video --short-side 256
 ```
 
-`DATASETS_PATH` (where data sets lie), `LOGS_PATH` (where reports go, else `runs`) and `CO3D_CACHE`
-come from the environment or from a file `.env`.
+`DATASETS_PATH` (where data sets lie) and `LOGS_PATH` (where reports go, else `runs`) come from the
+environment or from a file `.env` in the working folder; `CO3D_CACHE` from the environment alone.
 """
 
 data_app = typer.Typer(

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import inspect
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from co3d.datasets.generated import canvases, textures
 from co3d.datasets.generated.photographs import load_photograph, photographs_of
-from co3d.environment import cache_path
-from co3d.files import forget_least_used, output_file
+from co3d.errors import OutputError
+from co3d.kept_files import KeptFiles
 from co3d.progress import open_progress
 
 # Those of the bundled recipe take 140 and 60 MB.
-KEPT_FILES = 4
+_KEPT = KeptFiles("canvases", ".npy", most_files=4)
 _DRAWN_BY = ("numpy", "pillow", "torch")
 
 
@@ -31,23 +30,20 @@ def read_or_build_canvases(
 
     The cache is the folder `canvases` of the platform's folder for caches, or of the one that
     `CO3D_CACHE` names. The same are: the same arguments, photographs, code and versions of the
-    packages that draw. The files that were used least recently go when there are more than
-    `KEPT_FILES`.
+    packages that draw. The files that were used least recently go when there are more than four.
     """
     amounts = (split, seed, crops_per_photograph, textures_per_kind)
-    folder = cache_path() / "canvases"
-    path = folder / f"{_fingerprint(*amounts)}.npy"
-    try:
-        found = torch.from_numpy(np.load(path, allow_pickle=False))
-        path.touch()  # used just now
-        return found
-    except (OSError, EOFError, ValueError):  # not there, or not whole
-        with open_progress("drawing pictures to film", "{task.elapsed:.0f} s") as display:
-            display.add_task("", total=None)
-            drawn = canvases.build_canvases(*amounts)
+    key = _fingerprint(*amounts)
+    path = _KEPT.find(key)
+    with contextlib.suppress(OSError):  # removed in between
+        if path is not None:
+            return torch.from_numpy(np.load(path, allow_pickle=False))
+    with open_progress("drawing pictures to film", "{task.elapsed:.0f} s") as display:
+        display.add_task("", total=None)
+        drawn = canvases.build_canvases(*amounts)
     # A cache that cannot be written costs time at the next start, and nothing else.
-    with contextlib.suppress(OSError):
-        _store(path, drawn)
+    with contextlib.suppress(OSError, OutputError), _KEPT.make(key) as temporary:
+        np.save(temporary, drawn.numpy(), allow_pickle=False)
     return drawn
 
 
@@ -59,10 +55,3 @@ def _fingerprint(split: str, *amounts: int) -> str:
     for name in photographs_of(split):
         digest.update(load_photograph(name).tobytes())
     return digest.hexdigest()
-
-
-def _store(path: Path, drawn: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with output_file(path) as temporary:
-        np.save(temporary, drawn.numpy(), allow_pickle=False)
-    forget_least_used(path.parent.glob("[!.]*.npy"), KEPT_FILES)
