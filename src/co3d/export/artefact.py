@@ -12,6 +12,7 @@ from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.table import PRECISIONS as DTYPES
 from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError, OptionError, SourceNotFoundError
+from co3d.export.budget import MOST_BYTES, check_state, check_values
 from co3d.export.description import CLOCKS, Description, describe, name_inputs, read_description
 from co3d.export.onnx_file import make_onnx, read_onnx_file, write_onnx_file
 from co3d.export.openvino_file import read_openvino_file, write_openvino_file
@@ -125,8 +126,14 @@ def is_exported(name: str) -> bool:
     return Path(name).suffix in SUFFIXES.values()
 
 
-def load_program(path: str | Path) -> Artefact:
+def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Artefact:
     """Read what `export_program` wrote; nothing in the file is run as Python.
+
+    Args:
+        path: of the file.
+        most_bytes: that the state of one stream may take, and any value of a step of the format
+            "torch"; these may also take no more than 64 times what the file brings (or 64 MB).
+            None for files of one's own, which are not looked at.
 
     Raises:
         SourceNotFoundError: there is no such file.
@@ -148,6 +155,9 @@ def load_program(path: str | Path) -> Artefact:
         description = read_description(text, str(path))
         program = _build(description, phases)
         _check_phases(program, path)
+        if most_bytes is not None:
+            check_state(program, str(path), most_bytes)
+            check_values(program, str(path), most_bytes)
         return Artefact(program, description.card)
     weights = b""
     try:
@@ -161,6 +171,8 @@ def load_program(path: str | Path) -> Artefact:
         ) from error
     description = read_description(text, str(path))
     outline = _build(description, ())
+    if most_bytes is not None:
+        check_state(outline, str(path), most_bytes)
     is_made = [True] * (len(outline.output_shapes) + len(outline.states))
     graph = StoredGraph(found, data, name_inputs(outline), is_made, weights)
     # The graph of a program with an edge knows of time, and serves all ages.

@@ -1,18 +1,20 @@
 """Step graphs as JSON and tensors: what is read back can call no function of its own choice.
 
-A node calls either one of the functions that the compiler's rules use, listed here, or an ATen
-operator that takes a tensor and changes none of its arguments.
+A node calls either one of the functions that the compiler's rules use, listed here, or one of the
+ATen operators in `operators.py`.
 """
 
 import keyword
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from co3d.export.operators import find_operator, list_keywords
 
 _TORCH = (
     "add addcmul amax amin avg_pool1d cat clamp_min clone conv1d conv2d conv3d conv_transpose1d "
@@ -30,7 +32,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "operator.getitem": operator.getitem,
 }
 _NAMES = {function: name for name, function in _FUNCTIONS.items()}
-_ATEN = "aten."
 
 
 class UnknownOperatorError(ValueError):
@@ -78,8 +79,8 @@ def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.Graph
             nodes.append(graph.get_attr(target))
         elif kind == "call_function":
             function = _find_function(target)
-            if changed := _list_changed(function) & kwargs.keys():
-                raise ValueError(f"{target} would change its argument {min(changed)}")
+            if others := kwargs.keys() - _list_keywords(function, kwargs.keys()):
+                raise ValueError(f"{target} would change its argument {min(others)}, or has none")
             nodes.append(graph.call_function(function, args, kwargs))
         elif kind == "output":
             nodes.append(graph.output(args[0]))
@@ -93,8 +94,8 @@ def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.Graph
 
 def _name_function(function: Any) -> str:
     if isinstance(function, torch._ops.OpOverloadPacket):
-        return f"{_ATEN}{function.__name__}"
-    if isinstance(function, torch._ops.OpOverload):
+        name = f"aten.{function.__name__}"
+    elif isinstance(function, torch._ops.OpOverload):
         name = str(function)
     else:
         name = _NAMES.get(function, "")
@@ -103,37 +104,23 @@ def _name_function(function: Any) -> str:
 
 
 def _find_function(name: str) -> Callable[..., Any]:
-    if name in _FUNCTIONS:
-        return _FUNCTIONS[name]
-    kind, _, rest = name.partition(".")
-    packet_name, _, overload_name = rest.partition(".")
-    packet = getattr(torch.ops.aten, packet_name, None) if f"{kind}." == _ATEN else None
-    if isinstance(packet, torch._ops.OpOverloadPacket):
-        names = [overload_name] if overload_name else packet.overloads()
-        overloads = [getattr(packet, name) for name in names if name in packet.overloads()]
-        if overloads and all(map(_is_pure, overloads if overload_name else overloads[:1])):
-            return overloads[0] if overload_name else packet
-    raise UnknownOperatorError(f"{name} is not a function of step graphs")
+    function = _FUNCTIONS.get(name) or find_operator(name)
+    if function is None:
+        raise UnknownOperatorError(f"{name} is not a function of step graphs")
+    return function
 
 
-def _is_pure(overload: Any) -> bool:
-    """It makes something of a tensor, and changes nothing."""
-    schema = overload._schema
-    takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
-    return takes_tensor and not schema.is_mutable
-
-
-def _list_changed(function: Callable[..., Any]) -> set[str]:
-    """Names of the arguments that one form or another of a function writes to."""
-    if not isinstance(function, torch._ops.OpOverloadPacket):
-        return {"out"}
-    schemas = [getattr(function, name)._schema for name in function.overloads()]
-    written = [a for schema in schemas for a in schema.arguments if a.is_write]
-    return {argument.name for argument in written}
+def _list_keywords(function: Callable[..., Any], given: Collection[str]) -> set[str]:
+    """Those of the keywords given that a function only reads."""
+    if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return list_keywords(function)
+    return set(given) - {"out"}
 
 
 def _identifier(name: Any) -> str:
-    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+    # Python takes other spellings of a letter, such as wide ones, for the letter.
+    is_name = isinstance(name, str) and name.isascii() and name.isidentifier()
+    if not is_name or keyword.iskeyword(name):
         raise ValueError(f"got {name!r}, expected a name")
     return name
 

@@ -1,6 +1,6 @@
 """The format `onnx`: one graph for all ages of a stream, which ONNX Runtime and OpenVINO read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +69,18 @@ def read_onnx_file(path: Path) -> tuple[str, bytes]:
     onnx = require_package("onnx", extra="onnxruntime")
     data = path.read_bytes()
     try:
-        properties: Sequence[Any] = onnx.load_model_from_string(data).metadata_props
+        model = onnx.load_model_from_string(data)
+        properties: Sequence[Any] = model.metadata_props
+        outside = any(t.data_location == t.EXTERNAL for t in _list_tensors(model))
     except Exception as error:
         raise ExportedFileError(
             f"cannot read {path} as ONNX ({error}); pass a file that `co3d export` wrote"
         ) from error
+    if outside:
+        raise ExportedFileError(
+            f"cannot run {path}: it keeps weights outside of itself, where they could be anything; "
+            "pass a file that `co3d export` wrote"
+        )
     found = [entry.value for entry in properties if entry.key == KEY]
     if not found:
         raise ExportedFileError(
@@ -81,3 +88,14 @@ def read_onnx_file(path: Path) -> tuple[str, bytes]:
             "`co3d export` wrote"
         )
     return found[0], data
+
+
+def _list_tensors(message: Any) -> Iterator[Any]:
+    """All tensors in a message of ONNX, however deep: of graphs, their nodes and functions."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                if field.message_type.name == "TensorProto":
+                    yield part
+                if hasattr(part, "ListFields"):
+                    yield from _list_tensors(part)

@@ -65,7 +65,7 @@ def _read(key: str) -> Program[Any] | None:
     if path is None:
         return None
     try:
-        return load_program(path).program
+        return load_program(path, most_bytes=None).program
     except ExportedFileError as error:
         _KEPT.discard(path, str(error))
         return None

@@ -241,6 +241,11 @@ def find_rule(target: Any) -> Rule:
     return _RULES[_find_key(target)]
 
 
+def list_targets() -> list[Any]:
+    """What has a rule of its own: ATen operators, functions, and kinds of operators."""
+    return list(_RULES)
+
+
 def is_fold_aware(target: Any) -> bool:
     """Whether an operator's rule knows of folded time; UnsupportedError when it has no rule."""
     return _find_key(target) in _FOLD_AWARE

@@ -1,0 +1,109 @@
+"""What a file from elsewhere may ask for: memory for its state, and for any one value of a step.
+
+A graph is run on tensors without content first, so that nothing is allocated for one that asks for
+too much.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
+
+from co3d.compiler.program import Program
+from co3d.errors import ExportedFileError
+from co3d.export.description import CLOCKS
+
+MOST_BYTES = 1 << 30
+# A value of a step may be so many times what the file itself brings, or a few megabytes.
+_TIMES, _FEW_BYTES = 64, 64 << 20
+
+
+def check_state(program: Program[Any], origin: str, most_bytes: int) -> None:
+    """Refuse a file whose frames, results and state take more memory than it may have.
+
+    Raises:
+        ExportedFileError: naming how much that is.
+    """
+    shapes = [*program.frame_shapes, *program.output_shapes]
+    asked = sum(8 * _count(shape) for shape in shapes)
+    asked += sum(spec.dtype.itemsize * spec.depth * _count(spec.shape) for spec in program.states)
+    if asked > most_bytes:
+        raise ExportedFileError(
+            f"cannot run {origin}: its frames and state take {asked} bytes, expected at most "
+            f"{most_bytes}; if you trust it, load_program(path, most_bytes=…) allows more"
+        )
+
+
+def check_values(program: Program[Any], origin: str, most_bytes: int) -> None:
+    """Refuse graphs that cannot run, or of which a value takes more memory than it may have.
+
+    Args:
+        program: as a file describes it, with graphs in memory.
+        origin: the file, for messages.
+        most_bytes: that no value may take more than, whatever the file brings.
+
+    Raises:
+        ExportedFileError: naming the value.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        frames = [torch.empty(1, *shape) for shape in program.frame_shapes]
+        clocks = [torch.empty(1, dtype=torch.int64) for _ in CLOCKS[program.edges]]
+        past = [
+            torch.empty(1, *spec.shape, dtype=spec.dtype)
+            for spec in program.states
+            for _ in range(spec.depth)
+        ]
+        for phase in program.phases:
+            for graph, inputs in (
+                (phase.steady, [*frames, *past]),
+                (phase.masked, [*frames, *clocks, *past]),
+            ):
+                if graph is not None:
+                    brought = sum(t.nbytes for t in (*inputs, *graph.buffers()))
+                    limit = min(most_bytes, max(_FEW_BYTES, _TIMES * brought))
+                    _run(graph, inputs, origin, limit)
+
+
+def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:
+    try:
+        _Measuring(graph, origin, limit).run(*inputs)
+    except ExportedFileError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ExportedFileError(
+            f"cannot run {origin}: its graph fails on frames of the shape that it names "
+            f"({reason}); export the network again"
+        ) from error
+
+
+class _Measuring(fx.Interpreter):
+    """Runs a graph on tensors without content, and looks at the size of every value."""
+
+    def __init__(self, graph: fx.GraphModule, origin: str, limit: int) -> None:
+        super().__init__(graph, garbage_collect_values=True)
+        self._origin, self._limit = origin, limit
+
+    def run_node(self, n: fx.Node) -> Any:
+        """See `fx.Interpreter.run_node`."""
+        value = super().run_node(n)
+        for leaf in tree_leaves(value):
+            if isinstance(leaf, Tensor):
+                asked = leaf.dtype.itemsize * _count(leaf.shape)
+                if asked > self._limit:
+                    raise ExportedFileError(
+                        f"cannot run {self._origin}: its value {n.name!r} takes {asked} bytes, "
+                        f"expected at most {self._limit}; if you trust it, load_program(path, "
+                        "most_bytes=…) allows more"
+                    )
+        return value
+
+
+def _count(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
