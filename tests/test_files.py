@@ -32,6 +32,29 @@ def write_half(path):
         raise ZeroDivisionError
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+    path = tmp_path / "result.json"
+    for mode in (0o600, 0o640, 0o644):
+        path.write_text("earlier")
+        path.chmod(mode)
+        with output_file(path) as temporary:
+            temporary.write_text("later")
+        assert path.read_text() == "later"
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    link, target = tmp_path / "link.json", tmp_path / "real" / "result.json"
+    link.symlink_to(target)
+    for text in ("first", "second"):  # it need not be there
+        with output_file(link) as temporary:
+            temporary.write_text(text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert len(list((tmp_path / "real").iterdir())) == 1
+
+
 def test_a_missing_folder_is_found_at_the_start(tmp_path):
     with (
         pytest.raises(OutputError, match="No such file or directory"),

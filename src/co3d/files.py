@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +16,21 @@ def output_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
     The temporary file is made at once, so that a folder that cannot be written is found before
-    the work and not after it. When the block raises, the file is removed.
+    the work and not after it. When the block raises, the file is removed. A file that is replaced
+    keeps its permissions; where `path` is a link, what it leads to is replaced.
 
     Raises:
         OutputError: the file cannot be made, written or moved.
     """
-    temporary = path.with_name(f".{path.stem}.{token_hex(4)}.partial{path.suffix}")
     with report_refusal(path):
+        target = path.resolve() if path.is_symlink() else path
+        temporary = target.with_name(f".{target.stem}.{token_hex(4)}.partial{path.suffix}")
         temporary.touch()
         try:
             yield temporary
-            temporary.replace(path)
+            if target.is_file():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 

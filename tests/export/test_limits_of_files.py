@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import co3d
-from co3d.errors import ExportedFileError
+from co3d.errors import ExportedFileError, OutputError
 from co3d.export import operators
 from support.networks import stem
 
@@ -181,3 +181,26 @@ def test_weights_outside_of_a_file_are_refused(
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ExportedFileError, match="keeps weights outside of itself"):
         co3d.load_program(path)
+
+
+def test_an_export_that_fails_leaves_both_files_of_openvino(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, which OpenVINO reports as a RuntimeError."""
+    import openvino
+
+    path = tmp_path / "a.xml"
+    program = co3d.convert(stem(), SHAPE)
+    co3d.export_program(program, path, format="openvino")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert set(before) == {"a.xml", "a.bin"}
+    save = openvino.save_model
+
+    def fail(*args: Any, **options: Any) -> None:
+        save(*args, **options)
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", fail)
+    with pytest.raises(OutputError, match=r"OpenVINO failed \(basic_ios"):
+        co3d.export_program(co3d.convert(nn.Conv3d(3, 4, 1), SHAPE), path, format="openvino")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -1,6 +1,7 @@
 """One self-describing file out of a step program, and a program that runs out of such a file."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -99,7 +100,8 @@ def export_program(
         )
     fixed = None if format == "torch" else slots
     description = describe(program, card, slots=fixed, precision=precision)
-    with output_file(path) as whole:
+    with ExitStack() as outputs:  # both files of OpenVINO, or neither
+        whole = outputs.enter_context(output_file(path))
         if format == "torch":
             whole.write_bytes(pack_torch(program, description))
             return description
@@ -112,12 +114,9 @@ def export_program(
         if format == "onnx":
             write_onnx_file(model, description, whole)
             return description
-        count, weights = len(program.output_shapes), whole.with_suffix(".bin")
-        try:
-            write_openvino_file(model, count, DTYPES[precision], description, whole)
-            weights.replace(path.with_suffix(".bin"))
-        finally:
-            weights.unlink(missing_ok=True)
+        weights = outputs.enter_context(output_file(path.with_suffix(".bin")))
+        count = len(program.output_shapes)
+        write_openvino_file(model, count, DTYPES[precision], description, (whole, weights))
     return description
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from co3d.backends.openvino_cpu import declare_layouts, open_core
-from co3d.errors import ExportedFileError
+from co3d.errors import ExportedFileError, OutputError
 from co3d.export.description import KEY
 from co3d.packages import require_package
 
@@ -15,20 +15,40 @@ if TYPE_CHECKING:
 
 
 def write_openvino_file(
-    model: "onnx.ModelProto", results: int, dtype: torch.dtype, description: str, path: Path
+    model: "onnx.ModelProto",
+    results: int,
+    dtype: torch.dtype,
+    description: str,
+    paths: tuple[Path, Path],
 ) -> None:
     """Write the model with channels last for frames and state, both in `dtype`.
 
     Args:
         model: the step graph; its first `results` outputs are results.
         dtype: float32 or bfloat16.
-        path: ends in .xml; the weights go beside it, as .bin.
+        description: what the file says of itself.
+        paths: of the graph, which ends in .xml, and of the weights.
+
+    Raises:
+        OutputError: a file cannot be written.
     """
     openvino = require_package("openvino", extra="openvino")
     read = open_core().read_model(model.SerializeToString())
     declared = declare_layouts(openvino, read, results, dtype)
     declared.set_rt_info(description, [KEY])
-    openvino.save_model(declared, path, compress_to_fp16=False)
+    graph, weights = paths
+    beside = graph.with_suffix(".bin")  # where OpenVINO writes the weights
+    try:
+        openvino.save_model(declared, graph, compress_to_fp16=False)
+        beside.replace(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise OutputError(
+            f"cannot write {graph.parent}: OpenVINO failed ({reason}); choose a folder that has "
+            "room"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
