@@ -208,3 +208,9 @@ def test_a_wrong_command_line_shows_the_usage(co3d, arguments):
     assert outcome.code == 2
     assert "Usage: co3d" in outcome.err
     assert outcome.out == ""
+
+
+def test_errors_can_be_shown(co3d, tmp_path):
+    outcome = co3d("stream", str(tmp_path / "a\x1b[2Jb.mp4"))
+    assert "\x1b" not in outcome.err
+    assert r"a\x1b[2Jb.mp4" in outcome.err

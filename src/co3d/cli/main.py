@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that `co3d --help` need not wait for torch.
 """
 
+import logging
 import sys
 from types import TracebackType
 from typing import Annotated
@@ -20,6 +21,7 @@ from co3d.cli.commands.training import training_app
 from co3d.cli.commands.weights import weights_app
 from co3d.environment import load_environment
 from co3d.errors import Co3dError
+from co3d.printable import PrintableFormatter, make_printable
 
 app = typer.Typer(
     help="Networks trained on clips see video one frame at a time.",
@@ -67,6 +69,8 @@ def run(arguments: list[str] | None = None) -> None:
     """
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    if logging.lastResort is not None:  # it prints the warnings of whatever has no handler
+        logging.lastResort.setFormatter(PrintableFormatter())
     if not debug:
         sys.excepthook = _report_bug
     try:
@@ -75,14 +79,12 @@ def run(arguments: list[str] | None = None) -> None:
     except Co3dError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(make_printable(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 def _report_bug(
     kind: type[BaseException], error: BaseException, _trace: TracebackType | None
 ) -> None:
-    print(
-        f"error: unexpected {kind.__name__}: {error}; run again with --debug and report it",
-        file=sys.stderr,
-    )
+    said = f"error: unexpected {kind.__name__}: {error}; run again with --debug and report it"
+    print(make_printable(said), file=sys.stderr)

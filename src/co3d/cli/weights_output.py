@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from co3d.errors import OptionError, WeightError
 from co3d.models import create_model, get_card, list_models
 from co3d.models.description import write_description
 from co3d.models.labels import read_labels
+from co3d.printable import make_printable
 from co3d.weights import (
     PublishedWeights,
     cache_path,
@@ -188,7 +190,7 @@ def _print_fields(fields: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table(box=None, show_header=False)
     for name, value in fields.items():
-        table.add_row(name.replace("_", " "), _format(name, value))
+        table.add_row(name.replace("_", " "), Text(make_printable(_format(name, value))))
     Console().print(table)
 
 

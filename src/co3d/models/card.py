@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from co3d.errors import InputShapeError
+from co3d.printable import make_printable
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class ModelCard:
     published_accuracy: Mapping[str, float] = field(default_factory=dict, hash=False)
     classifier: str = "classifier"
     bundled_weights: str = ""
+
+    def __post_init__(self) -> None:
+        """Labels may come from anybody's file, and are shown in terminals."""
+        object.__setattr__(self, "labels", tuple(map(make_printable, self.labels)))
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:

@@ -1,0 +1,31 @@
+"""Text from elsewhere as terminals may show it."""
+
+import logging
+import unicodedata
+
+# Controls (escape sequences begin with one), and halves of pairs, which no terminal can show.
+_UNSHOWN = {"Cc", "Cs"}
+# What turns the order of the letters behind it.
+_TURNS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def make_printable(text: str) -> str:
+    r"""The text with `\x1b` and the like in place of what a terminal would obey; lines stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode() if _is_obeyed(letter) else letter
+        for letter in text
+    )
+
+
+def _is_obeyed(letter: str) -> bool:
+    return letter in _TURNS or (letter not in "\n\t" and unicodedata.category(letter) in _UNSHOWN)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Messages as terminals may show them: file names and keys in them may be anybody's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        return make_printable(super().format(record))

@@ -1,0 +1,39 @@
+"""What terminals are given to show."""
+
+import logging
+
+import pytest
+
+from co3d.models.card import ModelCard
+from co3d.printable import PrintableFormatter, make_printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("door open", "door open"),
+        ("Tür\u00a0auf, 门, 👨\u200d👩", "Tür\u00a0auf, 门, 👨\u200d👩"),
+        ("two\nlines\tand tabs", "two\nlines\tand tabs"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\x9b31m", r"\x9b31m"),
+        ("over\rwritten", r"over\rwritten"),
+        ("back\x08", r"back\x08"),
+        ("gpj\u202e.exe", r"gpj\u202e.exe"),
+        ("half\udc80", r"half\udc80"),
+        ("", ""),
+    ],
+)
+def test_what_a_terminal_would_obey_is_spelled(text, shown):
+    assert make_printable(text) == shown
+    assert make_printable(shown) == shown
+
+
+def test_labels_of_cards_can_be_shown():
+    card = ModelCard("a", 8, 5.0, 32, 32, (0, 0, 0), (1, 1, 1), labels=("\x1b[2J", "walk"))
+    assert card.labels == (r"\x1b[2J", "walk")
+
+
+def test_warnings_can_be_shown():
+    record = logging.LogRecord("co3d", 30, "f", 1, "%s is damaged", ("a\x1b[2Jb",), None)
+    assert PrintableFormatter().format(record) == r"a\x1b[2Jb is damaged"
