@@ -7,11 +7,12 @@ from co3d.compiler import convert
 from co3d.runtime import open_stream
 from support import streaming
 from support.enlarging_networks import UNet
+from support.slow import slow_but
 from support.streaming import randomise_, worst_error
 
 
 @pytest.mark.parametrize("backend", ["torch", "native", "onnxruntime", "openvino"])
-@pytest.mark.parametrize("up", ["transposed", "trilinear"])
+@pytest.mark.parametrize("up", slow_but(["transposed", "trilinear"], "transposed"))
 def test_steps_equal_clips(up: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         streaming,

@@ -154,7 +154,7 @@ def convert_captured(captured: Captured, options: ConvertOptions) -> None:
 @pytest.mark.parametrize(
     ("blocks", "options", "few", "many"),
     [
-        (BLOCKS, ConvertOptions(edges="both"), 1250, 5000),
+        pytest.param(*(BLOCKS, ConvertOptions(edges="both"), 1250, 5000), marks=pytest.mark.slow),
         ([gate, flat_gate], ConvertOptions(scope="window"), 300, 1200),
     ],
     ids=["all kinds", "gates over windows"],

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from co3d.compiler import StepProgram, convert
 from co3d.parity import verify
 from co3d.runtime import open_stream
+from support.slow import slow_but
 from support.streaming import (
     first_result,
     make_clips,
@@ -99,7 +100,7 @@ def test_dense_steps_equal_clip(name: str) -> None:
     _check(model, program, case, case.lengths)
 
 
-@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("spread", slow_but([False, True], True))
 @pytest.mark.parametrize("name", STRIDED)
 def test_native_steps_equal_clip(name: str, spread: bool) -> None:
     case = CASES[name]

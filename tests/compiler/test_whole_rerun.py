@@ -90,7 +90,13 @@ def test_the_whole_network_equals_the_newest_clip(name: str, edges: str) -> None
 
 
 BACKENDS = [
-    pytest.param(name, marks=pytest.mark.skipif(not is_installed(package), reason=package))
+    pytest.param(
+        name,
+        marks=[
+            pytest.mark.skipif(not is_installed(package), reason=package),
+            *([pytest.mark.slow] if name == "inductor" else []),
+        ],
+    )
     for name, package in {
         "native": "torch",
         "onnxruntime": "onnxruntime",

@@ -12,8 +12,8 @@ from support.snippet import Snippet
 _HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-# The same forty on every machine, and a thousand new ones below.
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
+# The same thirty on every machine, and a thousand new ones below.
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
 @given(random_networks())
 def test_steps_equal_clips(network: Snippet) -> None:
     network.run()
@@ -24,7 +24,7 @@ def test_steps_equal_clips(network: Snippet) -> None:
 NATIVE = ("native", "float32", 1e-4)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=_HEALTH)
 @given(random_networks())
 def test_native_steps_equal_clips(network: Snippet) -> None:
     network.on(*NATIVE).run()

@@ -16,6 +16,7 @@ from co3d.runtime.measure import Measured, StepCost, measure_candidates, measure
 from co3d.runtime.threads import choose_threads, list_thread_counts
 from support.networks import small_network
 from support.rule_networks import two_pathways
+from support.slow import slow_but
 from support.streaming import randomise_
 
 
@@ -62,7 +63,9 @@ def test_no_block_begins_when_time_is_up(program: StepProgram) -> None:
 
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
-@pytest.mark.parametrize("backend", ["native", "torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "backend", slow_but(["native", "torch", "onnxruntime", "openvino"], "native", "torch")
+)
 def test_steps_are_those_far_from_the_edges_of_all_phases(
     backend: str, rate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
