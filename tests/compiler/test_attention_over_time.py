@@ -266,3 +266,31 @@ def test_heads_of_torch_within_frames_are_exact(frozen: bool) -> None:
         with torch.inference_mode():
             expected = model(clip[None])[0]
         assert relative_error(torch.stack(outputs[program.delay :], 1), expected) < 1e-10
+
+
+def test_dropout_that_is_asked_for_in_evaluation_is_no_attention_of_ours() -> None:
+    """Its results are random: they must not be taken for those without it."""
+    layer = nn.MultiheadAttention(4, 2)
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        y = m.stem(x).mean((3, 4)).permute(2, 0, 1)
+        mixed, _ = F.multi_head_attention_forward(
+            y,
+            y,
+            y,
+            4,
+            num_heads=2,
+            in_proj_weight=layer.in_proj_weight,
+            in_proj_bias=layer.in_proj_bias,
+            bias_k=None,
+            bias_v=None,
+            add_zero_attn=False,
+            dropout_p=0.5,
+            out_proj_weight=layer.out_proj.weight,
+            out_proj_bias=layer.out_proj.bias,
+            training=True,
+        )
+        return mixed.permute(1, 2, 0)
+
+    with pytest.raises(ConversionError):
+        convert(Apply(forward, stem=stem(), layer=layer).eval(), SHAPE, scope="window")

@@ -8,8 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Attend = Callable[..., tuple[Tensor, Tensor | None]]
-# Behind the first seven, in torch's order.
+# Of all that it takes, in torch's order.
 _NAMES = (
+    "query",
+    "key",
+    "value",
+    "embed_dim_to_check",
+    "num_heads",
+    "in_proj_weight",
+    "in_proj_bias",
     "bias_k",
     "bias_v",
     "add_zero_attn",
@@ -43,15 +50,15 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     Returns:
         As it returns them: the result (L, N, C), and the weights where they are asked for.
     """
-    query, key, value, _, heads, in_weight, in_bias = args[:7]
-    given = dict(zip(_NAMES, args[7:], strict=False)) | kwargs
-    mask = given.get("attn_mask")
-    unusual = any(given.get(name) is not None for name in _UNUSUAL) or given.get("add_zero_attn")
+    given = dict(zip(_NAMES, args, strict=False)) | kwargs
+    query, key, value = (given[name] for name in ("query", "key", "value"))
+    heads, mask = given["num_heads"], given.get("attn_mask")
+    unusual = any(given.get(name) is not None for name in _UNUSUAL) or given["add_zero_attn"]
+    unusual |= bool(given["dropout_p"]) and given.get("training", True)
     if unusual or query.dim() != 3 or (mask is not None and mask.dim() != 2):
         return function(*args, **kwargs)
     queries, keys, values = (
-        x.unflatten(-1, (heads, -1)).transpose(1, 2)
-        for x in _project(query, key, value, in_weight, in_bias, given)
+        x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in _project(query, key, value, given)
     )
     is_causal = bool(given.get("is_causal", False)) and mask is None
     if mask is not None and mask.dtype == torch.bool:
@@ -64,10 +71,9 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     return result, _weigh(queries, keys, mask, average=given.get("average_attn_weights", True))
 
 
-def _project(
-    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Any, given: dict[str, Any]
-) -> list[Tensor]:
+def _project(query: Tensor, key: Tensor, value: Tensor, given: dict[str, Any]) -> list[Tensor]:
     """Queries, keys and values, each (N, L, C), of what is (L, N, C)."""
+    weight, bias = given["in_proj_weight"], given["in_proj_bias"]
     x = query, key, value
     if query is key and key is value and weight is not None:
         return list(F.linear(query, weight, bias).transpose(0, 1).chunk(3, -1))

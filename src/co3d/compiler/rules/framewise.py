@@ -161,6 +161,8 @@ def lower_clip_norm(ctx: Context, node: fx.Node) -> Lowering:
             "it normalises over time, which is not where it expects it",
             "keep clips as (N, C, T, …), or fold frames into the batch",
         )
+    for name in ("weight", "bias"):
+        ctx.tensor(arguments(node)[name])  # which refuses what is computed
     ctx.norms.add(node.name)
     return lower_framewise(node, ctx, type_in.axis, lambda _, x: x)
 
