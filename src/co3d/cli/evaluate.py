@@ -26,7 +26,7 @@ from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_judged_split
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError
@@ -97,10 +97,9 @@ def evaluate_data(options: EvalOptions) -> int:
     _check_options(options)
     require_metrics()
     model = open_model(options.model, options.weights)
-    # Classes are matched by name where the model knows names: another order does no damage.
-    manifest = open_dataset(options.data, split=options.split, classes=model.card.labels or None)
-    jobs = make_jobs(manifest, count_classes(model), options.limit)
     console = Console(stderr=True)
+    manifest, split = _open_data(options, model.card.labels, console)
+    jobs = make_jobs(manifest, count_classes(model), options.limit)
     try:
         with stop_on_sigterm(), open_rank() as rank:
             evaluator, chosen = _open_evaluator(options, manifest, model, rank)
@@ -108,7 +107,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 "model": options.model,
                 "weights": options.weights or "bundled",
                 "data": options.data.resolve().name,
-                "split": options.split,
+                "split": split,
                 **describe_subject(model, manifest),
                 "mode": options.mode,
                 "precision": options.precision,
@@ -140,6 +139,27 @@ def evaluate_data(options: EvalOptions) -> int:
             "`co3d data doctor`, or check where the data set lies"
         )
     return SUCCESS
+
+
+def _open_data(
+    options: EvalOptions, labels: tuple[str, ...], console: Console
+) -> tuple[Manifest, str | None]:
+    """The videos to judge and their split: the one asked for, else the one that is judged on."""
+    # Classes are matched by name where the model knows names: another order does no damage.
+    classes = labels or None
+    if options.split is not None:
+        return open_dataset(options.data, split=options.split, classes=classes), options.split
+    manifest, whole = open_judged_split(options.data, classes=classes)
+    (split,) = manifest.splits or (None,)
+    if len(whole.splits) > 1:
+        console.print(
+            f"Judging the split {split}. {options.data} has {describe_splits(whole)}; --split NAME "
+            f"judges another, --split {ALL} all of them",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    return manifest, split
 
 
 def _check_options(options: EvalOptions) -> None:

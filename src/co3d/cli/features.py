@@ -16,7 +16,7 @@ from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import ALL, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
 from co3d.evaluation.feature_files import SUFFIXES, Format, open_features
@@ -83,7 +83,7 @@ def extract_features(options: FeatureOptions) -> int:
     _check_options(options)
     model = open_model(options.model, options.weights)
     card = model.card
-    manifest = open_dataset(options.data, split=options.split, classes=card.labels or None)
+    manifest = open_dataset(options.data, split=options.split or ALL, classes=card.labels or None)
     jobs = make_jobs(manifest, count_classes(model), options.limit)
     network = LayerFeatures(model, options.layer)
     with torch.inference_mode():  # tells of a layer that gives no features before any work

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,12 @@ class Result:
 
 
 def train(
-    recipe: Recipe, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = ()
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run a recipe, and leave all that came of it in a folder.
 
@@ -88,6 +93,7 @@ def train(
         resume: go on after the last finished epoch, with the same losses as if nothing had
             happened.
         callbacks: Lightning's, to follow the run.
+        say: is told before the first batch which videos are trained on and which validate.
 
     Raises:
         OutputError: the folder is taken, or the disk is full.
@@ -99,6 +105,8 @@ def train(
     open_folder(folder, recipe, LAST, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
+        if setup.data.division:
+            say(setup.data.division)
         loaders = make_loaders(setup, recipe)
         resumed_step = None
         if resume:

@@ -42,7 +42,13 @@ Weights = Annotated[
     str | None,
     typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
 ]
-Split = Annotated[str | None, typer.Option(help="Part of the data set; its only one by default.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Part of the data set, or all; where there are several, eval takes test (of Kinetics "
+        "val), and features all."
+    ),
+]
 RateHz = Annotated[
     float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
 ]
