@@ -43,6 +43,7 @@ from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel
 from co3d.runtime import open_stream
+from co3d.weights import identify_weights
 
 STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
 
@@ -126,7 +127,13 @@ def evaluate_data(options: EvalOptions) -> int:
                 class_names=manifest.class_names,
                 multi_label=manifest.multi_label,
                 processes=rank.count,
-                published=list_published(model.card, settings),
+                published=list_published(
+                    identify_weights(options.model, options.weights),
+                    model.card,
+                    settings,
+                    manifest,
+                    judged=sum(record.error is None for record in result.records),
+                ),
             )
     except KeyboardInterrupt:
         console.print(STOPPED_NOTE, soft_wrap=True)
@@ -206,6 +213,7 @@ def _open_evaluator(
             "window": None,
             "fill": None,
             "init": None,
+            "full_frames": None,
             "backend": None,
         }
     program = convert_or_read(model, card.clip_shape, ConvertOptions(window=options.window))
@@ -234,6 +242,7 @@ def _open_evaluator(
         "window": program.window,
         "fill": fill,
         "init": evaluator.init_frames,
+        "full_frames": program.first_valid_step,
         "backend": describe_backend(stream),
         "slots": stream.slots,
     }
