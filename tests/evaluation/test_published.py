@@ -120,7 +120,7 @@ def test_other_videos_are_no_kinetics(manifest, difference):
 
 
 def test_a_part_of_the_videos_is_not_the_whole():
-    assert compare(CLIP, judged=100)[THIRTY] == ("100 videos judged of 19900",)
+    assert compare(CLIP, judged=100)[THIRTY] == ("100 of 19900 videos judged",)
 
 
 def test_weights_of_unknown_origin_have_no_figures(tmp_path, monkeypatch):

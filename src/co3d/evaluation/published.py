@@ -144,7 +144,7 @@ def _compare_data(
     if settings["split"] not in data.splits:
         yield _name("split", settings["split"], " or ".join(data.splits))
     if judged < ENOUGH * listed:
-        yield f"{judged} videos judged of {listed}"
+        yield f"{judged} of {listed} videos judged"
 
 
 def _name(setting: str, got: Any, expected: Any) -> str:

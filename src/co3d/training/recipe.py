@@ -252,7 +252,8 @@ class Recipe(Section):
             None does not.
         early_stopping: epochs without a better validation before the run ends; None runs to the
             end.
-        keep: which weights become model.safetensors.
+        keep: which weights become model.safetensors: the last, or those of the highest score, and
+            of equal scores of the lowest validation loss.
         search: what `co3d tune` varies, by dotted key: LOW..HIGH, log:LOW..HIGH or a list of
             values. `co3d train` takes the other sections as they stand.
     """

@@ -27,6 +27,7 @@ from lightning.pytorch.loggers import Logger
 from co3d.errors import OutputError, RecipeError, TrainingError
 from co3d.packages import require_package
 from co3d.training.batches import make_loader
+from co3d.training.best_checkpoint import BestCheckpoint
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
@@ -167,8 +168,8 @@ def make_trainer(
     """
     checkpoint: dict[str, Any] = {"dirpath": run.path, "enable_version_counter": False}
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            filename=run.best.stem, monitor=module.monitored, mode="max", save_top_k=1, **checkpoint
+        BestCheckpoint(
+            module.monitored, module.monitored_loss, filename=run.best.stem, **checkpoint
         ),
         # After the other, of whose state it keeps a copy.
         ModelCheckpoint(filename=run.last.stem, save_top_k=1, **checkpoint),
