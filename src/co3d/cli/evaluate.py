@@ -38,10 +38,10 @@ from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
 from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
-from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.evaluation.subject import count_classes, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ClipModel
+from co3d.models import ClipModel, create_trained_model
 from co3d.runtime import open_stream
 from co3d.weights import identify_weights
 
@@ -97,7 +97,7 @@ def evaluate_data(options: EvalOptions) -> int:
     """
     _check_options(options)
     require_metrics()
-    model = open_model(options.model, options.weights)
+    model = create_trained_model(options.model, options.weights, purpose="evaluate")
     console = Console(stderr=True)
     manifest, split = _open_data(options, model.card.labels, console)
     jobs = make_jobs(manifest, count_classes(model), options.limit)
@@ -106,7 +106,7 @@ def evaluate_data(options: EvalOptions) -> int:
             evaluator, chosen = _open_evaluator(options, manifest, model, rank)
             settings = {
                 "model": options.model,
-                "weights": options.weights or "bundled",
+                "weights": options.weights or "its own",
                 "data": options.data.resolve().name,
                 "split": split,
                 **describe_subject(model, manifest),

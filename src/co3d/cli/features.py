@@ -27,9 +27,9 @@ from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.layer import LayerFeatures
 from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
-from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.evaluation.subject import count_classes, describe_backend, describe_subject
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ModelCard
+from co3d.models import ModelCard, create_trained_model
 from co3d.packages import is_installed, require_package
 from co3d.runtime import open_stream
 
@@ -81,7 +81,7 @@ def extract_features(options: FeatureOptions) -> int:
             `create_model` raises.
     """
     _check_options(options)
-    model = open_model(options.model, options.weights)
+    model = create_trained_model(options.model, options.weights, purpose="take features of")
     card = model.card
     manifest = open_dataset(options.data, split=options.split or ALL, classes=card.labels or None)
     jobs = make_jobs(manifest, count_classes(model), options.limit)
@@ -91,7 +91,7 @@ def extract_features(options: FeatureOptions) -> int:
     extract, chosen = _open_extractor(options, manifest, network, card)
     settings = {
         "model": options.model,
-        "weights": options.weights or "bundled",
+        "weights": options.weights or "its own",
         "layer": options.layer,
         "data": options.data.resolve().name,
         "split": options.split,

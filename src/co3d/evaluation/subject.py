@@ -9,26 +9,8 @@ import torch
 
 from co3d.compiler.program import raw_bytes
 from co3d.datasets.manifest import Manifest
-from co3d.errors import OptionError
-from co3d.models import ClipModel, create_model, get_card
+from co3d.models import ClipModel
 from co3d.runtime import Stream
-from co3d.weights import list_weights
-
-
-def open_model(name: str, weights: str | None) -> ClipModel:
-    """A registered network with weights.
-
-    Raises:
-        OptionError: no weights are given, and none are bundled.
-        UnknownModelError, WeightError: see `create_model`.
-    """
-    if weights is None and not get_card(name).bundled_weights:
-        tags = [entry.tag for entry in list_weights(name)]
-        raise OptionError(
-            f"cannot evaluate {name}: the package bundles no weights for it; give "
-            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
-        )
-    return create_model(name, weights=weights)
 
 
 def count_classes(model: ClipModel) -> int:

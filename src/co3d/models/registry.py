@@ -106,6 +106,26 @@ def create_model(
     return model.eval()
 
 
+def create_trained_model(name: str, weights: str | Path | None, *, purpose: str) -> ClipModel:
+    """A network for use, whose weights are never random unless that is asked for.
+
+    Args:
+        name, weights: as for `create_model`.
+        purpose: what it is for, in words that go after "cannot".
+
+    Raises:
+        OptionError: no weights are given, and none are bundled or lie in the folder.
+        UnknownModelError, WeightError: see `create_model`.
+    """
+    if weights is None and not has_own_weights(name):
+        tags = [entry.tag for entry in list_weights(name)]
+        raise OptionError(
+            f"cannot {purpose} {name}: the package bundles no weights for it; give "
+            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
+        )
+    return create_model(name, weights=weights)
+
+
 @dataclass(frozen=True)
 class _Loaded:
     """A checkpoint and the published ones that it may be, as far as its name tells.

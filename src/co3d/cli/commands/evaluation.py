@@ -37,7 +37,9 @@ Data = Annotated[
     Path,
     typer.Option(help="A data set's folder or annotation file, or a manifest: see `co3d data`."),
 ]
-Model = Annotated[str, typer.Option(help="A name that `co3d models` lists.")]
+Model = Annotated[
+    str, typer.Option(help="A name that `co3d models` lists, or the folder of a run.")
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
