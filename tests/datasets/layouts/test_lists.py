@@ -38,6 +38,7 @@ def read(path):
         (["label,path", "0,run/a.mp4", "1,swim/b.mp4"], ("0", "1")),
         (["run,run/a.mp4", "swim,swim/b.mp4"], ("run", "swim")),
         (["0 run/a.mp4", "1 swim/b.mp4"], ("0", "1")),
+        (['"run/a.mp4",0', '"swim/b.mp4",1'], ("0", "1")),
         (["id,file_name,label", "7,run/a.mp4,run", "8,swim/b.mp4,swim"], ("run", "swim")),
         (["path,class_id,class name", "run/a.mp4,5,run", "swim/b.mp4,2,swim"], ("run", "swim")),
         (['{"file_name": "run/a.mp4", "label": 0}', '{"file_name": "swim/b.mp4", "label": 1}'],
@@ -77,6 +78,11 @@ def test_several_labels_of_a_video(tmp_path):
     manifest = open_dataset(write(tmp_path / "list.csv", "file,labels", "x.mp4,run|swim", "y.mp4,"))
     assert manifest.multi_label
     assert [entry.labels for entry in manifest.entries] == [(0, 1), ()]
+
+
+def test_folders_of_frames_may_stand_behind_their_labels(tmp_path):
+    path = write(tmp_path / "list.txt", "0 run/a", "1 swim/b")
+    assert read(path) == (("0", "1"), [("run/a", (0,)), ("swim/b", (1,))])
 
 
 def test_numbers_of_frames_are_no_labels(tmp_path):
@@ -174,6 +180,8 @@ def test_a_video_listed_twice_keeps_both_lines(tmp_path):
         (["a.mp4,run", "b.mp4,1"], 2, "a class name, as in other lines"),
         (["a.mp4 1", "b.mp4 2", "c.mp4 3"], 1, "class indices from 0 on"),
         (["frames 0 1"], 1, "a folder of frames"),
+        (["clip_file,gesture", "a.mp4,run", "b.mp4,swim"], 1, "headings such as path,label"),
+        (['{"file_name": "a.mp4", "label": {"id": 1}}'], 1, "strings, numbers or lists"),
         (["path,label", "a.mp4"], 2, "2 columns"),
         (["path,label", ",run"], 2, "a path in the column"),
         (["path,size", "a.mp4,3"], 1, "one of labels"),

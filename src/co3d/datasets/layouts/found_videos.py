@@ -69,8 +69,9 @@ def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[Fo
         return
     stems = {name.rpartition(".")[0] for name in videos}
     texts = [name for name in files if _suffix(name) in TEXT_SUFFIXES]
-    if len(texts) <= MOST_LISTS:
-        yield from (folder / name for name in texts if name.rpartition(".")[0] not in stems)
+    lists = [name for name in texts if name.rpartition(".")[0] not in stems]
+    if len(lists) <= MOST_LISTS:
+        yield from (folder / name for name in lists)
     for name in videos:
         path = "/".join((*parents, name))
         yield FoundVideo(path, name.rpartition(".")[0], parents, is_folder=False)

@@ -135,12 +135,14 @@ def _read_objects(lines: Sequence[Line]) -> list[Row]:
             value = None
         if not isinstance(value, dict):
             line.refuse(line.text, "a JSON object on one line")
-        values = {_normalise(key): _write(item) for key, item in value.items()}
+        values = {_normalise(key): _write(line, item) for key, item in value.items()}
         rows.append(_plan_columns(line, list(values))(line, values))
     return rows
 
 
-def _write(value: Any) -> str:
+def _write(line: Line, value: Any) -> str:
+    if isinstance(value, dict):
+        line.refuse(value, "strings, numbers or lists as values")
     if isinstance(value, list):
         return "|".join(map(str, value))
     return "" if value is None else str(value)
@@ -196,14 +198,26 @@ def _read_seconds(line: Line, text: str) -> float | None:
     return seconds
 
 
+def _find_paths(table: Sequence[Sequence[str]]) -> int:
+    """The column with most names of video files, or of paths with folders; else the first."""
+
+    def score(column: int) -> tuple[int, int]:
+        cells = [cells[column] for cells in table]
+        return sum(map(looks_like_video, cells)), sum("/" in cell for cell in cells)
+
+    return max(range(min(map(len, table))), key=score)
+
+
 def _read_bare(table: Sequence[tuple[Line, list[str]]]) -> list[Row]:
-    """Rows without headings: the column of video files is that of the paths, else the first."""
+    """Rows without headings."""
     for line, cells in table:
         if len(cells) < 2 or not all(cells):
             line.refuse(line.text, EXPECTED)
-    width = min(len(cells) for _, cells in table)
-    scores = [sum(looks_like_video(cells[column]) for _, cells in table) for column in range(width)]
-    column = scores.index(max(scores))
+    column = _find_paths([cells for _, cells in table])
+    first, *others = (looks_like_video(cells[column]) for _, cells in table)
+    if others and all(others) and not first:
+        head = table[0][0]
+        head.refuse(head.text, "headings such as path,label, or the path of a video")
     rows = []
     for line, cells in table:
         path, rest = cells[column], [*cells[:column], *cells[column + 1 :]]
