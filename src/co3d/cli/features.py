@@ -16,7 +16,7 @@ from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
-from co3d.datasets.layouts import ALL, open_dataset
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
 from co3d.evaluation.feature_files import SUFFIXES, Format, open_features
@@ -84,6 +84,9 @@ def extract_features(options: FeatureOptions) -> int:
     model = create_trained_model(options.model, options.weights, purpose="take features of")
     card = model.card
     manifest = open_dataset(options.data, split=options.split or ALL, classes=card.labels or None)
+    console = Console(stderr=True)
+    if len(manifest.splits) > 1:
+        console.print(f"Taking all splits: {describe_splits(manifest)}", highlight=False)
     jobs = make_jobs(manifest, count_classes(model), options.limit)
     network = LayerFeatures(model, options.layer)
     with torch.inference_mode():  # tells of a layer that gives no features before any work
@@ -99,7 +102,6 @@ def extract_features(options: FeatureOptions) -> int:
         "mode": options.mode,
         **chosen,
     }
-    console = Console(stderr=True)
     store = FeatureStore(options.output / PARTS, settings)
     left = [job for job in jobs if store.find(job) is None]
     excluded: dict[str, str] = {}

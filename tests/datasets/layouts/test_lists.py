@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import open_dataset, open_judged_split
 from co3d.errors import DataError
 from support.miniature import write_mp4, write_pictures
 
@@ -122,6 +122,16 @@ def test_paths_may_start_from_another_folder_of_the_set(tmp_path):
         entries = open_dataset(tmp_path, split=split).entries
         assert [entry.path for entry in entries] == [f"videos_{split}/run/a.mp4"]
     assert open_dataset(tmp_path / "annotations" / "val.txt").root == tmp_path
+
+
+def test_a_split_may_be_absent_as_a_whole(tmp_path):
+    touch(tmp_path, "videos_train/a.mp4")
+    write(tmp_path / "train.txt", "a.mp4 0")
+    write(tmp_path / "val.txt", "b.mp4 1")
+    write(tmp_path / "requirements.txt", "numpy 1")
+    assert open_dataset(tmp_path, split="all").splits == {"train": 1, "val": 1}
+    with pytest.raises(DataError, match="which split"):  # nobody is judged on nothing
+        open_judged_split(tmp_path)
 
 
 def test_another_video_of_the_same_name_is_not_taken(tmp_path):

@@ -23,7 +23,8 @@ NO_LABEL = -1
 def find_lists(shelf: Shelf) -> list[Path]:
     """The text files under a folder that are lists of its videos.
 
-    A list can be read, and half of its first videos or more are there.
+    A list can be read, and half of its first videos or more are there, or all are called like video
+    files: a split may be absent as a whole.
     """
     return [path for path in shelf.texts if _is_list(shelf, path)]
 
@@ -94,6 +95,8 @@ def _is_list(shelf: Shelf, path: Path) -> bool:
         rows = read_rows(path)[:PROBED]
     except DataError:
         return False
+    if rows and all(looks_like_video(row.path) for row in rows):
+        return True
     split = _name_split(shelf, path)
     found = sum(_is_meant(shelf, row, path.parent, split) for row in rows)
     return bool(rows) and 2 * found >= len(rows)
