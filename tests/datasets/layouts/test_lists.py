@@ -225,6 +225,16 @@ def test_annotations_that_are_not_understood_are_not_passed_over(tmp_path, name,
     assert open_dataset(tmp_path, layout="folders").class_names == ("P01",)
 
 
+def test_a_broken_list_of_a_split_is_not_passed_over(tmp_path):
+    touch(tmp_path, *(f"videos/{name}.mp4" for name in "abcdef"))
+    write(tmp_path / "train.txt", *(f"videos/{name}.mp4 0" for name in "abcd"))
+    write(tmp_path / "lengths.csv", *(f"videos/{name}.mp4" for name in "abcdef"))
+    assert open_dataset(tmp_path).splits == {"train": 4}
+    write(tmp_path / "val.txt", "videos/e.mp4 1", "videos/f.mp4")
+    with pytest.raises(DataError, match=r"got val\.txt, .* line 2: got 'videos/f\.mp4'"):
+        open_dataset(tmp_path)
+
+
 def test_texts_that_do_not_name_the_videos_are_passed_over(tmp_path):
     touch(tmp_path, "run/1.mp4", "swim/2.mp4")
     write(tmp_path / "README.txt", "version 1 and 2 of the set, license: mine")

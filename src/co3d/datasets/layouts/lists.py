@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.list_rows import INTEGER, Row, looks_like_video, read_rows
 from co3d.datasets.layouts.shelf import Shelf
-from co3d.datasets.layouts.splits import find_folder_split, find_split, name_split
+from co3d.datasets.layouts.splits import find_folder_split, name_split
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.text_lines import check_relative, number_ids
 from co3d.errors import Co3dError, DataError
@@ -79,7 +79,7 @@ def open_lists(shelf: Shelf, paths: Sequence[Path]) -> Manifest:
 
 def _name_splits(shelf: Shelf, paths: Sequence[Path]) -> list[tuple[Path, str | None]]:
     """Lists with the splits that their names or folders speak of: of several, one of each."""
-    named = [(path, _name_split(shelf, path)) for path in paths]
+    named = [(path, shelf.find_list_split(path)) for path in paths]
     splits = {split for _, split in named}
     if len(paths) > 1 and (None in splits or len(splits) < len(paths)):
         shown = ", ".join(map(str, paths))
@@ -97,7 +97,7 @@ def _is_list(shelf: Shelf, path: Path) -> bool:
         return False
     if rows and all(looks_like_video(row.path) for row in rows):
         return True
-    split = _name_split(shelf, path)
+    split = shelf.find_list_split(path)
     found = sum(_is_meant(shelf, row, path.parent, split) for row in rows)
     return bool(rows) and 2 * found >= len(rows)
 
@@ -108,12 +108,6 @@ def _is_meant(shelf: Shelf, row: Row, beside: Path, split: str | None) -> bool:
         return _find(shelf, row, beside, split) is not None
     except DataError:
         return True
-
-
-def _name_split(shelf: Shelf, path: Path) -> str | None:
-    """The split that a list's name speaks of, or the folder that it lies in."""
-    folders = path.parent.relative_to(shelf.root).parts if path.is_relative_to(shelf.root) else ()
-    return find_split(path.stem) or find_folder_split(folders)
 
 
 def _find(shelf: Shelf, row: Row, beside: Path, split: str | None) -> Path | None:

@@ -82,6 +82,35 @@ def _find_none(_shelf: Shelf) -> list[Path]:
     return []
 
 
+def _list_files(name: str, request: Request) -> Sequence[Path]:
+    """The file that was named by its path, or those of a layout in the folder."""
+    if request.annotation:
+        return [request.annotation]
+    paths = _LAYOUTS[name].find_files(request.shelf)
+    if not paths:
+        raise DataError(
+            f"cannot read {request.place} in the layout {name!r}: got no annotation file of it; "
+            "check the path and the layout"
+        )
+    return paths
+
+
+def _read_lists(request: Request) -> Manifest:
+    paths = _list_files("lists", request)
+    if not request.annotation:
+        refuse_unread(request.shelf, paths)
+    return open_lists(request.shelf, paths)
+
+
+def _read_manifest(paths: Sequence[Path]) -> Manifest:
+    if len(paths) > 1:
+        raise DataError(
+            f"cannot tell which manifest is meant: got {', '.join(map(str, paths))}, expected one; "
+            "give its path"
+        )
+    return read_manifest(paths[0])
+
+
 _LAYOUTS = {
     "charades": Layout(
         lambda shelf: list_charades_annotations(shelf.root),
@@ -107,11 +136,7 @@ _LAYOUTS = {
     "manifest": Layout(
         _find(is_manifest), is_manifest, lambda r: _read_manifest(_list_files("manifest", r))
     ),
-    "lists": Layout(
-        find_lists,
-        Path.is_file,
-        lambda r: open_lists(r.shelf, _list_files("lists", r)),
-    ),
+    "lists": Layout(find_lists, Path.is_file, _read_lists),
     "folders": Layout(_find_none, lambda _: False, lambda r: open_folders(r.shelf.root, r.classes)),
 }
 LAYOUTS = ("auto", *_LAYOUTS)
@@ -190,28 +215,6 @@ def _guess_layout(request: Request) -> str:
             return name
     refuse_unread(request.shelf)
     return "folders"
-
-
-def _list_files(name: str, request: Request) -> Sequence[Path]:
-    """The file that was named by its path, or those of a layout in the folder."""
-    if request.annotation:
-        return [request.annotation]
-    paths = _LAYOUTS[name].find_files(request.shelf)
-    if not paths:
-        raise DataError(
-            f"cannot read {request.place} in the layout {name!r}: got no annotation file of it; "
-            "check the path and the layout"
-        )
-    return paths
-
-
-def _read_manifest(paths: Sequence[Path]) -> Manifest:
-    if len(paths) > 1:
-        raise DataError(
-            f"cannot tell which manifest is meant: got {', '.join(map(str, paths))}, expected one; "
-            "give its path"
-        )
-    return read_manifest(paths[0])
 
 
 def _find_root(place: Path) -> Path:

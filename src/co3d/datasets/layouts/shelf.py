@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.found_videos import FoundVideo, search
-from co3d.datasets.layouts.splits import find_split
+from co3d.datasets.layouts.splits import find_folder_split, find_split
 from co3d.datasets.text_lines import Line
 
 
@@ -33,6 +33,11 @@ class Shelf:
     def texts(self) -> list[Path]:
         """Text files beside them that may be lists, in order of their paths."""
         return self._found[1]
+
+    def find_list_split(self, path: Path) -> str | None:
+        """The split that a list's name speaks of, or the folder that it lies in."""
+        folders = path.parent.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+        return find_split(path.stem) or find_folder_split(folders)
 
     @cached_property
     def _by_name(self) -> dict[str, list[FoundVideo]]:

@@ -1,6 +1,8 @@
 """Text files beside videos that name them, and that no layout understands."""
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,36 +11,52 @@ from co3d.datasets.layouts.list_rows import read_rows
 from co3d.datasets.layouts.shelf import Shelf
 from co3d.errors import DataError
 
-PROBED = 50
 MAX_CHARACTERS = 1 << 26
+MAX_LINES = 1000
 TELLING = 5
 """Shorter names, such as "1", stand in any text: such files are looked for with their suffixes."""
 
 
-def refuse_unread(shelf: Shelf) -> None:
-    """Look for annotations that would be passed over if folders were taken for classes.
+def refuse_unread(shelf: Shelf, read: Sequence[Path] = ()) -> None:
+    """Look for annotations that would be passed over without a word.
+
+    Args:
+        shelf: the folder of the set.
+        read: its lists. Where there are some, only files of other splits are looked at.
 
     Raises:
-        DataError: a text file names half of the videos or more.
+        DataError: a text file names half of the videos or more, or half of its lines name one.
     """
-    videos = shelf.videos[:: max(1, len(shelf.videos) // PROBED)]
-    if videos:
-        for path in shelf.texts:
-            if 2 * _count_named(path, videos) >= len(videos):
-                _refuse(shelf, path)
+    splits = {shelf.find_list_split(path) for path in read} | {None}
+    left = [path for path in shelf.texts if path not in read]
+    if read:
+        left = [path for path in left if shelf.find_list_split(path) not in splits]
+    for path in left if shelf.videos else ():
+        if _speaks_of(path, shelf.videos):
+            _refuse(shelf, path)
 
 
-def _count_named(path: Path, videos: list[FoundVideo]) -> int:
+def _speaks_of(path: Path, videos: Sequence[FoundVideo]) -> bool:
+    names = [_list_names(video) for video in videos]
+    known = set().union(*names)
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            words = set(re.findall(r"[\w.-]+", file.read(MAX_CHARACTERS)))
+            lines = [_split(line) & known for line in islice(file, MAX_LINES)]
+            found = set().union(*lines) | (_split(file.read(MAX_CHARACTERS)) & known)
     except OSError:
-        return 0
-    named = 0
-    for video in videos:
-        file_name = video.path.rpartition("/")[2]
-        named += file_name in words or (len(video.name) >= TELLING and video.name in words)
-    return named
+        return False
+    told = sum(not own.isdisjoint(found) for own in names)
+    return 2 * told >= len(videos) or 2 * sum(map(bool, lines)) >= max(len(lines), 1)
+
+
+def _list_names(video: FoundVideo) -> set[str]:
+    """What a text may call a video."""
+    file_name = video.path.rpartition("/")[2]
+    return {file_name, video.name} if len(video.name) >= TELLING else {file_name}
+
+
+def _split(text: str) -> set[str]:
+    return set(re.findall(r"[\w.-]+", text))
 
 
 def _refuse(shelf: Shelf, path: Path) -> NoReturn:
@@ -46,7 +64,7 @@ def _refuse(shelf: Shelf, path: Path) -> NoReturn:
         read_rows(path)
         reason = "it lists other paths than those of the videos"
     except DataError as error:
-        reason = str(error).partition("; ")[0]
+        reason = str(error).rpartition("; ")[0]
     raise DataError(
         f"cannot label the videos of {shelf.root}: got {path.relative_to(shelf.root)}, which names "
         f"them and cannot be used as their annotations ({reason}), expected a layout that "
