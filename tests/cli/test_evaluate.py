@@ -13,10 +13,9 @@ import pytest
 
 from co3d.cli.main import run
 from co3d.evaluation.log import FORMAT
-from co3d.models import create_model, save_model
+from support.evaluations import STREAM, evaluate
 from support.miniature import make_charades, make_kinetics
 
-STREAM = ("--mode", "stream", "--backend", "torch")
 PATIENCE_SECONDS = 120
 
 
@@ -28,12 +27,6 @@ def kinetics(tmp_path_factory):
 @pytest.fixture(scope="module")
 def charades(tmp_path_factory):
     return make_charades(tmp_path_factory.mktemp("charades"), videos=3)
-
-
-def evaluate(co3d, miniature, output, *options):
-    outcome = co3d("eval", "--data", miniature.root, "--output", output, *options)
-    assert outcome.code == 0, outcome.err
-    return json.loads((output / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -325,19 +318,3 @@ def test_of_several_splits_the_one_that_is_judged_on_is_taken_and_said(co3d, tmp
     outcome = co3d(*arguments, tmp_path / "b", "--split", "all")
     assert said not in outcome.err
     assert json.loads((tmp_path / "b" / "summary.json").read_text())["videos"]["judged"] == 2
-
-
-def test_a_trained_network_is_named_by_its_folder(co3d, kinetics, tmp_path):
-    (tmp_path / "run").mkdir()
-    save_model(create_model("camera_motion"), tmp_path / "run")
-    options = ("--data", kinetics.root, "--limit", 2, "--model")
-    outcome = co3d("eval", *options, tmp_path / "run", *STREAM, "--output", tmp_path / "e")
-    assert outcome.code == 0, outcome.err
-    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
-    assert summary["settings"]["weights"] == "its own"
-    assert "No figure is published of these weights" in (tmp_path / "e" / "report.md").read_text()
-    layer = ("--layer", "blocks.1", "--format", "numpy", "--output", tmp_path / "f")
-    assert co3d("features", *options, tmp_path / "run", *layer).code == 0
-    outcome = co3d("eval", *options, "x3d_xs", *STREAM, "--output", tmp_path / "g")
-    assert outcome.code == 2
-    assert "cannot evaluate x3d_xs: the package bundles no weights" in outcome.err

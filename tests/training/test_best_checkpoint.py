@@ -8,7 +8,7 @@ import torch
 from co3d.training.best_checkpoint import BestCheckpoint
 from co3d.training.metrics_log import read_metrics
 from co3d.training.run import train
-from training.test_videos import videos, write_noise
+from support.noise_videos import videos, write_noise
 
 
 class Trainer(SimpleNamespace):

@@ -11,7 +11,7 @@ from co3d.errors import DataError
 from co3d.training.recipe import VideoData
 from co3d.training.recipe_file import write_recipe
 from co3d.training.videos import hold_out, open_parts
-from training.test_videos import videos, write_noise
+from support.noise_videos import videos, write_noise
 
 
 def make(root, **counts):

@@ -1,18 +1,18 @@
 """From a name or an exported file to a labeller that is ready for its video."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import Artefact, is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
 from co3d.runtime import open_stream
+from co3d.runtime.stored_program import StoredProgram
 
 USUAL_TOP_K = 3
 
@@ -23,7 +23,7 @@ def read_rate_hz(model: str) -> float:
     Raises:
         UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
     """
-    return (_open_file(model)[1] if is_exported(model) else get_card(model)).rate_hz
+    return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
 
 
 def open_labeller(
@@ -72,7 +72,7 @@ def open_labeller(
                 f"cannot label with {model_name}: its weights and window are settled in the file; "
                 "leave --weights and --window out, or export the network again"
             )
-        program, card = _open_file(model_name)
+        program, card = open_exported(model_name)
     else:
         model = create_trained_model(model_name, weights, purpose="label with")
         card, edges = model.card, "both" if has_end else "start"
@@ -103,8 +103,13 @@ def open_labeller(
     )
 
 
-def _open_file(path: str) -> tuple[Program[Any], ModelCard]:
-    """The program and card of an exported file that labels one video frame by frame."""
+def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
+    """The program and card of an exported file that labels one video frame by frame.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        ExportedFileError: it cannot be read, or is of another kind.
+    """
     artefact = load_program(path)
     complaint = _complain(artefact)
     if complaint is not None:

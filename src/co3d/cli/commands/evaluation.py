@@ -15,6 +15,7 @@ co3d eval --data videos/ --mode stream
 co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x3 \\
     --rule pyslowfast
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
+co3d eval --data videos/ --model mine.int8.onnx --mode stream
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
 torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
 ```
@@ -38,7 +39,11 @@ Data = Annotated[
     typer.Option(help="A data set's folder or annotation file, or a manifest: see `co3d data`."),
 ]
 Model = Annotated[
-    str, typer.Option(help="A name that `co3d models` lists, or the folder of a run.")
+    str,
+    typer.Option(
+        help="A name that `co3d models` lists, the folder of a run, FILE.py:FACTORY, or, for eval, "
+        "an exported file."
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -63,7 +68,11 @@ Backend = Annotated[
     typer.Option(help="Streams: auto (the default), native, triton, openvino, onnxruntime, torch."),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option(help="Of weights, frames and state: float32, float64, bfloat16 or float16.")
+    str | None,
+    typer.Option(
+        help="Of weights, frames and state: float32, float64, bfloat16 or float16; float32, or "
+        "that of an exported file, by default."
+    ),
 ]
 
 evaluation_app = typer.Typer()
@@ -112,7 +121,7 @@ def evaluate(
     slots: Annotated[
         int | None, typer.Option(help="Streams: videos that step together; 1 by default.")
     ] = None,
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = None,
     device: DeviceOption = "cpu",
     limit: Limit = None,
     output: Annotated[
