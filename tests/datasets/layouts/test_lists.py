@@ -43,6 +43,8 @@ def read(path):
         (["path,class_id,class name", "run/a.mp4,5,run", "swim/b.mp4,2,swim"], ("run", "swim")),
         (['{"file_name": "run/a.mp4", "label": 0}', '{"file_name": "swim/b.mp4", "label": 1}'],
          ("0", "1")),
+        (['[{"id": 1, "path": "run/a.mp4", "label": "run"},',
+          '{"path": "swim/b.mp4", "label": "swim"}]'], ("run", "swim")),
     ],
 )  # fmt: skip
 def test_lists_of_paths_and_labels(tmp_path, lines, names):
@@ -199,6 +201,9 @@ def test_a_video_listed_twice_keeps_both_lines(tmp_path):
         (["path,label,start_frame", "a.mp4,run,3"], 1, "start_seconds"),
         (["path,label,start_seconds", "a.mp4,run,soon"], 2, "number of seconds"),
         (['{"file_name": "a.mp4"}'], 1, "one of labels"),
+        (['{"file_name": "a.mp4", "label": 1}', "b.mp4"], 2, "a JSON object on one line"),
+        (['[{"file_name": "a.mp4", "label": 1}, 3]'], 1, "a JSON object for each video"),
+        (['[{"file_name": "a.mp4"'], 1, "JSON"),
     ],
 )
 def test_a_broken_list_names_its_line(tmp_path, lines, line, expected):
@@ -253,7 +258,12 @@ def test_several_lists_of_one_split_are_not_mixed(tmp_path):
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_load_or_raise_a_data_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzzed"
-    for content in (data, b"path,label\n" + data, b'{"path": "a.mp4", "label": 1}\n' + data):
+    for content in (
+        data,
+        b"path,label\n" + data,
+        b'{"path": "a.mp4", "label": 1}\n' + data,
+        b"[" + data,
+    ):
         path.write_bytes(content)
         try:
             open_dataset(path)

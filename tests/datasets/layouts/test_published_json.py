@@ -72,6 +72,7 @@ def test_diving48(tmp_path):
     ("text", "said"),
     [
         ('[{"id": "1", "template": 3}]', 'a string as "template"'),
+        ('[{"id": "1", "label": "run"}]', 'a string as "template"'),
         ('[{"id": ["1"]}]', 'objects with an "id"'),
         ('[{"id": "1"', "JSON"),
         ('[{"vid_name": "", "label": 1}]', "a name"),

@@ -2,8 +2,8 @@
 
 A list has a line a video: a path and a label (`path,label`, or `path label` as PySlowFast writes
 it), a path and several class indices, or a folder of frames, their number and a class index
-(mmaction2, TSN). With headings (`file_name,label`), columns are found by their names; lines of
-JSON objects have the names on each line.
+(mmaction2, TSN). With headings (`file_name,label`), columns are found by their names; JSON
+objects, one a line or in a list, have the names themselves.
 """
 
 import csv
@@ -34,6 +34,7 @@ SPLIT_HEADINGS = frozenset({"split", "subset", "set", "partition"})
 START, END = "start seconds", "end seconds"
 TIMES = re.compile(r"\b(start|stop|end|begin|onset|offset)\b")
 INTEGER = re.compile(r"-?\d+(\.0+)?", re.ASCII)
+JSON_LIST = re.compile(r"\s*\[\s*(\{|$)")
 EXPECTED = "a path and a label: path,label"
 
 
@@ -68,8 +69,10 @@ def read_rows(path: Path) -> list[Row]:
     lines = list(read_lines(path))
     if not lines:
         raise DataError(f"cannot read {path}: it holds no line; expected a list of videos")
+    if JSON_LIST.match(lines[0].text):
+        return _read_objects(_parse_list(path, lines))
     if lines[0].text.lstrip().startswith("{"):
-        return _read_objects(lines)
+        return _read_objects([(line, _parse(line)) for line in lines])
     comma = [split for split in (_split_tabs, _split_commas) if split(lines[0])[1:]]
     readings: list[list[Row]] = []
     refused: list[DataError] = []
@@ -125,16 +128,29 @@ def _read_cells(table: Sequence[tuple[Line, list[str]]]) -> list[Row]:
     return _read_bare(table)
 
 
-def _read_objects(lines: Sequence[Line]) -> list[Row]:
-    """Lines of JSON, such as Hugging Face's metadata.jsonl."""
+def _parse(line: Line) -> Any:
+    try:
+        return json.loads(line.text)
+    except (ValueError, RecursionError):
+        line.refuse(line.text, "a JSON object on one line")
+
+
+def _parse_list(path: Path, lines: Sequence[Line]) -> list[tuple[Line, Any]]:
+    """The items of a JSON list, which may stand on any number of lines."""
+    whole = Line(path, 1, lines[0].text)
+    try:
+        items = json.loads("\n".join(line.text for line in lines))
+    except (ValueError, RecursionError) as error:
+        whole.refuse(str(error), "JSON")
+    return [(whole, item) for item in items]
+
+
+def _read_objects(objects: Sequence[tuple[Line, Any]]) -> list[Row]:
+    """JSON objects, such as the lines of Hugging Face's metadata.jsonl."""
     rows = []
-    for line in lines:
-        try:
-            value = json.loads(line.text)
-        except (ValueError, RecursionError):
-            value = None
+    for line, value in objects:
         if not isinstance(value, dict):
-            line.refuse(line.text, "a JSON object on one line")
+            line.refuse(value, "a JSON object for each video")
         values = {_normalise(key): _write(line, item) for key, item in value.items()}
         rows.append(_plan_columns(line, list(values))(line, values))
     return rows

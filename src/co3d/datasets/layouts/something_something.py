@@ -12,12 +12,13 @@ from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.text_lines import Line, check_relative, number_ids
 
 ITEM = re.compile(rb'\s*\[\s*\{[^}]*"id"')
+OTHER = re.compile(rb'\s*\[\s*\{[^}]*"(file_?name|path|video|video_?path|video_?id)"')
 VIDEOS = "20bn-something-something-v2"
 
 
 def is_something_list(path: Path) -> bool:
-    """Whether a file begins as a published list does: objects with an id and a template, if any."""
-    return has_head(path, ITEM)
+    """Whether a file begins as a published list does: objects with "id", and no paths of files."""
+    return has_head(path, ITEM) and not has_head(path, OTHER)
 
 
 def open_something(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
@@ -57,7 +58,7 @@ def _read_item(whole: Line, item: Any) -> tuple[str, str]:
     if not isinstance(video_id, (str, int)) or isinstance(video_id, bool) or "/" in str(video_id):
         whole.refuse(item, 'objects with an "id"')
     template = item.get("template", "")
-    if not isinstance(template, str):
+    if not isinstance(template, str) or ("template" not in item and set(item) != {"id"}):
         whole.refuse(item, 'a string as "template"')
     return str(video_id), _name_class(template)
 
