@@ -40,7 +40,7 @@ LayoutOption = Annotated[
     str,
     typer.Option(
         help="How the data set lies on disk: auto, kinetics, charades, something, diving48, "
-        "lists, manifest or folders."
+        "ucf101, hmdb51, manifest, lists or folders."
     ),
 ]
 Split = Annotated[

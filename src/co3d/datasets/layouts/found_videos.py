@@ -11,7 +11,7 @@ VIDEO_SUFFIXES = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp
 VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 
 TEXT_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".tsv", ".txt"})
-MOST_LISTS = 50
+MOST_LISTS = 1000
 """In one folder."""
 
 

@@ -12,6 +12,7 @@ from co3d.datasets.layouts.charades import (
 from co3d.datasets.layouts.class_names import ClassIndex, read_classes
 from co3d.datasets.layouts.diving48 import is_diving_list, open_diving
 from co3d.datasets.layouts.folders import open_folders
+from co3d.datasets.layouts.hmdb51 import is_hmdb_list, open_hmdb51
 from co3d.datasets.layouts.kinetics import (
     is_kinetics_annotation,
     list_kinetics_annotations,
@@ -27,6 +28,7 @@ from co3d.datasets.layouts.splits import (
     take_only_split,
     take_split,
 )
+from co3d.datasets.layouts.ucf101 import is_ucf_list, open_ucf101
 from co3d.datasets.layouts.unread import refuse_unread
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.manifest_file import is_manifest, read_manifest
@@ -132,6 +134,16 @@ _LAYOUTS = {
         _find(is_diving_list),
         is_diving_list,
         lambda r: open_diving(r.shelf, _list_files("diving48", r), r.split),
+    ),
+    "ucf101": Layout(
+        _find(is_ucf_list),
+        is_ucf_list,
+        lambda r: open_ucf101(r.shelf, _list_files("ucf101", r), r.split),
+    ),
+    "hmdb51": Layout(
+        _find(is_hmdb_list),
+        is_hmdb_list,
+        lambda r: open_hmdb51(r.shelf, _list_files("hmdb51", r), r.split),
     ),
     "manifest": Layout(
         _find(is_manifest), is_manifest, lambda r: _read_manifest(_list_files("manifest", r))

@@ -15,7 +15,10 @@ SPELLINGS = {
 FOLDERS = ("", "splits", "annotations")
 """Where lists are looked for, under the folder of a data set."""
 
-LIST_FOLDERS = frozenset({"splits", "annotations", "frame_lists", "labels"})
+LIST_FOLDERS = frozenset(
+    {"splits", "annotations", "frame_lists", "labels", "ucfTrainTestlist"}
+    | {"testTrainMulti_7030_splits"}
+)
 """Folders of lists: one that is named by its path belongs to the data set above them."""
 
 

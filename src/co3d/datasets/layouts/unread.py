@@ -31,14 +31,14 @@ def refuse_unread(shelf: Shelf, read: Sequence[Path] = ()) -> None:
     left = [path for path in shelf.texts if path not in read]
     if read:
         left = [path for path in left if shelf.find_list_split(path) not in splits]
-    for path in left if shelf.videos else ():
-        if _speaks_of(path, shelf.videos):
+    names = [_list_names(video) for video in shelf.videos] if left else []
+    known = set().union(*names)
+    for path in left if names else ():
+        if _speaks_of(path, names, known):
             _refuse(shelf, path)
 
 
-def _speaks_of(path: Path, videos: Sequence[FoundVideo]) -> bool:
-    names = [_list_names(video) for video in videos]
-    known = set().union(*names)
+def _speaks_of(path: Path, names: Sequence[set[str]], known: set[str]) -> bool:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             lines = [_split(line) & known for line in islice(file, MAX_LINES)]
@@ -46,7 +46,7 @@ def _speaks_of(path: Path, videos: Sequence[FoundVideo]) -> bool:
     except OSError:
         return False
     told = sum(not own.isdisjoint(found) for own in names)
-    return 2 * told >= len(videos) or 2 * sum(map(bool, lines)) >= max(len(lines), 1)
+    return 2 * told >= len(names) or 2 * sum(map(bool, lines)) >= max(len(lines), 1)
 
 
 def _list_names(video: FoundVideo) -> set[str]:
