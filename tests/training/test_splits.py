@@ -54,6 +54,8 @@ def test_what_is_asked_for_is_done(tmp_path):
     make(tmp_path, train=3, test=2)
     train, validation, _ = divide(tmp_path, validation_split="test")
     assert (len(train), len(validation)) == (6, 4)
+    train, validation, said = divide(tmp_path, validation_split="testing")
+    assert "left alone" not in said
     train, validation, _ = divide(tmp_path, train_split="all")
     assert {path.split("/")[0] for path in train} == {"train", "test"}
     assert len(train) + len(validation) == 10

@@ -10,7 +10,7 @@ import torch
 
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.layouts.found_videos import find_videos
-from co3d.datasets.layouts.splits import take_only_split
+from co3d.datasets.layouts.splits import name_split, take_only_split
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.environment import find_dataset
 from co3d.errors import DataError, RecipeError
@@ -70,7 +70,8 @@ def open_parts(section: VideoData, seed: int) -> Parts:
         validation = open_dataset(path, split=judged, **known)
         if judged != section.train_split:
             _check_apart(train, validation)
-    others = [f"{name}" for name in whole.splits if name not in (None, taken, judged)]
+    used = [None, *(name_split(split) for split in (taken, judged) if split)]
+    others = [f"{name}" for name in whole.splits if name not in used]
     division = (
         f"training on {_count(train)}{f' of the split {taken}' if taken else ''}, validating on "
         f"{_count(validation)} {f'of the split {judged}' if judged else 'held out of these'}"
