@@ -2,11 +2,12 @@ import json
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from co3d.datasets.manifest_file import read_manifest
 from co3d.models.camera_motion import CAMERA_MOTIONS
-from support.miniature import make_kinetics
+from support.miniature import make_kinetics, write_mp4
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,24 @@ def test_ctrl_c_keeps_the_log_and_the_next_run_goes_on(spawn_co3d, co3d, tmp_pat
     assert finished.code == 0, finished.err
     assert log.read_text().count("\n") == 31
     assert "│ listed                │     31 │" in finished.out
+
+
+def test_classes_and_splits_are_counted(co3d, tmp_path):
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    for number, place in enumerate(("train/run/a", "train/swim/b", "test/run/c")):
+        write_mp4(tmp_path / "set" / f"{place}.mp4", frames + np.uint8(60 * number))
+    outcome = co3d("data", "doctor", tmp_path / "set", "--output", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert "splits: test 1, train 2" in outcome.out
+    assert "2 classes: run 2, swim 1" in outcome.out
+    clean = read_manifest(tmp_path / "out" / "clean.jsonl")
+    assert clean.splits == {"test": 1, "train": 2}
+
+
+def test_nothing_usable_is_a_failure(co3d, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "list.csv").write_text("a.mp4,run\nb.mp4,swim\n")
+    outcome = co3d("data", "doctor", tmp_path / "set" / "list.csv", "--output", tmp_path / "out")
+    assert outcome.code == 16
+    assert "got no usable video of 2 listed" in outcome.err
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["missing"] == 2

@@ -13,9 +13,9 @@ import pytest
 
 from co3d.cli.main import run
 from co3d.evaluation.log import FORMAT
+from support.evaluations import STREAM, evaluate
 from support.miniature import make_charades, make_kinetics
 
-STREAM = ("--mode", "stream", "--backend", "torch")
 PATIENCE_SECONDS = 120
 
 
@@ -27,12 +27,6 @@ def kinetics(tmp_path_factory):
 @pytest.fixture(scope="module")
 def charades(tmp_path_factory):
     return make_charades(tmp_path_factory.mktemp("charades"), videos=3)
-
-
-def evaluate(co3d, miniature, output, *options):
-    outcome = co3d("eval", "--data", miniature.root, "--output", output, *options)
-    assert outcome.code == 0, outcome.err
-    return json.loads((output / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -305,3 +299,22 @@ def test_a_model_of_other_classes_is_refused(co3d, kinetics, tmp_path):
     )  # fmt: skip
     assert outcome.code == 16
     assert "got a data set of 2 classes, expected 400" in outcome.err
+
+
+def test_of_several_splits_the_one_that_is_judged_on_is_taken_and_said(co3d, tmp_path):
+    for split in ("train", "val"):
+        make_kinetics(
+            tmp_path / "set", classes=("zoom in",), kinds=("valid",), per_class=1, missing=0,
+            split=split, seed=len(split),
+        )  # fmt: skip
+    arguments = ("eval", "--data", tmp_path / "set", "--mode", "clip", "--output")
+    outcome = co3d(*arguments, tmp_path / "a")
+    assert outcome.code == 0, outcome.err
+    said = "Judging the split val. "
+    assert said in outcome.err
+    assert "train (1 video), val (1 video); --split NAME judges another" in outcome.err
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert (summary["settings"]["split"], summary["videos"]["judged"]) == ("val", 1)
+    outcome = co3d(*arguments, tmp_path / "b", "--split", "all")
+    assert said not in outcome.err
+    assert json.loads((tmp_path / "b" / "summary.json").read_text())["videos"]["judged"] == 2

@@ -67,3 +67,64 @@ def test_streaming_a_file_with_options_that_it_settles_is_refused(co3d, tmp_path
         outcome = co3d("stream", video, "--model", path, *options)
         assert outcome.code == 2
     assert co3d("stream", video, "--model", tmp_path / "b.onnx").code == 10
+
+
+NETWORK = """
+from torch import nn
+def build():
+    conv = nn.Conv3d(3, 8, (3, 3, 3), padding=1)
+    return nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 2))
+"""
+CARD = ("--rate-hz", 8, "--mean", "0.45,0.45,0.45", "--std", "0.2,0.2,0.2")
+
+
+@pytest.fixture
+def network(tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK)
+    return ("export", f"{tmp_path}/net.py:build", "--clip", "3,8,72,72", "--format", "torch")
+
+
+def test_advice_is_given_only_where_it_works(co3d, tmp_path, video, network):
+    outcome = co3d(*network, "--output", tmp_path / "a.safetensors")
+    assert outcome.code == 0, outcome.err
+    assert "run it with" not in outcome.out
+    assert "cannot play it: it does not say how to prepare a picture" in outcome.out
+    assert "--rate-hz, --mean and --std" in outcome.out
+    outcome = co3d(*network, "--output", tmp_path / "b.safetensors", *CARD)
+    assert f"run it with: co3d stream VIDEO --model {tmp_path}/b.safetensors" in outcome.out
+    assert co3d("stream", video, "--model", tmp_path / "b.safetensors").code == 0
+    path = tmp_path / "c.onnx"
+    outcome = co3d("export", "camera_motion", "--slots", 2, "--output", path)
+    assert "it steps 2 videos at once; export it with --slots 1" in outcome.out
+    assert "run it with" not in outcome.out
+
+
+def test_a_network_is_described_by_options(co3d, tmp_path, video, network):
+    path, names = tmp_path / "a.safetensors", tmp_path / "names.txt"
+    names.write_text("left\nright\n")
+    outcome = co3d(
+        *network, "--output", path, *CARD, "--labels", names, "--short-side", 80, "--json"
+    )
+    card = json.loads(outcome.out)["description"]["card"]
+    assert (card["rate_hz"], card["mean"], card["std"]) == (8.0, [0.45] * 3, [0.2] * 3)
+    assert (card["clip_frames"], card["crop_px"], card["short_side_px"]) == (8, 72, 80)
+    assert card["labels"] == ["left", "right"]
+    assert set(_labels(co3d("stream", video, "--json", "--model", path))) <= {"left", "right"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--rate-hz", 8), "--rate-hz, --mean and --std together"),
+        ((*CARD[:-1], "1,2"), "expected R,G,B"),
+        ((*CARD[:-1], "1,0,1"), "--std 1,0,1, expected above 0"),
+        ((*CARD, "--short-side", 8), "--short-side 8, expected at least 72"),
+        ((*CARD, "--labels", "nowhere.txt"), "--labels nowhere.txt"),
+        ((*CARD, "--labels", __file__), "names, expected one for each output"),
+    ],
+)
+def test_descriptions_that_cannot_be_are_refused(co3d, tmp_path, network, options, said):
+    outcome = co3d(*network, "--output", tmp_path / "a.safetensors", *options)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert not (tmp_path / "a.safetensors").exists()

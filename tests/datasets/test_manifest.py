@@ -22,12 +22,15 @@ def test_what_is_saved_is_loaded(tmp_path):
     entries = (
         VideoEntry("a", "run/a b ü 漢字.mp4", (0,)),
         VideoEntry("b", "frames/b", (0, 1), 1.5, 9.0, (Segment(1, 2.0, 3.25),), rate_hz=24.0),
-        VideoEntry("c", "c.mp4", ()),
+        VideoEntry("c", "c.mp4", (), split="test"),
     )
     manifest = Manifest(tmp_path / "set", ("run", "swim"), entries, multi_label=True)
     manifest.save(tmp_path / "manifest.jsonl")
     loaded = read_manifest(tmp_path / "manifest.jsonl")
     assert loaded == manifest
+    assert loaded.splits == {None: 2, "test": 1}
+    assert [entry.video_id for entry in loaded.take_split("test").entries] == ["c"]
+    assert loaded.count_labels() == {"run": 2, "swim": 1}
     assert loaded.resolve(entries[1]) == tmp_path / "set" / "frames" / "b"
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
 
@@ -37,32 +40,6 @@ def test_a_root_below_the_manifest_moves_with_it(tmp_path):
     Manifest(tmp_path / "one", ("run",), ()).save(tmp_path / "one" / "m.jsonl")
     (tmp_path / "one").rename(tmp_path / "two")
     assert read_manifest(tmp_path / "two" / "m.jsonl").root == tmp_path / "two"
-
-
-@pytest.mark.parametrize(
-    ("lines", "names"),
-    [
-        (["run/a.mp4,run", "swim/b.mp4,swim"], ("run", "swim")),
-        (["video path,label", '"run/a.mp4",run', "swim/b.mp4,swim"], ("run", "swim")),
-        (["run/a.mp4 0", "swim/b.mp4 1"], ("0", "1")),
-        (["run/a.mp4,0", "", "swim/b.mp4,1"], ("0", "1")),
-    ],
-)
-def test_lists_of_paths_and_labels(tmp_path, lines, names):
-    manifest = read_manifest(write(tmp_path / "list.csv", *lines))
-    assert manifest.class_names == names
-    assert manifest.root == tmp_path
-    assert [(entry.path, entry.labels) for entry in manifest.entries] == [
-        ("run/a.mp4", (0,)),
-        ("swim/b.mp4", (1,)),
-    ]
-
-
-def test_a_video_listed_twice_keeps_both_lines(tmp_path):
-    path = write(tmp_path / "list.csv", "a.mp4,run", "a.mp4#2,run", "a.mp4,swim", "a.mp4,run")
-    entries = read_manifest(path).entries
-    assert [entry.path for entry in entries] == ["a.mp4", "a.mp4#2", "a.mp4", "a.mp4"]
-    assert len({entry.video_id for entry in entries}) == 4
 
 
 @pytest.mark.parametrize(
@@ -85,11 +62,8 @@ def test_a_video_listed_twice_keeps_both_lines(tmp_path):
         ([HEADER, ENTRY.replace("}", ', "start_seconds": 3, "end_seconds": 2}')], 2, "after"),
         ([HEADER, ENTRY.replace("}", ', "extra": 1}')], 2, "only the fields"),
         ([HEADER, ENTRY.replace("}", ', "segments": [{}]}')], 2, "a segment with"),
-        (["a.mp4,run", "b.mp4,run,more"], 2, "path,label"),
-        (["a.mp4,0", "b.mp4,1000000"], 2, "class index below"),
-        (["a.mp4,0", "b.mp4,99999999999999999999999"], 2, "class index below"),
-        (["a.mp4,run", "../b.mp4,run"], 2, "relative path"),
-        (["a.mp4,run", '"b.mp4,run'], 2, "CSV"),
+        ([HEADER, ENTRY.replace("}", ', "split": 3}')], 2, "the name of a split"),
+        (["a.mp4,run"], 1, "JSON object"),
     ],
 )
 def test_a_broken_manifest_names_its_line(tmp_path, lines, line, expected):

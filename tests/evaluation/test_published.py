@@ -1,32 +1,140 @@
+import dataclasses
+from pathlib import Path
+
 import pytest
 
+from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.evaluation.published import list_published
 from co3d.models import get_card
+from co3d.models.labels import read_labels
+from co3d.weights import find_weights, identify_weights
 
-CLIP = {"weights": "kinetics400", "mode": "clip", "views": "10x3", "window": None, "rate_hz": 6.0}
-STREAM = CLIP | {"mode": "stream", "views": None, "window": 64}
+NAMES = read_labels("kinetics400")
+CARD = get_card("x3d_m")
+WEIGHTS = find_weights("x3d_m", "kinetics400")
+CLIP = {
+    "split": "val",
+    "mode": "clip",
+    "precision": "float32",
+    "rate_hz": 6.0,
+    "views": "10x3",
+    "rule": "pyslowfast",
+    "window": None,
+    "fill": None,
+    "init": None,
+    "full_frames": None,
+}
+STREAM = CLIP | {
+    "mode": "stream",
+    "views": None,
+    "rule": None,
+    "window": 64,
+    "fill": "replicate",
+    "init": 91,
+    "full_frames": 91,
+}
+THIRTY, TEN = "Kinetics-400 top-1, 30 views", "Kinetics-400 top-1, 10 views"
 PAPER_CLIP = "Kinetics-400 top-1, one clip (arXiv:2106.00050)"
 PAPER_STREAM = "Kinetics-400 top-1, stream, window 64, warm (arXiv:2106.00050)"
+SHORT = "short videos judged at their last frame instead of their last frame repeated"
+
+
+def make_kinetics(videos=19_900, classes=400, name="{:011d}_000000_000010"):
+    entries = tuple(
+        VideoEntry(name.format(n), f"{n}.mp4", (n % classes,), split="val") for n in range(videos)
+    )
+    return Manifest(Path(), NAMES, entries)
+
+
+WHOLE = make_kinetics()
+
+
+def compare(settings, manifest=WHOLE, *, card=CARD, weights=WEIGHTS, judged=None):
+    judged = len(manifest.entries) if judged is None else judged
+    figures = list_published(weights, card, settings, manifest, judged=judged)
+    return {figure.measure: figure.differences for figure in figures}
+
+
+def test_the_protocol_of_a_figure_is_repeated_by_it_alone():
+    figures = compare(CLIP)
+    assert figures[THIRTY] == ()
+    assert figures[TEN] == ("views 10x3 instead of 10x1",)
+    assert figures[PAPER_CLIP] == (
+        "views 10x3 instead of 1x1",
+        "rule pyslowfast instead of none that its authors state",
+    )
+    assert next(iter(figures)) == THIRTY
+    assert compare(CLIP | {"views": "10x1"})[TEN] == ()
+    assert compare(STREAM)[PAPER_STREAM] == (SHORT,)
 
 
 @pytest.mark.parametrize(
-    ("settings", "repeated"),
+    ("changes", "difference"),
     [
-        (CLIP, {"Kinetics-400 top-1, 30 views": 76.2}),
-        (CLIP | {"views": "1x1"}, {PAPER_CLIP: 67.24}),
-        (CLIP | {"views": "1x1", "rate_hz": 3.0}, {}),
-        (CLIP | {"views": "1x3"}, {}),
-        (STREAM, {PAPER_STREAM: 71.03}),
-        (STREAM | {"window": 16}, {}),
-        (STREAM | {"rate_hz": 3.0}, {}),
+        ({"mode": "stream"}, "mode stream instead of clip"),
+        ({"views": "3x10"}, "views 3x10 instead of 10x3"),
+        ({"rule": "time"}, "rule time instead of pyslowfast"),
+        ({"rate_hz": 3.0}, "rate 3.0 instead of 6.0"),
+        ({"split": None}, "split none instead of val"),
+        ({"split": "test"}, "split test instead of val"),
+        ({"precision": "bfloat16"}, "precision bfloat16 instead of float32"),
     ],
 )
-def test_the_figure_of_this_mode_stands_out(settings, repeated):
-    figures = list_published(get_card("x3d_m"), settings)
-    assert {f.measure: f.percent for f in figures if f.is_repeated} == repeated
+def test_every_difference_is_named(changes, difference):
+    assert compare(CLIP | changes)[THIRTY] == (difference,)
 
 
-def test_other_weights_have_no_figure_of_the_paper():
-    card = get_card("x3d_m")
-    figures = list_published(card, STREAM | {"weights": "mine.pt"})
-    assert [figure.measure for figure in figures] == list(card.published_accuracy)
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"window": 16}, "window 16 instead of 64"),
+        ({"fill": "zeros"}, "fill zeros instead of replicate"),
+        ({"init": 3}, "init 3 instead of 91"),
+    ],
+)
+def test_every_difference_of_a_stream_is_named(changes, difference):
+    assert compare(STREAM | changes)[PAPER_STREAM] == (difference, SHORT)
+
+
+def test_the_size_of_pictures_counts():
+    card = dataclasses.replace(CARD, crop_px=112, short_side_px=128)
+    assert compare(CLIP, card=card)[THIRTY] == (
+        "short side 128 instead of 256",
+        "crop 112 instead of 224",
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "difference"),
+    [
+        (make_kinetics(2), "data 2 videos of 2 classes instead of"),
+        (make_kinetics(classes=399), "data 19900 videos of 399 classes instead of"),
+        (make_kinetics(10_000), "data 10000 videos of 400 classes instead of"),
+        (make_kinetics(name="mine/{}"), "data 19900 videos of 400 classes by other names instead"),
+    ],
+)
+def test_other_videos_are_no_kinetics(manifest, difference):
+    (only,) = compare(CLIP, manifest)[THIRTY]
+    assert only.startswith(difference)
+    assert only.endswith("the 20000 of 400 of Kinetics-400")
+
+
+def test_a_part_of_the_videos_is_not_the_whole():
+    assert compare(CLIP, judged=100)[THIRTY] == ("100 of 19900 videos judged",)
+
+
+def test_weights_of_unknown_origin_have_no_figures(tmp_path, monkeypatch):
+    assert list_published(None, CARD, CLIP, WHOLE, judged=1) == []
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "x3d_m.pyth"
+    mine.write_bytes(b"by the name of the published file")
+    assert identify_weights("x3d_m", mine) is None
+    assert identify_weights("x3d_m", "random") is None
+    assert identify_weights("x3d_m", None) is None
+    assert identify_weights("x3d_m", "kinetics400") == WEIGHTS
+    fetched = tmp_path / "cache" / "kinetics400" / "x3d_m.pyth"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(mine.read_bytes())
+    assert identify_weights("x3d_m", tmp_path / "x3d_m.pyth") == WEIGHTS
+    fetched.write_bytes(b"other")
+    assert identify_weights("x3d_m", mine) is None

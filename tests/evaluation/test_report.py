@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from co3d.evaluation import tables
-from co3d.evaluation.published import list_published
+from co3d.evaluation.published import PublishedFigure
 from co3d.evaluation.records import FrameTrace, VideoRecord, pack
 from co3d.evaluation.report import write_report
 from co3d.evaluation.run import RunResult
 from co3d.evaluation.summary import summarise
-from co3d.models import get_card
 
 SETTINGS = {
     "model": "x3d_m",
@@ -45,7 +44,10 @@ def summary():
         class_names=NAMES,
         multi_label=False,
         processes=1,
-        published=list_published(get_card("x3d_m"), SETTINGS),
+        published=[
+            PublishedFigure("top-1, 30 views", 76.2, ()),
+            PublishedFigure("top-1, 10 views", 75.1, ("views 10x3 instead of 10x1", "a | b")),
+        ],
     )
 
 
@@ -56,9 +58,12 @@ def test_the_report_says_it_all(summary, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
     text = (tmp_path / "report.md").read_text()
     assert "| last: after the last frame | 83.33 | 100.00 |" in text
-    assert "| Kinetics-400 top-1, 30 views | 76.2 | the protocol of this run |" in text
-    assert "one clip (arXiv:2106.00050) | 67.24 | another protocol |" in text
-    assert "| Kinetics-400 top-1, 10 views | 75.1 | another protocol |" in text
+    assert (
+        "measured as in this run:\n\n| measure | % |\n|---|---:|\n| top-1, 30 views | 76.2 |"
+        in text
+    )
+    assert "not to be compared with this run:\n" in text
+    assert "| top-1, 10 views | 75.1 | views 10x3 instead of 10x1; a \\| b |" in text
     assert "6 videos were judged, 1 were left out." in text
     assert "| v\\|6 | EmptyVideoError: nothing there \\| at &lt;b>all |" in text
     assert "| run \\| away | $swim_^ | 1 |" in text
@@ -66,6 +71,11 @@ def test_the_report_says_it_all(summary, tmp_path):
     values = json.loads((tmp_path / "summary.json").read_text())
     assert values["measures"]["last"]["confusion"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
     assert values["run"]["resumed"] == 2
+    assert values["published"][0] == {
+        "measure": "top-1, 30 views",
+        "percent": 76.2,
+        "differences": [],
+    }
 
 
 def test_a_run_without_any_good_video_has_a_report(summary, tmp_path):

@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import pytest
 
 import co3d
@@ -14,16 +13,10 @@ from co3d.training.recipe_file import read_recipe
 from co3d.training.run import train
 from co3d.training.setup import set_up
 from co3d.training.videos import hold_out
-from support.miniature import make_charades, write_mp4
+from support.miniature import make_charades
+from support.noise_videos import videos, write_noise
 
 CLASSES = ("one", "two", "three", "four")
-FRAMES = 8
-
-
-def write_noise(path, seed, frames=FRAMES):
-    """A video of coarse noise: nothing in it says its class."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (frames, 4, 4, 3), dtype=np.uint8)
-    return write_mp4(path, blocks.repeat(8, 1).repeat(8, 2))
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +26,6 @@ def folder(tmp_path_factory):
         for number in range(4):
             write_noise(root / "train" / name / f"{number}.mp4", 10 * index + number)
     return root
-
-
-def videos(path, **changes):
-    base = {
-        "kind": "videos",
-        "path": str(path),
-        "batch": 4,
-        "clip_frames": 4,
-        "rate_hz": 8.0,
-        "crop_px": 32,
-        "short_side_px": [32, 32],
-        "flip": False,
-        "workers": 0,
-    }
-    return {**base, **changes}
 
 
 @pytest.mark.slow
@@ -110,7 +88,7 @@ def test_streams_of_videos_can_be_trained(tmp_path, tiny, folder):
 
 def test_videos_of_several_classes_are_judged_by_their_mean_average_precision(tmp_path, tiny):
     make_charades(tmp_path / "set", videos=4, frames=48)
-    data = videos(tmp_path / "set", layout="charades", batch=2, mixup=0.5)
+    data = videos(tmp_path / "set", layout="charades", batch=2, mixup=0.5, train_split="test")
     recipe = tiny(epochs=1, data=data, loss={"kind": "binary_cross_entropy"})
     result = train(recipe, tmp_path / "run")
     assert result.scores.keys() == {"validation_loss", "validation_map"}

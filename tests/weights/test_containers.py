@@ -1,7 +1,10 @@
 """Checkpoint files: every container that is read, and that nothing in a hostile one ever runs."""
 
+import argparse
 import contextlib
+import fractions
 import io
+import logging
 import os
 import pickle
 import struct
@@ -27,14 +30,16 @@ def assert_same(got: Any, expected: dict[str, torch.Tensor] = STATE) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("wrapper", ["model_state", "state_dict", None])
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "model.", "net.", "module.model.", "model._orig_mod."]
+    "wrapper",
+    [
+        *("model_state", "model_state_dict", "state_dict", "model", "net", "network", "module"),
+        *("ema", "model_ema", "state_dict_ema", None),
+    ],
 )
-def test_torch_files(tmp_path: Path, zipped: bool, wrapper: str | None, prefix: str) -> None:
+def test_torch_files(tmp_path: Path, zipped: bool, wrapper: str | None) -> None:
     path = tmp_path / "file.bin"
-    state = {prefix + key: value for key, value in STATE.items()}
-    content = {wrapper: state, "epoch": 3, "cfg": "text"} if wrapper else state
+    content = {wrapper: STATE, "optimizer": {"state": {}}, "epoch": 3} if wrapper else STATE
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     assert_same(read_checkpoint(path).tensors)
 
@@ -53,14 +58,41 @@ def test_a_lightning_checkpoint(tmp_path: Path) -> None:
         "hyper_parameters": {"name": "x3d_s", "lr": 0.1},
     }
     torch.save(content, path)
+    assert_same(read_checkpoint(path).tensors, content["state_dict"])
+
+
+def test_a_wrapper_in_a_wrapper(tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    torch.save({"ema": {"module": STATE, "decay": 0.9}}, path)
     assert_same(read_checkpoint(path).tensors)
 
 
-def test_a_prefix_that_some_keys_lack_stays(tmp_path: Path) -> None:
+def test_of_weights_and_their_average_the_weights_are_read_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "file.pth"
-    state = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
-    torch.save(state, path)
-    assert_same(read_checkpoint(path).tensors, state)
+    torch.save({"model_ema": {"b": torch.zeros(1)}, "model": STATE}, path)
+    with caplog.at_level(logging.WARNING, logger="co3d"):
+        assert_same(read_checkpoint(path).tensors)
+    assert "model is read, and model_ema left out" in caplog.text
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arguments_beside_the_weights_do_no_harm(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "file.pth"
+    arguments = argparse.Namespace(lr=1.0, data=Path("/data"))
+    content = {"model": STATE, "args": arguments, "epoch": 3}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert_same(read_checkpoint(path).tensors)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_type_that_is_not_run_is_named(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "file.pth"
+    content = {"model": STATE, "cfg": fractions.Fraction(1, 2)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightError, match=r"never run \(a fractions\.Fraction\)"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from co3d.errors import OutputError, WeightError
@@ -135,6 +136,74 @@ def test_networks_that_fit_better_are_named() -> None:
         load_weights(network(), checkpoint(almost), others=others)
     with pytest.raises(WeightError, match="check that the file belongs"):
         load_weights(network(), checkpoint({"x": torch.zeros(1)}), others=others)
+
+
+PREFIXES = ("", "module.", "model.", "net.", "module.model.", "model._orig_mod.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("name", ["file.pth", "file.safetensors"])
+def test_prefixes_of_training_code_are_taken_off(tmp_path: Path, name: str, prefix: str) -> None:
+    tensors, model = state(), network()
+    prefixed = {prefix + key: value for key, value in tensors.items()}
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(prefixed, tmp_path / name)
+    load_weights(model, tmp_path / name)
+    assert all(torch.equal(model.state_dict()[key], tensors[key]) for key in tensors)
+
+
+def test_a_network_may_have_a_part_of_such_a_name() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = network()
+
+    model, tensors = Wrapped(), state(Wrapped())
+    load_weights(model, checkpoint(tensors))
+    assert torch.equal(model.model[0].weight, tensors["model.0.weight"])
+    load_weights(network(), checkpoint(tensors))
+
+
+def test_losses_and_metrics_beside_the_network_are_let_go_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tensors = {f"model.{key}": value for key, value in state().items()}
+    extra = {"criterion.weight": torch.ones(9), "val_acc.total": torch.tensor(3)}
+    with caplog.at_level(logging.WARNING, logger="co3d"):
+        load_weights(network(), checkpoint({**tensors, **extra}))
+    assert "left out what is not the network's: criterion.weight, val_acc.total" in caplog.text
+    del tensors["model.0.weight"]
+    with pytest.raises(WeightError, match=r"criterion\.weight left over.* 0\.weight missing"):
+        load_weights(network(), checkpoint({**tensors, **extra}))
+    with pytest.raises(WeightError, match=r"model\.spare left over"):
+        load_weights(network(), checkpoint({**state(), "model.spare": torch.ones(1)}))
+
+
+@pytest.mark.parametrize(
+    ("key", "family"),
+    [
+        ("backbone.layer1.{}.conv1.conv.weight", "mmaction2"),
+        ("blocks.1.res_blocks.{}.branch2.conv_a.weight", "PyTorchVideo"),
+        ("s2.pathway0_res{}.branch2.a.weight", "PySlowFast"),
+        ("module.s2.pathway0_res{}.branch2.a.weight", "PySlowFast"),
+        ("encoder.blocks.{}.attn.qkv.weight", "VideoMAE"),
+        ("layer1.{}.conv1.0.weight", "torchvision's VideoResNet"),
+    ],
+)
+def test_advice_names_the_family_of_unknown_keys(key: str, family: str) -> None:
+    others = {"tiny": lambda: nn.Sequential(nn.Linear(1, 1))}
+    tensors = {key.format(n): torch.zeros(3, 3) for n in range(30)}
+    first = next(iter(tensors))
+    with pytest.raises(WeightError) as info:
+        load_weights(network(), checkpoint(tensors), others=others)
+    assert f"its keys, such as {first}, " in str(info.value)
+    assert f"look like those of {family}" in str(info.value)
+    assert "choose that model" not in str(info.value)
+
+
+def test_keys_of_nobody_are_shown() -> None:
+    with pytest.raises(WeightError, match="such as x, are like those of no library known"):
+        load_weights(network(), checkpoint({"x": torch.zeros(1)}))
 
 
 def test_blobs_may_lack_trailing_ones() -> None:

@@ -26,15 +26,15 @@ from co3d.datasets.doctor import (
 )
 from co3d.datasets.doctor.diagnosis import KINDS
 from co3d.datasets.doctor.picture import draw_statistics
-from co3d.datasets.layouts import Layout, open_dataset
+from co3d.datasets.layouts import ALL, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.environment import logs_path
-from co3d.errors import OptionError, OutputError
+from co3d.errors import DataError, OptionError, OutputError
 from co3d.files import output_file
 
 LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
 PROBLEMS_SHOWN = 20
-CLASSES_SHOWN = 5
+CLASSES_SHOWN, CLASSES_LISTED = 5, 20
 METHOD = (
     "worst: all lost videos wrong, or all right (Manski bounds). at_random: Wilson's 95 % score "
     "interval with finite-population correction, if losses and mistakes are independent. "
@@ -47,7 +47,7 @@ class DoctorOptions:
     """The options of `co3d data doctor`, as the command line gives them."""
 
     path: Path
-    layout: Layout
+    layout: str
     split: str | None
     classes: str | None
     output: Path | None
@@ -60,7 +60,7 @@ def run_doctor(options: DoctorOptions) -> int:
     """Examine, report, and return the exit code: 0, or 130 when stopped before the end.
 
     Raises:
-        DataError: there is no data set to examine.
+        DataError: there is no data set to examine, or nothing in it is usable.
         OptionError: a value that cannot work.
         OutputError: a result cannot be written.
     """
@@ -71,7 +71,7 @@ def run_doctor(options: DoctorOptions) -> int:
             "expected 1 or more, and 0 to 1"
         )
     manifest = open_dataset(
-        options.path, layout=options.layout, split=options.split, classes=options.classes
+        options.path, layout=options.layout, split=options.split or ALL, classes=options.classes
     )
     folder = options.output or logs_path() / "doctor" / _name(options)
     _refuse_inside(folder, manifest.root)
@@ -96,6 +96,11 @@ def run_doctor(options: DoctorOptions) -> int:
         print(json.dumps(report, ensure_ascii=False))
     else:
         _print(report, diagnosis, [folder / name for name in (REPORT, CLEAN, PICTURE, LOG)])
+    if not usable:
+        raise DataError(
+            f"cannot use {options.path}: got no usable video of {len(manifest.entries)} listed; "
+            f"see {folder / REPORT}, and check the path and the annotations"
+        )
     return SUCCESS
 
 
@@ -124,11 +129,15 @@ def _describe(
     counts = Counter(kind for _, kind in pairs)
     decoded = [seen for seen in found.values() if seen.frames]
     losses = {name: share for name, share in diagnosis.lost_by_class.items() if share}
+    shown = manifest.count_labels()
     return {
         "root": str(manifest.root),
         "listed": bounds.listed,
         "usable": bounds.usable,
         "classes": len(manifest.class_names),
+        "videos_by_class": {name: shown.get(name, 0) for name in manifest.class_names},
+        "unlabelled": sum(not entry.labels for entry in manifest.entries),
+        "splits": {name or "": count for name, count in manifest.splits.items()},
         "counts": {kind: counts[kind] for kind in KINDS},
         "accuracy": {**asdict(bounds), "method": METHOD},
         "lost_by_class": dict(sorted(losses.items(), key=lambda item: -item[1])),
@@ -161,6 +170,7 @@ def _print(report: dict[str, Any], diagnosis: Diagnosis, written: list[Path]) ->
         table.add_row(kind, str(count), style="" if count else "dim")
     table.add_row("in the clean manifest", str(report["usable"]), style="bold")
     console.print(table)
+    _print_classes(console, report)
     for problem in diagnosis.problems[:PROBLEMS_SHOWN]:
         where = "" if problem.path in problem.detail else f"{problem.path}: "
         console.print(
@@ -183,6 +193,23 @@ def _print(report: dict[str, Any], diagnosis: Diagnosis, written: list[Path]) ->
     )
     for path in written:
         console.print(Text.assemble(("wrote ", "dim"), str(path)), soft_wrap=True)
+
+
+def _print_classes(console: Console, report: dict[str, Any]) -> None:
+    """The videos of each split and class; of many classes, the smallest ones."""
+    if any(report["splits"]):
+        splits = ", ".join(f"{name or 'none'} {n}" for name, n in report["splits"].items())
+        console.print(f"splits: {splits}", markup=False, soft_wrap=True)
+    counts = report["videos_by_class"]
+    smallest = sorted(counts.items(), key=lambda item: item[1])
+    few = len(counts) <= CLASSES_LISTED
+    listed = counts.items() if few else smallest[:CLASSES_SHOWN]
+    text = ", ".join(f"{name} {count}" for name, count in listed)
+    if counts and not few:
+        text = f"from {smallest[0][1]} to {smallest[-1][1]} videos each, the fewest: {text}"
+    unlabelled = f"; without a label {report['unlabelled']}" if report["unlabelled"] else ""
+    noun = "class" if len(counts) == 1 else "classes"
+    console.print(f"{len(counts)} {noun}: {text}{unlabelled}", markup=False, soft_wrap=True)
 
 
 def _print_statistics(console: Console, report: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.progress import open_progress
-from co3d.datasets.layouts import Layout, open_dataset
+from co3d.datasets.layouts import ALL, open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Form, Recipe, copy_video, plan_copies
 from co3d.errors import Co3dError, DataError, OptionError, OutputError
@@ -29,7 +29,7 @@ class PrepareOptions:
 
     path: Path
     output: Path
-    layout: Layout
+    layout: str
     split: str | None
     classes: str | None
     form: Form | None
@@ -54,7 +54,7 @@ def run_prepare(options: PrepareOptions) -> int:
     if workers < 1:
         raise OptionError(f"cannot copy with {workers} workers: expected 1 or more")
     manifest = open_dataset(
-        options.path, layout=options.layout, split=options.split, classes=options.classes
+        options.path, layout=options.layout, split=options.split or ALL, classes=options.classes
     )
     output = options.output
     if output.resolve().is_relative_to(manifest.root.resolve()):

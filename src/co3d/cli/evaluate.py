@@ -24,12 +24,13 @@ from rich.progress import (
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS
-from co3d.datasets.layouts import open_dataset
+from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_judged_split
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
-from co3d.errors import DataError
+from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
@@ -38,11 +39,11 @@ from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
 from co3d.evaluation.run import Evaluator, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
-from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.evaluation.subject import Subject, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ClipModel
 from co3d.runtime import open_stream
+from co3d.weights import identify_weights
 
 STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
 
@@ -53,7 +54,8 @@ class EvalOptions:
 
     Attributes:
         data: data set or manifest. split: of the data set.
-        model: registry name. weights: tag or path.
+        model: registry name, folder of a run, exported file or FILE.py:FACTORY.
+        weights: tag or path.
         mode: whole clips, or frame by frame.
         views: "KxM"; rule: which frames make a clip; clips only.
         window, fill, init_frames, backend, slots: streams only.
@@ -75,7 +77,7 @@ class EvalOptions:
     backend: str | None
     slots: int | None
     rate_hz: float | None
-    precision: str
+    precision: str | None
     device: str
     limit: int | None
     output: Path
@@ -96,22 +98,22 @@ def evaluate_data(options: EvalOptions) -> int:
     """
     _check_options(options)
     require_metrics()
-    model = open_model(options.model, options.weights)
-    # Classes are matched by name where the model knows names: another order does no damage.
-    manifest = open_dataset(options.data, split=options.split, classes=model.card.labels or None)
-    jobs = make_jobs(manifest, count_classes(model), options.limit)
+    subject = open_subject(options.model, options.weights, purpose="evaluate")
+    _check_program(options, subject)
     console = Console(stderr=True)
+    manifest, split = _open_data(options, subject.card.labels, console)
+    jobs = make_jobs(manifest, subject.classes, options.limit)
     try:
         with stop_on_sigterm(), open_rank() as rank:
-            evaluator, chosen = _open_evaluator(options, manifest, model, rank)
+            evaluator, chosen = _open_evaluator(options, manifest, subject, rank)
             settings = {
                 "model": options.model,
-                "weights": options.weights or "bundled",
+                "weights": options.weights or "its own",
                 "data": options.data.resolve().name,
-                "split": options.split,
-                **describe_subject(model, manifest),
+                "split": split,
+                **describe_subject(subject, manifest),
                 "mode": options.mode,
-                "precision": options.precision,
+                "precision": _choose_precision(options, subject),
                 "device": options.device,
                 **chosen,
             }
@@ -127,7 +129,13 @@ def evaluate_data(options: EvalOptions) -> int:
                 class_names=manifest.class_names,
                 multi_label=manifest.multi_label,
                 processes=rank.count,
-                published=list_published(model.card, settings),
+                published=list_published(
+                    identify_weights(options.model, options.weights),
+                    subject.card,
+                    settings,
+                    manifest,
+                    judged=sum(record.error is None for record in result.records),
+                ),
             )
     except KeyboardInterrupt:
         console.print(STOPPED_NOTE, soft_wrap=True)
@@ -140,6 +148,27 @@ def evaluate_data(options: EvalOptions) -> int:
             "`co3d data doctor`, or check where the data set lies"
         )
     return SUCCESS
+
+
+def _open_data(
+    options: EvalOptions, labels: tuple[str, ...], console: Console
+) -> tuple[Manifest, str | None]:
+    """The videos to judge and their split: the one asked for, else the one that is judged on."""
+    # Classes are matched by name where the model knows names: another order does no damage.
+    classes = labels or None
+    if options.split is not None:
+        return open_dataset(options.data, split=options.split, classes=classes), options.split
+    manifest, whole = open_judged_split(options.data, classes=classes)
+    (split,) = manifest.splits or (None,)
+    if len(whole.splits) > 1:
+        console.print(
+            f"Judging the split {split}. {options.data} has {describe_splits(whole)}; --split NAME "
+            f"judges another, --split {ALL} all of them",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    return manifest, split
 
 
 def _check_options(options: EvalOptions) -> None:
@@ -161,22 +190,42 @@ def _check_options(options: EvalOptions) -> None:
     refuse_rate("evaluate", options.rate_hz)
 
 
+def _check_program(options: EvalOptions, subject: Subject) -> None:
+    """OptionError for what an exported file cannot do."""
+    if subject.program is not None and (options.mode == "clip" or options.window is not None):
+        raise OptionError(
+            f"cannot evaluate {options.model}: it is a stream with a window of its own; use --mode "
+            "stream, and leave --window out"
+        )
+    if subject.program is not None and subject.program.edges == "none":
+        raise OptionError(
+            f"cannot evaluate {options.model}: it was exported with --edges none, for which the "
+            "first frames of a video have no results; export it with --edges start"
+        )
+
+
+def _choose_precision(options: EvalOptions, subject: Subject) -> str:
+    own = None if subject.program is None else subject.program.precision
+    return options.precision or own or "float32"
+
+
 def _open_evaluator(
-    options: EvalOptions, manifest: Manifest, model: ClipModel, rank: Rank
+    options: EvalOptions, manifest: Manifest, subject: Subject, rank: Rank
 ) -> tuple[Evaluator, dict[str, Any]]:
     """What makes the predictions, and its settings."""
-    card = model.card
+    card = subject.card
     rate_hz = options.rate_hz or card.rate_hz
     device = f"cuda:{rank.local}" if options.device == "cuda" else options.device
     settings: dict[str, Any] = {"rate_hz": rate_hz}
     if options.mode == "clip":
+        assert subject.model is not None  # `_check_program` refuses files
         temporal, spatial = parse_views(options.views or "1x1")
         rule: Rule = options.rule or "time"
         evaluator = ClipEvaluator(
             manifest,
-            model,
+            subject.model,
             Sampling(views=temporal, crops=spatial, rule=rule, rate_hz=rate_hz),
-            precision=options.precision,
+            precision=_choose_precision(options, subject),
             device=device,
             strict=options.strict,
         )
@@ -186,9 +235,16 @@ def _open_evaluator(
             "window": None,
             "fill": None,
             "init": None,
+            "full_frames": None,
             "backend": None,
         }
-    program = convert_or_read(model, card.clip_shape, ConvertOptions(window=options.window))
+    program: Program[Any]
+    if subject.program is not None:
+        program = subject.program
+    else:
+        assert subject.model is not None
+        convert = ConvertOptions(window=options.window)
+        program = convert_or_read(subject.model, card.clip_shape, convert)
     if program.macs_per_frame < SMALL_NETWORK_MACS:
         torch.set_num_threads(1)
     stream = open_stream(
@@ -196,7 +252,7 @@ def _open_evaluator(
         backend=options.backend or "auto",
         precision=options.precision,
         device=device,
-        slots=options.slots or 1,
+        slots=options.slots,
     )
     fill: Fill = options.fill or "zeros"
     evaluator = StreamEvaluator(
@@ -214,6 +270,7 @@ def _open_evaluator(
         "window": program.window,
         "fill": fill,
         "init": evaluator.init_frames,
+        "full_frames": program.first_valid_step,
         "backend": describe_backend(stream),
         "slots": stream.slots,
     }

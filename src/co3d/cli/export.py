@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from co3d.cli.card_options import make_card
 from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
+from co3d.engine.opening import explain_unplayable
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
 from co3d.models import ModelCard
@@ -30,7 +32,14 @@ def export_network(conversion: ConversionOptions, options: ExportOptions) -> Non
     with console.status("converting"):
         model, shapes = open_network(conversion)
         program = convert_opened(conversion, model, shapes, options.edges)
-    card = getattr(model, "card", None)
+    card = make_card(
+        options.card,
+        getattr(model, "card", None),
+        program.name,
+        program.frame_shapes,
+        program.output_shapes,
+        shapes[0][1],
+    )
     calibration = None
     if options.calibrate:
         calibration = _read_frames(console, options, card)
@@ -52,8 +61,8 @@ def _read_frames(
     """Frames of the calibration videos, one after the other, with a progress bar."""
     if card is None:
         raise OptionError(
-            "cannot calibrate: the network says not how to prepare a picture; give it a `card` "
-            "(co3d.ModelCard), or call co3d.export_program with frames of your own"
+            "cannot calibrate: the network does not say how to prepare a picture; add --rate-hz, "
+            "--mean and --std, or call co3d.export_program with frames of your own"
         )
     if options.calibration_frames < 1:
         raise OptionError(
@@ -112,4 +121,8 @@ def _report(options: ExportOptions, description: str) -> None:
         print(json.dumps({**figures, "description": json.loads(description)}, indent=2))
         return
     print(f"wrote {' and '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
-    print(f"run it with: co3d stream VIDEO --model {path}")
+    reason = explain_unplayable(path)
+    if reason is None:
+        print(f"run it with: co3d stream VIDEO --model {path}")
+    else:
+        print(f"`co3d stream` cannot play it: {reason}; see docs/export.md for how to run it")

@@ -14,11 +14,13 @@ from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
+from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
+from co3d.errors import OptionError
 from co3d.evaluation.feature_files import SUFFIXES, Format, open_features
 from co3d.evaluation.feature_picture import FeatureSample, draw_features
 from co3d.evaluation.feature_store import FeatureStore
@@ -27,7 +29,7 @@ from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.layer import LayerFeatures
 from co3d.evaluation.projection import Projection
 from co3d.evaluation.ranks import Rank
-from co3d.evaluation.subject import count_classes, describe_backend, describe_subject, open_model
+from co3d.evaluation.subject import describe_backend, describe_subject
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
@@ -43,7 +45,8 @@ class FeatureOptions:
 
     Attributes:
         data: data set or manifest. split: of the data set.
-        model: registry name. weights: tag or path. layer: path of a module in it.
+        model: registry name, folder of a run or FILE.py:FACTORY. weights: tag or path.
+        layer: path of a module in the network.
         mode: a row per clip, or per frame. clips: of each video, in clip mode.
         rate_hz: overrides the model's. backend, precision: of streams.
         limit: videos at most. output: folder. kind: of the file. projection: of the picture.
@@ -81,25 +84,32 @@ def extract_features(options: FeatureOptions) -> int:
             `create_model` raises.
     """
     _check_options(options)
-    model = open_model(options.model, options.weights)
-    card = model.card
-    manifest = open_dataset(options.data, split=options.split, classes=card.labels or None)
-    jobs = make_jobs(manifest, count_classes(model), options.limit)
-    network = LayerFeatures(model, options.layer)
+    subject = open_subject(options.model, options.weights, purpose="take features of")
+    card = subject.card
+    if subject.model is None:
+        raise OptionError(
+            f"cannot take features of {options.model}: an exported file has no layers any more; "
+            "name the network that it was made of"
+        )
+    manifest = open_dataset(options.data, split=options.split or ALL, classes=card.labels or None)
+    console = Console(stderr=True)
+    if len(manifest.splits) > 1:
+        console.print(f"Taking all splits: {describe_splits(manifest)}", highlight=False)
+    jobs = make_jobs(manifest, subject.classes, options.limit)
+    network = LayerFeatures(subject.model, options.layer)
     with torch.inference_mode():  # tells of a layer that gives no features before any work
         channels = network(torch.zeros(1, *card.clip_shape)).shape[1]
     extract, chosen = _open_extractor(options, manifest, network, card)
     settings = {
         "model": options.model,
-        "weights": options.weights or "bundled",
+        "weights": options.weights or "its own",
         "layer": options.layer,
         "data": options.data.resolve().name,
         "split": options.split,
-        **describe_subject(model, manifest),
+        **describe_subject(subject, manifest),
         "mode": options.mode,
         **chosen,
     }
-    console = Console(stderr=True)
     store = FeatureStore(options.output / PARTS, settings)
     left = [job for job in jobs if store.find(job) is None]
     excluded: dict[str, str] = {}

@@ -14,7 +14,7 @@ from torch import nn
 from co3d.cli.options import ConversionOptions, Edges
 from co3d.compiler import StepProgram, convert
 from co3d.errors import OptionError
-from co3d.models import ClipModel, create_model
+from co3d.models import ModelCard, create_model
 from co3d.weights import load_weights
 
 ClipShape = tuple[int, ...]
@@ -31,27 +31,43 @@ def open_network(options: ConversionOptions) -> tuple[nn.Module, list[ClipShape]
         UnknownModelError, WeightError: as for `create_model`.
     """
     shapes = [_parse_clip(text) for text in options.clips]
-    if ":" not in options.network and not options.network.endswith(".py"):
+    if not is_file_network(options.network):
         model = create_model(options.network, weights=options.weights)
         return model, shapes or [model.card.clip_shape]
-    path, _, factory = options.network.rpartition(":")
-    if not path.endswith(".py"):
-        raise OptionError(
-            f"cannot load {options.network}: got no factory or no Python file, expected "
-            "FILE.py:FACTORY, e.g. my_network.py:build, or a name that `co3d models` lists"
-        )
-    with users_code():
-        network = _build(Path(path), factory)
-    if options.weights is not None:
-        load_weights(network, options.weights)
-    if not shapes and isinstance(network, ClipModel):
-        shapes = [network.card.clip_shape]
+    network = build_network(options.network, options.weights)
+    card = getattr(network, "card", None)
+    if not shapes and isinstance(card, ModelCard):
+        shapes = [card.clip_shape]
     if not shapes:
         raise OptionError(
             f"cannot convert {options.network}: its clip shape is not known; give --clip C,T,H,W, "
             "e.g. --clip 3,16,112,112"
         )
-    return network.eval(), shapes
+    return network, shapes
+
+
+def is_file_network(name: str) -> bool:
+    """Whether a network's name means one that a user's file builds."""
+    return ":" in name or name.endswith(".py")
+
+
+def build_network(name: str, weights: str | None) -> nn.Module:
+    """Run `file.py:factory`, a file that the user trusts, and load weights into what it gives.
+
+    Raises:
+        OptionError: no such file or factory. WeightError: the weights do not fit.
+    """
+    path, _, factory = name.rpartition(":")
+    if not path.endswith(".py"):
+        raise OptionError(
+            f"cannot load {name}: got no factory or no Python file, expected FILE.py:FACTORY, e.g. "
+            "my_network.py:build, or a name that `co3d models` lists"
+        )
+    with users_code():
+        network = _build(Path(path), factory)
+    if weights is not None:
+        load_weights(network, weights)
+    return network.eval()
 
 
 def convert_network(options: ConversionOptions) -> tuple[StepProgram, list[ClipShape]]:

@@ -71,6 +71,24 @@ class ConversionOptions:
 
 
 @dataclass(frozen=True)
+class CardOptions:
+    """The options that describe a network; None for what its own card says.
+
+    Attributes:
+        rate_hz: frames per second that it is shown.
+        mean, std: "R,G,B" of pixels in [0, 1].
+        short_side_px: to which pictures are scaled before the crop.
+        labels: file with a class name a line.
+    """
+
+    rate_hz: float | None = None
+    mean: str | None = None
+    std: str | None = None
+    short_side_px: int | None = None
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """What one run of `co3d export` is asked to do, beside the network and how to convert it.
 
@@ -80,6 +98,7 @@ class ExportOptions:
         output: the file.
         calibrate: videos, or folders of videos, on which int8's ranges are measured.
         calibration_frames: how many of their frames, at most.
+        card: how the network is fed, where it does not say so itself.
         as_json: print one JSON object instead of lines.
     """
 
@@ -90,6 +109,7 @@ class ExportOptions:
     output: Path
     calibrate: tuple[Path, ...]
     calibration_frames: int
+    card: CardOptions
     as_json: bool
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def run_training(options: TrainOptions) -> int:
     console.quiet = not is_first_process()
     console.print(f"Training {recipe.model.name} into {folder}", highlight=False)
     try:
-        result = train(recipe, folder, resume=options.resume)
+        result = train(recipe, folder, resume=options.resume, say=partial(_say_division, console))
     except TrainingError:
         if (folder / "last.ckpt").exists():
             console.print(f"The last finished epoch is kept in {folder}.", highlight=False)
@@ -172,6 +173,11 @@ def name_folder(name: str, *, resume: bool) -> Path:
         base = logs_path() / f"{stem}-{number}"
     os.environ[RUN_FOLDER] = str(base)
     return base
+
+
+def _say_division(console: Console, division: str) -> None:
+    text = f"{division[0].upper()}{division[1:]}."
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say(options: TrainOptions, console: Console, values: dict[str, Any], text: str) -> None:

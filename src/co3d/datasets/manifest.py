@@ -8,7 +8,8 @@ On disk a manifest is JSONL: a header line, then a line a video, with paths rela
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,6 +44,7 @@ class VideoEntry:
             first frame; None for its own start or end.
         segments: when the classes of a multi-label set happen.
         rate_hz: frames per second of a folder of frames, which carries no time.
+        split: "train", "val", "test" or another part of the set; None where it has no parts.
     """
 
     video_id: str
@@ -52,6 +54,7 @@ class VideoEntry:
     end_seconds: float | None = None
     segments: tuple[Segment, ...] = ()
     rate_hz: float | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,21 @@ class Manifest:
     class_names: tuple[str, ...]
     entries: tuple[VideoEntry, ...]
     multi_label: bool = False
+
+    @property
+    def splits(self) -> dict[str | None, int]:
+        """Splits in the order of their names -> how many videos each has; None: in no split."""
+        counts = Counter(entry.split for entry in self.entries)
+        return {split: counts[split] for split in sorted(counts, key=lambda name: name or "")}
+
+    def take_split(self, split: str | None) -> "Manifest":
+        """The same classes with the videos of one split alone."""
+        return replace(self, entries=tuple(e for e in self.entries if e.split == split))
+
+    def count_labels(self) -> dict[str, int]:
+        """Class name -> how many videos show it, for the classes that any video shows."""
+        counts = Counter(label for entry in self.entries for label in entry.labels)
+        return {self.class_names[label]: counts[label] for label in sorted(counts)}
 
     def resolve(self, entry: VideoEntry) -> Path:
         """Where the video of an entry lies."""

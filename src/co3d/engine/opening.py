@@ -1,18 +1,18 @@
 """From a name or an exported file to a labeller that is ready for its video."""
 
-from typing import Any
+from pathlib import Path
 
 import torch
 
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
-from co3d.export import is_exported, load_program
+from co3d.export import Artefact, is_exported, load_program
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ClipModel, ModelCard, create_model, get_card, has_own_weights
+from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
 from co3d.runtime import open_stream
-from co3d.weights import list_weights
+from co3d.runtime.stored_program import StoredProgram
 
 USUAL_TOP_K = 3
 
@@ -23,7 +23,7 @@ def read_rate_hz(model: str) -> float:
     Raises:
         UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
     """
-    return (_open_file(model)[1] if is_exported(model) else get_card(model)).rate_hz
+    return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
 
 
 def open_labeller(
@@ -72,9 +72,9 @@ def open_labeller(
                 f"cannot label with {model_name}: its weights and window are settled in the file; "
                 "leave --weights and --window out, or export the network again"
             )
-        program, card = _open_file(model_name)
+        program, card = open_exported(model_name)
     else:
-        model = _create(model_name, weights)
+        model = create_trained_model(model_name, weights, purpose="label with")
         card, edges = model.card, "both" if has_end else "start"
         options = ConvertOptions(window=window, edges=edges)
         program = convert_or_read(model, card.clip_shape, options)
@@ -103,36 +103,43 @@ def open_labeller(
     )
 
 
-def _create(name: str, weights: str | None) -> ClipModel:
-    if weights is None and not has_own_weights(name):
-        tags = [entry.tag for entry in list_weights(name)]
-        raise OptionError(
-            f"cannot label with {name}: the package bundles no weights for it; give "
-            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
-        )
-    return create_model(name, weights=weights)
+def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
+    """The program and card of an exported file that labels one video frame by frame.
 
-
-def _open_file(path: str) -> tuple[Program[Any], ModelCard]:
-    """The program and card of an exported file that labels one video frame by frame."""
+    Raises:
+        SourceNotFoundError: there is no such file.
+        ExportedFileError: it cannot be read, or is of another kind.
+    """
     artefact = load_program(path)
+    complaint = _complain(artefact)
+    if complaint is not None:
+        raise ExportedFileError(f"cannot label with {path}: {complaint}")
+    assert artefact.card is not None
+    return artefact.program, artefact.card
+
+
+def explain_unplayable(path: Path) -> str | None:
+    """Why an exported file cannot label a video frame by frame, and what to do; None if it can."""
+    return _complain(load_program(path))
+
+
+def _complain(artefact: Artefact) -> str | None:
     program, card = artefact.program, artefact.card
-    complaint = None
     if card is None:
-        complaint = "it does not say how to prepare a picture; give export_program a card"
-    elif (
+        return (
+            "it does not say how to prepare a picture; export it with --rate-hz, --mean and --std, "
+            "or give export_program a card"
+        )
+    if (
         len(program.frame_shapes) != 1
         or program.frame_shape != (3, card.crop_px, card.crop_px)
         or len(program.output_shapes) != 1
         or len(program.output_shape) != 1
         or (card.labels and len(card.labels) != program.output_shape[0])
     ):
-        complaint = "it is not one classifier of pictures as its card says"
-    elif program.rate == "native":
-        complaint = "it gives no result at every frame; export it with --rate dense"
-    elif program.slots not in (None, 1):
-        complaint = f"it steps {program.slots} videos at once; export it with --slots 1"
-    if complaint is not None:
-        raise ExportedFileError(f"cannot label with {path}: {complaint}")
-    assert card is not None
-    return program, card
+        return "it is not one classifier of pictures as its card says"
+    if program.rate == "native":
+        return "it gives no result at every frame; export it with --rate dense"
+    if program.slots not in (None, 1):
+        return f"it steps {program.slots} videos at once; export it with --slots 1"
+    return None

@@ -1,10 +1,14 @@
-"""Published figures of the weights that a run measures, and which of them it repeats."""
+"""Published figures of the weights that a run measures, and how their protocols differ from it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from co3d.models import ModelCard
+from co3d.datasets.manifest import Manifest
+from co3d.models import ModelCard, get_card
+from co3d.models.labels import read_labels
+from co3d.weights import Figure, PublishedWeights
 
 PAPER = "arXiv:2106.00050"
 PAPER_WINDOW = 64
@@ -15,6 +19,39 @@ PAPER_CLIP = {"x3d_l": 69.29, "x3d_m": 67.24, "x3d_s": 64.71, "x3d_xs": 59.37}
 PAPER_STREAM = {"x3d_l": 71.61, "x3d_m": 71.03, "x3d_s": 67.33, "slow_r50": 73.1}
 """Top-1 on Kinetics-400 of one prediction a video, averaged over 64 feature frames."""
 
+UNSTATED = "none that its authors state"
+ENOUGH = 0.95
+"""Share of the listed videos that a copy of a data set must have: some are gone for everybody."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a published figure was measured on.
+
+    Attributes:
+        title: its name. splits: names of the split that is judged.
+        labels: set of class names. videos: of that split, as published.
+        video_id: what its videos are called.
+    """
+
+    title: str
+    splits: tuple[str, ...]
+    labels: str
+    videos: int
+    video_id: "re.Pattern[str]"
+
+
+DATA_SETS = {
+    # 50 videos a class (arXiv:1705.06950).
+    "kinetics400": DataSet(
+        "Kinetics-400", ("val",), "kinetics400", 20_000, re.compile(r"[\w-]{11}_\d{6}_\d{6}(#\d+)?")
+    ),
+    # Its authors call it test, PySlowFast val (arXiv:1604.01753).
+    "charades157": DataSet(
+        "Charades", ("test", "val"), "charades157", 1863, re.compile(r"[A-Z0-9]{5}(#\d+)?")
+    ),
+}
+
 
 @dataclass(frozen=True)
 class PublishedFigure:
@@ -22,38 +59,93 @@ class PublishedFigure:
 
     Attributes:
         measure: with its protocol. percent: its value.
-        is_repeated: whether this run's protocol is the same.
+        differences: of this run from that measurement, in words; none where it repeats it.
     """
 
     measure: str
     percent: float
-    is_repeated: bool
+    differences: tuple[str, ...]
 
 
-def list_published(card: ModelCard, settings: Mapping[str, Any]) -> list[PublishedFigure]:
-    """Published figures of a run's weights: those of its mode first, where the paper has one.
+def list_published(
+    weights: PublishedWeights | None,
+    card: ModelCard,
+    settings: Mapping[str, Any],
+    manifest: Manifest,
+    *,
+    judged: int,
+) -> list[PublishedFigure]:
+    """Published figures of a run's weights, each with all in which its measurement differs.
 
     Args:
+        weights: that the run measures; None where they are not known to be published.
+        card: how the network was fed.
         settings: of the run, as its report lists them.
+        manifest: what was listed. judged: how many of its videos count.
     """
-    is_clip = settings["mode"] == "clip"
-    views = _count_views(settings["views"])
-    figures = [
-        PublishedFigure(name, percent, is_clip and f", {views} views" in name)
-        for name, percent in card.published_accuracy.items()
-    ]
-    values = PAPER_CLIP if is_clip else PAPER_STREAM
-    if settings["weights"] != PAPER_TAG or card.name not in values:
-        return figures
-    protocol = "one clip" if is_clip else f"stream, window {PAPER_WINDOW}, warm"
-    same = views == 1 if is_clip else settings["window"] == PAPER_WINDOW
-    same = same and settings["rate_hz"] == card.rate_hz
-    name = f"Kinetics-400 top-1, {protocol} ({PAPER})"
-    return [PublishedFigure(name, values[card.name], same), *figures]
+    if weights is None:
+        return []
+    own = get_card(weights.model)
+    found = tuple(_compare_data(DATA_SETS[weights.labels], settings, manifest, judged))
+    common = {
+        "rate": (settings["rate_hz"], own.rate_hz),
+        "short side": (card.short_side_px, own.short_side_px),
+        "crop": (card.crop_px, own.crop_px),
+        "precision": (settings["precision"], "float32"),
+    }
+
+    def compare(measure: str, percent: float, **expected: Any) -> PublishedFigure:
+        pairs = {name: (settings[name], value) for name, value in expected.items()} | common
+        named = [_name(key, *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
+        return PublishedFigure(measure, percent, (*found, *named))
+
+    def compare_clips(measure: str, figure: Figure) -> PublishedFigure:
+        return compare(
+            measure, figure.percent, mode="clip", views=figure.views, rule=figure.rule or UNSTATED
+        )
+
+    figures = [compare_clips(figure.name, figure) for figure in weights.figures]
+    if weights.tag == PAPER_TAG and card.name in PAPER_CLIP:
+        name = f"Kinetics-400 top-1, one clip ({PAPER})"
+        figures.append(compare_clips(name, Figure(name, PAPER_CLIP[card.name], "1x1", None)))
+    if weights.tag == PAPER_TAG and card.name in PAPER_STREAM:
+        stream = compare(
+            f"Kinetics-400 top-1, stream, window {PAPER_WINDOW}, warm ({PAPER})",
+            PAPER_STREAM[card.name],
+            mode="stream",
+            window=PAPER_WINDOW,
+            fill="replicate",
+            init=settings["full_frames"],
+        )
+        if settings["mode"] == "stream":
+            # Its code clamps the indices of frames; here a video ends with its last frame.
+            short = _name("short videos", "judged at their last frame", "their last frame repeated")
+            stream = PublishedFigure(stream.measure, stream.percent, (*stream.differences, short))
+        figures.append(stream)
+    return sorted(figures, key=lambda figure: len(figure.differences))
 
 
-def _count_views(views: str | None) -> int | None:
-    if views is None:
-        return None
-    temporal, spatial = map(int, views.split("x"))
-    return temporal * spatial
+def _compare_data(
+    data: DataSet, settings: Mapping[str, Any], manifest: Manifest, judged: int
+) -> Iterator[str]:
+    """In what the videos differ from those of a published measurement."""
+    listed = len(manifest.entries)
+    classes = len(manifest.count_labels())
+    expected = len(read_labels(data.labels))
+    named = sum(data.video_id.fullmatch(entry.video_id) is not None for entry in manifest.entries)
+    is_whole = listed >= ENOUGH * data.videos and classes == expected
+    if not is_whole or named < ENOUGH * listed:
+        yield _name(
+            "data",
+            f"{listed} videos of {classes} classes"
+            + ("" if named == listed else " by other names"),
+            f"the {data.videos} of {expected} of {data.title}",
+        )
+    if settings["split"] not in data.splits:
+        yield _name("split", settings["split"], " or ".join(data.splits))
+    if judged < ENOUGH * listed:
+        yield f"{judged} of {listed} videos judged"
+
+
+def _name(setting: str, got: Any, expected: Any) -> str:
+    return f"{setting} {'none' if got is None else got} instead of {expected}"

@@ -114,16 +114,28 @@ def _row(name: str, *shares: float | None) -> str:
 
 
 def _format_published(summary: Summary) -> Iterator[str]:
+    """Figures that this run repeats; then those that it does not, with all that differs."""
     if not summary.published:
-        return
-    yield "Published of these weights:"
-    yield ""
-    yield "| measure | % | |"
-    yield "|---|---:|---|"
-    for figure in summary.published:
-        note = "the protocol of this run" if figure.is_repeated else "another protocol"
-        yield f"| {figure.measure} | {figure.percent:g} | {note} |"
-    yield ""
+        yield "No figure is published of these weights, as far as their origin is known."
+        yield ""
+    repeated = [figure for figure in summary.published if not figure.differences]
+    others = [figure for figure in summary.published if figure.differences]
+    if repeated:
+        yield "Published of these weights, measured as in this run:"
+        yield ""
+        yield "| measure | % |"
+        yield "|---|---:|"
+        yield from (f"| {figure.measure} | {figure.percent:g} |" for figure in repeated)
+        yield ""
+    if others:
+        yield "Published of these weights, and not to be compared with this run:"
+        yield ""
+        yield "| measure | % | this run has |"
+        yield "|---|---:|---|"
+        for figure in others:
+            differences = _cell("; ".join(figure.differences))
+            yield f"| {figure.measure} | {figure.percent:g} | {differences} |"
+        yield ""
 
 
 def _format_videos(summary: Summary) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -79,7 +79,7 @@ class Summary:
             "measures": {name: _measures_json(m) for name, m in self.measures.items()},
             "localisation": self.localisation and _measures_json(self.localisation),
             "transient": self.transient and vars(self.transient),
-            "published_percent": {figure.measure: figure.percent for figure in self.published},
+            "published": [asdict(figure) for figure in self.published],
             "run": {
                 "resumed": self.resumed,
                 "frames_per_second_per_process": self.frames_per_second,

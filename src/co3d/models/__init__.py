@@ -9,6 +9,7 @@ from co3d.models import x3d as x3d
 from co3d.models.card import ModelCard as ModelCard
 from co3d.models.clip_model import ClipModel as ClipModel
 from co3d.models.registry import create_model as create_model
+from co3d.models.registry import create_trained_model as create_trained_model
 from co3d.models.registry import get_card as get_card
 from co3d.models.registry import has_own_weights as has_own_weights
 from co3d.models.registry import list_models as list_models

@@ -19,6 +19,7 @@ from co3d.weights.containers import Checkpoint, read_checkpoint
 from co3d.weights.download import fetch_weights
 from co3d.weights.keymaps import match_keys
 from co3d.weights.load import load_weights
+from co3d.weights.origin import identify_weights
 
 Builder = Callable[..., ClipModel]
 _B = TypeVar("_B", bound=Builder)
@@ -96,20 +97,47 @@ def create_model(
         num_classes = loaded.count_classes(card.classifier)
     options = {"num_classes": num_classes, "dropout": dropout}
     model = builder(**{key: value for key, value in options.items() if value is not None})
-    model.card = card
+    model.card = dataclasses.replace(card, published_accuracy={})
     if loaded:
         others = {other: build for other, (_, build) in _ENTRIES.items() if other != card.name}
         load_weights(model, loaded.checkpoint, replaceable=replaceable, others=others)
-        model.card = loaded.describe(card, len(model.get_parameter(f"{card.classifier}.weight")))
+        model.card = loaded.describe(
+            model.card, len(model.get_parameter(f"{card.classifier}.weight"))
+        )
     return model.eval()
+
+
+def create_trained_model(name: str, weights: str | Path | None, *, purpose: str) -> ClipModel:
+    """A network for use, whose weights are never random unless that is asked for.
+
+    Args:
+        name, weights: as for `create_model`.
+        purpose: what it is for, in words that go after "cannot".
+
+    Raises:
+        OptionError: no weights are given, and none are bundled or lie in the folder.
+        UnknownModelError, WeightError: see `create_model`.
+    """
+    if weights is None and not has_own_weights(name):
+        tags = [entry.tag for entry in list_weights(name)]
+        raise OptionError(
+            f"cannot {purpose} {name}: the package bundles no weights for it; give "
+            f"--weights {' or --weights '.join([*tags, 'CHECKPOINT'])}"
+        )
+    return create_model(name, weights=weights)
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint and the published ones that it may be, as far as its name tells."""
+    """A checkpoint and the published ones that it may be, as far as its name tells.
+
+    Attributes:
+        origin: the published one that it is, where that is known.
+    """
 
     checkpoint: Checkpoint
     candidates: tuple[PublishedWeights, ...] = ()
+    origin: PublishedWeights | None = None
 
     def count_classes(self, classifier: str) -> int | None:
         """Rows of the classifier in the checkpoint; None where it has none."""
@@ -128,7 +156,7 @@ class _Loaded:
                     labels=labels,
                     activation=entry.activation,
                     licence=entry.licence,
-                    published_accuracy=entry.accuracy,
+                    published_accuracy=entry.accuracy if entry == self.origin else {},
                 )
         card = read_description(self.checkpoint, card)
         return card if len(card.labels) == num_classes else dataclasses.replace(card, labels=())
@@ -146,10 +174,11 @@ def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None
     if weights not in [entry.tag for entry in published] and _looks_like_path(weights):
         path = Path(weights)
         # A file fetched by hand keeps its published name, and with it its class names.
-        same_name = [entry for entry in published if entry.file_name == path.name]
-        return _Loaded(read_checkpoint(path), tuple(same_name))
+        origin = identify_weights(card.name, path)
+        same_name = [origin] if origin else [e for e in published if e.file_name == path.name]
+        return _Loaded(read_checkpoint(path), tuple(same_name), origin)
     entry = find_weights(card.name, str(weights))
-    return _Loaded(read_checkpoint(fetch_weights(entry)), (entry,))
+    return _Loaded(read_checkpoint(fetch_weights(entry)), (entry,), entry)
 
 
 def _looks_like_path(weights: str | Path) -> bool:

@@ -48,6 +48,8 @@ class TrainingData:
         multi_label: whether a label is (K,) rather than an index.
         workers: processes that make items ahead.
         collate: makes a batch of items; None stacks them.
+        division: in words, which videos are trained on and which validate; empty for generated
+            clips.
     """
 
     class_names: tuple[str, ...]
@@ -58,6 +60,7 @@ class TrainingData:
     multi_label: bool = False
     workers: int = 0
     collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] | None = None
+    division: str = ""
 
 
 def mix_seeds(*numbers: int) -> int:

@@ -94,6 +94,11 @@ class ClipTraining(LightningModule):
         """The metric that decides which weights are best; more is better."""
         return f"{self.names[-1]}_{'map' if self.multi_label else 'accuracy'}"
 
+    @property
+    def monitored_loss(self) -> str:
+        """The metric that decides between weights of the same score; less is better."""
+        return f"{self.names[-1]}_loss"
+
     def judge(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Logits (M, K) of what counts in a batch, and its labels (M,) or (M, K)."""
         clips, labels = batch["clip"], batch["label"]

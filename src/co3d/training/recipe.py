@@ -63,8 +63,9 @@ class VideoData(Section):
 
     Attributes:
         path: manifest file or folder. layout, classes: as for `co3d.datasets.open_dataset`.
-        train_split, validation_split: names of splits of the layout; None where it has none, and
-            then `validation_share` of the videos of each class, drawn by the seed, is held out.
+        train_split, validation_split: names of splits; None takes "train" and "val" of a set that
+            has them. Without a split to validate on, `validation_share` of the training videos of
+            each class, drawn by the seed, is held out.
         background: folder of videos in which nothing of interest happens; adds a last class
             "background".
         batch: clips a step and device.
@@ -251,7 +252,8 @@ class Recipe(Section):
             None does not.
         early_stopping: epochs without a better validation before the run ends; None runs to the
             end.
-        keep: which weights become model.safetensors.
+        keep: which weights become model.safetensors: the last, or those of the highest score, and
+            of equal scores of the lowest validation loss.
         search: what `co3d tune` varies, by dotted key: LOW..HIGH, log:LOW..HIGH or a list of
             values. `co3d train` takes the other sections as they stand.
     """

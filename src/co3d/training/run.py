@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from lightning.pytorch.loggers import Logger
 from co3d.errors import OutputError, RecipeError, TrainingError
 from co3d.packages import require_package
 from co3d.training.batches import make_loader
+from co3d.training.best_checkpoint import BestCheckpoint
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
@@ -78,7 +79,12 @@ class Result:
 
 
 def train(
-    recipe: Recipe, folder: Path, *, resume: bool = False, callbacks: Sequence[Callback] = ()
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run a recipe, and leave all that came of it in a folder.
 
@@ -88,6 +94,7 @@ def train(
         resume: go on after the last finished epoch, with the same losses as if nothing had
             happened.
         callbacks: Lightning's, to follow the run.
+        say: is told before the first batch which videos are trained on and which validate.
 
     Raises:
         OutputError: the folder is taken, or the disk is full.
@@ -99,6 +106,8 @@ def train(
     open_folder(folder, recipe, LAST, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
+        if setup.data.division:
+            say(setup.data.division)
         loaders = make_loaders(setup, recipe)
         resumed_step = None
         if resume:
@@ -159,8 +168,8 @@ def make_trainer(
     """
     checkpoint: dict[str, Any] = {"dirpath": run.path, "enable_version_counter": False}
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            filename=run.best.stem, monitor=module.monitored, mode="max", save_top_k=1, **checkpoint
+        BestCheckpoint(
+            module.monitored, module.monitored_loss, filename=run.best.stem, **checkpoint
         ),
         # After the other, of whose state it keeps a copy.
         ModelCheckpoint(filename=run.last.stem, save_top_k=1, **checkpoint),

@@ -105,6 +105,7 @@ class RunFolder:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processor_threads": torch.get_num_threads(),
+            "division": data.division,
             "training_items": len(data.train),
             "training_videos_per_class": data.counts
             and dict(zip(data.class_names, data.counts, strict=True)),

@@ -77,6 +77,6 @@ def _open_data(recipe: Recipe, card: ModelCard) -> TrainingData:
         from co3d.training.generated import make_generated_data
 
         return make_generated_data(recipe.data, recipe.form.kind, form, recipe.seed)
-    from co3d.training.videos import open_videos
+    from co3d.training.video_data import open_videos
 
     return open_videos(recipe.data, card, form, recipe)

@@ -1,110 +1,107 @@
-"""Videos of a data set, as a run takes them: splits, background, and what is wrong with them."""
+"""What a run is trained on and what it is judged by: splits, held-out videos, background."""
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from co3d.datasets.clips import VideoClips, collate_clips
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.layouts.found_videos import find_videos
+from co3d.datasets.layouts.splits import name_split, take_only_split
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.sampling import Sampling
-from co3d.datasets.transforms import TestTransform, TrainTransform
 from co3d.environment import find_dataset
 from co3d.errors import DataError, RecipeError
-from co3d.models.card import ModelCard
-from co3d.training.batches import Key, TrainingData, mix_seeds
-from co3d.training.recipe import Recipe, StreamForm, VideoData
+from co3d.training.batches import mix_seeds
+from co3d.training.recipe import VideoData
 
 BACKGROUND = "background"
+TRAIN, VALIDATION = "train", "val"
 SHOWN = 5
 
 
-class _VideoItems:
-    """Clips of several manifests, one after another, each video several times."""
+@dataclass(frozen=True)
+class Parts:
+    """What a run is trained on and judged by.
 
-    def __init__(self, parts: Sequence[VideoClips], clips_per_video: int = 1) -> None:
-        self._parts, self._times = parts, clips_per_video
-        self._videos = sum(map(len, parts))
+    Attributes:
+        train, validation: manifests, the second of which, if any, is background.
+        division: in words, with numbers of videos.
+    """
 
-    def __len__(self) -> int:
-        return self._videos * self._times
-
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        index = key.index % self._videos
-        for part in self._parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError(key)
+    train: list[Manifest]
+    validation: list[Manifest]
+    division: str
 
 
-def open_videos(
-    section: VideoData, card: ModelCard, form: StreamForm | None, recipe: Recipe
-) -> TrainingData:
-    """Find the videos of a recipe and hold some out for validation.
+def open_parts(section: VideoData, seed: int) -> Parts:
+    """The videos to train on and those to validate on, which share none.
 
-    Args:
-        section: which videos. card: how the clips are fed to the network.
-        form: the stream form, whose videos are long clips; None for clips.
-        recipe: says seed and loss.
+    Splits that the set has are respected. Without names of splits in the recipe, "train" is trained
+    on, and "val" validates, or where there is none, a share of "train"; "test" is left alone.
 
     Raises:
-        DataError: no videos, empty class folders, classes with too few videos, videos without a
-            label.
-        RecipeError: the loss does not fit the labels.
+        DataError: there are no such videos, or a video is on both sides.
+        RecipeError: no path is set.
     """
-    train, validation = _open_splits(section, recipe.seed)
-    _check_loss(train[0], recipe)
-    names = train[0].class_names
-    for manifests in (train, validation):
-        _check_labels(manifests, section)
-    counts = [0] * len(names)
-    for entry in (entry for manifest in train for entry in manifest.entries):
-        for label in entry.labels:
-            counts[label] += 1
-    empty = [name for name, count in zip(names, counts, strict=True) if not count]
-    if empty and (recipe.loss.class_weights != "none" or not train[0].multi_label):
-        raise DataError(
-            f"cannot train on {section.path}: no training video shows {_list(empty)}; add videos, "
-            "or leave these classes out"
-        )
-    frames = card.clip_frames if form is None else form.video_frames
-    random = Sampling("random", rate_hz=card.rate_hz, frames=frames)
-    middle = Sampling(rate_hz=card.rate_hz, frames=frames)
-    transform = TrainTransform(card, section.short_side_px, 0.5 if section.flip else 0.0)
-    return TrainingData(
-        names,
-        _VideoItems(
-            [VideoClips(part, card, random, transform) for part in train], section.clips_per_video
-        ),
-        {
-            "validation": _VideoItems(
-                [VideoClips(part, card, middle, TestTransform(card)) for part in validation]
+    if not section.path:
+        raise RecipeError("cannot train on videos: data.path is not set; add data.path=FOLDER")
+    path = Path(section.path)
+    options: dict[str, Any] = {"layout": section.layout, "classes": section.classes}
+    whole = train = open_dataset(path, split=section.train_split or ALL, **options)
+    _check_empty_folders(path, whole)
+    taken, judged = section.train_split, section.validation_split
+    if taken == ALL:
+        whole = train = replace(whole, entries=tuple(replace(e, split=None) for e in whole.entries))
+    elif taken is None and any(whole.splits):
+        taken, train = TRAIN, whole.take_split(TRAIN)
+        if not train.entries:
+            raise DataError(
+                f"cannot train on {path}: got {describe_splits(whole)}, expected a split named "
+                f"{TRAIN}; set data.train_split, or data.train_split={ALL} to mix them"
             )
-        },
-        batch=section.batch if form is None else form.streams,
-        counts=tuple(counts),
-        multi_label=train[0].multi_label,
-        workers=section.workers,
-        collate=collate_videos,
+        judged = judged or (VALIDATION if VALIDATION in whole.splits else None)
+    if judged is None:
+        train, validation = hold_out(train, section.validation_share, seed)
+    else:
+        known = {**options, "classes": section.classes or list(whole.class_names)}
+        validation = open_dataset(path, split=judged, **known)
+        if judged != section.train_split:
+            _check_apart(train, validation)
+    used = [None, *(name_split(split) for split in (taken, judged) if split)]
+    others = [f"{name}" for name in whole.splits if name not in used]
+    division = (
+        f"training on {_count(train)}{f' of the split {taken}' if taken else ''}, validating on "
+        f"{_count(validation)} {f'of the split {judged}' if judged else 'held out of these'}"
+        + (f"; left alone: {', '.join(others)}" if others else "")
     )
+    if section.background is None:
+        return Parts([train], [validation], division)
+    background = _open_background(Path(section.background), whole)
+    named = [replace(part, class_names=background.class_names) for part in (train, validation)]
+    added = hold_out(background, section.validation_share, seed)
+    return Parts([named[0], added[0]], [named[1], added[1]], division)
 
 
-def collate_videos(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of clips, and in `broken` a line for each video that could not be read."""
-    batch = collate_clips(items)
-    broken = [f"{video.video_id}: {video.reason}" for video in batch["broken"]]
-    if "clip" not in batch:
+def _count(manifest: Manifest) -> str:
+    return f"{len(manifest.entries)} video{'s' * (len(manifest.entries) != 1)}"
+
+
+def _check_apart(train: Manifest, validation: Manifest) -> None:
+    """DataError for a part of a video that is on both sides."""
+    seen = {(train.resolve(e), e.start_seconds, e.end_seconds) for e in train.entries}
+    both = [
+        e.video_id
+        for e in validation.entries
+        if (validation.resolve(e), e.start_seconds, e.end_seconds) in seen
+    ]
+    if both:
         raise DataError(
-            f"cannot go on: no video of this batch can be read: {_list(broken)}; run `co3d data "
-            "doctor` and train on its clean manifest"
+            f"cannot train on {train.root}: got {len(both)} videos that are to be trained and "
+            f"validated on ({list_first(both)}), expected none; take them out of one list"
         )
-    return {**batch, "broken": broken}
 
 
 def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
@@ -113,8 +110,9 @@ def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Man
     Of a multi-label set it is a share of all videos.
 
     Raises:
-        DataError: a class has a single video.
+        DataError: a class has a single video, or the manifest mixes splits.
     """
+    take_only_split(manifest)
     groups: dict[tuple[int, ...], list[VideoEntry]] = defaultdict(list)
     for entry in manifest.entries:
         groups[() if manifest.multi_label else entry.labels].append(entry)
@@ -123,7 +121,7 @@ def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Man
     if single:
         raise DataError(
             f"cannot hold out videos of {manifest.root} for validation: there is one video only of "
-            f"{_list(single)}; add videos, or name a validation split (data.validation_split)"
+            f"{list_first(single)}; add videos, or name a validation split (data.validation_split)"
         )
     held: set[str] = set()
     for labels, group in groups.items():
@@ -132,33 +130,13 @@ def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Man
         count = min(len(group) - 1, max(1, round(share * len(group))))
         held.update(group[index].video_id for index in order[:count])
     parts = [
-        dataclasses.replace(
+        replace(
             manifest,
             entries=tuple(e for e in manifest.entries if (e.video_id in held) is is_held),
         )
         for is_held in (False, True)
     ]
     return parts[0], parts[1]
-
-
-def _open_splits(section: VideoData, seed: int) -> tuple[list[Manifest], list[Manifest]]:
-    if not section.path:
-        raise RecipeError("cannot train on videos: data.path is not set; add data.path=FOLDER")
-    path = Path(section.path)
-    options: dict[str, Any] = {"layout": section.layout, "classes": section.classes}
-    whole = open_dataset(path, split=section.train_split, **options)
-    _check_empty_folders(path, whole)
-    if section.validation_split is not None:
-        known = {**options, "classes": section.classes or list(whole.class_names)}
-        parts = [whole, open_dataset(path, split=section.validation_split, **known)]
-    else:
-        parts = [*hold_out(whole, section.validation_share, seed)]
-    if section.background is None:
-        return parts[:1], parts[1:]
-    background = _open_background(Path(section.background), whole)
-    named = [dataclasses.replace(part, class_names=background.class_names) for part in parts]
-    added = hold_out(background, section.validation_share, seed)
-    return [named[0], added[0]], [named[1], added[1]]
 
 
 def _open_background(path: Path, beside: Manifest) -> Manifest:
@@ -197,29 +175,12 @@ def _check_empty_folders(path: Path, manifest: Manifest) -> None:
     )
     if empty:
         raise DataError(
-            f"cannot train on {path}: there is no video in the class folders {_list(empty)}; add "
-            "videos, or remove these folders"
+            f"cannot train on {path}: there is no video in the class folders "
+            f"{list_first(empty)}; add videos, or remove these folders"
         )
 
 
-def _check_labels(manifests: Sequence[Manifest], section: VideoData) -> None:
-    for manifest in manifests:
-        bare = [e.video_id for e in manifest.entries if not e.labels and not manifest.multi_label]
-        if bare or not manifest.entries:
-            what = f"no label is known of {_list(bare)}" if bare else "a split has no videos"
-            raise DataError(f"cannot train on {section.path}: {what}; correct its annotations")
-
-
-def _check_loss(manifest: Manifest, recipe: Recipe) -> None:
-    fitting = "binary_cross_entropy" if manifest.multi_label else "cross_entropy"
-    if recipe.loss.kind != fitting:
-        several = "several classes" if manifest.multi_label else "one class"
-        raise RecipeError(
-            f"cannot train with loss.kind {recipe.loss.kind}: a video of this set shows {several}; "
-            f"set loss.kind={fitting}"
-        )
-
-
-def _list(names: Sequence[str]) -> str:
+def list_first(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

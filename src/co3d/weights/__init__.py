@@ -1,5 +1,6 @@
 """Published checkpoints: where they are, how they are read, and how they fit our networks."""
 
+from co3d.weights.catalogue import Figure as Figure
 from co3d.weights.catalogue import PublishedWeights as PublishedWeights
 from co3d.weights.catalogue import find_weights as find_weights
 from co3d.weights.catalogue import list_weights as list_weights
@@ -13,4 +14,5 @@ from co3d.weights.inspection import Inspection as Inspection
 from co3d.weights.inspection import inspect_checkpoint as inspect_checkpoint
 from co3d.weights.load import is_finite as is_finite
 from co3d.weights.load import load_weights as load_weights
+from co3d.weights.origin import identify_weights as identify_weights
 from co3d.weights.save import save_weights as save_weights

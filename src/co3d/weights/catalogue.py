@@ -27,6 +27,23 @@ _TORCHVISION_LICENCE = (
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What a publisher measured with a checkpoint.
+
+    Attributes:
+        name: of the measure, with its data set and views.
+        percent: its value.
+        views: clips in time x squares of each, whose predictions are averaged.
+        rule: by which frames make a clip: "pyslowfast", another one's name, or None if unknown.
+    """
+
+    name: str
+    percent: float
+    views: str
+    rule: str | None
+
+
+@dataclass(frozen=True)
 class PublishedWeights:
     """One published checkpoint.
 
@@ -36,7 +53,7 @@ class PublishedWeights:
         url: where it is published; its last part is the name of the file in the cache.
         labels: the data set whose class names index its outputs.
         licence: what the publisher states.
-        accuracy: name of a measure -> published value in percent.
+        figures: what was measured with it.
         activation: what turns its logits into probabilities.
         size_bytes: of the file; None where the publisher states none, so that only the length that
             the server announces is checked.
@@ -49,10 +66,15 @@ class PublishedWeights:
     url: str
     labels: str
     licence: str
-    accuracy: Mapping[str, float]
+    figures: tuple[Figure, ...]
     activation: Literal["softmax", "sigmoid"] = "softmax"
     size_bytes: int | None = None
     sha256: str | None = None
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Name of a measure -> published value in percent."""
+        return {figure.name: figure.percent for figure in self.figures}
 
     @property
     def full_tag(self) -> str:
@@ -65,6 +87,12 @@ class PublishedWeights:
         return self.url.rsplit("/", 1)[-1]
 
 
+def _figure(measure: str, views: str, percent: float) -> Figure:
+    """As PySlowFast tests, and PyTorchVideo after it."""
+    clips, squares = map(int, views.split("x"))
+    return Figure(f"{measure}, {clips * squares} views", percent, views, "pyslowfast")
+
+
 def _pyslowfast(model: str, path: str, accuracy: Mapping[str, float]) -> PublishedWeights:
     return PublishedWeights(
         model=model,
@@ -72,17 +100,17 @@ def _pyslowfast(model: str, path: str, accuracy: Mapping[str, float]) -> Publish
         url=f"{_PYSLOWFAST}/{path}",
         labels="kinetics400",
         licence=_PYSLOWFAST_LICENCE,
-        accuracy={f"Kinetics-400 top-1, {views}": value for views, value in accuracy.items()},
+        figures=tuple(_figure("Kinetics-400 top-1", *item) for item in accuracy.items()),
     )
 
 
 def _x3d(model: str, ten_views: float, thirty_views: float) -> PublishedWeights:
-    accuracy = {"10 views": ten_views, "30 views": thirty_views}
+    accuracy = {"10x1": ten_views, "10x3": thirty_views}
     return _pyslowfast(model, f"x3d_models/{model}.pyth", accuracy)
 
 
 def _caffe2(model: str, file_name: str, thirty_views: float) -> PublishedWeights:
-    return _pyslowfast(model, f"model_zoo/kinetics400/{file_name}", {"30 views": thirty_views})
+    return _pyslowfast(model, f"model_zoo/kinetics400/{file_name}", {"10x3": thirty_views})
 
 
 _PUBLISHED = (
@@ -99,7 +127,7 @@ _PUBLISHED = (
         url=f"{_PYTORCHVIDEO}/kinetics/SLOW_8x8_R50.pyth",
         labels="kinetics400",
         licence=_PYTORCHVIDEO_LICENCE,
-        accuracy={"Kinetics-400 top-1, 30 views": 74.58},
+        figures=(_figure("Kinetics-400 top-1", "10x3", 74.58),),
     ),
     PublishedWeights(
         model="slow_r50",
@@ -107,7 +135,7 @@ _PUBLISHED = (
         url=f"{_PYTORCHVIDEO}/charades/SLOW_8x8_R50.pyth",
         labels="charades157",
         licence=_PYTORCHVIDEO_LICENCE,
-        accuracy={"Charades mAP, 30 views": 34.72},
+        figures=(_figure("Charades mAP", "10x3", 34.72),),
         activation="sigmoid",
     ),
     PublishedWeights(
@@ -116,7 +144,7 @@ _PUBLISHED = (
         url=f"{_TORCHVISION}/r2plus1d_18-91a641e6.pth",
         labels="kinetics400",
         licence=_TORCHVISION_LICENCE,
-        accuracy={"Kinetics-400 top-1, 5 clips": 67.463},
+        figures=(Figure("Kinetics-400 top-1, 5 clips", 67.463, "5x1", "torchvision"),),
         sha256="91a641e6",  # torchvision's file names end in the first digits
     ),
 )

@@ -1,6 +1,10 @@
 """Read a checkpoint file of any known container into named tensors, never running code from it."""
 
+import argparse
+import logging
+import pathlib
 import pickle
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +20,18 @@ from co3d.weights.array_pickle import read_array_pickle
 
 Container = Literal["safetensors", "torch", "pickle"]
 
-_WRAPPERS = ("model_state", "state_dict", "blobs")
-# Of distributed training, torch.compile, PyTorchVideo's detectors, and Lightning modules.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+# Of PySlowFast, PyTorch's tutorials, Lightning, torchvision's references, DeepSpeed, Caffe2; last
+# moving averages, which are taken where a file has nothing else.
+_WRAPPERS = (
+    *("model_state", "model_state_dict", "state_dict", "model", "net", "network", "module"),
+    *("blobs", "ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema"),
+)
+_MOST_WRAPPERS = 3
+_HARMLESS = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)
+"""Types that training code keeps beside the weights, and that hold plain values alone."""
+
+_FOREIGN_TYPE = re.compile(r"Unsupported global: GLOBAL (\S+)|Can only .*?(?:class|function) (\S+)")
+_LOG = logging.getLogger("co3d")
 _HEAD_BYTES = 32
 _TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the first number of a legacy torch file
 MAX_PICKLE_BYTES = 4 << 30
@@ -57,9 +70,9 @@ class Checkpoint:
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint: safetensors, torch zip, legacy torch file or Caffe2 pickle.
 
-    A file may be the state itself or hold it under `model_state`, `state_dict` (as Lightning's
-    checkpoints do) or `blobs` (Caffe2). A prefix that every key shares (`module.` of distributed
-    training, `model.`, `net.`) is taken off.
+    A file may be the state itself or hold it under `model_state`, `model_state_dict`,
+    `state_dict`, `model`, `net`, `ema` and their like; which is read is logged where there are
+    several. Keys stand as in the file: `load_weights` takes off prefixes such as `module.`.
 
     Raises:
         WeightError: the file is absent, damaged, of another kind, or holds more than plain data.
@@ -69,7 +82,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if container == "safetensors":
         return _read_safetensors(path)
     content = _read_torch(path) if container == "torch" else _read_pickle(path)
-    return Checkpoint(str(path), _without_prefix(_find_state(content, path)))
+    return Checkpoint(str(path), _find_state(content, path))
 
 
 def find_container(path: Path) -> Container:
@@ -109,7 +122,11 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _read_torch(path: Path) -> object:
-    return _read_untrusted(path, lambda: torch.load(path, map_location="cpu", weights_only=True))
+    def read() -> object:
+        with torch.serialization.safe_globals(list(_HARMLESS)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+    return _read_untrusted(path, read)
 
 
 def _read_pickle(path: Path) -> object:
@@ -126,7 +143,11 @@ def _read_untrusted(path: Path, read: Callable[[], object]) -> object:
     try:
         return read()
     except _READ_ERRORS as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        text = str(error).strip()
+        foreign = _FOREIGN_TYPE.search(text)
+        reason = text.split("\n")[0] or type(error).__name__
+        if foreign:
+            reason = f"a {foreign[1] or foreign[2]}"
         raise WeightError(
             f"cannot read weights {path}: damaged, or it holds more than tensors and plain data, "
             f"which is never run ({reason}); save a state_dict or fetch the file again"
@@ -136,9 +157,17 @@ def _read_untrusted(path: Path, read: Callable[[], object]) -> object:
 def _find_state(content: Any, path: Path) -> Mapping[str, Tensor]:
     """The mapping of keys to tensors inside a loaded torch file."""
     state = content
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            state = content[wrapper]
+    for _ in range(_MOST_WRAPPERS):
+        if not isinstance(state, Mapping):
+            break
+        found = [name for name in _WRAPPERS if isinstance(state.get(name), Mapping)]
+        if not found:
+            break
+        if len(found) > 1:
+            _LOG.warning(
+                "weights %s: %s is read, and %s left out", path, found[0], " and ".join(found[1:])
+            )
+        state = state[found[0]]
     if not isinstance(state, Mapping):
         raise WeightError(
             f"cannot read weights {path}: it holds a {type(state).__name__}, expected a mapping of "
@@ -163,10 +192,3 @@ def _is_plain_tensor(key: object, value: object) -> bool:
         and value.device.type == "cpu"
         and not value.is_quantized
     )
-
-
-def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            return _without_prefix({key.removeprefix(prefix): state[key] for key in state})
-    return state

@@ -8,8 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from co3d.weights.containers import find_container, read_checkpoint
+from co3d.weights.families import name_family
 from co3d.weights.keymaps import match_keys
-from co3d.weights.load import count_problems, is_finite
+from co3d.weights.load import compare_tensors, is_finite
 
 Candidates = Mapping[str, tuple[nn.Module, str]]
 """Name -> network, on any device, and the path of its classifier."""
@@ -21,9 +22,10 @@ class Inspection:
 
     Attributes:
         container: of the file.
-        key_format: whose names its keys are; None where they fit no registered network at all.
+        key_format: whose names its keys are; None where they are like nobody's that is known.
         fits: networks that all tensors fit, but for the number of classes.
-        closest: the network with the fewest problems, and how many; None where some fit.
+        closest: the network with the fewest problems of those that half of the tensors fit, and how
+            many; None where some fit, or none is close.
         tensors: key -> shape.
         numbers: how many numbers they hold together.
         dtypes: type -> how many tensors have it.
@@ -50,19 +52,23 @@ def inspect_checkpoint(path: Path, candidates: Candidates) -> Inspection:
     """
     checkpoint = read_checkpoint(path)
     tensors = checkpoint.tensors
-    problems = {
-        name: count_problems(model, tensors, replaceable=classifier)
+    found = {
+        name: compare_tensors(model, tensors, replaceable=classifier)
         for name, (model, classifier) in candidates.items()
     }
-    closest = min(problems, key=lambda name: problems[name])
-    match = match_keys(tensors, candidates[closest][0].state_dict())
+    problems = {name: likeness.problems for name, likeness in found.items() if likeness.is_close}
+    closest = min(problems, key=lambda name: problems[name], default=None)
+    key_format = name_family(tensors)
+    if closest is not None:
+        match = match_keys(tensors, candidates[closest][0].state_dict())
+        key_format = match.key_map.title
     fits = [name for name, count in problems.items() if count == 0]
     dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values())
     return Inspection(
         container=find_container(path),
-        key_format=match.key_map.title if match.source_of else None,
+        key_format=key_format,
         fits=fits,
-        closest=None if fits else (closest, problems[closest]),
+        closest=None if fits or closest is None else (closest, problems[closest]),
         tensors={key: tuple(tensor.shape) for key, tensor in tensors.items()},
         numbers=sum(tensor.numel() for tensor in tensors.values()),
         dtypes=dict(dtypes),

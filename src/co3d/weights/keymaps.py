@@ -11,6 +11,7 @@ from co3d.weights.keymap_caffe2 import (
 from co3d.weights.keymap_pytorchvideo import rename_pytorchvideo_slow
 from co3d.weights.keymap_torchvision import rename_torchvision_r2plus1d
 from co3d.weights.keymap_x3d import rename_pyslowfast_x3d
+from co3d.weights.prefixes import Reading, list_readings
 
 OPTIONAL_SUFFIX = "num_batches_tracked"  # a counter of training, absent from older files
 
@@ -58,6 +59,7 @@ class KeyMatch:
         key_map: the map that named most tensors.
         source_of: our name -> key in the file.
         unused: keys that name no tensor of the network and are not ignored.
+        outside: keys beside a prefix that the others share; they belong to the training.
         missing: names that no key gives, counters of batch norm excepted.
     """
 
@@ -65,24 +67,34 @@ class KeyMatch:
     source_of: dict[str, str]
     unused: list[str]
     missing: list[str]
+    outside: tuple[str, ...] = ()
 
 
 def match_keys(keys: Iterable[str], names: Iterable[str]) -> KeyMatch:
-    """Match the keys of a file with our names, by the key map that names most of them."""
-    keys, names = list(keys), list(names)
-    matches = [_match(key_map, keys, names) for key_map in _KEY_MAPS]
+    """Match the keys of a file with our names, by what names most of them.
+
+    Tried are all key maps, on the keys as they stand and without the prefixes of training code.
+    What lies beside a prefix is let go where all names are found under it.
+    """
+    names = list(names)
+    matches = [
+        _match(key_map, reading, names) for reading in list_readings(keys) for key_map in _KEY_MAPS
+    ]
     return max(matches, key=lambda match: len(match.source_of))
 
 
-def _match(key_map: KeyMap, keys: list[str], names: list[str]) -> KeyMatch:
+def _match(key_map: KeyMap, reading: Reading, names: list[str]) -> KeyMatch:
     wanted = set(names)
     source_of: dict[str, str] = {}
     unused = []
-    for key in keys:
-        name = key_map.rename(key)
+    for key, bare in reading.pairs:
+        name = key_map.rename(bare)
         if name in wanted and name not in source_of:
             source_of[name] = key
-        elif not key_map.is_ignored(key):
+        elif not key_map.is_ignored(bare):
             unused.append(key)
     missing = [n for n in names if n not in source_of and not n.endswith(OPTIONAL_SUFFIX)]
-    return KeyMatch(key_map, source_of, unused, missing)
+    outside = reading.outside
+    if missing:
+        unused, outside = [*unused, *outside], ()
+    return KeyMatch(key_map, source_of, unused, missing, outside)

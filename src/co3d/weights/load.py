@@ -1,7 +1,7 @@
 """Load a checkpoint into a network, all of it or not at all."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from co3d.errors import WeightError
 from co3d.weights.containers import Checkpoint, read_checkpoint
+from co3d.weights.families import name_family
 from co3d.weights.keymaps import match_keys
 
 _LOG = logging.getLogger("co3d")
-_SHOWN = 20
+_SHOWN, _KEYS_SHOWN = 20, 3
+CLOSE = 0.5
+"""Share of a file's tensors that must fit a network for the file to be taken for its kind."""
+
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Builders = Mapping[str, Callable[[], nn.Module]]
@@ -26,6 +30,7 @@ class _Fit:
     tensors: dict[str, Tensor]
     complaints: list[str]
     replaced: list[str]
+    outside: tuple[str, ...]
 
 
 def load_weights(
@@ -56,11 +61,14 @@ def load_weights(
     if fit.complaints:
         raise WeightError(
             f"weights {origin} do not fit {_title(model)}: {_list_first(fit.complaints)}; "
-            + _advise(checkpoint.tensors, others or {}, len(fit.complaints))
+            + _advise(checkpoint.tensors, others or {}, fit)
         )
     for name, tensor in fit.tensors.items():
         if not is_finite(tensor):
             _LOG.warning("weights %s: %s holds NaN or infinite values", origin, name)
+    if fit.outside:
+        shown = ", ".join(fit.outside[:_SHOWN])
+        _LOG.warning("weights %s: left out what is not the network's: %s", origin, shown)
     if fit.replaced:
         _LOG.warning(
             "weights %s: %s has another number of classes and starts at random values",
@@ -76,9 +84,31 @@ def is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all())
 
 
-def count_problems(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str = "") -> int:
-    """How many tensors are left over, missing, or of another shape or type than the model's."""
-    return len(_fit(model, tensors, replaceable).complaints)
+@dataclass(frozen=True)
+class Likeness:
+    """How well the tensors of a file fit a network.
+
+    Attributes:
+        problems: tensors that are left over, missing, or of another shape or type.
+        fitting: share of the file's tensors that fit.
+    """
+
+    problems: int
+    fitting: float
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the file is likely to be one of this network, or of a near relation."""
+        return self.fitting >= CLOSE
+
+
+def compare_tensors(
+    model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str = ""
+) -> Likeness:
+    """How well the tensors of a file fit a network, whose `replaceable` part may have any size."""
+    fit = _fit(model, tensors, replaceable)
+    fitting = len(fit.tensors) + len(fit.replaced)
+    return Likeness(len(fit.complaints), fitting / max(len(tensors), 1))
 
 
 def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _Fit:
@@ -107,7 +137,7 @@ def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _
             complaints.append(f"{key} is {got.dtype}, expected {expected.dtype}")
         else:
             fitting[name] = got.to(expected.dtype)
-    return _Fit(fitting, complaints, replaced)
+    return _Fit(fitting, complaints, replaced, match.outside)
 
 
 def _list_first(complaints: list[str]) -> str:
@@ -116,18 +146,29 @@ def _list_first(complaints: list[str]) -> str:
     return f"{len(complaints)} problems: {', '.join(complaints[:_SHOWN])}{more}"
 
 
-def _advise(tensors: Mapping[str, Tensor], others: Builders, own_problems: int) -> str:
-    """Name the networks that fit the tensors better than with `own_problems` complaints."""
-    problems: dict[str, int] = {}
+def describe_keys(keys: Collection[str]) -> str:
+    """A few keys of a file, and whose they look like."""
+    shown = ", ".join(list(keys)[:_KEYS_SHOWN])
+    family = name_family(keys)
+    like = f"look like those of {family}" if family else "are like those of no library known here"
+    return f"its keys, such as {shown}, {like}"
+
+
+def _advise(tensors: Mapping[str, Tensor], others: Builders, own: _Fit) -> str:
+    """Name the networks that a file fits better than its own, or else whose file it seems to be."""
     with torch.device("meta"):
-        for name, build in others.items():
-            problems[name] = count_problems(build(), tensors)
-    fewest = min(problems.values(), default=own_problems)
-    if fewest >= own_problems:
+        found = {name: compare_tensors(build(), tensors) for name, build in others.items()}
+    close = {name: likeness.problems for name, likeness in found.items() if likeness.is_close}
+    fewest = min(close.values(), default=len(own.complaints))
+    if fewest < len(own.complaints):
+        names = " or ".join(name for name, count in close.items() if count == fewest)
+        how_well = (
+            "all of them fit" if fewest == 0 else f"with {fewest} problems they come closest to"
+        )
+        return f"{how_well} {names}: choose that model"
+    if len(own.tensors) >= CLOSE * len(tensors):
         return "check that the file belongs to this model"
-    names = " or ".join(name for name, count in problems.items() if count == fewest)
-    how_well = "all of them fit" if fewest == 0 else f"with {fewest} problems they come closest to"
-    return f"{how_well} {names}: choose that model"
+    return f"{describe_keys(tensors)}; check that the file belongs to this model"
 
 
 def _title(model: nn.Module) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import open_dataset, open_judged_split
 from co3d.datasets.layouts.found_videos import find_videos
 from co3d.errors import DataError, OptionError
 
@@ -30,8 +30,44 @@ def test_splits_are_folders_too(tmp_path):
         ("validation/run/b.mp4", (1,)),
         ("validation/swim/c.mp4", (0,)),
     ]
-    with pytest.raises(DataError, match="a split 'test'"):
+    with pytest.raises(DataError, match=r"the split 'test', expected one of train .*, val"):
         open_dataset(tmp_path, split="test")
+    with pytest.raises(DataError, match=r"got train \(1 video\), val \(2 videos\)"):
+        open_dataset(tmp_path)
+    assert [e.split for e in open_dataset(tmp_path, split="all").entries] == ["train", "val", "val"]
+
+
+def test_classes_are_numbered_alike_in_all_splits(tmp_path):
+    touch(tmp_path, "train/run/a.mp4", "train/swim/a.mp4", "test/swim/b.mp4")
+    assert open_dataset(tmp_path, split="test").entries[0].labels == (1,)
+
+
+def test_a_class_may_be_called_train_but_folders_of_splits_are_no_classes(tmp_path):
+    touch(tmp_path / "vehicles", "train/a.mp4", "car/b.mp4")
+    assert open_dataset(tmp_path / "vehicles").class_names == ("car", "train")
+    touch(tmp_path / "flat", "train/a.mp4", "test/b.mp4")
+    with pytest.raises(DataError, match=r"got folders of splits \(test, train\) with videos"):
+        open_dataset(tmp_path / "flat")
+
+
+def test_the_split_that_is_judged(tmp_path):
+    touch(tmp_path, "train/run/a.mp4", "val/run/b.mp4")
+    assert open_judged_split(tmp_path)[0].splits == {"val": 1}
+    touch(tmp_path, "test/run/c.mp4")
+    judged, whole = open_judged_split(tmp_path)
+    assert (judged.splits, whole.splits) == ({"test": 1}, {"test": 1, "train": 1, "val": 1})
+    touch(tmp_path / "other", "train/run/a.mp4", "mine/run/a.mp4")
+    with pytest.raises(DataError, match="name a split"):
+        open_judged_split(tmp_path / "other")
+
+
+def test_a_manifest_in_the_folder_is_read(tmp_path):
+    touch(tmp_path, "train/run/a.mp4", "test/run/b.mp4")
+    open_dataset(tmp_path, split="test").save(tmp_path / "manifest.jsonl")
+    assert [entry.path for entry in open_dataset(tmp_path).entries] == ["test/run/b.mp4"]
+    open_dataset(tmp_path).save(tmp_path / "again.jsonl")
+    with pytest.raises(DataError, match="which manifest"):
+        open_dataset(tmp_path)
 
 
 def test_a_folder_of_another_class_is_refused(tmp_path):
@@ -55,7 +91,7 @@ def test_a_manifest_takes_the_labels_of_a_network(tmp_path):
     assert [entry.labels for entry in manifest.entries] == [(1,), (0,)]
     with pytest.raises(DataError, match="a class 'run', expected one of 1"):
         open_dataset(tmp_path / "list.csv", classes=["fly"])
-    with pytest.raises(OptionError, match="a manifest is one split"):
+    with pytest.raises(OptionError, match="a set without splits"):
         open_dataset(tmp_path / "list.csv", split="val")
 
 

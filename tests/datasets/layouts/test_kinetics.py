@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from co3d.datasets.layouts import open_dataset
+from co3d.datasets.layouts import open_dataset, open_judged_split
 from co3d.errors import DataError
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from co3d.models.labels import read_labels
@@ -92,7 +92,9 @@ def test_a_list_of_several_splits_is_divided(tmp_path):
     assert [e.video_id for e in open_dataset(tmp_path, split="val").entries] == [
         "def_000001_000011"
     ]
-    assert len(open_dataset(tmp_path).entries) == 2
+    assert len(open_dataset(tmp_path, split="all").entries) == 2
+    with pytest.raises(DataError, match=r"got train \(1 video\), val \(1 video\), expected"):
+        open_dataset(tmp_path)
     with pytest.raises(DataError, match="no video of the split 'test'"):
         open_dataset(tmp_path, split="test")
 
@@ -101,8 +103,14 @@ def test_several_lists_need_the_name_of_a_split(tmp_path):
     for split in ("train", "validate"):
         touch(tmp_path / split / f"{split}_000010_000020.mp4")
         write(tmp_path / f"{split}.csv", f"{HEAD}\nair drumming,{split},10,20,{split}\n")
-    with pytest.raises(DataError, match=r"train\.csv, validate\.csv; name a split"):
+    with pytest.raises(DataError, match=r"got train \(1 video\), val \(1 video\), .* name a split"):
         open_dataset(tmp_path)
+    write(tmp_path / "more_train.csv", f"{HEAD}\nair drumming,train,10,20,train\n")
+    with pytest.raises(
+        DataError, match=r"more_train\.csv, train\.csv, validate\.csv, expected one"
+    ):
+        open_dataset(tmp_path, split="train")
+    (tmp_path / "more_train.csv").unlink()
     assert open_dataset(tmp_path / "train.csv") == open_dataset(tmp_path, split="train")
 
 
@@ -112,6 +120,21 @@ def test_among_copies_the_one_of_its_split_and_class_is_taken(tmp_path):
     write(tmp_path / "splits" / "val.csv", f"{HEAD}\nair drumming,abc,10,20,val\n")
     entry = open_dataset(tmp_path, split="val").entries[0]
     assert entry.path == "val/air drumming/abc_000010_000020.mp4"
+
+
+def test_a_replacement_is_taken_for_the_corrupt_original(tmp_path):
+    for folder in ("train", "replacement/replacement_for_corrupted_k400"):
+        touch(tmp_path / folder / "abc_000010_000020.mp4")
+    write(tmp_path / "annotations" / "train.csv", f"{HEAD}\nair drumming,abc,10,20,train\n")
+    path = "replacement/replacement_for_corrupted_k400/abc_000010_000020.mp4"
+    assert open_dataset(tmp_path).entries[0].path == path
+
+
+def test_networks_are_judged_on_val_and_never_on_an_unlabelled_test(tmp_path):
+    for split, label in (("val", "air drumming"), ("test", "")):
+        touch(tmp_path / split / f"{split}_000010_000020.mp4")
+        write(tmp_path / f"{split}.csv", f"{HEAD}\n{label},{split},10,20,{split}\n")
+    assert open_judged_split(tmp_path)[0].splits == {"val": 1}
 
 
 def test_whole_films_named_by_their_id_are_cut_and_clips_are_not(tmp_path):

@@ -27,7 +27,6 @@ data_app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-LayoutName = Literal["auto", "kinetics", "charades", "folders", "manifest"]
 FormName = Literal["video", "frames"]
 SetName = Literal["kinetics400", "kinetics600", "charades"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -37,8 +36,16 @@ DataSet = Annotated[
         metavar="PATH", help="A data set's folder, list or manifest, here or in DATASETS_PATH."
     ),
 ]
-LayoutOption = Annotated[LayoutName, typer.Option(help="How the data set lies on disk.")]
-Split = Annotated[str | None, typer.Option(help="train, val or test, where there are several.")]
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        help="How the data set lies on disk: auto, kinetics, charades, something, diving48, "
+        "ucf101, hmdb51, manifest, lists or folders."
+    ),
+]
+Split = Annotated[
+    str | None, typer.Option(help="train, val or test, where there are several; else all.")
+]
 Classes = Annotated[
     str | None,
     typer.Option(help="Class names: kinetics400, kinetics600 or charades157; else the set's own."),

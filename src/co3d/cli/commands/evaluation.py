@@ -15,6 +15,7 @@ co3d eval --data videos/ --mode stream
 co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x3 \\
     --rule pyslowfast
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
+co3d eval --data videos/ --model mine.int8.onnx --mode stream
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
 torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
 ```
@@ -37,12 +38,24 @@ Data = Annotated[
     Path,
     typer.Option(help="A data set's folder or annotation file, or a manifest: see `co3d data`."),
 ]
-Model = Annotated[str, typer.Option(help="A name that `co3d models` lists.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A name that `co3d models` lists, the folder of a run, FILE.py:FACTORY, or, for eval, "
+        "an exported file."
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
 ]
-Split = Annotated[str | None, typer.Option(help="Part of the data set; its only one by default.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Part of the data set, or all; where there are several, eval takes test (of Kinetics "
+        "val), and features all."
+    ),
+]
 RateHz = Annotated[
     float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
 ]
@@ -55,7 +68,11 @@ Backend = Annotated[
     typer.Option(help="Streams: auto (the default), native, triton, openvino, onnxruntime, torch."),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option(help="Of weights, frames and state: float32, float64, bfloat16 or float16.")
+    str | None,
+    typer.Option(
+        help="Of weights, frames and state: float32, float64, bfloat16 or float16; float32, or "
+        "that of an exported file, by default."
+    ),
 ]
 
 evaluation_app = typer.Typer()
@@ -104,7 +121,7 @@ def evaluate(
     slots: Annotated[
         int | None, typer.Option(help="Streams: videos that step together; 1 by default.")
     ] = None,
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = None,
     device: DeviceOption = "cpu",
     limit: Limit = None,
     output: Annotated[

@@ -18,6 +18,7 @@ from co3d.cli.commands.declared import (
     WindowOption,
 )
 from co3d.cli.options import (
+    CardOptions,
     CheckOptions,
     ConversionOptions,
     Edges,
@@ -68,7 +69,8 @@ EXPORT_EPILOG = """
 co3d export camera_motion --output camera_motion.onnx
 co3d export x3d_m --weights X3D_M.pyth --format openvino --precision bfloat16 --output x3d_m.xml
 co3d export x3d_m --weights X3D_M.pyth --precision int8 --calibrate videos/ --output x3d_m.onnx
-co3d export my_network.py:build --clip 3,16,112,112 --format torch --output mine.safetensors
+co3d export my_network.py:build --clip 3,16,112,112 --format torch --output mine.safetensors \\
+    --rate-hz 8 --mean 0.45,0.45,0.45 --std 0.225,0.225,0.225 --labels names.txt
 ```
 
 `docs/export.md` describes the files, and has programs of some forty lines that run them.
@@ -217,6 +219,19 @@ def export(
     scope: ScopeOption = "frame",
     fallback: FallbackOption = False,
     spread: SpreadOption = False,
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Frames a second to show it; else its own card's.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Of pixels in 0 to 1; else its own card's.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="As for --mean.")] = None,
+    short_side: Annotated[
+        int | None, typer.Option(help="Scale pictures to it before the crop; else the crop's side.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="File with a class name a line; else its own card's.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a network as one self-describing file that runs without its Python code."""
@@ -233,6 +248,7 @@ def export(
         output=output,
         calibrate=tuple(calibrate or ()),
         calibration_frames=calibration_frames,
+        card=CardOptions(rate_hz, mean, std, short_side, labels),
         as_json=as_json,
     )
     export_network(conversion, options)

@@ -1,5 +1,6 @@
 """How data sets lie on disk: a file per layout."""
 
-from co3d.datasets.layouts.select import LAYOUTS, Layout, open_dataset
+from co3d.datasets.layouts.select import LAYOUTS, open_dataset, open_judged_split
+from co3d.datasets.layouts.splits import ALL, describe_splits
 
-__all__ = ["LAYOUTS", "Layout", "open_dataset"]
+__all__ = ["ALL", "LAYOUTS", "describe_splits", "open_dataset", "open_judged_split"]

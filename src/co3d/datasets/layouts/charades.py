@@ -2,13 +2,14 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.found_videos import FoundVideo, find_videos
-from co3d.datasets.layouts.splits import choose_annotation, list_annotations
+from co3d.datasets.layouts.splits import choose_annotations, list_annotations
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
-from co3d.datasets.manifest_file import Line, check_relative, number_ids, read_lines
+from co3d.datasets.text_lines import Line, check_relative, number_ids, read_lines
 from co3d.errors import DataError
 from co3d.models.labels import read_labels
 
@@ -37,7 +38,7 @@ def is_charades_annotation(path: Path) -> bool:
 
 
 def open_charades(root: Path, split: str | None, annotation: Path | None = None) -> Manifest:
-    """The videos of a list, multi-label, with the times of their actions.
+    """The videos of the lists, multi-label, with the times of their actions.
 
     Videos that are not there keep their entries. Lists of frames label frames; a run of frames
     with a label becomes a segment. Classes are those of `Charades_v1_classes.txt` if it is there,
@@ -45,21 +46,30 @@ def open_charades(root: Path, split: str | None, annotation: Path | None = None)
 
     Args:
         root: folder with the lists and, somewhere under it, the videos or frames.
-        split: "train", "val" or "test" (the official sets have "train" and "test").
-        annotation: the list to read; None looks for that of the split.
+        split: "train", "val" or "test" (the official sets have "train" and "test"): lists of others
+            are not read; None reads all.
+        annotation: the list to read; None looks for those of the set.
 
     Raises:
         DataError: a list is broken, or none of its videos is there.
     """
-    path = annotation or choose_annotation(root, list_charades_annotations(root), split)
     names = _read_class_names(root)
+    lists = [annotation] if annotation else list_charades_annotations(root)
+    entries = [
+        replace(entry, split=named)
+        for path, named in choose_annotations(root, lists, split)
+        for entry in _read_list(root, path, len(names))
+    ]
+    ids = number_ids(entry.video_id for entry in entries)
+    unique = (replace(entry, video_id=one) for entry, one in zip(entries, ids, strict=True))
+    return _refuse_absent(lists[0], Manifest(root, names, tuple(unique), multi_label=True))
+
+
+def _read_list(root: Path, path: Path, classes: int) -> Iterator[VideoEntry]:
     lines = read_lines(path)
-    head = next(lines)
-    if head.text.startswith(FRAME_LIST_COLUMNS[0]):
-        entries = list(_read_frame_list(root, lines, len(names)))
-    else:
-        entries = list(_read_official(root, path, len(names)))
-    return _refuse_absent(path, Manifest(root, names, tuple(entries), multi_label=True))
+    if next(lines).text.startswith(FRAME_LIST_COLUMNS[0]):
+        return _read_frame_list(root, lines, classes)
+    return _read_official(root, path, classes)
 
 
 def _read_class_names(root: Path) -> tuple[str, ...]:
@@ -99,12 +109,11 @@ def _read_official(root: Path, path: Path, classes: int) -> Iterator[VideoEntry]
     for video in find_videos(root):
         if video.name not in found or found[video.name].is_folder:  # a file rather than its frames
             found[video.name] = video
-    ids = number_ids(video_id for _, video_id, _ in rows)
-    for unique_id, (line, video_id, actions) in zip(ids, rows, strict=True):
+    for line, video_id, actions in rows:
         pieces = [_read_action(line, text, classes) for text in actions.split(";") if text.strip()]
         video = found.get(video_id)
         yield VideoEntry(
-            unique_id,
+            video_id,
             video.path if video else check_relative(line, f"{video_id}.mp4"),
             tuple(sorted({segment.label for segment in pieces})),
             # An interval that ends before it starts names an action but not its time.

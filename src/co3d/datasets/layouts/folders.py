@@ -5,36 +5,44 @@ from pathlib import Path
 
 from co3d.datasets.layouts.class_names import ClassIndex
 from co3d.datasets.layouts.found_videos import FoundVideo, find_videos
-from co3d.datasets.layouts.splits import is_split
+from co3d.datasets.layouts.splits import find_folder_split
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.manifest_file import number_ids
+from co3d.datasets.text_lines import number_ids
 from co3d.errors import DataError
 
 
-def open_folders(root: Path, split: str | None, classes: Sequence[str] | None) -> Manifest:
+def open_folders(root: Path, classes: Sequence[str] | None) -> Manifest:
     """Videos whose class is the name of the folder that they lie in.
 
     Args:
         root: folder with a folder per class, or per split and class.
-        split: the folder to take; None takes all.
         classes: class names, index 0 first; None takes the folders' names in order.
 
     Raises:
         DataError: there is no video in such a place, or a folder is named after no class.
     """
     videos = [video for video in find_videos(root) if video.parents]
-    if split is not None:
-        videos = [video for video in videos if any(is_split(name, split) for name in video.parents)]
     if not videos:
-        inside = f" in a split {split!r}" if split else ""
         raise DataError(
-            f"cannot find a data set in {root}: got no video{inside}, expected folder/class/video; "
-            "check the path and the layout"
+            f"cannot find a data set in {root}: got no video in a folder of its own, expected "
+            "folder/class/video; check the path and the layout"
         )
-    names = classes or sorted({video.parents[-1] for video in videos})
+    found = sorted({video.parents[-1] for video in videos})
+    names = classes or found
     index = ClassIndex(names)
+    if classes is None and all(find_folder_split([name]) for name in found):
+        raise DataError(
+            f"cannot label the videos of {root}: got folders of splits ({', '.join(found)}) with "
+            "videos directly in them, expected split/class/video or a list of labels; move them, "
+            "or write a list of path,label"
+        )
     entries = tuple(
-        VideoEntry(video_id, video.path, (_label(root, video, index),))
+        VideoEntry(
+            video_id,
+            video.path,
+            (_label(root, video, index),),
+            split=find_folder_split(video.parents[:-1]),
+        )
         for video_id, video in zip(
             number_ids(video.path.rsplit(".", 1)[0] for video in videos), videos, strict=True
         )

@@ -10,6 +10,10 @@ from co3d.video.folder import PICTURE_SUFFIXES
 VIDEO_SUFFIXES = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4"})
 VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 
+TEXT_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".tsv", ".txt"})
+MOST_LISTS = 1000
+"""In one folder."""
+
 
 @dataclass(frozen=True)
 class FoundVideo:
@@ -33,10 +37,26 @@ def find_videos(root: Path) -> list[FoundVideo]:
 
     A folder of frames holds pictures and neither videos nor folders. Hidden files are passed over.
     """
-    return sorted(_walk(root, (), {os.path.realpath(root)}), key=lambda video: video.path)
+    return search(root)[0]
 
 
-def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[FoundVideo]:
+def search(root: Path) -> tuple[list[FoundVideo], list[Path]]:
+    """All videos under a folder, and the text files that may be lists of them, by their paths.
+
+    No list is a text file that is named like a video beside it, or one of many in a folder: those
+    belong to single videos.
+    """
+    videos: list[FoundVideo] = []
+    texts: list[Path] = []
+    for item in _walk(root, (), {os.path.realpath(root)}):
+        if isinstance(item, FoundVideo):
+            videos.append(item)
+        else:
+            texts.append(item)
+    return sorted(videos, key=lambda video: video.path), sorted(texts)
+
+
+def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[FoundVideo | Path]:
     files: list[str] = []
     folders: list[str] = []
     with os.scandir(folder) as items:
@@ -47,6 +67,11 @@ def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[Fo
     if parents and not videos and not folders and _hold_pictures(files):
         yield FoundVideo("/".join(parents), parents[-1], parents[:-1], is_folder=True)
         return
+    stems = {name.rpartition(".")[0] for name in videos}
+    texts = [name for name in files if _suffix(name) in TEXT_SUFFIXES]
+    lists = [name for name in texts if name.rpartition(".")[0] not in stems]
+    if len(lists) <= MOST_LISTS:
+        yield from (folder / name for name in lists)
     for name in videos:
         path = "/".join((*parents, name))
         yield FoundVideo(path, name.rpartition(".")[0], parents, is_folder=False)

@@ -2,10 +2,11 @@
 
 import csv
 import json
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from co3d.datasets.layouts.class_names import ClassIndex, choose_kinetics_classe
 from co3d.datasets.layouts.folders import open_folders
 from co3d.datasets.layouts.found_videos import FoundVideo, find_videos
 from co3d.datasets.layouts.splits import (
-    choose_annotation,
+    choose_annotations,
     is_split,
     list_annotations,
-    names_split,
+    name_split,
 )
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.manifest_file import Line, check_relative, number_ids, read_lines
+from co3d.datasets.text_lines import Line, check_relative, number_ids, read_lines
 from co3d.errors import Co3dError, DataError
 from co3d.video.container import open_file
 
@@ -27,6 +28,8 @@ SUFFIXES = frozenset({".csv", ".json"})
 PROBED = 5
 UNTRIMMED_RATIO = 1.5
 HEAD_CHARACTERS = 4096
+REPLACEMENTS = re.compile("replacement", re.IGNORECASE)
+"""Folders in which the Common Visual Data Foundation puts whole copies of its corrupt videos."""
 
 
 @dataclass(frozen=True)
@@ -65,31 +68,33 @@ def is_kinetics_annotation(path: Path) -> bool:
 def open_kinetics(
     root: Path, split: str | None, classes: Sequence[str] | None, annotation: Path | None = None
 ) -> Manifest:
-    """The videos of a published list, wherever under `root` they lie.
+    """The videos of the published lists, wherever under `root` they lie.
 
     A listed video that is not there keeps its entry, with the path at which it was expected.
     Without lists, the folders' names are the labels.
 
     Args:
         root: folder with the videos, and the lists in it, in `splits` or in `annotations`.
-        split: "train", "val" or "test".
+        split: "train", "val" or "test": lists of others are not read; None reads all.
         classes: class names; None takes those of Kinetics-400 or -600 that fit.
-        annotation: the list to read; None looks for that of the split.
+        annotation: the list to read; None looks for those of the set.
 
     Raises:
         DataError: a list is broken, or none of its videos is there.
     """
-    lists = list_kinetics_annotations(root)
-    if annotation is None and not lists:
+    lists = [annotation] if annotation else list_kinetics_annotations(root)
+    if not lists:
         names = classes or choose_kinetics_classes(
             root, (video.parents[-1] for video in find_videos(root) if video.parents)
         )
-        return open_folders(root, split, names)
-    path = annotation or choose_annotation(root, lists, split)
-    rows = [row for row in _read_rows(path) if not split or _belongs(row, split, path)]
-    if not rows:
-        raise DataError(f"cannot use {path}: got no video of the split {split!r}; name another")
-    names = classes or choose_kinetics_classes(path, (row.label for row in rows if row.label))
+        return open_folders(root, names)
+    rows = [
+        row if row.split else replace(row, split=named or "")
+        for path, named in choose_annotations(root, lists, split)
+        for row in _read_rows(path)
+    ]
+    labels = (row.label for row in rows if row.label)
+    names = classes or choose_kinetics_classes(lists[0], labels)
     return Manifest(root, tuple(names), tuple(_list_entries(root, rows, ClassIndex(names))))
 
 
@@ -98,7 +103,7 @@ def _list_entries(root: Path, rows: Sequence[Row], index: ClassIndex) -> Iterato
     for video in find_videos(root):
         shelf[video.name].append(video)
     matches = [_match(row, shelf) for row in rows]
-    if not any(matches):
+    if rows and not any(matches):
         raise DataError(
             f"cannot find the videos of {rows[0].line.path} under {root}: got none of {len(rows)}, "
             f"expected names such as {rows[0].full_name}.mp4 or {rows[0].youtube_id}.mp4; check "
@@ -121,11 +126,12 @@ def _list_entries(root: Path, rows: Sequence[Row], index: ClassIndex) -> Iterato
             labels,
             start_seconds=row.start_seconds if cut else None,
             end_seconds=row.end_seconds if cut else None,
+            split=name_split(row.split) if row.split else None,
         )
 
 
 def _match(row: Row, shelf: Mapping[str, list[FoundVideo]]) -> FoundVideo | None:
-    """The video of a row; among several, one that lies under its split and class."""
+    """The video of a row; among several, a replacement, or one under its split and class."""
     short = f"{row.youtube_id}_{row.start_seconds:.0f}_{row.end_seconds:.0f}"
     for name in (row.full_name, short, row.youtube_id):
         if found := shelf.get(name):
@@ -133,9 +139,10 @@ def _match(row: Row, shelf: Mapping[str, list[FoundVideo]]) -> FoundVideo | None
     return None
 
 
-def _fit(video: FoundVideo, row: Row) -> tuple[bool, bool]:
+def _fit(video: FoundVideo, row: Row) -> tuple[bool, bool, bool]:
     label = ClassIndex([row.label])
     return (
+        any(REPLACEMENTS.match(name) for name in video.parents),
         any(is_split(name, row.split) for name in video.parents),
         any(label.find(name) is not None for name in video.parents),
     )
@@ -161,10 +168,6 @@ def _are_untrimmed(root: Path, rows: Sequence[Row], matches: Sequence[FoundVideo
 def _expected_path(row: Row) -> str:
     folders = [row.split, row.label.replace("/", "_")]
     return "/".join([*(name for name in folders if name), f"{row.full_name}.mp4"])
-
-
-def _belongs(row: Row, split: str, path: Path) -> bool:
-    return is_split(row.split, split) if row.split else names_split(path.stem, split)
 
 
 def _read_rows(path: Path) -> Iterator[Row]:

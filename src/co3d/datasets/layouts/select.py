@@ -1,9 +1,8 @@
 """`open_dataset`: a data set, whatever its layout."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from co3d.datasets.layouts.charades import (
     is_charades_annotation,
@@ -11,26 +10,154 @@ from co3d.datasets.layouts.charades import (
     open_charades,
 )
 from co3d.datasets.layouts.class_names import ClassIndex, read_classes
+from co3d.datasets.layouts.diving48 import is_diving_list, open_diving
 from co3d.datasets.layouts.folders import open_folders
+from co3d.datasets.layouts.hmdb51 import is_hmdb_list, open_hmdb51
 from co3d.datasets.layouts.kinetics import (
     is_kinetics_annotation,
     list_kinetics_annotations,
     open_kinetics,
 )
-from co3d.datasets.layouts.splits import LIST_FOLDERS
+from co3d.datasets.layouts.lists import find_lists, open_lists
+from co3d.datasets.layouts.shelf import Shelf
+from co3d.datasets.layouts.something_something import is_something_list, open_something
+from co3d.datasets.layouts.splits import (
+    ALL,
+    LIST_FOLDERS,
+    take_judged_split,
+    take_only_split,
+    take_split,
+)
+from co3d.datasets.layouts.ucf101 import is_ucf_list, open_ucf101
+from co3d.datasets.layouts.unread import refuse_unread
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.manifest_file import read_manifest
+from co3d.datasets.manifest_file import is_manifest, read_manifest
 from co3d.environment import find_dataset
 from co3d.errors import DataError, OptionError
 
-Layout = Literal["auto", "kinetics", "charades", "folders", "manifest"]
-LAYOUTS: tuple[Layout, ...] = ("auto", "kinetics", "charades", "folders", "manifest")
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be opened.
+
+    Attributes:
+        place: folder of the set, or one of its files.
+        shelf: the folder of the set.
+        split: that is asked for; None for all.
+        classes: names, index 0 first; None for the set's own.
+    """
+
+    place: Path
+    shelf: Shelf
+    split: str | None
+    classes: tuple[str, ...] | None
+
+    @property
+    def annotation(self) -> Path | None:
+        """The annotation file that was named by its path."""
+        return self.place if self.place.is_file() else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which data sets lie on disk.
+
+    Attributes:
+        find_files: its annotation files under a folder.
+        is_file: whether a file is one of them.
+        open: the videos of all splits, or of the one that is asked for where others need not be
+            read.
+        judged: the splits that networks are judged on, the preferred one first.
+    """
+
+    find_files: Callable[[Shelf], Sequence[Path]]
+    is_file: Callable[[Path], bool]
+    open: Callable[[Request], Manifest]
+    judged: tuple[str, ...] = ("test", "val")
+
+
+def _find(is_file: Callable[[Path], bool]) -> Callable[[Shelf], list[Path]]:
+    return lambda shelf: [path for path in shelf.texts if is_file(path)]
+
+
+def _find_none(_shelf: Shelf) -> list[Path]:
+    return []
+
+
+def _list_files(name: str, request: Request) -> Sequence[Path]:
+    """The file that was named by its path, or those of a layout in the folder."""
+    if request.annotation:
+        return [request.annotation]
+    paths = _LAYOUTS[name].find_files(request.shelf)
+    if not paths:
+        raise DataError(
+            f"cannot read {request.place} in the layout {name!r}: got no annotation file of it; "
+            "check the path and the layout"
+        )
+    return paths
+
+
+def _read_lists(request: Request) -> Manifest:
+    paths = _list_files("lists", request)
+    if not request.annotation:
+        refuse_unread(request.shelf, paths)
+    return open_lists(request.shelf, paths)
+
+
+def _read_manifest(paths: Sequence[Path]) -> Manifest:
+    if len(paths) > 1:
+        raise DataError(
+            f"cannot tell which manifest is meant: got {', '.join(map(str, paths))}, expected one; "
+            "give its path"
+        )
+    return read_manifest(paths[0])
+
+
+_LAYOUTS = {
+    "charades": Layout(
+        lambda shelf: list_charades_annotations(shelf.root),
+        is_charades_annotation,
+        lambda r: open_charades(r.shelf.root, r.split, r.annotation),
+    ),
+    "kinetics": Layout(
+        lambda shelf: list_kinetics_annotations(shelf.root),
+        is_kinetics_annotation,
+        lambda r: open_kinetics(r.shelf.root, r.split, r.classes, r.annotation),
+        judged=("val", "test"),
+    ),
+    "something": Layout(
+        _find(is_something_list),
+        is_something_list,
+        lambda r: open_something(r.shelf, _list_files("something", r), r.split),
+    ),
+    "diving48": Layout(
+        _find(is_diving_list),
+        is_diving_list,
+        lambda r: open_diving(r.shelf, _list_files("diving48", r), r.split),
+    ),
+    "ucf101": Layout(
+        _find(is_ucf_list),
+        is_ucf_list,
+        lambda r: open_ucf101(r.shelf, _list_files("ucf101", r), r.split),
+    ),
+    "hmdb51": Layout(
+        _find(is_hmdb_list),
+        is_hmdb_list,
+        lambda r: open_hmdb51(r.shelf, _list_files("hmdb51", r), r.split),
+    ),
+    "manifest": Layout(
+        _find(is_manifest), is_manifest, lambda r: _read_manifest(_list_files("manifest", r))
+    ),
+    "lists": Layout(find_lists, Path.is_file, _read_lists),
+    "folders": Layout(_find_none, lambda _: False, lambda r: open_folders(r.shelf.root, r.classes)),
+}
+LAYOUTS = ("auto", *_LAYOUTS)
 
 
 def open_dataset(
     path: Path,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     split: str | None = None,
     classes: str | Sequence[str] | None = None,
 ) -> Manifest:
@@ -39,48 +166,74 @@ def open_dataset(
     Args:
         path: folder of the set, its manifest, or one of its published lists; looked for under
             `DATASETS_PATH` when it is not where it says.
-        layout: "kinetics", "charades", "folders" (class/video), "manifest", or "auto", which looks
-            at what is there.
-        split: "train", "val" or "test", where the set has several.
+        layout: one of `LAYOUTS`; "auto" looks at what is there.
+        split: "train", "val", "test" or another split of the set, or "all", which mixes them. None
+            is for sets in one part.
         classes: class names, index 0 first, or "kinetics400", "kinetics600" or "charades157". Pass
             those of the network that the labels are for; None takes the set's own.
 
     Raises:
-        DataError: there is no such set, its lists are broken, or its classes are others.
-        OptionError: no layout or set of classes has this name, or a manifest has no splits.
+        DataError: there is no such set, its lists are broken or not understood, its classes are
+            others, or it has several splits and none is named.
+        OptionError: no layout or set of classes has this name, or the set has no splits.
     """
+    whole, _ = _open(path, layout, None if split == ALL else split, classes)
+    if split is None:
+        return take_only_split(whole)
+    return whole if split == ALL else take_split(whole, split)
+
+
+def open_judged_split(
+    path: Path, *, layout: str = "auto", classes: str | Sequence[str] | None = None
+) -> tuple[Manifest, Manifest]:
+    """Find the videos that networks are judged on: of sets with splits, those of one alone.
+
+    That is "test", of Kinetics "val", or the other of the two where the labels of the first are
+    unknown or none of its videos is there.
+
+    Args:
+        path, layout, classes: as for `open_dataset`.
+
+    Returns:
+        The videos to judge on, and those of the whole set.
+
+    Raises:
+        DataError, OptionError: as for `open_dataset`.
+    """
+    whole, order = _open(path, layout, None, classes)
+    return take_judged_split(whole, order), whole
+
+
+def _open(
+    path: Path, layout: str, split: str | None, classes: str | Sequence[str] | None
+) -> tuple[Manifest, tuple[str, ...]]:
+    """The manifest of all splits, at least of the one asked for, and which are judged on."""
     place = find_dataset(path)
     names = None if classes is None else read_classes(classes)
     if layout not in LAYOUTS:
         raise OptionError(f"cannot read the layout {layout!r}, expected {', '.join(LAYOUTS)}")
-    chosen = _guess_layout(place) if layout == "auto" else layout
-    annotation, root = (place, _find_root(place)) if place.is_file() else (None, place)
-    if chosen == "kinetics":
-        return open_kinetics(root, split, names, annotation)
-    if chosen == "folders":
-        return open_folders(root, split, names)
-    if chosen == "charades":
-        manifest = open_charades(root, split, annotation)
-    elif split is None:
-        manifest = read_manifest(place)
-    else:
-        raise OptionError(
-            f"cannot take the split {split!r} of {place}: a manifest is one split; leave it out"
-        )
-    return manifest if names is None else relabel(manifest, names)
+    request = Request(place, Shelf(_find_root(place)), split, names)
+    chosen = _LAYOUTS[_guess_layout(request) if layout == "auto" else layout]
+    manifest = chosen.open(request)
+    return manifest if names is None else relabel(manifest, names), chosen.judged
 
 
-def _guess_layout(place: Path) -> Layout:
-    if is_charades_annotation(place) or (place.is_dir() and list_charades_annotations(place)):
-        return "charades"
-    if is_kinetics_annotation(place) or (place.is_dir() and list_kinetics_annotations(place)):
-        return "kinetics"
-    return "manifest" if place.is_file() else "folders"
+def _guess_layout(request: Request) -> str:
+    """The first layout whose annotation file is named by its path, or lies in the folder."""
+    if request.annotation:
+        return next(name for name, layout in _LAYOUTS.items() if layout.is_file(request.place))
+    for name, layout in _LAYOUTS.items():
+        if layout.find_files(request.shelf):
+            return name
+    refuse_unread(request.shelf)
+    return "folders"
 
 
-def _find_root(annotation: Path) -> Path:
+def _find_root(place: Path) -> Path:
     """The folder of a set, from one of its lists."""
-    folder = annotation.parent
+    if place.is_dir():
+        return place
+    folder = place.parent
     while folder.name in LIST_FOLDERS:
         folder = folder.parent
     return folder

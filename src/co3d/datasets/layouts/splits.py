@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from co3d.errors import DataError
+from co3d.datasets.manifest import Manifest
+from co3d.errors import DataError, OptionError
 
 SPELLINGS = {
     "train": frozenset({"train", "training"}),
@@ -14,19 +15,33 @@ SPELLINGS = {
 FOLDERS = ("", "splits", "annotations")
 """Where lists are looked for, under the folder of a data set."""
 
-LIST_FOLDERS = frozenset({"splits", "annotations", "frame_lists"})
+LIST_FOLDERS = frozenset(
+    {"splits", "annotations", "frame_lists", "labels", "ucfTrainTestlist"}
+    | {"testTrainMulti_7030_splits"}
+)
 """Folders of lists: one that is named by its path belongs to the data set above them."""
+
+
+ALL = "all"
+"""Stands for every split of a set, where a split is asked for."""
 
 
 def is_split(name: str, split: str) -> bool:
     """Whether a name, such as "validate", means this split, such as "val"."""
-    return name.casefold() in _spellings(split)
+    return name_split(name) == name_split(split)
 
 
-def names_split(text: str, split: str) -> bool:
-    """Whether a file name such as "kinetics400_val_list" speaks of this split."""
+def find_split(text: str) -> str | None:
+    """The split that a file name such as "kinetics400_val_list" speaks of, if any."""
     words = re.split(r"[^a-z]+", text.casefold())
-    return any(word in _spellings(split) for word in words)
+    found = {split for split, spellings in SPELLINGS.items() if spellings & set(words)}
+    return found.pop() if len(found) == 1 else None
+
+
+def find_folder_split(folders: Sequence[str]) -> str | None:
+    """The split that the innermost of these folders is named after; None for none."""
+    known = (name_split(name) for name in reversed(folders))
+    return next((name for name in known if name in SPELLINGS), None)
 
 
 def list_annotations(root: Path, suffixes: frozenset[str]) -> list[Path]:
@@ -45,25 +60,100 @@ def list_annotations(root: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(first_of_name.values())
 
 
-def choose_annotation(root: Path, paths: Sequence[Path], split: str | None) -> Path:
-    """The annotation file of a split.
+def choose_annotations(
+    root: Path, paths: Sequence[Path], split: str | None
+) -> list[tuple[Path, str | None]]:
+    """The annotation files to read, each with the split that its name speaks of.
+
+    Args:
+        root: folder of the set.
+        paths: its annotation files.
+        split: the one to read; None reads those of all splits.
 
     Raises:
-        DataError: there is none, or the choice is not clear.
+        DataError: there is none, or it is not clear which file is meant.
     """
-    chosen = [path for path in paths if split is None or names_split(path.stem, split)]
-    if not chosen and len(paths) == 1:  # one file with a column of splits
-        chosen = list(paths)
-    if len(chosen) != 1:
+    named = [(path, find_split(path.stem)) for path in paths]
+    if len(named) == 1:  # it may have a column of splits
+        return named
+    chosen = [pair for pair in named if split is None or pair[1] == name_split(split)]
+    splits = [name for _, name in chosen]
+    if not chosen or None in splits or len(set(splits)) != len(splits):
         found = ", ".join(path.relative_to(root).as_posix() for path in paths)
         raise DataError(
             f"cannot tell which annotations of {root} are meant: got "
-            f"{'no split' if split is None else f'the split {split!r}'} and the files {found}; "
-            "name a split, or give the path of the file"
+            f"{'no split' if split is None else f'the split {split!r}'} and the files {found}, "
+            "expected one file of each split; name a split, or give the path of the file"
         )
-    return chosen[0]
+    return chosen
 
 
-def _spellings(split: str) -> frozenset[str]:
-    word = split.casefold()
-    return next((words for words in SPELLINGS.values() if word in words), frozenset({word}))
+def take_split(manifest: Manifest, split: str) -> Manifest:
+    """The videos of one split.
+
+    Raises:
+        DataError: the set has no videos in it.
+        OptionError: the set has no splits at all.
+    """
+    if set(manifest.splits) <= {None}:
+        raise OptionError(
+            f"cannot take the split {split!r} of {manifest.root}: got a set without splits; leave "
+            "it out"
+        )
+    part = manifest.take_split(name_split(split))
+    if not part.entries:
+        raise DataError(
+            f"cannot use {manifest.root}: got no video of the split {split!r}, expected one of "
+            f"{describe_splits(manifest)}; name another"
+        )
+    return part
+
+
+def take_only_split(manifest: Manifest) -> Manifest:
+    """The manifest itself, for a set in one part.
+
+    Raises:
+        DataError: the set has several splits, which are not mixed without being asked for.
+    """
+    if len(manifest.splits) > 1:
+        raise DataError(
+            f"cannot tell which split of {manifest.root} is meant: got "
+            f"{describe_splits(manifest)}, expected the name of one; name a split, or {ALL!r} to "
+            "mix them"
+        )
+    return manifest
+
+
+def take_judged_split(manifest: Manifest, order: Sequence[str]) -> Manifest:
+    """The split that networks are judged on.
+
+    Args:
+        manifest: of all splits.
+        order: names of splits, the preferred one first. Passed over are those whose labels are
+            unknown, as of published test sets, and those without any video on disk.
+
+    Raises:
+        DataError: the set has several splits, and none of these.
+    """
+    if len(manifest.splits) < 2:
+        return manifest
+    for name in order:
+        part = manifest.take_split(name)
+        labelled = part.multi_label or all(entry.labels for entry in part.entries)
+        if labelled and any(part.resolve(entry).exists() for entry in part.entries):
+            return part
+    return take_only_split(manifest)
+
+
+def describe_splits(manifest: Manifest) -> str:
+    """The splits and how many videos each has, as in "test (2 videos), train (6 videos)"."""
+    return ", ".join(
+        f"{name or 'no split'} ({count} video{'s' * (count != 1)})"
+        for name, count in manifest.splits.items()
+    )
+
+
+def name_split(name: str) -> str:
+    """The one name of a split: "val" for "validate"."""
+    word = name.casefold()
+    return next((split for split, words in SPELLINGS.items() if word in words), word)

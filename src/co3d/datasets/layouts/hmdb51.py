@@ -1,0 +1,63 @@
+"""HMDB51: the official files of its three divisions, one a class, with class folders of videos."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from co3d.datasets.layouts.numbered_splits import read_division
+from co3d.datasets.layouts.shelf import Shelf
+from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.datasets.text_lines import check_relative, number_ids, read_lines
+from co3d.errors import DataError
+
+LIST = re.compile(r"(.+)_test_split([1-3])\.txt")
+SPLITS = {"1": "train", "2": "test"}
+"""A video marked 0 is in neither."""
+
+VIDEOS = "hmdb51_org"
+
+
+def is_hmdb_list(path: Path) -> bool:
+    """Whether a file is one of a class's official files."""
+    return bool(LIST.fullmatch(path.name))
+
+
+def open_hmdb51(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
+    """The videos of one division, by the official files of all classes.
+
+    Args:
+        shelf: the folder of the set. paths: its files.
+        split: "train" and "test" are those of the first division, "test2" that of the second. None
+            reads the first.
+
+    Raises:
+        DataError: a file is broken, or none of the division is there.
+    """
+    number, ending = read_division(split)
+    files: dict[str, Path] = {}
+    for path in paths:
+        match = LIST.fullmatch(path.name)
+        if match and int(match[2]) == number:
+            files[match[1]] = path
+    if not files:
+        raise DataError(
+            f"cannot read {shelf.root}: got no file of division {number}, expected names such as "
+            f"brush_hair_test_split{number}.txt; fetch the official files"
+        )
+    names = sorted(files)
+    rows = []
+    for label, name in enumerate(names):
+        for line in read_lines(files[name]):
+            video, _, mark = line.text.strip().rpartition(" ")
+            if mark not in (*SPLITS, "0"):
+                line.refuse(line.text, "a video and 0, 1 or 2")
+            if mark in SPLITS:
+                video = check_relative(line, f"{name}/{video.strip()}")
+                found = shelf.find(video, files[name].parent, None, line)
+                rows.append((found or f"{VIDEOS}/{video}", label, SPLITS[mark] + ending))
+    ids = number_ids(path for path, _, _ in rows)
+    entries = tuple(
+        VideoEntry(one, path, (label,), split=named)
+        for one, (path, label, named) in zip(ids, rows, strict=True)
+    )
+    return Manifest(shelf.root, tuple(names), entries)

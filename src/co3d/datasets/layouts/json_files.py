@@ -1,0 +1,34 @@
+"""Published JSON files, told by how they begin, and read whole."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from co3d.datasets.text_lines import Line, read_lines
+
+HEAD_BYTES = 4096
+
+
+def has_head(path: Path, pattern: "re.Pattern[bytes]") -> bool:
+    """Whether a .json file begins as a pattern says."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return pattern.match(file.read(HEAD_BYTES)) is not None
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """The content of a file, which must be a `list` or a `dict`.
+
+    Raises:
+        DataError: it is no JSON, or of another kind.
+    """
+    whole = Line(path, 1, "")
+    try:
+        content = json.loads("\n".join(line.text for line in read_lines(path)))
+    except (ValueError, RecursionError) as error:
+        whole.refuse(str(error), "JSON")
+    if not isinstance(content, kind):
+        whole.refuse(content, "a JSON list" if kind is list else "a JSON object")
+    return content

@@ -1,0 +1,86 @@
+"""Text files that others wrote, line by line; every complaint names its line."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from co3d.errors import DataError
+
+MAX_BYTES = 1 << 30
+"""The longest public list, Charades frame by frame, has a third of a gigabyte."""
+
+SHOWN = 80
+
+
+class Line:
+    """A line of a text file, which can complain about itself."""
+
+    __slots__ = ("number", "path", "text")
+
+    def __init__(self, path: Path, number: int, text: str) -> None:
+        self.path, self.number, self.text = path, number, text
+
+    def refuse(self, got: object, expected: str) -> NoReturn:
+        """Raise a DataError that names the file, the line, what it holds and what it should."""
+        shown = repr(got)
+        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
+        raise DataError(
+            f"cannot read {self.path}, line {self.number}: got {shown}, expected {expected}; "
+            "correct that line"
+        )
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Lines of a UTF-8 text file that are not blank, without their ends.
+
+    Raises:
+        DataError: the file is absent, huge, or no text.
+    """
+    if not path.is_file():
+        raise DataError(f"cannot read {path}: no such file; check the path")
+    number = 0
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(
+                f"cannot read {path}: got {size} bytes, expected at most {MAX_BYTES}; is it a list "
+                "of videos?"
+            )
+        # Line ends are those of the format, not the rarer ones that names may hold.
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, text in enumerate(file, 1):
+                if text.strip():
+                    yield Line(path, number, text.rstrip("\r\n"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"cannot read {path} after line {number}: got byte {error.object[error.start]:#04x}, "
+            "expected UTF-8 text; save it as such"
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check its mode") from error
+
+
+def check_relative(line: Line, path: str) -> str:
+    """A path that stays inside the manifest's root, as it stands.
+
+    Raises:
+        DataError: it is empty, absolute, or climbs out.
+    """
+    pure = PurePosixPath(path)
+    if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
+        line.refuse(path, "a relative path with / between folders and without ..")
+    return path
+
+
+def number_ids(names: Iterable[str]) -> Iterator[str]:
+    """Unique ids: the second "a" becomes "a#2"."""
+    taken: set[str] = set()
+    counts: Counter[str] = Counter()
+    for name in names:
+        chosen = name
+        while chosen in taken:
+            counts[name] += 1
+            chosen = f"{name}#{counts[name] + 1}"
+        taken.add(chosen)
+        yield chosen

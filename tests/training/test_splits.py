@@ -1,0 +1,117 @@
+"""Splits that a data set has: what is trained on, what validates, and what is left alone."""
+
+import dataclasses
+import json
+
+import pytest
+
+from co3d.cli.train import TrainOptions, run_training
+from co3d.datasets.layouts import open_dataset
+from co3d.errors import DataError
+from co3d.training.recipe import VideoData
+from co3d.training.recipe_file import write_recipe
+from co3d.training.videos import hold_out, open_parts
+from support.noise_videos import videos, write_noise
+
+
+def make(root, **counts):
+    for split, count in counts.items():
+        for name in ("run", "swim"):
+            for number in range(count):
+                path = root / split / name / f"{number}.mp4"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+    return root
+
+
+def divide(path, **changes):
+    parts = open_parts(VideoData(path=str(path), **changes), seed=0)
+    sides = [[e.path for m in side for e in m.entries] for side in (parts.train, parts.validation)]
+    return *sides, parts.division
+
+
+def test_test_videos_are_left_alone(tmp_path):
+    train, validation, said = divide(make(tmp_path, train=5, test=2))
+    assert len(train) == 8
+    assert len(validation) == 2
+    assert all(path.startswith("train/") for path in train + validation)
+    assert said == (
+        "training on 8 videos of the split train, validating on 2 videos held out of these; left "
+        "alone: test"
+    )
+
+
+def test_a_split_to_validate_on_is_taken(tmp_path):
+    train, validation, said = divide(make(tmp_path, training=3, valid=2, test=1))
+    assert {path.split("/")[0] for path in train} == {"training"}
+    assert len(train) == 6
+    assert {path.split("/")[0] for path in validation} == {"valid"}
+    assert len(validation) == 4
+    assert said.endswith("validating on 4 videos of the split val; left alone: test")
+
+
+def test_what_is_asked_for_is_done(tmp_path):
+    make(tmp_path, train=3, test=2)
+    train, validation, _ = divide(tmp_path, validation_split="test")
+    assert (len(train), len(validation)) == (6, 4)
+    train, validation, said = divide(tmp_path, validation_split="testing")
+    assert "left alone" not in said
+    train, validation, _ = divide(tmp_path, train_split="all")
+    assert {path.split("/")[0] for path in train} == {"train", "test"}
+    assert len(train) + len(validation) == 10
+    train, validation, _ = divide(tmp_path, train_split="test")
+    assert {path.split("/")[0] for path in train + validation} == {"test"}
+
+
+def test_without_a_split_to_train_on_nothing_is_trained(tmp_path):
+    make(tmp_path, test=2, val=2)
+    with pytest.raises(
+        DataError, match=r"got test \(4 videos\), val \(4 videos\), expected .* train"
+    ):
+        divide(tmp_path)
+
+
+def test_mixed_splits_are_not_held_out(tmp_path):
+    manifest = open_dataset(make(tmp_path, train=3, test=2), split="all")
+    with pytest.raises(DataError, match="which split"):
+        hold_out(manifest, 0.2, 0)
+    plain = tuple(dataclasses.replace(entry, split=None) for entry in manifest.entries)
+    assert len(hold_out(dataclasses.replace(manifest, entries=plain), 0.2, 0)[1].entries) == 2
+
+
+def test_a_video_on_both_sides_is_refused(tmp_path):
+    make(tmp_path, videos=2)
+    rows = ["videos/run/0.mp4,run,train", "videos/swim/0.mp4,swim,train"]
+    rows += ["videos/run/1.mp4,run,val", "videos/swim/0.mp4,swim,val"]
+    (tmp_path / "all.csv").write_text("\n".join(["path,label,split", *rows]))
+    with pytest.raises(DataError, match=r"got 1 videos .* \(videos/swim/0\.mp4#2\)"):
+        divide(tmp_path)
+
+
+def test_one_class_is_nothing_to_learn(tmp_path, tiny):
+    from co3d.training.setup import set_up
+
+    for number in range(3):
+        write_noise(tmp_path / "clips" / f"{number}.mp4", number)
+    with pytest.raises(DataError, match="got one class, clips, expected two"):
+        set_up(tiny(data=videos(tmp_path)))
+
+
+def test_the_division_is_said_and_kept(tmp_path, tiny, capsys):
+    for name in ("a", "b"):
+        for number in range(2):
+            write_noise(tmp_path / "set" / "train" / name / f"{number}.mp4", number)
+        write_noise(tmp_path / "set" / "test" / name / "0.mp4", 7)
+    recipe = tiny(epochs=1, data=videos(tmp_path / "set"))
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    options = TrainOptions(
+        str(tmp_path / "recipe.yaml"), [], tmp_path / "run", resume=False, fast_dev_run=False,
+        find_learning_rate=False, as_json=False,
+    )  # fmt: skip
+    assert run_training(options) == 0
+    said = capsys.readouterr().err
+    assert "Training on 2 videos of the split train, validating on 2 videos held out" in said
+    assert "left alone: test" in said
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions["division"].startswith("training on 2 videos of the split train")
+    assert versions["training_videos_per_class"] == {"a": 1, "b": 1}
