@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import resource
+import signal
 from array import array
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from co3d.errors import DataError, OptionError
+from co3d.errors import DataError, OptionError, OutputError
 from co3d.evaluation.log import PredictionLog, read_log
 from co3d.evaluation.records import FrameTrace, VideoRecord, pack
 
@@ -38,6 +40,25 @@ def test_records_come_back_as_they_were(tmp_path):
     write(path, BAD)
     with PredictionLog(path, SETTINGS) as log:
         assert log.records == [RECORD, BAD]
+
+
+def test_a_full_disk_is_an_error_of_ours_and_the_next_run_goes_on(tmp_path):
+    """A limit on the size of files stands for the disk; the last line is written in part."""
+    path = tmp_path / "log.jsonl"
+    write(path, RECORD)
+    room = path.stat().st_size + 10
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.SIG_IGN
+    handler = signal.signal(signal.SIGXFSZ, ignored)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OutputError, match="run the same command again to go on"):
+            write(path, BAD)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.stat().st_size == room
+    write(path, BAD)
+    assert read_log(path, SETTINGS) == [RECORD, BAD]
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1))

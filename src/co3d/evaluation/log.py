@@ -39,7 +39,8 @@ class PredictionLog:
         self.records = read_log(path, settings) if path.exists() else []
         make_folder(path.parent)
         with report_refusal(path):
-            self._file = path.open("a+b")
+            # Without a buffer: what a full disk refuses is not tried again when the file is closed.
+            self._file = path.open("a+b", buffering=0)
             self._file.seek(0)
             whole = self._file.read().rfind(b"\n") + 1
             self._file.truncate(whole)
@@ -71,8 +72,8 @@ class PredictionLog:
 
     def _write(self, line: bytes) -> None:
         with report_refusal(self._path, "make room, and run the same command again to go on"):
-            self._file.write(line)
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
 
 
