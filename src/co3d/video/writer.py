@@ -16,7 +16,8 @@ from co3d.errors import InputShapeError, OptionError, OutputError
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TIME_BASE = Fraction(1, 90_000)
-X264_OPTIONS = {"preset": "veryfast", "crf": "20"}
+X264_OPTIONS = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"}
+"""Its tree of macroblocks reads memory that nobody has written: equal videos would give others."""
 
 
 class VideoWriter:
