@@ -25,6 +25,8 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
             "frame_index",
             "pts_seconds",
             "valid",
+            "gap_seconds",
+            "undersampled",
             "top",
             "latency_ms",
             "dropped_frames",
@@ -32,6 +34,8 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
         assert [set(entry) for entry in line["top"]] == [{"label", "probability"}] * 3
         assert line["latency_ms"] > 0
         assert line["dropped_frames"] == 0
+        assert line["gap_seconds"] == 0
+        assert line["undersampled"] is False
 
 
 def test_the_summary_of_json_goes_to_standard_error(co3d, video):

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import torch
 
 from co3d.engine import open_labeller
 from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
-from support.videos import cut_short, open_reader, write_video
+from co3d.video import VideoWriter, read_video
+from support.videos import cut_short, drifting_picture, open_reader, write_video
 
 
 def test_the_last_frame_of_a_clip_gets_the_answer_of_the_clip_network(labeller, clip_video):
@@ -72,6 +74,52 @@ def test_a_source_without_an_end_is_not_flushed(clip_video):
     labeller = open_labeller(weights="random", has_end=False)
     predictions = list(labeller.label(open_reader(clip_video)))
     assert len(predictions) == labeller.card.clip_frames - labeller.program.delay
+
+
+@pytest.fixture(scope="module")
+def broken_video(tmp_path_factory) -> Path:
+    """Three seconds of pictures, an hour of none, and three seconds again."""
+    path = tmp_path_factory.mktemp("engine") / "broken.mp4"
+    with VideoWriter(path, rate_hz=16) as writer:
+        for number in range(96):
+            writer.write(drifting_picture(number), number / 16 + 3600 * (number >= 48))
+    return path
+
+
+def test_after_a_gap_the_network_starts_anew(labeller, broken_video, tmp_path):
+    part = write_video(tmp_path / "part.mp4", 48)
+    expected = list(labeller.label(read_video(part, rate_hz=8)))
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    assert [p.valid for p in predictions] == [p.valid for p in expected] * 2
+    assert [p.gap_seconds for p in predictions if p.gap_seconds] == [pytest.approx(3600.125)]
+    assert predictions[24].gap_seconds > 0
+    assert predictions[23].seen_pts_seconds == pytest.approx(2.875)
+    for prediction, wanted in zip(predictions[:24], expected, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, wanted.probabilities, atol=0.02)
+
+
+def test_a_gap_may_be_kept(labeller, broken_video):
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="keep")))
+    assert [p.valid for p in predictions] == [False] * 7 + [True] * 41
+    assert predictions[24].gap_seconds == pytest.approx(3600.125)
+
+
+def test_before_a_gap_a_source_without_an_end_describes_what_it_has_seen_enough_of(broken_video):
+    labeller = open_labeller(weights="random", has_end=False)
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    delay = labeller.program.delay
+    assert [p.frame.index for p in predictions] == [
+        *range(0, 2 * (24 - delay), 2),
+        *range(48, 48 + 2 * (24 - delay), 2),
+    ]
+
+
+def test_an_error_after_a_gap_comes_through(labeller, broken_video, tmp_path):
+    predictions = []
+    damaged = cut_short(write_video(tmp_path / "whole.mkv", 64), tmp_path / "damaged.mkv")
+    with pytest.raises(DamagedVideoError):
+        predictions.extend(labeller.label(read_video(damaged, rate_hz=8, gap="reset")))
+    assert len(predictions) == 13
 
 
 def test_window_reaches_the_program(clip_video):

@@ -14,6 +14,8 @@ class JsonLines:
             "frame_index": prediction.frame.index,
             "pts_seconds": round(prediction.frame.pts_seconds, 6),
             "valid": prediction.valid,
+            "gap_seconds": round(prediction.gap_seconds, 6),
+            "undersampled": prediction.is_undersampled,
             "top": [
                 {"label": label, "probability": round(probability, 6)}
                 for label, probability in prediction.top
@@ -32,4 +34,6 @@ class PlainLines:
         said = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
         text = said if prediction.valid else "filling the window"
         seconds = prediction.frame.pts_seconds
+        if prediction.gap_seconds:
+            print(f"{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s", flush=True)
         print(f"{seconds:9.3f} s  {text}  [{prediction.latency_ms:.1f} ms]", flush=True)

@@ -42,7 +42,9 @@ def stream_video(options: StreamOptions) -> int:
     """
     _check_options(options)
     rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
-    with read_video(options.source, rate_hz=rate_hz, policy=options.policy) as reader:
+    with read_video(
+        options.source, rate_hz=rate_hz, policy=options.policy, gap=options.gap
+    ) as reader:
         labeller = open_labeller(
             options.model,
             weights=options.weights,

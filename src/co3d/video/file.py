@@ -9,7 +9,7 @@ from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.frame import VideoFrame
 from co3d.video.picture import convert_frames
-from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.sampling import sample_at_rate
 
 
 class FileSource:
@@ -23,10 +23,11 @@ class FileSource:
         self.damage: Damage | None = None
         self.info = self._decoder.describe(is_live=False)
 
-    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
-        sampled = sample_at_rate(decoded, rate_hz, FILE_MAX_HOLD_SECONDS)
+        pace = None if fill_gaps else self.info.make_pace()
+        sampled = sample_at_rate(decoded, rate_hz, self.info.max_hold_seconds, pace)
         yield from convert_frames(sampled, self.info.width, self.info.height)
         if self._stopped:
             return

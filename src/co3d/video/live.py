@@ -11,7 +11,7 @@ from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import FrameQueue
 from co3d.video.picture import convert_frames
-from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, LIVE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.sampling import sample_at_rate
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
@@ -54,10 +54,13 @@ class LiveSource:
         """Frames thrown away because the consumer was late."""
         return self._queue.dropped_frames
 
-    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames as they come, sampled to `rate_hz`; starts the thread."""
         self._thread = threading.Thread(
-            target=self._pump, args=(rate_hz,), name=f"co3d reads {self.info.name}", daemon=True
+            target=self._pump,
+            args=(rate_hz, fill_gaps),
+            name=f"co3d reads {self.info.name}",
+            daemon=True,
         )
         self._thread.start()
         return self._queue.take_all()
@@ -75,14 +78,15 @@ class LiveSource:
         else:
             self._thread.join(JOIN_SECONDS)
 
-    def _pump(self, rate_hz: float | None) -> None:
+    def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""
-        hold_seconds = LIVE_MAX_HOLD_SECONDS if self.info.is_live else FILE_MAX_HOLD_SECONDS
+        pace = None if fill_gaps else self.info.make_pace()
         outcome: Exception | None = RuntimeError(
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            sampled = sample_at_rate(self._connection.frames(), rate_hz, hold_seconds)
+            decoded = self._connection.frames()
+            sampled = sample_at_rate(decoded, rate_hz, self.info.max_hold_seconds, pace)
             for frame in convert_frames(sampled, self.info.width, self.info.height):
                 if not self._queue.put(frame):
                     break

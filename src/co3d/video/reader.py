@@ -12,12 +12,15 @@ from typing import Literal
 from co3d.errors import OptionError
 from co3d.video.address import hide_password
 from co3d.video.container import open_camera, open_url
+from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
+
+Gap = Literal["keep", "reset"]
 
 URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "udp")
 
@@ -33,11 +36,12 @@ class VideoReader:
         is_live: frames come when they happen.
         source_rate_hz: frames per second of the source, None if unknown.
         rate_hz: ticks per second that frames are sampled to; None when all are delivered.
+        gap: what becomes of a gap; see `read_video`.
         width, height: of every picture, in pixels.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
-    def __init__(self, source: FrameSource, rate_hz: float | None) -> None:
+    def __init__(self, source: FrameSource, rate_hz: float | None, gap: Gap) -> None:
         self._source = source
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
@@ -45,6 +49,8 @@ class VideoReader:
         self.is_live = source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
+        self.gap: Gap = gap
+        self._continuity = Continuity(rate_hz, source.info.make_pace())
         self.width = source.info.width
         self.height = source.info.height
         self.frame_count = source.info.frame_count
@@ -69,7 +75,7 @@ class VideoReader:
                 if self._closed:
                     raise StopIteration
                 if self._frames is None:
-                    self._frames = self._source.frames(self.rate_hz)
+                    self._frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
                 frame = next(self._frames)
                 if self._closed:  # by a signal handler or another thread, meanwhile
                     raise StopIteration
@@ -77,7 +83,7 @@ class VideoReader:
                 self._closed = True
                 self._source.close()
                 raise
-            return frame
+            return self._continuity.mark(frame)
 
     def close(self) -> None:
         """End the iteration and free the source: at once, from any thread, or twice."""
@@ -110,6 +116,7 @@ def read_video(
     *,
     rate_hz: float | None = None,
     policy: Literal["latest", "every"] | None = None,
+    gap: Gap | None = None,
     queue_frames: int = 8,
     reconnect_seconds: float = 30.0,
     folder_rate_hz: float = 30.0,
@@ -124,6 +131,10 @@ def read_video(
             every frame.
         policy: what a live source does when the consumer is late: "latest" (None means this) drops
             the oldest waiting frame, "every" lets the source wait. Files, near or far, always wait.
+        gap: what a gap in the source's time does while sampling. "keep" holds the picture before
+            it, for 60 s at most (10 s of a live source). "reset" invents nothing: the next frame
+            comes at once, and a network is to start anew with it. Either way its `gap_seconds`
+            tells. None means "reset" for live sources and "keep" for files.
         queue_frames: frames of a camera or network stream that wait for the consumer at most.
         reconnect_seconds: for how long a network stream that broke off is tried again, waiting
             0.5 s, then twice as long each time, up to 8 s.
@@ -138,6 +149,8 @@ def read_video(
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if gap not in (None, "keep", "reset"):
+        raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
     if queue_frames < 1:
         raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
     if not reconnect_seconds >= 0:
@@ -160,7 +173,7 @@ def read_video(
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
         opened = FileSource(Path(source))
-    return VideoReader(opened, rate_hz)
+    return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
 
 
 def _url_scheme(source: str) -> str | None:

@@ -9,22 +9,19 @@ after the tick.
     ticks    0      1      2      3      4
     result   a      b      c      d      d        (e comes after tick 4; the video ends there)
 
-A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. A
-frame is held for `max_hold_seconds` at most: after a longer gap nothing is invented, and the grid
-starts again at the next frame. Frames that share a timestamp count as one, the last of them.
+A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. No
+frame is held for longer than `max_hold_seconds`, nor, given the source's `pace`, over a gap:
+nothing is invented then, and the grid starts again at the next frame. Frames that share a timestamp
+count as one, the last of them.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
+from co3d.video.pace import Pace
+
 TOLERANCE_SECONDS = 1e-3
 """Matroska and FLV round timestamps to milliseconds, so a frame may come that much late."""
-
-FILE_MAX_HOLD_SECONDS = 60.0
-"""A still picture in a recording may last; a hole in its timestamps may be of any length."""
-
-LIVE_MAX_HOLD_SECONDS = 1.0
-"""A live source that is silent for longer has broken off."""
 
 
 class Timed(Protocol):
@@ -40,7 +37,10 @@ T = TypeVar("T", bound=Timed)
 
 
 def sample_at_rate(
-    frames: Iterable[T], rate_hz: float | None, max_hold_seconds: float
+    frames: Iterable[T],
+    rate_hz: float | None,
+    max_hold_seconds: float,
+    pace: Pace | None = None,
 ) -> Iterator[T]:
     """Yield for every tick of a steady grid the newest frame at or before it.
 
@@ -51,6 +51,8 @@ def sample_at_rate(
         frames: in presentation order: `pts_seconds` never falls.
         rate_hz: ticks per second, above zero; None passes every frame on.
         max_hold_seconds: the longest time for which one frame may be repeated.
+        pace: of the source, told from these frames: none is held over a gap in it. With None
+            frames are held over gaps.
     """
     if rate_hz is None:
         yield from frames
@@ -61,7 +63,7 @@ def sample_at_rate(
     for frame in frames:
         if held is None:
             start = frame.pts_seconds
-        elif frame.pts_seconds - held.pts_seconds > max_hold_seconds:
+        elif frame.pts_seconds - held.pts_seconds > _longest_hold(max_hold_seconds, rate_hz, pace):
             if start + ticks / rate_hz <= held.pts_seconds + tolerance:
                 yield held
             start, ticks = frame.pts_seconds, 0
@@ -69,6 +71,14 @@ def sample_at_rate(
             while start + ticks / rate_hz + tolerance < frame.pts_seconds:
                 yield held
                 ticks += 1
+        if held is not None and pace is not None:
+            pace.add(frame.pts_seconds - held.pts_seconds)
         held = frame
     if held is not None and start + ticks / rate_hz <= held.pts_seconds + tolerance:
         yield held
+
+
+def _longest_hold(max_hold_seconds: float, rate_hz: float, pace: Pace | None) -> float:
+    if pace is None:
+        return max_hold_seconds
+    return min(max_hold_seconds, pace.longest_without_gap(1 / rate_hz))

@@ -1,0 +1,63 @@
+"""The usual time between the frames of a source, and so what is a gap in it."""
+
+import math
+from collections import deque
+from statistics import median
+
+GAP_INTERVALS = 4.0
+"""A gap is longer than this many sampling periods, and than this many usual intervals.
+
+One lost frame doubles an interval and ordinary jitter moves a frame by half of one. Up to four
+periods a network sees a held picture and no wrong time: of camera_motion's window of eight frames
+half are still new. Longer holds make up most of the window.
+"""
+
+ROUNDING_SECONDS = 1e-3
+"""Containers that round times to milliseconds make an interval that much longer at most."""
+
+RECENT_INTERVALS = 15
+NEEDED_INTERVALS = 3
+KNOWN_INTERVALS = 8
+"""From so many intervals on the stated rate has no say any more: headers err."""
+
+
+class Pace:
+    """The median of the latest 15 intervals between frames.
+
+    A slideshow's pace is slow, so that its stills are no gaps; a camera that slows down for the
+    night has gaps until half of the intervals are slow ones.
+
+    Args:
+        stated_seconds: mean interval as the container states it; None where it cannot be known.
+        longest_seconds: a longer interval is a gap at any pace.
+    """
+
+    def __init__(self, stated_seconds: float | None, longest_seconds: float) -> None:
+        self._stated_seconds = stated_seconds
+        self._longest_seconds = longest_seconds
+        self._recent: deque[float] = deque(maxlen=RECENT_INTERVALS)
+
+    def add(self, interval_seconds: float) -> None:
+        """Count the interval between a frame and the one before it, gap or not."""
+        self._recent.append(interval_seconds)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the pace was stated, or told from three intervals, which one odd one cannot."""
+        return self._stated_seconds is not None or len(self._recent) >= NEEDED_INTERVALS
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """The usual interval; None while nothing tells."""
+        if not self._recent:
+            return self._stated_seconds
+        measured = median(self._recent)
+        if self._stated_seconds is None or len(self._recent) >= KNOWN_INTERVALS:
+            return measured
+        return max(measured, self._stated_seconds)
+
+    def longest_without_gap(self, period_seconds: float) -> float:
+        """The longest interval in seconds that is no gap when sampling with this period."""
+        usual = self.usual_seconds
+        limit = math.inf if usual is None else GAP_INTERVALS * max(period_seconds, usual)
+        return min(limit, self._longest_seconds) + ROUNDING_SECONDS
