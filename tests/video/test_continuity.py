@@ -12,13 +12,15 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 
 def mark(intervals, rate_hz=8.0, stated_seconds=None):
     """Marked frames, the first at 0 s, each of the others so much later; 0.0 repeats a picture."""
-    continuity = Continuity(rate_hz, Pace(stated_seconds, 60.0))
+    source_pace = Pace(stated_seconds, 60.0)
+    continuity = Continuity(rate_hz, source_pace, Pace(stated_seconds, 60.0))
     times = list(itertools.accumulate(intervals, initial=0.0))
     indices = list(itertools.accumulate((interval > 0 for interval in intervals), initial=0))
-    return [
-        continuity.mark(VideoFrame(PICTURE, seconds, index))
-        for seconds, index in zip(times, indices, strict=True)
+    frames = [
+        VideoFrame(PICTURE, seconds, index) for seconds, index in zip(times, indices, strict=True)
     ]
+    watched = source_pace.watch(frame for frame in frames)
+    return [continuity.mark(frame) for frame in watched]
 
 
 def gaps(intervals, rate_hz=8.0, stated_seconds=None):
@@ -87,3 +89,23 @@ def test_without_a_rate_nothing_is_undersampled():
     frames = mark([1.0] * 20, rate_hz=None)
     assert not any(frame.is_undersampled or frame.gap_seconds for frame in frames)
     assert gaps([0.04] * 9 + [0.2], rate_hz=None)[-1] == pytest.approx(0.2)
+
+
+def deliver(times, pictures_hz=25.0):
+    """Marked frames of a source that sends so many, of which these times are delivered."""
+    source_pace = Pace(None, 10.0)
+    for _ in range(15):
+        source_pace.add(1 / pictures_hz)
+    continuity = Continuity(8.0, source_pace, Pace(None, 10.0))
+    return [continuity.mark(VideoFrame(PICTURE, seconds, n)) for n, seconds in enumerate(times)]
+
+
+def test_dropped_frames_are_a_gap_even_at_the_start():
+    frames = deliver([0.0, 5.6, 5.8, 6.0, 6.2, 6.6])
+    assert [frame.gap_seconds for frame in frames] == [0, 5.6, 0, 0, 0, 0]
+
+
+def test_a_consumer_that_is_always_late_sees_too_little():
+    frames = deliver([1.0 * n for n in range(12)])
+    assert [bool(frame.gap_seconds) for frame in frames] == [False] + [True] * 3 + [False] * 8
+    assert all(frame.is_undersampled for frame in frames[3:])

@@ -16,7 +16,8 @@ class Stamp(NamedTuple):
 
 def sample(times, rate_hz, max_hold_seconds=60.0, pace=None):
     stamps = [Stamp(seconds, name) for name, seconds in enumerate(times)]
-    return [stamp.name for stamp in sample_at_rate(stamps, rate_hz, max_hold_seconds, pace)]
+    watched = stamps if pace is None else pace.watch(stamps)
+    return [stamp.name for stamp in sample_at_rate(watched, rate_hz, max_hold_seconds, pace)]
 
 
 def test_no_rate_passes_everything():

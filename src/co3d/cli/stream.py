@@ -11,6 +11,7 @@ from rich.console import Console
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
+from co3d.cli.notices import Notices
 from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest
 from co3d.cli.tables import print_stream_summary
@@ -100,7 +101,7 @@ def _open_sinks(
     outputs: ExitStack,
 ) -> list[PredictionSink]:
     """Everything that takes predictions; what must be closed is entered on `outputs`."""
-    sinks: list[PredictionSink] = [summary]
+    sinks: list[PredictionSink] = [summary, Notices(reader)]
     if options.output is not None:
         video = annotated_video(
             options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested

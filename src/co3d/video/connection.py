@@ -13,8 +13,7 @@ from co3d.errors import (
     NoVideoStreamError,
     SourceUnreachableError,
 )
-from co3d.video.clock import PresentationClock
-from co3d.video.decoder import VideoDecoder
+from co3d.video.decoder import Clock, VideoDecoder
 from co3d.video.picture import DecodedFrame
 
 FIRST_RETRY_SECONDS = 0.5
@@ -53,7 +52,7 @@ class Connection:
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.decoder = self._open()
-        self.is_live = self.decoder.duration_seconds is None
+        self.is_live = self.decoder.is_live
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Frames until the end, `stopping`, or nobody has answered for too long.
@@ -107,7 +106,7 @@ class Connection:
             else:
                 return True
 
-    def _open(self, clock: PresentationClock | None = None, first_index: int = 0) -> VideoDecoder:
+    def _open(self, clock: Clock | None = None, first_index: int = 0) -> VideoDecoder:
         return VideoDecoder(
             self._open_container(),
             self._name,

@@ -26,6 +26,9 @@ from co3d.video.picture import check_picture_size
 # Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
 # while the file is being opened, as in a damaged .flv.
 
+KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
+"""FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
+
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
@@ -69,9 +72,8 @@ def open_file(path: Path) -> InputContainer:
 def _open_local(path: Path, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
-    return av.open(
-        f"file:{path.absolute()}", "r", kind, container_options={"protocol_whitelist": "file"}
-    )
+    options = {"protocol_whitelist": "file", **KEEP_TIMESTAMPS}
+    return av.open(f"file:{path.absolute()}", "r", kind, container_options=options)
 
 
 def open_url(url: str) -> InputContainer:
@@ -82,7 +84,9 @@ def open_url(url: str) -> InputContainer:
         NotAVideoError: the server answers with something else than video.
     """
     scheme = url.split("://", 1)[0].lower()
-    options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
+    options = dict(KEEP_TIMESTAMPS)
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = "tcp"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
         return av.open(url, "r", container_options=options, timeout=timeout)

@@ -22,12 +22,13 @@ class Continuity:
 
     Args:
         rate_hz: what frames are sampled to; None where all are delivered. Then no source is slow.
-        pace: of the pictures delivered.
+        source_pace: of the source, before sampling; it is told meanwhile.
+        pace: of the pictures delivered; it is told here.
     """
 
-    def __init__(self, rate_hz: float | None, pace: Pace) -> None:
+    def __init__(self, rate_hz: float | None, source_pace: Pace, pace: Pace) -> None:
         self._period_seconds = 1 / rate_hz if rate_hz else 0.0
-        self._pace = pace
+        self._source_pace, self._pace = source_pace, pace
         self._last: VideoFrame | None = None
 
     @property
@@ -38,18 +39,31 @@ class Continuity:
     @property
     def is_undersampled(self) -> bool:
         """Whether new pictures come too rarely for the rate that they are sampled to."""
-        usual = self._pace.usual_seconds or 0.0
-        return self._pace.is_known and 0 < SLOW_PERIODS * self._period_seconds < usual
+        return self._is_slow(self._pace)
+
+    @property
+    def is_source_slow(self) -> bool:
+        """Whether it is the source that sends too few pictures; else some were dropped."""
+        return self._is_slow(self._source_pace)
 
     def mark(self, frame: VideoFrame) -> VideoFrame:
         """The frame with what is known of `gap_seconds` and `is_undersampled`."""
         gap_seconds = 0.0
         if self._last is not None and frame.index != self._last.index:
             interval = frame.pts_seconds - self._last.pts_seconds
-            if interval > self._pace.longest_without_gap(self._period_seconds):
-                gap_seconds = interval
+            gap_seconds = interval if self._is_gap(interval) else 0.0
             self._pace.add(interval)
         self._last = frame
         if not gap_seconds and not self.is_undersampled:
             return frame
         return replace(frame, gap_seconds=gap_seconds, is_undersampled=self.is_undersampled)
+
+    def _is_gap(self, interval_seconds: float) -> bool:
+        """Whether an interval is unusual for the source, and for what has been delivered of it."""
+        paces = [self._source_pace, *([self._pace] if self._pace.is_known else [])]
+        limits = [pace.longest_without_gap(self._period_seconds) for pace in paces]
+        return interval_seconds > max(limits)
+
+    def _is_slow(self, pace: Pace) -> bool:
+        usual = pace.usual_seconds or 0.0
+        return pace.is_known and 0 < SLOW_PERIODS * self._period_seconds < usual

@@ -31,6 +31,7 @@ class FolderSource:
     """
 
     dropped_frames = 0
+    notices = ()
 
     def __init__(self, folder: Path, rate_hz: float) -> None:
         paths = list_pictures(folder)
@@ -49,6 +50,7 @@ class FolderSource:
         self.info = SourceInfo(
             str(folder), False, rate_hz, width, height, len(paths), duration_seconds
         )
+        self.pace = self.info.make_pace()
         self.damage: Damage | None = None
         self._paths = paths
         self._lost_seconds: list[float] = []
@@ -57,8 +59,12 @@ class FolderSource:
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decode_all())
-        pace = None if fill_gaps else self.info.make_pace()
-        sampled = sample_at_rate(decoded, rate_hz, self.info.max_hold_seconds, pace)
+        sampled = sample_at_rate(
+            self.pace.watch(decoded),
+            rate_hz,
+            self.info.max_hold_seconds,
+            None if fill_gaps else self.pace,
+        )
         yield from convert_frames(sampled, self.info.width, self.info.height)
         if self._stopped or not self._lost_seconds:
             return

@@ -1,7 +1,7 @@
 """Frames of cameras and network streams, read by a thread of their own."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from av.container import InputContainer
 
@@ -47,12 +47,18 @@ class LiveSource:
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
         self.info = self._connection.decoder.describe(is_live=is_live)
+        self.pace = self.info.make_pace()
         self.damage: Damage | None = None
 
     @property
     def dropped_frames(self) -> int:
         """Frames thrown away because the consumer was late."""
         return self._queue.dropped_frames
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What is odd about the source's clock."""
+        return self._connection.decoder.clock.notices
 
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames as they come, sampled to `rate_hz`; starts the thread."""
@@ -80,13 +86,16 @@ class LiveSource:
 
     def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""
-        pace = None if fill_gaps else self.info.make_pace()
         outcome: Exception | None = RuntimeError(
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            decoded = self._connection.frames()
-            sampled = sample_at_rate(decoded, rate_hz, self.info.max_hold_seconds, pace)
+            sampled = sample_at_rate(
+                self.pace.watch(self._connection.frames()),
+                rate_hz,
+                self.info.max_hold_seconds,
+                None if fill_gaps else self.pace,
+            )
             for frame in convert_frames(sampled, self.info.width, self.info.height):
                 if not self._queue.put(frame):
                     break

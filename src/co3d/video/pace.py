@@ -2,7 +2,9 @@
 
 import math
 from collections import deque
-from statistics import median
+from collections.abc import Iterable, Iterator
+from statistics import median_low
+from typing import Protocol, TypeVar
 
 GAP_INTERVALS = 4.0
 """A gap is longer than this many sampling periods, and than this many usual intervals.
@@ -21,6 +23,18 @@ KNOWN_INTERVALS = 8
 """From so many intervals on the stated rate has no say any more: headers err."""
 
 
+class Timed(Protocol):
+    """Anything with a presentation time."""
+
+    @property
+    def pts_seconds(self) -> float:
+        """When it is shown, in seconds."""
+        ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
 class Pace:
     """The median of the latest 15 intervals between frames.
 
@@ -30,31 +44,38 @@ class Pace:
     Args:
         stated_seconds: mean interval as the container states it; None where it cannot be known.
         longest_seconds: a longer interval is a gap at any pace.
+
+    Attributes:
+        usual_seconds: the usual interval; None while nothing tells. Another thread may read it.
     """
 
     def __init__(self, stated_seconds: float | None, longest_seconds: float) -> None:
         self._stated_seconds = stated_seconds
         self._longest_seconds = longest_seconds
         self._recent: deque[float] = deque(maxlen=RECENT_INTERVALS)
+        self.usual_seconds = stated_seconds
 
     def add(self, interval_seconds: float) -> None:
         """Count the interval between a frame and the one before it, gap or not."""
         self._recent.append(interval_seconds)
+        usual = median_low(self._recent)
+        if self._stated_seconds is not None and len(self._recent) < KNOWN_INTERVALS:
+            usual = max(usual, self._stated_seconds)
+        self.usual_seconds = usual
+
+    def watch(self, frames: Iterable[T]) -> Iterator[T]:
+        """The same frames, each interval counted before the frame that ends it."""
+        last_seconds: float | None = None
+        for frame in frames:
+            if last_seconds is not None:
+                self.add(frame.pts_seconds - last_seconds)
+            last_seconds = frame.pts_seconds
+            yield frame
 
     @property
     def is_known(self) -> bool:
         """Whether the pace was stated, or told from three intervals, which one odd one cannot."""
         return self._stated_seconds is not None or len(self._recent) >= NEEDED_INTERVALS
-
-    @property
-    def usual_seconds(self) -> float | None:
-        """The usual interval; None while nothing tells."""
-        if not self._recent:
-            return self._stated_seconds
-        measured = median(self._recent)
-        if self._stated_seconds is None or len(self._recent) >= KNOWN_INTERVALS:
-            return measured
-        return max(measured, self._stated_seconds)
 
     def longest_without_gap(self, period_seconds: float) -> float:
         """The longest interval in seconds that is no gap when sampling with this period."""

@@ -46,11 +46,13 @@ class VideoReader:
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
         self._closed = False
+        self._name = source.info.name
+        self._notices: tuple[str, ...] = ()
         self.is_live = source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
         self.gap: Gap = gap
-        self._continuity = Continuity(rate_hz, source.info.make_pace())
+        self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
         self.width = source.info.width
         self.height = source.info.height
         self.frame_count = source.info.frame_count
@@ -60,6 +62,11 @@ class VideoReader:
     def dropped_frames(self) -> int:
         """Frames of a live source thrown away so far because the consumer was late."""
         return self._source.dropped_frames
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is odd about the source's time so far, as sentences; each comes once and stays."""
+        return (*(f"{self._name} {notice}" for notice in self._source.notices), *self._notices)
 
     @property
     def damage(self) -> Damage | None:
@@ -83,7 +90,10 @@ class VideoReader:
                 self._closed = True
                 self._source.close()
                 raise
-            return self._continuity.mark(frame)
+            frame = self._continuity.mark(frame)
+            if frame.is_undersampled and not self._notices:
+                self._notices = (self._describe_slowness(),)
+            return frame
 
     def close(self) -> None:
         """End the iteration and free the source: at once, from any thread, or twice."""
@@ -94,6 +104,19 @@ class VideoReader:
                 self._source.close()
             finally:
                 self._reading.release()
+
+    def _describe_slowness(self) -> str:
+        pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
+        if self.dropped_frames and not self._continuity.is_source_slow:
+            return (
+                f"{self._name} came faster than it was processed, and {self.dropped_frames} frames "
+                f"were dropped: the network sees {pictures} where {self.rate_hz:g} are expected, "
+                "and labels of movements are not reliable; choose a smaller network"
+            )
+        return (
+            f"{self._name} has {pictures} where {self.rate_hz:g} are expected: most of what the "
+            "network sees are repeats, and labels of movements are not reliable; raise its rate"
+        )
 
     def __enter__(self) -> "VideoReader":
         return self

@@ -10,30 +10,17 @@ after the tick.
     result   a      b      c      d      d        (e comes after tick 4; the video ends there)
 
 A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. No
-frame is held for longer than `max_hold_seconds`, nor, given the source's `pace`, over a gap:
+frame is held for longer than `max_hold_seconds` nor, where its pace is watched, over a gap:
 nothing is invented then, and the grid starts again at the next frame. Frames that share a timestamp
 count as one, the last of them.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
 
-from co3d.video.pace import Pace
+from co3d.video.pace import Pace, T
 
 TOLERANCE_SECONDS = 1e-3
 """Matroska and FLV round timestamps to milliseconds, so a frame may come that much late."""
-
-
-class Timed(Protocol):
-    """Anything with a presentation time."""
-
-    @property
-    def pts_seconds(self) -> float:
-        """When it is shown, in seconds."""
-        ...
-
-
-T = TypeVar("T", bound=Timed)
 
 
 def sample_at_rate(
@@ -51,8 +38,8 @@ def sample_at_rate(
         frames: in presentation order: `pts_seconds` never falls.
         rate_hz: ticks per second, above zero; None passes every frame on.
         max_hold_seconds: the longest time for which one frame may be repeated.
-        pace: of the source, told from these frames: none is held over a gap in it. With None
-            frames are held over gaps.
+        pace: watches these frames, so that none is held over a gap in it. With None frames are
+            held over gaps.
     """
     if rate_hz is None:
         yield from frames
@@ -61,9 +48,12 @@ def sample_at_rate(
     held: T | None = None
     start, ticks = 0.0, 0
     for frame in frames:
+        longest = max_hold_seconds
+        if pace is not None:
+            longest = min(longest, pace.longest_without_gap(1 / rate_hz))
         if held is None:
             start = frame.pts_seconds
-        elif frame.pts_seconds - held.pts_seconds > _longest_hold(max_hold_seconds, rate_hz, pace):
+        elif frame.pts_seconds - held.pts_seconds > longest:
             if start + ticks / rate_hz <= held.pts_seconds + tolerance:
                 yield held
             start, ticks = frame.pts_seconds, 0
@@ -71,14 +61,6 @@ def sample_at_rate(
             while start + ticks / rate_hz + tolerance < frame.pts_seconds:
                 yield held
                 ticks += 1
-        if held is not None and pace is not None:
-            pace.add(frame.pts_seconds - held.pts_seconds)
         held = frame
     if held is not None and start + ticks / rate_hz <= held.pts_seconds + tolerance:
         yield held
-
-
-def _longest_hold(max_hold_seconds: float, rate_hz: float, pace: Pace | None) -> float:
-    if pace is None:
-        return max_hold_seconds
-    return min(max_hold_seconds, pace.longest_without_gap(1 / rate_hz))

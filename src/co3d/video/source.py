@@ -1,6 +1,6 @@
 """What every kind of video source offers to the reader."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,8 +56,18 @@ class FrameSource(Protocol):
         ...
 
     @property
+    def pace(self) -> Pace:
+        """The pace of all its frames so far, before any sampling."""
+        ...
+
+    @property
     def dropped_frames(self) -> int:
         """Frames that came and were thrown away because the consumer was late."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What is odd about its time so far, in sentences that lack their subject, the source."""
         ...
 
     @property
