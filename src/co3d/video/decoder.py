@@ -26,8 +26,11 @@ FALLBACK_RATE_HZ = 25.0
 
 Clock = PresentationClock[av.VideoFrame] | LiveClock[av.VideoFrame]
 
-STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi")
-"""Containers whose header states a duration; for others FFmpeg estimates one."""
+STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi", "rtsp", "hls")
+"""Containers and protocols that state a duration; for others FFmpeg estimates one."""
+
+FROM_ZERO_FORMATS = ("matroska", "rtsp")
+"""They count their duration from zero, whenever their first frame is shown."""
 
 
 class VideoDecoder:
@@ -95,9 +98,12 @@ class VideoDecoder:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the container states an end and broke off before it."""
-        broken = self.interruption is not None or not self.losses.reached_end
-        return broken and self.promise.end_seconds is not None
+        """Whether a source that has an end broke off before it."""
+        if self.duration_seconds is None:
+            return False
+        if self.promise.end_seconds is None:  # its duration is an estimate
+            return self.interruption is not None
+        return not self.losses.reached_end
 
     def describe(self, *, is_live: bool) -> SourceInfo:
         """What the container says of itself."""
@@ -191,8 +197,7 @@ def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
         frame_count = round(duration_seconds * rate)
     end_seconds = None
     if duration_seconds is not None and container.format.name.startswith(STATED_DURATION_FORMATS):
-        # Matroska counts its duration from zero, whenever its first frame is shown.
-        counts_from_zero = container.format.name.startswith("matroska")
+        counts_from_zero = container.format.name.startswith(FROM_ZERO_FORMATS)
         start = 0 if counts_from_zero else container.start_time or 0
         end_seconds = start / av.time_base + duration_seconds
     return Promise(
