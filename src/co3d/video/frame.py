@@ -10,7 +10,7 @@ class VideoFrame:
     """One picture of a video.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB, upright (rotation metadata applied).
+        image: (H, W, 3) uint8, RGB, upright (display matrix applied).
         pts_seconds: presentation time as the container says; it need not start at zero.
         index: 0-based position among the frames of the source, before any sampling.
         gap_seconds: time since the picture before it if that is a gap, for which there is no
