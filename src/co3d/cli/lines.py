@@ -36,4 +36,5 @@ class PlainLines:
         seconds = prediction.frame.pts_seconds
         if prediction.gap_seconds:
             print(f"{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s", flush=True)
-        print(f"{seconds:9.3f} s  {text}  [{prediction.latency_ms:.1f} ms]", flush=True)
+        mark = "  undersampled" if prediction.is_undersampled else ""
+        print(f"{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]", flush=True)

@@ -151,6 +151,8 @@ class LiveView:
             "delay": self._delay,
             "dropped": str(latest.dropped_frames),
         }
+        if latest.is_undersampled:
+            figures["undersampled"] = ""
         if not self._duration_seconds:
             figures = {"time": f"{latest.frame.pts_seconds:.2f} s", **figures}
         text = Text(no_wrap=True, overflow="ellipsis")
