@@ -20,10 +20,13 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
         sampled = [(frame.index, frame.pts_seconds) for frame in reader]
     assert [(line["frame_index"], line["pts_seconds"]) for line in outcome.lines] == sampled
     assert [line["valid"] for line in outcome.lines] == [False] * 7 + [True] * (len(sampled) - 7)
+    starts = [0.0] * 7 + [seconds for _, seconds in sampled[:-7]]
+    assert [line["from_seconds"] for line in outcome.lines] == starts
     for line in outcome.lines:
         assert set(line) == {
             "frame_index",
             "pts_seconds",
+            "from_seconds",
             "valid",
             "gap_seconds",
             "undersampled",

@@ -122,6 +122,23 @@ def test_an_error_after_a_gap_comes_through(labeller, broken_video, tmp_path):
     assert len(predictions) == 13
 
 
+@pytest.mark.parametrize("window", [1, 2, 8, 32])
+def test_a_result_says_where_its_window_begins(tmp_path, window):
+    labeller = open_labeller(weights="random", window=window)
+    path = write_video(tmp_path / "video.mp4", 96)
+    predictions = list(labeller.label(open_reader(path)))
+    times = [p.frame.pts_seconds for p in predictions]
+    expected = [times[max(0, n - window + 1)] for n in range(len(times))]
+    assert [p.from_pts_seconds for p in predictions] == expected
+    assert [p.valid for p in predictions] == [n >= window - 1 for n in range(len(times))]
+
+
+def test_after_a_gap_the_window_begins_after_it(labeller, broken_video):
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    after = predictions[24:]
+    assert all(p.from_pts_seconds >= after[0].frame.pts_seconds for p in after)
+
+
 def test_window_reaches_the_program(clip_video):
     labeller = open_labeller(weights="random", window=2)
     predictions = list(labeller.label(open_reader(clip_video)))

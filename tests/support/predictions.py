@@ -31,6 +31,7 @@ def make_prediction(
     others = tuple((other, rest) for other in LABELS if other != label)
     return Prediction(
         frame=VideoFrame(picture, pts_seconds, number, gap_seconds, is_undersampled),
+        from_pts_seconds=pts_seconds,
         seen_pts_seconds=pts_seconds + delay_seconds,
         valid=valid,
         is_undersampled=is_undersampled,

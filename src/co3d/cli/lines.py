@@ -13,6 +13,7 @@ class JsonLines:
         fields = {
             "frame_index": prediction.frame.index,
             "pts_seconds": round(prediction.frame.pts_seconds, 6),
+            "from_seconds": round(prediction.from_pts_seconds, 6),
             "valid": prediction.valid,
             "gap_seconds": round(prediction.gap_seconds, 6),
             "undersampled": prediction.is_undersampled,

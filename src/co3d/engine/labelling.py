@@ -24,7 +24,9 @@ class Prediction:
     """What the network says about one frame.
 
     Attributes:
-        frame: the frame that is described, not the newest one.
+        frame: the frame that is described, not the newest one: the last of the window's.
+        from_pts_seconds: time of the first frame in the window. What the network says is an average
+            from there to `frame`; without a final pooling over time the two are one.
         seen_pts_seconds: time of the newest frame that the network had seen; it is later than
             `frame.pts_seconds` by the network's delay.
         valid: whether the sliding window was full of real frames, with no gap among them unless
@@ -39,6 +41,7 @@ class Prediction:
     """
 
     frame: VideoFrame
+    from_pts_seconds: float
     seen_pts_seconds: float
     valid: bool
     is_undersampled: bool
@@ -97,6 +100,8 @@ class Labeller:
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
         waiting: deque[VideoFrame] = deque()
+        # Times of the frames in the window: valid results come once it is full.
+        window: deque[float] = deque(maxlen=self.program.first_valid_step - self.program.delay + 1)
         newest: VideoFrame | None = None
         step, started = 0, perf_counter()
         if reader.gap == "reset":
@@ -108,6 +113,7 @@ class Labeller:
                 if event.error is not None:
                     raise event.error
                 waiting.clear()
+                window.clear()
                 step = 0
                 continue
             logits = event.output.cpu()  # which waits for the device
@@ -119,8 +125,11 @@ class Labeller:
             # In a video shorter than the delay, the first results describe moments before it began.
             if step >= self.program.delay:
                 assert newest is not None
+                described = waiting.popleft()
+                window.append(described.pts_seconds)
                 yield self._predict(
-                    waiting.popleft(),
+                    described,
+                    window[0],
                     newest,
                     logits,
                     event.valid,
@@ -144,6 +153,7 @@ class Labeller:
     def _predict(
         self,
         frame: VideoFrame,
+        from_pts_seconds: float,
         newest: VideoFrame,
         logits: Tensor,
         valid: bool,
@@ -155,6 +165,7 @@ class Labeller:
         values, indices = probabilities.topk(self.top_k)
         return Prediction(
             frame,
+            from_pts_seconds,
             newest.pts_seconds,
             valid,
             newest.is_undersampled,

@@ -56,8 +56,9 @@ def stream(
         bool,
         typer.Option(
             "--json",
-            help="Print one object a line: frame_index, pts_seconds, valid, gap_seconds, "
-            "undersampled, top, latency_ms (preprocessing and step), dropped_frames.",
+            help="Print one object a line: frame_index, pts_seconds, from_seconds (where the "
+            "window begins), valid, gap_seconds, undersampled, top, latency_ms (preprocessing and "
+            "step), dropped_frames.",
         ),
     ] = False,
     policy: Annotated[
