@@ -93,15 +93,20 @@ def test_a_film_that_always_ends_early_is_damaged(film, drain):
     assert reader.damage.frames_lost == pytest.approx(40 - len(frames), abs=2)
 
 
-def test_a_live_stream_comes_back_and_its_time_has_gone_on(broadcast):
+def test_a_live_stream_comes_back_and_its_time_has_gone_on(tmp_path, make):
     """The time that it was away counts: from the start of its first part on at most."""
+    options = {"flvflags": "no_duration_filesize"}
+    parts = [
+        make(tmp_path / f"{n}.flv", 20, noise=True, seed=n, container_options=options).read_bytes()
+        for n in range(5)
+    ]
     started = time.monotonic()
 
     def answer(handler, number):
         if number == 1:
             handler.send_error(503)
         else:
-            send(handler, broadcast)
+            send(handler, parts[number])
 
     with serve(answer) as url, read_video(url, policy="every", reconnect_seconds=5) as reader:
         assert reader.is_live
@@ -112,6 +117,34 @@ def test_a_live_stream_comes_back_and_its_time_has_gone_on(broadcast):
     assert [frame.index for frame in frames] == list(range(50))
     assert times == sorted(set(times))
     assert 1 / 20 - 1e-6 <= times[20] - times[19] <= away_seconds
+
+
+def test_a_recording_without_a_length_ends_at_its_end(broadcast, drain):
+    requests = []
+
+    def answer(handler, number):
+        requests.append(number)
+        send(handler, broadcast)
+
+    with serve(answer) as url:
+        frames, error = drain(read_video(url, policy="every", reconnect_seconds=5))
+    assert error is None
+    assert requests == [0, 1]
+    assert [frame.index for frame in frames] == list(range(20))
+    times = [frame.pts_seconds - frames[0].pts_seconds for frame in frames]
+    assert times == pytest.approx([n / 20 for n in range(20)])
+
+
+def test_a_recording_without_a_length_goes_on_where_it_broke_off(broadcast, drain):
+    def answer(handler, number):
+        send(handler, broadcast if number else broadcast[: len(broadcast) // 2])
+
+    with serve(answer) as url:
+        frames, error = drain(read_video(url, policy="every", reconnect_seconds=5))
+    assert error is None
+    assert [frame.index for frame in frames] == list(range(20))
+    times = [frame.pts_seconds - frames[0].pts_seconds for frame in frames]
+    assert times == pytest.approx([n / 20 for n in range(20)])
 
 
 def test_a_live_stream_that_stays_away_is_given_up(broadcast, drain):

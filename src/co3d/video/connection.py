@@ -13,7 +13,7 @@ from co3d.errors import (
     NoVideoStreamError,
     SourceUnreachableError,
 )
-from co3d.video.decoder import Clock, VideoDecoder
+from co3d.video.decoder import Resumption, VideoDecoder
 from co3d.video.picture import DecodedFrame
 
 FIRST_RETRY_SECONDS = 0.5
@@ -26,12 +26,15 @@ class Connection:
 
     A source that states a duration is a file far away, not live: it ends at its end, and after a
     break it is read again from the start up to where it broke. A live source goes on with whatever
-    it sends next, on a clock that never falls.
+    it sends next, on a clock that never falls. Only after a break can be seen that a server which
+    states no length sends a recording: it begins with the same packet again, and is a file from
+    then on.
 
     Args:
         open_container: connects.
         name: of the source, for messages.
         reconnect_seconds: how long to try without a new frame; None, for cameras, never tries.
+        may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
 
     Raises:
@@ -43,11 +46,13 @@ class Connection:
         open_container: Callable[[], InputContainer],
         name: str,
         reconnect_seconds: float | None,
+        may_be_recording: bool,
         stopping: threading.Event,
     ) -> None:
         self._open_container = open_container
         self._name = name
         self._reconnect_seconds = reconnect_seconds
+        self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._next_index = 0
         self._last_frame_at = time.monotonic()
@@ -106,18 +111,19 @@ class Connection:
             else:
                 return True
 
-    def _open(self, clock: Clock | None = None, first_index: int = 0) -> VideoDecoder:
+    def _open(self, resumes: Resumption | None = None) -> VideoDecoder:
         return VideoDecoder(
             self._open_container(),
             self._name,
             thread_type="SLICE",  # threads over frames would hold frames back
-            clock=clock,
-            first_index=first_index,
+            resumes=resumes,
             resumable=True,
         )
 
     def _open_again(self) -> VideoDecoder:
         if not self.is_live:
             return self._open()
-        self.decoder.clock.resume()
-        return self._open(self.decoder.clock, self._next_index)
+        opening = self.decoder.opening if self._may_be_recording else None
+        decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
+        self.is_live = not decoder.starts_over
+        return decoder

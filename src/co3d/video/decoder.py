@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import sha256
 from itertools import chain
 
 import av
@@ -33,6 +35,21 @@ FROM_ZERO_FORMATS = ("matroska", "rtsp")
 """They count their duration from zero, whenever their first frame is shown."""
 
 
+@dataclass(frozen=True)
+class Resumption:
+    """Where a live source broke off.
+
+    Attributes:
+        clock: of its frames. next_index: of the next frame.
+        opening: what its first packet was, if that may tell a recording that is sent from its start
+            again; None where it may not.
+    """
+
+    clock: Clock
+    next_index: int
+    opening: bytes | None
+
+
 class VideoDecoder:
     """Frames of the video stream of one open container, in presentation order.
 
@@ -43,11 +60,15 @@ class VideoDecoder:
         container: open for reading; `close` closes it.
         name: of the source, for messages.
         thread_type: "AUTO" is fastest; "SLICE" holds no frame back.
-        clock: goes on from an earlier connection; None starts a new one.
-        first_index: index of the first frame.
+        resumes: a live source goes on from an earlier connection; None starts anew.
         resumable: the source will be read again if it ends too early, and is live unless it states
-            a duration. Then what the decoder still
-            holds waits for `tail`, since it may lack a frame before it.
+            a duration. Then what the decoder still holds waits for `tail`, since it may lack a
+            frame before it.
+
+    Attributes:
+        opening: the time and a digest of the first packet.
+        starts_over: the first packet is the one that the earlier connection began with: this is a
+            recording, and its frames come from the first one on.
 
     Raises:
         EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
@@ -59,8 +80,7 @@ class VideoDecoder:
         name: str,
         *,
         thread_type: str = "AUTO",
-        clock: Clock | None = None,
-        first_index: int = 0,
+        resumes: Resumption | None = None,
         resumable: bool = False,
     ) -> None:
         self._container = container
@@ -73,8 +93,11 @@ class VideoDecoder:
             self.duration_seconds = _duration_seconds(container)
             self.losses = LossTracker(self.promise)
             self.is_live = resumable and self.duration_seconds is None
-            self.clock = clock or self._make_clock()
-            self._next_index = first_index
+            self.clock = self._make_clock()
+            self._next_index = 0
+            self._resumes = resumes
+            self.opening: bytes | None = None
+            self.starts_over = False
             self._arrival_seconds = self._waited_seconds = 0.0
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
@@ -129,12 +152,24 @@ class VideoDecoder:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     self.losses.demuxed(float(end))
                 if packet.stream_index == self._stream.index and packet.size:
+                    if self.opening is None:
+                        self._begin(packet)
                     yield from self._decode(packet)
         except FFmpegError as error:
             self.interruption = error
             self.losses.interrupted()
         if not (self._resumable and self.is_cut_short):
             yield from self.tail()
+
+    def _begin(self, first: Packet) -> None:
+        """Go on from an earlier connection, unless the source starts over."""
+        self.opening = f"{first.pts} ".encode() + sha256(first).digest()
+        if self._resumes is None:
+            return
+        self.starts_over = self.opening == self._resumes.opening
+        if not self.starts_over:
+            self.clock, self._next_index = self._resumes.clock, self._resumes.next_index
+            self.clock.resume()
 
     def _receive_packets(self) -> Iterator[Packet]:
         """Packets of all streams; the time that is spent waiting for them is counted."""

@@ -26,7 +26,7 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds: see `Connection`.
+        reconnect_seconds, may_be_recording: see `Connection`.
 
     Raises:
         What `open_container` and `VideoDecoder` raise.
@@ -40,9 +40,12 @@ class LiveSource:
         drop_oldest: bool,
         queue_frames: int,
         reconnect_seconds: float | None,
+        may_be_recording: bool = False,
     ) -> None:
         self._stopping = threading.Event()
-        self._connection = Connection(open_container, name, reconnect_seconds, self._stopping)
+        self._connection = Connection(
+            open_container, name, reconnect_seconds, may_be_recording, self._stopping
+        )
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None

@@ -191,7 +191,12 @@ def read_video(
                 f"expected {', '.join(URL_SCHEMES)}"
             )
         opener = partial(open_url, source)
-        opened = open_live(opener, hide_password(source), reconnect_seconds=reconnect_seconds)
+        opened = open_live(
+            opener,
+            hide_password(source),
+            reconnect_seconds=reconnect_seconds,
+            may_be_recording=scheme in ("http", "https"),
+        )
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
