@@ -92,22 +92,23 @@ class Connection:
         if self._reconnect_seconds is None:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
-        cause: Exception | None = self.decoder.interruption
+        interruption = self.decoder.interruption  # whose text names the address, password and all
+        cause = interruption.strerror if interruption else "the connection ended"
         delay_seconds = FIRST_RETRY_SECONDS
         while True:
             left_seconds = self._last_frame_at + self._reconnect_seconds - time.monotonic()
             if left_seconds <= 0:
                 raise SourceUnreachableError(
                     f"lost {self._name}: no frame for {self._reconnect_seconds:g} s "
-                    f"({cause or 'the connection ended'}); check that the server runs"
-                ) from cause
+                    f"({cause}); check that the server runs"
+                )
             if self._stopping.wait(min(delay_seconds, left_seconds)):
                 return False
             delay_seconds = min(2 * delay_seconds, LAST_RETRY_SECONDS)
             try:
                 self.decoder = self._open_again()
             except REFUSALS as error:
-                cause = error
+                cause = str(error)
             else:
                 return True
 

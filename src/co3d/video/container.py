@@ -20,7 +20,7 @@ from co3d.errors import (
     SourceNotFoundError,
     SourceUnreachableError,
 )
-from co3d.video.address import hide_password
+from co3d.video.address import hide_password, needs_encoding
 from co3d.video.picture import check_picture_size
 
 # Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
@@ -97,9 +97,11 @@ def open_url(url: str) -> InputContainer:
                 "check the address"
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
+        advice = "check the address and that the server runs"
+        if needs_encoding(url):
+            advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
-            f"cannot reach {hide_password(url)}: {cause}; check the address and that the server "
-            "runs"
+            f"cannot reach {hide_password(url)}: {cause}; {advice}"
         ) from error
 
 
