@@ -312,6 +312,23 @@ def test_options_that_cannot_work(video_path, options, message):
         read_video(video_path, **options)
 
 
+@pytest.mark.parametrize("source", ["", " "])
+def test_a_source_without_a_name(source):
+    with pytest.raises(OptionError, match="without a name"):
+        read_video(source)
+
+
+def test_schemes_may_be_written_in_capitals(film):
+    with serve(lambda handler, _: send(handler, film, len(film))) as url:
+        assert len(list(read_video(url.replace("http", "HTTP")))) == 40
+
+
+def test_one_slash_is_too_few():
+    with pytest.raises(OptionError, match="expected two slashes, rtsp://") as caught:
+        read_video("rtsp:/me:secret@host/video")
+    assert "secret" not in str(caught.value)
+
+
 def test_an_unknown_scheme():
     with pytest.raises(OptionError, match="got scheme 'gopher'"):
         read_video("gopher://host/video")

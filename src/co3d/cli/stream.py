@@ -1,5 +1,6 @@
 """`co3d stream`: label a video, camera or network stream as it plays."""
 
+import errno
 import os
 import sys
 from contextlib import ExitStack
@@ -70,6 +71,11 @@ def stream_video(options: StreamOptions) -> int:
                 loss = error  # raised once the outputs are complete
             except BrokenPipeError:
                 pipe_closed = True
+                stop.request()
+            except OSError as error:
+                if type(error) is not OSError or error.errno != errno.EIO:
+                    raise
+                stop.leave_terminal()  # it went away in the middle of a line; SIGHUP comes too
                 stop.request()
     if pipe_closed:
         _silence_stdout()

@@ -83,13 +83,14 @@ def open_url(url: str) -> InputContainer:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
         NotAVideoError: the server answers with something else than video.
     """
-    scheme = url.split("://", 1)[0].lower()
+    scheme, rest = url.split("://", 1)
+    scheme = scheme.lower()  # FFmpeg knows them in small letters only
     options = dict(KEEP_TIMESTAMPS)
     if scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = "tcp"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        return av.open(url, "r", container_options=options, timeout=timeout)
+        return av.open(f"{scheme}://{rest}", "r", container_options=options, timeout=timeout)
     except FFmpegError as error:
         if scheme in ("http", "https") and isinstance(error, InvalidDataError):
             raise NotAVideoError(

@@ -170,6 +170,8 @@ def read_video(
         CameraError: the camera is absent or busy.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    if isinstance(source, str) and not source.strip():
+        raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
     if gap not in (None, "keep", "reset"):
@@ -185,6 +187,10 @@ def read_video(
         opener = partial(open_camera, camera)
         opened = open_live(opener, f"camera {camera}", reconnect_seconds=None)
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
+        if "://" not in source:
+            raise OptionError(
+                f"cannot read {hide_password(source)}: expected two slashes, {scheme}://…"
+            )
         if scheme not in URL_SCHEMES:
             raise OptionError(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
@@ -205,8 +211,12 @@ def read_video(
 
 
 def _url_scheme(source: str) -> str | None:
-    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", source)
-    return match.group(1).lower() if match else None
+    """What stands before the first slashes of an address; None for the path of a file."""
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", source)
+    if match is None:
+        return None
+    scheme = match.group(1).lower()
+    return scheme if scheme in URL_SCHEMES or "://" in source else None
 
 
 def _check_positive(**rates_hz: float | None) -> None:
