@@ -56,6 +56,15 @@ def test_one_wild_timestamp_in_fifty():
     assert stamp_all(times) == [round(n / 10, 6) for n in range(300)]
 
 
+def test_the_first_timestamp_may_be_wild():
+    assert stamp_all([37_600.0, 1.1, 1.2, 1.3]) == [1.0, 1.1, 1.2, 1.3]
+    assert stamp_all([1.0, 37_600.0, 1.2, 1.3]) == [1.0, 1.1, 1.2, 1.3]
+    assert stamp_all([1.0, 60.0, 60.1, 60.2]) == [1.0, 60.0, 60.1, 60.2]
+    assert stamp_all([None, 60.0, 60.1, 60.2]) == [0.0, 60.0, 60.1, 60.2]
+    assert stamp_all([7.0]) == [7.0]
+    assert stamp_all([]) == []
+
+
 def test_a_jump_ahead_that_others_confirm_is_kept():
     assert stamp_all([1.0, 1.1, 3600.0, 3600.1, 3600.2]) == [1.0, 1.1, 3600.0, 3600.1, 3600.2]
 
@@ -67,12 +76,12 @@ def test_a_wild_timestamp_after_a_real_jump():
 def test_only_a_jump_is_waited_for():
     clock = PresentationClock(0.1)
     counts = [len(clock.put(n, t)) for n, t in enumerate([1.0, 1.1, 9.0, 9.1, 9.2, 9.3])]
-    assert counts == [1, 1, 0, 0, 3, 1]
+    assert counts == [0, 2, 0, 0, 3, 1]  # the first waits for the second
 
 
 def test_stills_that_last_are_not_waited_for():
     clock = PresentationClock(5.0)
-    assert [len(clock.put(n, 5.0 * n)) for n in range(9)] == [1] * 9
+    assert [len(clock.put(n, 5.0 * n)) for n in range(9)] == [0, 2, *[1] * 7]
 
 
 def test_the_last_frame_may_last_a_minute_and_no_more():

@@ -56,7 +56,8 @@ class PresentationClock(Generic[T]):
     A missing timestamp becomes the previous time plus one frame interval. One that lies a little
     behind its predecessor is jitter: the previous time is repeated. One that jumps ahead or far
     behind waits for the next two: where they go on from it, the jump is real; where they return,
-    the timestamp was wild, and the frame gets a time between its neighbours. A real jump ahead is
+    the timestamp was wild, and the frame gets a time between its neighbours. The first frame waits
+    for the second, and is wild if the next two lie far behind it. A real jump ahead is
     kept. A real one back is a clock that started again (a wrapped counter, a joined file): it and
     all that follow are shifted to go on one interval later. After `resume`, a clock that did not
     run on meanwhile is shifted by the time that passed.
@@ -119,7 +120,7 @@ class PresentationClock(Generic[T]):
         """The time of the first frame that waits; None while that is open."""
         frame, last = self._waiting[0], self._last_seconds
         if last is None:
-            return 0.0 if frame.pts_seconds is None else frame.pts_seconds
+            return self._judge_first(is_end=is_end)
         expected = last + self._interval_seconds
         if self._is_resumed:
             passed_seconds = frame.arrival.seconds - self._last_arrival.seconds
@@ -133,6 +134,19 @@ class PresentationClock(Generic[T]):
         if self._follows(seconds):
             return max(seconds, last)
         return self._judge_jump(seconds, last, is_end=is_end)
+
+    def _judge_first(self, *, is_end: bool) -> float | None:
+        """The time of the very first frame: its own, unless the next two lie far behind it."""
+        first, *later = [frame.pts_seconds for frame in self._waiting]
+        if first is None:
+            return 0.0
+        behind = [seconds for seconds in later if seconds is not None]
+        behind = [seconds for seconds in behind if seconds < first - RESTART_SECONDS]
+        if len(behind) == len(later) < CONFIRMING_FRAMES - 1 and not is_end:
+            return None
+        if len(behind) < CONFIRMING_FRAMES - 1:
+            return first
+        return behind[0] - self._interval_seconds
 
     def _judge_jump(self, seconds: float, last: float, *, is_end: bool) -> float | None:
         for place, frame in enumerate(list(self._waiting)[1:], start=1):
