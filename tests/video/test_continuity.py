@@ -82,7 +82,14 @@ def test_fewer_than_two_new_pictures_in_five_are_too_few(pictures_hz, is_slow):
     assert frames[-1].is_undersampled == is_slow
     assert not any(frame.is_undersampled for frame in frames[:3])
     stated = mark([1 / pictures_hz] * 40, stated_seconds=1 / pictures_hz)
-    assert [frame.is_undersampled for frame in stated] == [is_slow] * 41
+    assert [frame.is_undersampled for frame in stated] == [False] + [is_slow] * 40
+
+
+def test_the_mean_rate_of_a_file_with_an_outage_makes_no_frame_undersampled():
+    intervals = [0.04] * 50 + [3600.0] + [0.04] * 50
+    frames = mark(intervals, stated_seconds=3604 / 101)
+    assert not any(frame.is_undersampled for frame in frames)
+    assert [frame.gap_seconds for frame in frames if frame.gap_seconds] == [pytest.approx(3600)]
 
 
 def test_without_a_rate_nothing_is_undersampled():

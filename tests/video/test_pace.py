@@ -47,6 +47,14 @@ def test_a_stated_pace_counts_until_enough_is_measured():
     assert pace_of([9.0], 5.0).usual_seconds == 9.0
 
 
+def test_three_intervals_tell_a_slow_pace_or_one_where_it_is_stated():
+    assert not pace_of([0.5] * 2).is_slower_than(0.3)
+    assert pace_of([0.5] * 3).is_slower_than(0.3)
+    assert not pace_of([], 0.5).is_slower_than(0.3)
+    assert pace_of([0.5], 0.5).is_slower_than(0.3)
+    assert not pace_of([0.04], 0.5).is_slower_than(0.3)
+
+
 def test_a_pace_is_known_when_stated_or_from_three_intervals():
     assert pace_of([], 0.04).is_known
     assert not pace_of([0.04] * 2).is_known

@@ -34,7 +34,7 @@ class Continuity:
     @property
     def pictures_per_second(self) -> float:
         """New pictures a second at the usual pace; infinite while it is not known."""
-        return 1 / self._pace.usual_seconds if self._pace.usual_seconds else math.inf
+        return 1 / self._pace.measured_seconds if self._pace.measured_seconds else math.inf
 
     @property
     def is_undersampled(self) -> bool:
@@ -65,5 +65,5 @@ class Continuity:
         return interval_seconds > max(limits)
 
     def _is_slow(self, pace: Pace) -> bool:
-        usual = pace.usual_seconds or 0.0
-        return pace.is_known and 0 < SLOW_PERIODS * self._period_seconds < usual
+        longest_seconds = SLOW_PERIODS * self._period_seconds
+        return longest_seconds > 0 and pace.is_slower_than(longest_seconds)

@@ -46,19 +46,22 @@ class Pace:
         longest_seconds: a longer interval is a gap at any pace.
 
     Attributes:
-        usual_seconds: the usual interval; None while nothing tells. Another thread may read it.
+        measured_seconds: the median; None before the first interval.
+        usual_seconds: the median too, but not less than what is stated until eight intervals are
+            known; None while nothing tells. Another thread may read both.
     """
 
     def __init__(self, stated_seconds: float | None, longest_seconds: float) -> None:
         self._stated_seconds = stated_seconds
         self._longest_seconds = longest_seconds
         self._recent: deque[float] = deque(maxlen=RECENT_INTERVALS)
+        self.measured_seconds: float | None = None
         self.usual_seconds = stated_seconds
 
     def add(self, interval_seconds: float) -> None:
         """Count the interval between a frame and the one before it, gap or not."""
         self._recent.append(interval_seconds)
-        usual = median_low(self._recent)
+        self.measured_seconds = usual = median_low(self._recent)
         if self._stated_seconds is not None and len(self._recent) < KNOWN_INTERVALS:
             usual = max(usual, self._stated_seconds)
         self.usual_seconds = usual
@@ -76,6 +79,15 @@ class Pace:
     def is_known(self) -> bool:
         """Whether the pace was stated, or told from three intervals, which one odd one cannot."""
         return self._stated_seconds is not None or len(self._recent) >= NEEDED_INTERVALS
+
+    def is_slower_than(self, seconds: float) -> bool:
+        """Whether intervals usually are longer: three tell, or one where as much is stated.
+
+        A statement alone does not, since the mean over a file with an outage is long.
+        """
+        states_as_much = self._stated_seconds is not None and self._stated_seconds > seconds
+        needed = 1 if states_as_much else NEEDED_INTERVALS
+        return len(self._recent) >= needed and (self.measured_seconds or 0.0) > seconds
 
     def longest_without_gap(self, period_seconds: float) -> float:
         """The longest interval in seconds that is no gap when sampling with this period."""
