@@ -2,8 +2,14 @@ import json
 
 import pytest
 
-from co3d.video import VideoWriter, read_video
-from support.videos import cut_short, drifting_picture, open_reader, write_video
+from co3d.video import read_video
+from support.videos import (
+    cut_short,
+    drifting_picture,
+    open_reader,
+    write_video,
+    write_video_with_gap,
+)
 
 RANDOM = ("--model", "camera_motion", "--weights", "random")
 
@@ -75,10 +81,7 @@ def test_a_source_that_is_too_slow_is_said_once_and_its_results_are_marked(co3d,
 
 
 def test_after_a_gap_the_stream_starts_anew_or_goes_on(co3d, tmp_path):
-    path = tmp_path / "gap.mp4"
-    with VideoWriter(path, rate_hz=16) as writer:
-        for number in range(96):
-            writer.write(drifting_picture(number), number / 16 + 60 * (number >= 48))
+    path = write_video_with_gap(tmp_path / "gap.mp4", 60)
     reset = co3d("stream", path, *RANDOM, "--json")
     valid = [False] * 7 + [True] * 17
     assert [line["valid"] for line in reset.lines] == valid * 2

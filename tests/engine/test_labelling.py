@@ -7,8 +7,8 @@ import torch
 
 from co3d.engine import open_labeller
 from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
-from co3d.video import VideoWriter, read_video
-from support.videos import cut_short, drifting_picture, open_reader, write_video
+from co3d.video import read_video
+from support.videos import cut_short, open_reader, write_video, write_video_with_gap
 
 
 def test_the_last_frame_of_a_clip_gets_the_answer_of_the_clip_network(labeller, clip_video):
@@ -79,11 +79,7 @@ def test_a_source_without_an_end_is_not_flushed(clip_video):
 @pytest.fixture(scope="module")
 def broken_video(tmp_path_factory) -> Path:
     """Three seconds of pictures, an hour of none, and three seconds again."""
-    path = tmp_path_factory.mktemp("engine") / "broken.mp4"
-    with VideoWriter(path, rate_hz=16) as writer:
-        for number in range(96):
-            writer.write(drifting_picture(number), number / 16 + 3600 * (number >= 48))
-    return path
+    return write_video_with_gap(tmp_path_factory.mktemp("engine") / "broken.mp4", 3600)
 
 
 def test_after_a_gap_the_network_starts_anew(labeller, broken_video, tmp_path):
@@ -114,12 +110,16 @@ def test_before_a_gap_a_source_without_an_end_describes_what_it_has_seen_enough_
     ]
 
 
-def test_an_error_after_a_gap_comes_through(labeller, broken_video, tmp_path):
-    predictions = []
-    damaged = cut_short(write_video(tmp_path / "whole.mkv", 64), tmp_path / "damaged.mkv")
+def test_an_error_after_a_gap_comes_after_all_predictions(labeller, tmp_path):
+    whole = write_video_with_gap(tmp_path / "whole.mkv", 3600)
+    damaged = cut_short(whole, tmp_path / "damaged.mkv", 0.8)
+    sampled, predictions = [], []
+    with pytest.raises(DamagedVideoError):
+        sampled.extend(read_video(damaged, rate_hz=8, gap="reset"))
     with pytest.raises(DamagedVideoError):
         predictions.extend(labeller.label(read_video(damaged, rate_hz=8, gap="reset")))
-    assert len(predictions) == 13
+    assert 24 < len(sampled) < 48
+    assert [p.frame.index for p in predictions] == [frame.index for frame in sampled]
 
 
 @pytest.mark.parametrize("window", [1, 2, 8, 32])
