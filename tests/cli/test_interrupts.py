@@ -1,7 +1,13 @@
-"""Ctrl-C, SIGTERM and a closed pipe, in processes of their own."""
+"""Ctrl-C, SIGTERM, SIGHUP and a closed pipe, in processes of their own."""
 
+import fcntl
 import json
+import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 
 import pytest
 
@@ -31,7 +37,7 @@ def test_ctrl_c_ends_cleanly(spawn_co3d, long_video, tmp_path):
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_of_a_frame_waits_for_it(
     co3d, long_video, tmp_path, monkeypatch, number
 ):
@@ -49,6 +55,45 @@ def test_a_signal_in_the_middle_of_a_frame_waits_for_it(
     assert len(lines) == 25  # to the frame at hand, and the four that the network had seen
     check_outputs(tmp_path, lines)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_terminal_that_goes_away_leaves_whole_outputs(long_video, tmp_path, form):
+    def take_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    terminal, inner = pty.openpty()
+    code = "from co3d.cli.main import run; run()"
+    outputs = ("--output", tmp_path / "out.mp4", "--timeline", tmp_path / "out.png")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "stream", long_video, *RANDOM, *form, *outputs],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    os.close(inner)
+    shown_bytes = 0
+    while shown_bytes < 10_000:
+        shown_bytes += len(os.read(terminal, 4096))
+    os.close(terminal)
+    assert process.wait(PATIENCE_SECONDS) == 130
+    with read_video(tmp_path / "out.mp4") as reader:
+        assert 3 < sum(1 for _ in reader) < 2000
+    assert {path.name for path in tmp_path.iterdir()} == {"out.mp4", "out.png"}
+
+
+def test_a_hang_up_that_is_ignored_stays_so(co3d, video, monkeypatch):
+    monkeypatch.setattr(
+        "co3d.cli.lines.JsonLines.add", lambda *_: signal.raise_signal(signal.SIGHUP)
+    )
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert co3d("stream", video, *RANDOM, "--json").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, previous)
 
 
 def test_a_second_signal_breaks_in_and_leaves_nothing(co3d, long_video, tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ from rich.text import Text
 
 from co3d.cli.live_view import LiveView, draw_bar
 from co3d.engine import LabellingSummary, open_labeller
-from support.videos import open_reader, write_video
+from co3d.video import read_video
+from support.videos import open_reader, write_video, write_video_with_gap
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,24 @@ def test_a_source_without_an_end_has_no_progress(labeller, screen, tmp_path):
     drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 48), is_live=True)
     assert "to go" not in drawn
     assert "time" in drawn
+
+
+def test_a_gap_interrupts_the_timeline(labeller, screen, tmp_path):
+    path = write_video_with_gap(tmp_path / "video.mp4", 60)
+    labeller.stream.reset()
+    with read_video(path, rate_hz=8, gap="reset") as reader:
+        summary = LabellingSummary(labeller.rate_hz)
+        with LiveView(screen, "video.mp4", labeller, reader, summary) as view:
+            for prediction in labeller.label(reader):
+                summary.add(prediction)
+                view.add(prediction)
+    assert isinstance(screen.file, io.StringIO)
+    assert "┊" in screen.file.getvalue()
+
+
+def test_it_says_that_a_source_is_too_slow(labeller, screen, tmp_path):
+    slow = write_video(tmp_path / "slow.mp4", 24, rate_hz=2.0)
+    assert "undersampled" in Text.from_ansi(show(labeller, screen, slow)).plain
 
 
 def test_it_says_that_it_waits_before_the_first_frame(labeller, screen, tmp_path):

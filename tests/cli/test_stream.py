@@ -3,7 +3,13 @@ import json
 import pytest
 
 from co3d.video import read_video
-from support.videos import cut_short, open_reader
+from support.videos import (
+    cut_short,
+    drifting_picture,
+    open_reader,
+    write_video,
+    write_video_with_gap,
+)
 
 RANDOM = ("--model", "camera_motion", "--weights", "random")
 
@@ -20,11 +26,16 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
         sampled = [(frame.index, frame.pts_seconds) for frame in reader]
     assert [(line["frame_index"], line["pts_seconds"]) for line in outcome.lines] == sampled
     assert [line["valid"] for line in outcome.lines] == [False] * 7 + [True] * (len(sampled) - 7)
+    starts = [0.0] * 7 + [seconds for _, seconds in sampled[:-7]]
+    assert [line["from_seconds"] for line in outcome.lines] == starts
     for line in outcome.lines:
         assert set(line) == {
             "frame_index",
             "pts_seconds",
+            "from_seconds",
             "valid",
+            "gap_seconds",
+            "undersampled",
             "top",
             "latency_ms",
             "dropped_frames",
@@ -32,6 +43,8 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
         assert [set(entry) for entry in line["top"]] == [{"label", "probability"}] * 3
         assert line["latency_ms"] > 0
         assert line["dropped_frames"] == 0
+        assert line["gap_seconds"] == 0
+        assert line["undersampled"] is False
 
 
 def test_the_summary_of_json_goes_to_standard_error(co3d, video):
@@ -48,6 +61,37 @@ def test_plain_lines_tell_time_label_and_latency(co3d, video):
     assert lines[-1].split()[0] == "2.875"
     assert "%" in lines[-1]
     assert lines[-1].endswith("ms]")
+
+
+@pytest.mark.parametrize("form", [("--json",), ()])
+def test_a_source_that_is_too_slow_is_said_once_and_its_results_are_marked(co3d, tmp_path, form):
+    slow = write_video(tmp_path / "slow.mp4", 24, rate_hz=2.0)
+    outcome = co3d("stream", slow, *RANDOM, *form)
+    assert outcome.code == 0
+    warnings = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        f"warning: {slow} has 2 new pictures a second where 8 are expected: most of what the "
+        "network sees are repeats, and labels of movements are not reliable; raise its rate"
+    ]
+    if form:
+        assert all(line["undersampled"] for line in outcome.lines)
+    else:
+        assert all("undersampled" in line for line in outcome.out.splitlines())
+    assert "undersampled: 93 of 93 results" in outcome.err
+
+
+def test_after_a_gap_the_stream_starts_anew_or_goes_on(co3d, tmp_path):
+    path = write_video_with_gap(tmp_path / "gap.mp4", 60)
+    reset = co3d("stream", path, *RANDOM, "--json")
+    valid = [False] * 7 + [True] * 17
+    assert [line["valid"] for line in reset.lines] == valid * 2
+    gaps = [line["gap_seconds"] for line in reset.lines if line["gap_seconds"]]
+    assert gaps == [pytest.approx(60.125)]
+    assert "gaps in the source: 1, the longest of 60.12 s" in reset.err
+    kept = co3d("stream", path, *RANDOM, "--json", "--gap", "keep")
+    assert [line["valid"] for line in kept.lines] == [False] * 7 + [True] * 41
+    plain = co3d("stream", path, *RANDOM).out
+    assert "after a gap of 60.125 s" in plain
 
 
 def test_outputs_are_written_and_named(co3d, video, tmp_path):
@@ -113,8 +157,6 @@ def test_awkward_videos_are_annotated_whole(co3d, shared_dir, tmp_path, name):
 def test_a_folder_of_pictures_is_a_source(co3d, tmp_path):
     from PIL import Image
 
-    from support.videos import drifting_picture
-
     for number in range(60):
         Image.fromarray(drifting_picture(number)).save(tmp_path / f"{number}.png")
     outcome = co3d("stream", tmp_path, *RANDOM, "--json")
@@ -123,8 +165,6 @@ def test_a_folder_of_pictures_is_a_source(co3d, tmp_path):
 
 
 def test_a_short_video_says_why_nothing_is_valid(co3d, tmp_path):
-    from support.videos import write_video
-
     short = write_video(tmp_path / "short.mp4", 6)
     outcome = co3d("stream", short, *RANDOM, "--json")
     assert outcome.code == 0

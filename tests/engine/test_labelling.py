@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import torch
 
 from co3d.engine import open_labeller
 from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
-from support.videos import cut_short, open_reader, write_video
+from co3d.video import read_video
+from support.videos import cut_short, open_reader, write_video, write_video_with_gap
 
 
 def test_the_last_frame_of_a_clip_gets_the_answer_of_the_clip_network(labeller, clip_video):
@@ -72,6 +74,69 @@ def test_a_source_without_an_end_is_not_flushed(clip_video):
     labeller = open_labeller(weights="random", has_end=False)
     predictions = list(labeller.label(open_reader(clip_video)))
     assert len(predictions) == labeller.card.clip_frames - labeller.program.delay
+
+
+@pytest.fixture(scope="module")
+def broken_video(tmp_path_factory) -> Path:
+    """Three seconds of pictures, an hour of none, and three seconds again."""
+    return write_video_with_gap(tmp_path_factory.mktemp("engine") / "broken.mp4", 3600)
+
+
+def test_after_a_gap_the_network_starts_anew(labeller, broken_video, tmp_path):
+    part = write_video(tmp_path / "part.mp4", 48)
+    expected = list(labeller.label(read_video(part, rate_hz=8)))
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    assert [p.valid for p in predictions] == [p.valid for p in expected] * 2
+    assert [p.gap_seconds for p in predictions if p.gap_seconds] == [pytest.approx(3600.125)]
+    assert predictions[24].gap_seconds > 0
+    assert predictions[23].seen_pts_seconds == pytest.approx(2.875)
+    for prediction, wanted in zip(predictions[:24], expected, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, wanted.probabilities, atol=0.02)
+
+
+def test_a_gap_may_be_kept(labeller, broken_video):
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="keep")))
+    assert [p.valid for p in predictions] == [False] * 7 + [True] * 41
+    assert predictions[24].gap_seconds == pytest.approx(3600.125)
+
+
+def test_before_a_gap_a_source_without_an_end_describes_what_it_has_seen_enough_of(broken_video):
+    labeller = open_labeller(weights="random", has_end=False)
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    delay = labeller.program.delay
+    assert [p.frame.index for p in predictions] == [
+        *range(0, 2 * (24 - delay), 2),
+        *range(48, 48 + 2 * (24 - delay), 2),
+    ]
+
+
+def test_an_error_after_a_gap_comes_after_all_predictions(labeller, tmp_path):
+    whole = write_video_with_gap(tmp_path / "whole.mkv", 3600)
+    damaged = cut_short(whole, tmp_path / "damaged.mkv", 0.8)
+    sampled, predictions = [], []
+    with pytest.raises(DamagedVideoError):
+        sampled.extend(read_video(damaged, rate_hz=8, gap="reset"))
+    with pytest.raises(DamagedVideoError):
+        predictions.extend(labeller.label(read_video(damaged, rate_hz=8, gap="reset")))
+    assert 24 < len(sampled) < 48
+    assert [p.frame.index for p in predictions] == [frame.index for frame in sampled]
+
+
+@pytest.mark.parametrize("window", [1, 2, 8, 32])
+def test_a_result_says_where_its_window_begins(tmp_path, window):
+    labeller = open_labeller(weights="random", window=window)
+    path = write_video(tmp_path / "video.mp4", 96)
+    predictions = list(labeller.label(open_reader(path)))
+    times = [p.frame.pts_seconds for p in predictions]
+    expected = [times[max(0, n - window + 1)] for n in range(len(times))]
+    assert [p.from_pts_seconds for p in predictions] == expected
+    assert [p.valid for p in predictions] == [n >= window - 1 for n in range(len(times))]
+
+
+def test_after_a_gap_the_window_begins_after_it(labeller, broken_video):
+    predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    after = predictions[24:]
+    assert all(p.from_pts_seconds >= after[0].frame.pts_seconds for p in after)
 
 
 def test_window_reaches_the_program(clip_video):

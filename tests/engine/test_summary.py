@@ -27,6 +27,31 @@ def test_invalid_predictions_count_as_frames_but_not_in_segments():
     assert list(summary.segments) == [Segment("tilt", 0.25, 0.5)]
 
 
+def test_no_segment_reaches_over_a_gap():
+    summary = LabellingSummary(rate_hz=4.0)
+    summary.add(make_prediction("pan", 0.0))
+    summary.add(make_prediction("pan", 9.0, gap_seconds=9.0))
+    summary.add(make_prediction("pan", 9.25))
+    assert list(summary.segments) == [Segment("pan", 0.0, 0.25), Segment("pan", 9.0, 9.5)]
+    assert (summary.gaps, summary.longest_gap_seconds) == (1, 9.0)
+
+
+def test_no_segment_reaches_over_predictions_that_are_not_valid():
+    summary = LabellingSummary(rate_hz=4.0)
+    summary.add(make_prediction("pan", 0.0))
+    summary.add(make_prediction("pan", 9.0, valid=False, gap_seconds=9.0))
+    summary.add(make_prediction("tilt", 9.25, valid=False))
+    summary.add(make_prediction("tilt", 9.5))
+    assert list(summary.segments) == [Segment("pan", 0.0, 0.25), Segment("tilt", 9.5, 9.75)]
+
+
+def test_undersampled_predictions_are_counted():
+    summary = LabellingSummary(rate_hz=4.0)
+    summary.add(make_prediction("pan", 0.0))
+    summary.add(make_prediction("pan", 0.25, is_undersampled=True))
+    assert summary.undersampled_predictions == 1
+
+
 def test_a_frame_described_twice_keeps_its_segment():
     summary = LabellingSummary(rate_hz=4.0)
     summary.add(make_prediction("pan", 1.0))

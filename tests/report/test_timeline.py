@@ -35,6 +35,24 @@ def test_the_height_of_a_row_is_the_probability():
     assert heights == pytest.approx([0.86 * 0.7, *[0.86 * 0.1] * 3], rel=1e-5)
 
 
+def test_a_gap_is_a_hole_in_the_rows():
+    timeline, summary = Timeline(LABELS, COLOURS, 8.0), LabellingSummary(8.0)
+    for seconds, gap, valid in [
+        (0, 0, True),
+        (0.125, 0, True),
+        (60, 59.875, False),
+        (60.5, 0, True),
+    ]:
+        prediction = make_prediction("pan", seconds, gap_seconds=gap, valid=valid)
+        timeline.add(prediction)
+        summary.add(prediction)
+    figure = timeline.draw(title="a", segments=summary.segments)
+    for row, area in enumerate(figure.axes[-1].collections):
+        spans = [np.ptp(path.vertices[:, 0]) for path in area.get_paths()]
+        assert spans == pytest.approx([0.25, 0.125]), row
+    assert len(figure.axes[0].collections[0].get_paths()) == 2
+
+
 def test_the_strip_of_truth_stands_above_the_predicted_one():
     timeline, summary = make_timeline(["pan"] * 8)
     truth = [Segment("pan", 0.0, 0.5), Segment("tilt", 0.5, 1.0)]

@@ -19,6 +19,8 @@ def make_prediction(
     image: np.ndarray | None = None,
     index: int | None = None,
     delay_seconds: float = 0.5,
+    gap_seconds: float = 0.0,
+    is_undersampled: bool = False,
 ) -> Prediction:
     """The label with its probability first; the others share the rest."""
     picture = np.zeros((4, 4, 3), np.uint8) if image is None else image
@@ -28,9 +30,11 @@ def make_prediction(
     probabilities[LABELS.index(label)] = probability
     others = tuple((other, rest) for other in LABELS if other != label)
     return Prediction(
-        frame=VideoFrame(picture, pts_seconds, number),
+        frame=VideoFrame(picture, pts_seconds, number, gap_seconds, is_undersampled),
+        from_pts_seconds=pts_seconds,
         seen_pts_seconds=pts_seconds + delay_seconds,
         valid=valid,
+        is_undersampled=is_undersampled,
         probabilities=probabilities,
         top=((label, probability), *others)[:3],
         preprocess_ms=0.5,

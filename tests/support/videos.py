@@ -30,6 +30,14 @@ def write_video(
     return path
 
 
+def write_video_with_gap(path: Path, gap_seconds: float) -> Path:
+    """Three seconds at 16 frames a second, a gap, and three more."""
+    with VideoWriter(path, rate_hz=16) as writer:
+        for number in range(96):
+            writer.write(drifting_picture(number), number / 16 + gap_seconds * (number >= 48))
+    return path
+
+
 def cut_short(source: Path, target: Path, share: float = 0.6) -> Path:
     """A copy whose last bytes are missing, as after a broken download."""
     data = source.read_bytes()

@@ -31,13 +31,14 @@ def make_video(
     codec: str = "libx264",
     size: tuple[int, int] = (64, 48),
     noise: bool = False,
+    seed: int = 0,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write one frame per time in seconds; a number means that many frames at 20/s."""
     if isinstance(times, int):
         times = [number / 20 for number in range(times)]
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=20, options=options or {})
         stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"

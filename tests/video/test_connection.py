@@ -16,7 +16,9 @@ def endless_path(tmp_path, make):
 
 
 def test_a_camera_that_stops_is_not_tried_again(endless_path):
-    connection = Connection(lambda: av.open(str(endless_path)), "camera 0", None, threading.Event())
+    connection = Connection(
+        lambda: av.open(str(endless_path)), "camera 0", None, False, threading.Event()
+    )
     frames = connection.frames()
     assert connection.is_live
     assert len(list(islice(frames, 10))) == 10
@@ -43,7 +45,7 @@ def test_waiting_doubles_up_to_a_bound(endless_path, monkeypatch):
         return opened[0]
 
     monkeypatch.setattr(co3d.video.connection.time, "monotonic", lambda: now[0])
-    connection = Connection(open_once, "rtsp://host", 30.0, Clock())
+    connection = Connection(open_once, "rtsp://host", 30.0, False, Clock())
     frames = connection.frames()
     assert len(list(islice(frames, 10))) == 10
     with pytest.raises(SourceUnreachableError, match=r"no frame for 30 s \(nobody answers\)"):
@@ -53,7 +55,9 @@ def test_waiting_doubles_up_to_a_bound(endless_path, monkeypatch):
 
 def test_stopping_ends_the_waiting(endless_path):
     stopping = threading.Event()
-    connection = Connection(lambda: av.open(str(endless_path)), "rtsp://host", 30.0, stopping)
+    connection = Connection(
+        lambda: av.open(str(endless_path)), "rtsp://host", 30.0, False, stopping
+    )
     frames = connection.frames()
     assert len(list(islice(frames, 10))) == 10
     stopping.set()

@@ -4,9 +4,7 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,44 +18,7 @@ from co3d.errors import (
     SourceUnreachableError,
 )
 from co3d.video import read_video
-
-Answer = Callable[[BaseHTTPRequestHandler, int], None]
-
-
-@contextmanager
-def serve(answer: Answer) -> Iterator[str]:
-    """Serve GET requests; `answer` gets the handler and the number of the request, from 0."""
-    requests = iter(range(1_000_000))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            number = next(requests)
-            try:
-                answer(self, number)
-            except OSError:  # the client has gone
-                self.close_connection = True
-
-        def log_message(self, *args) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/video"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def send(handler, data: bytes, length: int | None = None) -> None:
-    handler.send_response(200)
-    if length is not None:
-        handler.send_header("Content-Length", str(length))
-    handler.end_headers()
-    handler.wfile.write(data)
+from support.servers import send, serve
 
 
 def reader_threads() -> list[threading.Thread]:
@@ -132,20 +93,58 @@ def test_a_film_that_always_ends_early_is_damaged(film, drain):
     assert reader.damage.frames_lost == pytest.approx(40 - len(frames), abs=2)
 
 
-def test_a_live_stream_comes_back_and_its_time_goes_on(broadcast):
+def test_a_live_stream_comes_back_and_its_time_has_gone_on(tmp_path, make):
+    """The time that it was away counts: from the start of its first part on at most."""
+    options = {"flvflags": "no_duration_filesize"}
+    parts = [
+        make(tmp_path / f"{n}.flv", 20, noise=True, seed=n, container_options=options).read_bytes()
+        for n in range(5)
+    ]
+    started = time.monotonic()
+
     def answer(handler, number):
         if number == 1:
             handler.send_error(503)
         else:
-            send(handler, broadcast)
+            send(handler, parts[number])
 
     with serve(answer) as url, read_video(url, policy="every", reconnect_seconds=5) as reader:
         assert reader.is_live
-        frames = [next(reader) for _ in range(50)]
+        frames = [next(reader) for _ in range(21)]
+        away_seconds = time.monotonic() - started
+        frames += [next(reader) for _ in range(29)]
     times = [frame.pts_seconds for frame in frames]
     assert [frame.index for frame in frames] == list(range(50))
     assert times == sorted(set(times))
-    assert times[20] - times[19] == pytest.approx(1 / 20, abs=0.01)
+    assert 1 / 20 - 1e-6 <= times[20] - times[19] <= away_seconds
+
+
+def test_a_recording_without_a_length_ends_at_its_end(broadcast, drain):
+    requests = []
+
+    def answer(handler, number):
+        requests.append(number)
+        send(handler, broadcast)
+
+    with serve(answer) as url:
+        frames, error = drain(read_video(url, policy="every", reconnect_seconds=5))
+    assert error is None
+    assert requests == [0, 1]
+    assert [frame.index for frame in frames] == list(range(20))
+    times = [frame.pts_seconds - frames[0].pts_seconds for frame in frames]
+    assert times == pytest.approx([n / 20 for n in range(20)])
+
+
+def test_a_recording_without_a_length_goes_on_where_it_broke_off(broadcast, drain):
+    def answer(handler, number):
+        send(handler, broadcast if number else broadcast[: len(broadcast) // 2])
+
+    with serve(answer) as url:
+        frames, error = drain(read_video(url, policy="every", reconnect_seconds=5))
+    assert error is None
+    assert [frame.index for frame in frames] == list(range(20))
+    times = [frame.pts_seconds - frames[0].pts_seconds for frame in frames]
+    assert times == pytest.approx([n / 20 for n in range(20)])
 
 
 def test_a_live_stream_that_stays_away_is_given_up(broadcast, drain):
@@ -311,6 +310,23 @@ def test_an_absent_camera(source):
 def test_options_that_cannot_work(video_path, options, message):
     with pytest.raises(OptionError, match=message):
         read_video(video_path, **options)
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_a_source_without_a_name(source):
+    with pytest.raises(OptionError, match="without a name"):
+        read_video(source)
+
+
+def test_schemes_may_be_written_in_capitals(film):
+    with serve(lambda handler, _: send(handler, film, len(film))) as url:
+        assert len(list(read_video(url.replace("http", "HTTP")))) == 40
+
+
+def test_one_slash_is_too_few():
+    with pytest.raises(OptionError, match="expected two slashes, rtsp://") as caught:
+        read_video("rtsp:/me:secret@host/video")
+    assert "secret" not in str(caught.value)
 
 
 def test_an_unknown_scheme():

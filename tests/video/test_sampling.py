@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from co3d.video.pace import Pace
 from co3d.video.sampling import TOLERANCE_SECONDS, sample_at_rate
 
 
@@ -13,9 +14,10 @@ class Stamp(NamedTuple):
     name: int
 
 
-def sample(times, rate_hz, max_hold_seconds=60.0):
+def sample(times, rate_hz, max_hold_seconds=60.0, pace=None):
     stamps = [Stamp(seconds, name) for name, seconds in enumerate(times)]
-    return [stamp.name for stamp in sample_at_rate(stamps, rate_hz, max_hold_seconds)]
+    watched = stamps if pace is None else pace.watch(stamps)
+    return [stamp.name for stamp in sample_at_rate(watched, rate_hz, max_hold_seconds, pace)]
 
 
 def test_no_rate_passes_everything():
@@ -51,6 +53,17 @@ def test_of_equal_timestamps_the_last_counts():
 def test_after_a_long_gap_the_grid_starts_again():
     assert sample([0, 0.5, 7.3, 7.8, 8.3], 2, max_hold_seconds=1) == [0, 1, 2, 3, 4]
     assert len(sample([0, 1e12], 10, max_hold_seconds=1)) == 2
+
+
+def test_over_a_gap_in_the_pace_nothing_is_held():
+    times = [n / 20 for n in range(8)] + [3 + n / 20 for n in range(5)]
+    assert sample(times, 10) == [0, 2, 4, 6, *[7] * 26, 8, 10, 12]
+    assert sample(times, 10, pace=Pace(None, 60.0)) == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_slow_source_is_held_as_its_pace_wants():
+    times = [2.0 * n for n in range(6)]
+    assert sample(times, 2, pace=Pace(2.0, 60.0)) == sample(times, 2)
 
 
 def test_frames_come_before_the_source_ends():

@@ -74,6 +74,17 @@ def test_an_error_leaves_what_stood_there(tmp_path, picture):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_no_picture_lasts_longer_than_an_hour_and_a_half(tmp_path, picture, suffix):
+    path = tmp_path / f"out{suffix}"
+    with VideoWriter(path, 20) as writer:
+        for number, seconds in enumerate([5.0, 6.0, 3606.0, 1e7, 1e8, 1e9, 1e9 + 1]):
+            writer.write(picture(number), seconds)
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0, 1, 3601, 9001, 14_401, 19_801, 19_802], abs=2e-3)
+
+
 def test_an_interrupt_keeps_a_playable_file(tmp_path, picture):
     def interrupt():
         with VideoWriter(tmp_path / "out.mp4", 20) as writer:

@@ -11,6 +11,6 @@ def describe_exit_codes() -> str:
     for error in vars(errors).values():
         if isinstance(error, type) and error.__module__ == errors.__name__:
             codes.setdefault(error.exit_code, (error.__doc__ or "").strip())
-    codes[STOPPED] = "Stopped by Ctrl-C or SIGTERM; the outputs hold what came before."
+    codes[STOPPED] = "Stopped by Ctrl-C, SIGTERM or SIGHUP; the outputs hold what came before."
     codes[PIPE_CLOSED] = "Whoever read standard output went away (`| head`)."
     return "\n".join(f"- {code}: {meaning}" for code, meaning in sorted(codes.items()))

@@ -45,7 +45,7 @@ class LiveView:
         self._colours = label_colours(labeller.labels)
         self._delay = f"{labeller.program.delay / labeller.rate_hz:.2f} s"
         self._duration_seconds = None if reader.is_live else reader.duration_seconds
-        self._recent_labels: deque[str] = deque(maxlen=TIMELINE_CELLS)
+        self._recent_labels: deque[str | None] = deque(maxlen=TIMELINE_CELLS)
         self._first_pts_seconds: float | None = None
         self._latest: Prediction | None = None
         self._drawn_at = 0.0
@@ -56,6 +56,8 @@ class LiveView:
         self._latest = prediction
         if self._first_pts_seconds is None:
             self._first_pts_seconds = prediction.frame.pts_seconds
+        if prediction.gap_seconds:
+            self._recent_labels.append(None)
         if prediction.valid:
             self._recent_labels.append(prediction.top[0][0])
         now = monotonic()
@@ -107,7 +109,7 @@ class LiveView:
         return bars
 
     def _draw_timeline(self, width: int) -> Text:
-        """One cell per prediction, newest at the right, each run named where its name fits."""
+        """One cell per prediction and gap, newest at the right; runs are named where it fits."""
         cells = list(self._recent_labels)[-width:]
         strip = Text(" " * (width - len(cells)), no_wrap=True)
         start = 0
@@ -115,6 +117,10 @@ class LiveView:
             label = cells[start]
             end = next((i for i in range(start, len(cells)) if cells[i] != label), len(cells))
             length = end - start
+            if label is None:
+                strip.append("┊" * length, "dim")
+                start = end
+                continue
             name = f" {label}" if len(label) + 2 <= length else ""
             strip.append(name.ljust(length), f"#101418 on {self._colours[label]}")
             start = end
@@ -145,6 +151,8 @@ class LiveView:
             "delay": self._delay,
             "dropped": str(latest.dropped_frames),
         }
+        if latest.is_undersampled:
+            figures["undersampled"] = ""
         if not self._duration_seconds:
             figures = {"time": f"{latest.frame.pts_seconds:.2f} s", **figures}
         text = Text(no_wrap=True, overflow="ellipsis")

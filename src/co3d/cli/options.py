@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Policy = Literal["latest", "every"]
+Gap = Literal["keep", "reset"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
 Edges = Literal["start", "both", "none"]
@@ -22,7 +23,8 @@ class StreamOptions:
         window: feature frames averaged.
         top_k: labels shown.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
-        policy: what a live source does when the network is slower. rate_hz: overrides the model's.
+        policy: what a live source does when the network is slower. gap: what the network does after
+            a gap. rate_hz: overrides the model's.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
@@ -36,6 +38,7 @@ class StreamOptions:
     timeline: Path | None
     as_json: bool
     policy: Policy
+    gap: Gap
     rate_hz: float | None
     threads: int | None
     backend: str

@@ -1,36 +1,54 @@
-"""Ctrl-C and SIGTERM as a request to stop after the present frame."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop after the present frame."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from co3d.video import VideoReader
 
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+
 
 class StopRequest:
-    """While its `with` block runs, SIGINT and SIGTERM end the video instead of the program.
+    """While its `with` block runs, SIGINT, SIGTERM and SIGHUP end the video, not the program.
 
     The frames end early, as if the video were over, so that everything after them is finished in
-    its usual order. A second signal breaks in wherever the program is.
+    its usual order. A second signal breaks in wherever the program is. SIGHUP says that the
+    terminal is gone, and what is printed there goes nowhere from then on; where it is ignored
+    (`nohup`), it stays so.
     """
 
     def __init__(self, reader: VideoReader) -> None:
         self.requested = False
         self._reader = reader
+        self._terminals = [
+            stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()
+        ]
 
     def request(self) -> None:
         """End the video."""
         self.requested = True
         self._reader.close()
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def leave_terminal(self) -> None:
+        """Let what is printed on the terminal go nowhere, as writing to one that is gone fails."""
+        for terminal in self._terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == HANGUP:
+            self.leave_terminal()
         if self.requested:
             raise KeyboardInterrupt
         self.request()
 
     def __enter__(self) -> "StopRequest":
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+            numbers.append(HANGUP)
         self._previous = {number: signal.signal(number, self._handle) for number in numbers}
         return self
 

@@ -1,5 +1,6 @@
 """`co3d stream`: label a video, camera or network stream as it plays."""
 
+import errno
 import os
 import sys
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from rich.console import Console
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
+from co3d.cli.notices import Notices
 from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest
 from co3d.cli.tables import print_stream_summary
@@ -42,7 +44,9 @@ def stream_video(options: StreamOptions) -> int:
     """
     _check_options(options)
     rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
-    with read_video(options.source, rate_hz=rate_hz, policy=options.policy) as reader:
+    with read_video(
+        options.source, rate_hz=rate_hz, policy=options.policy, gap=options.gap
+    ) as reader:
         labeller = open_labeller(
             options.model,
             weights=options.weights,
@@ -67,6 +71,11 @@ def stream_video(options: StreamOptions) -> int:
                 loss = error  # raised once the outputs are complete
             except BrokenPipeError:
                 pipe_closed = True
+                stop.request()
+            except OSError as error:
+                if type(error) is not OSError or error.errno != errno.EIO:
+                    raise
+                stop.leave_terminal()  # it went away in the middle of a line; SIGHUP comes too
                 stop.request()
     if pipe_closed:
         _silence_stdout()
@@ -98,7 +107,7 @@ def _open_sinks(
     outputs: ExitStack,
 ) -> list[PredictionSink]:
     """Everything that takes predictions; what must be closed is entered on `outputs`."""
-    sinks: list[PredictionSink] = [summary]
+    sinks: list[PredictionSink] = [summary, Notices(reader)]
     if options.output is not None:
         video = annotated_video(
             options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested

@@ -35,6 +35,22 @@ def print_stream_summary(
         highlight=False,
         soft_wrap=True,
     )
+    if summary.gaps:
+        console.print(
+            f"gaps in the source: {summary.gaps}, the longest of "
+            f"{summary.longest_gap_seconds:.2f} s",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if summary.undersampled_predictions:
+        console.print(
+            f"undersampled: {summary.undersampled_predictions} of {summary.predictions} results "
+            "were made of too few new pictures",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"backend: {labeller.stream.backend}", highlight=False, markup=False)
     print_written(console, written)
 

@@ -1,9 +1,8 @@
 """Labelling one video as it plays: frames in, one prediction for every frame out."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from co3d.compiler.program import Program
+from co3d.engine.takes import split_at_gaps
 from co3d.models import ClipModel, ModelCard
 from co3d.runtime import Stream
 from co3d.runtime.playing import Ended
@@ -24,10 +24,15 @@ class Prediction:
     """What the network says about one frame.
 
     Attributes:
-        frame: the frame that is described, not the newest one.
+        frame: the frame that is described, not the newest one: the last of the window's.
+        from_pts_seconds: time of the first frame in the window. What the network says is an average
+            from there to `frame`; without a final pooling over time the two are one.
         seen_pts_seconds: time of the newest frame that the network had seen; it is later than
             `frame.pts_seconds` by the network's delay.
-        valid: whether the sliding window was full of real frames.
+        valid: whether the sliding window was full of real frames, with no gap among them unless
+            the reader keeps gaps.
+        is_undersampled: new pictures come too rarely for the network's rate, so that most of what
+            it has seen are repeats; see `VideoFrame.is_undersampled`.
         probabilities: (K,) float32, in the order of the model's labels.
         top: the likeliest labels with their probabilities, likeliest first.
         preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
@@ -36,13 +41,20 @@ class Prediction:
     """
 
     frame: VideoFrame
+    from_pts_seconds: float
     seen_pts_seconds: float
     valid: bool
+    is_undersampled: bool
     probabilities: np.ndarray
     top: tuple[tuple[str, float], ...]
     preprocess_ms: float
     step_ms: float
     dropped_frames: int
+
+    @property
+    def gap_seconds(self) -> float:
+        """The gap just before the frame that is described, in seconds; 0 without one."""
+        return self.frame.gap_seconds
 
     @property
     def latency_ms(self) -> float:
@@ -79,44 +91,60 @@ class Labeller:
         The first `delay` steps describe moments before the first frame and yield nothing. When a
         video with an end is over, the network is flushed to describe its last `delay` frames.
 
+        A gap ends the video and starts a new one, unless the reader keeps gaps: a video with an end
+        is flushed, of others the last `delay` frames before a gap are not described.
+
         Raises:
             DamagedVideoError: the video stopped decoding before its end; raised after the
                 predictions for everything that could be decoded.
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
         waiting: deque[VideoFrame] = deque()
-        newest_pts_seconds, started = 0.0, perf_counter()
-        video = [(None, partial(self._show, reader))]
-        for step, event in enumerate(self.stream.play(video, flush=self.has_end)):
+        # Times of the frames in the window: valid results come once it is full.
+        window: deque[float] = deque(maxlen=self.program.first_valid_step - self.program.delay + 1)
+        newest: VideoFrame | None = None
+        step, started = 0, perf_counter()
+        if reader.gap == "reset":
+            videos = split_at_gaps(reader, self._show)
+        else:
+            videos = [(0, lambda: self._show(reader))]
+        for event in self.stream.play(videos, flush=self.has_end):
             if isinstance(event, Ended):
                 if event.error is not None:
                     raise event.error
-                return
+                waiting.clear()
+                window.clear()
+                step = 0
+                continue
             logits = event.output.cpu()  # which waits for the device
             preprocess_ms = 0.0
             if event.tag is not None:
                 newest, preprocess_ms, started = event.tag
-                newest_pts_seconds = newest.pts_seconds
                 waiting.append(newest)
             step_ms = (perf_counter() - started) * MS_PER_SECOND
             # In a video shorter than the delay, the first results describe moments before it began.
             if step >= self.program.delay:
+                assert newest is not None
+                described = waiting.popleft()
+                window.append(described.pts_seconds)
                 yield self._predict(
-                    waiting.popleft(),
-                    newest_pts_seconds,
+                    described,
+                    window[0],
+                    newest,
                     logits,
                     event.valid,
                     preprocess_ms,
                     step_ms,
                     reader.dropped_frames,
                 )
+            step += 1
             started = perf_counter()
 
     def _show(
-        self, reader: VideoReader
+        self, frames: Iterable[VideoFrame]
     ) -> Iterator[tuple[Tensor, tuple[VideoFrame, float, float]]]:
         """Preprocessed frames; with each the frame, how long that took, and when it was ready."""
-        for newest in reader:
+        for newest in frames:
             started = perf_counter()
             frame = self.card.preprocess(newest.image)
             ready = perf_counter()
@@ -125,7 +153,8 @@ class Labeller:
     def _predict(
         self,
         frame: VideoFrame,
-        seen_pts_seconds: float,
+        from_pts_seconds: float,
+        newest: VideoFrame,
         logits: Tensor,
         valid: bool,
         preprocess_ms: float,
@@ -136,8 +165,10 @@ class Labeller:
         values, indices = probabilities.topk(self.top_k)
         return Prediction(
             frame,
-            seen_pts_seconds,
+            from_pts_seconds,
+            newest.pts_seconds,
             valid,
+            newest.is_undersampled,
             probabilities.numpy(),
             tuple(
                 (self.labels[index], value)

@@ -32,14 +32,21 @@ class LabellingSummary:
     Attributes:
         predictions: how many there were. valid_predictions: how many of them were valid.
         dropped_frames: frames given up in all.
+        gaps: times for which the source had no picture. longest_gap_seconds: of them.
+        undersampled_predictions: how many were made while most pictures were repeats.
         elapsed_seconds: wall clock from the start to the latest prediction.
-        segments: runs of one likeliest label over the valid predictions; the latest 10 000.
+        segments: runs of one likeliest label over the valid predictions; the latest 10 000. None
+            reaches over a gap or over predictions that are not valid.
     """
 
     def __init__(self, rate_hz: float) -> None:
         self.predictions = 0
         self.valid_predictions = 0
         self.dropped_frames = 0
+        self.gaps = 0
+        self.longest_gap_seconds = 0.0
+        self.undersampled_predictions = 0
+        self._is_broken = False
         self.segments: deque[Segment] = deque(maxlen=RECENT_SEGMENTS)
         self._frame_seconds = 1 / rate_hz
         self._step_ms: deque[float] = deque(maxlen=RECENT_STEPS)
@@ -52,19 +59,26 @@ class LabellingSummary:
         self.dropped_frames = prediction.dropped_frames
         self._step_ms.append(prediction.step_ms)
         self.elapsed_seconds = perf_counter() - self._started
+        self.undersampled_predictions += prediction.is_undersampled
+        if prediction.gap_seconds:
+            self.gaps += 1
+            self.longest_gap_seconds = max(self.longest_gap_seconds, prediction.gap_seconds)
+        if prediction.gap_seconds or not prediction.valid:
+            self._is_broken = True
         if prediction.valid:
             self.valid_predictions += 1
             self._extend_segments(prediction.top[0][0], prediction.frame.pts_seconds)
 
     def _extend_segments(self, label: str, pts_seconds: float) -> None:
         start_seconds = pts_seconds
-        if self.segments:
+        if self.segments and not self._is_broken:
             last = self.segments.pop()
             if last.label == label:
                 start_seconds = last.start_seconds
             else:
                 self.segments.append(Segment(last.label, last.start_seconds, pts_seconds))
         self.segments.append(Segment(label, start_seconds, pts_seconds + self._frame_seconds))
+        self._is_broken = False
 
     @property
     def frames_per_second(self) -> float:
@@ -87,6 +101,9 @@ class LabellingSummary:
             "predictions": self.predictions,
             "valid_predictions": self.valid_predictions,
             "dropped_frames": self.dropped_frames,
+            "gaps": self.gaps,
+            "longest_gap_seconds": self.longest_gap_seconds,
+            "undersampled_predictions": self.undersampled_predictions,
             "frames_per_second": self.frames_per_second,
             "step_ms_median": self.step_ms_median,
             "step_ms_p95": self.step_ms_p95,

@@ -99,7 +99,8 @@ def _draw_bar(
 def _describe(prediction: Prediction) -> str:
     if not prediction.valid:
         return "filling the window"
-    return f"delay {prediction.seen_pts_seconds - prediction.frame.pts_seconds:.2f} s"
+    mark = "undersampled, " if prediction.is_undersampled else ""
+    return f"{mark}delay {prediction.seen_pts_seconds - prediction.frame.pts_seconds:.2f} s"
 
 
 def _shorten(text: str, font: Font, width: int) -> str:

@@ -1,8 +1,10 @@
 """The timeline picture: every label's probability over time."""
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,17 @@ class Timeline:
         self._frame_seconds = 1 / rate_hz
         self._pts_seconds: list[float] = []
         self._probabilities: list[np.ndarray] = []
+        self._starts: list[int] = []  # of predictions that no gap interrupts
+        self._is_broken = True
 
     def add(self, prediction: Prediction) -> None:
-        """Keep one valid prediction; others are left out of the picture."""
+        """Keep one valid prediction; others leave a hole in the picture, as gaps do."""
+        if prediction.gap_seconds or not prediction.valid:
+            self._is_broken = True
         if prediction.valid:
+            if self._is_broken:
+                self._starts.append(len(self._pts_seconds))
+                self._is_broken = False
             self._pts_seconds.append(prediction.frame.pts_seconds)
             self._probabilities.append(prediction.probabilities)
 
@@ -82,6 +91,22 @@ class Timeline:
         axes[-1].xaxis.set_major_formatter(FuncFormatter(_format_seconds))
         axes[-1].set_xlabel("time in the video", color=MUTED)
         return figure
+
+    def _list_steps(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Times and a label's probabilities from each on; not a number where a gap begins.
+
+        Each prediction holds until the next one; the last before a gap holds for one frame.
+        """
+        times: list[float] = []
+        values: list[float] = []
+        for start, end in pairwise([*self._starts, len(self._pts_seconds)]):
+            times += [*self._pts_seconds[start:end], self._pts_seconds[end - 1]]
+            times[-1] += self._frame_seconds
+            values += [float(self._probabilities[number][row]) for number in range(start, end)]
+            values += [values[-1]]
+            times.append(times[-1])
+            values.append(math.nan)
+        return np.asarray(times), np.asarray(values)
 
     def _choose_rows(self) -> list[int]:
         """Labels in their own order; of more than 12, those whose probability ever rose highest."""
@@ -123,14 +148,12 @@ class Timeline:
     def _draw_rows(self, axis: Axes, rows: Sequence[int]) -> None:
         if not rows:
             axis.text(0.5, 0.5, "no valid prediction", transform=axis.transAxes, ha="center")
-        # Each prediction holds until the next one; the last holds for one frame.
-        times = [*self._pts_seconds, self._pts_seconds[-1] + self._frame_seconds] if rows else []
         for place, row in enumerate(rows):
             floor = len(rows) - 1 - place
-            values = [probabilities[row] for probabilities in self._probabilities]
-            ceiling = floor + ROW_FILL * np.asarray([*values, values[-1]])
-            colour = self._colours[self._labels[row]]
             axis.axhline(floor, color=FAINT, linewidth=0.8, zorder=0)
+            times, values = self._list_steps(row)
+            colour = self._colours[self._labels[row]]
+            ceiling = floor + ROW_FILL * values
             axis.fill_between(times, floor, ceiling, step="post", color=colour, linewidth=0)
         axis.set_ylim(-0.08, max(1, len(rows)))
         centres = [len(rows) - 1 - place + ROW_FILL / 2 for place in range(len(rows))]

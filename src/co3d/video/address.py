@@ -2,10 +2,30 @@
 
 import re
 
+USER_AND_PASSWORD = re.compile(r"(?<=:/)(/*[^/@:]*):(?!\d{1,5}(?:[/?#]|$))(.*)@")
+"""Up to the last @, since passwords hold any character. What begins as a port does is a host."""
+
+NAMED_SECRET = re.compile(
+    r"([\w.-]*(?:pass|pwd|psw|token|secret|key|auth|sig|cred)[\w.-]*=)[^&\s]*", re.IGNORECASE
+)
+"""In a query, or in the path as some cameras want it: `user=admin&password=secret`."""
+
+RESERVED = frozenset("@/?#:[] ")
+
 
 def hide_password(address: str) -> str:
-    """The address with `***` for the password of `scheme://user:password@host`, if there is one.
+    """The address with `***` for its password, wherever it may stand; files are left as they are.
 
     Titles, pictures and error messages are passed on; a camera's password must not be in them.
+    Whatever might be a password is hidden.
     """
-    return re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", address, count=1)
+    if ":/" not in address:
+        return address
+    hidden = USER_AND_PASSWORD.sub(r"\1:***@", address, count=1)
+    return NAMED_SECRET.sub(r"\1***", hidden)
+
+
+def needs_encoding(address: str) -> bool:
+    """Whether the password before the host has characters that mean something else there."""
+    found = USER_AND_PASSWORD.search(address)
+    return found is not None and not RESERVED.isdisjoint(found[2])

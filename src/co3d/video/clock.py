@@ -1,48 +1,176 @@
 """Presentation times that never fall, whatever a container says."""
 
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from co3d.video.pace import Pace
+
 RESTART_SECONDS = 0.5
-"""A timestamp this far behind its predecessor belongs to a clock that started again."""
+"""A timestamp this far behind its predecessor is no jitter."""
+
+JUMP_SECONDS = 0.5
+"""A timestamp this far ahead of its predecessor is a jump, unless frames usually are as far."""
+
+CONFIRMING_FRAMES = 3
+"""So many frames must have jumped before it is believed; one or two are wild timestamps."""
+
+LAST_JUMP_SECONDS = 60.0
+"""No frame confirms the last one: a longer jump to it is not believed."""
+
+RESUMED_SECONDS = 2.0
+"""After a break, a clock that ran on differs from the time that has passed by less than this."""
+
+T = TypeVar("T")
 
 
-class PresentationClock:
+@dataclass(frozen=True)
+class Arrival:
+    """When a packet came.
+
+    Attributes:
+        seconds: on a steady clock.
+        waited_seconds: how long was waited for packets, in all; the rest went by in decoding and in
+            waiting for the consumer.
+    """
+
+    seconds: float
+    waited_seconds: float
+
+
+NO_ARRIVAL = Arrival(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class _Frame(Generic[T]):
+    item: T
+    pts_seconds: float | None
+    arrival: Arrival
+
+
+class PresentationClock(Generic[T]):
     """Turn the timestamps of a container into times that never fall.
 
     A missing timestamp becomes the previous time plus one frame interval. One that lies a little
-    behind its predecessor is jitter: the previous time is repeated. One that lies far behind, or
-    behind at all after `resume`, comes from a clock that started again (a wrapped counter, a joined
-    file, a reconnected camera): it and all that follow are shifted to go on one interval later.
+    behind its predecessor is jitter: the previous time is repeated. One that jumps ahead or far
+    behind waits for the next two: where they go on from it, the jump is real; where they return,
+    the timestamp was wild, and the frame gets a time between its neighbours. The first frame waits
+    for the second, and is wild if the next two lie far behind it. A real jump ahead is
+    kept. A real one back is a clock that started again (a wrapped counter, a joined file): it and
+    all that follow are shifted to go on one interval later. After `resume`, a clock that did not
+    run on meanwhile is shifted by the time that passed.
 
     Args:
         interval_seconds: time between two frames where the container does not say.
+
+    Attributes:
+        notices: none; see `LiveClock`.
     """
+
+    notices: Sequence[str] = ()
 
     def __init__(self, interval_seconds: float) -> None:
         self._interval_seconds = interval_seconds
+        self._pace = Pace(interval_seconds, math.inf)
+        self._waiting: deque[_Frame[T]] = deque()
         self._last_seconds: float | None = None
+        self._last_arrival = NO_ARRIVAL
         self._shift_seconds = 0.0
-        self._resumed = False
+        self._is_resumed = False
 
     def resume(self) -> None:
-        """Say that the next timestamp comes from a new connection."""
-        self._resumed = True
+        """Say that the next timestamp comes from a new connection; none may be waiting."""
+        self._is_resumed = True
 
-    def stamp(self, pts_seconds: float | None) -> float:
-        """Return the presentation time of the next frame in seconds."""
-        seconds = self._follow(pts_seconds)
-        self._last_seconds = seconds
-        self._resumed = False
-        return seconds
+    def put(
+        self, item: T, pts_seconds: float | None, arrival: Arrival = NO_ARRIVAL
+    ) -> list[tuple[T, float]]:
+        """Take the next frame; return those whose times are settled, in order.
 
-    def _follow(self, pts_seconds: float | None) -> float:
-        last = self._last_seconds
+        Args:
+            item: the frame.
+            pts_seconds: as the container says; None where it is silent.
+            arrival: when the frame came; it counts after `resume` alone.
+        """
+        self._waiting.append(_Frame(item, pts_seconds, arrival))
+        return self._settle(is_end=False)
+
+    def release(self) -> list[tuple[T, float]]:
+        """Frames that still wait: none follows them on this connection."""
+        return self._settle(is_end=True)
+
+    def _settle(self, *, is_end: bool) -> list[tuple[T, float]]:
+        settled: list[tuple[T, float]] = []
+        while self._waiting:
+            seconds = self._judge(is_end=is_end)
+            if seconds is None:
+                break
+            frame = self._waiting.popleft()
+            if self._last_seconds is not None:
+                self._pace.add(seconds - self._last_seconds)
+            self._last_seconds = seconds
+            self._last_arrival = frame.arrival
+            self._is_resumed = False
+            settled.append((frame.item, seconds))
+        return settled
+
+    def _judge(self, *, is_end: bool) -> float | None:
+        """The time of the first frame that waits; None while that is open."""
+        frame, last = self._waiting[0], self._last_seconds
         if last is None:
-            return 0.0 if pts_seconds is None else pts_seconds
-        if pts_seconds is None:
-            return last + self._interval_seconds
-        seconds = pts_seconds + self._shift_seconds
-        if seconds >= last:
-            return seconds
-        if self._resumed or last - seconds > RESTART_SECONDS:
-            self._shift_seconds += last + self._interval_seconds - seconds
-            return last + self._interval_seconds
-        return last
+            return self._judge_first(is_end=is_end)
+        expected = last + self._interval_seconds
+        if self._is_resumed:
+            passed_seconds = frame.arrival.seconds - self._last_arrival.seconds
+            expected = last + max(self._interval_seconds, passed_seconds)
+        if frame.pts_seconds is None:
+            return expected
+        seconds = frame.pts_seconds + self._shift_seconds
+        if self._is_resumed:
+            ran_on = seconds >= last and abs(seconds - expected) <= RESUMED_SECONDS
+            return seconds if ran_on else self._shift(seconds, expected)
+        if self._follows(seconds):
+            return max(seconds, last)
+        return self._judge_jump(seconds, last, is_end=is_end)
+
+    def _judge_first(self, *, is_end: bool) -> float | None:
+        """The time of the very first frame: its own, unless the next two lie far behind it."""
+        first, *later = [frame.pts_seconds for frame in self._waiting]
+        if first is None:
+            return 0.0
+        behind = [seconds for seconds in later if seconds is not None]
+        behind = [seconds for seconds in behind if seconds < first - RESTART_SECONDS]
+        if len(behind) == len(later) < CONFIRMING_FRAMES - 1 and not is_end:
+            return None
+        if len(behind) < CONFIRMING_FRAMES - 1:
+            return first
+        return behind[0] - self._interval_seconds
+
+    def _judge_jump(self, seconds: float, last: float, *, is_end: bool) -> float | None:
+        for place, frame in enumerate(list(self._waiting)[1:], start=1):
+            if frame.pts_seconds is None:
+                continue
+            later = frame.pts_seconds + self._shift_seconds
+            if self._follows(later):
+                return last + max(0.0, later - last) / (place + 1)
+            if later < seconds - RESTART_SECONDS:
+                return last + self._interval_seconds
+        if len(self._waiting) < CONFIRMING_FRAMES:
+            if not is_end:
+                return None
+            if len(self._waiting) == 1 and abs(seconds - last) > LAST_JUMP_SECONDS:
+                return last + self._interval_seconds
+        return seconds if seconds > last else self._shift(seconds, last + self._interval_seconds)
+
+    def _follows(self, seconds: float) -> bool:
+        """Whether a time goes on from the last one without a jump."""
+        last = self._last_seconds or 0.0
+        limit = max(JUMP_SECONDS, self._pace.longest_without_gap(0.0))
+        return last - RESTART_SECONDS <= seconds <= last + limit
+
+    def _shift(self, seconds: float, target_seconds: float) -> float:
+        """Let this time be that one, and all that follow move with it."""
+        self._shift_seconds += target_seconds - seconds
+        return target_seconds

@@ -13,8 +13,7 @@ from co3d.errors import (
     NoVideoStreamError,
     SourceUnreachableError,
 )
-from co3d.video.clock import PresentationClock
-from co3d.video.decoder import VideoDecoder
+from co3d.video.decoder import Resumption, VideoDecoder
 from co3d.video.picture import DecodedFrame
 
 FIRST_RETRY_SECONDS = 0.5
@@ -27,12 +26,15 @@ class Connection:
 
     A source that states a duration is a file far away, not live: it ends at its end, and after a
     break it is read again from the start up to where it broke. A live source goes on with whatever
-    it sends next, on a clock that never falls.
+    it sends next, on a clock that never falls. Only after a break can be seen that a server which
+    states no length sends a recording: it begins with the same packet again, and is a file from
+    then on.
 
     Args:
         open_container: connects.
         name: of the source, for messages.
         reconnect_seconds: how long to try without a new frame; None, for cameras, never tries.
+        may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
 
     Raises:
@@ -44,16 +46,18 @@ class Connection:
         open_container: Callable[[], InputContainer],
         name: str,
         reconnect_seconds: float | None,
+        may_be_recording: bool,
         stopping: threading.Event,
     ) -> None:
         self._open_container = open_container
         self._name = name
         self._reconnect_seconds = reconnect_seconds
+        self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.decoder = self._open()
-        self.is_live = self.decoder.duration_seconds is None
+        self.is_live = self.decoder.is_live
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Frames until the end, `stopping`, or nobody has answered for too long.
@@ -88,37 +92,39 @@ class Connection:
         if self._reconnect_seconds is None:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
-        cause: Exception | None = self.decoder.interruption
+        interruption = self.decoder.interruption  # whose text names the address, password and all
+        cause = interruption.strerror if interruption else "the connection ended"
         delay_seconds = FIRST_RETRY_SECONDS
         while True:
             left_seconds = self._last_frame_at + self._reconnect_seconds - time.monotonic()
             if left_seconds <= 0:
                 raise SourceUnreachableError(
                     f"lost {self._name}: no frame for {self._reconnect_seconds:g} s "
-                    f"({cause or 'the connection ended'}); check that the server runs"
-                ) from cause
+                    f"({cause}); check that the server runs"
+                )
             if self._stopping.wait(min(delay_seconds, left_seconds)):
                 return False
             delay_seconds = min(2 * delay_seconds, LAST_RETRY_SECONDS)
             try:
                 self.decoder = self._open_again()
             except REFUSALS as error:
-                cause = error
+                cause = str(error)
             else:
                 return True
 
-    def _open(self, clock: PresentationClock | None = None, first_index: int = 0) -> VideoDecoder:
+    def _open(self, resumes: Resumption | None = None) -> VideoDecoder:
         return VideoDecoder(
             self._open_container(),
             self._name,
             thread_type="SLICE",  # threads over frames would hold frames back
-            clock=clock,
-            first_index=first_index,
+            resumes=resumes,
             resumable=True,
         )
 
     def _open_again(self) -> VideoDecoder:
         if not self.is_live:
             return self._open()
-        self.decoder.clock.resume()
-        return self._open(self.decoder.clock, self._next_index)
+        opening = self.decoder.opening if self._may_be_recording else None
+        decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
+        self.is_live = not decoder.starts_over
+        return decoder

@@ -20,11 +20,14 @@ from co3d.errors import (
     SourceNotFoundError,
     SourceUnreachableError,
 )
-from co3d.video.address import hide_password
+from co3d.video.address import hide_password, needs_encoding
 from co3d.video.picture import check_picture_size
 
 # Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
 # while the file is being opened, as in a damaged .flv.
+
+KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
+"""FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
 
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
@@ -69,9 +72,8 @@ def open_file(path: Path) -> InputContainer:
 def _open_local(path: Path, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
-    return av.open(
-        f"file:{path.absolute()}", "r", kind, container_options={"protocol_whitelist": "file"}
-    )
+    options = {"protocol_whitelist": "file", **KEEP_TIMESTAMPS}
+    return av.open(f"file:{path.absolute()}", "r", kind, container_options=options)
 
 
 def open_url(url: str) -> InputContainer:
@@ -81,11 +83,14 @@ def open_url(url: str) -> InputContainer:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
         NotAVideoError: the server answers with something else than video.
     """
-    scheme = url.split("://", 1)[0].lower()
-    options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
+    scheme, rest = url.split("://", 1)
+    scheme = scheme.lower()  # FFmpeg knows them in small letters only
+    options = dict(KEEP_TIMESTAMPS)
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = "tcp"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        return av.open(url, "r", container_options=options, timeout=timeout)
+        return av.open(f"{scheme}://{rest}", "r", container_options=options, timeout=timeout)
     except FFmpegError as error:
         if scheme in ("http", "https") and isinstance(error, InvalidDataError):
             raise NotAVideoError(
@@ -93,9 +98,11 @@ def open_url(url: str) -> InputContainer:
                 "check the address"
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
+        advice = "check the address and that the server runs"
+        if needs_encoding(url):
+            advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
-            f"cannot reach {hide_password(url)}: {cause}; check the address and that the server "
-            "runs"
+            f"cannot reach {hide_password(url)}: {cause}; {advice}"
         ) from error
 
 

@@ -107,10 +107,13 @@ class LossTracker:
     def damage(self) -> Damage | None:
         """What is lost so far; None when nothing is. Call it at the end of the video."""
         vanished = self._vanished()
-        suspect = self._failures or self._concealed or self._interrupted or not self.reached_end
+        # Servers that do not state a length break the connection off at the end.
+        ended = self._promise.end_seconds is not None and self.reached_end
+        interrupted = self._interrupted and not ended
+        suspect = self._failures or self._concealed or interrupted or not self.reached_end
         if not vanished and not suspect:
             return None
-        lost = max(len(vanished), self._failures, self._shortfall(), int(self._interrupted))
+        lost = max(len(vanished), self._failures, self._shortfall(), int(interrupted))
         if lost == 0:
             return None
         return Damage(self._delivered, lost, self._lost_from_seconds(vanished))

@@ -1,28 +1,53 @@
 """Decode one video stream, going on past what cannot be decoded."""
 
+import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import sha256
 from itertools import chain
 
 import av
 from av.container import InputContainer
 from av.error import EOFError as EndOfFileError
 from av.error import FFmpegError
+from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from co3d.errors import EmptyVideoError
-from co3d.video.clock import PresentationClock
+from co3d.video.clock import Arrival, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.damage import LossTracker, Promise
+from co3d.video.live_clock import LiveClock
 from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
 from co3d.video.source import SourceInfo
 
 FALLBACK_RATE_HZ = 25.0
 """For the few streams that state no rate and carry no timestamps."""
 
-STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi")
-"""Containers whose header states a duration; for others FFmpeg estimates one."""
+Clock = PresentationClock[av.VideoFrame] | LiveClock[av.VideoFrame]
+
+STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi", "rtsp", "hls")
+"""Containers and protocols that state a duration; for others FFmpeg estimates one."""
+
+FROM_ZERO_FORMATS = ("matroska", "rtsp")
+"""They count their duration from zero, whenever their first frame is shown."""
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a live source broke off.
+
+    Attributes:
+        clock: of its frames. next_index: of the next frame.
+        opening: what its first packet was, if that may tell a recording that is sent from its start
+            again; None where it may not.
+    """
+
+    clock: Clock
+    next_index: int
+    opening: bytes | None
 
 
 class VideoDecoder:
@@ -35,10 +60,15 @@ class VideoDecoder:
         container: open for reading; `close` closes it.
         name: of the source, for messages.
         thread_type: "AUTO" is fastest; "SLICE" holds no frame back.
-        clock: goes on from an earlier connection; None starts a new one.
-        first_index: index of the first frame.
-        resumable: the source will be read again if it ends too early. Then what the decoder still
-            holds waits for `tail`, since it may lack a frame before it.
+        resumes: a live source goes on from an earlier connection; None starts anew.
+        resumable: the source will be read again if it ends too early, and is live unless it states
+            a duration. Then what the decoder still holds waits for `tail`, since it may lack a
+            frame before it.
+
+    Attributes:
+        opening: the time and a digest of the first packet.
+        starts_over: the first packet is the one that the earlier connection began with: this is a
+            recording, and its frames come from the first one on.
 
     Raises:
         EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
@@ -50,8 +80,7 @@ class VideoDecoder:
         name: str,
         *,
         thread_type: str = "AUTO",
-        clock: PresentationClock | None = None,
-        first_index: int = 0,
+        resumes: Resumption | None = None,
         resumable: bool = False,
     ) -> None:
         self._container = container
@@ -63,8 +92,13 @@ class VideoDecoder:
             self.promise = read_promise(container, self._stream)
             self.duration_seconds = _duration_seconds(container)
             self.losses = LossTracker(self.promise)
-            self.clock = clock or PresentationClock(1 / (self.promise.rate_hz or FALLBACK_RATE_HZ))
-            self._next_index = first_index
+            self.is_live = resumable and self.duration_seconds is None
+            self.clock = self._make_clock()
+            self._next_index = 0
+            self._resumes = resumes
+            self.opening: bytes | None = None
+            self.starts_over = False
+            self._arrival_seconds = self._waited_seconds = 0.0
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
@@ -81,21 +115,25 @@ class VideoDecoder:
         return chain([first] if first else [], self._frames)
 
     def tail(self) -> Iterator[DecodedFrame]:
-        """What the decoder still holds when no more packets come; nothing the second time."""
+        """What decoder and clock still hold when no more packets come; nothing the second time."""
         yield from self._decode(None)
+        yield from self._deliver(self.clock.release())
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the container states an end and broke off before it."""
-        broken = self.interruption is not None or not self.losses.reached_end
-        return broken and self.promise.end_seconds is not None
+        """Whether a source that has an end broke off before it."""
+        if self.duration_seconds is None:
+            return False
+        if self.promise.end_seconds is None:  # its duration is an estimate
+            return self.interruption is not None
+        return not self.losses.reached_end
 
     def describe(self, *, is_live: bool) -> SourceInfo:
         """What the container says of itself."""
         return SourceInfo(
             name=self._name,
             is_live=is_live,
-            rate_hz=self.promise.rate_hz,
+            rate_hz=None if self._counts_frames else self.promise.rate_hz,
             width=self.width,
             height=self.height,
             frame_count=self.promise.frame_count,
@@ -109,17 +147,54 @@ class VideoDecoder:
 
     def _decode_all(self) -> Generator[DecodedFrame, None, None]:
         try:
-            for packet in self._container.demux():
+            for packet in self._receive_packets():
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     self.losses.demuxed(float(end))
                 if packet.stream_index == self._stream.index and packet.size:
+                    if self.opening is None:
+                        self._begin(packet)
                     yield from self._decode(packet)
         except FFmpegError as error:
             self.interruption = error
             self.losses.interrupted()
         if not (self._resumable and self.is_cut_short):
             yield from self.tail()
+
+    def _begin(self, first: Packet) -> None:
+        """Go on from an earlier connection, unless the source starts over."""
+        self.opening = f"{first.pts} ".encode() + sha256(first).digest()
+        if self._resumes is None:
+            return
+        self.starts_over = self.opening == self._resumes.opening
+        if not self.starts_over:
+            self.clock, self._next_index = self._resumes.clock, self._resumes.next_index
+            self.clock.resume()
+
+    def _receive_packets(self) -> Iterator[Packet]:
+        """Packets of all streams; the time that is spent waiting for them is counted."""
+        packets = self._container.demux()
+        while True:
+            asked = time.monotonic()
+            packet = next(packets, None)
+            self._arrival_seconds = time.monotonic()
+            self._waited_seconds += self._arrival_seconds - asked
+            if packet is None:
+                return
+            yield packet
+
+    def _make_clock(self) -> Clock:
+        interval_seconds = 1 / (self.promise.rate_hz or FALLBACK_RATE_HZ)
+        if not self.is_live:
+            return PresentationClock(interval_seconds)
+        return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
+
+    @property
+    def _counts_frames(self) -> bool:
+        """Whether the timestamps of a live source are made up from a count of its frames."""
+        kind = self._container.format
+        counts = kind.flags & Flags.no_timestamps.value or kind.name.endswith("pipe")
+        return self.is_live and bool(counts)
 
     def _decode(self, packet: Packet | None) -> Iterator[DecodedFrame]:
         pts = packet.pts if packet else None
@@ -139,7 +214,12 @@ class VideoDecoder:
             check_picture_size(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
-            yield DecodedFrame(frame, self.clock.stamp(pts_seconds), self._next_index)
+            arrival = Arrival(self._arrival_seconds, self._waited_seconds)
+            yield from self._deliver(self.clock.put(frame, pts_seconds, arrival))
+
+    def _deliver(self, stamped: list[tuple[av.VideoFrame, float]]) -> Iterator[DecodedFrame]:
+        for frame, pts_seconds in stamped:
+            yield DecodedFrame(frame, pts_seconds, self._next_index)
             self._next_index += 1
 
 
@@ -152,8 +232,7 @@ def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
         frame_count = round(duration_seconds * rate)
     end_seconds = None
     if duration_seconds is not None and container.format.name.startswith(STATED_DURATION_FORMATS):
-        # Matroska counts its duration from zero, whenever its first frame is shown.
-        counts_from_zero = container.format.name.startswith("matroska")
+        counts_from_zero = container.format.name.startswith(FROM_ZERO_FORMATS)
         start = 0 if counts_from_zero else container.start_time or 0
         end_seconds = start / av.time_base + duration_seconds
     return Promise(

@@ -9,24 +9,31 @@ from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.frame import VideoFrame
 from co3d.video.picture import convert_frames
-from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.sampling import sample_at_rate
 
 
 class FileSource:
     """A video file as a `FrameSource`; raises what `open_file` and `VideoDecoder` raise."""
 
     dropped_frames = 0
+    notices = ()
 
     def __init__(self, path: Path) -> None:
         self._decoder = VideoDecoder(open_file(path), str(path))
         self._stopped = False
         self.damage: Damage | None = None
         self.info = self._decoder.describe(is_live=False)
+        self.pace = self.info.make_pace()
 
-    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
-        sampled = sample_at_rate(decoded, rate_hz, FILE_MAX_HOLD_SECONDS)
+        sampled = sample_at_rate(
+            self.pace.watch(decoded),
+            rate_hz,
+            self.info.max_hold_seconds,
+            None if fill_gaps else self.pace,
+        )
         yield from convert_frames(sampled, self.info.width, self.info.height)
         if self._stopped:
             return

@@ -13,7 +13,7 @@ from co3d.errors import EmptyVideoError, NotAVideoError
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.picture import DecodedFrame, check_picture_size, convert_frames, upright_size
-from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.sampling import sample_at_rate
 from co3d.video.source import SourceInfo
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -31,6 +31,7 @@ class FolderSource:
     """
 
     dropped_frames = 0
+    notices = ()
 
     def __init__(self, folder: Path, rate_hz: float) -> None:
         paths = list_pictures(folder)
@@ -49,15 +50,21 @@ class FolderSource:
         self.info = SourceInfo(
             str(folder), False, rate_hz, width, height, len(paths), duration_seconds
         )
+        self.pace = self.info.make_pace()
         self.damage: Damage | None = None
         self._paths = paths
         self._lost_seconds: list[float] = []
         self._stopped = False
 
-    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decode_all())
-        sampled = sample_at_rate(decoded, rate_hz, FILE_MAX_HOLD_SECONDS)
+        sampled = sample_at_rate(
+            self.pace.watch(decoded),
+            rate_hz,
+            self.info.max_hold_seconds,
+            None if fill_gaps else self.pace,
+        )
         yield from convert_frames(sampled, self.info.width, self.info.height)
         if self._stopped or not self._lost_seconds:
             return

@@ -10,14 +10,20 @@ class VideoFrame:
     """One picture of a video.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB, upright (rotation metadata applied).
+        image: (H, W, 3) uint8, RGB, upright (display matrix applied).
         pts_seconds: presentation time as the container says; it need not start at zero.
         index: 0-based position among the frames of the source, before any sampling.
+        gap_seconds: time since the picture before it if that is a gap, for which there is no
+            picture (see `co3d.video.pace`); else 0.
+        is_undersampled: new pictures come so much more rarely than the rate they are sampled to
+            that most are repeats (see `co3d.video.continuity`).
     """
 
     image: np.ndarray
     pts_seconds: float
     index: int
+    gap_seconds: float = 0.0
+    is_undersampled: bool = False
 
     def __repr__(self) -> str:
         return (

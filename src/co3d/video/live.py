@@ -1,7 +1,7 @@
 """Frames of cameras and network streams, read by a thread of their own."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from av.container import InputContainer
 
@@ -11,7 +11,7 @@ from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import FrameQueue
 from co3d.video.picture import convert_frames
-from co3d.video.sampling import FILE_MAX_HOLD_SECONDS, LIVE_MAX_HOLD_SECONDS, sample_at_rate
+from co3d.video.sampling import sample_at_rate
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
@@ -26,7 +26,7 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds: see `Connection`.
+        reconnect_seconds, may_be_recording: see `Connection`.
 
     Raises:
         What `open_container` and `VideoDecoder` raise.
@@ -40,13 +40,17 @@ class LiveSource:
         drop_oldest: bool,
         queue_frames: int,
         reconnect_seconds: float | None,
+        may_be_recording: bool = False,
     ) -> None:
         self._stopping = threading.Event()
-        self._connection = Connection(open_container, name, reconnect_seconds, self._stopping)
+        self._connection = Connection(
+            open_container, name, reconnect_seconds, may_be_recording, self._stopping
+        )
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
         self.info = self._connection.decoder.describe(is_live=is_live)
+        self.pace = self.info.make_pace()
         self.damage: Damage | None = None
 
     @property
@@ -54,10 +58,18 @@ class LiveSource:
         """Frames thrown away because the consumer was late."""
         return self._queue.dropped_frames
 
-    def frames(self, rate_hz: float | None) -> Iterator[VideoFrame]:
+    @property
+    def notices(self) -> Sequence[str]:
+        """What is odd about the source's clock."""
+        return self._connection.decoder.clock.notices
+
+    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames as they come, sampled to `rate_hz`; starts the thread."""
         self._thread = threading.Thread(
-            target=self._pump, args=(rate_hz,), name=f"co3d reads {self.info.name}", daemon=True
+            target=self._pump,
+            args=(rate_hz, fill_gaps),
+            name=f"co3d reads {self.info.name}",
+            daemon=True,
         )
         self._thread.start()
         return self._queue.take_all()
@@ -75,14 +87,18 @@ class LiveSource:
         else:
             self._thread.join(JOIN_SECONDS)
 
-    def _pump(self, rate_hz: float | None) -> None:
+    def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""
-        hold_seconds = LIVE_MAX_HOLD_SECONDS if self.info.is_live else FILE_MAX_HOLD_SECONDS
         outcome: Exception | None = RuntimeError(
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            sampled = sample_at_rate(self._connection.frames(), rate_hz, hold_seconds)
+            sampled = sample_at_rate(
+                self.pace.watch(self._connection.frames()),
+                rate_hz,
+                self.info.max_hold_seconds,
+                None if fill_gaps else self.pace,
+            )
             for frame in convert_frames(sampled, self.info.width, self.info.height):
                 if not self._queue.put(frame):
                     break

@@ -9,6 +9,7 @@ from av.error import FFmpegError
 
 from co3d.errors import NotAVideoError
 from co3d.video.frame import VideoFrame
+from co3d.video.orientation import read_orientation
 
 MAX_PICTURE_PIXELS = 16384 * 16384
 """A header may claim any size; more than this is refused before memory is asked for."""
@@ -33,16 +34,14 @@ def check_picture_size(width: int, height: int, name: str) -> None:
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """(width, height) in pixels once the rotation metadata is applied."""
-    sideways = _quarter_turns(frame) % 2 == 1
-    return (frame.height, frame.width) if sideways else (frame.width, frame.height)
+    """(width, height) in pixels once the display matrix is applied."""
+    return read_orientation(frame).size_of(frame.width, frame.height)
 
 
 def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
     """Return the upright picture, (height, width, 3) uint8 RGB, scaled if its size differs."""
-    turns = _quarter_turns(frame)
-    if turns % 2 == 1:
-        width, height = height, width
+    orientation = read_orientation(frame)
+    width, height = orientation.size_of(width, height)
     try:
         rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
     except FFmpegError as error:
@@ -50,7 +49,7 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
             f"cannot turn pixels of format {frame.format.name} into RGB ({error.strerror}); "
             "convert the video to yuv420p"
         ) from error
-    return np.ascontiguousarray(np.rot90(rgb, turns))
+    return orientation.apply(rgb)
 
 
 def convert_frames(
@@ -64,8 +63,3 @@ def convert_frames(
             image = to_rgb(item.frame, width, height)
             source, picture = item, VideoFrame(image, item.pts_seconds, item.index)
         yield picture
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that set the picture upright, 0 to 3."""
-    return round(frame.rotation / 90) % 4

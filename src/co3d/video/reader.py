@@ -12,12 +12,15 @@ from typing import Literal
 from co3d.errors import OptionError
 from co3d.video.address import hide_password
 from co3d.video.container import open_camera, open_url
+from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
+
+Gap = Literal["keep", "reset"]
 
 URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "udp")
 
@@ -33,18 +36,23 @@ class VideoReader:
         is_live: frames come when they happen.
         source_rate_hz: frames per second of the source, None if unknown.
         rate_hz: ticks per second that frames are sampled to; None when all are delivered.
+        gap: what becomes of a gap; see `read_video`.
         width, height: of every picture, in pixels.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
-    def __init__(self, source: FrameSource, rate_hz: float | None) -> None:
+    def __init__(self, source: FrameSource, rate_hz: float | None, gap: Gap) -> None:
         self._source = source
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
         self._closed = False
+        self._name = source.info.name
+        self._notices: tuple[str, ...] = ()
         self.is_live = source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
+        self.gap: Gap = gap
+        self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
         self.width = source.info.width
         self.height = source.info.height
         self.frame_count = source.info.frame_count
@@ -54,6 +62,11 @@ class VideoReader:
     def dropped_frames(self) -> int:
         """Frames of a live source thrown away so far because the consumer was late."""
         return self._source.dropped_frames
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is odd about the source's time so far, as sentences; each comes once and stays."""
+        return (*(f"{self._name} {notice}" for notice in self._source.notices), *self._notices)
 
     @property
     def damage(self) -> Damage | None:
@@ -69,7 +82,7 @@ class VideoReader:
                 if self._closed:
                     raise StopIteration
                 if self._frames is None:
-                    self._frames = self._source.frames(self.rate_hz)
+                    self._frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
                 frame = next(self._frames)
                 if self._closed:  # by a signal handler or another thread, meanwhile
                     raise StopIteration
@@ -77,6 +90,9 @@ class VideoReader:
                 self._closed = True
                 self._source.close()
                 raise
+            frame = self._continuity.mark(frame)
+            if frame.is_undersampled and not self._notices:
+                self._notices = (self._describe_slowness(),)
             return frame
 
     def close(self) -> None:
@@ -88,6 +104,19 @@ class VideoReader:
                 self._source.close()
             finally:
                 self._reading.release()
+
+    def _describe_slowness(self) -> str:
+        pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
+        if self.dropped_frames and not self._continuity.is_source_slow:
+            return (
+                f"{self._name} came faster than it was processed, and {self.dropped_frames} frames "
+                f"were dropped: the network sees {pictures} where {self.rate_hz:g} are expected, "
+                "and labels of movements are not reliable; choose a smaller network"
+            )
+        return (
+            f"{self._name} has {pictures} where {self.rate_hz:g} are expected: most of what the "
+            "network sees are repeats, and labels of movements are not reliable; raise its rate"
+        )
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -110,6 +139,7 @@ def read_video(
     *,
     rate_hz: float | None = None,
     policy: Literal["latest", "every"] | None = None,
+    gap: Gap | None = None,
     queue_frames: int = 8,
     reconnect_seconds: float = 30.0,
     folder_rate_hz: float = 30.0,
@@ -124,6 +154,10 @@ def read_video(
             every frame.
         policy: what a live source does when the consumer is late: "latest" (None means this) drops
             the oldest waiting frame, "every" lets the source wait. Files, near or far, always wait.
+        gap: what a gap in the source's time does while sampling. "keep" holds the picture before
+            it, for 60 s at most (10 s of a live source). "reset" invents nothing: the next frame
+            comes at once, and a network is to start anew with it. Either way its `gap_seconds`
+            tells. None means "reset" for live sources and "keep" for files.
         queue_frames: frames of a camera or network stream that wait for the consumer at most.
         reconnect_seconds: for how long a network stream that broke off is tried again, waiting
             0.5 s, then twice as long each time, up to 8 s.
@@ -136,8 +170,12 @@ def read_video(
         CameraError: the camera is absent or busy.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    if isinstance(source, str) and not source.strip():
+        raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if gap not in (None, "keep", "reset"):
+        raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
     if queue_frames < 1:
         raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
     if not reconnect_seconds >= 0:
@@ -149,23 +187,36 @@ def read_video(
         opener = partial(open_camera, camera)
         opened = open_live(opener, f"camera {camera}", reconnect_seconds=None)
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
+        if "://" not in source:
+            raise OptionError(
+                f"cannot read {hide_password(source)}: expected two slashes, {scheme}://…"
+            )
         if scheme not in URL_SCHEMES:
             raise OptionError(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
         opener = partial(open_url, source)
-        opened = open_live(opener, hide_password(source), reconnect_seconds=reconnect_seconds)
+        opened = open_live(
+            opener,
+            hide_password(source),
+            reconnect_seconds=reconnect_seconds,
+            may_be_recording=scheme in ("http", "https"),
+        )
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
         opened = FileSource(Path(source))
-    return VideoReader(opened, rate_hz)
+    return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
 
 
 def _url_scheme(source: str) -> str | None:
-    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", source)
-    return match.group(1).lower() if match else None
+    """What stands before the first slashes of an address; None for the path of a file."""
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", source)
+    if match is None:
+        return None
+    scheme = match.group(1).lower()
+    return scheme if scheme in URL_SCHEMES or "://" in source else None
 
 
 def _check_positive(**rates_hz: float | None) -> None:

@@ -9,38 +9,25 @@ after the tick.
     ticks    0      1      2      3      4
     result   a      b      c      d      d        (e comes after tick 4; the video ends there)
 
-A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. A
-frame is held for `max_hold_seconds` at most: after a longer gap nothing is invented, and the grid
-starts again at the next frame. Frames that share a timestamp count as one, the last of them.
+A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. No
+frame is held for longer than `max_hold_seconds` nor, where its pace is watched, over a gap:
+nothing is invented then, and the grid starts again at the next frame. Frames that share a timestamp
+count as one, the last of them.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+
+from co3d.video.pace import Pace, T
 
 TOLERANCE_SECONDS = 1e-3
 """Matroska and FLV round timestamps to milliseconds, so a frame may come that much late."""
 
-FILE_MAX_HOLD_SECONDS = 60.0
-"""A still picture in a recording may last; a hole in its timestamps may be of any length."""
-
-LIVE_MAX_HOLD_SECONDS = 1.0
-"""A live source that is silent for longer has broken off."""
-
-
-class Timed(Protocol):
-    """Anything with a presentation time."""
-
-    @property
-    def pts_seconds(self) -> float:
-        """When it is shown, in seconds."""
-        ...
-
-
-T = TypeVar("T", bound=Timed)
-
 
 def sample_at_rate(
-    frames: Iterable[T], rate_hz: float | None, max_hold_seconds: float
+    frames: Iterable[T],
+    rate_hz: float | None,
+    max_hold_seconds: float,
+    pace: Pace | None = None,
 ) -> Iterator[T]:
     """Yield for every tick of a steady grid the newest frame at or before it.
 
@@ -51,6 +38,8 @@ def sample_at_rate(
         frames: in presentation order: `pts_seconds` never falls.
         rate_hz: ticks per second, above zero; None passes every frame on.
         max_hold_seconds: the longest time for which one frame may be repeated.
+        pace: watches these frames, so that none is held over a gap in it. With None frames are
+            held over gaps.
     """
     if rate_hz is None:
         yield from frames
@@ -59,9 +48,12 @@ def sample_at_rate(
     held: T | None = None
     start, ticks = 0.0, 0
     for frame in frames:
+        longest = max_hold_seconds
+        if pace is not None:
+            longest = min(longest, pace.longest_without_gap(1 / rate_hz))
         if held is None:
             start = frame.pts_seconds
-        elif frame.pts_seconds - held.pts_seconds > max_hold_seconds:
+        elif frame.pts_seconds - held.pts_seconds > longest:
             if start + ticks / rate_hz <= held.pts_seconds + tolerance:
                 yield held
             start, ticks = frame.pts_seconds, 0

@@ -15,6 +15,7 @@ from co3d.errors import DamagedVideoError, EmptyVideoError
 from co3d.video.container import choose_stream, open_file
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
 from co3d.video.decoder import read_promise
+from co3d.video.orientation import read_orientation
 from co3d.video.picture import check_picture_size, to_rgb
 
 KEYS_TRIED = 3
@@ -196,10 +197,7 @@ class SeekableVideo:
         if is_lost or self._touches_failure(target):
             self._refuse(f"the frame at {seconds:.3f} s is lost")
         check_picture_size(frame.width, frame.height, str(self._path))
-        width, height = self._size
-        if round(frame.rotation / 90) % 2:
-            width, height = height, width
-        return to_rgb(frame, width, height)
+        return to_rgb(frame, *read_orientation(frame).size_of(*self._size))
 
     def _refuse(self, what: str) -> NoReturn:
         raise DamagedVideoError(f"{self._path} is damaged: {what}; fetch it again")

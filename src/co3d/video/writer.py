@@ -16,6 +16,9 @@ from co3d.errors import InputShapeError, OptionError, OutputError
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TIME_BASE = Fraction(1, 90_000)
+LONGEST_TICKS = round(1.5 * 3600 / TIME_BASE)
+"""MP4 holds spans of 31 bits, 6.6 hours: four such pictures, as B-frames may put out of order."""
+
 X264_OPTIONS = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"}
 """Its tree of macroblocks reads memory that nobody has written: equal videos would give others."""
 
@@ -67,7 +70,8 @@ class VideoWriter:
         Args:
             image: (H, W, 3) uint8 RGB, of the same size every time.
             pts_seconds: when it is shown. The file starts at its first picture, whatever time that
-                has; a picture that is not later than the one before follows it at once.
+                has; a picture that is not later than the one before follows it at once, and no
+                picture is shown for longer than an hour and a half.
 
         Raises:
             InputShapeError: the picture has another shape or type.
@@ -86,6 +90,9 @@ class VideoWriter:
             self._stream = self._add_stream(frame.width, frame.height)
             self._first_seconds = pts_seconds
         ticks = round((pts_seconds - self._first_seconds) / TIME_BASE)
+        if ticks - self._last_pts > LONGEST_TICKS:
+            ticks = self._last_pts + LONGEST_TICKS
+            self._first_seconds = pts_seconds - float(ticks * TIME_BASE)
         self._last_pts = max(ticks, self._last_pts + 1)
         frame.pts, frame.time_base = self._last_pts, TIME_BASE
         try:

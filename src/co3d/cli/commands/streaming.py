@@ -7,7 +7,7 @@ import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Policy, StreamOptions
+from co3d.cli.options import Gap, Policy, StreamOptions
 
 STREAM_EPILOG = """
 **Examples**
@@ -56,14 +56,22 @@ def stream(
         bool,
         typer.Option(
             "--json",
-            help="Print one object a line: frame_index, pts_seconds, valid, top, latency_ms "
-            "(preprocessing and step), dropped_frames.",
+            help="Print one object a line: frame_index, pts_seconds, from_seconds (where the "
+            "window begins), valid, gap_seconds, undersampled, top, latency_ms (preprocessing and "
+            "step), dropped_frames.",
         ),
     ] = False,
     policy: Annotated[
         Policy,
         typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
     ] = "latest",
+    gap: Annotated[
+        Gap,
+        typer.Option(
+            help="After a gap in the source's time: start anew, so that no result mixes what came "
+            "before and after, or hold the picture and keep going."
+        ),
+    ] = "reset",
     rate_hz: Annotated[
         float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
     ] = None,
@@ -103,6 +111,7 @@ def stream(
         timeline=timeline,
         as_json=as_json,
         policy=policy,
+        gap=gap,
         rate_hz=rate_hz,
         threads=threads,
         backend=backend,

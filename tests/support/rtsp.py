@@ -1,0 +1,97 @@
+"""An RTSP server on the loopback interface that sends H.264 over its TCP connection."""
+
+import re
+import socketserver
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PAYLOAD_TYPE = 96
+CLOCK_HZ = 90_000
+VIDEO_UNITS = (1, 5)  # types of H.264 units that hold a picture
+
+
+@contextmanager
+def serve_rtsp(
+    path: Path, rate_hz: int, parts: list[int], duration_seconds: float | None
+) -> Iterator[str]:
+    """Play an elementary stream without B frames, as fast as it is taken.
+
+    Args:
+        path: a .h264 file with one slice per picture.
+        rate_hz: pictures a second.
+        parts: how many pictures each connection gets before it is closed; the next is refused.
+        duration_seconds: what the description states.
+    """
+    units = re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
+    connections = iter(parts)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            pictures = next(connections, None)
+            if pictures is None:
+                return
+            try:
+                while self._answer(pictures):
+                    pass
+            except OSError:  # the client has gone
+                return
+
+        def _answer(self, pictures: int) -> bool:
+            lines = []
+            while line := self.rfile.readline().decode().strip():
+                lines.append(line)
+            if not lines:
+                return False
+            method, url, _ = lines[0].split()
+            number = next(line for line in lines if line.lower().startswith("cseq"))
+            answer = {
+                "DESCRIBE": f"Content-Base: {url}/\r\nContent-Type: application/sdp\r\n",
+                "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
+                "PLAY": "Session: 1\r\n",
+            }.get(method, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n")
+            body = describe(duration_seconds) if method == "DESCRIBE" else ""
+            head = f"RTSP/1.0 200 OK\r\n{number}\r\n{answer}"
+            self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            if method == "PLAY":
+                for packet in packetise(units, rate_hz, pictures):
+                    self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            return method not in ("PLAY", "TEARDOWN")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"rtsp://127.0.0.1:{server.server_address[1]}/video"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def describe(duration_seconds: float | None) -> str:
+    """The session description."""
+    lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=video", "c=IN IP4 127.0.0.1", "t=0 0"]
+    if duration_seconds is not None:
+        lines.append(f"a=range:npt=0-{duration_seconds:.3f}")
+    lines += [
+        f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
+        f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK_HZ}",
+        "a=control:track",
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def packetise(units: list[bytes], rate_hz: int, pictures: int) -> Iterator[bytes]:
+    """RTP packets of the first pictures, one H.264 unit each."""
+    picture = 0
+    for number, unit in enumerate(units):
+        ends_picture = unit[0] & 31 in VIDEO_UNITS
+        marker = 128 * ends_picture
+        time = picture * CLOCK_HZ // rate_hz
+        yield struct.pack(">BBHII", 128, marker | PAYLOAD_TYPE, number, time, 7) + unit
+        picture += ends_picture
+        if picture == pictures:
+            return

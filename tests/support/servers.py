@@ -1,0 +1,45 @@
+"""HTTP servers on the loopback interface that play cameras."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Answer = Callable[[BaseHTTPRequestHandler, int], None]
+
+
+@contextmanager
+def serve(answer: Answer) -> Iterator[str]:
+    """Serve GET requests; `answer` gets the handler and the number of the request, from 0."""
+    requests = iter(range(1_000_000))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            number = next(requests)
+            try:
+                answer(self, number)
+            except OSError:  # the client has gone
+                self.close_connection = True
+
+        def log_message(self, *args) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/video"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def send(handler: BaseHTTPRequestHandler, data: bytes, length: int | None = None) -> None:
+    """Answer with this body; no Content-Length unless a length is given."""
+    handler.send_response(200)
+    if length is not None:
+        handler.send_header("Content-Length", str(length))
+    handler.end_headers()
+    handler.wfile.write(data)

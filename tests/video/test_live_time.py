@@ -1,0 +1,73 @@
+"""The time of live sources that have no clock, or are silent for a while."""
+
+import io
+import time
+
+import pytest
+from PIL import Image
+
+import co3d.video.connection
+from co3d.video import read_video
+from support.servers import serve
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch) -> None:
+    monkeypatch.setattr(co3d.video.connection, "FIRST_RETRY_SECONDS", 0.02)
+
+
+@pytest.fixture
+def send_pictures(picture):
+    """Sends pictures as an MJPEG camera does, with a pause after each."""
+
+    def send(handler, pauses, first=0):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+        handler.end_headers()
+        for number, pause_seconds in enumerate(pauses, start=first):
+            body = io.BytesIO()
+            Image.fromarray(picture(number % 50)).save(body, "JPEG")
+            length = f"Content-Length: {len(body.getvalue())}\r\n\r\n".encode()
+            handler.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n" + length)
+            handler.wfile.write(body.getvalue() + b"\r\n")
+            time.sleep(pause_seconds)
+
+    return send
+
+
+def test_pictures_without_a_clock_have_the_time_of_their_arrival(send_pictures):
+    started = time.monotonic()
+    camera = serve(lambda handler, _: send_pictures(handler, [0.2] * 100))
+    with camera as url, read_video(url) as reader:
+        assert reader.is_live
+        assert reader.source_rate_hz is None
+        frames = [next(reader) for _ in range(8)]
+        passed_seconds = time.monotonic() - started
+        assert reader.notices == (
+            f"{url} carries no clock: frames have the times of their arrival",
+        )
+    times = [frame.pts_seconds for frame in frames]
+    assert times[0] == 0
+    assert 0.6 < times[-1] < passed_seconds  # FFmpeg says 0.28
+    assert times == sorted(times)
+
+
+def test_silence_is_a_gap_as_long_as_it_lasted(send_pictures):
+    camera = serve(lambda handler, _: send_pictures(handler, [*[0.2] * 5, 1.5, *[0.2] * 100]))
+    with camera as url, read_video(url, rate_hz=8) as reader:
+        frames = [next(reader) for _ in range(12)]
+    gaps = [frame.gap_seconds for frame in frames if frame.gap_seconds]
+    assert len(gaps) == 1
+    assert 1.2 < gaps[0] < 2.5
+
+
+def test_a_camera_that_comes_back_was_away_for_a_while(send_pictures):
+    def answer(handler, number):
+        time.sleep(1.5 if number else 0)
+        send_pictures(handler, [0.2] * (100 if number else 6), first=7 * number)
+
+    with serve(answer) as url, read_video(url, rate_hz=8) as reader:
+        frames = [next(reader) for _ in range(14)]
+    gaps = [frame.gap_seconds for frame in frames if frame.gap_seconds]
+    assert len(gaps) == 1
+    assert gaps[0] > 1.5
