@@ -120,6 +120,30 @@ def test_products_that_are_counted_need_no_softmax() -> None:
     assert max(errors) < 1e-10
 
 
+def by_inverses(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return (q @ k.transpose(-1, -2)).reciprocal() @ v
+
+
+def test_what_has_no_value_at_nothing_sees_no_missing_frames() -> None:
+    model = network(places_of_all_frames, by_inverses)
+    errors = errors_of_steps(model, places_of_all_frames, torch.reciprocal)
+    assert max(errors) < 1e-8  # near its poles the products lose digits
+
+
+def test_operations_of_attention_are_counted_however_it_is_written() -> None:
+    counted = {
+        (program.macs_per_frame, program.clip_macs)
+        for attend in (by_matmul, in_one)
+        if (program := convert(network(places_of_all_frames, attend), SHAPE, scope="window"))
+    }
+    assert len(counted) == 1
+    plain = convert(network(lambda m, x, _: m.stem(x), in_one), SHAPE)
+    ((per_frame, _),) = counted
+    # Projections of 36 and of two times 9 places, and products with keys and with values.
+    own = 4 * 4 * (36 + 2 * 9) + 2 * 4 * 36 * FRAMES * 9
+    assert per_frame - plain.macs_per_frame == own
+
+
 EARLIER = torch.ones(FRAMES, FRAMES, dtype=torch.bool).tril()
 BIAS = torch.zeros(FRAMES, FRAMES).double().masked_fill(~EARLIER, float("-inf"))
 
@@ -187,9 +211,43 @@ def keys_turned_back(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.flip(-2).transpose(-1, -2)).softmax(-1) @ v
 
 
+def first_alone(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """One row of a mask for all queries."""
+    seen = torch.zeros(1, FRAMES, dtype=torch.bool)
+    seen[0, 0] = True
+    return F.scaled_dot_product_attention(q, k, v, seen)
+
+
+def first_alone_by_bias(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return (q @ k.transpose(-1, -2) + BIAS[:1]).softmax(-1) @ v
+
+
+def no_mask(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, torch.ones(FRAMES, 1, dtype=torch.bool))
+
+
+def later_queries(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    mixed = F.scaled_dot_product_attention(q[..., 2:, :], k, v)
+    return F.pad(mixed, (0, 0, 2, 0))
+
+
+def earlier_keys(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k[..., :-2, :], v[..., :-2, :])
+
+
+def last_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q[..., -1:, :], k, v) + v
+
+
 @pytest.mark.parametrize(
     "attend",
     [
+        first_alone,
+        first_alone_by_bias,
+        no_mask,
+        later_queries,
+        earlier_keys,
+        last_query,
         strictly_earlier,
         only_near,
         later_ones,
@@ -241,6 +299,28 @@ def test_heads_of_torch_over_time(batch_first: bool, need_weights: bool, bias: b
             mixed = attend(q / math.sqrt(2), k, v).transpose(1, 2).flatten(2)
             expected = layer.out_proj(mixed).transpose(1, 2)[0]
         assert relative_error(torch.stack(outputs[program.delay :], 1), expected) < 1e-10
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_layer_of_torch_that_takes_time_first(norm_first: bool) -> None:
+    """Its residuals add two values with the batch elsewhere than in front."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, norm_first=norm_first)
+    first = nn.TransformerEncoderLayer(4, 2, 8, norm_first=norm_first, batch_first=True)
+    first.load_state_dict(layer.state_dict())
+    programs = []
+    for block, to in ((layer, (2, 0, 1)), (first, (0, 2, 1))):
+        back = (1, 2, 0) if to[0] else (0, 2, 1)
+
+        def forward(m: nn.Module, x: Tensor, to: tuple = to, back: tuple = back) -> Tensor:
+            return m.layer(m.stem(x).mean((3, 4)).permute(*to)).permute(*back)
+
+        torch.manual_seed(1)
+        model = Apply(forward, stem=stem(), layer=block).double().eval()
+        programs.append(convert(model, SHAPE, scope="window", edges="both"))
+    clips = make_clips([FRAMES, 11], (SHAPE[0], *SHAPE[2:]), torch.float64)
+    for ours, theirs in zip(*(run_steps(p, clips) for p in programs), strict=True):
+        assert relative_error(torch.stack(ours), torch.stack(theirs)) < 1e-10
 
 
 @pytest.mark.parametrize("frozen", [True, False])

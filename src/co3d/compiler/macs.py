@@ -7,6 +7,8 @@ from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+
 
 def count_macs(node: fx.Node) -> int:
     """Multiply-accumulates of a node of the clip graph, for the whole exported batch.
@@ -14,12 +16,23 @@ def count_macs(node: fx.Node) -> int:
     torch counts two operations per multiply-accumulate, and none for element-wise work.
     """
     target: Any = node.target
+    if target is _ATTENTION:
+        return _count_attention(node)
     if not _may_multiply(target):
         return 0
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
         args, kwargs = fx.map_arg((node.args, node.kwargs), _empty_like)
         target(*args, **kwargs)
     return counter.get_total_flops() // 2
+
+
+def _count_attention(node: fx.Node) -> int:
+    """Of attention, which torch writes with one of several kernels; it does not count them all."""
+    queries, keys, values = (
+        argument.meta["val"].shape  # type: ignore[union-attr]
+        for argument in node.args[:3]
+    )
+    return queries.numel() * keys[-2] + queries[:-1].numel() * keys[-2] * values[-1]
 
 
 def _may_multiply(target: Any) -> bool:

@@ -60,7 +60,10 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     queries, keys, values = (
         x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in _project(query, key, value, given)
     )
-    is_causal = bool(given.get("is_causal", False)) and mask is None
+    is_causal = bool(given.get("is_causal", False))
+    if is_causal and not given.get("need_weights", True):
+        mask = None  # as torch does: the flag stands for it
+    is_causal &= mask is None
     if mask is not None and mask.dtype == torch.bool:
         mask = mask.logical_not()  # here it is true of what is seen
     attended = F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=is_causal)

@@ -116,13 +116,17 @@ def _rewrite(
         over = 1 if target is _ATEN.linear.default else len(arguments(reader)["normalized_shape"])
         if order[-over:] != list(range(len(order) - over, len(order))):
             return None
-    elif torch.Tag.pointwise not in getattr(target, "tags", ()) or not all(
-        n is node or _fits_any_order(n, order) for n in reader.all_input_nodes
-    ):
+    elif torch.Tag.pointwise not in getattr(target, "tags", ()):
         return None
-    if any(n is not node and n.op != "get_attr" for n in reader.all_input_nodes):
-        return None
-    args, kwargs = fx.map_arg((reader.args, reader.kwargs), lambda n: x if n is node else n)
+    sources = {node: x}
+    for operand in reader.all_input_nodes:
+        if operand.target in _PERMUTES and _order(operand) == order:
+            sources[operand] = operand.all_input_nodes[0]
+        elif operand.op != "get_attr" or (
+            target not in _ALONG_LAST and not _fits_any_order(operand, order)
+        ):
+            return None
+    args, kwargs = fx.map_arg((reader.args, reader.kwargs), lambda n: sources.get(n, n))
     return insert(reader, target, args, kwargs), order  # type: ignore[arg-type]
 
 

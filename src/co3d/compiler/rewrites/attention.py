@@ -27,6 +27,7 @@ _ATEN = torch.ops.aten
 _ATTENTION = _ATEN.scaled_dot_product_attention.default
 _PRODUCTS = {_ATEN.matmul.default, _ATEN.bmm.default}
 _SOFTMAXES = {_ATEN.softmax.int, _ATEN._softmax.default}
+_SCALING = {_ATEN.mul.Tensor, _ATEN.div.Tensor}
 # A mask may also be written as a number so low that nothing is left of its exponential.
 _NOTHING = -1e4
 
@@ -107,7 +108,7 @@ def _find_whole(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -
     if types is None or args["enable_gqa"] or args["dropout_p"]:
         return None
     causal, mask = bool(args["is_causal"]), args["attn_mask"]
-    if mask is not None and not _is_causal_mask(clip_graph, mask, types):
+    if mask is not None and not _is_causal_mask(clip_graph, mask, types, _count(k, types[1])):
         return None
     if causal and any(type_.inner > 1 for type_ in types):
         return None  # of the places of one frame some would not see others
@@ -116,7 +117,7 @@ def _find_whole(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -
 
 def _list_alike(analysis: Analysis, *operands: tuple[Any, int]) -> list[TemporalType] | None:
     """Types of operands with time at these axes, counted from the end; None where not all have."""
-    types = []
+    types, kinds = [], set()
     for value, from_end in operands:
         type_ = analysis.types.get(value) if isinstance(value, fx.Node) else None
         if type_ is None or type_.is_pooled or type_.recomputed or type_.outer > 1:
@@ -125,7 +126,8 @@ def _list_alike(analysis: Analysis, *operands: tuple[Any, int]) -> list[Temporal
         if rank < 3 or type_.axis != rank - from_end:
             return None
         types.append(type_)
-    return types if len({(t.stride, t.rows) for t in types}) == 1 else None
+        kinds.add((type_.stride, type_.rows, _count(value, type_)))
+    return types if len(kinds) == 1 else None
 
 
 def _acts_on_each(node: fx.Node, value: fx.Node) -> bool:
@@ -146,10 +148,11 @@ def _masks_later_frames(
     if not _leads_to_softmax(node):
         return False
     args = arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {}
+    frames = value.meta["val"].shape[-1] // types[1].inner
     if node.target is _ATEN.add.Tensor and args["self"] is value and args["alpha"] == 1:
-        return _is_causal_mask(clip_graph, args["other"], types)
+        return _is_causal_mask(clip_graph, args["other"], types, frames)
     if node.target is _ATEN.masked_fill.Scalar and args["value"] <= _NOTHING:
-        return _is_causal_mask(clip_graph, args["mask"], types, hides=True)
+        return _is_causal_mask(clip_graph, args["mask"], types, frames, hides=True)
     return False
 
 
@@ -158,7 +161,12 @@ def _leads_to_softmax(node: fx.Node) -> bool:
 
 
 def _is_causal_mask(
-    clip_graph: fx.GraphModule, mask: Any, types: list[TemporalType], *, hides: bool = False
+    clip_graph: fx.GraphModule,
+    mask: Any,
+    types: list[TemporalType],
+    frames: int,
+    *,
+    hides: bool = False,
 ) -> bool:
     """Whether a constant lets each frame see itself and all before it, and none behind it.
 
@@ -166,14 +174,15 @@ def _is_causal_mask(
         clip_graph: which holds it.
         mask: bool, of what is seen; or numbers that are added.
         types: of queries and keys, whose elements it lies over.
+        frames: of both.
         hides: whether a bool mask is of what is not seen.
     """
     if not isinstance(mask, fx.Node) or mask.op != "get_attr":
         return False
     held: Tensor = clip_graph.get_buffer(str(mask.target))
-    if held.dim() < 2 or held.shape[:-2].numel() != 1:
+    rows, columns = (frames * type_.inner for type_ in types[:2])
+    if held.shape[-2:] != (rows, columns) or held.numel() != rows * columns:
         return False
-    rows, columns = held.shape[-2:]
     seeing, seen = torch.arange(rows) // types[0].inner, torch.arange(columns) // types[1].inner
     before = seen <= seeing[:, None]
     held = held.reshape(rows, columns)
@@ -203,12 +212,15 @@ def _write(found: _Found, analysis: Analysis) -> fx.Node:
         result = insert(node, _ATTENTION, (queries, keys, values), options)
     else:
         product = insert(node, _ATEN.matmul.default, (queries, keys))
+        missing = insert(node, _ATEN.logical_not.default, (exist,))
         for one in found.between:
             if one.target in _SOFTMAXES:
-                missing = insert(node, _ATEN.logical_not.default, (exist,))
                 lowest = float("-inf")
                 product = insert(node, _ATEN.masked_fill.Scalar, (product, missing, lowest))
             product = _repeat(one, product)
+        if not all(one.target in _SOFTMAXES | _SCALING for one in found.between):
+            # What is made of a product with nothing need not be finite.
+            product = insert(node, _ATEN.masked_fill.Scalar, (product, missing, 0.0))
         result = insert(node, _ATEN.matmul.default, (product, values))
     return _bring_time_back(node, result, own)
 

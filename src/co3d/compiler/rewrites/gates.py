@@ -150,14 +150,26 @@ def _mark_per_frame(value: fx.Node) -> bool:
 
 
 def _keeps_time(value: fx.Node, rank: int) -> bool:
-    """Whether a gate's value has time where its pool had it: no axis came or went before that."""
+    """Whether an operator of a gate acts on each frame's value as on the one of a clip.
+
+    Then time may stay where its pool had it. Of one element a norm, a kernel in time or a running
+    sum is something else than of several.
+    """
     shape = value.meta["val"].shape
+    if len(shape) < rank:
+        return False
+    if torch.Tag.pointwise in getattr(value.target, "tags", ()):
+        return True
     if value.target is _ATEN.unsqueeze.default:
         return int(value.args[1]) % len(shape) > _TIME  # type: ignore[arg-type]
-    is_pointwise = torch.Tag.pointwise in getattr(value.target, "tags", ())
-    return len(shape) == rank or (
-        len(shape) > rank and (is_pointwise or value.target is _ATEN.conv3d.default)
-    )
+    if value.target is _ATEN.conv3d.default:
+        args = arguments(value)
+        kernel = args["weight"].meta["val"].shape[_TIME]
+        padding, stride = args["padding"], args["stride"]
+        return kernel == 1 and padding[0] == 0 and stride[0] == 1 and len(shape) == 5
+    if value.target is _ATEN.linear.default:
+        return len(shape) > _TIME + 1
+    return False
 
 
 def _fold_gate(
