@@ -115,7 +115,7 @@ def decode_picture(path: Path) -> av.VideoFrame | None:
     """Decode one picture file; None when it is damaged or no picture."""
     # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
     try:
-        with av.open(io.BytesIO(path.read_bytes()), "r") as container:
+        with av.open(io.BytesIO(path.read_bytes()), "r", metadata_errors="replace") as container:
             frame = next(container.decode(video=0), None)
     except (FFmpegError, OSError, IndexError):
         return None
