@@ -15,6 +15,7 @@ co3d eval --data videos/ --mode stream
 co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x3 \\
     --rule pyslowfast
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
+co3d eval --data k400/ --model x3d_m --weights kinetics400 --protocol paper --window 64
 co3d eval --data videos/ --model mine.int8.onnx --mode stream
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
 torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
@@ -82,8 +83,14 @@ evaluation_app = typer.Typer()
 def evaluate(
     data: Data,
     mode: Annotated[
-        Literal["clip", "stream"], typer.Option(help="Whole clips, or every frame a step.")
-    ],
+        Literal["clip", "stream"] | None, typer.Option(help="Whole clips, or every frame a step.")
+    ] = None,
+    protocol: Annotated[
+        Literal["paper"] | None,
+        typer.Option(
+            help="In place of a mode: streams as the CoX3D paper measured them (arXiv:2106.00050)."
+        ),
+    ] = None,
     model: Model = "camera_motion",
     weights: Weights = None,
     split: Split = None,
@@ -144,6 +151,7 @@ def evaluate(
         model=model,
         weights=weights,
         mode=mode,
+        protocol=protocol,
         views=views,
         rule=rule,
         window=window,
