@@ -76,3 +76,35 @@ def test_another_network_is_refused(build):
     model = co3d.create_model("camera_motion", weights="random")
     with pytest.raises((OptionError, MissingPackageError)):
         build(model, SIZE_PX, *([8] if build is build_peer else []))
+
+
+@pytest.mark.slow
+def test_the_fill_of_the_paper_s_protocol_is_near_that_of_the_library():
+    """At the 92nd frame, which predicts with a window of 64.
+
+    The library's layers each repeat their own first input; the protocol repeats the first frame.
+    """
+    torch.manual_seed(0)
+    model = co3d.create_model("x3d_s", weights="random")
+    randomise_(model)
+    model.double()
+    program = co3d.convert(model, (3, 13, SIZE_PX, SIZE_PX), window=64)
+    frames = list(torch.randn(92, 1, 3, SIZE_PX, SIZE_PX, dtype=torch.float64))
+    ours = {}
+    for fill, copies in (("zeros", 0), ("replicate", program.receptive_field - 1)):
+        stream = co3d.open_stream(program, backend="torch", precision="float64")
+        for frame in [frames[0]] * copies + frames:
+            ours[fill] = stream.step(frame).output
+    theirs = {}
+    for fill in ours:
+        peer = build_or_skip(build_peer, model, SIZE_PX, 64).double()
+        for layer in peer.modules():
+            if fill == "replicate" and hasattr(layer, "_make_padding"):
+                layer._make_padding = torch.clone
+        with torch.inference_mode():
+            for frame in frames:
+                theirs[fill] = peer.forward_step(frame)
+    torch.testing.assert_close(ours["zeros"], theirs["zeros"], atol=1e-9, rtol=0)
+    between_fills = (ours["replicate"] - ours["zeros"]).abs().max()
+    between_kinds = (ours["replicate"] - theirs["replicate"]).abs().max()
+    assert between_kinds < 0.1 * between_fills

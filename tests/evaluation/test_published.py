@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.evaluation.paper_protocol import make_paper_card
 from co3d.evaluation.published import list_published
 from co3d.models import get_card
 from co3d.models.labels import read_labels
@@ -15,6 +16,7 @@ WEIGHTS = find_weights("x3d_m", "kinetics400")
 CLIP = {
     "split": "val",
     "mode": "clip",
+    "protocol": None,
     "precision": "float32",
     "rate_hz": 6.0,
     "views": "10x3",
@@ -26,6 +28,7 @@ CLIP = {
 }
 STREAM = CLIP | {
     "mode": "stream",
+    "protocol": "paper",
     "views": None,
     "rule": None,
     "window": 64,
@@ -35,8 +38,8 @@ STREAM = CLIP | {
 }
 THIRTY, TEN = "Kinetics-400 top-1, 30 views", "Kinetics-400 top-1, 10 views"
 PAPER_CLIP = "Kinetics-400 top-1, one clip (arXiv:2106.00050)"
-PAPER_STREAM = "Kinetics-400 top-1, stream, window 64, warm (arXiv:2106.00050)"
-SHORT = "short videos judged at their last frame instead of their last frame repeated"
+PAPER_STREAM = "Kinetics-400 top-1, stream, window 64 (arXiv:2106.00050)"
+PAPER_CARD = make_paper_card(CARD)
 
 
 def make_kinetics(videos=19_900, classes=400, name="{:011d}_000000_000010"):
@@ -65,7 +68,7 @@ def test_the_protocol_of_a_figure_is_repeated_by_it_alone():
     )
     assert next(iter(figures)) == THIRTY
     assert compare(CLIP | {"views": "10x1"})[TEN] == ()
-    assert compare(STREAM)[PAPER_STREAM] == (SHORT,)
+    assert compare(STREAM, card=PAPER_CARD)[PAPER_STREAM] == ()
 
 
 @pytest.mark.parametrize(
@@ -90,10 +93,29 @@ def test_every_difference_is_named(changes, difference):
         ({"window": 16}, "window 16 instead of 64"),
         ({"fill": "zeros"}, "fill zeros instead of replicate"),
         ({"init": 3}, "init 3 instead of 91"),
+        ({"protocol": None}, "protocol none instead of paper"),
+        ({"precision": "bfloat16"}, "precision bfloat16 instead of float32"),
     ],
 )
 def test_every_difference_of_a_stream_is_named(changes, difference):
-    assert compare(STREAM | changes)[PAPER_STREAM] == (difference, SHORT)
+    assert compare(STREAM | changes, card=PAPER_CARD)[PAPER_STREAM] == (difference,)
+
+
+def test_a_stream_of_the_card_s_own_pictures_is_not_the_paper_s():
+    changes = {"protocol": None}
+    assert compare(STREAM | changes)[PAPER_STREAM] == (
+        "protocol none instead of paper",
+        "short side 256 instead of 224",
+    )
+
+
+def test_the_large_network_is_initialised_by_more_frames_than_fill_it():
+    card = make_paper_card(get_card("x3d_l"))
+    weights = find_weights("x3d_l", "kinetics400")
+    settings = STREAM | {"full_frames": 120, "init": 123}
+    assert compare(settings, card=card, weights=weights)[PAPER_STREAM] == ()
+    (only,) = compare(settings | {"init": 120}, card=card, weights=weights)[PAPER_STREAM]
+    assert only == "init 120 instead of 123"
 
 
 def test_the_size_of_pictures_counts():

@@ -5,7 +5,8 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ from rich.progress import (
 )
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
-from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
+from co3d.cli.mode_options import (
+    Mode,
+    Protocol,
+    choose_mode,
+    refuse_foreign,
+    refuse_low,
+    refuse_rate,
+)
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
@@ -32,8 +40,10 @@ from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
+from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
+from co3d.evaluation.paper_protocol import count_init_frames, make_paper_card, read_paper_frames
 from co3d.evaluation.published import list_published
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
@@ -56,7 +66,8 @@ class EvalOptions:
         data: data set or manifest. split: of the data set.
         model: registry name, folder of a run, exported file or FILE.py:FACTORY.
         weights: tag or path.
-        mode: whole clips, or frame by frame.
+        mode: whole clips, or frame by frame; a protocol implies it.
+        protocol: of a publication, which settles fill, init_frames and rate_hz.
         views: "KxM"; rule: which frames make a clip; clips only.
         window, fill, init_frames, backend, slots: streams only.
         rate_hz: overrides the model's. precision, device: of the computation.
@@ -68,7 +79,8 @@ class EvalOptions:
     split: str | None
     model: str
     weights: str | None
-    mode: Mode
+    mode: Mode | None
+    protocol: Protocol | None
     views: str | None
     rule: Rule | None
     window: int | None
@@ -96,10 +108,12 @@ def evaluate_data(options: EvalOptions) -> int:
         OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
             ConversionError: see `co3d stream --help`.
     """
-    _check_options(options)
+    options = _check_options(options)
     require_metrics()
     subject = open_subject(options.model, options.weights, purpose="evaluate")
     _check_program(options, subject)
+    if options.protocol == "paper":
+        subject = replace(subject, card=make_paper_card(subject.card))
     console = Console(stderr=True)
     manifest, split = _open_data(options, subject.card.labels, console)
     jobs = make_jobs(manifest, subject.classes, options.limit)
@@ -113,6 +127,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 "split": split,
                 **describe_subject(subject, manifest),
                 "mode": options.mode,
+                "protocol": options.protocol,
                 "precision": _choose_precision(options, subject),
                 "device": options.device,
                 **chosen,
@@ -171,11 +186,17 @@ def _open_data(
     return manifest, split
 
 
-def _check_options(options: EvalOptions) -> None:
-    """Find what cannot work before anything is opened."""
+def _check_options(options: EvalOptions) -> EvalOptions:
+    """Find what cannot work before anything is opened; returns the options with their mode."""
+    settled = {
+        "--fill": options.fill,
+        "--init": options.init_frames,
+        "--rate-hz": options.rate_hz,
+    }
+    mode = choose_mode("evaluate", options.mode, options.protocol, settled)
     refuse_foreign(
         "evaluate",
-        options.mode,
+        mode,
         {"--views": options.views, "--rule": options.rule},
         {
             "--window": options.window,
@@ -188,6 +209,7 @@ def _check_options(options: EvalOptions) -> None:
     refuse_low("evaluate", {"--limit": options.limit, "--slots": options.slots})
     refuse_low("evaluate", {"--init": options.init_frames}, least=0)
     refuse_rate("evaluate", options.rate_hz)
+    return replace(options, mode=mode)
 
 
 def _check_program(options: EvalOptions, subject: Subject) -> None:
@@ -201,6 +223,14 @@ def _check_program(options: EvalOptions, subject: Subject) -> None:
         raise OptionError(
             f"cannot evaluate {options.model}: it was exported with --edges none, for which the "
             "first frames of a video have no results; export it with --edges start"
+        )
+
+
+def _check_labels(manifest: Manifest) -> None:
+    if manifest.multi_label:
+        raise OptionError(
+            "cannot evaluate by --protocol paper: got a data set with several classes a video, "
+            "expected one, as Kinetics has; use --mode stream"
         )
 
 
@@ -255,13 +285,20 @@ def _open_evaluator(
         slots=options.slots,
     )
     fill: Fill = options.fill or "zeros"
+    init_frames, read = options.init_frames, read_entry
+    if options.protocol == "paper":
+        _check_labels(manifest)
+        fill = "replicate"
+        init_frames = count_init_frames(card.name, program.window, program.first_valid_step)
+        read = partial(read_paper_frames, frames=init_frames + 1)
     evaluator = StreamEvaluator(
         manifest,
         card,
         stream,
         fill=fill,
         rate_hz=rate_hz,
-        init_frames=options.init_frames,
+        init_frames=init_frames,
+        read=read,
         strict=options.strict,
     )
     return evaluator, settings | {

@@ -6,6 +6,40 @@ from typing import Literal
 from co3d.errors import OptionError
 
 Mode = Literal["clip", "stream"]
+Protocol = Literal["paper"]
+
+
+def choose_mode(
+    verb: str, mode: Mode | None, protocol: Protocol | None, settled: Mapping[str, object]
+) -> Mode:
+    """The mode that is asked for, or that of a protocol.
+
+    Args:
+        verb: what the command does.
+        protocol: of a publication; that of CoX3D is one of streams.
+        settled: option that a protocol settles -> its value, None where it was left out.
+
+    Raises:
+        OptionError: neither was given, or they contradict each other.
+    """
+    if protocol is None:
+        if mode is None:
+            raise OptionError(
+                f"cannot {verb} without a mode: give --mode clip, --mode stream or --protocol paper"
+            )
+        return mode
+    if mode == "clip":
+        raise OptionError(
+            f"cannot {verb} by --protocol {protocol} in clip mode: it is one of streams; leave "
+            "--mode out"
+        )
+    given = [name for name, value in settled.items() if value is not None]
+    if given:
+        raise OptionError(
+            f"cannot {verb} by --protocol {protocol} with {given[0]}: the protocol settles it; "
+            "leave it out"
+        )
+    return "stream"
 
 
 def refuse_foreign(

@@ -85,7 +85,7 @@ def read_clip(
     """
     source = open_indexed_video(path, folder_rate_hz, threads)
     try:
-        part = _select_part(path, source, start_seconds, end_seconds)
+        part = select_part(path, source, start_seconds, end_seconds)
         times = source.times_seconds[part]
         indices = choose_indices(
             times, sampling or Sampling(), frames, rate_hz, view, generator, source.rate_hz
@@ -172,7 +172,7 @@ class VideoClips(Dataset[dict[str, Any]]):
             return self._last[2]
         path = self.manifest.resolve(entry)
         source = self._open(number, entry, path)
-        part = _select_part(path, source, entry.start_seconds, entry.end_seconds)
+        part = select_part(path, source, entry.start_seconds, entry.end_seconds)
         times = source.times_seconds[part]
         indices = choose_indices(
             times, self.sampling, self._frames, self._rate_hz, moment, source_rate_hz=source.rate_hz
@@ -229,7 +229,7 @@ def collate_clips(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**(default_collate(whole) if whole else {}), "broken": broken}
 
 
-def _select_part(
+def select_part(
     path: Path, source: IndexedVideo, start_seconds: float | None, end_seconds: float | None
 ) -> slice:
     """The frames of a trimmed part, by their times from the first frame on."""

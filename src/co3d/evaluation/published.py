@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from co3d.datasets.manifest import Manifest
+from co3d.evaluation.paper_protocol import PAPER, PAPER_WINDOW, count_init_frames
 from co3d.models import ModelCard, get_card
 from co3d.models.labels import read_labels
 from co3d.weights import Figure, PublishedWeights
 
-PAPER = "arXiv:2106.00050"
-PAPER_WINDOW = 64
 PAPER_TAG = "kinetics400"
 PAPER_CLIP = {"x3d_l": 69.29, "x3d_m": 67.24, "x3d_s": 64.71, "x3d_xs": 59.37}
 """Top-1 on Kinetics-400 of one clip a video."""
 
 PAPER_STREAM = {"x3d_l": 71.61, "x3d_m": 71.03, "x3d_s": 67.33, "slow_r50": 73.1}
 """Top-1 on Kinetics-400 of one prediction a video, averaged over 64 feature frames."""
+
+PAPER_SIDES_PX = {"slow_r50": 256}
+"""Side of the pictures of the streams; that of the network's own crop elsewhere."""
 
 UNSTATED = "none that its authors state"
 ENOUGH = 0.95
@@ -87,21 +89,28 @@ def list_published(
         return []
     own = get_card(weights.model)
     found = tuple(_compare_data(DATA_SETS[weights.labels], settings, manifest, judged))
-    common = {
-        "rate": (settings["rate_hz"], own.rate_hz),
-        "short side": (card.short_side_px, own.short_side_px),
-        "crop": (card.crop_px, own.crop_px),
-        "precision": (settings["precision"], "float32"),
-    }
 
-    def compare(measure: str, percent: float, **expected: Any) -> PublishedFigure:
-        pairs = {name: (settings[name], value) for name, value in expected.items()} | common
+    def compare(
+        measure: str, percent: float, *, short_side_px: int, crop_px: int, **expected: Any
+    ) -> PublishedFigure:
+        pairs = {name: (settings[name], value) for name, value in expected.items()} | {
+            "rate": (settings["rate_hz"], own.rate_hz),
+            "short side": (card.short_side_px, short_side_px),
+            "crop": (card.crop_px, crop_px),
+            "precision": (settings["precision"], "float32"),
+        }
         named = [_name(key, *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
         return PublishedFigure(measure, percent, (*found, *named))
 
     def compare_clips(measure: str, figure: Figure) -> PublishedFigure:
         return compare(
-            measure, figure.percent, mode="clip", views=figure.views, rule=figure.rule or UNSTATED
+            measure,
+            figure.percent,
+            mode="clip",
+            views=figure.views,
+            rule=figure.rule or UNSTATED,
+            short_side_px=own.short_side_px,
+            crop_px=own.crop_px,
         )
 
     figures = [compare_clips(figure.name, figure) for figure in weights.figures]
@@ -109,19 +118,21 @@ def list_published(
         name = f"Kinetics-400 top-1, one clip ({PAPER})"
         figures.append(compare_clips(name, Figure(name, PAPER_CLIP[card.name], "1x1", None)))
     if weights.tag == PAPER_TAG and card.name in PAPER_STREAM:
-        stream = compare(
-            f"Kinetics-400 top-1, stream, window {PAPER_WINDOW}, warm ({PAPER})",
-            PAPER_STREAM[card.name],
-            mode="stream",
-            window=PAPER_WINDOW,
-            fill="replicate",
-            init=settings["full_frames"],
+        full_frames = settings["full_frames"]
+        side_px = PAPER_SIDES_PX.get(card.name, own.crop_px)
+        figures.append(
+            compare(
+                f"Kinetics-400 top-1, stream, window {PAPER_WINDOW} ({PAPER})",
+                PAPER_STREAM[card.name],
+                mode="stream",
+                protocol="paper",
+                window=PAPER_WINDOW,
+                fill="replicate",
+                init=full_frames and count_init_frames(card.name, settings["window"], full_frames),
+                short_side_px=side_px,
+                crop_px=side_px,
+            )
         )
-        if settings["mode"] == "stream":
-            # Its code clamps the indices of frames; here a video ends with its last frame.
-            short = _name("short videos", "judged at their last frame", "their last frame repeated")
-            stream = PublishedFigure(stream.measure, stream.percent, (*stream.differences, short))
-        figures.append(stream)
     return sorted(figures, key=lambda figure: len(figure.differences))
 
 

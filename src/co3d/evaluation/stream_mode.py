@@ -1,7 +1,7 @@
-"""Stream mode: every sampled frame of a video steps one stream, as in arXiv:2106.00050.
+"""Stream mode: every sampled frame of a video steps one stream.
 
-Two predictions are kept of each video. The warm one is the paper's: the network is initialised on
-the first frames until it is full (its receptive field without the padding: `first_valid_step`
+Two predictions are kept of each video. For the warm one the network is initialised on the first
+frames until it is full (its receptive field without the padding: `first_valid_step`
 steps), or on as many as are asked for, and the next frame gives the prediction. The last one is
 that of the last frame. Besides, the likeliest class at every step is kept.
 
@@ -10,7 +10,7 @@ left in its state, and every step is valid. The warm prediction still waits for 
 """
 
 from array import array
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from co3d.datasets.manifest import Manifest
+from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.errors import EmptyVideoError, OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
@@ -30,8 +30,12 @@ from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
 from co3d.runtime import Stream
 from co3d.runtime.playing import Ended, Played
+from co3d.video import VideoFrame
 
 Fill = Literal["zeros", "replicate"]
+FrameReader = Callable[[Manifest, VideoEntry, float], Iterator[VideoFrame]]
+"""Gives the frames of an entry that the network sees, at so many frames per second."""
+
 WARM, LAST = "warm", "last"
 FRAMES_AHEAD = 16
 """Decoded while the network works. Clips are not: their network takes all cores as it is."""
@@ -60,6 +64,7 @@ class StreamEvaluator:
         fill: what the network has seen before a video's first frame.
         rate_hz: frames per second that it is shown.
         init_frames: that come before the warm prediction; None for as many as fill the network.
+        read: chooses the frames of each video; by default all, by time.
         strict: whether a bad video stops the run.
 
     Raises:
@@ -75,10 +80,11 @@ class StreamEvaluator:
         fill: Fill,
         rate_hz: float,
         init_frames: int | None = None,
+        read: FrameReader = read_entry,
         strict: bool = False,
     ) -> None:
         self._manifest, self._card, self._stream = manifest, card, stream
-        self._rate_hz, self._strict = rate_hz, strict
+        self._rate_hz, self._read_frames, self._strict = rate_hz, read, strict
         self.init_frames = stream.program.first_valid_step if init_frames is None else init_frames
         # So many copies of the first frame leave no padding in what follows.
         self._copies = _count_copies(stream.program.receptive_field) if fill == "replicate" else 0
@@ -107,7 +113,7 @@ class StreamEvaluator:
     def _read(self, job: Job) -> Generator[tuple[Tensor, tuple[float | None]], None, None]:
         """Preprocessed frames with their times; the copies of the first one have none."""
         copies = self._copies
-        for frame in read_entry(self._manifest, job.entry, self._rate_hz):
+        for frame in self._read_frames(self._manifest, job.entry, self._rate_hz):
             pixels = self._card.preprocess(frame.image)
             while copies:
                 yield pixels, (None,)

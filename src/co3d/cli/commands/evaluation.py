@@ -1,4 +1,4 @@
-"""`co3d eval` and `co3d features`: networks on data sets."""
+"""`co3d eval`, `co3d features` and `co3d reproduce`: networks on data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +15,7 @@ co3d eval --data videos/ --mode stream
 co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode clip --views 10x3 \\
     --rule pyslowfast
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
+co3d eval --data k400/ --model x3d_m --weights kinetics400 --protocol paper --window 64
 co3d eval --data videos/ --model mine.int8.onnx --mode stream
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
 torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
@@ -31,6 +32,15 @@ FEATURES_EPILOG = """
 co3d features --data videos/ --layer blocks.1 --mode stream
 co3d features --data k400/ --model x3d_m --weights kinetics400 --layer head.dropout --clips 10
 co3d features --data k400/ --model slow_r50 --weights kinetics400 --layer trunk --format numpy
+```
+"""
+REPRODUCE_EPILOG = """
+**Examples**
+
+```
+co3d reproduce cox3d
+co3d reproduce cox3d --model x3d_s,x3d_m --json
+co3d reproduce cox3d --data k400/ --split val --output cox3d/
 ```
 """
 
@@ -82,8 +92,14 @@ evaluation_app = typer.Typer()
 def evaluate(
     data: Data,
     mode: Annotated[
-        Literal["clip", "stream"], typer.Option(help="Whole clips, or every frame a step.")
-    ],
+        Literal["clip", "stream"] | None, typer.Option(help="Whole clips, or every frame a step.")
+    ] = None,
+    protocol: Annotated[
+        Literal["paper"] | None,
+        typer.Option(
+            help="In place of a mode: streams as the CoX3D paper measured them (arXiv:2106.00050)."
+        ),
+    ] = None,
     model: Model = "camera_motion",
     weights: Weights = None,
     split: Split = None,
@@ -144,6 +160,7 @@ def evaluate(
         model=model,
         weights=weights,
         mode=mode,
+        protocol=protocol,
         views=views,
         rule=rule,
         window=window,
@@ -223,3 +240,51 @@ def features(
         as_json=as_json,
     )
     raise typer.Exit(extract_features(options))
+
+
+@evaluation_app.command(epilog="\n\n".join((REPRODUCE_EPILOG, DEBUG_HINT)))
+def reproduce(
+    table: Annotated[
+        Literal["cox3d"], typer.Argument(help="CoX3D on Kinetics-400 (arXiv:2106.00050).")
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help="x3d_s, x3d_m, x3d_l; all three by default.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Kinetics-400, for accuracies; they are left out without.")
+    ] = None,
+    split: Split = None,
+    weights: Annotated[
+        str, typer.Option(help="For accuracies: a tag that `co3d models` lists, or a checkpoint.")
+    ] = "kinetics400",
+    limit: Limit = None,
+    backend: Annotated[
+        str, typer.Option(help="auto (the default), native, openvino, onnxruntime, torch.")
+    ] = "auto",
+    steps: Annotated[int, typer.Option(help="Timed steps of each row, at least.")] = 100,
+    output: Annotated[
+        Path, typer.Option(help="Folder for the reports of accuracies, one a row.")
+    ] = Path("reproduction"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the rows of a paper's table, and print them beside its figures.
+
+    Multiply-accumulates, parameters, state and frames a second are measured always, accuracies by
+    the paper's protocol where data are given. What the figures of the paper are of, and why ours
+    may differ, is printed with them.
+    """
+    from co3d.cli.reproduce import ReproduceOptions, reproduce_cox3d
+
+    del table  # there is but one
+    options = ReproduceOptions(
+        models=model or [],
+        data=data,
+        split=split,
+        weights=weights,
+        limit=limit,
+        backend=backend,
+        steps=steps,
+        output=output,
+        as_json=as_json,
+    )
+    raise typer.Exit(reproduce_cox3d(options))
