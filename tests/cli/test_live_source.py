@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
@@ -96,16 +97,31 @@ def test_ctrl_c_ends_the_wait_for_a_frame_that_never_comes(co3d, broadcast, tmp_
     check_video(movie, outcome.lines)
 
 
-def test_a_stream_that_is_gone_for_good_completes_its_outputs(
-    co3d, broadcast, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("co3d.cli.stream.read_video", partial(read_video, reconnect_seconds=0.2))
+def test_a_stream_that_is_gone_for_good_completes_its_outputs(co3d, broadcast, tmp_path):
     hangs_up = threading.Event()
     hangs_up.set()
     movie = tmp_path / "out.mp4"
     with serve(broadcast, hangs_up) as url:
-        outcome = co3d("stream", url, *RANDOM, "--json", "--policy", "every", "--output", movie)
+        outcome = co3d(
+            *("stream", url, *RANDOM, "--json", "--policy", "every"),
+            *("--reconnect", 0.2, "--output", movie),
+        )
     assert outcome.code == 15
+    assert f"lost {url}" in outcome.err.splitlines()[0]
     assert outcome.err.splitlines()[-1].startswith("error: ")
     check_video(movie, outcome.lines)
     assert json.loads(outcome.out.splitlines()[-1])["valid"]
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_that_says_nothing(co3d):
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/video"
+        timer.start()
+        started = time.monotonic()
+        outcome = co3d("stream", url, *RANDOM, "--json")
+        assert time.monotonic() - started < 3
+    timer.join()
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err.splitlines()[0] == f"connecting to {url} …"
+    assert "Traceback" not in outcome.err

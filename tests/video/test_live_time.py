@@ -6,14 +6,14 @@ import time
 import pytest
 from PIL import Image
 
-import co3d.video.connection
+import co3d.video.back_off
 from co3d.video import read_video
 from support.servers import serve
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.connection, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture

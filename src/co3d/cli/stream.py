@@ -12,7 +12,7 @@ from rich.console import Console
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
-from co3d.cli.notices import Notices
+from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest
 from co3d.cli.tables import print_stream_summary
@@ -45,7 +45,12 @@ def stream_video(options: StreamOptions) -> int:
     _check_options(options)
     rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
     with read_video(
-        options.source, rate_hz=rate_hz, policy=options.policy, gap=options.gap
+        options.source,
+        rate_hz=rate_hz,
+        policy=options.policy,
+        gap=options.gap,
+        reconnect_seconds=options.reconnect_seconds,
+        on_state=ConnectionNotices(hide_password(options.source)).show,
     ) as reader:
         labeller = open_labeller(
             options.model,

@@ -9,9 +9,10 @@ from co3d.errors import Co3dError
 from co3d.video.connection import Connection
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
-from co3d.video.frame_queue import FrameQueue
+from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 from co3d.video.picture import convert_frames
 from co3d.video.sampling import sample_at_rate
+from co3d.video.source_state import StateListener
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
@@ -26,10 +27,12 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera: see `Connection`.
+        on_state: called in the thread that constructs or iterates with what the source is doing,
+            before each frame and every 0.2 s while none comes.
 
     Raises:
-        What `open_container` and `VideoDecoder` raise.
+        What `Connection.connect` raises.
     """
 
     def __init__(
@@ -41,11 +44,20 @@ class LiveSource:
         queue_frames: int,
         reconnect_seconds: float | None,
         may_be_recording: bool = False,
+        is_camera: bool = False,
+        on_state: StateListener | None = None,
     ) -> None:
+        self._on_state = on_state
         self._stopping = threading.Event()
         self._connection = Connection(
-            open_container, name, reconnect_seconds, may_be_recording, self._stopping
+            open_container,
+            name,
+            reconnect_seconds,
+            may_be_recording,
+            self._stopping,
+            is_camera=is_camera,
         )
+        self._connect(name)
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
@@ -72,7 +84,7 @@ class LiveSource:
             daemon=True,
         )
         self._thread.start()
-        return self._queue.take_all()
+        return self._queue.take_all(self._report)
 
     def stop(self) -> None:
         """End the thread and the iteration."""
@@ -86,6 +98,41 @@ class LiveSource:
             self._connection.close()
         else:
             self._thread.join(JOIN_SECONDS)
+
+    def _connect(self, name: str) -> None:
+        """Connect in a thread, so that Ctrl-C need not wait for a server that says nothing."""
+        failures: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                self._connection.connect()
+            except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
+                failures.append(error)
+            else:
+                if self._stopping.is_set():
+                    self._connection.close()
+
+        thread = threading.Thread(target=connect, name=f"co3d connects to {name}", daemon=True)
+        try:
+            self._report()
+            thread.start()
+            while thread.is_alive():
+                thread.join(WAKE_SECONDS)
+                self._report()
+        except BaseException:
+            self._stopping.set()
+            raise
+        if failures:
+            raise failures.pop()
+
+    def _report(self, _waited_seconds: float = 0.0) -> None:
+        if self._on_state is None:
+            return
+        changes = self._connection.changes
+        if not changes:
+            self._on_state(self._connection.state)
+        while changes:
+            self._on_state(changes.popleft())
 
     def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""

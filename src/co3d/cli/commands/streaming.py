@@ -75,6 +75,14 @@ def stream(
     rate_hz: Annotated[
         float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
     ] = None,
+    reconnect: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long to try again when a network stream is not there or breaks off; 0 tries "
+            "once. By default for ever, and for 30 s where a recording far away breaks off.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(help="Processor threads; by default one for small networks, else all."),
@@ -113,6 +121,7 @@ def stream(
         policy=policy,
         gap=gap,
         rate_hz=rate_hz,
+        reconnect_seconds=reconnect,
         threads=threads,
         backend=backend,
         precision=precision,
