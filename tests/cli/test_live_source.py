@@ -1,6 +1,5 @@
 """A live source over loopback: it stalls, it goes away, it is annotated as it comes."""
 
-import json
 import os
 import signal
 import socket
@@ -8,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -93,8 +93,12 @@ def test_ctrl_c_ends_the_wait_for_a_frame_that_never_comes(co3d, broadcast, tmp_
         outcome = co3d("stream", url, *RANDOM, "--json", "--policy", "every", "--output", movie)
     timer.join()
     assert outcome.code == 130
-    assert all(line["dropped_frames"] == 0 for line in outcome.lines)
-    check_video(movie, outcome.lines)
+    lines = [line for line in outcome.lines if line["type"] == "prediction"]
+    assert all(line["dropped_frames"] == 0 for line in lines)
+    check_video(movie, lines)
+    events = [line for line in outcome.lines if line["type"] == "state"]
+    # The server keeps the line open and silent, until reading times out after 5 s.
+    assert [event["state"] for event in events][:2] == ["connecting", "live"]
 
 
 def test_a_stream_that_is_gone_for_good_completes_its_outputs(co3d, broadcast, tmp_path):
@@ -109,8 +113,16 @@ def test_a_stream_that_is_gone_for_good_completes_its_outputs(co3d, broadcast, t
     assert outcome.code == 15
     assert f"lost {url}" in outcome.err.splitlines()[0]
     assert outcome.err.splitlines()[-1].startswith("error: ")
-    check_video(movie, outcome.lines)
-    assert json.loads(outcome.out.splitlines()[-1])["valid"]
+    lines = [line for line in outcome.lines if line["type"] == "prediction"]
+    check_video(movie, lines)
+    assert lines[-1]["valid"]
+    events = [line for line in outcome.lines if line["type"] == "state"]
+    assert [event["state"] for event in events][:3] == ["connecting", "live", "reconnecting"]
+    assert events[2]["cause"]
+    received = [datetime.fromisoformat(line["received_at"]) for line in lines]
+    assert received == sorted(received)
+    assert datetime.fromisoformat(events[0]["since"]) <= received[0] <= datetime.now(UTC)
+    assert all(line["lag_ms"] >= line["latency_ms"] for line in lines)
 
 
 def test_ctrl_c_ends_the_wait_for_a_server_that_says_nothing(co3d):
@@ -122,6 +134,7 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_says_nothing(co3d):
         outcome = co3d("stream", url, *RANDOM, "--json")
         assert time.monotonic() - started < 3
     timer.join()
-    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.code == 130
+    assert [(line["type"], line["state"]) for line in outcome.lines] == [("state", "connecting")]
     assert outcome.err.splitlines()[0] == f"connecting to {url} …"
     assert "Traceback" not in outcome.err

@@ -37,6 +37,8 @@ class ConnectionNotices:
         """Say what has changed, once for each state and cause."""
         if state == self._said or self._is_brief(state):
             return
+        if state.phase == "stalled":  # which ends by itself, or in a break
+            return
         was_lost = self._said is not None and self._said.phase == "reconnecting"
         if state.phase == "live":
             if was_lost:

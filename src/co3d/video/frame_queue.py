@@ -60,8 +60,8 @@ class FrameQueue(Generic[T]):
         """Frames as they come, until `finish` or `close`; raises what `finish` was told.
 
         Args:
-            on_wait: called before each frame with the seconds that were waited for it, and every
-                0.2 s while nothing comes.
+            on_wait: called every 0.2 s while nothing comes, and at the end, with the seconds since
+                the wait began; with 0 before each frame.
         """
         while (frame := self._take(on_wait)) is not None:
             yield frame
@@ -72,12 +72,11 @@ class FrameQueue(Generic[T]):
         began = time.monotonic()
         while not self._wait():
             on_wait(time.monotonic() - began)
-        on_wait(time.monotonic() - began)
         with self._changed:
-            if not self._frames:
-                return None
+            frame = self._frames.popleft() if self._frames else None
             self._changed.notify_all()
-            return self._frames.popleft()
+        on_wait(time.monotonic() - began if frame is None else 0.0)
+        return frame
 
     def _wait(self) -> bool:
         """Wait for what comes next, a little; whether it has come."""

@@ -1,6 +1,7 @@
 """Frames of cameras and network streams, read by a thread of their own."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from av.container import InputContainer
@@ -12,10 +13,13 @@ from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 from co3d.video.picture import convert_frames
 from co3d.video.sampling import sample_at_rate
-from co3d.video.source_state import StateListener
+from co3d.video.source_state import SourceState, StateListener
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
+
+STALLED_PERIOD_SECONDS = 0.5
+"""Four times as long without a frame is a stall, as for gaps; slower sources get more."""
 
 
 class LiveSource:
@@ -57,6 +61,7 @@ class LiveSource:
             self._stopping,
             is_camera=is_camera,
         )
+        self._state = self._connection.state
         self._connect(name)
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
@@ -125,14 +130,27 @@ class LiveSource:
         if failures:
             raise failures.pop()
 
-    def _report(self, _waited_seconds: float = 0.0) -> None:
+    def _report(self, waited_seconds: float = 0.0) -> None:
+        """Tell the listener what has changed, or what still is."""
         if self._on_state is None:
             return
         changes = self._connection.changes
-        if not changes:
-            self._on_state(self._connection.state)
         while changes:
-            self._on_state(changes.popleft())
+            self._state = changes.popleft()
+            self._on_state(self._state)
+        if self._state.phase in ("live", "stalled"):
+            now_seconds = time.time()  # the wait may have begun before the connection did
+            silent_seconds = min(waited_seconds, now_seconds - self._connection.state.since_seconds)
+            phase = "stalled" if self._is_too_long(silent_seconds) else "live"
+            if phase != self._state.phase:
+                self._state = SourceState(phase, since_seconds=now_seconds - silent_seconds)
+        self._on_state(self._state)
+
+    def _is_too_long(self, silent_seconds: float) -> bool:
+        """Whether frames usually take less long to come."""
+        if silent_seconds <= 0:  # while it connects there is no pace yet
+            return False
+        return silent_seconds > self.pace.longest_without_gap(STALLED_PERIOD_SECONDS)
 
     def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Phase = Literal["connecting", "live", "reconnecting"]
+Phase = Literal["connecting", "live", "stalled", "reconnecting"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class SourceState:
 
     Attributes:
         phase: "connecting" until the first frame has come, "live" while frames come,
-            "reconnecting" from a break on until the next frame has come.
+            "stalled" while the connection stands but no frame comes, "reconnecting" from a break on
+            until the next frame has come.
         cause: why the latest attempt to connect failed, or what broke; None where nothing has.
         since_seconds: when it began, Unix time.
     """

@@ -15,7 +15,7 @@ STREAM_EPILOG = """
 ```
 co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
-co3d stream rtsp://host/stream --json | jq .top
+co3d stream rtsp://host/stream --json | jq 'select(.top).top'
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -56,9 +56,10 @@ def stream(
         bool,
         typer.Option(
             "--json",
-            help="Print one object a line: frame_index, pts_seconds, from_seconds (where the "
-            "window begins), valid, gap_seconds, undersampled, top, latency_ms (preprocessing and "
-            "step), dropped_frames.",
+            help="Print one object a line: type (prediction), frame_index, pts_seconds, "
+            "from_seconds (where the window begins), valid, gap_seconds, undersampled, top, "
+            "latency_ms (preprocessing and step), lag_ms (from arrival), received_at, "
+            "dropped_frames. Between them, of live sources, type (state), state, since, cause.",
         ),
     ] = False,
     policy: Annotated[
