@@ -22,11 +22,11 @@ def quick_retries(monkeypatch) -> None:
 def send_pictures(picture):
     """Sends pictures as an MJPEG camera does, with a pause after each."""
 
-    def send(handler, pauses, first=0):
+    def send(handler, pauses):
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
         handler.end_headers()
-        for number, pause_seconds in enumerate(pauses, start=first):
+        for number, pause_seconds in enumerate(pauses):
             body = io.BytesIO()
             Image.fromarray(picture(number % 50)).save(body, "JPEG")
             length = f"Content-Length: {len(body.getvalue())}\r\n\r\n".encode()
@@ -68,7 +68,7 @@ def test_a_camera_that_comes_back_was_away_for_a_while(send_pictures, monkeypatc
 
     def answer(handler, number):
         time.sleep(1.5 if number else 0)
-        send_pictures(handler, [0.2] * (100 if number else 6), first=7 * number)
+        send_pictures(handler, [0.2] * (100 if number else 6))  # both begin alike
 
     states: list[SourceState] = []
     with serve(answer) as url, read_video(url, rate_hz=8, on_state=states.append) as reader:

@@ -1,7 +1,7 @@
 """Predictions as lines of text on standard output."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from co3d.engine import Prediction
@@ -71,5 +71,5 @@ def _print_object(fields: dict[str, Any]) -> None:
 
 def _format_time(unix_seconds: float) -> str:
     """ISO 8601 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(unix_seconds, UTC)
+    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -184,7 +184,9 @@ class Connection:
     def _open_again(self) -> VideoDecoder:
         if not self.is_live:
             return self._open()
-        opening = self.decoder.opening if self._may_be_recording else None
+        # A camera that starts again may well begin with the same picture, a black one, say.
+        may_be_recording = self._may_be_recording and not self.decoder.is_pushed_by_camera
+        opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
         self.is_live = not decoder.starts_over
         return decoder

@@ -202,6 +202,11 @@ class VideoDecoder:
         return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
 
     @property
+    def is_pushed_by_camera(self) -> bool:
+        """Whether pictures come as parts of one endless answer, as cameras alone send them."""
+        return self._container.format.name == "mpjpeg"
+
+    @property
     def _counts_frames(self) -> bool:
         """Whether the timestamps of a live source are made up from a count of its frames."""
         kind = self._container.format
