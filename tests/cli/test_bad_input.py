@@ -95,8 +95,13 @@ def test_an_address_where_nobody_answers(co3d, output):
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     url = f"http://127.0.0.1:{port}/video.mp4"
-    expect_error(co3d("stream", url, *RANDOM, "--output", output), 15, str(port))
+    outcome = co3d("stream", url, *RANDOM, "--reconnect", 0, "--output", output)
+    expect_error(outcome, 15, str(port))
     assert not output.exists()
+
+
+def test_a_negative_time_to_reconnect(co3d, video):
+    expect_error(co3d("stream", video, *RANDOM, "--reconnect", -1), 2, "reconnect")
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(co3d, video):

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from co3d.cli.live_view import LiveView, draw_bar
 from co3d.engine import LabellingSummary, open_labeller
-from co3d.video import read_video
+from co3d.video import SourceState, read_video
 from support.videos import open_reader, write_video, write_video_with_gap
 
 
@@ -78,6 +78,38 @@ def test_a_gap_interrupts_the_timeline(labeller, screen, tmp_path):
 def test_it_says_that_a_source_is_too_slow(labeller, screen, tmp_path):
     slow = write_video(tmp_path / "slow.mp4", 24, rate_hz=2.0)
     assert "undersampled" in Text.from_ansi(show(labeller, screen, slow)).plain
+
+
+@pytest.mark.parametrize("phase", ["stalled", "reconnecting"])
+def test_a_label_from_before_an_outage_is_not_shown_as_current(
+    labeller, screen, tmp_path, monkeypatch, phase
+):
+    monkeypatch.setattr("co3d.cli.live_view.REDRAWS_PER_SECOND", 1e9)
+    labeller.stream.reset()
+    with open_reader(write_video(tmp_path / "video.mp4", 48)) as reader:
+        summary = LabellingSummary(labeller.rate_hz)
+        with LiveView(screen, "camera", labeller, reader, summary) as view:
+            predictions = list(labeller.label(reader))
+            for prediction in predictions:
+                summary.add(prediction)
+                view.add(prediction)
+            assert "%" in drawn_since(screen, 0)
+            marks = []
+            for state in (SourceState(phase, "no answer"), SourceState("live")):
+                marks.append(len(screen.file.getvalue()))
+                view.show(state)
+            away = drawn_since(screen, marks[0], marks[1])
+            back = drawn_since(screen, marks[1])
+            assert f"{phase} for 0 s (no answer)" in away
+            assert "filling the window" in back
+            assert "%" not in away + back
+            marks.append(len(screen.file.getvalue()))
+            view.add(predictions[-1])
+            assert "%" in drawn_since(screen, marks[2])
+
+
+def drawn_since(screen, start: int, end: int | None = None) -> str:
+    return Text.from_ansi(screen.file.getvalue()[start:end]).plain
 
 
 def test_it_says_that_it_waits_before_the_first_frame(labeller, screen, tmp_path):

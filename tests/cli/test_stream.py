@@ -30,6 +30,7 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
     assert [line["from_seconds"] for line in outcome.lines] == starts
     for line in outcome.lines:
         assert set(line) == {
+            "type",
             "frame_index",
             "pts_seconds",
             "from_seconds",
@@ -38,8 +39,12 @@ def test_json_has_one_object_for_each_sampled_frame(co3d, video):
             "undersampled",
             "top",
             "latency_ms",
+            "lag_ms",
+            "received_at",
             "dropped_frames",
         }
+        assert line["type"] == "prediction"
+        assert (line["lag_ms"], line["received_at"]) == (None, None)  # files do not arrive
         assert [set(entry) for entry in line["top"]] == [{"label", "probability"}] * 3
         assert line["latency_ms"] > 0
         assert line["dropped_frames"] == 0

@@ -4,8 +4,10 @@ from itertools import islice
 import av
 import pytest
 
+import co3d.video.back_off
 import co3d.video.connection
 from co3d.errors import CameraError, SourceUnreachableError
+from co3d.video.back_off import retry_delays
 from co3d.video.connection import Connection
 
 
@@ -17,8 +19,14 @@ def endless_path(tmp_path, make):
 
 def test_a_camera_that_stops_is_not_tried_again(endless_path):
     connection = Connection(
-        lambda: av.open(str(endless_path)), "camera 0", None, False, threading.Event()
+        lambda: av.open(str(endless_path)),
+        "camera 0",
+        None,
+        False,
+        threading.Event(),
+        is_camera=True,
     )
+    connection.connect()
     frames = connection.frames()
     assert connection.is_live
     assert len(list(islice(frames, 10))) == 10
@@ -27,7 +35,19 @@ def test_a_camera_that_stops_is_not_tried_again(endless_path):
     connection.close()
 
 
-def test_waiting_doubles_up_to_a_bound(endless_path, monkeypatch):
+def test_waiting_doubles_up_to_a_bound_and_up_to_half_of_it_is_left_to_chance(monkeypatch):
+    bounds = []
+
+    def draw(shortest, longest):
+        bounds.append((shortest, longest))
+        return shortest
+
+    monkeypatch.setattr(co3d.video.back_off.random, "uniform", draw)
+    assert list(islice(retry_delays(), 6)) == [0.25, 0.5, 1, 2, 4, 4]
+    assert bounds == [(0.25, 0.5), (0.5, 1), (1, 2), (2, 4), (4, 8), (4, 8)]
+
+
+def test_waiting_ends_with_the_time_that_was_given(endless_path, monkeypatch):
     now, waits = [0.0], []
 
     class Clock(threading.Event):
@@ -44,8 +64,10 @@ def test_waiting_doubles_up_to_a_bound(endless_path, monkeypatch):
         opened.append(av.open(str(endless_path)))
         return opened[0]
 
+    monkeypatch.setattr(co3d.video.back_off.random, "uniform", lambda _, longest: longest)
     monkeypatch.setattr(co3d.video.connection.time, "monotonic", lambda: now[0])
     connection = Connection(open_once, "rtsp://host", 30.0, False, Clock())
+    connection.connect()
     frames = connection.frames()
     assert len(list(islice(frames, 10))) == 10
     with pytest.raises(SourceUnreachableError, match=r"no frame for 30 s \(nobody answers\)"):
@@ -58,6 +80,7 @@ def test_stopping_ends_the_waiting(endless_path):
     connection = Connection(
         lambda: av.open(str(endless_path)), "rtsp://host", 30.0, False, stopping
     )
+    connection.connect()
     frames = connection.frames()
     assert len(list(islice(frames, 10))) == 10
     stopping.set()

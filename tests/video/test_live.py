@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import co3d.video.connection
+import co3d.video.back_off
 import co3d.video.container
 from co3d.errors import (
     CameraError,
@@ -36,8 +36,8 @@ def no_thread_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.connection, "FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(co3d.video.connection, "LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(co3d.video.back_off, "LAST_RETRY_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +265,7 @@ def test_nobody_listens():
         port = probe.getsockname()[1]
     for scheme in ("http", "rtsp", "rtmp"):
         with pytest.raises(SourceUnreachableError, match="check the address"):
-            read_video(f"{scheme}://127.0.0.1:{port}/video")
+            read_video(f"{scheme}://127.0.0.1:{port}/video", reconnect_seconds=0)
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "rtmp"])
@@ -274,7 +274,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(scheme, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         started = time.monotonic()
         with pytest.raises(SourceUnreachableError):
-            read_video(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/video")
+            read_video(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/video", reconnect_seconds=0)
         assert time.monotonic() - started < 1.5
 
 
@@ -283,7 +283,7 @@ def test_a_missing_page_and_a_page_of_text():
         serve(lambda handler, _: handler.send_error(404)) as url,
         pytest.raises(SourceUnreachableError, match="404"),
     ):
-        read_video(url)
+        read_video(url, reconnect_seconds=0)
     with (
         serve(lambda handler, _: send(handler, b"<html>hello</html>" * 9, 162)) as url,
         pytest.raises(NotAVideoError, match="not with video"),

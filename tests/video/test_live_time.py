@@ -2,29 +2,31 @@
 
 import io
 import time
+from itertools import groupby
 
 import pytest
 from PIL import Image
 
-import co3d.video.connection
-from co3d.video import read_video
+import co3d.video.back_off
+import co3d.video.live
+from co3d.video import SourceState, read_video
 from support.servers import serve
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.connection, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture
 def send_pictures(picture):
     """Sends pictures as an MJPEG camera does, with a pause after each."""
 
-    def send(handler, pauses, first=0):
+    def send(handler, pauses):
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace;boundary=frame")
         handler.end_headers()
-        for number, pause_seconds in enumerate(pauses, start=first):
+        for number, pause_seconds in enumerate(pauses):
             body = io.BytesIO()
             Image.fromarray(picture(number % 50)).save(body, "JPEG")
             length = f"Content-Length: {len(body.getvalue())}\r\n\r\n".encode()
@@ -61,13 +63,34 @@ def test_silence_is_a_gap_as_long_as_it_lasted(send_pictures):
     assert 1.2 < gaps[0] < 2.5
 
 
-def test_a_camera_that_comes_back_was_away_for_a_while(send_pictures):
+def test_a_camera_that_comes_back_was_away_for_a_while(send_pictures, monkeypatch):
+    monkeypatch.setattr(co3d.video.live, "STALLED_PERIOD_SECONDS", 0.3)  # stalled after 1.2 s
+
     def answer(handler, number):
         time.sleep(1.5 if number else 0)
-        send_pictures(handler, [0.2] * (100 if number else 6), first=7 * number)
+        send_pictures(handler, [0.2] * (100 if number else 6))  # both begin alike
 
-    with serve(answer) as url, read_video(url, rate_hz=8) as reader:
+    states: list[SourceState] = []
+    with serve(answer) as url, read_video(url, rate_hz=8, on_state=states.append) as reader:
         frames = [next(reader) for _ in range(14)]
     gaps = [frame.gap_seconds for frame in frames if frame.gap_seconds]
     assert len(gaps) == 1
     assert gaps[0] > 1.5
+    phases = [phase for phase, _ in groupby(states, lambda state: state.phase)]
+    assert phases == ["connecting", "live", "reconnecting", "live"]
+
+
+def test_a_source_that_is_silent_has_stalled(send_pictures, monkeypatch):
+    monkeypatch.setattr(co3d.video.live, "STALLED_PERIOD_SECONDS", 0.1)
+    states: list[SourceState] = []
+    camera = serve(lambda handler, _: send_pictures(handler, [*[0.05] * 15, 1.5, *[0.05] * 100]))
+    with camera as url, read_video(url, policy="every", on_state=states.append) as reader:
+        frames = [next(reader) for _ in range(20)]
+    phases = [phase for phase, _ in groupby(states, lambda state: state.phase)]
+    assert phases == ["connecting", "live", "stalled", "live"]
+    stalled = next(state for state in states if state.phase == "stalled")
+    received = [frame.received_seconds or 0.0 for frame in frames]
+    assert received == sorted(received)
+    before = [seconds for seconds in received if seconds < received[-1] - 1]
+    assert before[0] >= states[0].since_seconds
+    assert before[-1] <= stalled.since_seconds + 0.1 <= before[-1] + 0.6

@@ -2,7 +2,7 @@
 
 import pytest
 
-import co3d.video.connection
+import co3d.video.back_off
 from co3d.errors import SourceUnreachableError
 from co3d.video import read_video
 from support.rtsp import serve_rtsp
@@ -10,8 +10,8 @@ from support.rtsp import serve_rtsp
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.connection, "FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(co3d.video.connection, "LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(co3d.video.back_off, "LAST_RETRY_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,38 @@
 """Predictions as lines of text on standard output."""
 
 import json
+from datetime import datetime, timezone
+from typing import Any
 
 from co3d.engine import Prediction
+from co3d.video import SourceState
 
 
 class JsonLines:
-    """Prints one JSON object a line."""
+    """Prints one JSON object a line: predictions, and what the source does between them."""
+
+    def __init__(self) -> None:
+        self._shown: SourceState | None = None
+
+    def show(self, state: SourceState) -> None:
+        """Print what a camera or network stream does, at once, whenever that has changed."""
+        if state == self._shown:
+            return
+        self._shown = state
+        _print_object(
+            {
+                "type": "state",
+                "state": state.phase,
+                "since": _format_time(state.since_seconds),
+                "cause": state.cause,
+            }
+        )
 
     def add(self, prediction: Prediction) -> None:
         """Print one prediction, at once."""
+        lag_ms, received_seconds = prediction.lag_ms, prediction.frame.received_seconds
         fields = {
+            "type": "prediction",
             "frame_index": prediction.frame.index,
             "pts_seconds": round(prediction.frame.pts_seconds, 6),
             "from_seconds": round(prediction.from_pts_seconds, 6),
@@ -22,9 +44,11 @@ class JsonLines:
                 for label, probability in prediction.top
             ],
             "latency_ms": round(prediction.latency_ms, 3),
+            "lag_ms": None if lag_ms is None else round(lag_ms, 3),
+            "received_at": None if received_seconds is None else _format_time(received_seconds),
             "dropped_frames": prediction.dropped_frames,
         }
-        print(json.dumps(fields, ensure_ascii=False), flush=True)
+        _print_object(fields)
 
 
 class PlainLines:
@@ -39,3 +63,13 @@ class PlainLines:
             print(f"{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s", flush=True)
         mark = "  undersampled" if prediction.is_undersampled else ""
         print(f"{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]", flush=True)
+
+
+def _print_object(fields: dict[str, Any]) -> None:
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
+
+
+def _format_time(unix_seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,8 @@
 """The live view: bars of the likeliest labels, a rolling timeline and the figures of the stream."""
 
 from collections import deque
-from time import monotonic
+from datetime import datetime
+from time import monotonic, time
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from co3d.engine import Labeller, LabellingSummary, Prediction
 from co3d.report import label_colours
-from co3d.video import VideoReader
+from co3d.video import SourceState, VideoReader
 
 REDRAWS_PER_SECOND = 12.0
 TIMELINE_CELLS = 400  # more than any terminal is wide
@@ -48,18 +49,31 @@ class LiveView:
         self._recent_labels: deque[str | None] = deque(maxlen=TIMELINE_CELLS)
         self._first_pts_seconds: float | None = None
         self._latest: Prediction | None = None
+        self._state: SourceState | None = None
+        self._is_current = False
         self._drawn_at = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def add(self, prediction: Prediction) -> None:
         """Take in one prediction and redraw if it is time."""
         self._latest = prediction
+        self._is_current = True
         if self._first_pts_seconds is None:
             self._first_pts_seconds = prediction.frame.pts_seconds
         if prediction.gap_seconds:
             self._recent_labels.append(None)
         if prediction.valid:
             self._recent_labels.append(prediction.top[0][0])
+        self._redraw_in_time()
+
+    def show(self, state: SourceState) -> None:
+        """Take in what a camera or network stream does, and redraw if it is time."""
+        self._state = state
+        if self._is_away:
+            self._is_current = False  # nor is it when the source is back, until the next prediction
+        self._redraw_in_time()
+
+    def _redraw_in_time(self) -> None:
         now = monotonic()
         if now - self._drawn_at >= 1 / REDRAWS_PER_SECOND:
             self._drawn_at = now
@@ -99,7 +113,10 @@ class LiveView:
         bars.add_column(width=7, justify="right")
         bar_width = width - max(12, width // 4) - 9
         for rank, (label, probability) in enumerate(latest.top):
-            if latest.valid:
+            if self._is_away:
+                text = self._describe_absence() if rank == 0 else ""
+                bars.add_row(Text(), Text(text, "bold red"))
+            elif latest.valid and self._is_current:
                 bar = draw_bar(probability, bar_width, self._colours[label])
                 bars.add_row(Text(label, "bold" if rank == 0 else ""), bar, f"{probability:.1%}")
             elif rank == 0:
@@ -107,6 +124,17 @@ class LiveView:
             else:
                 bars.add_row(Text())
         return bars
+
+    @property
+    def _is_away(self) -> bool:
+        """Whether no pictures come, so that no label is true of what happens now."""
+        return self._state is not None and self._state.phase != "live"
+
+    def _describe_absence(self) -> str:
+        assert self._state is not None
+        seconds = time() - self._state.since_seconds
+        cause = f" ({self._state.cause})" if self._state.cause else ""
+        return f"{self._state.phase} for {seconds:.0f} s{cause}"
 
     def _draw_timeline(self, width: int) -> Text:
         """One cell per prediction and gap, newest at the right; runs are named where it fits."""
@@ -153,6 +181,11 @@ class LiveView:
         }
         if latest.is_undersampled:
             figures["undersampled"] = ""
+        if latest.lag_ms is not None and not self._is_away:
+            figures["lag"] = f"{latest.lag_ms:.0f} ms"
+        if latest.frame.received_seconds is not None:
+            received = datetime.fromtimestamp(latest.frame.received_seconds).astimezone()
+            figures = {"at": f"{received:%H:%M:%S}", **figures}
         if not self._duration_seconds:
             figures = {"time": f"{latest.frame.pts_seconds:.2f} s", **figures}
         text = Text(no_wrap=True, overflow="ellipsis")

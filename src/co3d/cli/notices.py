@@ -1,9 +1,13 @@
 """What is odd about a source, said once on standard error."""
 
 import sys
+import time
 
 from co3d.engine import Prediction
-from co3d.video import VideoReader
+from co3d.video import SourceState, VideoReader
+
+UNSAID_SECONDS = 1.0
+"""Most servers answer sooner."""
 
 
 class Notices:
@@ -19,3 +23,41 @@ class Notices:
         for notice in notices[self._said :]:
             print(f"warning: {notice}", file=sys.stderr, flush=True)
         self._said = len(notices)
+
+
+class ConnectionNotices:
+    """Says on standard error when a camera or network stream is waited for, and when it is back."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._said: SourceState | None = None
+        self._lost_at_seconds = 0.0
+
+    def show(self, state: SourceState) -> None:
+        """Say what has changed, once for each state and cause."""
+        if state == self._said or self._is_brief(state):
+            return
+        if state.phase == "stalled":  # which ends by itself, or in a break
+            return
+        was_lost = self._said is not None and self._said.phase == "reconnecting"
+        if state.phase == "live":
+            if was_lost:
+                away_seconds = state.since_seconds - self._lost_at_seconds
+                self._print(f"{self._source} is back after {away_seconds:.1f} s")
+        elif state.phase == "reconnecting":
+            if not was_lost:
+                self._lost_at_seconds = state.since_seconds
+            self._print(f"lost {self._source} ({state.cause}), reconnecting …")
+        elif state.cause is None:
+            self._print(f"connecting to {self._source} …")
+        else:
+            self._print(f"{state.cause}; trying again …")
+        self._said = state
+
+    def _is_brief(self, state: SourceState) -> bool:
+        """Whether the first attempt to connect has not taken long enough to say so."""
+        is_first = state.phase == "connecting" and state.cause is None
+        return is_first and time.time() - state.since_seconds < UNSAID_SECONDS
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

@@ -25,6 +25,7 @@ class StreamOptions:
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. gap: what the network does after
             a gap. rate_hz: overrides the model's.
+        reconnect_seconds: how long a network stream is tried again; None for ever.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
@@ -40,6 +41,7 @@ class StreamOptions:
     policy: Policy
     gap: Gap
     rate_hz: float | None
+    reconnect_seconds: float | None
     threads: int | None
     backend: str
     precision: str | None

@@ -12,14 +12,14 @@ from rich.console import Console
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
-from co3d.cli.notices import Notices
+from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest
 from co3d.cli.tables import print_stream_summary
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
 from co3d.report import annotated_video, timeline_picture
-from co3d.video import VideoReader, hide_password, read_video
+from co3d.video import SourceState, VideoReader, hide_password, read_video
 
 
 class PredictionSink(Protocol):
@@ -31,6 +31,18 @@ class PredictionSink(Protocol):
 
 
 def stream_video(options: StreamOptions) -> int:
+    """Label a source and print, until it ends, is stopped, or nobody reads what is printed.
+
+    Returns, raises: see `_stream_video`; 141 when whoever read standard output went away.
+    """
+    try:
+        return _stream_video(options)
+    except BrokenPipeError:  # there are no outputs yet
+        _silence_stdout()
+        return PIPE_CLOSED
+
+
+def _stream_video(options: StreamOptions) -> int:
     """Label a source to its end, or until it is stopped, and print a summary to standard error.
 
     Returns:
@@ -43,9 +55,23 @@ def stream_video(options: StreamOptions) -> int:
         Co3dError: see the exit codes in `co3d stream --help`. There are no outputs.
     """
     _check_options(options)
+    lines = JsonLines()
+    listeners = [ConnectionNotices(hide_password(options.source)).show]
+    if options.as_json:
+        listeners.append(lines.show)
+
+    def tell(state: SourceState) -> None:
+        for listener in listeners:
+            listener(state)
+
     rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
     with read_video(
-        options.source, rate_hz=rate_hz, policy=options.policy, gap=options.gap
+        options.source,
+        rate_hz=rate_hz,
+        policy=options.policy,
+        gap=options.gap,
+        reconnect_seconds=options.reconnect_seconds,
+        on_state=tell,
     ) as reader:
         labeller = open_labeller(
             options.model,
@@ -63,6 +89,9 @@ def stream_video(options: StreamOptions) -> int:
         loss, pipe_closed = None, False
         with StopRequest(reader) as stop, ExitStack() as outputs:
             sinks = _open_sinks(options, labeller, reader, summary, stop, outputs)
+            sinks.append(_open_screen(options, labeller, reader, summary, lines, outputs))
+            if isinstance(sinks[-1], LiveView):
+                listeners.append(sinks[-1].show)
             try:
                 for prediction in labeller.label(reader):
                     for sink in sinks:
@@ -117,14 +146,24 @@ def _open_sinks(
         title = f"{hide_password(options.source)} · {labeller.card.name}"
         picture = timeline_picture(options.timeline, labeller, summary, title=title)
         sinks.append(outputs.enter_context(picture))
-    if options.as_json:
-        sinks.append(JsonLines())
-    elif sys.stdout.isatty():
-        view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
-        sinks.append(outputs.enter_context(view))
-    else:
-        sinks.append(PlainLines())
     return sinks
+
+
+def _open_screen(
+    options: StreamOptions,
+    labeller: Labeller,
+    reader: VideoReader,
+    summary: LabellingSummary,
+    lines: JsonLines,
+    outputs: ExitStack,
+) -> PredictionSink:
+    """What prints predictions on standard output."""
+    if options.as_json:
+        return lines
+    if not sys.stdout.isatty():
+        return PlainLines()
+    view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
+    return outputs.enter_context(view)
 
 
 def _silence_stdout() -> None:

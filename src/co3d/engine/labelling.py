@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Prediction:
         preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
         step_ms: one step of the network.
         dropped_frames: frames given up so far.
+        lag_ms: from the arrival of the newest frame that the network had seen to this prediction;
+            None for files, which do not arrive.
     """
 
     frame: VideoFrame
@@ -50,6 +52,7 @@ class Prediction:
     preprocess_ms: float
     step_ms: float
     dropped_frames: int
+    lag_ms: float | None = None
 
     @property
     def gap_seconds(self) -> float:
@@ -177,4 +180,12 @@ class Labeller:
             preprocess_ms,
             step_ms,
             dropped_frames,
+            lag_ms(newest),
         )
+
+
+def lag_ms(frame: VideoFrame) -> float | None:
+    """Milliseconds since a frame of a live source arrived; None for files."""
+    if frame.received_seconds is None:
+        return None
+    return max(0.0, time() - frame.received_seconds) * MS_PER_SECOND

@@ -11,6 +11,9 @@ from co3d.report.annotate import annotate_frame
 from co3d.report.colours import label_colours
 from co3d.video import VideoFrame, VideoReader, VideoWriter, read_video
 
+PATIENCE_SECONDS = 30.0
+"""For so long a recording far away is tried again, whose frames the network reads already."""
+
 
 class AnnotatedVideo:
     """Draws predictions on frames and writes them, in step with the predictions.
@@ -94,7 +97,9 @@ def annotated_video(
         rate_hz, every_frame = labeller.rate_hz, None
         if not reader.is_live:
             rate_hz = reader.source_rate_hz or rate_hz
-            every_frame = _decodable(stack.enter_context(read_video(source)))
+            every_frame = _decodable(
+                stack.enter_context(read_video(source, reconnect_seconds=PATIENCE_SECONDS))
+            )
         writer = stack.enter_context(VideoWriter(path, rate_hz=rate_hz))
         video = AnnotatedVideo(writer, label_colours(labeller.labels), every_frame)
         yield video

@@ -4,6 +4,15 @@ from co3d.video.address import hide_password
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.reader import VideoReader, read_video
+from co3d.video.source_state import SourceState
 from co3d.video.writer import VideoWriter
 
-__all__ = ["Damage", "VideoFrame", "VideoReader", "VideoWriter", "hide_password", "read_video"]
+__all__ = [
+    "Damage",
+    "SourceState",
+    "VideoFrame",
+    "VideoReader",
+    "VideoWriter",
+    "hide_password",
+    "read_video",
+]

@@ -1,10 +1,13 @@
 """A network stream or camera that is opened again when it breaks."""
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from av.container import InputContainer
+from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from co3d.errors import (
     CameraError,
@@ -13,33 +16,51 @@ from co3d.errors import (
     NoVideoStreamError,
     SourceUnreachableError,
 )
+from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
 from co3d.video.picture import DecodedFrame
+from co3d.video.source_state import SourceState
 
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 8.0
-REFUSALS = (SourceUnreachableError, NotAVideoError, NoVideoStreamError, EmptyVideoError)
+RECORDING_RECONNECT_SECONDS = 30.0
+"""For so long a recording far away is tried again by default; live sources are for ever."""
+
+KEPT_CHANGES = 64
+"""Of state, for a consumer that is busy while the source comes and goes."""
+
+PASSING_REFUSALS = (SourceUnreachableError, EmptyVideoError)
+"""Refusals that may pass while a server or camera is starting."""
+
+REFUSALS = (*PASSING_REFUSALS, NotAVideoError, NoVideoStreamError)
+"""A server that has sent video once may send anything while it restarts."""
 
 
 class Connection:
-    """Frames of a source that may break off and come back.
+    """Frames of a source that may not be there yet, may break off, and may come back.
 
-    A source that states a duration is a file far away, not live: it ends at its end, and after a
-    break it is read again from the start up to where it broke. A live source goes on with whatever
-    it sends next, on a clock that never falls. Only after a break can be seen that a server which
-    states no length sends a recording: it begins with the same packet again, and is a file from
-    then on.
+    `connect` comes first. A source that states a duration is a file far away, not live: it ends at
+    its end, and after a break it is read again from the start up to where it broke. A live source
+    goes on with whatever it sends next, on a clock that never falls. Only after a break can be seen
+    that a server which states no length sends a recording: it begins with the same packet again,
+    and is a file from then on.
 
     Args:
         open_container: connects.
         name: of the source, for messages.
-        reconnect_seconds: how long to try without a new frame; None, for cameras, never tries.
+        reconnect_seconds: how long to try without a new frame. None tries live sources for ever,
+            and recordings far away for 30 s.
         may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
+        is_camera: a local camera, which is not tried again.
 
-    Raises:
-        What `open_container` and `VideoDecoder` raise.
+    Attributes:
+        state: what the source is doing.
+        changes: the latest states that nobody has taken yet, oldest first. Another thread may take
+            them.
+        decoder, is_live: known once connected.
     """
+
+    decoder: VideoDecoder
+    is_live: bool
 
     def __init__(
         self,
@@ -48,16 +69,46 @@ class Connection:
         reconnect_seconds: float | None,
         may_be_recording: bool,
         stopping: threading.Event,
+        *,
+        is_camera: bool = False,
     ) -> None:
         self._open_container = open_container
         self._name = name
         self._reconnect_seconds = reconnect_seconds
         self._may_be_recording = may_be_recording
         self._stopping = stopping
+        self._is_camera = is_camera
         self._next_index = 0
         self._last_frame_at = time.monotonic()
-        self.decoder = self._open()
+        self.state = SourceState("connecting")
+        self.changes = deque([self.state], maxlen=KEPT_CHANGES)
+
+    def connect(self) -> None:
+        """Open the source for the first time, and try again while it is not there.
+
+        Raises:
+            SourceUnreachableError, EmptyVideoError: no attempt succeeded in `reconnect_seconds`,
+                the server refuses the user, or `stopping` was set.
+            CameraError, NotAVideoError, NoVideoStreamError: at once.
+        """
+        limit_seconds = math.inf if self._reconnect_seconds is None else self._reconnect_seconds
+        started = time.monotonic()
+        for delay_seconds in retry_delays():
+            try:
+                self.decoder = self._open()
+                break
+            except PASSING_REFUSALS as error:
+                left_seconds = started + limit_seconds - time.monotonic()
+                # Cameras lock an account after a few attempts with a wrong password.
+                for_good = isinstance(error.__cause__, HTTPUnauthorizedError | HTTPForbiddenError)
+                if left_seconds <= 0 or for_good:
+                    raise
+                self._change_state(SourceState("connecting", str(error)))
+                if self._stopping.wait(min(delay_seconds, left_seconds)):
+                    raise
         self.is_live = self.decoder.is_live
+        self._last_frame_at = time.monotonic()
+        self._change_state(SourceState("live"))
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Frames until the end, `stopping`, or nobody has answered for too long.
@@ -89,28 +140,37 @@ class Connection:
 
     def _reconnect(self) -> bool:
         """Open the source again; False when told to stop."""
-        if self._reconnect_seconds is None:
+        if self._is_camera:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
         interruption = self.decoder.interruption  # whose text names the address, password and all
         cause = interruption.strerror if interruption else "the connection ended"
-        delay_seconds = FIRST_RETRY_SECONDS
-        while True:
-            left_seconds = self._last_frame_at + self._reconnect_seconds - time.monotonic()
+        limit_seconds = self._reconnect_seconds
+        if limit_seconds is None:
+            limit_seconds = math.inf if self.is_live else RECORDING_RECONNECT_SECONDS
+        for delay_seconds in retry_delays():
+            self._change_state(SourceState("reconnecting", cause))
+            left_seconds = self._last_frame_at + limit_seconds - time.monotonic()
             if left_seconds <= 0:
                 raise SourceUnreachableError(
-                    f"lost {self._name}: no frame for {self._reconnect_seconds:g} s "
+                    f"lost {self._name}: no frame for {limit_seconds:g} s "
                     f"({cause}); check that the server runs"
                 )
             if self._stopping.wait(min(delay_seconds, left_seconds)):
                 return False
-            delay_seconds = min(2 * delay_seconds, LAST_RETRY_SECONDS)
             try:
                 self.decoder = self._open_again()
+                break
             except REFUSALS as error:
                 cause = str(error)
-            else:
-                return True
+        self._change_state(SourceState("live"))
+        return True
+
+    def _change_state(self, state: SourceState) -> None:
+        """Take on a state; the same state for the same cause goes on since when it began."""
+        if state != self.state:
+            self.state = state
+            self.changes.append(state)
 
     def _open(self, resumes: Resumption | None = None) -> VideoDecoder:
         return VideoDecoder(
@@ -124,7 +184,9 @@ class Connection:
     def _open_again(self) -> VideoDecoder:
         if not self.is_live:
             return self._open()
-        opening = self.decoder.opening if self._may_be_recording else None
+        # A camera that starts again may well begin with the same picture, a black one, say.
+        may_be_recording = self._may_be_recording and not self.decoder.is_pushed_by_camera
+        opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
         self.is_live = not decoder.starts_over
         return decoder

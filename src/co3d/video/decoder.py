@@ -26,7 +26,16 @@ from co3d.video.source import SourceInfo
 FALLBACK_RATE_HZ = 25.0
 """For the few streams that state no rate and carry no timestamps."""
 
-Clock = PresentationClock[av.VideoFrame] | LiveClock[av.VideoFrame]
+
+@dataclass(frozen=True)
+class Received:
+    """A decoded frame and when its last packet came, Unix time; None for files."""
+
+    frame: av.VideoFrame
+    received_seconds: float | None
+
+
+Clock = PresentationClock[Received] | LiveClock[Received]
 
 STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi", "rtsp", "hls")
 """Containers and protocols that state a duration; for others FFmpeg estimates one."""
@@ -99,6 +108,7 @@ class VideoDecoder:
             self.opening: bytes | None = None
             self.starts_over = False
             self._arrival_seconds = self._waited_seconds = 0.0
+            self._received_seconds: float | None = None
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
@@ -178,6 +188,8 @@ class VideoDecoder:
             asked = time.monotonic()
             packet = next(packets, None)
             self._arrival_seconds = time.monotonic()
+            if self._resumable:
+                self._received_seconds = time.time()
             self._waited_seconds += self._arrival_seconds - asked
             if packet is None:
                 return
@@ -188,6 +200,11 @@ class VideoDecoder:
         if not self.is_live:
             return PresentationClock(interval_seconds)
         return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
+
+    @property
+    def is_pushed_by_camera(self) -> bool:
+        """Whether pictures come as parts of one endless answer, as cameras alone send them."""
+        return self._container.format.name == "mpjpeg"
 
     @property
     def _counts_frames(self) -> bool:
@@ -215,11 +232,14 @@ class VideoDecoder:
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
             arrival = Arrival(self._arrival_seconds, self._waited_seconds)
-            yield from self._deliver(self.clock.put(frame, pts_seconds, arrival))
+            received = Received(frame, self._received_seconds)
+            yield from self._deliver(self.clock.put(received, pts_seconds, arrival))
 
-    def _deliver(self, stamped: list[tuple[av.VideoFrame, float]]) -> Iterator[DecodedFrame]:
-        for frame, pts_seconds in stamped:
-            yield DecodedFrame(frame, pts_seconds, self._next_index)
+    def _deliver(self, stamped: list[tuple[Received, float]]) -> Iterator[DecodedFrame]:
+        for received, pts_seconds in stamped:
+            yield DecodedFrame(
+                received.frame, pts_seconds, self._next_index, received.received_seconds
+            )
             self._next_index += 1
 
 

@@ -17,6 +17,7 @@ class VideoFrame:
             picture (see `co3d.video.pace`); else 0.
         is_undersampled: new pictures come so much more rarely than the rate they are sampled to
             that most are repeats (see `co3d.video.continuity`).
+        received_seconds: when it came from a camera or network stream, Unix time; None for files.
     """
 
     image: np.ndarray
@@ -24,6 +25,7 @@ class VideoFrame:
     index: int
     gap_seconds: float = 0.0
     is_undersampled: bool = False
+    received_seconds: float | None = None
 
     def __repr__(self) -> str:
         return (

@@ -1,8 +1,9 @@
 """A bounded queue between a thread that reads frames and their consumer."""
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -55,18 +56,31 @@ class FrameQueue(Generic[T]):
             self._frames.clear()
             self._changed.notify_all()
 
-    def take_all(self) -> Iterator[T]:
-        """Frames as they come, until `finish` or `close`; raises what `finish` was told."""
-        while (frame := self._take()) is not None:
+    def take_all(self, on_wait: Callable[[float], None] = lambda _: None) -> Iterator[T]:
+        """Frames as they come, until `finish` or `close`; raises what `finish` was told.
+
+        Args:
+            on_wait: called every 0.2 s while nothing comes, and at the end, with the seconds since
+                the wait began; with 0 before each frame.
+        """
+        while (frame := self._take(on_wait)) is not None:
             yield frame
         if self._error is not None and not self._closed:
             raise self._error
 
-    def _take(self) -> T | None:
+    def _take(self, on_wait: Callable[[float], None]) -> T | None:
+        began = time.monotonic()
+        while not self._wait():
+            on_wait(time.monotonic() - began)
         with self._changed:
-            while not (self._frames or self._finished or self._closed):
-                self._changed.wait(WAKE_SECONDS)
-            if not self._frames:
-                return None
+            frame = self._frames.popleft() if self._frames else None
             self._changed.notify_all()
-            return self._frames.popleft()
+        on_wait(time.monotonic() - began if frame is None else 0.0)
+        return frame
+
+    def _wait(self) -> bool:
+        """Wait for what comes next, a little; whether it has come."""
+        with self._changed:
+            if not (self._frames or self._finished or self._closed):
+                self._changed.wait(WAKE_SECONDS)
+            return bool(self._frames or self._finished or self._closed)

@@ -1,6 +1,7 @@
 """Frames of cameras and network streams, read by a thread of their own."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from av.container import InputContainer
@@ -9,12 +10,16 @@ from co3d.errors import Co3dError
 from co3d.video.connection import Connection
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
-from co3d.video.frame_queue import FrameQueue
+from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 from co3d.video.picture import convert_frames
 from co3d.video.sampling import sample_at_rate
+from co3d.video.source_state import SourceState, StateListener
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
+
+STALLED_PERIOD_SECONDS = 0.5
+"""Four times as long without a frame is a stall, as for gaps; slower sources get more."""
 
 
 class LiveSource:
@@ -26,10 +31,12 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera: see `Connection`.
+        on_state: called in the thread that constructs or iterates with what the source is doing,
+            before each frame and every 0.2 s while none comes.
 
     Raises:
-        What `open_container` and `VideoDecoder` raise.
+        What `Connection.connect` raises.
     """
 
     def __init__(
@@ -41,11 +48,21 @@ class LiveSource:
         queue_frames: int,
         reconnect_seconds: float | None,
         may_be_recording: bool = False,
+        is_camera: bool = False,
+        on_state: StateListener | None = None,
     ) -> None:
+        self._on_state = on_state
         self._stopping = threading.Event()
         self._connection = Connection(
-            open_container, name, reconnect_seconds, may_be_recording, self._stopping
+            open_container,
+            name,
+            reconnect_seconds,
+            may_be_recording,
+            self._stopping,
+            is_camera=is_camera,
         )
+        self._state = self._connection.state
+        self._connect(name)
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
@@ -72,7 +89,7 @@ class LiveSource:
             daemon=True,
         )
         self._thread.start()
-        return self._queue.take_all()
+        return self._queue.take_all(self._report)
 
     def stop(self) -> None:
         """End the thread and the iteration."""
@@ -86,6 +103,54 @@ class LiveSource:
             self._connection.close()
         else:
             self._thread.join(JOIN_SECONDS)
+
+    def _connect(self, name: str) -> None:
+        """Connect in a thread, so that Ctrl-C need not wait for a server that says nothing."""
+        failures: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                self._connection.connect()
+            except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
+                failures.append(error)
+            else:
+                if self._stopping.is_set():
+                    self._connection.close()
+
+        thread = threading.Thread(target=connect, name=f"co3d connects to {name}", daemon=True)
+        try:
+            self._report()
+            thread.start()
+            while thread.is_alive():
+                thread.join(WAKE_SECONDS)
+                self._report()
+        except BaseException:
+            self._stopping.set()
+            raise
+        if failures:
+            raise failures.pop()
+
+    def _report(self, waited_seconds: float = 0.0) -> None:
+        """Tell the listener what has changed, or what still is."""
+        if self._on_state is None:
+            return
+        changes = self._connection.changes
+        while changes:
+            self._state = changes.popleft()
+            self._on_state(self._state)
+        if self._state.phase in ("live", "stalled"):
+            now_seconds = time.time()  # the wait may have begun before the connection did
+            silent_seconds = min(waited_seconds, now_seconds - self._connection.state.since_seconds)
+            phase = "stalled" if self._is_too_long(silent_seconds) else "live"
+            if phase != self._state.phase:
+                self._state = SourceState(phase, since_seconds=now_seconds - silent_seconds)
+        self._on_state(self._state)
+
+    def _is_too_long(self, silent_seconds: float) -> bool:
+        """Whether frames usually take less long to come."""
+        if silent_seconds <= 0:  # while it connects there is no pace yet
+            return False
+        return silent_seconds > self.pace.longest_without_gap(STALLED_PERIOD_SECONDS)
 
     def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""

@@ -17,11 +17,16 @@ MAX_PICTURE_PIXELS = 16384 * 16384
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame as the decoder gives it, with its presentation time and position."""
+    """A frame as the decoder gives it, with its presentation time, position and arrival.
+
+    Attributes:
+        received_seconds: when it came from a camera or network, Unix time; None for files.
+    """
 
     frame: av.VideoFrame
     pts_seconds: float
     index: int
+    received_seconds: float | None = None
 
 
 def check_picture_size(width: int, height: int, name: str) -> None:
@@ -61,5 +66,8 @@ def convert_frames(
     for item in decoded:
         if picture is None or item is not source:
             image = to_rgb(item.frame, width, height)
-            source, picture = item, VideoFrame(image, item.pts_seconds, item.index)
+            source = item
+            picture = VideoFrame(
+                image, item.pts_seconds, item.index, received_seconds=item.received_seconds
+            )
         yield picture

@@ -19,6 +19,7 @@ from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
+from co3d.video.source_state import StateListener
 
 Gap = Literal["keep", "reset"]
 
@@ -141,8 +142,9 @@ def read_video(
     policy: Literal["latest", "every"] | None = None,
     gap: Gap | None = None,
     queue_frames: int = 8,
-    reconnect_seconds: float = 30.0,
+    reconnect_seconds: float | None = None,
     folder_rate_hz: float = 30.0,
+    on_state: StateListener | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -159,14 +161,19 @@ def read_video(
             comes at once, and a network is to start anew with it. Either way its `gap_seconds`
             tells. None means "reset" for live sources and "keep" for files.
         queue_frames: frames of a camera or network stream that wait for the consumer at most.
-        reconnect_seconds: for how long a network stream that broke off is tried again, waiting
-            0.5 s, then twice as long each time, up to 8 s.
+        reconnect_seconds: for how long a network stream that is not there, or broke off, is tried
+            again (see `co3d.video.back_off`); 0 tries once. None tries for ever, but for 30 s where
+            a recording far away broke off. Ctrl-C interrupts an attempt at once.
         folder_rate_hz: frames per second of a folder of pictures.
+        on_state: called with what a camera or network stream is doing (`SourceState`), in the
+            thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
+            none comes. What it raises ends the iteration.
 
     Raises:
         OptionError: an argument has a value that cannot work.
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: of files.
-        SourceUnreachableError: nobody answers at the address within 10 seconds.
+        SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
+            takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
@@ -178,14 +185,20 @@ def read_video(
         raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
     if queue_frames < 1:
         raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
-    if not reconnect_seconds >= 0:
+    if reconnect_seconds is not None and not reconnect_seconds >= 0:
         raise OptionError(f"reconnect_seconds is {reconnect_seconds}, expected 0 or more")
-    open_live = partial(LiveSource, drop_oldest=policy != "every", queue_frames=queue_frames)
+    open_live = partial(
+        LiveSource,
+        drop_oldest=policy != "every",
+        queue_frames=queue_frames,
+        reconnect_seconds=reconnect_seconds,
+        on_state=on_state,
+    )
     opened: FrameSource
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         camera = int(source)
         opener = partial(open_camera, camera)
-        opened = open_live(opener, f"camera {camera}", reconnect_seconds=None)
+        opened = open_live(opener, f"camera {camera}", is_camera=True)
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if "://" not in source:
             raise OptionError(
@@ -197,12 +210,8 @@ def read_video(
                 f"expected {', '.join(URL_SCHEMES)}"
             )
         opener = partial(open_url, source)
-        opened = open_live(
-            opener,
-            hide_password(source),
-            reconnect_seconds=reconnect_seconds,
-            may_be_recording=scheme in ("http", "https"),
-        )
+        name, is_http = hide_password(source), scheme in ("http", "https")
+        opened = open_live(opener, name, may_be_recording=is_http)
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:

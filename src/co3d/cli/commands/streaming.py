@@ -15,7 +15,7 @@ STREAM_EPILOG = """
 ```
 co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
-co3d stream rtsp://host/stream --json | jq .top
+co3d stream rtsp://host/stream --json | jq 'select(.top).top'
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -56,9 +56,10 @@ def stream(
         bool,
         typer.Option(
             "--json",
-            help="Print one object a line: frame_index, pts_seconds, from_seconds (where the "
-            "window begins), valid, gap_seconds, undersampled, top, latency_ms (preprocessing and "
-            "step), dropped_frames.",
+            help="Print one object a line: type (prediction), frame_index, pts_seconds, "
+            "from_seconds (where the window begins), valid, gap_seconds, undersampled, top, "
+            "latency_ms (preprocessing and step), lag_ms (from arrival), received_at, "
+            "dropped_frames. Between them, of live sources, type (state), state, since, cause.",
         ),
     ] = False,
     policy: Annotated[
@@ -74,6 +75,14 @@ def stream(
     ] = "reset",
     rate_hz: Annotated[
         float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
+    ] = None,
+    reconnect: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long to try again when a network stream is not there or breaks off; 0 tries "
+            "once. By default for ever, and for 30 s where a recording far away breaks off.",
+        ),
     ] = None,
     threads: Annotated[
         int | None,
@@ -113,6 +122,7 @@ def stream(
         policy=policy,
         gap=gap,
         rate_hz=rate_hz,
+        reconnect_seconds=reconnect,
         threads=threads,
         backend=backend,
         precision=precision,
