@@ -8,7 +8,13 @@ import torch
 from co3d.engine import open_labeller
 from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
 from co3d.video import read_video
-from support.videos import cut_short, open_reader, write_video, write_video_with_gap
+from support.videos import (
+    count_decodable,
+    cut_short,
+    open_reader,
+    write_video,
+    write_video_with_gap,
+)
 
 
 def test_the_last_frame_of_a_clip_gets_the_answer_of_the_clip_network(labeller, clip_video):
@@ -64,10 +70,11 @@ def test_probabilities_sum_to_one_and_top_is_sorted(labeller, clip_video):
 def test_a_damaged_video_is_described_as_far_as_it_decodes(labeller, tmp_path):
     whole = write_video(tmp_path / "whole.mkv", 64)
     damaged = cut_short(whole, tmp_path / "damaged.mkv")
-    predictions = []
-    with pytest.raises(DamagedVideoError, match="25 frames were delivered"):
+    delivered, predictions = count_decodable(damaged), []
+    assert 0 < delivered < 64
+    with pytest.raises(DamagedVideoError, match=f"{delivered} frames were delivered"):
         predictions.extend(labeller.label(open_reader(damaged)))
-    assert [p.frame.index for p in predictions] == list(range(0, 25, 2))
+    assert [p.frame.index for p in predictions] == list(range(0, delivered, 2))
 
 
 def test_a_source_without_an_end_is_not_flushed(clip_video):

@@ -1,8 +1,10 @@
 """Small videos with a picture that moves, and their damaged copies."""
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -43,6 +45,15 @@ def cut_short(source: Path, target: Path, share: float = 0.6) -> Path:
     data = source.read_bytes()
     target.write_bytes(data[: int(len(data) * share)])
     return target
+
+
+def count_decodable(path: Path) -> int:
+    """Frames that FFmpeg's decoder gives of a file, up to where it breaks off."""
+    count = 0
+    with av.open(str(path)) as container, suppress(av.error.FFmpegError):
+        for _ in container.decode(video=0):
+            count += 1
+    return count
 
 
 def open_reader(path: Path, rate_hz: float | None = 8.0) -> VideoReader:

@@ -115,7 +115,7 @@ ACTION = (
     exact("TEINet", "1911.09435", segments_more.teinet, _SMALL),
     exact("GST", "1908.10928", segments_more.gst, _SMALL),
     exact("GSM", "1912.00381", segments_more.gsm, _SMALL),
-    fallback("MSNet", "2007.09933", segments_more.msnet, _SMALL, because="elements of time"),
+    fallback("MSNet", "2007.09933", segments_more.msnet, _SMALL, because="along time"),
     exact("StNet", "1811.01549", segments_more.stnet, _LONG, stride=2),
     exact("TRN", "1711.08496", segments_more.trn, _SMALL),
     exact("TRN, multi-scale", "1711.08496", segments_more.multiscale_trn, _SMALL),

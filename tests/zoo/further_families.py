@@ -112,7 +112,7 @@ FURTHER = (
         "2012.06170",
         volumes.ViNet,
         (3, 16, 16, 16),
-        because="elements of time",
+        because="along time",
         stride=4,
     ),
     exact("UNISAL", "2003.05477", volumes.UNISAL, (3, 8, 8, 8), time_axes=0),

@@ -1,7 +1,8 @@
 """A network in double precision, in which nothing is single any more."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -56,14 +57,23 @@ def _runs(network: nn.Module, shapes: Sequence[ClipShape], mode: TorchFunctionMo
     return True
 
 
-def _run_lifted(network: nn.Module, *clips: Tensor) -> Any:
+@contextmanager
+def doubles_by_default(*, wanted: bool) -> Iterator[None]:
+    """Let tensors that are made without a type be double where that is wanted.
+
+    What captures a copy that casts must do so as well: torch checks what was made without a type.
+    """
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(torch.float64 if wanted else before)
     try:
-        with _Lift():
-            return type(network).forward(network, *clips)
+        yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _run_lifted(network: nn.Module, *clips: Tensor) -> Any:
+    with doubles_by_default(wanted=True), _Lift():
+        return type(network).forward(network, *clips)
 
 
 def _is_single(value: Any) -> bool:

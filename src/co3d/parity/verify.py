@@ -17,7 +17,7 @@ from co3d.compiler.prepared import Prepared
 from co3d.compiler.program import Rate, Scope, StepProgram
 from co3d.errors import ConversionError, OptionError
 from co3d.parity.dependence import compare_two_clips, compare_two_streams, run_network
-from co3d.parity.double import copy_in_double
+from co3d.parity.double import copy_in_double, doubles_by_default
 from co3d.parity.elements import largest_magnitude
 from co3d.parity.findings import ValueCheck, Verification
 from co3d.parity.lengths import LengthCase, choose_lengths, make_cases
@@ -68,32 +68,33 @@ def verify(
     options = ConvertOptions(window, rate, scope, "both", fallback, spread)
     _check_options(lengths, precision)
     network, casts = _copy(model, shapes, precision)
-    prepared = prepare(network, shapes, options)
-    settled = settle_timing(prepared)
-    program = assemble(settled)
-    live = assemble(replace(settled, options=replace(settled.options, edges="start")))
-    cases, notes = make_cases(
-        prepared,
-        choose_lengths(shapes[0][1], _find_pace(settled.analysis), window, lengths),
-        lambda shapes: prepare(network, shapes, replace(options, window=None)),
-        must_fit=lengths is not None,
-    )
-    run = _Run(network, settled, program, precision, report or (lambda *_: None))
-    with limit_threads(choose_threads(program)):
-        for case in cases:
-            run.compare_case(shapes, case)
-        output_difference = run.compare_program(cases)
-        edges_difference = compare_edges(program, live, _DTYPES[precision])
-        simplified_difference = run.model_difference
-        if program.approximations and settled.batch == EXPORT_BATCH:
-            simplified_difference = compare_simplified(
-                network, shapes, _DTYPES[precision], fallback=fallback
-            )
-        dependence = compare_two_clips(network, shapes, _DTYPES[precision])
-        step_dependence = dependence
-        # Steps that equal clips depend on them as the network does.
-        if program.approximations or output_difference is None:
-            step_dependence = compare_two_streams(program, shapes, _DTYPES[precision])
+    with doubles_by_default(wanted=casts):
+        prepared = prepare(network, shapes, options)
+        settled = settle_timing(prepared)
+        program = assemble(settled)
+        live = assemble(replace(settled, options=replace(settled.options, edges="start")))
+        cases, notes = make_cases(
+            prepared,
+            choose_lengths(shapes[0][1], _find_pace(settled.analysis), window, lengths),
+            lambda shapes: prepare(network, shapes, replace(options, window=None)),
+            must_fit=lengths is not None,
+        )
+        run = _Run(network, settled, program, precision, report or (lambda *_: None))
+        with limit_threads(choose_threads(program)):
+            for case in cases:
+                run.compare_case(shapes, case)
+            output_difference = run.compare_program(cases)
+            edges_difference = compare_edges(program, live, _DTYPES[precision])
+            simplified_difference = run.model_difference
+            if program.approximations and settled.batch == EXPORT_BATCH:
+                simplified_difference = compare_simplified(
+                    network, shapes, _DTYPES[precision], fallback=fallback
+                )
+            dependence = compare_two_clips(network, shapes, _DTYPES[precision])
+            step_dependence = dependence
+            # Steps that equal clips depend on them as the network does.
+            if program.approximations or output_difference is None:
+                step_dependence = compare_two_streams(program, shapes, _DTYPES[precision])
     if casts:
         notes.append(
             "its forward makes values of single precision, which are of double precision here"
