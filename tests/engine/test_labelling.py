@@ -1,4 +1,5 @@
 import dataclasses
+from bisect import bisect_right
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from co3d.engine import open_labeller
 from co3d.errors import DamagedVideoError, OptionError, UnknownModelError
 from co3d.video import read_video
 from support.videos import (
-    count_decodable,
     cut_short,
+    list_decodable_times,
     open_reader,
     write_video,
     write_video_with_gap,
@@ -70,11 +71,13 @@ def test_probabilities_sum_to_one_and_top_is_sorted(labeller, clip_video):
 def test_a_damaged_video_is_described_as_far_as_it_decodes(labeller, tmp_path):
     whole = write_video(tmp_path / "whole.mkv", 64)
     damaged = cut_short(whole, tmp_path / "damaged.mkv")
-    delivered, predictions = count_decodable(damaged), []
-    assert 0 < delivered < 64
-    with pytest.raises(DamagedVideoError, match=f"{delivered} frames were delivered"):
+    times, predictions = list_decodable_times(damaged), []
+    assert 0 < len(times) < 64
+    with pytest.raises(DamagedVideoError, match=f"{len(times)} frames were delivered"):
         predictions.extend(labeller.label(open_reader(damaged)))
-    assert [p.frame.index for p in predictions] == list(range(0, delivered, 2))
+    # Eight a second, each the latest there is.
+    wanted = [bisect_right(times, step / 8 + 1e-3) - 1 for step in range(int(times[-1] * 8) + 1)]
+    assert [p.frame.index for p in predictions] == wanted
 
 
 def test_a_source_without_an_end_is_not_flushed(clip_video):

@@ -47,13 +47,12 @@ def cut_short(source: Path, target: Path, share: float = 0.6) -> Path:
     return target
 
 
-def count_decodable(path: Path) -> int:
-    """Frames that FFmpeg's decoder gives of a file, up to where it breaks off."""
-    count = 0
+def list_decodable_times(path: Path) -> list[float]:
+    """Seconds of the frames that FFmpeg's decoder gives of a file, up to where it breaks off."""
+    times: list[float] = []
     with av.open(str(path)) as container, suppress(av.error.FFmpegError):
-        for _ in container.decode(video=0):
-            count += 1
-    return count
+        times.extend(frame.time for frame in container.decode(video=0) if frame.time is not None)
+    return times
 
 
 def open_reader(path: Path, rate_hz: float | None = 8.0) -> VideoReader:
