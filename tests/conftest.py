@@ -16,8 +16,11 @@ if not torch.cuda.is_available():
 # Small networks run faster on one thread, far more so where the cores are shared.
 torch.set_num_threads(1)
 
-# Tests send Ctrl-C, which the background jobs of a shell ignore.
+# Tests send Ctrl-C, which the background jobs of a shell ignore, and hang up, which nohup lets them
+# ignore.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
