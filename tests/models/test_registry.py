@@ -19,7 +19,6 @@ from co3d.models import (
 )
 from co3d.models.description import write_description
 from co3d.weights import save_weights
-from support.registry import MODELS
 from support.slow import slow_but
 
 SIDE_PX = 32
@@ -67,7 +66,7 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("name", slow_but(MODELS, "camera_motion", "x3d_xs"))
+@pytest.mark.parametrize("name", slow_but(list_models(), "camera_motion", "x3d_xs"))
 def test_exports(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7))
     clip = clip_for(name)
@@ -76,7 +75,7 @@ def test_exports(name: str) -> None:
         torch.testing.assert_close(exported(clip), model(clip))
 
 
-@pytest.mark.parametrize("name", slow_but(MODELS, "camera_motion"))
+@pytest.mark.parametrize("name", slow_but(list_models(), "camera_motion"))
 def test_compiles_without_graph_breaks(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7))
     clip = clip_for(name)
