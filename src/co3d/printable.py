@@ -1,7 +1,8 @@
-"""Text from elsewhere as terminals may show it."""
+"""Text for people: from elsewhere as terminals may show it, and long lists in short."""
 
 import logging
 import unicodedata
+from collections.abc import Sequence
 
 # Controls (escape sequences begin with one), and halves of pairs, which no terminal can show.
 _UNSHOWN = {"Cc", "Cs"}
@@ -21,6 +22,12 @@ def make_printable(text: str) -> str:
 
 def _is_obeyed(letter: str) -> bool:
     return letter in _TURNS or (letter not in "\n\t" and unicodedata.category(letter) in _UNSHOWN)
+
+
+def list_first(names: Sequence[object], most: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 class PrintableFormatter(logging.Formatter):

@@ -52,7 +52,8 @@ def export_network(conversion: ConversionOptions, options: ExportOptions) -> Non
         slots=options.slots,
         calibration=calibration,
     )
-    _report(options, description)
+    slots = None if options.format == "torch" else options.slots
+    _report(options, description, explain_unplayable(program, card, slots))
 
 
 def _read_frames(
@@ -104,7 +105,8 @@ def _decode(videos: list[Path], card: ModelCard, share: int, total: int) -> Iter
                 continue
 
 
-def _report(options: ExportOptions, description: str) -> None:
+def _report(options: ExportOptions, description: str, unplayable: str | None) -> None:
+    """Print what was written, and how to run it; `unplayable` is why `co3d stream` cannot."""
     path = options.output
     files = [path] if options.format != "openvino" else [path, path.with_suffix(".bin")]
     try:
@@ -121,8 +123,7 @@ def _report(options: ExportOptions, description: str) -> None:
         print(json.dumps({**figures, "description": json.loads(description)}, indent=2))
         return
     print(f"wrote {' and '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
-    reason = explain_unplayable(path)
-    if reason is None:
+    if unplayable is None:
         print(f"run it with: co3d stream VIDEO --model {path}")
     else:
-        print(f"`co3d stream` cannot play it: {reason}; see docs/export.md for how to run it")
+        print(f"`co3d stream` cannot play it: {unplayable}; see docs/export.md for how to run it")

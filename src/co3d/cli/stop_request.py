@@ -12,6 +12,11 @@ from co3d.video import VideoReader
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
+def silence(descriptor: int) -> None:
+    """Let what is written to a file descriptor go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 class StopRequest:
     """While its `with` block runs, SIGINT, SIGTERM and SIGHUP end the video, not the program.
 
@@ -36,7 +41,7 @@ class StopRequest:
     def leave_terminal(self) -> None:
         """Let what is printed on the terminal go nowhere, as writing to one that is gone fails."""
         for terminal in self._terminals:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+            silence(terminal)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == HANGUP:

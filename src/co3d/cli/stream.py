@@ -1,7 +1,6 @@
 """`co3d stream`: label a video, camera or network stream as it plays."""
 
 import errno
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
 from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions
-from co3d.cli.stop_request import StopRequest
+from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
@@ -168,4 +167,4 @@ def _open_screen(
 
 def _silence_stdout() -> None:
     """Point standard output at nothing, so that the last flush does not fail on a closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    silence(sys.stdout.fileno())

@@ -1,5 +1,6 @@
 """`nn.MultiheadAttention` with the batch in front: torch's own form folds the batch into heads."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,34 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Attend = Callable[..., tuple[Tensor, Tensor | None]]
-# Of all that it takes, in torch's order.
-_NAMES = (
-    "query",
-    "key",
-    "value",
-    "embed_dim_to_check",
-    "num_heads",
-    "in_proj_weight",
-    "in_proj_bias",
-    "bias_k",
-    "bias_v",
-    "add_zero_attn",
-    "dropout_p",
-    "out_proj_weight",
-    "out_proj_bias",
-    "training",
-    "key_padding_mask",
-    "need_weights",
-    "attn_mask",
-    "use_separate_proj_weight",
-    "q_proj_weight",
-    "k_proj_weight",
-    "v_proj_weight",
-    "static_k",
-    "static_v",
-    "average_attn_weights",
-    "is_causal",
-)
 # Those that are not written here.
 _UNUSUAL = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v")
 
@@ -50,18 +23,20 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     Returns:
         As it returns them: the result (L, N, C), and the weights where they are asked for.
     """
-    given = dict(zip(_NAMES, args, strict=False)) | kwargs
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
     query, key, value = (given[name] for name in ("query", "key", "value"))
-    heads, mask = given["num_heads"], given.get("attn_mask")
-    unusual = any(given.get(name) is not None for name in _UNUSUAL) or given["add_zero_attn"]
-    unusual |= bool(given["dropout_p"]) and given.get("training", True)
+    heads, mask = given["num_heads"], given["attn_mask"]
+    unusual = any(given[name] is not None for name in _UNUSUAL) or given["add_zero_attn"]
+    unusual |= bool(given["dropout_p"]) and given["training"]
     if unusual or query.dim() != 3 or (mask is not None and mask.dim() != 2):
         return function(*args, **kwargs)
     queries, keys, values = (
         x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in _project(query, key, value, given)
     )
-    is_causal = bool(given.get("is_causal", False))
-    if is_causal and not given.get("need_weights", True):
+    is_causal = bool(given["is_causal"])
+    if is_causal and not given["need_weights"]:
         mask = None  # as torch does: the flag stands for it
     is_causal &= mask is None
     if mask is not None and mask.dtype == torch.bool:
@@ -69,9 +44,9 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     attended = F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=is_causal)
     attended = attended.transpose(1, 2).flatten(2)
     result = F.linear(attended, given["out_proj_weight"], given["out_proj_bias"]).transpose(0, 1)
-    if not given.get("need_weights", True):
+    if not given["need_weights"]:
         return result, None
-    return result, _weigh(queries, keys, mask, average=given.get("average_attn_weights", True))
+    return result, _weigh(queries, keys, mask, average=given["average_attn_weights"])
 
 
 def _project(query: Tensor, key: Tensor, value: Tensor, given: dict[str, Any]) -> list[Tensor]:
@@ -80,7 +55,7 @@ def _project(query: Tensor, key: Tensor, value: Tensor, given: dict[str, Any]) -
     x = query, key, value
     if query is key and key is value and weight is not None:
         return list(F.linear(query, weight, bias).transpose(0, 1).chunk(3, -1))
-    own = [given.get(f"{name}_proj_weight") for name in "qkv"]
+    own = [given[f"{name}_proj_weight"] for name in "qkv"]
     weights: list[Any] = own if weight is None else weight.chunk(3)
     biases: list[Any] = [None] * 3 if bias is None else bias.chunk(3)
     return [

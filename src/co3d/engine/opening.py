@@ -1,14 +1,15 @@
 """From a name or an exported file to a labeller that is ready for its video."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS
+from co3d.compiler.program import SMALL_NETWORK_MACS, Program
 from co3d.engine.labelling import Labeller
 from co3d.errors import ExportedFileError, OptionError
-from co3d.export import Artefact, is_exported, load_program
+from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
 from co3d.runtime import open_stream
@@ -111,20 +112,23 @@ def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
         ExportedFileError: it cannot be read, or is of another kind.
     """
     artefact = load_program(path)
-    complaint = _complain(artefact)
+    program, card = artefact.program, artefact.card
+    complaint = explain_unplayable(program, card, program.slots)
     if complaint is not None:
         raise ExportedFileError(f"cannot label with {path}: {complaint}")
-    assert artefact.card is not None
-    return artefact.program, artefact.card
+    assert card is not None
+    return program, card
 
 
-def explain_unplayable(path: Path) -> str | None:
-    """Why an exported file cannot label a video frame by frame, and what to do; None if it can."""
-    return _complain(load_program(path))
+def explain_unplayable(
+    program: Program[Any], card: ModelCard | None, slots: int | None
+) -> str | None:
+    """Why a program in a file cannot label a video frame by frame, and what to do; None if it can.
 
-
-def _complain(artefact: Artefact) -> str | None:
-    program, card = artefact.program, artefact.card
+    Args:
+        program: that is in the file. card: beside it, if any.
+        slots: videos that step together in the file; None where it takes any number.
+    """
     if card is None:
         return (
             "it does not say how to prepare a picture; export it with --rate-hz, --mean and --std, "
@@ -140,6 +144,6 @@ def _complain(artefact: Artefact) -> str | None:
         return "it is not one classifier of pictures as its card says"
     if program.rate == "native":
         return "it gives no result at every frame; export it with --rate dense"
-    if program.slots not in (None, 1):
-        return f"it steps {program.slots} videos at once; export it with --slots 1"
+    if slots not in (None, 1):
+        return f"it steps {slots} videos at once; export it with --slots 1"
     return None

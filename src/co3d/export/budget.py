@@ -4,7 +4,7 @@ A graph is run on tensors without content first, so that nothing is allocated fo
 too much.
 """
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import torch
@@ -28,8 +28,7 @@ def check_state(program: Program[Any], origin: str, most_bytes: int) -> None:
         ExportedFileError: naming how much that is.
     """
     shapes = [*program.frame_shapes, *program.output_shapes]
-    asked = sum(8 * _count(shape) for shape in shapes)
-    asked += sum(spec.dtype.itemsize * spec.depth * _count(spec.shape) for spec in program.states)
+    asked = program.state_bytes + sum(8 * math.prod(shape) for shape in shapes)
     if asked > most_bytes:
         raise ExportedFileError(
             f"cannot run {origin}: its frames and state take {asked} bytes, expected at most "
@@ -92,7 +91,7 @@ class _Measuring(fx.Interpreter):
         value = super().run_node(n)
         for leaf in tree_leaves(value):
             if isinstance(leaf, Tensor):
-                asked = leaf.dtype.itemsize * _count(leaf.shape)
+                asked = leaf.dtype.itemsize * math.prod(leaf.shape)
                 if asked > self._limit:
                     raise ExportedFileError(
                         f"cannot run {self._origin}: its value {n.name!r} takes {asked} bytes, "
@@ -100,10 +99,3 @@ class _Measuring(fx.Interpreter):
                         "most_bytes=…) allows more"
                     )
         return value
-
-
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelAve
 from co3d.datasets.mixing import cut_mix, mix_up
 from co3d.errors import TrainingError
 from co3d.models import ClipModel
+from co3d.printable import list_first
 from co3d.training.batches import TrainingData, mix_seeds
 from co3d.training.layers import Freezer
 from co3d.training.losses import balance, compute_loss
@@ -230,5 +231,4 @@ class ClipTraining(LightningModule):
 
 def _name_clips(batch: dict[str, Any]) -> str:
     names: Sequence[Any] = batch.get("video_id") or [f"{len(batch['clip'])} generated ones"]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(str, names[:SHOWN])) + more
+    return list_first(names, SHOWN)

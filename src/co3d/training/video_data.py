@@ -9,9 +9,10 @@ from co3d.datasets.sampling import Sampling
 from co3d.datasets.transforms import TestTransform, TrainTransform
 from co3d.errors import DataError, RecipeError
 from co3d.models.card import ModelCard
+from co3d.printable import list_first
 from co3d.training.batches import Key, TrainingData
 from co3d.training.recipe import Recipe, StreamForm, VideoData
-from co3d.training.videos import list_first, open_parts
+from co3d.training.videos import open_parts
 
 
 class _VideoItems:

@@ -1,7 +1,6 @@
 """What a run is trained on and what it is judged by: splits, held-out videos, background."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,16 @@ import torch
 
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.layouts.found_videos import find_videos
-from co3d.datasets.layouts.splits import name_split, take_only_split
+from co3d.datasets.layouts.splits import count_videos, name_split, take_only_split
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.environment import find_dataset
 from co3d.errors import DataError, RecipeError
+from co3d.printable import list_first
 from co3d.training.batches import mix_seeds
 from co3d.training.recipe import VideoData
 
 BACKGROUND = "background"
 TRAIN, VALIDATION = "train", "val"
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,12 @@ def open_parts(section: VideoData, seed: int) -> Parts:
         validation = open_dataset(path, split=judged, **known)
         if judged != section.train_split:
             _check_apart(train, validation)
-    used = [None, *(name_split(split) for split in (taken, judged) if split)]
-    others = [f"{name}" for name in whole.splits if name not in used]
+    used = [name_split(split) for split in (taken, judged) if split]
+    others = [name for name in whole.splits if name and name not in used]
+    trained, validated = (count_videos(len(part.entries)) for part in (train, validation))
     division = (
-        f"training on {_count(train)}{f' of the split {taken}' if taken else ''}, validating on "
-        f"{_count(validation)} {f'of the split {judged}' if judged else 'held out of these'}"
+        f"training on {trained}{f' of the split {taken}' if taken else ''}, validating on "
+        f"{validated} {f'of the split {judged}' if judged else 'held out of these'}"
         + (f"; left alone: {', '.join(others)}" if others else "")
     )
     if section.background is None:
@@ -83,10 +83,6 @@ def open_parts(section: VideoData, seed: int) -> Parts:
     named = [replace(part, class_names=background.class_names) for part in (train, validation)]
     added = hold_out(background, section.validation_share, seed)
     return Parts([named[0], added[0]], [named[1], added[1]], division)
-
-
-def _count(manifest: Manifest) -> str:
-    return f"{len(manifest.entries)} video{'s' * (len(manifest.entries) != 1)}"
 
 
 def _check_apart(train: Manifest, validation: Manifest) -> None:
@@ -178,9 +174,3 @@ def _check_empty_folders(path: Path, manifest: Manifest) -> None:
             f"cannot train on {path}: there is no video in the class folders "
             f"{list_first(empty)}; add videos, or remove these folders"
         )
-
-
-def list_first(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

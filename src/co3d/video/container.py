@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ def _open_local(path: Path, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
     options = {"protocol_whitelist": "file", **KEEP_TIMESTAMPS}
-    return _open(f"file:{path.absolute()}", kind, container_options=options)
+    return open_media(f"file:{path.absolute()}", kind, container_options=options)
 
 
-def _open(place: str, kind: str | None = None, **options: Any) -> InputContainer:
+def open_media(place: str | BytesIO, kind: str | None = None, **options: Any) -> InputContainer:
     """Open for reading; a tag that is not UTF-8 must not keep anybody from the frames."""
     return av.open(place, "r", kind, metadata_errors="replace", **options)
 
@@ -96,7 +97,7 @@ def open_url(url: str) -> InputContainer:
         options["rtsp_transport"] = "tcp"
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        return _open(f"{scheme}://{rest}", container_options=options, timeout=timeout)
+        return open_media(f"{scheme}://{rest}", container_options=options, timeout=timeout)
     except FFmpegError as error:
         if scheme in ("http", "https") and isinstance(error, InvalidDataError):
             raise NotAVideoError(
@@ -120,11 +121,11 @@ def open_camera(index: int) -> InputContainer:
     """
     try:
         if sys.platform == "win32":
-            return _open(f"video={_directshow_name(index)}", "dshow")
+            return open_media(f"video={_directshow_name(index)}", "dshow")
         if sys.platform == "darwin":
             options = {"framerate": "30"}
-            return _open(f"{index}:none", "avfoundation", container_options=options)
-        return _open(f"/dev/video{index}", "v4l2")
+            return open_media(f"{index}:none", "avfoundation", container_options=options)
+        return open_media(f"/dev/video{index}", "v4l2")
     except (FFmpegError, ValueError) as error:
         raise CameraError(
             f"cannot open camera {index}: {error}; check that it is plugged in, that no other "

@@ -7,9 +7,8 @@ from pathlib import Path
 from co3d.video.container import open_file
 from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
+from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
-from co3d.video.picture import convert_frames
-from co3d.video.sampling import sample_at_rate
 
 
 class FileSource:
@@ -28,13 +27,7 @@ class FileSource:
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
-        sampled = sample_at_rate(
-            self.pace.watch(decoded),
-            rate_hz,
-            self.info.max_hold_seconds,
-            None if fill_gaps else self.pace,
-        )
-        yield from convert_frames(sampled, self.info.width, self.info.height)
+        yield from deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps)
         if self._stopped:
             return
         self.damage = self._decoder.losses.damage()

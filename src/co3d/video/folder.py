@@ -1,8 +1,8 @@
 """Frames of a folder of pictures, in natural order of their names."""
 
-import io
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import takewhile
 from pathlib import Path
 
@@ -10,10 +10,11 @@ import av
 from av.error import FFmpegError
 
 from co3d.errors import EmptyVideoError, NotAVideoError
+from co3d.video.container import open_media
 from co3d.video.damage import Damage
+from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
-from co3d.video.picture import DecodedFrame, check_picture_size, convert_frames, upright_size
-from co3d.video.sampling import sample_at_rate
+from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
 from co3d.video.source import SourceInfo
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -59,13 +60,7 @@ class FolderSource:
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decode_all())
-        sampled = sample_at_rate(
-            self.pace.watch(decoded),
-            rate_hz,
-            self.info.max_hold_seconds,
-            None if fill_gaps else self.pace,
-        )
-        yield from convert_frames(sampled, self.info.width, self.info.height)
+        yield from deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps)
         if self._stopped or not self._lost_seconds:
             return
         lost = len(self._lost_seconds)
@@ -115,7 +110,7 @@ def decode_picture(path: Path) -> av.VideoFrame | None:
     """Decode one picture file; None when it is damaged or no picture."""
     # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
     try:
-        with av.open(io.BytesIO(path.read_bytes()), "r", metadata_errors="replace") as container:
+        with open_media(BytesIO(path.read_bytes())) as container:
             frame = next(container.decode(video=0), None)
     except (FFmpegError, OSError, IndexError):
         return None

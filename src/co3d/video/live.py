@@ -9,10 +9,9 @@ from av.container import InputContainer
 from co3d.errors import Co3dError
 from co3d.video.connection import Connection
 from co3d.video.damage import Damage
+from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
-from co3d.video.picture import convert_frames
-from co3d.video.sampling import sample_at_rate
 from co3d.video.source_state import SourceState, StateListener
 
 JOIN_SECONDS = 1.0
@@ -158,13 +157,8 @@ class LiveSource:
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            sampled = sample_at_rate(
-                self.pace.watch(self._connection.frames()),
-                rate_hz,
-                self.info.max_hold_seconds,
-                None if fill_gaps else self.pace,
-            )
-            for frame in convert_frames(sampled, self.info.width, self.info.height):
+            decoded = self._connection.frames()
+            for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
                 if not self._queue.put(frame):
                     break
             outcome = self._damage_error()

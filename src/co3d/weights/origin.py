@@ -24,11 +24,20 @@ def identify_weights(model: str, weights: str | Path | None) -> PublishedWeights
             return entry
     if weights is None or not Path(weights).is_file():
         return None
-    digest = pooch.file_hash(str(weights))
-    for entry in entries:
-        fetched = cache_path(entry)
+    size_bytes = Path(weights).stat().st_size
+    # Files are large: what cannot be one of them is not read.
+    alike = [entry for entry in entries if entry.sha256 or _fetched_bytes(entry) == size_bytes]
+    digest = pooch.file_hash(str(weights)) if alike else ""
+    for entry in alike:
         if entry.sha256 and digest.startswith(entry.sha256):
             return entry
-        if fetched.is_file() and pooch.file_hash(str(fetched)) == digest:
+        is_alike = _fetched_bytes(entry) == size_bytes
+        if is_alike and pooch.file_hash(str(cache_path(entry))) == digest:
             return entry
     return None
+
+
+def _fetched_bytes(entry: PublishedWeights) -> int | None:
+    """Size of the file that was fetched by a tag before; None where none was."""
+    path = cache_path(entry)
+    return path.stat().st_size if path.is_file() else None

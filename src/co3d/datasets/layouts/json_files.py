@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,18 @@ def read_json(path: Path, kind: type) -> Any:
     Raises:
         DataError: it is no JSON, or of another kind.
     """
+    return parse_json(path, list(read_lines(path)), kind)
+
+
+def parse_json(path: Path, lines: Sequence[Line], kind: type) -> Any:
+    """The same of the lines of a file, which stand on any number of them.
+
+    Raises:
+        DataError: as for `read_json`.
+    """
     whole = Line(path, 1, "")
     try:
-        content = json.loads("\n".join(line.text for line in read_lines(path)))
+        content = json.loads("\n".join(line.text for line in lines))
     except (ValueError, RecursionError) as error:
         whole.refuse(str(error), "JSON")
     if not isinstance(content, kind):

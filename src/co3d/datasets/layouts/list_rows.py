@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from co3d.datasets.layouts.found_videos import VIDEO_SUFFIXES
+from co3d.datasets.layouts.json_files import parse_json
 from co3d.datasets.text_lines import Line, read_lines
 from co3d.errors import DataError
 
@@ -138,11 +139,7 @@ def _parse(line: Line) -> Any:
 def _parse_list(path: Path, lines: Sequence[Line]) -> list[tuple[Line, Any]]:
     """The items of a JSON list, which may stand on any number of lines."""
     whole = Line(path, 1, lines[0].text)
-    try:
-        items = json.loads("\n".join(line.text for line in lines))
-    except (ValueError, RecursionError) as error:
-        whole.refuse(str(error), "JSON")
-    return [(whole, item) for item in items]
+    return [(whole, item) for item in parse_json(path, lines, list)]
 
 
 def _read_objects(objects: Sequence[tuple[Line, Any]]) -> list[Row]:

@@ -10,11 +10,12 @@ from co3d.datasets.layouts.splits import find_folder_split, name_split
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.text_lines import check_relative, number_ids
 from co3d.errors import Co3dError, DataError
+from co3d.printable import list_first
 from co3d.video.container import open_file
 from co3d.video.folder import list_pictures
 
 MAX_CLASSES = 100_000
-PROBED, SHOWN = 20, 5
+PROBED = 20
 SLACK_FRAMES, SLACK_SHARE = 2, 0.05
 NO_LABEL = -1
 """The class index of a video whose label is unknown."""
@@ -82,11 +83,9 @@ def _name_splits(shelf: Shelf, paths: Sequence[Path]) -> list[tuple[Path, str | 
     named = [(path, shelf.find_list_split(path)) for path in paths]
     splits = {split for _, split in named}
     if len(paths) > 1 and (None in splits or len(splits) < len(paths)):
-        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-        shown = ", ".join(map(str, paths[:SHOWN])) + more
         raise DataError(
-            f"cannot tell which list of {shelf.root} is meant: got {shown}, expected one, or one "
-            "of each split; give the path of the list"
+            f"cannot tell which list of {shelf.root} is meant: got {list_first(paths)}, expected "
+            "one, or one of each split; give the path of the list"
         )
     return named
 

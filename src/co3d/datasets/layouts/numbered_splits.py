@@ -1,7 +1,11 @@
 """Names of splits of sets that are divided three times over, as UCF101 and HMDB51 are."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
+from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.datasets.text_lines import number_ids
 from co3d.errors import OptionError
 
 DIVISIONS = 3
@@ -25,3 +29,15 @@ def read_division(split: str | None) -> tuple[int, str]:
             "as in test1"
         )
     return number, ending
+
+
+def make_manifest(
+    root: Path, names: Sequence[str], rows: Sequence[tuple[str, int, str]]
+) -> Manifest:
+    """The manifest of rows of (path, class, split), whose paths are their ids."""
+    ids = number_ids(path for path, _, _ in rows)
+    entries = tuple(
+        VideoEntry(one, path, (label,), split=named)
+        for one, (path, label, named) in zip(ids, rows, strict=True)
+    )
+    return Manifest(root, tuple(names), entries)

@@ -66,45 +66,37 @@ class Layout:
         find_files: its annotation files under a folder.
         is_file: whether a file is one of them.
         open: the videos of all splits, or of the one that is asked for where others need not be
-            read.
+            read; given the annotation files.
         judged: the splits that networks are judged on, the preferred one first.
+        needs_files: whether there is nothing to open without annotation files.
     """
 
     find_files: Callable[[Shelf], Sequence[Path]]
     is_file: Callable[[Path], bool]
-    open: Callable[[Request], Manifest]
+    open: Callable[[Request, Sequence[Path]], Manifest]
     judged: tuple[str, ...] = ("test", "val")
+    needs_files: bool = True
 
 
-def _find(is_file: Callable[[Path], bool]) -> Callable[[Shelf], list[Path]]:
-    return lambda shelf: [path for path in shelf.texts if is_file(path)]
+def _listed(
+    is_file: Callable[[Path], bool],
+    open_files: Callable[[Shelf, Sequence[Path], str | None], Manifest],
+) -> Layout:
+    """A layout of annotation files that are told one by one."""
+    return Layout(
+        lambda shelf: [path for path in shelf.texts if is_file(path)],
+        is_file,
+        lambda request, paths: open_files(request.shelf, paths, request.split),
+    )
 
 
-def _find_none(_shelf: Shelf) -> list[Path]:
-    return []
-
-
-def _list_files(name: str, request: Request) -> Sequence[Path]:
-    """The file that was named by its path, or those of a layout in the folder."""
-    if request.annotation:
-        return [request.annotation]
-    paths = _LAYOUTS[name].find_files(request.shelf)
-    if not paths:
-        raise DataError(
-            f"cannot read {request.place} in the layout {name!r}: got no annotation file of it; "
-            "check the path and the layout"
-        )
-    return paths
-
-
-def _read_lists(request: Request) -> Manifest:
-    paths = _list_files("lists", request)
+def _read_lists(request: Request, paths: Sequence[Path]) -> Manifest:
     if not request.annotation:
         refuse_unread(request.shelf, paths)
     return open_lists(request.shelf, paths)
 
 
-def _read_manifest(paths: Sequence[Path]) -> Manifest:
+def _read_manifest(_shelf: Shelf, paths: Sequence[Path], _split: str | None) -> Manifest:
     if len(paths) > 1:
         raise DataError(
             f"cannot tell which manifest is meant: got {', '.join(map(str, paths))}, expected one; "
@@ -117,39 +109,28 @@ _LAYOUTS = {
     "charades": Layout(
         lambda shelf: list_charades_annotations(shelf.root),
         is_charades_annotation,
-        lambda r: open_charades(r.shelf.root, r.split, r.annotation),
+        lambda r, _: open_charades(r.shelf.root, r.split, r.annotation),
+        needs_files=False,
     ),
     "kinetics": Layout(
         lambda shelf: list_kinetics_annotations(shelf.root),
         is_kinetics_annotation,
-        lambda r: open_kinetics(r.shelf.root, r.split, r.classes, r.annotation),
+        lambda r, _: open_kinetics(r.shelf.root, r.split, r.classes, r.annotation),
         judged=("val", "test"),
+        needs_files=False,
     ),
-    "something": Layout(
-        _find(is_something_list),
-        is_something_list,
-        lambda r: open_something(r.shelf, _list_files("something", r), r.split),
-    ),
-    "diving48": Layout(
-        _find(is_diving_list),
-        is_diving_list,
-        lambda r: open_diving(r.shelf, _list_files("diving48", r), r.split),
-    ),
-    "ucf101": Layout(
-        _find(is_ucf_list),
-        is_ucf_list,
-        lambda r: open_ucf101(r.shelf, _list_files("ucf101", r), r.split),
-    ),
-    "hmdb51": Layout(
-        _find(is_hmdb_list),
-        is_hmdb_list,
-        lambda r: open_hmdb51(r.shelf, _list_files("hmdb51", r), r.split),
-    ),
-    "manifest": Layout(
-        _find(is_manifest), is_manifest, lambda r: _read_manifest(_list_files("manifest", r))
-    ),
+    "something": _listed(is_something_list, open_something),
+    "diving48": _listed(is_diving_list, open_diving),
+    "ucf101": _listed(is_ucf_list, open_ucf101),
+    "hmdb51": _listed(is_hmdb_list, open_hmdb51),
+    "manifest": _listed(is_manifest, _read_manifest),
     "lists": Layout(find_lists, Path.is_file, _read_lists),
-    "folders": Layout(_find_none, lambda _: False, lambda r: open_folders(r.shelf.root, r.classes)),
+    "folders": Layout(
+        lambda _: [],
+        lambda _: False,
+        lambda r, _: open_folders(r.shelf.root, r.classes),
+        needs_files=False,
+    ),
 }
 LAYOUTS = ("auto", *_LAYOUTS)
 
@@ -213,20 +194,32 @@ def _open(
     if layout not in LAYOUTS:
         raise OptionError(f"cannot read the layout {layout!r}, expected {', '.join(LAYOUTS)}")
     request = Request(place, Shelf(_find_root(place)), split, names)
-    chosen = _LAYOUTS[_guess_layout(request) if layout == "auto" else layout]
-    manifest = chosen.open(request)
+    chosen, paths = _choose_layout(request, layout)
+    if chosen.needs_files and not paths:
+        raise DataError(
+            f"cannot read {place} in the layout {layout!r}: got no annotation file of it; check "
+            "the path and the layout"
+        )
+    manifest = chosen.open(request, paths)
     return manifest if names is None else relabel(manifest, names), chosen.judged
 
 
-def _guess_layout(request: Request) -> str:
-    """The first layout whose annotation file is named by its path, or lies in the folder."""
-    if request.annotation:
-        return next(name for name, layout in _LAYOUTS.items() if layout.is_file(request.place))
-    for name, layout in _LAYOUTS.items():
-        if layout.find_files(request.shelf):
-            return name
+def _choose_layout(request: Request, name: str) -> tuple[Layout, Sequence[Path]]:
+    """The layout of that name, or the first that fits, with its annotation files.
+
+    That is the one whose file is named by its path, or lies in the folder.
+    """
+    named = [request.annotation] if request.annotation else None
+    if name != "auto":
+        layout = _LAYOUTS[name]
+        return layout, named or layout.find_files(request.shelf)
+    if named:
+        return next(one for one in _LAYOUTS.values() if one.is_file(request.place)), named
+    for layout in _LAYOUTS.values():
+        if paths := layout.find_files(request.shelf):
+            return layout, paths
     refuse_unread(request.shelf)
-    return "folders"
+    return _LAYOUTS["folders"], []
 
 
 def _find_root(place: Path) -> Path:

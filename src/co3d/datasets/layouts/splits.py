@@ -148,9 +148,13 @@ def take_judged_split(manifest: Manifest, order: Sequence[str]) -> Manifest:
 def describe_splits(manifest: Manifest) -> str:
     """The splits and how many videos each has, as in "test (2 videos), train (6 videos)"."""
     return ", ".join(
-        f"{name or 'no split'} ({count} video{'s' * (count != 1)})"
-        for name, count in manifest.splits.items()
+        f"{name or 'no split'} ({count_videos(count)})" for name, count in manifest.splits.items()
     )
+
+
+def count_videos(count: int) -> str:
+    """The number with its noun."""
+    return f"{count} video{'s' * (count != 1)}"
 
 
 def name_split(name: str) -> str:

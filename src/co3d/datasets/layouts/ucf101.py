@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from co3d.datasets.layouts.numbered_splits import read_division
+from co3d.datasets.layouts.numbered_splits import make_manifest, read_division
 from co3d.datasets.layouts.shelf import Shelf
-from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.text_lines import check_relative, number_ids, read_lines
+from co3d.datasets.manifest import Manifest
+from co3d.datasets.text_lines import check_relative, read_lines
 from co3d.errors import DataError
 
 LIST = re.compile(r"(train|test)list0([1-3])\.txt")
@@ -50,12 +50,7 @@ def open_ucf101(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manif
                 line.refuse(line.text, "CLASS/VIDEO.avi, and the class's number in training lists")
             found = shelf.find(check_relative(line, name), path.parent, kind, line)
             rows.append((found or f"{VIDEOS}/{name}", names.index(folder), kind + ending))
-    ids = number_ids(path for path, _, _ in rows)
-    entries = tuple(
-        VideoEntry(one, path, (label,), split=named)
-        for one, (path, label, named) in zip(ids, rows, strict=True)
-    )
-    return Manifest(shelf.root, tuple(names), entries)
+    return make_manifest(shelf.root, names, rows)
 
 
 def _read_names(path: Path) -> list[str]:
