@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import av
 import pytest
 
 from co3d.cli.lines import JsonLines
 from co3d.video import read_video
+from support.servers import send, serve
 from support.videos import drifting_picture
 
 RANDOM = ("--weights", "random")
@@ -37,38 +38,21 @@ def broadcast(tmp_path_factory) -> bytes:
 
 
 @contextmanager
-def serve(data: bytes, hangs_up: threading.Event) -> Iterator[str]:
+def send_once(data: bytes, hangs_up: threading.Event) -> Iterator[str]:
     """Send the data to the first who asks and keep the line open until `hangs_up`."""
-    asked = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if asked.is_set():
-                self.send_error(404)
-                return
-            asked.set()
-            self.send_response(200)
-            self.end_headers()
-            try:
-                self.wfile.write(data)
-            except OSError:  # the client has gone
-                self.close_connection = True
-            hangs_up.wait(60)
+    def answer(handler: BaseHTTPRequestHandler, number: int) -> None:
+        if number:
+            handler.send_error(404)
+            return
+        send(handler, data)
+        hangs_up.wait(60)
 
-        def log_message(self, *args) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/live"
-    finally:
-        hangs_up.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve(answer) as url:
+        try:
+            yield url
+        finally:
+            hangs_up.set()
 
 
 def parse_time(text: str) -> float:
@@ -95,7 +79,7 @@ def test_ctrl_c_ends_the_wait_for_a_frame_that_never_comes(co3d, broadcast, tmp_
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     monkeypatch.setattr(JsonLines, "add", add_and_arm)
     movie = tmp_path / "out.mp4"
-    with serve(broadcast, threading.Event()) as url:
+    with send_once(broadcast, threading.Event()) as url:
         outcome = co3d("stream", url, *RANDOM, "--json", "--policy", "every", "--output", movie)
     timer.join()
     assert outcome.code == 130
@@ -111,7 +95,7 @@ def test_a_stream_that_is_gone_for_good_completes_its_outputs(co3d, broadcast, t
     hangs_up = threading.Event()
     hangs_up.set()
     movie = tmp_path / "out.mp4"
-    with serve(broadcast, hangs_up) as url:
+    with send_once(broadcast, hangs_up) as url:
         outcome = co3d(
             *("stream", url, *RANDOM, "--json", "--policy", "every"),
             *("--reconnect", 0.2, "--output", movie),

@@ -20,10 +20,10 @@ def screen() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
 
 
-def show(labeller, screen, path, *, is_live: bool = False) -> str:
+def show(labeller, screen, path, *, is_live: bool = False, gap: str | None = None) -> str:
     """Everything that the live view drew for a video."""
     labeller.stream.reset()
-    with open_reader(path) as reader:
+    with read_video(path, rate_hz=8, gap=gap) as reader:
         reader.is_live = is_live
         summary = LabellingSummary(labeller.rate_hz)
         with LiveView(screen, "video.mp4", labeller, reader, summary) as view:
@@ -64,15 +64,7 @@ def test_a_source_without_an_end_has_no_progress(labeller, screen, tmp_path):
 
 def test_a_gap_interrupts_the_timeline(labeller, screen, tmp_path):
     path = write_video_with_gap(tmp_path / "video.mp4", 60)
-    labeller.stream.reset()
-    with read_video(path, rate_hz=8, gap="reset") as reader:
-        summary = LabellingSummary(labeller.rate_hz)
-        with LiveView(screen, "video.mp4", labeller, reader, summary) as view:
-            for prediction in labeller.label(reader):
-                summary.add(prediction)
-                view.add(prediction)
-    assert isinstance(screen.file, io.StringIO)
-    assert "┊" in screen.file.getvalue()
+    assert "┊" in show(labeller, screen, path, gap="reset")
 
 
 def test_it_says_that_a_source_is_too_slow(labeller, screen, tmp_path):

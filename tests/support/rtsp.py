@@ -3,10 +3,11 @@
 import re
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from support.servers import run_server
 
 PAYLOAD_TYPE = 96
 CLOCK_HZ = 90_000
@@ -60,15 +61,8 @@ def serve_rtsp(
                     self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
             return method not in ("PLAY", "TEARDOWN")
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"rtsp://127.0.0.1:{server.server_address[1]}/video"
-        finally:
-            server.shutdown()
-            thread.join()
+    with run_server(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"rtsp://127.0.0.1:{port}/video"
 
 
 def describe(duration_seconds: float | None) -> str:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingTCPServer
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]
 
@@ -24,12 +25,18 @@ def serve(answer: Answer) -> Iterator[str]:
         def log_message(self, *args) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with run_server(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/video"
+
+
+@contextmanager
+def run_server(server: ThreadingTCPServer | ThreadingHTTPServer) -> Iterator[int]:
+    """Let a server answer in threads of its own; its port."""
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/video"
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from co3d.errors import Co3dError
-from co3d.video import VideoFrame, VideoReader
+from co3d.video import VideoFrame, VideoReader, back_off
 
 GREY_STEP = 4
 TICKS_PER_SECOND = 600
@@ -92,3 +92,18 @@ def picture() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def drain() -> Callable[[VideoReader], tuple[list[VideoFrame], Co3dError | None]]:
     return drain_reader
+
+
+@pytest.fixture
+def quick_retries(monkeypatch) -> None:
+    """Servers that are away are tried again at once."""
+    monkeypatch.setattr(back_off, "FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(back_off, "LAST_RETRY_SECONDS", 0.1)
+
+
+@pytest.fixture(scope="module")
+def broadcast(tmp_path_factory, make) -> bytes:
+    """Twenty frames of a container that states no length."""
+    path = tmp_path_factory.mktemp("broadcast") / "live.flv"
+    options = {"flvflags": "no_duration_filesize"}
+    return make(path, 20, noise=True, container_options=options).read_bytes()

@@ -15,19 +15,7 @@ from co3d.errors import SourceUnreachableError
 from co3d.video import SourceState, read_video
 from support.servers import send, serve
 
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(co3d.video.back_off, "LAST_RETRY_SECONDS", 0.1)
-
-
-@pytest.fixture(scope="module")
-def broadcast(tmp_path_factory, make) -> bytes:
-    """Twenty frames of a container that states no length."""
-    path = tmp_path_factory.mktemp("broadcast") / "live.flv"
-    options = {"flvflags": "no_duration_filesize"}
-    return make(path, 20, noise=True, container_options=options).read_bytes()
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from co3d.errors import (
 from co3d.video import read_video
 from support.servers import send, serve
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
 
 def reader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("co3d reads")]
@@ -34,26 +36,12 @@ def no_thread_is_left() -> Iterator[None]:
     assert reader_threads() == []
 
 
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(co3d.video.back_off, "FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(co3d.video.back_off, "LAST_RETRY_SECONDS", 0.1)
-
-
 @pytest.fixture(scope="module")
 def film(tmp_path_factory, make) -> bytes:
     """Forty frames with the index in front, so that it plays without seeking."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     options = {"movflags": "faststart"}
     return make(path, 40, noise=True, container_options=options).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def broadcast(tmp_path_factory, make) -> bytes:
-    """Twenty frames of a container that states no length."""
-    path = tmp_path_factory.mktemp("broadcast") / "live.flv"
-    options = {"flvflags": "no_duration_filesize"}
-    return make(path, 20, noise=True, container_options=options).read_bytes()
 
 
 def test_a_film_far_away_ends_at_its_end_and_loses_nothing(film):
