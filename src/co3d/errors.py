@@ -108,6 +108,12 @@ class StreamError(Co3dError):
     exit_code = 32
 
 
+class EngineFullError(Co3dError):
+    """The machine cannot serve another live stream at its rate."""
+
+    exit_code = 38
+
+
 class ParityError(Co3dError):
     """A step program does not compute what its clip network computes."""
 

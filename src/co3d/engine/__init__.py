@@ -1,16 +1,26 @@
 """Running step programs over real video."""
 
 from co3d.engine.comparison import SpeedComparison, compare_with_clip
-from co3d.engine.labelling import Labeller, Prediction
+from co3d.engine.engine import Engine
+from co3d.engine.labelling import Labeller
+from co3d.engine.metrics import TrackMetrics
 from co3d.engine.opening import open_labeller, read_rate_hz
+from co3d.engine.prediction import Prediction
+from co3d.engine.results import Results, TrackEnded
 from co3d.engine.summary import LabellingSummary, Segment
+from co3d.engine.track import Track
 
 __all__ = [
+    "Engine",
     "Labeller",
     "LabellingSummary",
     "Prediction",
+    "Results",
     "Segment",
     "SpeedComparison",
+    "Track",
+    "TrackEnded",
+    "TrackMetrics",
     "compare_with_clip",
     "open_labeller",
     "read_rate_hz",

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from co3d.engine.labelling import MS_PER_SECOND, Labeller
+from co3d.engine.describer import MS_PER_SECOND
+from co3d.engine.labelling import Labeller
 from co3d.video import VideoFrame
 
 

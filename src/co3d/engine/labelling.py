@@ -1,68 +1,20 @@
 """Labelling one video as it plays: frames in, one prediction for every frame out."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from co3d.compiler.program import Program
+from co3d.engine.describer import MS_PER_SECOND, Describer
+from co3d.engine.prediction import Prediction
 from co3d.engine.takes import split_at_gaps
 from co3d.models import ClipModel, ModelCard
 from co3d.runtime import Stream
 from co3d.runtime.playing import Ended
 from co3d.video import VideoFrame, VideoReader
-
-MS_PER_SECOND = 1000.0
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says about one frame.
-
-    Attributes:
-        frame: the frame that is described, not the newest one: the last of the window's.
-        from_pts_seconds: time of the first frame in the window. What the network says is an average
-            from there to `frame`; without a final pooling over time the two are one.
-        seen_pts_seconds: time of the newest frame that the network had seen; it is later than
-            `frame.pts_seconds` by the network's delay.
-        valid: whether the sliding window was full of real frames, with no gap among them unless
-            the reader keeps gaps.
-        is_undersampled: new pictures come too rarely for the network's rate, so that most of what
-            it has seen are repeats; see `VideoFrame.is_undersampled`.
-        probabilities: (K,) float32, in the order of the model's labels.
-        top: the likeliest labels with their probabilities, likeliest first.
-        preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
-        step_ms: one step of the network.
-        dropped_frames: frames given up so far.
-        lag_ms: from the arrival of the newest frame that the network had seen to this prediction;
-            None for files, which do not arrive.
-    """
-
-    frame: VideoFrame
-    from_pts_seconds: float
-    seen_pts_seconds: float
-    valid: bool
-    is_undersampled: bool
-    probabilities: np.ndarray
-    top: tuple[tuple[str, float], ...]
-    preprocess_ms: float
-    step_ms: float
-    dropped_frames: int
-    lag_ms: float | None = None
-
-    @property
-    def gap_seconds(self) -> float:
-        """The gap just before the frame that is described, in seconds; 0 without one."""
-        return self.frame.gap_seconds
-
-    @property
-    def latency_ms(self) -> float:
-        """Time from having the newest frame to having this prediction: preprocessing and step."""
-        return self.preprocess_ms + self.step_ms
 
 
 @dataclass(frozen=True)
@@ -102,11 +54,8 @@ class Labeller:
                 predictions for everything that could be decoded.
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
-        waiting: deque[VideoFrame] = deque()
-        # Times of the frames in the window: valid results come once it is full.
-        window: deque[float] = deque(maxlen=self.program.first_valid_step - self.program.delay + 1)
-        newest: VideoFrame | None = None
-        step, started = 0, perf_counter()
+        describer = Describer(self.card, self.program, self.labels, self.top_k)
+        started = perf_counter()
         if reader.gap == "reset":
             videos = split_at_gaps(reader, self._show)
         else:
@@ -115,32 +64,23 @@ class Labeller:
             if isinstance(event, Ended):
                 if event.error is not None:
                     raise event.error
-                waiting.clear()
-                window.clear()
-                step = 0
+                describer.start_anew()
                 continue
             logits = event.output.cpu()  # which waits for the device
             preprocess_ms = 0.0
             if event.tag is not None:
                 newest, preprocess_ms, started = event.tag
-                waiting.append(newest)
-            step_ms = (perf_counter() - started) * MS_PER_SECOND
-            # In a video shorter than the delay, the first results describe moments before it began.
-            if step >= self.program.delay:
-                assert newest is not None
-                described = waiting.popleft()
-                window.append(described.pts_seconds)
-                yield self._predict(
-                    described,
-                    window[0],
-                    newest,
-                    logits,
-                    event.valid,
-                    preprocess_ms,
-                    step_ms,
-                    reader.dropped_frames,
-                )
-            step += 1
+                describer.see(newest)
+            prediction = describer.describe(
+                logits,
+                valid=event.valid,
+                fresh=event.fresh,
+                preprocess_ms=preprocess_ms,
+                step_ms=(perf_counter() - started) * MS_PER_SECOND,
+                dropped_frames=reader.dropped_frames,
+            )
+            if prediction is not None:
+                yield prediction
             started = perf_counter()
 
     def _show(
@@ -152,40 +92,3 @@ class Labeller:
             frame = self.card.preprocess(newest.image)
             ready = perf_counter()
             yield frame, (newest, (ready - started) * MS_PER_SECOND, ready)
-
-    def _predict(
-        self,
-        frame: VideoFrame,
-        from_pts_seconds: float,
-        newest: VideoFrame,
-        logits: Tensor,
-        valid: bool,
-        preprocess_ms: float,
-        step_ms: float,
-        dropped_frames: int,
-    ) -> Prediction:
-        probabilities = self.card.probabilities(logits)
-        values, indices = probabilities.topk(self.top_k)
-        return Prediction(
-            frame,
-            from_pts_seconds,
-            newest.pts_seconds,
-            valid,
-            newest.is_undersampled,
-            probabilities.numpy(),
-            tuple(
-                (self.labels[index], value)
-                for index, value in zip(indices.tolist(), values.tolist(), strict=True)
-            ),
-            preprocess_ms,
-            step_ms,
-            dropped_frames,
-            lag_ms(newest),
-        )
-
-
-def lag_ms(frame: VideoFrame) -> float | None:
-    """Milliseconds since a frame of a live source arrived; None for files."""
-    if frame.received_seconds is None:
-        return None
-    return max(0.0, time() - frame.received_seconds) * MS_PER_SECOND

@@ -8,14 +8,13 @@ import torch
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Program
 from co3d.engine.labelling import Labeller
+from co3d.engine.labels import check_top_k, list_labels
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
 from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
-
-USUAL_TOP_K = 3
 
 
 def read_rate_hz(model: str) -> float:
@@ -79,15 +78,8 @@ def open_labeller(
         card, edges = model.card, "both" if has_end else "start"
         options = ConvertOptions(window=window, edges=edges)
         program = convert_or_read(model, card.clip_shape, options)
-    classes = program.output_shape[-1]
-    labels = card.labels or tuple(f"class {index}" for index in range(classes))
-    if top_k is None:
-        top_k = min(USUAL_TOP_K, classes)
-    if not 1 <= top_k <= classes:
-        raise OptionError(
-            f"cannot show the {top_k} likeliest labels: {model_name} has {classes}; "
-            f"use --top 1 to --top {classes}"
-        )
+    labels = list_labels(program, card)
+    top_k = check_top_k(top_k, labels, model_name)
     if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
         threads = 1
     if threads is not None:

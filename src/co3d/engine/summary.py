@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from co3d.engine.labelling import Prediction
+from co3d.engine.prediction import Prediction
 
 RECENT_STEPS = 10_000
 RECENT_SEGMENTS = 10_000

@@ -16,6 +16,7 @@ count as one, the last of them.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Generic
 
 from co3d.video.pace import Pace, T
 
@@ -31,36 +32,62 @@ def sample_at_rate(
 ) -> Iterator[T]:
     """Yield for every tick of a steady grid the newest frame at or before it.
 
-    A tick is settled when the first frame after it arrives, so a live source waits for one source
-    frame at most.
-
     Args:
         frames: in presentation order: `pts_seconds` never falls.
         rate_hz: ticks per second, above zero; None passes every frame on.
-        max_hold_seconds: the longest time for which one frame may be repeated.
-        pace: watches these frames, so that none is held over a gap in it. With None frames are
-            held over gaps.
+        max_hold_seconds, pace: see `RateSampler`.
     """
     if rate_hz is None:
         yield from frames
         return
-    tolerance = min(TOLERANCE_SECONDS, 0.25 / rate_hz)
-    held: T | None = None
-    start, ticks = 0.0, 0
+    sampler = RateSampler[T](rate_hz, max_hold_seconds, pace)
     for frame in frames:
-        longest = max_hold_seconds
-        if pace is not None:
-            longest = min(longest, pace.longest_without_gap(1 / rate_hz))
+        yield from sampler.push(frame)
+    yield from sampler.finish()
+
+
+class RateSampler(Generic[T]):
+    """Samples frames that are pushed, one by one.
+
+    A tick is settled when the first frame after it arrives, so a live source waits for one source
+    frame at most.
+
+    Args:
+        rate_hz: ticks per second, above zero.
+        max_hold_seconds: the longest time for which one frame may be repeated.
+        pace: watches these frames, so that none is held over a gap in it. With None frames are
+            held over gaps.
+    """
+
+    def __init__(self, rate_hz: float, max_hold_seconds: float, pace: Pace | None = None) -> None:
+        self._rate_hz, self._max_hold_seconds, self._pace = rate_hz, max_hold_seconds, pace
+        self._tolerance = min(TOLERANCE_SECONDS, 0.25 / rate_hz)
+        self._held: T | None = None
+        self._start, self._ticks = 0.0, 0
+
+    def push(self, frame: T) -> Iterator[T]:
+        """Take the next frame, and yield what the ticks before it show; read it to its end."""
+        held = self._held
+        longest = self._max_hold_seconds
+        if self._pace is not None:
+            longest = min(longest, self._pace.longest_without_gap(1 / self._rate_hz))
         if held is None:
-            start = frame.pts_seconds
+            self._start = frame.pts_seconds
         elif frame.pts_seconds - held.pts_seconds > longest:
-            if start + ticks / rate_hz <= held.pts_seconds + tolerance:
-                yield held
-            start, ticks = frame.pts_seconds, 0
+            yield from self.finish()
+            self._start, self._ticks = frame.pts_seconds, 0
         else:
-            while start + ticks / rate_hz + tolerance < frame.pts_seconds:
+            while self._next_tick + self._tolerance < frame.pts_seconds:
                 yield held
-                ticks += 1
-        held = frame
-    if held is not None and start + ticks / rate_hz <= held.pts_seconds + tolerance:
-        yield held
+                self._ticks += 1
+        self._held = frame
+
+    def finish(self) -> Iterator[T]:
+        """Yield what the tick of the newest frame shows, if it is due; nothing follows it."""
+        held = self._held
+        if held is not None and self._next_tick <= held.pts_seconds + self._tolerance:
+            yield held
+
+    @property
+    def _next_tick(self) -> float:
+        return self._start + self._ticks / self._rate_hz

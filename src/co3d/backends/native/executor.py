@@ -117,7 +117,12 @@ class NativeExecutor:
         return self.library.co3d_count_chunks(ctypes.byref(operation), self.is_half)
 
     def run(self, operations: NativeSteps, buffers: Any) -> None:
-        """Run native operations on a table of addresses."""
+        """Run native operations on a table of addresses.
+
+        A caller that steps other slots meanwhile leaves this one fewer threads with
+        `torch.set_num_threads`, which counts for its own thread alone.
+        """
+        threads = min(self.threads, torch.get_num_threads())
         self.library.co3d_run(
-            operations.operations, operations.count, buffers, self.threads, self.is_half
+            operations.operations, operations.count, buffers, threads, self.is_half
         )

@@ -1,0 +1,129 @@
+"""From a network's outputs to predictions about frames."""
+
+from collections import deque
+from dataclasses import replace
+from time import time
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from co3d.compiler.program import Program
+from co3d.engine.prediction import Prediction
+from co3d.models import ModelCard
+from co3d.video import VideoFrame
+
+MS_PER_SECOND = 1000.0
+NO_PICTURE = np.empty((0, 0, 3), np.uint8)
+
+
+class Describer:
+    """Knows which of one stream's frames the network's next output describes.
+
+    An output describes the frame that was seen `delay` steps before it, so frames wait here for
+    theirs. The caller tells of every frame with `see`, and of every step with `describe`.
+
+    Args:
+        card: what turns logits into probabilities. program: whose outputs these are.
+        labels: K names, index 0 first. top_k: labels per prediction.
+        keeps_pictures: whether predictions hold the picture that they describe. A thousand waiting
+            frames in full HD take 6 GB; without pictures `frame.image` is empty, (0, 0, 3).
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        program: Program[Any],
+        labels: tuple[str, ...],
+        top_k: int,
+        *,
+        keeps_pictures: bool = True,
+    ) -> None:
+        self._card, self._labels, self._top_k = card, labels, top_k
+        self._delay = program.delay
+        self._keeps_pictures = keeps_pictures
+        self._waiting: deque[VideoFrame] = deque()
+        # Times of the frames in the window: valid results come once it is full.
+        self._window: deque[float] = deque(maxlen=program.first_valid_step - program.delay + 1)
+        self._newest: VideoFrame | None = None
+        self._step = self._unknown = 0
+
+    def start_anew(self, age: int = 0) -> None:
+        """Forget all frames: the next one is a video's first.
+
+        Args:
+            age: frames that the network has seen already, of a restored snapshot. They have no
+                times here, and outputs about them give no prediction.
+        """
+        self._waiting.clear()
+        self._window.clear()
+        self._newest = None
+        self._step, self._unknown = age, min(age, self._delay)
+
+    def see(self, frame: VideoFrame) -> None:
+        """Take note of the frame that the network is shown next."""
+        self._newest = frame if self._keeps_pictures else replace(frame, image=NO_PICTURE)
+        self._waiting.append(self._newest)
+
+    def describe(
+        self,
+        logits: Tensor,
+        *,
+        valid: bool,
+        fresh: bool,
+        preprocess_ms: float,
+        step_ms: float,
+        dropped_frames: int,
+        queue_ms: float = 0.0,
+        track: str = "",
+    ) -> Prediction | None:
+        """What a step says, and about which frame.
+
+        Args:
+            logits: (K,) on the CPU.
+            valid, fresh: of the step's result.
+            preprocess_ms, step_ms, dropped_frames, queue_ms, track: see `Prediction`.
+
+        Returns:
+            The prediction; None where the step has no result (`fresh` is false), or one about a
+            moment before the video began.
+        """
+        step, newest = self._step, self._newest
+        self._step += 1
+        if step < self._delay:  # in a short video, results of a flush may describe such moments
+            return None
+        if self._unknown:
+            self._unknown -= 1
+            return None
+        assert newest is not None
+        described = self._waiting.popleft()
+        self._window.append(described.pts_seconds)
+        if not fresh:
+            return None
+        probabilities = self._card.probabilities(logits)
+        values, indices = probabilities.topk(self._top_k)
+        return Prediction(
+            described,
+            self._window[0],
+            newest.pts_seconds,
+            valid,
+            newest.is_undersampled,
+            probabilities.numpy(),
+            tuple(
+                (self._labels[index], value)
+                for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+            ),
+            preprocess_ms,
+            step_ms,
+            dropped_frames,
+            _find_lag_ms(newest),
+            queue_ms,
+            track,
+        )
+
+
+def _find_lag_ms(frame: VideoFrame) -> float | None:
+    """Milliseconds since a frame of a live source arrived; None for files."""
+    if frame.received_seconds is None:
+        return None
+    return max(0.0, time() - frame.received_seconds) * MS_PER_SECOND

@@ -1,0 +1,367 @@
+"""The engine: many streams over one compiled program."""
+
+import itertools
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
+from co3d.engine.describer import MS_PER_SECOND, Describer
+from co3d.engine.labels import check_top_k, list_labels
+from co3d.engine.results import Results
+from co3d.engine.scheduler import Scheduler
+from co3d.engine.track import Policy, Track
+from co3d.engine.turn import Act, Turn
+from co3d.errors import OptionError, StreamError
+from co3d.models import ModelCard
+from co3d.runtime import CompiledProgram, Slot, Snapshot
+
+GPU_BATCH = 64
+TRIAL_STEPS = 12
+TRIAL_PICTURE_SHAPE = (360, 640, 3)
+
+
+@dataclass
+class _Share:
+    """A track's part in one step."""
+
+    track: Track
+    turn: Turn
+    frame: Tensor
+    began_seconds: float
+    preprocess_ms: float
+
+
+class Engine:
+    """Labels many streams with one compiled program, each as if it were alone.
+
+        engine = co3d.Engine(co3d.compile(program), model.card)
+        door = engine.join("door")
+        threading.Thread(target=door.follow, args=(co3d.read_video(0, rate_hz=8),)).start()
+        for prediction in door:
+            print(prediction.top[0])
+
+    Workers choose the tracks that are due (`Scheduler`), step them, and hand predictions on. On a
+    CPU there is one worker per thread of PyTorch, and each steps one track at a time on one core; a
+    lone track gets all cores. On a GPU one worker steps all tracks that wait, up to 64 at a time.
+
+    Args:
+        compiled: the program, which makes a result per frame for one classifier of pictures.
+        card: how its network is fed.
+        workers: threads that step; None as said above.
+        batch: tracks that step together at most; None as said above.
+        max_streams: how many tracks may join; None for no limit but the machine's.
+        load_limit: the share of the workers' time that live tracks may take; None admits all.
+
+    Raises:
+        OptionError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledProgram,
+        card: ModelCard,
+        *,
+        workers: int | None = None,
+        batch: int | None = None,
+        max_streams: int | None = None,
+        load_limit: float | None = LOAD_LIMIT,
+    ) -> None:
+        is_cpu = compiled.device.type == "cpu"
+        self._cores = torch.get_num_threads()
+        workers = workers if workers is not None else self._cores if is_cpu else 1
+        self._batch = batch if batch is not None else 1 if is_cpu else GPU_BATCH
+        for name, value in (("workers", workers), ("batch", self._batch)):
+            if value < 1:
+                raise OptionError(f"cannot start an engine: got {name}={value}, expected 1 or more")
+        self.compiled, self.card = compiled, card
+        self.labels = list_labels(compiled.program, card)
+        self._blank = torch.zeros(1, *compiled.program.frame_shape)
+        self._cost = StepCost()
+        self._admission = Admission(self._cost, workers, load_limit, max_streams)
+        self._scheduler: Scheduler[str] = Scheduler()
+        self._tracks: dict[str, Track] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._has_work = threading.Condition(self._lock)
+        self._is_closed = False
+        self._try_out()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"co3d steps {number}", daemon=True)
+            for number in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def join(
+        self,
+        name: str | None = None,
+        *,
+        rate_hz: float | None = None,
+        policy: Policy = "latest",
+        priority: int = 0,
+        resets_at_gaps: bool = True,
+        snapshot: Snapshot | None = None,
+        top_k: int | None = None,
+        keeps_pictures: bool = True,
+        results: Results | None = None,
+        extra_cost_ms: float = 0.0,
+    ) -> Track:
+        """Add a stream.
+
+        Args:
+            name: unique among the engine's tracks; None for "track 1" and so on.
+            rate_hz: frames per second that the network sees; None for the card's.
+            policy: "latest" for live streams: they never wait for the machine, which drops frames
+                when it is late. "every" for recordings: nothing is dropped, they take what live
+                streams leave of the machine, and their ends are flushed.
+            priority: tracks of a higher one step first.
+            resets_at_gaps: whether the network starts anew after a gap in a stream's time, so that
+                no result mixes what came before and after it.
+            snapshot: of a track of the same program, to go on from.
+            top_k: labels per prediction; None for 3, or as many as there are.
+            keeps_pictures: whether predictions hold the picture that they describe.
+            results: where predictions go; None for a queue of the track's own. Tracks that share
+                one are told apart by `Prediction.track`.
+            extra_cost_ms: processor time that each frame takes outside of the engine, of decoding
+                for example; it counts when the engine decides who may join.
+
+        Raises:
+            EngineFullError: the machine has no room for it.
+            OptionError: an argument is out of range, or the name is taken.
+            StreamError: the engine is closed, or the snapshot is of another program.
+        """
+        rate_hz = self.card.rate_hz if rate_hz is None else rate_hz
+        if not 0 < rate_hz < float("inf"):
+            raise OptionError(f"cannot join: got rate_hz={rate_hz}, expected a rate above 0")
+        if policy not in ("latest", "every"):
+            raise OptionError(f"cannot join: got policy={policy!r}, expected 'latest' or 'every'")
+        top_k = check_top_k(top_k, self.labels, self.compiled.program.name)
+        describer = Describer(
+            self.card, self.compiled.program, self.labels, top_k, keeps_pictures=keeps_pictures
+        )
+        slot = self._open_slot(snapshot)
+        describer.start_anew(slot.age)
+        try:
+            with self._lock:
+                return self._seat(
+                    name,
+                    rate_hz,
+                    policy,
+                    priority,
+                    resets_at_gaps,
+                    slot,
+                    describer,
+                    results,
+                    extra_cost_ms,
+                )
+        except BaseException:
+            slot.close()
+            raise
+
+    @property
+    def tracks(self) -> Mapping[str, Track]:
+        """The tracks that have joined and not ended, by name."""
+        with self._lock:
+            return dict(self._tracks)
+
+    @property
+    def load(self) -> float:
+        """The share of the workers' time that live tracks need, from 0; above 1 frames drop."""
+        with self._lock:
+            return self._admission.load
+
+    @property
+    def step_cost_ms(self) -> float:
+        """Processor time of a frame, preprocessing and step: the 95th percentile as measured."""
+        return self._cost.seconds * MS_PER_SECOND
+
+    def close(self) -> None:
+        """End all tracks, without what waits, and the workers after the steps that they are at."""
+        with self._lock:
+            self._is_closed = True
+            self._has_work.notify_all()
+        for worker in self._workers:
+            worker.join()
+        for track in self.tracks.values():
+            track.close()
+
+    def _open_slot(self, snapshot: Snapshot | None) -> Slot:
+        slot = self.compiled.open()
+        try:
+            if snapshot is not None:
+                slot.restore(snapshot)
+        except BaseException:
+            slot.close()
+            raise
+        return slot
+
+    def _seat(
+        self,
+        name: str | None,
+        rate_hz: float,
+        policy: Policy,
+        priority: int,
+        resets_at_gaps: bool,
+        slot: Slot,
+        describer: Describer,
+        results: Results | None,
+        extra_cost_ms: float,
+    ) -> Track:
+        """Find room for a track, and add it; all of it or nothing."""
+        if self._is_closed:
+            raise StreamError("cannot join: the engine is closed; start another one")
+        name = f"track {next(self._numbers)}" if name is None else name
+        if name in self._tracks:
+            raise OptionError(f"cannot join {name}: a track of that name has joined; name another")
+        is_live = policy == "latest"
+        self._admission.reserve(name, rate_hz if is_live else 0.0, extra_cost_ms / MS_PER_SECOND)
+        self._scheduler.join(name, rate_hz, priority=priority, is_live=is_live)
+        track = self._tracks[name] = Track(
+            name,
+            rate_hz,
+            policy,
+            priority,
+            resets_at_gaps=resets_at_gaps,
+            slot=slot,
+            describer=describer,
+            results=Results() if results is None else results,
+            lock=self._lock,
+            on_change=self._look_at,
+            on_close=self._remove,
+        )
+        return track
+
+    def _look_at(self, track: Track) -> None:
+        """Let a track step if it can; the lock is held."""
+        if track.can_step and self._tracks.get(track.name) is track:
+            self._scheduler.mark_ready(track.name)
+            self._has_work.notify()
+
+    def _remove(self, track: Track) -> None:
+        """Forget a track that ends; the lock is held."""
+        del self._tracks[track.name]
+        self._scheduler.leave(track.name)
+        self._admission.release(track.name)
+
+    def _work(self) -> None:
+        """Schedule, run, deliver, until the engine is closed; a worker's thread."""
+        while True:
+            with self._lock:
+                while not (self._scheduler.ready or self._is_closed):
+                    self._has_work.wait()
+                if self._is_closed:
+                    return
+                tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
+                turns = [(track, track.take_turn()) for track in tracks if track.can_step]
+                is_lone = len(self._tracks) == 1
+            # It counts for this thread alone, and takes 0.1 microseconds.
+            torch.set_num_threads(self._cores if is_lone else 1)
+            try:
+                self._run(turns, is_lone=is_lone)
+            except Exception as error:
+                self._give_up(error)
+                raise
+
+    def _run(self, turns: Sequence[tuple[Track, Turn]], *, is_lone: bool) -> None:
+        """Carry out some tracks' turns; what fails ends its track, and no other."""
+        began = time.thread_time()
+        shares: list[_Share] = []
+        for track, turn in turns:
+            if turn.act is Act.END:
+                self._end(track)
+                continue
+            try:
+                shares.append(self._prepare(track, turn))
+            except Exception as error:  # noqa: BLE001 (handed on with the track's end)
+                self._end(track, error)
+        if not shares:
+            return
+        try:
+            started = time.perf_counter()
+            result = self.compiled.step(
+                [share.track.slot for share in shares], torch.cat([s.frame for s in shares])
+            )
+            logits = result.output.cpu()  # which waits for the device
+            step_ms = (time.perf_counter() - started) * MS_PER_SECOND
+        except Exception as error:  # noqa: BLE001 (handed on with the tracks' ends)
+            for share in shares:
+                self._end(share.track, error)
+            return
+        for row, share in enumerate(shares):
+            self._deliver(
+                share, logits[row], bool(result.valid[row]), bool(result.fresh[row]), step_ms
+            )
+        # A lone track's step is done by threads whose time this one's does not count.
+        if not is_lone or self._cores == 1:
+            self._cost.add((time.thread_time() - began) / len(shares))
+
+    def _prepare(self, track: Track, turn: Turn) -> _Share:
+        began_seconds, began = time.monotonic(), time.perf_counter()
+        track.show(turn)
+        frame = self._blank
+        if turn.waiting is not None:
+            frame = self.card.preprocess(turn.waiting.frame.image)
+        preprocess_ms = (time.perf_counter() - began) * MS_PER_SECOND
+        return _Share(track, turn, frame, began_seconds, preprocess_ms)
+
+    def _deliver(
+        self, share: _Share, logits: Tensor, valid: bool, fresh: bool, step_ms: float
+    ) -> None:
+        track = share.track
+        prediction = track.describe(
+            share.turn,
+            logits,
+            valid=valid,
+            fresh=fresh,
+            began_seconds=share.began_seconds,
+            preprocess_ms=share.preprocess_ms,
+            step_ms=step_ms,
+        )
+        with self._lock:
+            track.take_back(prediction, 1)
+            self._look_at(track)
+
+    def _end(self, track: Track, error: Exception | None = None) -> None:
+        with self._lock:
+            track.take_back(None, 0)
+        track.close(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """End everything after a bug of ours, so that nobody waits for ever."""
+        with self._lock:
+            self._is_closed = True
+            self._has_work.notify_all()
+            tracks = list(self._tracks.values())
+        for track in tracks:
+            track.abandon(error)
+
+    def _try_out(self) -> None:
+        """Measure what a step costs, before anybody joins."""
+        picture = np.zeros(TRIAL_PICTURE_SHAPE, np.uint8)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with self.compiled.open() as slot:
+                for number in range(TRIAL_STEPS):
+                    began = time.thread_time()
+                    self.compiled.step([slot], self.card.preprocess(picture))
+                    if number >= TRIAL_STEPS // 2:  # the first ones fill caches
+                        self._cost.add(time.thread_time() - began)
+        finally:
+            torch.set_num_threads(threads)
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = self.compiled.program.name
+        return f"Engine({name}, {len(self._tracks)} tracks, load={self.load:.0%})"

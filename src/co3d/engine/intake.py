@@ -1,0 +1,105 @@
+"""From pictures that are pushed at a source's own rate to frames at the network's rate."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from co3d.engine.mailbox import WaitingFrame
+from co3d.errors import InputShapeError, StreamError
+from co3d.video import VideoFrame
+from co3d.video.continuity import Continuity
+from co3d.video.pace import Pace
+from co3d.video.sampling import RateSampler
+from co3d.video.source import FILE_MAX_HOLD_SECONDS, LIVE_MAX_HOLD_SECONDS
+
+
+class Intake:
+    """Samples pushed pictures by their times, as `read_video` samples those of a source.
+
+    Args:
+        name: of the track, for messages.
+        rate_hz: frames per second that the network sees.
+        is_live: whether pictures are pushed as they happen.
+        keeps_gaps: whether the picture before a gap is held over it.
+
+    Attributes:
+        pictures: how many came.
+    """
+
+    def __init__(self, name: str, rate_hz: float, *, is_live: bool, keeps_gaps: bool) -> None:
+        self._name, self._is_live = name, is_live
+        self._rate_hz, self._keeps_gaps = rate_hz, keeps_gaps
+        self._hold_seconds = LIVE_MAX_HOLD_SECONDS if is_live else FILE_MAX_HOLD_SECONDS
+        self.pictures = 0
+        self._start()
+        self._starts_anew = False
+
+    def start_anew(self) -> None:
+        """The next picture starts a new video, whose times need not go on from the old one's."""
+        self._start()
+        self._starts_anew = True
+
+    def _start(self) -> None:
+        self._pace = Pace(None, self._hold_seconds)
+        watched = None if self._keeps_gaps else self._pace
+        self._sampler = RateSampler[VideoFrame](self._rate_hz, self._hold_seconds, watched)
+        self._continuity = Continuity(self._rate_hz, self._pace, Pace(None, self._hold_seconds))
+        self._last: VideoFrame | None = None
+
+    def push(self, picture: np.ndarray, pts_seconds: float) -> Iterator[WaitingFrame]:
+        """Take a picture, and yield the frames that it settles; read them to their end.
+
+        Raises:
+            InputShapeError: it is not (H, W, 3) uint8.
+            StreamError: its time is not after that of the picture before it.
+        """
+        self._check_picture(picture)
+        last_seconds = -math.inf if self._last is None else self._last.pts_seconds
+        if not last_seconds < pts_seconds < math.inf:
+            raise StreamError(
+                f"cannot push to {self._name}: got pts_seconds={pts_seconds}, expected a time "
+                f"after {last_seconds}; call reset() where a source starts again"
+            )
+        received_seconds = time.time() if self._is_live else None
+        frame = VideoFrame(picture, pts_seconds, self.pictures, received_seconds=received_seconds)
+        self._watch(frame)
+        for sampled in self._sampler.push(frame):
+            yield self._hand_on(sampled if self._is_live else self._continuity.mark(sampled))
+
+    def take_over(self, frame: VideoFrame) -> WaitingFrame:
+        """Take a frame that a reader has sampled, and whose gaps it has found."""
+        self._watch(frame)
+        return self._hand_on(frame)
+
+    def finish(self) -> Iterator[WaitingFrame]:
+        """The frame that the end settles, if any."""
+        for sampled in self._sampler.finish():
+            yield self._hand_on(sampled if self._is_live else self._continuity.mark(sampled))
+
+    def _watch(self, frame: VideoFrame) -> None:
+        if self._last is None or frame.index != self._last.index:  # else sampling repeats it
+            self.pictures += 1
+            if self._last is not None:
+                self._pace.add(frame.pts_seconds - self._last.pts_seconds)
+        self._last = frame
+
+    def _hand_on(self, frame: VideoFrame) -> WaitingFrame:
+        continuity = self._continuity if self._is_live else None
+        waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity)
+        self._starts_anew = False
+        return waiting
+
+    def _check_picture(self, picture: object) -> None:
+        if isinstance(picture, np.ndarray):
+            is_rgb = picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
+            if is_rgb and 0 not in picture.shape:
+                return
+            got = f"shape {picture.shape} of {picture.dtype}"
+        else:
+            got = f"a {type(picture).__name__}"
+        raise InputShapeError(
+            f"cannot push to {self._name}: got {got}, expected a picture (H, W, 3) of uint8 in RGB "
+            "order; convert it first"
+        )

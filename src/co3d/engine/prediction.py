@@ -1,0 +1,58 @@
+"""What a network says about one frame of a video."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from co3d.video import VideoFrame
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one frame.
+
+    Attributes:
+        frame: the frame that is described, not the newest one: the last of the window's.
+        from_pts_seconds: time of the first frame in the window. What the network says is an average
+            from there to `frame`; without a final pooling over time the two are one.
+        seen_pts_seconds: time of the newest frame that the network had seen; it is later than
+            `frame.pts_seconds` by the network's delay.
+        valid: whether the sliding window was full of real frames, with no gap among them unless
+            the reader keeps gaps.
+        is_undersampled: new pictures come too rarely for the network's rate, so that most of what
+            it has seen are repeats; see `VideoFrame.is_undersampled`.
+        probabilities: (K,) float32, in the order of the model's labels.
+        top: the likeliest labels with their probabilities, likeliest first.
+        preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
+        step_ms: one step of the network.
+        dropped_frames: frames given up so far.
+        lag_ms: from the arrival of the newest frame that the network had seen to this prediction;
+            None for files, which do not arrive.
+        queue_ms: how long the newest frame waited for its step; 0 where a reader is labelled
+            directly.
+        track: name of the engine's track that it is of; empty where a reader is labelled directly.
+    """
+
+    frame: VideoFrame
+    from_pts_seconds: float
+    seen_pts_seconds: float
+    valid: bool
+    is_undersampled: bool
+    probabilities: np.ndarray
+    top: tuple[tuple[str, float], ...]
+    preprocess_ms: float
+    step_ms: float
+    dropped_frames: int
+    lag_ms: float | None = None
+    queue_ms: float = 0.0
+    track: str = ""
+
+    @property
+    def gap_seconds(self) -> float:
+        """The gap just before the frame that is described, in seconds; 0 without one."""
+        return self.frame.gap_seconds
+
+    @property
+    def latency_ms(self) -> float:
+        """Time from having the newest frame to having this prediction: preprocessing and step."""
+        return self.preprocess_ms + self.step_ms

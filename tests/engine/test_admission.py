@@ -1,0 +1,60 @@
+import pytest
+
+from co3d.engine.admission import Admission, StepCost
+from co3d.errors import EngineFullError
+
+
+@pytest.fixture
+def cost() -> StepCost:
+    cost = StepCost()
+    for _ in range(100):
+        cost.add(0.01)
+    return cost
+
+
+def test_the_cost_of_a_step_is_its_95th_percentile():
+    cost = StepCost()
+    for number in range(1, 101):
+        cost.add(number / 1000)
+    assert cost.seconds == pytest.approx(0.09505)
+
+
+def test_streams_join_up_to_the_limit(cost):
+    admission = Admission(cost, capacity=2, load_limit=0.8)
+    for number in range(20):  # 8 a second, 10 ms each: 0.04 of two workers
+        admission.reserve(f"camera {number}", 8)
+    assert admission.load == pytest.approx(0.8)
+    with pytest.raises(EngineFullError, match="21 streams would take 84% of this machine"):
+        admission.reserve("camera 20", 8)
+    admission.release("camera 3")
+    admission.reserve("camera 20", 8)
+
+
+def test_what_decoding_costs_counts(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    admission.reserve("door", 8, extra_seconds=0.09)
+    assert admission.load == pytest.approx(0.8)
+    with pytest.raises(EngineFullError):
+        admission.reserve("yard", 1)
+
+
+def test_a_stream_that_is_refused_takes_nothing(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    with pytest.raises(EngineFullError):
+        admission.reserve("door", 100)
+    assert admission.load == 0
+
+
+def test_offline_streams_take_what_is_left(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    admission.reserve("door", 80)
+    admission.reserve("archive", 0)
+    assert admission.load == pytest.approx(0.8)
+
+
+def test_the_number_of_streams_may_be_limited(cost):
+    admission = Admission(cost, capacity=8, load_limit=None, max_streams=2)
+    admission.reserve("a", 1000)
+    admission.reserve("b", 0)
+    with pytest.raises(EngineFullError, match="max_streams is 2"):
+        admission.reserve("c", 0)
