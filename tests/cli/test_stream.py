@@ -117,6 +117,20 @@ def test_window_top_and_rate_reach_the_labelling(co3d, video):
     assert all(line["valid"] and len(line["top"]) == 9 for line in lines)
 
 
+def test_threshold_and_smoothing_reach_the_labelling(co3d, video):
+    options = ("--json", "--top", 9)  # with the bundled weights, which are the same every time
+    plain = co3d("stream", video, *options).lines
+    smoothed = co3d("stream", video, *options, "--smooth", 2, "--threshold", 0.3).lines
+    strict = [[entry for entry in line["top"] if entry["probability"] >= 0.3] for line in plain]
+    tops = [line["top"] for line in smoothed]
+    assert tops[:8] == strict[:8]  # the first valid result is the eighth
+    assert tops[8:] != strict[8:]
+    assert all(entry["probability"] >= 0.3 for top in tops for entry in top)
+    nothing = co3d("stream", video, "--threshold", 1)
+    assert "no label reaches the threshold" in nothing.out.splitlines()[-1]
+    assert "no label: none reaches 100% in 17 predictions" in nothing.err
+
+
 def test_a_damaged_video_completes_its_outputs_and_exits_with_3(co3d, video, tmp_path):
     damaged = cut_short(video, tmp_path / "damaged.mkv")
     movie, picture = tmp_path / "out.mp4", tmp_path / "out.png"

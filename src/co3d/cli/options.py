@@ -21,7 +21,8 @@ class StreamOptions:
         source: file, camera number, URL or folder of frames.
         model: registry name or exported file. weights: tag or path.
         window: feature frames averaged.
-        top_k: labels shown.
+        top_k: labels shown. threshold: probability that they must reach.
+        smooth_seconds: time constant of the average of probabilities; 0 for none.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. gap: what the network does after
             a gap. rate_hz: overrides the model's.
@@ -35,6 +36,8 @@ class StreamOptions:
     weights: str | None
     window: int | None
     top_k: int | None
+    threshold: float
+    smooth_seconds: float
     output: Path | None
     timeline: Path | None
     as_json: bool

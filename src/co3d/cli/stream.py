@@ -79,6 +79,8 @@ def _stream_video(options: StreamOptions) -> int:
             rate_hz=rate_hz,
             top_k=options.top_k,
             has_end=not reader.is_live,
+            threshold=options.threshold,
+            smooth_seconds=options.smooth_seconds,
             backend=options.backend,
             precision=options.precision,
             device=options.device,

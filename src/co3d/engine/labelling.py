@@ -7,9 +7,11 @@ from time import perf_counter, time
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from co3d.compiler.program import Program
+from co3d.engine.smoothing import ExponentialAverage
 from co3d.engine.takes import split_at_gaps
 from co3d.models import ClipModel, ModelCard
 from co3d.runtime import Stream
@@ -33,8 +35,10 @@ class Prediction:
             the reader keeps gaps.
         is_undersampled: new pictures come too rarely for the network's rate, so that most of what
             it has seen are repeats; see `VideoFrame.is_undersampled`.
-        probabilities: (K,) float32, in the order of the model's labels.
-        top: the likeliest labels with their probabilities, likeliest first.
+        probabilities: (K,) float32, in the order of the model's labels; of valid results averaged
+            over time where the labeller smooths.
+        top: the likeliest labels that reach the labeller's threshold, with their probabilities,
+            likeliest first; there may be none.
         preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
         step_ms: one step of the network.
         dropped_frames: frames given up so far.
@@ -53,6 +57,18 @@ class Prediction:
     step_ms: float
     dropped_frames: int
     lag_ms: float | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The label to show for this frame: the likeliest one; None where there is none to show."""
+        return self.top[0][0] if self.valid and self.top else None
+
+    @property
+    def why_unlabelled(self) -> str:
+        """Why there is no label to show; empty where there is one."""
+        if not self.valid:
+            return "filling the window"
+        return "" if self.top else "no label reaches the threshold"
 
     @property
     def gap_seconds(self) -> float:
@@ -75,8 +91,11 @@ class Labeller:
         stream: the running step program, with one slot.
         labels: K names, index 0 first.
         rate_hz: frames per second that the network sees.
-        top_k: labels per prediction.
+        top_k: labels per prediction, at most.
         has_end: whether the video ends, so that its last `delay` frames are described by a flush.
+        threshold: labels with a probability below this are left out of `Prediction.top`.
+        smooth_seconds: time constant of the average of probabilities over time, which starts anew
+            after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
     """
 
     model: ClipModel | None
@@ -87,6 +106,8 @@ class Labeller:
     rate_hz: float
     top_k: int
     has_end: bool
+    threshold: float = 0.0
+    smooth_seconds: float = 0.0
 
     def label(self, reader: VideoReader) -> Iterator[Prediction]:
         """Step through a video and yield a prediction for each of its frames, in order.
@@ -105,6 +126,7 @@ class Labeller:
         waiting: deque[VideoFrame] = deque()
         # Times of the frames in the window: valid results come once it is full.
         window: deque[float] = deque(maxlen=self.program.first_valid_step - self.program.delay + 1)
+        average = ExponentialAverage(self.smooth_seconds)
         newest: VideoFrame | None = None
         step, started = 0, perf_counter()
         if reader.gap == "reset":
@@ -130,11 +152,16 @@ class Labeller:
                 assert newest is not None
                 described = waiting.popleft()
                 window.append(described.pts_seconds)
+                if described.gap_seconds or not event.valid:
+                    average.reset()
+                probabilities = self.card.probabilities(logits).numpy()
+                if event.valid:
+                    probabilities = average.add(described.pts_seconds, probabilities)
                 yield self._predict(
                     described,
                     window[0],
                     newest,
-                    logits,
+                    probabilities,
                     event.valid,
                     preprocess_ms,
                     step_ms,
@@ -158,24 +185,27 @@ class Labeller:
         frame: VideoFrame,
         from_pts_seconds: float,
         newest: VideoFrame,
-        logits: Tensor,
+        probabilities: np.ndarray,
         valid: bool,
         preprocess_ms: float,
         step_ms: float,
         dropped_frames: int,
     ) -> Prediction:
-        probabilities = self.card.probabilities(logits)
-        values, indices = probabilities.topk(self.top_k)
+        values, indices = torch.from_numpy(probabilities).topk(self.top_k)
+        threshold = float(
+            np.float32(self.threshold)
+        )  # else a label of just that would not reach it
         return Prediction(
             frame,
             from_pts_seconds,
             newest.pts_seconds,
             valid,
             newest.is_undersampled,
-            probabilities.numpy(),
+            probabilities,
             tuple(
                 (self.labels[index], value)
                 for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+                if value >= threshold
             ),
             preprocess_ms,
             step_ms,

@@ -29,6 +29,7 @@ def annotate_frame(
     prediction: Prediction,
     colours: dict[str, str],
     pts_seconds: float,
+    rows: int,
 ) -> np.ndarray:
     """Draw labels with probability bars, the time and the delay over the foot of a frame.
 
@@ -37,6 +38,7 @@ def annotate_frame(
         prediction: what was said about this moment.
         colours: label -> "#rrggbb".
         pts_seconds: the time of this frame.
+        rows: labels that there is room for, so that all frames have a panel of one height.
 
     Returns:
         (s·H, s·W, 3) uint8, where s = 1 unless the short side is below 336 pixels, and else the
@@ -47,7 +49,7 @@ def annotate_frame(
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    panel = _draw_panel(picture.size, prediction, colours, pts_seconds)
+    panel = _draw_panel(picture.size, prediction, colours, pts_seconds, rows)
     picture.paste(panel, (0, picture.height - panel.height), panel)
     return np.asarray(picture)
 
@@ -57,12 +59,13 @@ def _draw_panel(
     prediction: Prediction,
     colours: dict[str, str],
     pts_seconds: float,
+    rows: int,
 ) -> Image.Image:
     """The band over the foot of the picture; it is as high without labels as with them."""
     width = picture_size[0]
     unit = max(MIN_TEXT_PX, round(min(picture_size) / TEXT_LINES))
     line = round(unit * 1.6)
-    panel = Image.new("RGBA", (width, line * (len(prediction.top) + 1) + unit), PANEL_RGBA)
+    panel = Image.new("RGBA", (width, line * (rows + 1) + unit), PANEL_RGBA)
     draw = ImageDraw.Draw(panel)
     left, right = unit, width - unit
     for rank, (label, probability) in enumerate(prediction.top if prediction.valid else ()):
@@ -97,8 +100,8 @@ def _draw_bar(
 
 
 def _describe(prediction: Prediction) -> str:
-    if not prediction.valid:
-        return "filling the window"
+    if prediction.why_unlabelled:
+        return prediction.why_unlabelled
     mark = "undersampled, " if prediction.is_undersampled else ""
     return f"{mark}delay {prediction.seen_pts_seconds - prediction.frame.pts_seconds:.2f} s"
 

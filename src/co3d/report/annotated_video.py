@@ -25,6 +25,7 @@ class AnnotatedVideo:
     Args:
         writer: takes the frames; opened and closed by the caller.
         colours: label -> "#rrggbb".
+        rows: labels of a prediction, at most.
         every_frame: a second iteration over the source, or None.
     """
 
@@ -32,10 +33,12 @@ class AnnotatedVideo:
         self,
         writer: VideoWriter,
         colours: dict[str, str],
+        rows: int,
         every_frame: Iterator[VideoFrame] | None,
     ) -> None:
         self._writer = writer
         self._colours = colours
+        self._rows = rows
         self._every_frame = every_frame
         self._ahead: VideoFrame | None = None
         self._latest: Prediction | None = None
@@ -67,7 +70,9 @@ class AnnotatedVideo:
             self.catch_up(self._latest.frame.pts_seconds + described_seconds)
 
     def _write(self, frame: VideoFrame, prediction: Prediction) -> None:
-        image = annotate_frame(frame.image, prediction, self._colours, frame.pts_seconds)
+        image = annotate_frame(
+            frame.image, prediction, self._colours, frame.pts_seconds, self._rows
+        )
         self._writer.write(image, frame.pts_seconds)
 
 
@@ -101,7 +106,8 @@ def annotated_video(
                 stack.enter_context(read_video(source, reconnect_seconds=PATIENCE_SECONDS))
             )
         writer = stack.enter_context(VideoWriter(path, rate_hz=rate_hz))
-        video = AnnotatedVideo(writer, label_colours(labeller.labels), every_frame)
+        colours = label_colours(labeller.labels)
+        video = AnnotatedVideo(writer, colours, labeller.top_k, every_frame)
         yield video
         video.finish(1 / labeller.rate_hz if is_stopped() else math.inf)
 

@@ -46,6 +46,20 @@ def stream(
     ] = None,
     window: WindowOption = None,
     top: Annotated[int | None, typer.Option(help="How many labels to show; 3 by default.")] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            metavar="P", help="Show only labels of at least this probability, from 0 to 1."
+        ),
+    ] = 0.0,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Average probabilities over time: what is older counts exponentially less. Labels "
+            "flicker less, and change up to 0.7 times as many seconds later.",
+        ),
+    ] = 0.0,
     output: Annotated[
         Path | None, typer.Option(help="Write the video with the labels drawn on it.")
     ] = None,
@@ -116,6 +130,8 @@ def stream(
         weights=weights,
         window=window,
         top_k=top,
+        threshold=threshold,
+        smooth_seconds=smooth,
         output=output,
         timeline=timeline,
         as_json=as_json,
