@@ -12,7 +12,7 @@ from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
 from co3d.cli.notices import ConnectionNotices, Notices
-from co3d.cli.options import StreamOptions
+from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
@@ -69,6 +69,9 @@ def _stream_video(options: StreamOptions) -> int:
         rate_hz=rate_hz,
         policy=options.policy,
         gap=options.gap,
+        rotate=options.rotate,
+        flip=options.flip,
+        crop=None if options.crop is None else read_crop(options.crop),
         reconnect_seconds=options.reconnect_seconds,
         on_state=tell,
     ) as reader:

@@ -102,9 +102,8 @@ def annotated_video(
         rate_hz, every_frame = labeller.rate_hz, None
         if not reader.is_live:
             rate_hz = reader.source_rate_hz or rate_hz
-            every_frame = _decodable(
-                stack.enter_context(read_video(source, reconnect_seconds=PATIENCE_SECONDS))
-            )
+            again = read_video(source, reconnect_seconds=PATIENCE_SECONDS, **vars(reader.framing))
+            every_frame = _decodable(stack.enter_context(again))
         writer = stack.enter_context(VideoWriter(path, rate_hz=rate_hz))
         colours = label_colours(labeller.labels)
         video = AnnotatedVideo(writer, colours, labeller.top_k, every_frame)
