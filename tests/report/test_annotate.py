@@ -1,17 +1,21 @@
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from co3d.report import annotate_frame, label_colours
+from co3d.video.aspect import SQUARE
 from support.predictions import LABELS, make_prediction
 
 COLOURS = label_colours(LABELS)
 GREY = np.full((360, 640, 3), 128, np.uint8)
 
 
-def annotate(image, prediction, pts_seconds: float, rows: int = 3) -> np.ndarray:
-    return annotate_frame(image, prediction, COLOURS, pts_seconds, rows)
+def annotate(image, prediction, pts_seconds: float, aspect: Fraction = SQUARE) -> np.ndarray:
+    return annotate_frame(
+        image, prediction, COLOURS, pts_seconds, rows=3, sample_aspect_ratio=aspect
+    )
 
 
 def bar_pixels(picture: np.ndarray, label: str) -> int:
@@ -76,6 +80,17 @@ def test_a_label_below_the_threshold_is_not_drawn_and_the_panel_keeps_its_height
     ]
     assert panels[0][0] == panels[1][0]
     assert (annotated != annotate(GREY, replace(unsure, valid=False), 1.0)).any()
+
+
+def test_on_anamorphic_pictures_text_has_its_shape_once_they_are_shown():
+    prediction = make_prediction("tilt", 1.0)
+    squeezed = annotate(GREY[:, ::2], prediction, 1.0, Fraction(2))
+    stretched = np.repeat(squeezed, 2, axis=1).astype(int)
+    assert squeezed.shape == (360, 320, 3)
+    assert np.abs(stretched - annotate(GREY, prediction, 1.0)).mean() < 3
+    assert bar_pixels(squeezed, "tilt") == pytest.approx(
+        bar_pixels(annotate(GREY, prediction, 1.0), "tilt") / 2, rel=0.1
+    )
 
 
 def test_the_time_shown_is_that_of_the_frame():

@@ -1,12 +1,14 @@
 """Pictures that are turned, mirrored and cropped as the user wants."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from co3d.errors import OptionError
-from co3d.video import VideoFrame, read_video
+from co3d.video import VideoFrame, VideoWriter, read_video
 from co3d.video.framing import Framing
 
 PICTURE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
@@ -54,6 +56,24 @@ def test_the_reader_applies_it_to_every_source(video_path):
         for frame, image in zip(reader, whole, strict=True):
             expected = np.flipud(np.rot90(image))[6:26, 4:44]
             np.testing.assert_array_equal(frame.image, expected)
+
+
+@pytest.mark.parametrize(("rotate", "aspect"), [(0, "16/11"), (90, "11/16"), (180, "16/11")])
+def test_pixels_are_turned_too(tmp_path, picture, rotate, aspect):
+    path = tmp_path / "anamorphic.mp4"
+    with VideoWriter(path, 20, sample_aspect_ratio=Fraction(16, 11)) as writer:
+        writer.write(picture(0), 0)
+    with read_video(path, rotate=rotate) as reader:
+        assert reader.sample_aspect_ratio == Fraction(aspect)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1), Fraction(1, 200), Fraction(4000, 3)])
+def test_pixels_are_square_unless_something_sensible_is_stated(tmp_path, picture, aspect):
+    path = tmp_path / "video.mp4"
+    with VideoWriter(path, 20, sample_aspect_ratio=aspect) as writer:
+        writer.write(picture(0), 0)
+    with read_video(path) as reader:
+        assert reader.sample_aspect_ratio == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Drawing a prediction on the frame that it describes."""
 
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +30,9 @@ def annotate_frame(
     prediction: Prediction,
     colours: dict[str, str],
     pts_seconds: float,
+    *,
     rows: int,
+    sample_aspect_ratio: Fraction,
 ) -> np.ndarray:
     """Draw labels with probability bars, the time and the delay over the foot of a frame.
 
@@ -39,17 +42,23 @@ def annotate_frame(
         colours: label -> "#rrggbb".
         pts_seconds: the time of this frame.
         rows: labels that there is room for, so that all frames have a panel of one height.
+        sample_aspect_ratio: width of a pixel by its height. Text is drawn so that it has its shape
+            once players have stretched the picture.
 
     Returns:
         (s·H, s·W, 3) uint8, where s = 1 unless the short side is below 336 pixels, and else the
         smallest whole number that lifts it to that.
     """
-    enlargement = -(-MIN_SHORT_SIDE_PX // min(image.shape[:2]))
+    height, width = image.shape[:2]
+    enlargement = -(-MIN_SHORT_SIDE_PX // max(1, min(height, round(width * sample_aspect_ratio))))
     picture = Image.fromarray(image)
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    panel = _draw_panel(picture.size, prediction, colours, pts_seconds, rows)
+    shown_size = (round(picture.width * sample_aspect_ratio), picture.height)
+    panel = _draw_panel(shown_size, prediction, colours, pts_seconds, rows)
+    if panel.width != picture.width:
+        panel = panel.resize((picture.width, panel.height), Image.Resampling.BICUBIC)
     picture.paste(panel, (0, picture.height - panel.height), panel)
     return np.asarray(picture)
 

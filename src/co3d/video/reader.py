@@ -41,6 +41,8 @@ class VideoReader:
         gap: what becomes of a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
         width, height: of every picture, in pixels.
+        sample_aspect_ratio: width of a pixel by its height; pictures of another than 1 are meant to
+            be stretched when they are shown. Networks see them as they are stored.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
@@ -62,6 +64,7 @@ class VideoReader:
         self.width, self.height = framing.size_of(
             source.info.width, source.info.height, source.info.name
         )
+        self.sample_aspect_ratio = framing.orientation.aspect_of(source.info.sample_aspect_ratio)
         self.frame_count = source.info.frame_count
         self.duration_seconds = source.info.duration_seconds
 
