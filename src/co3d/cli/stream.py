@@ -147,8 +147,8 @@ def _open_sinks(
         )
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = f"{hide_password(options.source)} · {labeller.card.name}"
-        picture = timeline_picture(options.timeline, labeller, summary, title=title)
+        title = f"{_name_source(options.source)} · {labeller.card.name}"
+        picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks
 
@@ -168,6 +168,13 @@ def _open_screen(
         return PlainLines()
     view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
     return outputs.enter_context(view)
+
+
+def _name_source(source: str) -> str:
+    """A source's name for titles: of files and folders without those above them."""
+    if ":/" in source:
+        return hide_password(source)
+    return f"camera {source}" if source.isdecimal() else Path(source).absolute().name
 
 
 def _silence_stdout() -> None:
