@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import pytest
@@ -53,6 +54,13 @@ def test_it_shows_labels_progress_and_figures(labeller, screen, tmp_path):
 def test_it_claims_nothing_before_the_window_is_full(labeller, screen, tmp_path):
     drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 6))
     assert "filling the window" in drawn
+    assert not any(label in drawn for label in labeller.labels)
+
+
+def test_it_shows_no_label_below_the_threshold(labeller, screen, tmp_path):
+    certain = dataclasses.replace(labeller, threshold=1.0)
+    drawn = Text.from_ansi(show(certain, screen, write_video(tmp_path / "video.mp4", 48))).plain
+    assert "no label reaches the threshold" in drawn
     assert not any(label in drawn for label in labeller.labels)
 
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from co3d.video import read_video
@@ -115,6 +116,49 @@ def test_window_top_and_rate_reach_the_labelling(co3d, video):
     lines = co3d("stream", video, *RANDOM, "--json", *arguments).lines
     assert len(lines) == 12
     assert all(line["valid"] and len(line["top"]) == 9 for line in lines)
+
+
+def test_threshold_and_smoothing_reach_the_labelling(co3d, video):
+    options = ("--json", "--top", 9)  # with the bundled weights, which are the same every time
+    plain = co3d("stream", video, *options).lines
+    smoothed = co3d("stream", video, *options, "--smooth", 2, "--threshold", 0.3).lines
+    strict = [[entry for entry in line["top"] if entry["probability"] >= 0.3] for line in plain]
+    tops = [line["top"] for line in smoothed]
+    assert tops[:8] == strict[:8]  # the first valid result is the eighth
+    assert tops[8:] != strict[8:]
+    assert all(entry["probability"] >= 0.3 for top in tops for entry in top)
+    nothing = co3d("stream", video, "--threshold", 1)
+    assert "no label reaches the threshold" in nothing.out.splitlines()[-1]
+    assert "no label: none reaches 100% in 17 predictions" in nothing.err
+
+
+def test_the_annotated_video_shows_the_pictures_that_were_labelled(co3d, video, tmp_path):
+    movie = tmp_path / "out.mkv"
+    framing = ("--rotate", 90, "--flip", "horizontal", "--crop", "8,16,48,56")
+    outcome = co3d("stream", video, *RANDOM, *framing, "--output", movie)
+    assert outcome.code == 0
+    with read_video(video) as reader:
+        image = np.fliplr(np.rot90(next(reader).image, -1))[16:72, 8:56]
+    with read_video(movie) as reader:
+        assert (reader.width, reader.height) == (7 * 48, 7 * 56)  # small pictures are enlarged
+        drawn = next(reader).image[::7, ::7]
+    assert np.abs(drawn[:20].astype(int) - image[:20]).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--rotate", "45", "choose 0, 90, 180 or 270"),
+        ("--flip", "both", "'horizontal', 'vertical'"),
+        ("--crop", "1,2,3", "expected --crop X,Y,WIDTH,HEIGHT in whole pixels"),
+        ("--crop", "0.1,0,0.5,1", "expected --crop X,Y,WIDTH,HEIGHT in whole pixels"),
+        ("--crop", "0,0,97,10", "its pictures have 96x64"),
+    ],
+)
+def test_pictures_that_cannot_be_had_are_refused(co3d, video, option, value, complaint):
+    outcome = co3d("stream", video, *RANDOM, option, value)
+    assert outcome.code == 2
+    assert complaint in " ".join(outcome.err.split())
 
 
 def test_a_damaged_video_completes_its_outputs_and_exits_with_3(co3d, video, tmp_path):

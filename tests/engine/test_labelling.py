@@ -149,6 +149,56 @@ def test_after_a_gap_the_window_begins_after_it(labeller, broken_video):
     assert all(p.from_pts_seconds >= after[0].frame.pts_seconds for p in after)
 
 
+def test_labels_below_the_threshold_are_left_out(labeller, clip_video):
+    plain = list(labeller.label(open_reader(clip_video)))
+    threshold = plain[-1].top[1][1]
+    labeller.stream.reset()
+    strict = dataclasses.replace(labeller, threshold=threshold)
+    for prediction, wanted in zip(strict.label(open_reader(clip_video)), plain, strict=True):
+        assert prediction.top == tuple(pair for pair in wanted.top if pair[1] >= threshold)
+        np.testing.assert_array_equal(prediction.probabilities, wanted.probabilities)
+    assert len(prediction.top) == 2
+    assert prediction.label == wanted.top[0][0]
+    certain = dataclasses.replace(labeller, threshold=1.0)
+    last = list(certain.label(open_reader(clip_video)))[-1]
+    assert (last.top, last.label) == ((), None)
+    assert last.why_unlabelled == "no label reaches the threshold"
+
+
+def test_smoothing_averages_over_time_and_starts_anew_after_a_gap(labeller, broken_video):
+    plain = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    smooth = dataclasses.replace(labeller, smooth_seconds=0.5)
+    smoothed = list(smooth.label(read_video(broken_video, rate_hz=8, gap="reset")))
+    share = 1 - np.exp(-0.125 / 0.5)
+    expected: np.ndarray | None = None
+    for prediction, raw in zip(smoothed, plain, strict=True):
+        if not raw.valid or expected is None:
+            expected = raw.probabilities if raw.valid else None
+            np.testing.assert_array_equal(prediction.probabilities, raw.probabilities)
+        else:
+            expected = expected + share * (raw.probabilities - expected)
+            np.testing.assert_allclose(prediction.probabilities, expected, rtol=1e-5)
+            assert prediction.top[0][1] == pytest.approx(float(expected.max()), rel=1e-5)
+    assert sum(p.valid for p in smoothed) == 34
+
+
+def test_a_kept_gap_ends_smoothing_too(labeller, broken_video):
+    plain = list(labeller.label(read_video(broken_video, rate_hz=8, gap="keep")))
+    smooth = dataclasses.replace(labeller, smooth_seconds=5.0)
+    smoothed = list(smooth.label(read_video(broken_video, rate_hz=8, gap="keep")))
+    for number in (7, 24):  # the first valid one, and the one after the gap
+        np.testing.assert_array_equal(smoothed[number].probabilities, plain[number].probabilities)
+    assert not np.array_equal(smoothed[25].probabilities, plain[25].probabilities)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 50.0}, {"threshold": -0.1}, {"smooth_seconds": -1.0}]
+)
+def test_thresholds_and_averages_that_cannot_work_are_refused(options):
+    with pytest.raises(OptionError, match="expected 0"):
+        open_labeller(weights="random", **options)
+
+
 def test_window_reaches_the_program(clip_video):
     labeller = open_labeller(weights="random", window=2)
     predictions = list(labeller.label(open_reader(clip_video)))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def test_no_segment_reaches_over_predictions_that_are_not_valid():
     summary.add(make_prediction("tilt", 9.25, valid=False))
     summary.add(make_prediction("tilt", 9.5))
     assert list(summary.segments) == [Segment("pan", 0.0, 0.25), Segment("tilt", 9.5, 9.75)]
+
+
+def test_no_segment_reaches_over_predictions_below_the_threshold():
+    summary = LabellingSummary(rate_hz=4.0)
+    for number, is_sure in enumerate([True, True, False, True]):
+        prediction = make_prediction("pan", number / 4)
+        summary.add(prediction if is_sure else replace(prediction, top=()))
+    assert list(summary.segments) == [Segment("pan", 0.0, 0.5), Segment("pan", 0.75, 1.0)]
+    assert summary.valid_predictions == 4
 
 
 def test_undersampled_predictions_are_counted():

@@ -1,11 +1,21 @@
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from co3d.report import annotate_frame, label_colours
+from co3d.video.aspect import SQUARE
 from support.predictions import LABELS, make_prediction
 
 COLOURS = label_colours(LABELS)
 GREY = np.full((360, 640, 3), 128, np.uint8)
+
+
+def annotate(image, prediction, pts_seconds: float, aspect: Fraction = SQUARE) -> np.ndarray:
+    return annotate_frame(
+        image, prediction, COLOURS, pts_seconds, rows=3, sample_aspect_ratio=aspect
+    )
 
 
 def bar_pixels(picture: np.ndarray, label: str) -> int:
@@ -25,13 +35,13 @@ def bar_pixels(picture: np.ndarray, label: str) -> int:
 )
 def test_small_frames_are_enlarged_by_whole_numbers(size, expected):
     image = np.zeros((*size, 3), np.uint8)
-    annotated = annotate_frame(image, make_prediction("pan", 1.0), COLOURS, 1.0)
+    annotated = annotate(image, make_prediction("pan", 1.0), 1.0)
     assert annotated.shape == (*expected, 3)
     assert annotated.dtype == np.uint8
 
 
 def test_only_the_foot_of_the_frame_is_drawn_on():
-    annotated = annotate_frame(GREY, make_prediction("pan", 1.0), COLOURS, 1.0)
+    annotated = annotate(GREY, make_prediction("pan", 1.0), 1.0)
     changed = np.flatnonzero((annotated != GREY).any(axis=(1, 2)))
     assert changed[0] > 0.6 * len(GREY)
     assert changed[-1] == len(GREY) - 1
@@ -39,15 +49,13 @@ def test_only_the_foot_of_the_frame_is_drawn_on():
 
 def test_the_frame_itself_is_left_alone():
     image = GREY.copy()
-    annotate_frame(image, make_prediction("pan", 1.0), COLOURS, 1.0)
+    annotate(image, make_prediction("pan", 1.0), 1.0)
     assert np.array_equal(image, GREY)
 
 
 def test_a_bar_is_as_long_as_its_probability():
     pixels = [
-        bar_pixels(
-            annotate_frame(GREY, make_prediction("tilt", 1.0, probability=p), COLOURS, 1.0), "tilt"
-        )
+        bar_pixels(annotate(GREY, make_prediction("tilt", 1.0, probability=p), 1.0), "tilt")
         for p in (0.4, 0.8)
     ]
     assert pixels[0] > 100
@@ -56,15 +64,39 @@ def test_a_bar_is_as_long_as_its_probability():
 
 def test_nothing_is_claimed_before_the_window_is_full():
     prediction = make_prediction("tilt", 1.0, valid=False)
-    annotated = annotate_frame(GREY, prediction, COLOURS, 1.0)
+    annotated = annotate(GREY, prediction, 1.0)
     assert bar_pixels(annotated, "tilt") == 0
     assert (annotated != GREY).any()
 
 
+def test_a_label_below_the_threshold_is_not_drawn_and_the_panel_keeps_its_height():
+    prediction = make_prediction("tilt", 1.0)
+    unsure = replace(prediction, top=())
+    annotated = annotate(GREY, unsure, 1.0)
+    assert bar_pixels(annotated, "tilt") == 0
+    panels = [
+        np.flatnonzero((p != GREY).any(axis=(1, 2)))
+        for p in (annotated, annotate(GREY, prediction, 1.0))
+    ]
+    assert panels[0][0] == panels[1][0]
+    assert (annotated != annotate(GREY, replace(unsure, valid=False), 1.0)).any()
+
+
+def test_on_anamorphic_pictures_text_has_its_shape_once_they_are_shown():
+    prediction = make_prediction("tilt", 1.0)
+    squeezed = annotate(GREY[:, ::2], prediction, 1.0, Fraction(2))
+    stretched = np.repeat(squeezed, 2, axis=1).astype(int)
+    assert squeezed.shape == (360, 320, 3)
+    assert np.abs(stretched - annotate(GREY, prediction, 1.0)).mean() < 3
+    assert bar_pixels(squeezed, "tilt") == pytest.approx(
+        bar_pixels(annotate(GREY, prediction, 1.0), "tilt") / 2, rel=0.1
+    )
+
+
 def test_the_time_shown_is_that_of_the_frame():
     prediction = make_prediction("tilt", 1.0)
-    early = annotate_frame(GREY, prediction, COLOURS, 1.0)
-    late = annotate_frame(GREY, prediction, COLOURS, 8.88)
+    early = annotate(GREY, prediction, 1.0)
+    late = annotate(GREY, prediction, 8.88)
     assert (early != late).any()
 
 
@@ -72,9 +104,5 @@ def test_long_names_do_not_run_into_their_bars():
     narrow = np.full((480, 240, 3), 128, np.uint8)
     prediction = make_prediction("roll counter-clockwise", 1.0, probability=0.97)
     short = make_prediction("pan", 1.0, probability=0.97)
-    long_bar = bar_pixels(
-        annotate_frame(narrow, prediction, COLOURS, 1.0), "roll counter-clockwise"
-    )
-    assert long_bar == pytest.approx(
-        bar_pixels(annotate_frame(narrow, short, COLOURS, 1.0), "pan"), rel=0.02
-    )
+    long_bar = bar_pixels(annotate(narrow, prediction, 1.0), "roll counter-clockwise")
+    assert long_bar == pytest.approx(bar_pixels(annotate(narrow, short, 1.0), "pan"), rel=0.02)

@@ -1,11 +1,13 @@
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from co3d.errors import OutputError
 from co3d.report import annotated_video, label_colours
-from co3d.video import read_video
+from co3d.video import VideoWriter, read_video
 from support.predictions import LABELS, make_prediction
 from support.videos import (
     cut_short,
@@ -51,6 +53,19 @@ def test_every_frame_of_the_source_is_written_at_its_time(tmp_path, annotate):
     source = write_video(tmp_path / "source.mp4", 33)
     annotate(source, tmp_path / "out.mp4", predict(source))
     assert times(tmp_path / "out.mp4") == pytest.approx(times(source), abs=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_an_anamorphic_video_stays_one(tmp_path, annotate, suffix):
+    source, target = tmp_path / "source.mp4", tmp_path / f"out{suffix}"
+    with VideoWriter(source, 16, sample_aspect_ratio=Fraction(16, 11)) as writer:
+        for number in range(4):
+            writer.write(drifting_picture(number), number / 16)
+    annotate(source, target, predict(source))
+    with read_video(target) as reader:
+        assert reader.sample_aspect_ratio == Fraction(16, 11)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
 
 
 def test_frames_between_carry_the_latest_prediction(tmp_path, annotate):

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from co3d.video import read_video
 from co3d.video.indexed import open_indexed_video
+from co3d.video.orientation import Orientation
 
 ORIENTATIONS: dict[str, tuple[tuple[int, int, int, int], Callable]] = {
     # a, b, c, d: the pixel at (p, q) is shown at (a·p + c·q, b·p + d·q)
@@ -45,6 +47,13 @@ def film(tmp_path_factory, picture_of_parts) -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path.read_bytes()
+
+
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_a_turned_pixel_is_as_wide_as_it_was_high(is_transposed):
+    wide = Fraction(16, 11)
+    expected = 1 / wide if is_transposed else wide
+    assert Orientation(is_transposed=is_transposed).aspect_of(wide) == expected
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)

@@ -78,9 +78,7 @@ def _stream(
             output_dir / "annotated.mp4", str(sample), reader, labeller, is_stopped=lambda: False
         )
         title = f"{SAMPLE_NAME} · {labeller.card.name}"
-        picture = timeline_picture(
-            output_dir / "timeline.png", labeller, summary, title=title, truth=truth
-        )
+        picture = timeline_picture(output_dir / "timeline.png", labeller, title=title, truth=truth)
         view = LiveView(console, SAMPLE_NAME, labeller, reader, summary)
         sinks = [summary, *map(stack.enter_context, (video, picture, view))]
         for prediction in labeller.label(reader):

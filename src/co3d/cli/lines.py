@@ -57,7 +57,7 @@ class PlainLines:
     def add(self, prediction: Prediction) -> None:
         """Print one prediction, at once."""
         said = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
-        text = said if prediction.valid else "filling the window"
+        text = prediction.why_unlabelled or said
         seconds = prediction.frame.pts_seconds
         if prediction.gap_seconds:
             print(f"{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s", flush=True)

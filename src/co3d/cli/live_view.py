@@ -42,6 +42,7 @@ class LiveView:
         self._console = console
         self._title = f"{labeller.card.name} · {source}"
         self._subtitle = labeller.stream.backend
+        self._rows = labeller.top_k
         self._summary = summary
         self._colours = label_colours(labeller.labels)
         self._delay = f"{labeller.program.delay / labeller.rate_hz:.2f} s"
@@ -63,7 +64,7 @@ class LiveView:
         if prediction.gap_seconds:
             self._recent_labels.append(None)
         if prediction.valid:
-            self._recent_labels.append(prediction.top[0][0])
+            self._recent_labels.append(prediction.label or "")
         self._redraw_in_time()
 
     def show(self, state: SourceState) -> None:
@@ -112,17 +113,18 @@ class LiveView:
         bars.add_column(ratio=1, no_wrap=True)
         bars.add_column(width=7, justify="right")
         bar_width = width - max(12, width // 4) - 9
-        for rank, (label, probability) in enumerate(latest.top):
-            if self._is_away:
-                text = self._describe_absence() if rank == 0 else ""
-                bars.add_row(Text(), Text(text, "bold red"))
-            elif latest.valid and self._is_current:
+        if self._is_away:
+            bars.add_row(Text(), Text(self._describe_absence(), "bold red"))
+        elif not self._is_current:
+            bars.add_row(Text(), Text("filling the window", "dim italic"))
+        elif latest.why_unlabelled:
+            bars.add_row(Text(), Text(latest.why_unlabelled, "dim italic"))
+        else:
+            for rank, (label, probability) in enumerate(latest.top):
                 bar = draw_bar(probability, bar_width, self._colours[label])
                 bars.add_row(Text(label, "bold" if rank == 0 else ""), bar, f"{probability:.1%}")
-            elif rank == 0:
-                bars.add_row(Text("filling the window", "dim italic"))
-            else:
-                bars.add_row(Text())
+        while bars.row_count < self._rows:  # or the view would jump up and down
+            bars.add_row(Text())
         return bars
 
     @property
@@ -137,7 +139,10 @@ class LiveView:
         return f"{self._state.phase} for {seconds:.0f} s{cause}"
 
     def _draw_timeline(self, width: int) -> Text:
-        """One cell per prediction and gap, newest at the right; runs are named where it fits."""
+        """One cell per prediction and gap, newest at the right; runs are named where it fits.
+
+        Cells of predictions without a label are empty.
+        """
         cells = list(self._recent_labels)[-width:]
         strip = Text(" " * (width - len(cells)), no_wrap=True)
         start = 0
@@ -145,8 +150,8 @@ class LiveView:
             label = cells[start]
             end = next((i for i in range(start, len(cells)) if cells[i] != label), len(cells))
             length = end - start
-            if label is None:
-                strip.append("┊" * length, "dim")
+            if not label:
+                strip.append(("┊" if label is None else " ") * length, "dim")
                 start = end
                 continue
             name = f" {label}" if len(label) + 2 <= length else ""

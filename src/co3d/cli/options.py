@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from co3d.errors import OptionError
+
 Policy = Literal["latest", "every"]
 Gap = Literal["keep", "reset"]
+Flip = Literal["horizontal", "vertical"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
 Edges = Literal["start", "both", "none"]
@@ -21,10 +24,13 @@ class StreamOptions:
         source: file, camera number, URL or folder of frames.
         model: registry name or exported file. weights: tag or path.
         window: feature frames averaged.
-        top_k: labels shown.
+        top_k: labels shown. threshold: probability that they must reach.
+        smooth_seconds: time constant of the average of probabilities; 0 for none.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
         policy: what a live source does when the network is slower. gap: what the network does after
             a gap. rate_hz: overrides the model's.
+        rotate, flip, crop: what becomes of pictures, as for `co3d.read_video`; the crop as
+            "X,Y,WIDTH,HEIGHT".
         reconnect_seconds: how long a network stream is tried again; None for ever.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
@@ -35,12 +41,17 @@ class StreamOptions:
     weights: str | None
     window: int | None
     top_k: int | None
+    threshold: float
+    smooth_seconds: float
     output: Path | None
     timeline: Path | None
     as_json: bool
     policy: Policy
     gap: Gap
     rate_hz: float | None
+    rotate: int
+    flip: Flip | None
+    crop: str | None
     reconnect_seconds: float | None
     threads: int | None
     backend: str
@@ -139,6 +150,22 @@ class CheckOptions:
     frames: int | None
     device: str
     as_json: bool
+
+
+def read_crop(text: str) -> tuple[int, int, int, int]:
+    """The crop that "X,Y,WIDTH,HEIGHT" says.
+
+    Raises:
+        OptionError: it is not four whole numbers.
+    """
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"cannot crop to {text!r}: expected --crop X,Y,WIDTH,HEIGHT in whole pixels, such as "
+            "--crop 320,0,640,480"
+        ) from error
+    return x, y, width, height
 
 
 def split_names(words: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
 from co3d.cli.notices import ConnectionNotices, Notices
-from co3d.cli.options import StreamOptions
+from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
@@ -69,6 +69,9 @@ def _stream_video(options: StreamOptions) -> int:
         rate_hz=rate_hz,
         policy=options.policy,
         gap=options.gap,
+        rotate=options.rotate,
+        flip=options.flip,
+        crop=None if options.crop is None else read_crop(options.crop),
         reconnect_seconds=options.reconnect_seconds,
         on_state=tell,
     ) as reader:
@@ -79,6 +82,8 @@ def _stream_video(options: StreamOptions) -> int:
             rate_hz=rate_hz,
             top_k=options.top_k,
             has_end=not reader.is_live,
+            threshold=options.threshold,
+            smooth_seconds=options.smooth_seconds,
             backend=options.backend,
             precision=options.precision,
             device=options.device,
@@ -142,8 +147,8 @@ def _open_sinks(
         )
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = f"{hide_password(options.source)} · {labeller.card.name}"
-        picture = timeline_picture(options.timeline, labeller, summary, title=title)
+        title = f"{_name_source(options.source)} · {labeller.card.name}"
+        picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks
 
@@ -163,6 +168,13 @@ def _open_screen(
         return PlainLines()
     view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
     return outputs.enter_context(view)
+
+
+def _name_source(source: str) -> str:
+    """A source's name for titles: of files and folders without those above them."""
+    if ":/" in source:
+        return hide_password(source)
+    return f"camera {source}" if source.isdecimal() else Path(source).absolute().name
 
 
 def _silence_stdout() -> None:

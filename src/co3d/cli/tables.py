@@ -21,6 +21,14 @@ def print_stream_summary(
     """Print the labels over time, the figures of the stream, and what was written."""
     if summary.segments:
         console.print(_segment_table(labeller, summary))
+    elif summary.valid_predictions:
+        console.print(
+            f"no label: none reaches {labeller.threshold:.0%} in {summary.valid_predictions} "
+            "predictions; use a lower --threshold",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     else:
         console.print(
             f"no valid prediction: {summary.predictions} sampled frames do not fill the window of "

@@ -9,7 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from co3d.compiler.program import Program
+from co3d.engine.labels import TopLabels
 from co3d.engine.prediction import Prediction
+from co3d.engine.smoothing import ExponentialAverage
 from co3d.models import ModelCard
 from co3d.video import VideoFrame
 
@@ -25,7 +27,9 @@ class Describer:
 
     Args:
         card: what turns logits into probabilities. program: whose outputs these are.
-        labels: K names, index 0 first. top_k: labels per prediction.
+        top: picks the labels to show.
+        smooth_seconds: time constant of the average of probabilities over time, which starts anew
+            after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
         keeps_pictures: whether predictions hold the picture that they describe. A thousand waiting
             frames in full HD take 6 GB; without pictures `frame.image` is empty, (0, 0, 3).
     """
@@ -34,12 +38,13 @@ class Describer:
         self,
         card: ModelCard,
         program: Program[Any],
-        labels: tuple[str, ...],
-        top_k: int,
+        top: TopLabels,
+        smooth_seconds: float = 0.0,
         *,
         keeps_pictures: bool = True,
     ) -> None:
-        self._card, self._labels, self._top_k = card, labels, top_k
+        self._card, self._top = card, top
+        self._average = ExponentialAverage(smooth_seconds)
         self._delay = program.delay
         self._keeps_pictures = keeps_pictures
         self._waiting: deque[VideoFrame] = deque()
@@ -57,6 +62,7 @@ class Describer:
         """
         self._waiting.clear()
         self._window.clear()
+        self._average.reset()
         self._newest = None
         self._step, self._unknown = age, min(age, self._delay)
 
@@ -100,19 +106,19 @@ class Describer:
         self._window.append(described.pts_seconds)
         if not fresh:
             return None
-        probabilities = self._card.probabilities(logits)
-        values, indices = probabilities.topk(self._top_k)
+        probabilities = self._card.probabilities(logits).numpy()
+        if described.gap_seconds or not valid:
+            self._average.reset()
+        if valid:
+            probabilities = self._average.add(described.pts_seconds, probabilities)
         return Prediction(
             described,
             self._window[0],
             newest.pts_seconds,
             valid,
             newest.is_undersampled,
-            probabilities.numpy(),
-            tuple(
-                (self._labels[index], value)
-                for index, value in zip(indices.tolist(), values.tolist(), strict=True)
-            ),
+            probabilities,
+            self._top.pick(probabilities),
             preprocess_ms,
             step_ms,
             dropped_frames,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
-from co3d.engine.labels import check_top_k, list_labels
+from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
 from co3d.engine.track import Policy, Track
@@ -108,6 +108,8 @@ class Engine:
         resets_at_gaps: bool = True,
         snapshot: Snapshot | None = None,
         top_k: int | None = None,
+        threshold: float = 0.0,
+        smooth_seconds: float = 0.0,
         keeps_pictures: bool = True,
         results: Results | None = None,
         extra_cost_ms: float = 0.0,
@@ -124,7 +126,10 @@ class Engine:
             resets_at_gaps: whether the network starts anew after a gap in a stream's time, so that
                 no result mixes what came before and after it.
             snapshot: of a track of the same program, to go on from.
-            top_k: labels per prediction; None for 3, or as many as there are.
+            top_k: labels per prediction, at most; None for 3, or as many as there are.
+            threshold: probability that labels must reach to be among them.
+            smooth_seconds: time constant of an exponential average of probabilities over time;
+                0 for none.
             keeps_pictures: whether predictions hold the picture that they describe.
             results: where predictions go; None for a queue of the track's own. Tracks that share
                 one are told apart by `Prediction.track`.
@@ -142,8 +147,13 @@ class Engine:
         if policy not in ("latest", "every"):
             raise OptionError(f"cannot join: got policy={policy!r}, expected 'latest' or 'every'")
         top_k = check_top_k(top_k, self.labels, self.compiled.program.name)
+        check_display(threshold, smooth_seconds)
         describer = Describer(
-            self.card, self.compiled.program, self.labels, top_k, keeps_pictures=keeps_pictures
+            self.card,
+            self.compiled.program,
+            TopLabels(self.labels, top_k, threshold),
+            smooth_seconds,
+            keeps_pictures=keeps_pictures,
         )
         slot = self._open_slot(snapshot)
         describer.start_anew(slot.age)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from co3d.compiler.program import Program
 from co3d.engine.describer import MS_PER_SECOND, Describer
+from co3d.engine.labels import TopLabels
 from co3d.engine.prediction import Prediction
 from co3d.engine.takes import split_at_gaps
 from co3d.models import ClipModel, ModelCard
@@ -27,8 +28,11 @@ class Labeller:
         stream: the running step program, with one slot.
         labels: K names, index 0 first.
         rate_hz: frames per second that the network sees.
-        top_k: labels per prediction.
+        top_k: labels per prediction, at most.
         has_end: whether the video ends, so that its last `delay` frames are described by a flush.
+        threshold: labels with a probability below this are left out of `Prediction.top`.
+        smooth_seconds: time constant of the average of probabilities over time, which starts anew
+            after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
     """
 
     model: ClipModel | None
@@ -39,6 +43,8 @@ class Labeller:
     rate_hz: float
     top_k: int
     has_end: bool
+    threshold: float = 0.0
+    smooth_seconds: float = 0.0
 
     def label(self, reader: VideoReader) -> Iterator[Prediction]:
         """Step through a video and yield a prediction for each of its frames, in order.
@@ -54,7 +60,8 @@ class Labeller:
                 predictions for everything that could be decoded.
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
-        describer = Describer(self.card, self.program, self.labels, self.top_k)
+        top = TopLabels(self.labels, self.top_k, self.threshold)
+        describer = Describer(self.card, self.program, top, self.smooth_seconds)
         started = perf_counter()
         if reader.gap == "reset":
             videos = split_at_gaps(reader, self._show)

@@ -8,7 +8,7 @@ import torch
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Program
 from co3d.engine.labelling import Labeller
-from co3d.engine.labels import check_top_k, list_labels
+from co3d.engine.labels import check_display, check_top_k, list_labels
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
@@ -34,6 +34,8 @@ def open_labeller(
     rate_hz: float | None = None,
     top_k: int | None = None,
     has_end: bool = True,
+    threshold: float = 0.0,
+    smooth_seconds: float = 0.0,
     backend: str = "auto",
     precision: str | None = None,
     device: str = "cpu",
@@ -52,6 +54,9 @@ def open_labeller(
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
         has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
+        threshold: probability that a label must reach to be shown, 0 to 1.
+        smooth_seconds: time constant of an exponential average of probabilities over time; 0 for
+            none.
         backend, precision, device: as for `open_stream`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
@@ -61,10 +66,11 @@ def open_labeller(
         UnknownModelError: no such model or weight tag.
         WeightError: the weights do not fit.
         ExportedFileError: the file cannot be run, or does not label frames one by one.
-        OptionError: `window` or `top_k` is out of range, no weights are given or bundled, an option
-            is settled in the file, or the device is not there.
+        OptionError: `window`, `top_k`, `threshold` or `smooth_seconds` is out of range, no weights
+            are given or bundled, an option is settled in the file, or the device is not there.
         ConversionError: the network cannot be converted.
     """
+    check_display(threshold, smooth_seconds)
     model: ClipModel | None = None
     if is_exported(model_name):
         if weights is not None or window is not None:
@@ -93,6 +99,8 @@ def open_labeller(
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,
         has_end=has_end,
+        threshold=threshold,
+        smooth_seconds=smooth_seconds,
     )
 
 

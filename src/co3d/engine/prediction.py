@@ -21,8 +21,10 @@ class Prediction:
             the reader keeps gaps.
         is_undersampled: new pictures come too rarely for the network's rate, so that most of what
             it has seen are repeats; see `VideoFrame.is_undersampled`.
-        probabilities: (K,) float32, in the order of the model's labels.
-        top: the likeliest labels with their probabilities, likeliest first.
+        probabilities: (K,) float32, in the order of the model's labels; of valid results averaged
+            over time where the labeller smooths.
+        top: the likeliest labels that reach the labeller's threshold, with their probabilities,
+            likeliest first; there may be none.
         preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
         step_ms: one step of the network.
         dropped_frames: frames given up so far.
@@ -46,6 +48,18 @@ class Prediction:
     lag_ms: float | None = None
     queue_ms: float = 0.0
     track: str = ""
+
+    @property
+    def label(self) -> str | None:
+        """The label to show for this frame: the likeliest one; None where there is none to show."""
+        return self.top[0][0] if self.valid and self.top else None
+
+    @property
+    def why_unlabelled(self) -> str:
+        """Why there is no label to show; empty where there is one."""
+        if not self.valid:
+            return "filling the window"
+        return "" if self.top else "no label reaches the threshold"
 
     @property
     def gap_seconds(self) -> float:

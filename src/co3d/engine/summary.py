@@ -35,8 +35,8 @@ class LabellingSummary:
         gaps: times for which the source had no picture. longest_gap_seconds: of them.
         undersampled_predictions: how many were made while most pictures were repeats.
         elapsed_seconds: wall clock from the start to the latest prediction.
-        segments: runs of one likeliest label over the valid predictions; the latest 10 000. None
-            reaches over a gap or over predictions that are not valid.
+        segments: runs of one label, the likeliest, over the predictions that have one; the latest
+            10 000. None reaches over a gap or over predictions without a label.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -63,11 +63,11 @@ class LabellingSummary:
         if prediction.gap_seconds:
             self.gaps += 1
             self.longest_gap_seconds = max(self.longest_gap_seconds, prediction.gap_seconds)
-        if prediction.gap_seconds or not prediction.valid:
+        self.valid_predictions += prediction.valid
+        if prediction.gap_seconds or prediction.label is None:
             self._is_broken = True
-        if prediction.valid:
-            self.valid_predictions += 1
-            self._extend_segments(prediction.top[0][0], prediction.frame.pts_seconds)
+        if prediction.label is not None:
+            self._extend_segments(prediction.label, prediction.frame.pts_seconds)
 
     def _extend_segments(self, label: str, pts_seconds: float) -> None:
         start_seconds = pts_seconds

@@ -1,5 +1,6 @@
 """Drawing a prediction on the frame that it describes."""
 
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +30,9 @@ def annotate_frame(
     prediction: Prediction,
     colours: dict[str, str],
     pts_seconds: float,
+    *,
+    rows: int,
+    sample_aspect_ratio: Fraction,
 ) -> np.ndarray:
     """Draw labels with probability bars, the time and the delay over the foot of a frame.
 
@@ -37,17 +41,24 @@ def annotate_frame(
         prediction: what was said about this moment.
         colours: label -> "#rrggbb".
         pts_seconds: the time of this frame.
+        rows: labels that there is room for, so that all frames have a panel of one height.
+        sample_aspect_ratio: width of a pixel by its height. Text is drawn so that it has its shape
+            once players have stretched the picture.
 
     Returns:
         (s·H, s·W, 3) uint8, where s = 1 unless the short side is below 336 pixels, and else the
         smallest whole number that lifts it to that.
     """
-    enlargement = -(-MIN_SHORT_SIDE_PX // min(image.shape[:2]))
+    height, width = image.shape[:2]
+    enlargement = -(-MIN_SHORT_SIDE_PX // max(1, min(height, round(width * sample_aspect_ratio))))
     picture = Image.fromarray(image)
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    panel = _draw_panel(picture.size, prediction, colours, pts_seconds)
+    shown_size = (round(picture.width * sample_aspect_ratio), picture.height)
+    panel = _draw_panel(shown_size, prediction, colours, pts_seconds, rows)
+    if panel.width != picture.width:
+        panel = panel.resize((picture.width, panel.height), Image.Resampling.BICUBIC)
     picture.paste(panel, (0, picture.height - panel.height), panel)
     return np.asarray(picture)
 
@@ -57,12 +68,13 @@ def _draw_panel(
     prediction: Prediction,
     colours: dict[str, str],
     pts_seconds: float,
+    rows: int,
 ) -> Image.Image:
     """The band over the foot of the picture; it is as high without labels as with them."""
     width = picture_size[0]
     unit = max(MIN_TEXT_PX, round(min(picture_size) / TEXT_LINES))
     line = round(unit * 1.6)
-    panel = Image.new("RGBA", (width, line * (len(prediction.top) + 1) + unit), PANEL_RGBA)
+    panel = Image.new("RGBA", (width, line * (rows + 1) + unit), PANEL_RGBA)
     draw = ImageDraw.Draw(panel)
     left, right = unit, width - unit
     for rank, (label, probability) in enumerate(prediction.top if prediction.valid else ()):
@@ -97,8 +109,8 @@ def _draw_bar(
 
 
 def _describe(prediction: Prediction) -> str:
-    if not prediction.valid:
-        return "filling the window"
+    if prediction.why_unlabelled:
+        return prediction.why_unlabelled
     mark = "undersampled, " if prediction.is_undersampled else ""
     return f"{mark}delay {prediction.seen_pts_seconds - prediction.frame.pts_seconds:.2f} s"
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 
 from co3d.engine import Labeller, Prediction
@@ -25,6 +26,8 @@ class AnnotatedVideo:
     Args:
         writer: takes the frames; opened and closed by the caller.
         colours: label -> "#rrggbb".
+        rows: labels of a prediction, at most.
+        sample_aspect_ratio: width of a pixel by its height.
         every_frame: a second iteration over the source, or None.
     """
 
@@ -32,10 +35,14 @@ class AnnotatedVideo:
         self,
         writer: VideoWriter,
         colours: dict[str, str],
+        rows: int,
+        sample_aspect_ratio: Fraction,
         every_frame: Iterator[VideoFrame] | None,
     ) -> None:
         self._writer = writer
         self._colours = colours
+        self._rows = rows
+        self._sample_aspect_ratio = sample_aspect_ratio
         self._every_frame = every_frame
         self._ahead: VideoFrame | None = None
         self._latest: Prediction | None = None
@@ -67,7 +74,14 @@ class AnnotatedVideo:
             self.catch_up(self._latest.frame.pts_seconds + described_seconds)
 
     def _write(self, frame: VideoFrame, prediction: Prediction) -> None:
-        image = annotate_frame(frame.image, prediction, self._colours, frame.pts_seconds)
+        image = annotate_frame(
+            frame.image,
+            prediction,
+            self._colours,
+            frame.pts_seconds,
+            rows=self._rows,
+            sample_aspect_ratio=self._sample_aspect_ratio,
+        )
         self._writer.write(image, frame.pts_seconds)
 
 
@@ -97,11 +111,12 @@ def annotated_video(
         rate_hz, every_frame = labeller.rate_hz, None
         if not reader.is_live:
             rate_hz = reader.source_rate_hz or rate_hz
-            every_frame = _decodable(
-                stack.enter_context(read_video(source, reconnect_seconds=PATIENCE_SECONDS))
-            )
-        writer = stack.enter_context(VideoWriter(path, rate_hz=rate_hz))
-        video = AnnotatedVideo(writer, label_colours(labeller.labels), every_frame)
+            again = read_video(source, reconnect_seconds=PATIENCE_SECONDS, **vars(reader.framing))
+            every_frame = _decodable(stack.enter_context(again))
+        aspect = reader.sample_aspect_ratio
+        writer = stack.enter_context(VideoWriter(path, rate_hz=rate_hz, sample_aspect_ratio=aspect))
+        colours = label_colours(labeller.labels)
+        video = AnnotatedVideo(writer, colours, labeller.top_k, aspect, every_frame)
         yield video
         video.finish(1 / labeller.rate_hz if is_stopped() else math.inf)
 

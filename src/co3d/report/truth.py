@@ -65,12 +65,12 @@ def _compare_segment(
     ]
     settled_from = truth.start_seconds + window_seconds
     settled = [p for p in inside if p.frame.pts_seconds >= settled_from]
-    named = Counter(prediction.top[0][0] for prediction in inside)
+    named = Counter(prediction.label for prediction in inside if prediction.label)
     return SegmentAgreement(
         truth=truth,
         predictions=len(inside),
         agreeing=named[truth.label],
         settled=len(settled),
-        settled_agreeing=sum(prediction.top[0][0] == truth.label for prediction in settled),
+        settled_agreeing=sum(prediction.label == truth.label for prediction in settled),
         mostly=named.most_common(1)[0][0] if named else "",
     )

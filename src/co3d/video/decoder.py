@@ -16,10 +16,12 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from co3d.errors import EmptyVideoError
+from co3d.video.aspect import read_aspect
 from co3d.video.clock import Arrival, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.live_clock import LiveClock
+from co3d.video.orientation import read_orientation
 from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
 from co3d.video.source import SourceInfo
 
@@ -115,6 +117,7 @@ class VideoDecoder:
             if self._first is None:
                 raise EmptyVideoError(f"cannot read {name}: no frame decodes; fetch it again")
             self.width, self.height = upright_size(self._first.frame)
+            self._aspect = read_orientation(self._first.frame).aspect_of(read_aspect(self._stream))
         except BaseException:
             container.close()
             raise
@@ -148,6 +151,7 @@ class VideoDecoder:
             height=self.height,
             frame_count=self.promise.frame_count,
             duration_seconds=self.duration_seconds,
+            sample_aspect_ratio=self._aspect,
         )
 
     def close(self) -> None:

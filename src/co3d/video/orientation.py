@@ -1,6 +1,7 @@
 """How a decoded picture is turned and mirrored to be shown upright."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -26,6 +27,10 @@ class Orientation:
     def size_of(self, width: int, height: int) -> tuple[int, int]:
         """The upright (width, height) of a picture of this size."""
         return (height, width) if self.is_transposed else (width, height)
+
+    def aspect_of(self, aspect: Fraction) -> Fraction:
+        """The upright width of a pixel by its height, of one of this."""
+        return 1 / aspect if self.is_transposed else aspect
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The upright picture, contiguous; rows and columns are the first two axes."""

@@ -17,6 +17,7 @@ from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
+from co3d.video.framing import Crop, Flip, Framing
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
@@ -38,11 +39,16 @@ class VideoReader:
         source_rate_hz: frames per second of the source, None if unknown.
         rate_hz: ticks per second that frames are sampled to; None when all are delivered.
         gap: what becomes of a gap; see `read_video`.
+        framing: how pictures are turned, mirrored and cropped.
         width, height: of every picture, in pixels.
+        sample_aspect_ratio: width of a pixel by its height; pictures of another than 1 are meant to
+            be stretched when they are shown. Networks see them as they are stored.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
-    def __init__(self, source: FrameSource, rate_hz: float | None, gap: Gap) -> None:
+    def __init__(
+        self, source: FrameSource, rate_hz: float | None, gap: Gap, framing: Framing
+    ) -> None:
         self._source = source
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
@@ -54,8 +60,11 @@ class VideoReader:
         self.rate_hz = rate_hz
         self.gap: Gap = gap
         self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
-        self.width = source.info.width
-        self.height = source.info.height
+        self.framing = framing
+        self.width, self.height = framing.size_of(
+            source.info.width, source.info.height, source.info.name
+        )
+        self.sample_aspect_ratio = framing.orientation.aspect_of(source.info.sample_aspect_ratio)
         self.frame_count = source.info.frame_count
         self.duration_seconds = source.info.duration_seconds
 
@@ -83,7 +92,8 @@ class VideoReader:
                 if self._closed:
                     raise StopIteration
                 if self._frames is None:
-                    self._frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
+                    frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
+                    self._frames = self.framing.apply(frames)
                 frame = next(self._frames)
                 if self._closed:  # by a signal handler or another thread, meanwhile
                     raise StopIteration
@@ -144,6 +154,9 @@ def read_video(
     queue_frames: int = 8,
     reconnect_seconds: float | None = None,
     folder_rate_hz: float = 30.0,
+    rotate: int = 0,
+    flip: Flip | None = None,
+    crop: Crop | None = None,
     on_state: StateListener | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
@@ -165,18 +178,22 @@ def read_video(
             again (see `co3d.video.back_off`); 0 tries once. None tries for ever, but for 30 s where
             a recording far away broke off. Ctrl-C interrupts an attempt at once.
         folder_rate_hz: frames per second of a folder of pictures.
+        rotate, flip, crop: what becomes of upright pictures, in this order: turned by 90, 180 or
+            270 degrees clockwise; mirrored, "horizontal" (left and right) or "vertical"; cut to
+            (x, y, width, height) in pixels (see `co3d.video.framing`).
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
 
     Raises:
-        OptionError: an argument has a value that cannot work.
+        OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: of files.
         SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    framing = Framing(rotate, flip, crop)
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
@@ -216,7 +233,12 @@ def read_video(
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
         opened = FileSource(Path(source))
-    return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
+    try:
+        gap = gap or ("reset" if opened.info.is_live else "keep")
+        return VideoReader(opened, rate_hz, gap, framing)
+    except OptionError:
+        opened.close()
+        raise
 
 
 def _url_scheme(source: str) -> str | None:

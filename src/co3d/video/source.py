@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
+from co3d.video.aspect import SQUARE
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.pace import Pace
@@ -26,6 +28,7 @@ class SourceInfo:
         width, height: of every picture, in pixels, upright.
         frame_count: an estimate.
         duration_seconds: of the whole container.
+        sample_aspect_ratio: width of a pixel by its height, upright.
     """
 
     name: str
@@ -35,6 +38,7 @@ class SourceInfo:
     height: int
     frame_count: int | None
     duration_seconds: float | None
+    sample_aspect_ratio: Fraction = SQUARE
 
     @property
     def max_hold_seconds(self) -> float:

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from co3d.errors import InputShapeError, OptionError, OutputError
+from co3d.video.aspect import SQUARE
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TIME_BASE = Fraction(1, 90_000)
@@ -34,6 +35,7 @@ class VideoWriter:
         path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`.
         rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
         frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
+        sample_aspect_ratio: width of a pixel by its height, for players.
 
     Raises:
         OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
@@ -42,7 +44,11 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, rate_hz: float, frames_between_keys: int | None = None
+        self,
+        path: str | Path,
+        rate_hz: float,
+        frames_between_keys: int | None = None,
+        sample_aspect_ratio: Fraction = SQUARE,
     ) -> None:
         if not 0 < rate_hz < math.inf:
             raise OptionError(f"cannot write at {rate_hz} frames/s; choose a rate above 0")
@@ -50,6 +56,7 @@ class VideoWriter:
         self.frames_written = 0
         self._rate_hz = rate_hz
         self._frames_between_keys = frames_between_keys
+        self._sample_aspect_ratio = sample_aspect_ratio
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
@@ -165,6 +172,7 @@ class VideoWriter:
         stream = self._container.add_stream("libx264" if has_x264 else "mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.sample_aspect_ratio = self._sample_aspect_ratio
         if self._frames_between_keys is not None:
             stream.codec_context.gop_size = self._frames_between_keys
         if has_x264:

@@ -7,7 +7,7 @@ import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Gap, Policy, StreamOptions
+from co3d.cli.options import Flip, Gap, Policy, StreamOptions
 
 STREAM_EPILOG = """
 **Examples**
@@ -16,6 +16,7 @@ STREAM_EPILOG = """
 co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq 'select(.top).top'
+co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -46,6 +47,20 @@ def stream(
     ] = None,
     window: WindowOption = None,
     top: Annotated[int | None, typer.Option(help="How many labels to show; 3 by default.")] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            metavar="P", help="Show only labels of at least this probability, from 0 to 1."
+        ),
+    ] = 0.0,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Average probabilities over time: what is older counts exponentially less. Labels "
+            "flicker less, and change up to 0.7 times as many seconds later.",
+        ),
+    ] = 0.0,
     output: Annotated[
         Path | None, typer.Option(help="Write the video with the labels drawn on it.")
     ] = None,
@@ -75,6 +90,28 @@ def stream(
     ] = "reset",
     rate_hz: Annotated[
         float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
+    ] = None,
+    rotate: Annotated[
+        int,
+        typer.Option(
+            metavar="0|90|180|270",
+            help="Turn pictures clockwise by so many degrees, after any rotation that the file "
+            "itself states.",
+        ),
+    ] = 0,
+    flip: Annotated[
+        Flip | None,
+        typer.Option(
+            help="Mirror the turned pictures: left and right (horizontal), top and bottom."
+        ),
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,WIDTH,HEIGHT",
+            help="Keep this part of the turned and mirrored pictures alone, in pixels from their "
+            "top left corner on.",
+        ),
     ] = None,
     reconnect: Annotated[
         float | None,
@@ -116,12 +153,17 @@ def stream(
         weights=weights,
         window=window,
         top_k=top,
+        threshold=threshold,
+        smooth_seconds=smooth,
         output=output,
         timeline=timeline,
         as_json=as_json,
         policy=policy,
         gap=gap,
         rate_hz=rate_hz,
+        rotate=rotate,
+        flip=flip,
+        crop=crop,
         reconnect_seconds=reconnect,
         threads=threads,
         backend=backend,
