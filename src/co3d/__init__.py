@@ -14,6 +14,7 @@ from co3d.spinning import bound_spinning
 
 if TYPE_CHECKING:
     from co3d.compiler import StepProgram, convert
+    from co3d.engine import Engine, Prediction, Track
     from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
@@ -35,12 +36,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Artefact",
     "CompiledProgram",
+    "Engine",
     "ModelCard",
+    "Prediction",
     "Slot",
     "Snapshot",
     "StepProgram",
     "StepResult",
     "Stream",
+    "Track",
     "Verification",
     "VideoFrame",
     "VideoWriter",
@@ -67,6 +71,7 @@ _HOMES = {
         "compile",
         "open_stream",
     ),
+    "co3d.engine": ("Engine", "Prediction", "Track"),
     "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),

@@ -144,6 +144,12 @@ class ExportedFileError(Co3dError):
     exit_code = 36
 
 
+class FleetError(Co3dError, ValueError):
+    """A fleet file has an unknown key or a value that cannot work."""
+
+    exit_code = 60
+
+
 class RecipeError(Co3dError, ValueError):
     """A training recipe has an unknown key or a value that cannot work."""
 

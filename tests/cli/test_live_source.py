@@ -8,16 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from fractions import Fraction
 from http.server import BaseHTTPRequestHandler
 
-import av
 import pytest
 
 from co3d.cli.lines import JsonLines
 from co3d.video import read_video
 from support.servers import send, serve
-from support.videos import drifting_picture
+from support.videos import make_broadcast
 
 RANDOM = ("--weights", "random")
 
@@ -25,16 +23,7 @@ RANDOM = ("--weights", "random")
 @pytest.fixture(scope="module")
 def broadcast(tmp_path_factory) -> bytes:
     """Ten seconds at 16 frames per second, in a container that states no length."""
-    path = tmp_path_factory.mktemp("broadcast") / "live.flv"
-    with av.open(str(path), "w", options={"flvflags": "no_duration_filesize"}) as container:
-        stream = container.add_stream("libx264", rate=16, options={"g": "8"})
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for number in range(160):
-            frame = av.VideoFrame.from_ndarray(drifting_picture(number), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 16)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path.read_bytes()
+    return make_broadcast(tmp_path_factory.mktemp("broadcast") / "live.flv", 160)
 
 
 @contextmanager

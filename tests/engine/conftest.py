@@ -12,7 +12,7 @@ def clip_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("engine") / "clip.mp4", 16)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def opened_labeller() -> Labeller:
     return open_labeller("camera_motion", weights="random")
 

@@ -1,6 +1,7 @@
 """Small videos with a picture that moves, and their damaged copies."""
 
 from contextlib import suppress
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def write_video_with_gap(path: Path, gap_seconds: float) -> Path:
         for number in range(96):
             writer.write(drifting_picture(number), number / 16 + gap_seconds * (number >= 48))
     return path
+
+
+def make_broadcast(path: Path, frames: int) -> bytes:
+    """Frames at 16 per second, in a container that states no length."""
+    options = {"flvflags": "no_duration_filesize"}
+    with av.open(str(path), "w", "flv", options=options) as container:
+        stream = container.add_stream("libx264", rate=16, options={"g": "8"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(drifting_picture(number), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
 
 
 def cut_short(source: Path, target: Path, share: float = 0.6) -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor
 from co3d.cli.card_options import make_card
 from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
-from co3d.engine.opening import explain_unplayable
+from co3d.engine.playable import explain_unplayable
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
 from co3d.models import ModelCard

@@ -4,7 +4,8 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from co3d.engine import Prediction
+from co3d.engine import Prediction, SourceChanged
+from co3d.printable import make_printable
 from co3d.video import SourceState
 
 
@@ -19,9 +20,17 @@ class JsonLines:
         if state == self._shown:
             return
         self._shown = state
+        self._print_state(state, {})
+
+    def show_change(self, change: SourceChanged) -> None:
+        """Print what the source of one of several tracks does, at once."""
+        self._print_state(change.state, {"camera": change.track})
+
+    def _print_state(self, state: SourceState, camera: dict[str, str]) -> None:
         _print_object(
             {
                 "type": "state",
+                **camera,
                 "state": state.phase,
                 "since": _format_time(state.since_seconds),
                 "cause": state.cause,
@@ -33,6 +42,7 @@ class JsonLines:
         lag_ms, received_seconds = prediction.lag_ms, prediction.frame.received_seconds
         fields = {
             "type": "prediction",
+            **({"camera": prediction.track} if prediction.track else {}),
             "frame_index": prediction.frame.index,
             "pts_seconds": round(prediction.frame.pts_seconds, 6),
             "from_seconds": round(prediction.from_pts_seconds, 6),
@@ -59,10 +69,21 @@ class PlainLines:
         said = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
         text = prediction.why_unlabelled or said
         seconds = prediction.frame.pts_seconds
+        camera = f"{make_printable(prediction.track)}  " if prediction.track else ""
         if prediction.gap_seconds:
-            print(f"{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s", flush=True)
+            print(
+                f"{camera}{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s",
+                flush=True,
+            )
         mark = "  undersampled" if prediction.is_undersampled else ""
-        print(f"{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]", flush=True)
+        print(
+            f"{camera}{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]", flush=True
+        )
+
+    def show_change(self, change: SourceChanged) -> None:
+        """Print what the source of one of several tracks does, at once."""
+        cause = f" ({change.state.cause})" if change.state.cause else ""
+        print(make_printable(f"{change.track}  {change.state.phase}{cause}"), flush=True)
 
 
 def _print_object(fields: dict[str, Any]) -> None:

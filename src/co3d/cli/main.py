@@ -18,6 +18,7 @@ from co3d.cli.commands.evaluation import evaluation_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.training import training_app
+from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
 from co3d.environment import load_environment
 from co3d.errors import Co3dError
@@ -51,6 +52,7 @@ def _main(
 
 
 app.add_typer(streaming_app)
+app.add_typer(watching_app)
 app.add_typer(networks_app)
 app.add_typer(evaluation_app)
 app.add_typer(training_app)

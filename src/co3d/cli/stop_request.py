@@ -3,11 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-
-from co3d.video import VideoReader
 
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 
@@ -24,11 +22,14 @@ class StopRequest:
     its usual order. A second signal breaks in wherever the program is. SIGHUP says that the
     terminal is gone, and what is printed there goes nowhere from then on; where it is ignored
     (`nohup`), it stays so.
+
+    Args:
+        end: ends the video, wherever the program is.
     """
 
-    def __init__(self, reader: VideoReader) -> None:
+    def __init__(self, end: Callable[[], None]) -> None:
         self.requested = False
-        self._reader = reader
+        self._end = end
         self._terminals = [
             stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()
         ]
@@ -36,7 +37,7 @@ class StopRequest:
     def request(self) -> None:
         """End the video."""
         self.requested = True
-        self._reader.close()
+        self._end()
 
     def leave_terminal(self) -> None:
         """Let what is printed on the terminal go nowhere, as writing to one that is gone fails."""

@@ -91,7 +91,7 @@ def _stream_video(options: StreamOptions) -> int:
         )
         summary = LabellingSummary(labeller.rate_hz)
         loss, pipe_closed = None, False
-        with StopRequest(reader) as stop, ExitStack() as outputs:
+        with StopRequest(reader.close) as stop, ExitStack() as outputs:
             sinks = _open_sinks(options, labeller, reader, summary, stop, outputs)
             sinks.append(_open_screen(options, labeller, reader, summary, lines, outputs))
             if isinstance(sinks[-1], LiveView):

@@ -6,7 +6,7 @@ from co3d.engine.labelling import Labeller
 from co3d.engine.metrics import TrackMetrics
 from co3d.engine.opening import open_labeller, read_rate_hz
 from co3d.engine.prediction import Prediction
-from co3d.engine.results import Results, TrackEnded
+from co3d.engine.results import Results, SourceChanged, TrackEnded
 from co3d.engine.summary import LabellingSummary, Segment
 from co3d.engine.track import Track
 
@@ -17,6 +17,7 @@ __all__ = [
     "Prediction",
     "Results",
     "Segment",
+    "SourceChanged",
     "SpeedComparison",
     "Track",
     "TrackEnded",

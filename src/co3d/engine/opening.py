@@ -6,13 +6,16 @@ from typing import Any
 import torch
 
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.compiler.program import SMALL_NETWORK_MACS, Edges, Program
+from co3d.engine.engine import Engine
 from co3d.engine.labelling import Labeller
 from co3d.engine.labels import check_display, check_top_k, list_labels
+from co3d.engine.playable import explain_unplayable
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
+from co3d.runtime import compile as compile_program
 from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
 
@@ -71,19 +74,9 @@ def open_labeller(
         ConversionError: the network cannot be converted.
     """
     check_display(threshold, smooth_seconds)
-    model: ClipModel | None = None
-    if is_exported(model_name):
-        if weights is not None or window is not None:
-            raise OptionError(
-                f"cannot label with {model_name}: its weights and window are settled in the file; "
-                "leave --weights and --window out, or export the network again"
-            )
-        program, card = open_exported(model_name)
-    else:
-        model = create_trained_model(model_name, weights, purpose="label with")
-        card, edges = model.card, "both" if has_end else "start"
-        options = ConvertOptions(window=window, edges=edges)
-        program = convert_or_read(model, card.clip_shape, options)
+    model, card, program = _open_network(
+        model_name, weights, window, "both" if has_end else "start"
+    )
     labels = list_labels(program, card)
     top_k = check_top_k(top_k, labels, model_name)
     if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
@@ -104,6 +97,48 @@ def open_labeller(
     )
 
 
+def open_engine(
+    model_name: str = "camera_motion",
+    *,
+    weights: str | None = None,
+    window: int | None = None,
+    backend: str = "auto",
+    precision: str | None = None,
+    device: str = "cpu",
+    **limits: Any,
+) -> Engine:
+    """Build a network and convert it, or read an exported file; start an engine with it.
+
+    Args:
+        model_name, weights, window: as for `open_labeller`.
+        backend, precision, device: as for `open_stream`.
+        limits: as for `Engine`.
+
+    Raises:
+        What `open_labeller` and `Engine` raise.
+    """
+    _, card, program = _open_network(model_name, weights, window, "both")
+    compiled = compile_program(program, backend=backend, precision=precision, device=device)
+    return Engine(compiled, card, **limits)
+
+
+def _open_network(
+    model_name: str, weights: str | None, window: int | None, edges: Edges
+) -> tuple[ClipModel | None, ModelCard, Program[Any]]:
+    """A network's clip form, unless a file has it no more, its card, and its step form."""
+    if is_exported(model_name):
+        if weights is not None or window is not None:
+            raise OptionError(
+                f"cannot label with {model_name}: its weights and window are settled in the file; "
+                "leave --weights and --window out, or export the network again"
+            )
+        program, card = open_exported(model_name)
+        return None, card, program
+    model = create_trained_model(model_name, weights, purpose="label with")
+    options = ConvertOptions(window=window, edges=edges)
+    return model, model.card, convert_or_read(model, model.card.clip_shape, options)
+
+
 def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
     """The program and card of an exported file that labels one video frame by frame.
 
@@ -118,32 +153,3 @@ def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
         raise ExportedFileError(f"cannot label with {path}: {complaint}")
     assert card is not None
     return program, card
-
-
-def explain_unplayable(
-    program: Program[Any], card: ModelCard | None, slots: int | None
-) -> str | None:
-    """Why a program in a file cannot label a video frame by frame, and what to do; None if it can.
-
-    Args:
-        program: that is in the file. card: beside it, if any.
-        slots: videos that step together in the file; None where it takes any number.
-    """
-    if card is None:
-        return (
-            "it does not say how to prepare a picture; export it with --rate-hz, --mean and --std, "
-            "or give export_program a card"
-        )
-    if (
-        len(program.frame_shapes) != 1
-        or program.frame_shape != (3, card.crop_px, card.crop_px)
-        or len(program.output_shapes) != 1
-        or len(program.output_shape) != 1
-        or (card.labels and len(card.labels) != program.output_shape[0])
-    ):
-        return "it is not one classifier of pictures as its card says"
-    if program.rate == "native":
-        return "it gives no result at every frame; export it with --rate dense"
-    if slots not in (None, 1):
-        return f"it steps {slots} videos at once; export it with --slots 1"
-    return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from co3d.engine.prediction import Prediction
+from co3d.video import SourceState
 
 CAPACITY = 64
 WAKE_SECONDS = 0.2
@@ -25,11 +26,26 @@ class TrackEnded:
     error: Exception | None = None
 
 
+@dataclass(frozen=True)
+class SourceChanged:
+    """The source of a track does something else from now on.
+
+    Attributes:
+        track: its name. state: what its source does.
+    """
+
+    track: str
+    state: SourceState
+
+
+ResultItem = Prediction | SourceChanged | TrackEnded
+
+
 class Results:
     """A bounded queue of predictions, of one track or of several that share it.
 
-    Iterating gives what was made, each track's in order, until all tracks that joined have ended;
-    of each track its `TrackEnded` comes last.
+    Iterating gives what was made, each track's in order, until all tracks that joined have ended
+    and nobody holds the queue open; of each track its `TrackEnded` comes last.
 
     Args:
         capacity: predictions that wait at most. A live track that finds the queue full throws the
@@ -42,9 +58,9 @@ class Results:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.lost = 0
         self._capacity = capacity
-        self._items: deque[Prediction | TrackEnded] = deque()
+        self._items: deque[ResultItem] = deque()
         self._predictions = 0
-        self._tracks = 0
+        self._holders = 0
         self._changed = threading.Condition()
         self._on_room: list[Callable[[], None]] = []
 
@@ -56,8 +72,25 @@ class Results:
     def join(self, on_room: Callable[[], None]) -> None:
         """Another track puts its predictions here, and is told whenever a full queue has room."""
         with self._changed:
-            self._tracks += 1
+            self._holders += 1
             self._on_room.append(on_room)
+
+    def hold(self) -> None:
+        """Keep the queue open for tracks that will join, until `release`."""
+        with self._changed:
+            self._holders += 1
+
+    def release(self) -> None:
+        """End what one call of `hold` began."""
+        with self._changed:
+            self._holders -= 1
+            self._changed.notify_all()
+
+    def tell(self, item: SourceChanged | TrackEnded) -> None:
+        """Add news of a source, or of a track that could not join."""
+        with self._changed:
+            self._items.append(item)
+            self._changed.notify_all()
 
     def put(self, prediction: Prediction, *, drops_oldest: bool) -> None:
         """Add a prediction, whether or not there is room: who must not, asks `is_full` first."""
@@ -72,19 +105,19 @@ class Results:
         """A track that joined gives nothing more."""
         with self._changed:
             self._items.append(ended)
-            self._tracks -= 1
+            self._holders -= 1
             self._on_room.remove(on_room)
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[Prediction | TrackEnded]:
+    def __iter__(self) -> Iterator[ResultItem]:
         while (item := self._take()) is not None:
             yield item
 
-    def _take(self) -> Prediction | TrackEnded | None:
+    def _take(self) -> ResultItem | None:
         listeners: list[Callable[[], None]] = []
         with self._changed:
             while not self._items:
-                if not self._tracks:
+                if not self._holders:
                     return None
                 self._changed.wait(WAKE_SECONDS)
             if self.is_full:

@@ -111,7 +111,8 @@ class Track:
                         break
         except Co3dError as raised:
             error = raised
-        self.finish(error)
+        finally:  # whatever a listener of the reader raises is the caller's
+            self.finish(error)
 
     def finish(self, error: Exception | None = None) -> None:
         """No more frames come. Those that wait are described, and `error` is handed on after them.
@@ -176,6 +177,16 @@ class Track:
         """Frames thrown away so far, here and in the source."""
         return self._mailbox.dropped_frames + self._source_dropped_frames
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it gives nothing more."""
+        return self._is_closed
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it ends or has ended, if with an error."""
+        return self._error
+
     def __iter__(self) -> Iterator[Prediction]:
         """Predictions in order, until the track's end; raises what `finish` was told.
 
@@ -184,7 +195,7 @@ class Track:
         for item in self.results:
             if isinstance(item, Prediction):
                 yield item
-            elif item.error is not None:
+            elif isinstance(item, TrackEnded) and item.error is not None:
                 raise item.error
 
     # What follows is for the engine. It holds the lock where a name begins with `take`.

@@ -65,6 +65,7 @@ class LiveSource:
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
+        self._is_left = False  # nobody waits for the thread any more
         self.info = self._connection.decoder.describe(is_live=is_live)
         self.pace = self.info.make_pace()
         self.damage: Damage | None = None
@@ -100,8 +101,9 @@ class LiveSource:
         self.stop()
         if self._thread is None:
             self._connection.close()
-        else:
+        elif not self._is_left:
             self._thread.join(JOIN_SECONDS)
+            self._is_left = True
 
     def _connect(self, name: str) -> None:
         """Connect in a thread, so that Ctrl-C need not wait for a server that says nothing."""

@@ -106,10 +106,14 @@ class VideoReader:
                 self._notices = (self._describe_slowness(),)
             return frame
 
-    def close(self) -> None:
-        """End the iteration and free the source: at once, from any thread, or twice."""
+    def stop(self) -> None:
+        """End the iteration soon, without waiting for anything; `close` is still to be called."""
         self._closed = True
         self._source.stop()
+
+    def close(self) -> None:
+        """End the iteration and free the source: at once, from any thread, or twice."""
+        self.stop()
         if self._reading.acquire(blocking=False):  # else `__next__` frees it on its way out
             try:
                 self._source.close()

@@ -20,6 +20,7 @@ co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
+co3d stream door.mp4 yard.mp4 rtsp://host/stream --json
 ```
 
 **Exit codes**
@@ -30,9 +31,13 @@ streaming_app = typer.Typer()
 
 @streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, describe_exit_codes(), DEBUG_HINT)))
 def stream(
-    source: Annotated[
-        str,
-        typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A file, camera number, rtsp:// or http:// URL, or folder of frames; several are "
+            "labelled at once.",
+        ),
     ],
     model: Annotated[
         str,
@@ -74,7 +79,8 @@ def stream(
             help="Print one object a line: type (prediction), frame_index, pts_seconds, "
             "from_seconds (where the window begins), valid, gap_seconds, undersampled, top, "
             "latency_ms (preprocessing and step), lag_ms (from arrival), received_at, "
-            "dropped_frames. Between them, of live sources, type (state), state, since, cause.",
+            "dropped_frames; of several sources also camera. Between them, of live sources, type "
+            "(state), state, since, cause.",
         ),
     ] = False,
     policy: Annotated[
@@ -146,9 +152,10 @@ def stream(
     view, else one line a prediction. Ctrl-C ends it with all outputs complete.
     """
     from co3d.cli.stream import stream_video
+    from co3d.cli.watch import stream_sources
 
     options = StreamOptions(
-        source=source,
+        source=sources[0],
         model=model,
         weights=weights,
         window=window,
@@ -170,7 +177,8 @@ def stream(
         precision=precision,
         device=device,
     )
-    raise typer.Exit(stream_video(options))
+    several = len(sources) > 1
+    raise typer.Exit(stream_sources(sources, options) if several else stream_video(options))
 
 
 @streaming_app.command(epilog=DEBUG_HINT)

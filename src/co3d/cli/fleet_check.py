@@ -1,0 +1,150 @@
+"""`co3d watch --check`: opens each source once, and says what fits this machine."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from co3d.cli.exit_codes import SUCCESS
+from co3d.engine import Engine
+from co3d.engine.admission import LOAD_LIMIT
+from co3d.engine.cameras import Camera
+from co3d.errors import Co3dError, EngineFullError
+from co3d.printable import make_printable
+from co3d.video import hide_password, read_video
+
+FRAMES = 16
+MS_PER_SECOND = 1000.0
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What is found of a camera.
+
+    Attributes:
+        width, height: of its pictures, in pixels. source_rate_hz: None where it does not say.
+        cost_ms: processor time of a frame: decoding, preprocessing, step. rate_hz: of the network.
+        error: why it cannot be labelled; the figures are 0 then.
+    """
+
+    camera: Camera
+    width: int = 0
+    height: int = 0
+    source_rate_hz: float | None = None
+    cost_ms: float = 0.0
+    rate_hz: float = 0.0
+    error: Co3dError | None = None
+
+
+def check_fleet(engine: Engine, cameras: Sequence[Camera], *, as_json: bool) -> int:
+    """Measure what each camera costs, one after the other, and print it.
+
+    Returns:
+        0 where all cameras fit this machine; the exit code of the first camera's error, or 38 where
+        they need more than 80 % of it.
+    """
+    checked = []
+    for number, camera in enumerate(cameras):
+        where = f"{camera.name} ({hide_password(camera.source)})"
+        print(
+            make_printable(f"opening {where}, {number + 1} of {len(cameras)}"),
+            file=sys.stderr,
+            flush=True,
+        )
+        checked.append(_check(engine, camera))
+    cores = torch.get_num_threads()
+    load = sum(one.rate_hz * one.cost_ms for one in checked) / MS_PER_SECOND / cores
+    if as_json:
+        cameras_said = [_list_fields(one) for one in checked]
+        print(json.dumps({"cores": cores, "load": round(load, 4), "cameras": cameras_said}))
+    else:
+        _print_table(checked, load, cores)
+    failed = [one.error for one in checked if one.error is not None]
+    if failed:
+        return failed[0].exit_code
+    return EngineFullError.exit_code if load > LOAD_LIMIT else SUCCESS
+
+
+def _check(engine: Engine, camera: Camera) -> _Checked:
+    rate_hz = camera.rate_hz or engine.card.rate_hz
+    try:
+        with (
+            read_video(
+                camera.source,
+                rate_hz=rate_hz,
+                policy=camera.policy,
+                gap=camera.gap,
+                rotate=camera.rotate,
+                flip=camera.flip,
+                crop=camera.crop,
+                reconnect_seconds=0,
+            ) as reader,
+            closing(engine.compiled.open()) as slot,
+        ):
+            began, frames = time.process_time(), 0
+            for frame in islice(reader, FRAMES):
+                engine.compiled.step([slot], engine.card.preprocess(frame.image))
+                frames += 1
+            cost_ms = (time.process_time() - began) * MS_PER_SECOND / max(frames, 1)
+            return _Checked(
+                camera, reader.width, reader.height, reader.source_rate_hz, cost_ms, rate_hz
+            )
+    except Co3dError as error:
+        return _Checked(camera, error=error)
+
+
+def _list_fields(one: _Checked) -> dict[str, object]:
+    return {
+        "name": one.camera.name,
+        "width": one.width,
+        "height": one.height,
+        "source_rate_hz": one.source_rate_hz,
+        "rate_hz": one.rate_hz,
+        "cost_ms": round(one.cost_ms, 3),
+        "error": None if one.error is None else str(one.error),
+    }
+
+
+def _print_table(checked: Sequence[_Checked], load: float, cores: int) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (
+        ("camera", "left"),
+        ("pictures", "right"),
+        ("frames/s", "right"),
+        ("labelled/s", "right"),
+        ("CPU-ms a frame", "right"),
+        ("of the machine", "right"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for one in checked:
+        if one.error is not None:
+            continue
+        share = one.rate_hz * one.cost_ms / MS_PER_SECOND / cores
+        rate = "" if one.source_rate_hz is None else f"{one.source_rate_hz:.3g}"
+        table.add_row(
+            make_printable(one.camera.name),
+            f"{one.width}x{one.height}",
+            rate,
+            f"{one.rate_hz:g}",
+            f"{one.cost_ms:.1f}",
+            f"{share:.1%}",
+        )
+    console.print(table)
+    for one in checked:
+        if one.error is not None:
+            said = make_printable(f"{one.camera.name}: {one.error}")
+            console.print(Text(said, "red"), soft_wrap=True)
+    verdict = "fits" if load <= LOAD_LIMIT else "is too much"
+    console.print(
+        f"together {load:.0%} of {cores} cores: that {verdict} (at most {LOAD_LIMIT:.0%})",
+        highlight=False,
+    )

@@ -1,0 +1,106 @@
+"""The view of many cameras: a row for each."""
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from co3d.cli.live_view import draw_bar
+from co3d.engine import Engine, Prediction, SourceChanged
+from co3d.engine.cameras import CameraStatus, CameraWatch
+from co3d.printable import make_printable
+from co3d.report import label_colours
+
+REDRAWS_PER_SECOND = 4.0
+BAR_CELLS = 16
+TITLES = ("camera", "label", "", "rate", "lag", "dropped", "state")
+
+
+class FleetView:
+    """Redraws a table of all cameras four times a second.
+
+    Args:
+        console: the terminal. engine: that labels. watch: its cameras.
+    """
+
+    def __init__(self, console: Console, engine: Engine, watch: CameraWatch) -> None:
+        self._engine, self._watch = engine, watch
+        self._colours = label_colours(engine.labels)
+        self._latest: dict[str, Prediction] = {}
+        self._live = Live(
+            console=console,
+            refresh_per_second=REDRAWS_PER_SECOND,
+            get_renderable=self._draw,
+            transient=False,
+        )
+
+    def add(self, prediction: Prediction) -> None:
+        """Take in a prediction."""
+        self._latest[prediction.track] = prediction
+
+    def show_change(self, change: SourceChanged) -> None:
+        """A label is not true any more once its source is away."""
+        if change.state.phase != "live":
+            self._latest.pop(change.track, None)
+
+    def _draw(self) -> Panel:
+        table = Table.grid(padding=(0, 2), expand=True)
+        for width in (None, None, BAR_CELLS + 8):
+            table.add_column(no_wrap=True, overflow="ellipsis", width=width)
+        for _ in range(3):
+            table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_row(*(Text(title, "dim") for title in TITLES))
+        for name, status in self._watch.statuses().items():
+            table.add_row(*self._draw_row(name, status))
+        metrics = f"load {self._engine.load:.0%} · step {self._engine.step_cost_ms:.1f} CPU-ms"
+        if self._watch.lost_predictions:
+            metrics += f" · {self._watch.lost_predictions} predictions not shown"
+        return Panel(
+            table,
+            title=Text(f"{self._engine.card.name} · {len(self._watch.statuses())} cameras", "bold"),
+            title_align="left",
+            subtitle=Text(f"{metrics} · {self._engine.compiled.backend}", "dim"),
+            subtitle_align="right",
+            border_style="dim",
+            padding=(1, 2),
+        )
+
+    def _draw_row(self, name: str, status: CameraStatus) -> list[Text]:
+        latest, metrics = self._latest.get(name), status.metrics
+        label, bar = Text(), Text()
+        if latest is not None and latest.label is not None:
+            probability = latest.top[0][1]
+            label = Text(latest.label, "bold")
+            bar = draw_bar(probability, BAR_CELLS, self._colours[latest.label])
+            bar.append(f" {probability:6.1%}")
+        elif latest is not None:
+            label = Text(latest.why_unlabelled, "dim italic")
+        rate = Text(f"{metrics.rate_hz:.1f}/s" if metrics else "")
+        lag_ms = None if latest is None else latest.lag_ms
+        lag = Text("" if lag_ms is None else f"{lag_ms:.0f} ms")
+        dropped = Text(str(metrics.dropped_frames) if metrics else "")
+        return [Text(make_printable(name)), label, bar, rate, lag, dropped, _describe_state(status)]
+
+    def __enter__(self) -> "FleetView":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+def _describe_state(status: CameraStatus) -> Text:
+    state = status.state
+    if status.has_ended:
+        if status.error is not None:
+            return Text(make_printable(f"ended: {status.error}"), "bold red")
+        return Text("ended", "dim")
+    if state is None or state.phase == "live":
+        return Text("live" if state else "reading", "green")
+    seconds = time.time() - state.since_seconds
+    cause = f" ({make_printable(state.cause)})" if state.cause else ""
+    return Text(f"{state.phase} for {seconds:.0f} s{cause}", "bold red")

@@ -1,0 +1,172 @@
+"""`co3d watch`, and `co3d stream` of several sources: many sources in one terminal."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+
+from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
+from co3d.cli.file_watcher import FileWatcher
+from co3d.cli.fleet_check import check_fleet
+from co3d.cli.fleet_view import FleetView
+from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.stop_request import StopRequest, silence
+from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
+from co3d.engine.cameras import Camera, CameraWatch
+from co3d.engine.opening import open_engine
+from co3d.errors import Co3dError, OptionError
+from co3d.packages import require_package
+from co3d.printable import make_printable
+from co3d.video import hide_password
+
+
+class Screen(Protocol):
+    """What shows predictions and states."""
+
+    def add(self, prediction: Prediction) -> None:
+        """Take in a prediction."""
+        ...
+
+    def show_change(self, change: SourceChanged) -> None:
+        """Take in what a source does from now on."""
+        ...
+
+
+def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
+    """Label the cameras of a fleet file until they end, or a signal stops it.
+
+    The file is read again when it changes, and on SIGHUP where no terminal would send it.
+
+    Returns:
+        The exit code: that of the first camera's error if one ended with an error, 130 when a
+        signal stopped it, 0 else.
+
+    Raises:
+        FleetError: the file cannot be used.
+        MissingPackageError: PyYAML or pydantic is not installed.
+        Co3dError: the network cannot be opened.
+    """
+    for package in ("yaml", "pydantic"):
+        require_package(package, extra="watch")
+    from co3d.engine.fleet_file import read_fleet
+
+    fleet = read_fleet(path)
+    cameras = fleet.list_cameras()
+    network = fleet.network.model_dump()
+    engine = open_engine(network.pop("model"), **network, load_limit=None if is_check else 0.8)
+    with engine:
+        if is_check:
+            return check_fleet(engine, cameras, as_json=as_json)
+        with CameraWatch(engine) as watch:
+
+            def read_again() -> None:
+                try:
+                    changed = read_fleet(path)
+                    if changed.network != fleet.network:
+                        _say(f"{path}: another network is used after a restart only")
+                    watch.replace_all(changed.list_cameras())
+                    _say(f"{path} was read again: {len(changed.cameras)} cameras")
+                except Co3dError as error:
+                    _say(f"{error}; the cameras stay as they are")
+
+            with FileWatcher(path, read_again) as watcher:
+                return _run(engine, watch, cameras, watcher, as_json=as_json)
+
+
+def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
+    """Label several sources at once; see `watch_fleet` for what is returned.
+
+    Raises:
+        OptionError: an option is for a single source alone, or a source is named twice.
+        Co3dError: the network cannot be opened.
+    """
+    if options.output is not None or options.timeline is not None:
+        raise OptionError(
+            "cannot write --output or --timeline of several sources: name one source a command"
+        )
+    names = [hide_password(source) for source in sources]
+    if len(set(names)) < len(names):
+        raise OptionError("cannot label a source twice at once: name each once")
+    cameras = [
+        Camera(
+            name=name,
+            source=source,
+            rate_hz=options.rate_hz,
+            policy=options.policy,
+            gap=options.gap,
+            rotate=options.rotate,
+            flip=options.flip,
+            crop=None if options.crop is None else read_crop(options.crop),
+            reconnect_seconds=options.reconnect_seconds,
+            top_k=options.top_k,
+            threshold=options.threshold,
+            smooth_seconds=options.smooth_seconds,
+        )
+        for name, source in zip(names, sources, strict=True)
+    ]
+    engine = open_engine(
+        options.model,
+        weights=options.weights,
+        window=options.window,
+        backend=options.backend,
+        precision=options.precision,
+        device=options.device,
+        workers=options.threads,
+        load_limit=None,
+    )
+    with engine, CameraWatch(engine) as watch:
+        return _run(engine, watch, cameras, None, as_json=options.as_json)
+
+
+def _run(
+    engine: Engine,
+    watch: CameraWatch,
+    cameras: Sequence[Camera],
+    watcher: FileWatcher | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Show what comes, until all cameras have ended."""
+    code, pipe_closed = SUCCESS, False
+    with StopRequest(watch.request_stop) as stop, ExitStack() as opened:
+        if watcher is not None and not sys.stdout.isatty():
+            signal.signal(signal.SIGHUP, lambda *_: watcher.look_now())
+        screen: Screen
+        if as_json:
+            screen = JsonLines()
+        elif sys.stdout.isatty():
+            screen = opened.enter_context(FleetView(Console(), engine, watch))
+        else:
+            screen = PlainLines()
+        for camera in cameras:
+            watch.start(camera)
+        try:
+            for item in watch:
+                if isinstance(item, Prediction):
+                    screen.add(item)
+                elif isinstance(item, SourceChanged):
+                    screen.show_change(item)
+                elif item.error is not None:
+                    code = code or _report(item)
+        except BrokenPipeError:
+            pipe_closed = True
+            stop.request()
+    if pipe_closed:
+        silence(sys.stdout.fileno())
+        return PIPE_CLOSED
+    return code or (STOPPED if stop.requested else SUCCESS)
+
+
+def _report(ended: TrackEnded) -> int:
+    """Say why a camera ended; its exit code."""
+    _say(f"error: {ended.track}: {ended.error}")
+    return ended.error.exit_code if isinstance(ended.error, Co3dError) else 1
+
+
+def _say(text: str) -> None:
+    print(make_printable(text), file=sys.stderr, flush=True)

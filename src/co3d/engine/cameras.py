@@ -1,0 +1,243 @@
+"""Cameras on an engine: each is opened, followed, and labelled in a track of its own."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from co3d.engine.engine import Engine
+from co3d.engine.metrics import TrackMetrics
+from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded
+from co3d.engine.track import Policy, Track
+from co3d.errors import Co3dError, OptionError
+from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video.framing import Crop, Flip
+from co3d.video.reader import Gap
+
+CAPACITY = 1024
+JOIN_SECONDS = 2.0
+"""How long closing waits for a camera's thread; one that waits for a silent server ends later."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A source to label, and how.
+
+    Attributes:
+        name: unique among those that run.
+        source: as for `read_video`; its repr hides the password.
+        rate_hz: frames per second that the network sees; None for the network's own.
+        policy: of live sources, as for `Engine.join`. Recordings always see every frame.
+        priority: as for `Engine.join`.
+        gap, rotate, flip, crop, reconnect_seconds: as for `read_video`.
+        top_k, threshold, smooth_seconds: as for `Engine.join`.
+    """
+
+    name: str
+    source: str
+    rate_hz: float | None = None
+    policy: Policy = "latest"
+    priority: int = 0
+    gap: Gap = "reset"
+    rotate: int = 0
+    flip: Flip | None = None
+    crop: Crop | None = None
+    reconnect_seconds: float | None = None
+    top_k: int | None = None
+    threshold: float = 0.0
+    smooth_seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Camera({self.name!r}, {hide_password(self.source)!r})"
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """How a camera is doing.
+
+    Attributes:
+        camera: which one.
+        state: what its source does; None of files, and before the first attempt to open it.
+        metrics: of its track; None before it has joined.
+        has_ended: whether nothing more comes of it. error: why it ended, if with an error.
+    """
+
+    camera: Camera
+    state: SourceState | None
+    metrics: TrackMetrics | None
+    has_ended: bool
+    error: Exception | None
+
+
+class _StoppedError(Exception):
+    """Ends an attempt to connect."""
+
+
+class _Running:
+    """A camera at work, in a thread of its own."""
+
+    def __init__(self, camera: Camera, engine: Engine, results: Results) -> None:
+        self.camera = camera
+        self.state: SourceState | None = None
+        self.track: Track | None = None
+        self.error: Exception | None = None
+        self._engine, self._results = engine, results
+        self._reader: VideoReader | None = None
+        self._is_stopped = False
+        results.hold()
+        self.thread = threading.Thread(
+            target=self._run, name=f"co3d follows {camera.name}", daemon=True
+        )
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End soon: what came before is labelled."""
+        self._is_stopped = True
+        if self._reader is not None:
+            self._reader.stop()
+
+    def describe(self) -> CameraStatus:
+        """How the camera is doing."""
+        track = self.track
+        return CameraStatus(
+            self.camera,
+            self.state,
+            None if track is None else track.metrics(),
+            not self.thread.is_alive() and (track is None or track.has_ended),
+            self.error if track is None else track.error,
+        )
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except _StoppedError:
+            if self.track is None:
+                self._results.tell(TrackEnded(self.camera.name))
+        except Co3dError as error:
+            self.error = error
+            self._results.tell(TrackEnded(self.camera.name, error))
+        finally:
+            self._results.release()
+
+    def _follow(self) -> None:
+        camera = self.camera
+        rate_hz = camera.rate_hz or self._engine.card.rate_hz
+        with read_video(
+            camera.source,
+            rate_hz=rate_hz,
+            policy=camera.policy,
+            gap=camera.gap,
+            rotate=camera.rotate,
+            flip=camera.flip,
+            crop=camera.crop,
+            reconnect_seconds=camera.reconnect_seconds,
+            on_state=self._note,
+        ) as reader:
+            self._reader = reader
+            if self._is_stopped:
+                raise _StoppedError
+            self.track = self._engine.join(
+                camera.name,
+                rate_hz=rate_hz,
+                policy=camera.policy if reader.is_live else "every",
+                priority=camera.priority,
+                resets_at_gaps=camera.gap == "reset",
+                top_k=camera.top_k,
+                threshold=camera.threshold,
+                smooth_seconds=camera.smooth_seconds,
+                keeps_pictures=False,
+                results=self._results,
+            )
+            self.track.follow(reader)
+
+    def _note(self, state: SourceState) -> None:
+        if self._is_stopped:
+            raise _StoppedError
+        if state != self.state:
+            self.state = state
+            self._results.tell(SourceChanged(self.camera.name, state))
+
+
+class CameraWatch:
+    """Labels several sources with one engine.
+
+        with CameraWatch(engine) as watch:
+            watch.start(Camera("door", "rtsp://10.0.0.5/stream"))
+            for item in watch:
+                print(item)
+
+    Iterating gives predictions, told apart by their `track`, what sources do (`SourceChanged`), and
+    of each camera its end (`TrackEnded`), until no camera runs. Who does not take predictions in
+    time loses the oldest ones of live cameras.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._results = Results(CAPACITY)
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def lost_predictions(self) -> int:
+        """Predictions that nobody took in time."""
+        return self._results.lost
+
+    def start(self, camera: Camera) -> None:
+        """Open a camera and label it; what fails ends it with an error.
+
+        Raises:
+            OptionError: one of its name runs.
+        """
+        with self._lock:
+            if camera.name in self._running:
+                raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
+            self._running[camera.name] = _Running(camera, self._engine, self._results)
+
+    def stop(self, name: str) -> None:
+        """End a camera, and wait until its name is free; nothing where none of that name runs."""
+        with self._lock:
+            running = self._running.pop(name, None)
+        if running is not None:
+            running.stop()
+            running.thread.join(JOIN_SECONDS)
+            if running.track is not None:
+                running.track.close()
+
+    def replace_all(self, cameras: Iterable[Camera]) -> None:
+        """Run just these cameras: those that run as they should are left alone."""
+        wanted = {camera.name: camera for camera in cameras}
+        self._results.hold()  # else it may end between the last camera and the next
+        try:
+            for name, running in list(self._running.items()):
+                if wanted.get(name) != running.camera:
+                    self.stop(name)
+            for name, camera in wanted.items():
+                if name not in self._running:
+                    self.start(camera)
+        finally:
+            self._results.release()
+
+    def statuses(self) -> Mapping[str, CameraStatus]:
+        """How all cameras are doing, by name, those that have ended too."""
+        with self._lock:
+            running = list(self._running.values())
+        return {one.camera.name: one.describe() for one in running}
+
+    def request_stop(self) -> None:
+        """Let all cameras end soon; may be called by a signal handler."""
+        for running in list(self._running.values()):
+            running.stop()
+
+    def close(self) -> None:
+        """End all cameras and wait for them."""
+        self.request_stop()
+        for name in list(self._running):
+            self.stop(name)
+
+    def __iter__(self) -> Iterator[ResultItem]:
+        return iter(self._results)
+
+    def __enter__(self) -> "CameraWatch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

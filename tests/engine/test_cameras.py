@@ -1,0 +1,157 @@
+"""Several sources on one engine: files, live ones over loopback, and those that are not there."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from co3d.engine import Engine, Labeller, Prediction, SourceChanged, TrackEnded
+from co3d.engine.cameras import Camera, CameraWatch
+from co3d.errors import EngineFullError, OptionError, SourceNotFoundError, SourceUnreachableError
+from co3d.video import read_video
+from support.servers import send, serve
+from support.videos import make_broadcast, write_video
+
+
+@pytest.fixture(scope="module")
+def engine(opened_labeller: Labeller):
+    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
+    with Engine(compiled, card, workers=2) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cameras")
+    return [write_video(folder / f"{count}.mp4", count) for count in (20, 33, 48)]
+
+
+def collect(watch: CameraWatch):
+    """Predictions, states and ends, by camera."""
+    predictions: dict[str, list[Prediction]] = {}
+    states: dict[str, list[str]] = {}
+    ends: dict[str, Exception | None] = {}
+    for item in watch:
+        if isinstance(item, Prediction):
+            predictions.setdefault(item.track, []).append(item)
+        elif isinstance(item, SourceChanged):
+            states.setdefault(item.track, []).append(item.state.phase)
+        else:
+            assert isinstance(item, TrackEnded)
+            assert item.track not in ends
+            ends[item.track] = item.error
+    return predictions, states, ends
+
+
+def test_each_file_is_labelled_as_if_alone(engine, labeller, videos):
+    with CameraWatch(engine) as watch:
+        for path in videos:
+            watch.start(Camera(path.stem, str(path)))
+        predictions, _, ends = collect(watch)
+    assert ends == {"20": None, "33": None, "48": None}
+    for path in videos:
+        expected = list(labeller.label(read_video(path, rate_hz=8, gap="reset")))
+        made = predictions[path.stem]
+        assert [p.frame.pts_seconds for p in made] == [p.frame.pts_seconds for p in expected]
+        for prediction, wanted in zip(made, expected, strict=True):
+            np.testing.assert_array_equal(prediction.probabilities, wanted.probabilities)
+            assert prediction.frame.image.size == 0
+
+
+def test_a_source_that_cannot_be_opened_ends_alone(engine, videos, tmp_path):
+    with CameraWatch(engine) as watch:
+        watch.start(Camera("there", str(videos[0])))
+        watch.start(Camera("gone", str(tmp_path / "none.mp4")))
+        watch.start(Camera("refused", "http://127.0.0.1:9/", reconnect_seconds=0))
+        predictions, _, ends = collect(watch)
+        statuses = watch.statuses()
+    assert len(predictions["there"]) == 10
+    assert isinstance(ends["gone"], SourceNotFoundError)
+    assert isinstance(ends["refused"], SourceUnreachableError)
+    assert statuses["gone"].has_ended
+    assert statuses["gone"].error is ends["gone"]
+    assert statuses["there"].metrics is not None
+    assert statuses["there"].metrics.predictions == 10
+
+
+@pytest.fixture(scope="module")
+def live_bytes(tmp_path_factory) -> bytes:
+    return make_broadcast(tmp_path_factory.mktemp("live") / "live.flv", 160)
+
+
+def test_live_sources_say_what_they_do_and_end_when_asked(engine, live_bytes):
+    hangs_up = threading.Event()
+
+    def answer(handler, _number):
+        send(handler, live_bytes)
+        hangs_up.wait(30)
+
+    with serve(answer) as url, CameraWatch(engine) as watch:
+        watch.start(Camera("door", url, reconnect_seconds=0))
+        kinds = []
+        for item in watch:
+            kinds.append(type(item))
+            if kinds.count(Prediction) == 3:
+                hangs_up.set()
+                watch.request_stop()
+        assert kinds[0] is SourceChanged
+        assert kinds[-1] is TrackEnded
+        assert watch.statuses()["door"].state.phase == "live"
+    assert not engine.tracks
+
+
+def test_cameras_that_did_not_change_go_on(engine, live_bytes):
+    asked = []
+
+    def answer(handler, number):
+        asked.append(handler.path)
+        send(handler, live_bytes)
+        over.wait(30)
+
+    over = threading.Event()
+    with serve(answer) as url, CameraWatch(engine) as watch:
+        first = Camera("a", f"{url}/a", reconnect_seconds=0)
+        watch.start(first)
+        watch.start(Camera("b", f"{url}/b", reconnect_seconds=0))
+        seen = set()
+        for item in watch:
+            if isinstance(item, Prediction):
+                seen.add(item.track)
+                if seen == {"a", "b"}:
+                    watch.replace_all([first, Camera("c", f"{url}/c", reconnect_seconds=0)])
+                if "c" in seen:
+                    break
+        assert set(watch.statuses()) == {"a", "c"}
+        assert sorted(path[-1] for path in asked if path[-1] in "abc").count("a") == 1
+        over.set()
+    assert not engine.tracks
+
+
+def test_a_name_runs_once(engine, videos):
+    with CameraWatch(engine) as watch:
+        watch.start(Camera("a", str(videos[0])))
+        with pytest.raises(OptionError, match="of that name"):
+            watch.start(Camera("a", str(videos[1])))
+        collect(watch)
+
+
+def test_a_camera_that_does_not_fit_is_refused(opened_labeller, live_bytes):
+    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
+    over = threading.Event()
+
+    def answer(handler, _number):
+        send(handler, live_bytes)
+        over.wait(30)
+
+    with (
+        serve(answer) as url,
+        Engine(compiled, card, workers=1, max_streams=1) as engine,
+        CameraWatch(engine) as watch,
+    ):
+        watch.start(Camera("door", url, reconnect_seconds=0))
+        next(item for item in watch if isinstance(item, Prediction))
+        watch.start(Camera("yard", url, reconnect_seconds=0))
+        ended = next(item for item in watch if isinstance(item, TrackEnded))
+        over.set()
+        assert ended.track == "yard"
+        assert isinstance(ended.error, EngineFullError)

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+
+from co3d.engine.cameras import Camera
+from co3d.engine.fleet_file import read_fleet
+from co3d.errors import FleetError
+
+FLEET = """\
+network:
+  model: camera_motion
+defaults:
+  rate_hz: 6
+  gap: keep
+cameras:
+  - name: door
+    source: rtsp://me:${DOOR_PASSWORD}@10.0.0.5/stream
+    priority: 1
+  - name: yard
+    source: 0
+    rate_hz: 8
+    crop: [0, 0, 320, 240]
+    top: 1
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "fleet.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_cameras_take_what_they_do_not_say_from_the_defaults(write, monkeypatch):
+    monkeypatch.setenv("DOOR_PASSWORD", "p@ss/word")
+    door, yard = read_fleet(write(FLEET)).list_cameras()
+    assert door == Camera(
+        "door", "rtsp://me:p%40ss%2Fword@10.0.0.5/stream", rate_hz=6, gap="keep", priority=1
+    )
+    assert yard == Camera("yard", "0", rate_hz=8, gap="keep", crop=(0, 0, 320, 240), top_k=1)
+    assert "p%40ss" not in repr(door)
+
+
+def test_a_secret_may_lie_in_a_file(write, tmp_path):
+    (tmp_path / "secret").write_text("rtsp://me:pass@10.0.0.5/\nnothing\n")
+    text = FLEET.replace(
+        "rtsp://me:${DOOR_PASSWORD}@10.0.0.5/stream", f"${{file:{tmp_path}/secret}}"
+    )
+    assert read_fleet(write(text)).list_cameras()[0].source == "rtsp://me:pass@10.0.0.5/"
+
+
+def test_a_secret_that_is_not_there_is_named(write, monkeypatch, tmp_path):
+    monkeypatch.delenv("DOOR_PASSWORD", raising=False)
+    with pytest.raises(FleetError, match="environment variable 'DOOR_PASSWORD'"):
+        read_fleet(write(FLEET)).list_cameras()
+    with pytest.raises(FleetError, match="file '/nowhere'"):
+        read_fleet(write(FLEET.replace("${DOOR_P", "${file:/nowhere}${DOOR_P"))).list_cameras()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "    rate_hz: 8",
+            "    rat_hz: 8",
+            "line 12: unknown key cameras.1.rat_hz: did you mean rate_hz",
+        ),
+        (
+            "  rate_hz: 6",
+            "  rate_hz: 0",
+            "line 4: defaults.rate_hz: got 0, expected greater than 0",
+        ),
+        ("  rate_hz: 6", "  rate_hz: fast", "line 4: defaults.rate_hz: got 'fast', expected"),
+        ("model: c", "modle: c", "line 2: unknown key network.modle: did you mean model"),
+        ("    source: 0\n", "", "line 10: cameras.1.source is missing"),
+        ("source: 0", "source: [1]", "line 11: cameras.1.source.* expected an address"),
+        ("name: yard", "name: door", "line 10: a second camera named 'door'"),
+        ("gap: keep", "gap: hold", "line 5: defaults.gap: got 'hold', expected 'keep' or 'reset'"),
+        ("cameras:", "cameras: []\nothers:", "line 6: cameras: got a list"),
+        (FLEET, "cameras", "got a str, expected `cameras:`"),
+        (FLEET, "a: [", "no YAML"),
+        (FLEET, "a: &a [1]\ncameras: *a", "aliases"),
+        (FLEET, "[" * 1500, "no YAML"),
+        ("name: yard", "name: 1\n    'rtsp://a:secret@b': 1", "unknown key"),
+    ],
+)
+def test_mistakes_name_line_and_key(write, old, new, said):
+    assert old in FLEET
+    with pytest.raises(FleetError, match=said) as caught:
+        read_fleet(write(FLEET.replace(old, new)))
+    assert "secret" not in str(caught.value).replace("a:***", "")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(FleetError, match="no such file"):
+        read_fleet(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FleetError, match=r"bad\.yaml"):
+        read_fleet(tmp_path / "bad.yaml")
+    (tmp_path / "large.yaml").write_text("#" * (1 << 21))
+    with pytest.raises(FleetError, match="more than"):
+        read_fleet(tmp_path / "large.yaml")
