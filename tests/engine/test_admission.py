@@ -8,15 +8,22 @@ from co3d.errors import EngineFullError
 def cost() -> StepCost:
     cost = StepCost()
     for _ in range(100):
-        cost.add(0.01)
+        cost.add(0.01, 0.01)
     return cost
 
 
 def test_the_cost_of_a_step_is_its_95th_percentile():
     cost = StepCost()
     for number in range(1, 101):
-        cost.add(number / 1000)
+        cost.add(number / 1000, number / 1000)
     assert cost.seconds == pytest.approx(0.09505)
+
+
+def test_waiting_for_the_interpreter_and_for_cores_counts():
+    cost = StepCost()
+    for _ in range(100):
+        cost.add(0.01, 0.025)
+    assert cost.seconds == pytest.approx(0.025)
 
 
 def test_streams_join_up_to_the_limit(cost):

@@ -1,5 +1,6 @@
 """What the engine says of each stream is what the network says of it alone."""
 
+import dataclasses
 import random
 import threading
 from collections.abc import Iterable, Sequence
@@ -303,6 +304,12 @@ def test_closing_the_engine_ends_its_tracks_and_threads(opened_labeller):
     assert [list(track) for track in tracks] == [[], [], []]
     with pytest.raises(StreamError, match="closed"):
         engine.join()
+
+
+def test_a_network_of_other_pictures_than_its_card_says_is_refused(opened_labeller):
+    card = dataclasses.replace(opened_labeller.card, crop_px=64)
+    with pytest.raises(OptionError, match="not one classifier of pictures as its card says"):
+        Engine(opened_labeller.stream.compiled, card)
 
 
 def test_random_operations_leave_every_stream_as_if_alone(any_engine):

@@ -16,6 +16,7 @@ from co3d.report import label_colours
 
 REDRAWS_PER_SECOND = 4.0
 BAR_CELLS = 16
+WIDE_COLUMNS = 110
 TITLES = ("camera", "label", "", "rate", "lag", "dropped", "state")
 
 
@@ -27,7 +28,7 @@ class FleetView:
     """
 
     def __init__(self, console: Console, engine: Engine, watch: CameraWatch) -> None:
-        self._engine, self._watch = engine, watch
+        self._console, self._engine, self._watch = console, engine, watch
         self._colours = label_colours(engine.labels)
         self._latest: dict[str, Prediction] = {}
         self._live = Live(
@@ -47,15 +48,17 @@ class FleetView:
             self._latest.pop(change.track, None)
 
     def _draw(self) -> Panel:
+        bar_cells = BAR_CELLS if self._console.width >= WIDE_COLUMNS else BAR_CELLS // 4
         table = Table.grid(padding=(0, 2), expand=True)
-        for width in (None, None, BAR_CELLS + 8):
-            table.add_column(no_wrap=True, overflow="ellipsis", width=width)
-        for _ in range(3):
-            table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        for ratio in (2, 2):
+            table.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=bar_cells + 7, no_wrap=True)
+        for width in (8, 8, 7):
+            table.add_column(width=width, justify="right", no_wrap=True)
+        table.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
         table.add_row(*(Text(title, "dim") for title in TITLES))
         for name, status in self._watch.statuses().items():
-            table.add_row(*self._draw_row(name, status))
+            table.add_row(*self._draw_row(name, status, bar_cells))
         metrics = f"load {self._engine.load:.0%} · step {self._engine.step_cost_ms:.1f} CPU-ms"
         if self._watch.lost_predictions:
             metrics += f" · {self._watch.lost_predictions} predictions not shown"
@@ -69,13 +72,13 @@ class FleetView:
             padding=(1, 2),
         )
 
-    def _draw_row(self, name: str, status: CameraStatus) -> list[Text]:
+    def _draw_row(self, name: str, status: CameraStatus, bar_cells: int) -> list[Text]:
         latest, metrics = self._latest.get(name), status.metrics
         label, bar = Text(), Text()
         if latest is not None and latest.label is not None:
             probability = latest.top[0][1]
             label = Text(latest.label, "bold")
-            bar = draw_bar(probability, BAR_CELLS, self._colours[latest.label])
+            bar = draw_bar(probability, bar_cells, self._colours[latest.label])
             bar.append(f" {probability:6.1%}")
         elif latest is not None:
             label = Text(latest.why_unlabelled, "dim italic")

@@ -14,19 +14,28 @@ ROUNDING = 1e-9
 
 
 class StepCost:
-    """The 95th percentile of the latest 512 costs of a step, in processor-seconds."""
+    """What a step costs a worker: processor time, and waiting for the interpreter and for cores.
+
+    It is the 95th percentile of the latest 512 processor times, times how much longer those steps
+    took in all than they computed. Threads of small networks wait for Python's lock as long as they
+    compute, and other programs take their share of the machine: both leave workers less time.
+    """
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_STEPS)
 
-    def add(self, seconds: float) -> None:
+    def add(self, processor_seconds: float, elapsed_seconds: float) -> None:
         """Count a step."""
-        self._recent.append(seconds)
+        self._recent.append((processor_seconds, elapsed_seconds))
 
     @property
     def seconds(self) -> float:
         """The cost; 0 before the first step."""
-        return float(np.percentile(self._recent, 95)) if self._recent else 0.0
+        if not self._recent:
+            return 0.0
+        processor, elapsed = np.array(self._recent).T
+        slowdown = max(1.0, elapsed.sum() / max(processor.sum(), 1e-9))
+        return float(np.percentile(processor, 95) * slowdown)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
+from co3d.engine.playable import explain_unplayable
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
 from co3d.engine.track import Policy, Track
@@ -79,6 +81,9 @@ class Engine:
         for name, value in (("workers", workers), ("batch", self._batch)):
             if value < 1:
                 raise OptionError(f"cannot start an engine: got {name}={value}, expected 1 or more")
+        complaint = explain_unplayable(compiled.program, card, None)
+        if complaint is not None:
+            raise OptionError(f"cannot start an engine with {compiled.program.name}: {complaint}")
         self.compiled, self.card = compiled, card
         self.labels = list_labels(compiled.program, card)
         self._blank = torch.zeros(1, *compiled.program.frame_shape)
@@ -90,7 +95,7 @@ class Engine:
         self._lock = threading.Lock()
         self._has_work = threading.Condition(self._lock)
         self._is_closed = False
-        self._try_out()
+        self._try_out(workers)
         self._workers = [
             threading.Thread(target=self._work, name=f"co3d steps {number}", daemon=True)
             for number in range(workers)
@@ -188,7 +193,7 @@ class Engine:
 
     @property
     def step_cost_ms(self) -> float:
-        """Processor time of a frame, preprocessing and step: the 95th percentile as measured."""
+        """What preprocessing and step of a frame take of a worker's time; see `StepCost`."""
         return self._cost.seconds * MS_PER_SECOND
 
     def close(self) -> None:
@@ -280,7 +285,7 @@ class Engine:
 
     def _run(self, turns: Sequence[tuple[Track, Turn]], *, is_lone: bool) -> None:
         """Carry out some tracks' turns; what fails ends its track, and no other."""
-        began = time.thread_time()
+        began, began_to_run = time.thread_time(), time.perf_counter()
         shares: list[_Share] = []
         for track, turn in turns:
             if turn.act is Act.END:
@@ -309,7 +314,10 @@ class Engine:
             )
         # A lone track's step is done by threads whose time this one's does not count.
         if not is_lone or self._cores == 1:
-            self._cost.add((time.thread_time() - began) / len(shares))
+            self._cost.add(
+                (time.thread_time() - began) / len(shares),
+                (time.perf_counter() - began_to_run) / len(shares),
+            )
 
     def _prepare(self, track: Track, turn: Turn) -> _Share:
         began_seconds, began = time.monotonic(), time.perf_counter()
@@ -351,20 +359,21 @@ class Engine:
         for track in tracks:
             track.abandon(error)
 
-    def _try_out(self) -> None:
-        """Measure what a step costs, before anybody joins."""
-        picture = np.zeros(TRIAL_PICTURE_SHAPE, np.uint8)
-        threads = torch.get_num_threads()
+    def _try_out(self, workers: int) -> None:
+        """Measure what a step costs while all workers step, before anybody joins."""
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(lambda _: self._step_often(), range(workers)):
+                pass  # which raises what a step raised
+
+    def _step_often(self) -> None:
         torch.set_num_threads(1)
-        try:
-            with self.compiled.open() as slot:
-                for number in range(TRIAL_STEPS):
-                    began = time.thread_time()
-                    self.compiled.step([slot], self.card.preprocess(picture))
-                    if number >= TRIAL_STEPS // 2:  # the first ones fill caches
-                        self._cost.add(time.thread_time() - began)
-        finally:
-            torch.set_num_threads(threads)
+        picture = np.zeros(TRIAL_PICTURE_SHAPE, np.uint8)
+        with self.compiled.open() as slot:
+            for number in range(TRIAL_STEPS):
+                began, started = time.thread_time(), time.perf_counter()
+                self.compiled.step([slot], self.card.preprocess(picture))
+                if number >= TRIAL_STEPS // 2:  # the first ones fill caches
+                    self._cost.add(time.thread_time() - began, time.perf_counter() - started)
 
     def __enter__(self) -> "Engine":
         return self
