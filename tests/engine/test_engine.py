@@ -307,7 +307,7 @@ def test_closing_the_engine_ends_its_tracks_and_threads(opened_labeller):
 
 
 def test_a_network_of_other_pictures_than_its_card_says_is_refused(opened_labeller):
-    card = dataclasses.replace(opened_labeller.card, crop_px=64)
+    card = dataclasses.replace(opened_labeller.card, crop_px=32)
     with pytest.raises(OptionError, match="not one classifier of pictures as its card says"):
         Engine(opened_labeller.stream.compiled, card)
 
