@@ -145,6 +145,35 @@ def test_the_annotated_video_shows_the_pictures_that_were_labelled(co3d, video, 
     assert np.abs(drawn[:20].astype(int) - image[:20]).mean() < 12
 
 
+def test_the_packets_of_a_video_are_recorded(co3d, video, tmp_path):
+    folder = tmp_path / "recordings"
+    outcome = co3d("stream", video, *RANDOM, "--record", folder, "--record-seconds", 1)
+    assert outcome.code == 0
+    assert f"wrote {folder}" in outcome.err
+    assert [path.name for path in folder.iterdir()] == ["00000000.000s.mkv"]
+    assert count_frames(folder / "00000000.000s.mkv") == 48
+
+
+def test_a_recording_that_fails_is_said_at_the_end_at_the_latest(co3d, video, tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        outcome = co3d("stream", video, *RANDOM, "--json", "--record", tmp_path / "recordings")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.code == 0
+    assert len(outcome.lines) == 24
+    assert f"warning: {video} is not recorded from 00000000.000s on: File too large" in outcome.err
+    assert list((tmp_path / "recordings").iterdir()) == []
+
+
+def test_a_length_of_recordings_alone_is_refused(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--record-seconds", 5)
+    assert outcome.code == 2
+    assert "cannot use --record-seconds without --record DIR" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("option", "value", "complaint"),
     [

@@ -17,6 +17,7 @@ co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq 'select(.top).top'
 co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
+co3d stream rtsp://host/stream --record recordings/ --record-seconds 300
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -77,6 +78,21 @@ def stream(
             "dropped_frames. Between them, of live sources, type (state), state, since, cause.",
         ),
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the video's own packets there too, not encoded again, in Matroska files "
+            "that play by themselves and are named by their time; dropped frames included.",
+        ),
+    ] = None,
+    record_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="How long such a file is, up to the next key frame; 60 by default.",
+        ),
+    ] = None,
     policy: Annotated[
         Policy,
         typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
@@ -164,6 +180,8 @@ def stream(
         rotate=rotate,
         flip=flip,
         crop=crop,
+        record=record,
+        record_seconds=record_seconds,
         reconnect_seconds=reconnect,
         threads=threads,
         backend=backend,
