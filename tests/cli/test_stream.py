@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from co3d.cli.stream import name_source
 from co3d.video import read_video
 from support.videos import (
     cut_short,
@@ -116,6 +118,22 @@ def test_window_top_and_rate_reach_the_labelling(co3d, video):
     lines = co3d("stream", video, *RANDOM, "--json", *arguments).lines
     assert len(lines) == 12
     assert all(line["valid"] and len(line["top"]) == 9 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/srv/cameras/yard/match.mp4", "match.mp4"),
+        ("match.mp4", "match.mp4"),
+        ("frames/", "frames"),
+        (".", Path.cwd().name),
+        ("file:///srv/match.mp4", "match.mp4"),
+        ("0", "camera 0"),
+        ("rtsp://me:secret@host/stream", "rtsp://me:***@host/stream"),
+    ],
+)
+def test_titles_have_names_and_no_paths_nor_passwords(source, name):
+    assert name_source(source) == name
 
 
 def test_threshold_and_smoothing_reach_the_labelling(co3d, video):

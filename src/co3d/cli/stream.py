@@ -155,7 +155,7 @@ def _open_outputs(
         )
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = f"{_name_source(options.source)} · {labeller.card.name}"
+        title = f"{name_source(options.source)} · {labeller.card.name}"
         picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks
@@ -178,9 +178,9 @@ def _open_screen(
     return outputs.enter_context(view)
 
 
-def _name_source(source: str) -> str:
+def name_source(source: str) -> str:
     """A source's name for titles: of files and folders without those above them."""
-    if ":/" in source:
+    if ":/" in source and not source.lower().startswith("file:"):
         return hide_password(source)
     return f"camera {source}" if source.isdecimal() else Path(source).absolute().name
 

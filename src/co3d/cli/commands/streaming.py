@@ -58,8 +58,8 @@ def stream(
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Average probabilities over time: what is older counts exponentially less. Labels "
-            "flicker less, and change up to 0.7 times as many seconds later.",
+            help="Average probabilities over about so long a time; what is older counts "
+            "exponentially less. Labels flicker less, and a change shows 0.7 times as much later.",
         ),
     ] = 0.0,
     output: Annotated[
