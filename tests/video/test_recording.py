@@ -1,7 +1,9 @@
 """Recordings of the original packets, in files that play by themselves."""
 
 import re
+import shutil
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -252,6 +254,20 @@ def test_labelling_goes_on_when_nothing_can_be_recorded(film, tmp_path):
     (notice,) = reader.notices
     assert notice.startswith(f"{film} is not recorded from 00000000.000s on: No such file")
     assert not folder.exists()
+
+
+def test_notices_stay_in_the_order_in_which_they_came_up(tmp_path, make):
+    source = make(tmp_path / "slow.mp4", [number / 2 for number in range(20)])
+    folder = tmp_path / "recordings"
+    seen = []
+    for frame in (reader := read_video(source, rate_hz=8, record=folder, record_seconds=5)):
+        if frame.pts_seconds >= 4 and folder.exists():
+            shutil.rmtree(folder)
+        seen.append(reader.notices)
+    assert all(later[: len(notices)] == notices for notices, later in pairwise(seen))
+    slow, unrecorded = reader.notices
+    assert "2 new pictures a second where 8 are expected" in slow
+    assert "is not recorded from" in unrecorded
 
 
 def test_what_matroska_does_not_hold_is_said(tmp_path, make):
