@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from co3d.cli.stream import name_source
 from co3d.video import read_video
 from support.videos import (
     cut_short,
@@ -118,6 +120,22 @@ def test_window_top_and_rate_reach_the_labelling(co3d, video):
     assert all(line["valid"] and len(line["top"]) == 9 for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/srv/cameras/yard/match.mp4", "match.mp4"),
+        ("match.mp4", "match.mp4"),
+        ("frames/", "frames"),
+        (".", Path.cwd().name),
+        ("file:///srv/match.mp4", "match.mp4"),
+        ("0", "camera 0"),
+        ("rtsp://me:secret@host/stream", "rtsp://me:***@host/stream"),
+    ],
+)
+def test_titles_have_names_and_no_paths_nor_passwords(source, name):
+    assert name_source(source) == name
+
+
 def test_threshold_and_smoothing_reach_the_labelling(co3d, video):
     options = ("--json", "--top", 9)  # with the bundled weights, which are the same every time
     plain = co3d("stream", video, *options).lines
@@ -143,6 +161,35 @@ def test_the_annotated_video_shows_the_pictures_that_were_labelled(co3d, video, 
         assert (reader.width, reader.height) == (7 * 48, 7 * 56)  # small pictures are enlarged
         drawn = next(reader).image[::7, ::7]
     assert np.abs(drawn[:20].astype(int) - image[:20]).mean() < 12
+
+
+def test_the_packets_of_a_video_are_recorded(co3d, video, tmp_path):
+    folder = tmp_path / "recordings"
+    outcome = co3d("stream", video, *RANDOM, "--record", folder, "--record-seconds", 1)
+    assert outcome.code == 0
+    assert f"wrote {folder}" in outcome.err
+    assert [path.name for path in folder.iterdir()] == ["00000000.000s.mkv"]
+    assert count_frames(folder / "00000000.000s.mkv") == 48
+
+
+def test_a_recording_that_fails_is_said_at_the_end_at_the_latest(co3d, video, tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        outcome = co3d("stream", video, *RANDOM, "--json", "--record", tmp_path / "recordings")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert outcome.code == 0
+    assert len(outcome.lines) == 24
+    assert f"warning: {video} is not recorded from 00000000.000s on: File too large" in outcome.err
+    assert list((tmp_path / "recordings").iterdir()) == []
+
+
+def test_a_length_of_recordings_alone_is_refused(co3d, video):
+    outcome = co3d("stream", video, *RANDOM, "--record-seconds", 5)
+    assert outcome.code == 2
+    assert "cannot use --record-seconds without --record DIR" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,11 @@ def test_one_bad_source_ends_alone_and_gives_its_exit_code(co3d_watch, videos):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--output", "a.mp4"], "several sources"), (["--timeline", "a.png"], "several sources")],
+    [
+        (["--output", "a.mp4"], "several sources"),
+        (["--timeline", "a.png"], "several sources"),
+        (["--record", "a"], "several sources"),
+    ],
 )
 def test_outputs_are_for_one_source(co3d_watch, videos, options, said):
     outcome = co3d_watch("stream", *videos, *options)

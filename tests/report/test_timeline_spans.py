@@ -38,8 +38,10 @@ def sum_up(series) -> tuple[TimelineSpans, list[tuple[float, float, np.ndarray]]
     for number, prediction in enumerate(predictions):
         start = prediction.frame.pts_seconds
         later = predictions[number + 1] if number + 1 < len(predictions) else None
-        follows = later is not None and later.valid and not later.gap_seconds
-        end = later.frame.pts_seconds if follows else start + 0.125
+        end = start + 0.125
+        if later is not None:
+            follows = later.valid and not later.gap_seconds
+            end = later.frame.pts_seconds if follows else min(end, later.frame.pts_seconds)
         if prediction.valid and end > start:
             held.append((start, end, prediction.probabilities))
     return spans, held

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from co3d.errors import OptionError
 from co3d.video import VideoFrame, VideoWriter, read_video
 from co3d.video.framing import Framing
+from co3d.video.indexed import open_indexed_video
 
 PICTURE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 FLIPS = {None: lambda image: image, "horizontal": np.fliplr, "vertical": np.flipud}
@@ -65,6 +66,18 @@ def test_pixels_are_turned_too(tmp_path, picture, rotate, aspect):
         writer.write(picture(0), 0)
     with read_video(path, rotate=rotate) as reader:
         assert reader.sample_aspect_ratio == Fraction(aspect)
+
+
+def test_anamorphic_pictures_are_read_as_they_are_stored_as_by_data_sets(tmp_path, picture):
+    path = tmp_path / "anamorphic.mp4"
+    with VideoWriter(path, 20, sample_aspect_ratio=Fraction(16, 11)) as writer:
+        writer.write(picture(7), 0)
+    with read_video(path) as reader:
+        image = next(reader).image
+    assert image.shape == (48, 64, 3)
+    video = open_indexed_video(path)
+    np.testing.assert_array_equal(video.read([0])[0], image)
+    video.close()
 
 
 @pytest.mark.parametrize("aspect", [Fraction(1), Fraction(1, 200), Fraction(4000, 3)])

@@ -19,6 +19,10 @@ class Notices:
 
     def add(self, prediction: Prediction) -> None:  # noqa: ARG002 (they come as time goes on)
         """Print what is new since the last prediction."""
+        self.tell()
+
+    def tell(self) -> None:
+        """Print what is new."""
         notices = self._reader.notices
         for notice in notices[self._said :]:
             print(f"warning: {notice}", file=sys.stderr, flush=True)

@@ -31,6 +31,8 @@ class StreamOptions:
             a gap. rate_hz: overrides the model's.
         rotate, flip, crop: what becomes of pictures, as for `co3d.read_video`; the crop as
             "X,Y,WIDTH,HEIGHT".
+        record: folder for the packets of the source. record_seconds: how long a file there is;
+            None for a minute.
         reconnect_seconds: how long a network stream is tried again; None for ever.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
@@ -52,6 +54,8 @@ class StreamOptions:
     rotate: int
     flip: Flip | None
     crop: str | None
+    record: Path | None
+    record_seconds: float | None
     reconnect_seconds: float | None
     threads: int | None
     backend: str

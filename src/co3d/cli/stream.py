@@ -72,6 +72,8 @@ def _stream_video(options: StreamOptions) -> int:
         rotate=options.rotate,
         flip=options.flip,
         crop=None if options.crop is None else read_crop(options.crop),
+        record=options.record,
+        record_seconds=60.0 if options.record_seconds is None else options.record_seconds,
         reconnect_seconds=options.reconnect_seconds,
         on_state=tell,
     ) as reader:
@@ -90,9 +92,11 @@ def _stream_video(options: StreamOptions) -> int:
             threads=options.threads,
         )
         summary = LabellingSummary(labeller.rate_hz)
+        notices = Notices(reader)
         loss, pipe_closed = None, False
         with StopRequest(reader.close) as stop, ExitStack() as outputs:
-            sinks = _open_sinks(options, labeller, reader, summary, stop, outputs)
+            sinks: list[PredictionSink] = [summary, notices]
+            sinks += _open_outputs(options, labeller, reader, stop, outputs)
             sinks.append(_open_screen(options, labeller, reader, summary, lines, outputs))
             if isinstance(sinks[-1], LiveView):
                 listeners.append(sinks[-1].show)
@@ -110,10 +114,13 @@ def _stream_video(options: StreamOptions) -> int:
                     raise
                 stop.leave_terminal()  # it went away in the middle of a line; SIGHUP comes too
                 stop.request()
+    notices.tell()
     if pipe_closed:
         _silence_stdout()
         return PIPE_CLOSED
     written = [path for path in (options.output, options.timeline) if path is not None]
+    if reader.recorder is not None and reader.recorder.segments_written:
+        written.append(reader.recorder.folder)
     print_stream_summary(Console(stderr=True), labeller, summary, written)
     if loss is not None:
         raise loss
@@ -124,6 +131,8 @@ def _check_options(options: StreamOptions) -> None:
     """Find what cannot work before anything is opened."""
     if options.threads is not None and options.threads < 1:
         raise OptionError(f"cannot use {options.threads} threads: give --threads 1 or more")
+    if options.record_seconds is not None and options.record is None:
+        raise OptionError("cannot use --record-seconds without --record DIR: give both or neither")
     outputs = [path.resolve() for path in (options.output, options.timeline) if path is not None]
     if Path(options.source).resolve() in outputs:
         raise OptionError(f"cannot write over the source {options.source}: name another output")
@@ -131,23 +140,22 @@ def _check_options(options: StreamOptions) -> None:
         raise OptionError(f"cannot write two outputs to {outputs[0]}: name two files")
 
 
-def _open_sinks(
+def _open_outputs(
     options: StreamOptions,
     labeller: Labeller,
     reader: VideoReader,
-    summary: LabellingSummary,
     stop: StopRequest,
     outputs: ExitStack,
 ) -> list[PredictionSink]:
-    """Everything that takes predictions; what must be closed is entered on `outputs`."""
-    sinks: list[PredictionSink] = [summary, Notices(reader)]
+    """What writes predictions to files; it is entered on `outputs`."""
+    sinks: list[PredictionSink] = []
     if options.output is not None:
         video = annotated_video(
             options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested
         )
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = f"{_name_source(options.source)} · {labeller.card.name}"
+        title = f"{name_source(options.source)} · {labeller.card.name}"
         picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks
@@ -170,9 +178,9 @@ def _open_screen(
     return outputs.enter_context(view)
 
 
-def _name_source(source: str) -> str:
+def name_source(source: str) -> str:
     """A source's name for titles: of files and folders without those above them."""
-    if ":/" in source:
+    if ":/" in source and not source.lower().startswith("file:"):
         return hide_password(source)
     return f"camera {source}" if source.isdecimal() else Path(source).absolute().name
 

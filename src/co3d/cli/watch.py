@@ -85,9 +85,10 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         OptionError: an option is for a single source alone, or a source is named twice.
         Co3dError: the network cannot be opened.
     """
-    if options.output is not None or options.timeline is not None:
+    if any(path is not None for path in (options.output, options.timeline, options.record)):
         raise OptionError(
-            "cannot write --output or --timeline of several sources: name one source a command"
+            "cannot write --output, --timeline or --record of several sources: name one source a "
+            "command"
         )
     names = [hide_password(source) for source in sources]
     if len(set(names)) < len(names):

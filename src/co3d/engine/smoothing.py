@@ -41,6 +41,6 @@ class ExponentialAverage:
         if self._average is None or self._time_constant_seconds == 0:
             self._average = values.astype(np.float64)
         else:
-            share = -math.expm1(-passed_seconds / self._time_constant_seconds)
-            self._average += share * (values - self._average)
+            passed = passed_seconds / self._time_constant_seconds
+            self._average = math.exp(-passed) * self._average - math.expm1(-passed) * values
         return self._average.astype(values.dtype)

@@ -63,8 +63,8 @@ class TimelineSpans:
     """At most 1500 spans of time, in which more and more predictions are summed up.
 
     While there are few, each prediction has its own span, from its time to that of the next one.
-    The last before a gap, or before one that is not valid, lasts for one frame. When they are too
-    many, all that begin in the same one of 750 equal parts of the time so far become one.
+    The last before a gap, or before one that is not valid, lasts for one frame at most. When they
+    are too many, all that begin in the same one of 750 equal parts of the time so far become one.
 
     Args:
         frame_seconds: how long one frame lasts.
@@ -90,15 +90,15 @@ class TimelineSpans:
         pts_seconds = prediction.frame.pts_seconds
         if self.start_seconds is None:
             self.start_seconds = pts_seconds
-        if prediction.gap_seconds or not prediction.valid:
-            self.finish()
-        elif self._latest is not None:
-            self._append(self._latest, pts_seconds)
+        if self._latest is not None:
+            is_broken = prediction.gap_seconds or not prediction.valid
+            longest = self._latest.frame.pts_seconds + self._frame_seconds
+            self._append(self._latest, min(pts_seconds, longest) if is_broken else pts_seconds)
         self._latest = prediction if prediction.valid else None
         self.end_seconds = pts_seconds + self._frame_seconds
 
     def finish(self) -> None:
-        """Let the latest prediction last for one frame, as none follows it at once."""
+        """Let the latest prediction last for one frame: none follows it."""
         if self._latest is not None:
             self._append(self._latest, self._latest.frame.pts_seconds + self._frame_seconds)
             self._latest = None

@@ -4,8 +4,8 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from hashlib import sha256
 from itertools import chain
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -21,8 +21,10 @@ from co3d.video.clock import Arrival, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.live_clock import LiveClock
+from co3d.video.opening import identify_packet
 from co3d.video.orientation import read_orientation
 from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.recording import Recorder
 from co3d.video.source import SourceInfo
 
 FALLBACK_RATE_HZ = 25.0
@@ -75,6 +77,7 @@ class VideoDecoder:
         resumable: the source will be read again if it ends too early, and is live unless it states
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
             frame before it.
+        recorder: takes all packets as they come; closed by the caller.
 
     Attributes:
         opening: the time and a digest of the first packet.
@@ -93,8 +96,10 @@ class VideoDecoder:
         thread_type: str = "AUTO",
         resumes: Resumption | None = None,
         resumable: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self._container = container
+        self._recorder = recorder
         self._name = name
         self._resumable = resumable
         try:
@@ -107,6 +112,13 @@ class VideoDecoder:
             self.clock = self._make_clock()
             self._next_index = 0
             self._resumes = resumes
+            if recorder is not None:
+                may_repeat = not self.is_live or (
+                    resumes is not None and resumes.opening is not None
+                )
+                recorder.begin(
+                    self._stream, self._make_clock(), is_live=self.is_live, may_repeat=may_repeat
+                )
             self.opening: bytes | None = None
             self.starts_over = False
             self._arrival_seconds = self._waited_seconds = 0.0
@@ -119,6 +131,8 @@ class VideoDecoder:
             self.width, self.height = upright_size(self._first.frame)
             self._aspect = read_orientation(self._first.frame).aspect_of(read_aspect(self._stream))
         except BaseException:
+            if recorder is not None:
+                recorder.finish()
             container.close()
             raise
 
@@ -156,6 +170,8 @@ class VideoDecoder:
 
     def close(self) -> None:
         """Close the container; not while another thread decodes."""
+        if self._recorder is not None and self.is_live:
+            self._recorder.finish()
         self._frames.close()
         self._container.close()
 
@@ -177,7 +193,7 @@ class VideoDecoder:
 
     def _begin(self, first: Packet) -> None:
         """Go on from an earlier connection, unless the source starts over."""
-        self.opening = f"{first.pts} ".encode() + sha256(first).digest()
+        self.opening = identify_packet(first)
         if self._resumes is None:
             return
         self.starts_over = self.opening == self._resumes.opening
@@ -197,9 +213,12 @@ class VideoDecoder:
             self._waited_seconds += self._arrival_seconds - asked
             if packet is None:
                 return
+            if self._recorder is not None:
+                arrival = Arrival(self._arrival_seconds, self._waited_seconds)
+                self._recorder.take(packet, arrival, self._received_seconds)
             yield packet
 
-    def _make_clock(self) -> Clock:
+    def _make_clock(self) -> PresentationClock[Any] | LiveClock[Any]:
         interval_seconds = 1 / (self.promise.rate_hz or FALLBACK_RATE_HZ)
         if not self.is_live:
             return PresentationClock(interval_seconds)

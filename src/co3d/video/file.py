@@ -9,16 +9,22 @@ from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
+from co3d.video.recording import Recorder
 
 
 class FileSource:
-    """A video file as a `FrameSource`; raises what `open_file` and `VideoDecoder` raise."""
+    """A video file as a `FrameSource`; raises what `open_file` and `VideoDecoder` raise.
+
+    Args:
+        path: of the file.
+        recorder: takes its packets as they are read.
+    """
 
     dropped_frames = 0
     notices = ()
 
-    def __init__(self, path: Path) -> None:
-        self._decoder = VideoDecoder(open_file(path), str(path))
+    def __init__(self, path: Path, recorder: Recorder | None = None) -> None:
+        self._decoder = VideoDecoder(open_file(path), str(path), recorder=recorder)
         self._stopped = False
         self.damage: Damage | None = None
         self.info = self._decoder.describe(is_live=False)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal
 
 from co3d.errors import OptionError
+from co3d.files import make_folder
 from co3d.video.address import hide_password
 from co3d.video.container import open_camera, open_url
 from co3d.video.continuity import Continuity
@@ -19,6 +20,7 @@ from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
 from co3d.video.live import LiveSource
+from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
 
@@ -40,6 +42,7 @@ class VideoReader:
         rate_hz: ticks per second that frames are sampled to; None when all are delivered.
         gap: what becomes of a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
+        recorder: of the source's packets; None where they are not recorded.
         width, height: of every picture, in pixels.
         sample_aspect_ratio: width of a pixel by its height; pictures of another than 1 are meant to
             be stretched when they are shown. Networks see them as they are stored.
@@ -47,20 +50,27 @@ class VideoReader:
     """
 
     def __init__(
-        self, source: FrameSource, rate_hz: float | None, gap: Gap, framing: Framing
+        self,
+        source: FrameSource,
+        rate_hz: float | None,
+        gap: Gap,
+        framing: Framing,
+        recorder: Recorder | None,
     ) -> None:
         self._source = source
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
         self._closed = False
         self._name = source.info.name
-        self._notices: tuple[str, ...] = ()
+        self._notices: list[str] = []
+        self._slowness = ""
         self.is_live = source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
         self.gap: Gap = gap
         self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
         self.framing = framing
+        self.recorder = recorder
         self.width, self.height = framing.size_of(
             source.info.width, source.info.height, source.info.name
         )
@@ -75,8 +85,15 @@ class VideoReader:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What is odd about the source's time so far, as sentences; each comes once and stays."""
-        return (*(f"{self._name} {notice}" for notice in self._source.notices), *self._notices)
+        """What is odd about the source's time or its recording so far, as sentences.
+
+        Each comes once and stays, in the order in which they came up.
+        """
+        recorded = self.recorder.notices if self.recorder else ()
+        said = [f"{self._name} {notice}" for notice in (*self._source.notices, *recorded)]
+        said += [self._slowness] if self._slowness else []
+        self._notices += [notice for notice in said if notice not in self._notices]
+        return tuple(self._notices)
 
     @property
     def damage(self) -> Damage | None:
@@ -99,11 +116,11 @@ class VideoReader:
                     raise StopIteration
             except BaseException:
                 self._closed = True
-                self._source.close()
+                self._free()
                 raise
             frame = self._continuity.mark(frame)
-            if frame.is_undersampled and not self._notices:
-                self._notices = (self._describe_slowness(),)
+            if frame.is_undersampled and not self._slowness:
+                self._slowness = self._describe_slowness()
             return frame
 
     def stop(self) -> None:
@@ -116,9 +133,14 @@ class VideoReader:
         self.stop()
         if self._reading.acquire(blocking=False):  # else `__next__` frees it on its way out
             try:
-                self._source.close()
+                self._free()
             finally:
                 self._reading.release()
+
+    def _free(self) -> None:
+        self._source.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
     def _describe_slowness(self) -> str:
         pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
@@ -161,6 +183,8 @@ def read_video(
     rotate: int = 0,
     flip: Flip | None = None,
     crop: Crop | None = None,
+    record: str | Path | None = None,
+    record_seconds: float = 60.0,
     on_state: StateListener | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
@@ -185,19 +209,30 @@ def read_video(
         rotate, flip, crop: what becomes of upright pictures, in this order: turned by 90, 180 or
             270 degrees clockwise; mirrored, "horizontal" (left and right) or "vertical"; cut to
             (x, y, width, height) in pixels (see `co3d.video.framing`).
+        record: a folder, made if absent, for the packets of the video as they come, not encoded
+            again: Matroska files that play by themselves (see `co3d.video.recording`). Frames that
+            are dropped because the consumer is late are recorded nevertheless.
+        record_seconds: how long such a file is, up to the next key frame.
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
+        OutputError: `record` cannot be made.
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: of files.
         SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    if not 0 < record_seconds < math.inf:
+        raise OptionError(f"record_seconds is {record_seconds}, expected above 0; choose 60, say")
     framing = Framing(rotate, flip, crop)
+    recorder: Recorder | None = None
+    if record is not None:
+        make_folder(Path(record))
+        recorder = Recorder(Path(record), record_seconds)
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
@@ -213,6 +248,7 @@ def read_video(
         drop_oldest=policy != "every",
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
+        recorder=recorder,
         on_state=on_state,
     )
     opened: FrameSource
@@ -234,14 +270,20 @@ def read_video(
         name, is_http = hide_password(source), scheme in ("http", "https")
         opened = open_live(opener, name, may_be_recording=is_http)
     elif Path(source).is_dir():
+        if record is not None:
+            raise OptionError(
+                f"cannot record {source}: a folder of pictures is no stream of packets; copy it"
+            )
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
-        opened = FileSource(Path(source))
+        opened = FileSource(Path(source), recorder)
     try:
         gap = gap or ("reset" if opened.info.is_live else "keep")
-        return VideoReader(opened, rate_hz, gap, framing)
+        return VideoReader(opened, rate_hz, gap, framing, recorder)
     except OptionError:
         opened.close()
+        if recorder is not None:
+            recorder.close()
         raise
 
 

@@ -17,6 +17,7 @@ co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq 'select(.top).top'
 co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
+co3d stream rtsp://host/stream --record recordings/ --record-seconds 300
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -62,8 +63,8 @@ def stream(
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Average probabilities over time: what is older counts exponentially less. Labels "
-            "flicker less, and change up to 0.7 times as many seconds later.",
+            help="Average probabilities over about so long a time; what is older counts "
+            "exponentially less. Labels flicker less, and a change shows 0.7 times as much later.",
         ),
     ] = 0.0,
     output: Annotated[
@@ -83,6 +84,21 @@ def stream(
             "(state), state, since, cause.",
         ),
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the video's own packets there too, not encoded again, in Matroska files "
+            "that play by themselves and are named by their time; dropped frames included.",
+        ),
+    ] = None,
+    record_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="How long such a file is, up to the next key frame; 60 by default.",
+        ),
+    ] = None,
     policy: Annotated[
         Policy,
         typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
@@ -171,6 +187,8 @@ def stream(
         rotate=rotate,
         flip=flip,
         crop=crop,
+        record=record,
+        record_seconds=record_seconds,
         reconnect_seconds=reconnect,
         threads=threads,
         backend=backend,
