@@ -10,19 +10,24 @@ from secrets import token_hex
 
 from co3d.errors import OutputError
 
+_ADVICE = "choose a folder that exists and has room"
+
 
 @contextmanager
-def output_file(path: Path) -> Iterator[Path]:
+def output_file(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
     The temporary file is made at once, so that a folder that cannot be written is found before
     the work and not after it. When the block raises, the file is removed. A file that is replaced
     keeps its permissions; where `path` is a link, what it leads to is replaced.
 
+    Args:
+        advice: what to do next where it cannot be written.
+
     Raises:
         OutputError: the file cannot be made, written or moved.
     """
-    with report_refusal(path):
+    with report_refusal(path, advice):
         target = path.resolve() if path.is_symlink() else path
         temporary = target.with_name(f".{target.stem}.{token_hex(4)}.partial{path.suffix}")
         temporary.touch()
@@ -70,9 +75,7 @@ def make_folder(path: Path, *, choice: str = "folder") -> None:
 
 
 @contextmanager
-def report_refusal(
-    path: Path, advice: str = "choose a folder that exists and has room"
-) -> Iterator[None]:
+def report_refusal(path: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Raise what the system refuses in the block as an OutputError of `path`.
 
     Args:
