@@ -57,6 +57,21 @@ def output_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that somebody else may have written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, whose reading may never end, or has more bytes.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no file, but a folder, a pipe or a device")
+    if status.st_size > most_bytes:
+        raise ValueError(f"it has {status.st_size} bytes, expected {most_bytes} at most")
+    return path.read_bytes()
+
+
 def make_folder(path: Path, *, choice: str = "folder") -> None:
     """Make a folder and those above it; one that is there is left as it is.
 

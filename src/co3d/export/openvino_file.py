@@ -73,8 +73,8 @@ def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
                 "`co3d export` wrote"
             )
         return model.get_rt_info([KEY]).astype(str), data, numbers
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ExportedFileError(
             f"cannot read {path} as an OpenVINO model ({reason}); pass a file that `co3d export` "
             "wrote"

@@ -27,8 +27,9 @@ def read_metrics(path: Path) -> list[Row]:
             raise ValueError(f"it is no file, or one of over {_MOST_BYTES} bytes")
         return _parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, csv.Error) as error:
+        reason = str(error)[:200]
         raise TrainingError(
-            f"cannot read {path}: {error}; remove the file to go on without the metrics so far"
+            f"cannot read {path}: {reason}; remove the file to go on without the metrics so far"
         ) from error
 
 

@@ -2,13 +2,13 @@
 
 import re
 from math import prod
-from reprlib import repr as shorten
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from co3d.printable import spell_short
 from co3d.weights.pickle_machine import Buildable, Constructor, RefusedPickleError
 
 _PLAIN_NUMBERS = re.compile(r"[fiu][1248]|b1")
@@ -25,7 +25,7 @@ class PickledDtype(Buildable):
     def __init__(self, code: object, *_flags: object) -> None:
         if not isinstance(code, str) or not _PLAIN_NUMBERS.fullmatch(code):
             raise RefusedPickleError(
-                f"it holds an array of {shorten(code)}, expected plain numbers"
+                f"it holds an array of {spell_short(code)}, expected plain numbers"
             )
         self.code = code
         self.order = "="
@@ -34,7 +34,7 @@ class PickledDtype(Buildable):
         """Take (version, byte order, …); the rest describes structures, unlike plain numbers."""
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if not isinstance(order, str) or order not in ("<", ">", "=", "|"):
-            raise RefusedPickleError(f"it holds numbers of the byte order {shorten(order)}")
+            raise RefusedPickleError(f"it holds numbers of the byte order {spell_short(order)}")
         self.order = order
 
     def numpy(self) -> np.dtype:
@@ -106,7 +106,7 @@ def _make_scalar(dtype: object, data: object) -> PickledArray:
 def _encode(text: object, encoding: object) -> str:
     """How newer Pythons write bytes in an old protocol. They stay text, as in Python 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedPickleError(f"it encodes text as {shorten(encoding)}")
+        raise RefusedPickleError(f"it encodes text as {spell_short(encoding)}")
     return text
 
 
