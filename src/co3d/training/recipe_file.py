@@ -111,7 +111,7 @@ def _read_text(source: str | Path) -> str:
         return (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
     nearest = difflib.get_close_matches(name, list_recipes(), n=1, cutoff=0.4) or list_recipes()
     raise RecipeError(
-        f"no recipe {name!r}: it is no file, and no recipe of the package; did you mean "
+        f"no recipe {name[:_SHOWN]!r}: it is no file, and no recipe of the package; did you mean "
         f"{' or '.join(nearest)}?"
     )
 
@@ -140,7 +140,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RecipeError(
-            f"cannot override with {text!r}: expected key=value or key.sub=value, such as "
+            f"cannot override with {text[:_SHOWN]!r}: expected key=value or key.sub=value, such as "
             "optimiser.learning_rate=0.01"
         )
     try:
@@ -172,7 +172,9 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inner = place.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"cannot set {key}: {section} is no section")
+            raise RecipeError(
+                f"cannot set {key[:_SHOWN]}: {section[:_SHOWN]} is no section of a recipe"
+            )
         place = inner
     is_union = len(sections) == 1 and len(_sections_of(sections[0])) > 1
     if last == "kind" and is_union and place.get("kind") not in (None, value):

@@ -1,6 +1,7 @@
 """Mutations of exported files that know their form: step graphs and descriptions, ONNX graphs."""
 
 import json
+import re
 import struct
 from random import Random
 from typing import Any
@@ -10,6 +11,19 @@ from hostile.readers.mutations import EDGES, mutate_json
 _OPERATORS = (
     *("Loop", "Expand", "Range", "Tile", "ConstantOfShape", "NonZero", "Resize", "Pad", "If"),
     *("Conv", "Add", "Gather", "ScatterND", "EyeLike", "RandomNormal", "Mul", "Identity"),
+)
+_LAYERS = (
+    *("Convolution", "Tile", "Broadcast", "Range", "Pad", "Interpolate", "Const", "Reshape"),
+    *(
+        "TensorIterator",
+        "NonZero",
+        "Gather",
+        "Add",
+        "Parameter",
+        "Slice",
+        "MatMul",
+        "ScatterUpdate",
+    ),
 )
 
 
@@ -54,3 +68,22 @@ def mutate_onnx(content: bytes, random: Random) -> bytes:
         entry = random.choice(model.metadata_props)
         entry.value = json.dumps(mutate_json(json.loads(entry.value), random))
     return model.SerializeToString()
+
+
+def mutate_layers(content: bytes, random: Random) -> bytes:
+    """An OpenVINO file with the kind of a layer, or a number in it, changed."""
+    places = list(re.finditer(rb'type="(\w+)"|="([\d,]+)"|<dim>(\d+)</dim>', content))
+    changed = content
+    for found in sorted(random.sample(places, random.choice((1, 1, 3))), key=_begin, reverse=True):
+        if found[1]:
+            new = b'type="' + random.choice(_LAYERS).encode() + b'"'
+        else:
+            numbers = [str(random.choice((*EDGES, -1))) for _ in range(random.choice((1, 1, 4)))]
+            text = ",".join(numbers).encode()
+            new = b"<dim>" + text + b"</dim>" if found[3] else b'="' + text + b'"'
+        changed = changed[: found.start()] + new + changed[found.end() :]
+    return changed
+
+
+def _begin(found: "re.Match[bytes]") -> int:
+    return found.start()

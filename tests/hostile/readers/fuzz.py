@@ -23,8 +23,8 @@ def main(minutes: str, *names: str) -> int:
         print(f"{name}: {cases} cases, {'failed' if ended.returncode else 'all well'}", flush=True)
         if ended.returncode:
             failed = 1
-            first = next((i for i, line in enumerate(lines) if line.startswith("FAILED")), -1)
-            print("\n".join(lines[first:])[:_SHOWN], ended.stderr[-_SHOWN:], sep="\n")
+            said = [line for line in lines if not line.startswith(f"{name} ")]
+            print("\n".join(said)[:_SHOWN], lines[-1], ended.stderr[-_SHOWN:], sep="\n")
     return failed
 
 

@@ -26,7 +26,7 @@ from co3d.training.recipe_file import list_recipes, parse_override, read_recipe
 from co3d.training.resuming import find_resume_point
 from co3d.training.run_folder import RunFolder
 from co3d.weights import load_weights, read_checkpoint
-from hostile.readers.exported_files import mutate_onnx, mutate_program
+from hostile.readers.exported_files import mutate_layers, mutate_onnx, mutate_program
 from hostile.readers.mutations import mutate_bytes, mutate_json
 
 Mutate = Callable[[bytes, Random], bytes]
@@ -276,7 +276,9 @@ TARGETS = {
     "onnx": Target(
         _make_exports("onnx", ".onnx"), _step("onnxruntime"), (mutate_bytes, mutate_onnx)
     ),
-    "openvino": Target(_make_exports("openvino", ".xml"), _step("openvino")),
+    "openvino": Target(
+        _make_exports("openvino", ".xml"), _step("openvino"), (mutate_bytes, mutate_layers)
+    ),
     "recipe": Target(_make_recipes, lambda path: read_recipe(path)),
     "override": Target(_make_overrides, _read_overrides),
     "run_folder": Target(
