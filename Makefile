@@ -1,6 +1,7 @@
 # make demo       set up and stream the sample video
 # make test       set up and pass the tests
 # make test-slow  the tests that take minutes
+# make fuzz       mutated files for every reader, MINUTES=1 each
 # make check      format, lint, types, file sizes
 # make bench      speed against the clip network in the same run, state, memory and start-up
 
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow fuzz check bench clean
 
 demo: $(STAMP)
 	$(BIN)/co3d demo
@@ -19,6 +20,9 @@ test: $(STAMP)-dev
 
 test-slow: $(STAMP)-peers
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+fuzz: $(STAMP)-dev
+	PYTHONPATH=tests $(BIN)/python -m hostile.readers.fuzz $(or $(MINUTES),1)
 
 check: $(STAMP)-dev
 	$(BIN)/ruff format --check .

@@ -10,19 +10,24 @@ from secrets import token_hex
 
 from co3d.errors import OutputError
 
+_ADVICE = "choose a folder that exists and has room"
+
 
 @contextmanager
-def output_file(path: Path) -> Iterator[Path]:
+def output_file(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
     The temporary file is made at once, so that a folder that cannot be written is found before
     the work and not after it. When the block raises, the file is removed. A file that is replaced
     keeps its permissions; where `path` is a link, what it leads to is replaced.
 
+    Args:
+        advice: what to do next where it cannot be written.
+
     Raises:
         OutputError: the file cannot be made, written or moved.
     """
-    with report_refusal(path):
+    with report_refusal(path, advice):
         target = path.resolve() if path.is_symlink() else path
         temporary = target.with_name(f".{target.stem}.{token_hex(4)}.partial{path.suffix}")
         temporary.touch()
@@ -52,6 +57,21 @@ def output_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def read_small(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that somebody else may have written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, whose reading may never end, or has more bytes.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no file, but a folder, a pipe or a device")
+    if status.st_size > most_bytes:
+        raise ValueError(f"it has {status.st_size} bytes, expected {most_bytes} at most")
+    return path.read_bytes()
+
+
 def make_folder(path: Path, *, choice: str = "folder") -> None:
     """Make a folder and those above it; one that is there is left as it is.
 
@@ -70,9 +90,7 @@ def make_folder(path: Path, *, choice: str = "folder") -> None:
 
 
 @contextmanager
-def report_refusal(
-    path: Path, advice: str = "choose a folder that exists and has room"
-) -> Iterator[None]:
+def report_refusal(path: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Raise what the system refuses in the block as an OutputError of `path`.
 
     Args:

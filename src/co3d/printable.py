@@ -1,9 +1,12 @@
 """Text for people: from elsewhere as terminals may show it, and long lists in short."""
 
 import logging
+import reprlib
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
+_MOST_LETTERS = 120
 # Controls (escape sequences begin with one), and halves of pairs, which no terminal can show.
 _UNSHOWN = {"Cc", "Cs"}
 # What turns the order of the letters behind it.
@@ -28,6 +31,13 @@ def list_first(names: Sequence[object], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+def spell_short(value: Any) -> str:
+    """A value from elsewhere as Python spells it, in short however deep or long it is."""
+    spelling = reprlib.Repr()
+    spelling.maxlevel, spelling.maxstring, spelling.maxother = 3, _MOST_LETTERS, _MOST_LETTERS
+    return spelling.repr(value)[: 2 * _MOST_LETTERS]
 
 
 class PrintableFormatter(logging.Formatter):

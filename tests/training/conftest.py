@@ -35,7 +35,7 @@ def merge(values, changes):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """A recipe of seconds, with changes."""
     return lambda **changes: check_recipe(merge(TINY, changes), "tiny")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from co3d.datasets.manifest import FORMAT, VERSION, Manifest, Segment, VideoEntry
-from co3d.datasets.text_lines import Line, check_relative, read_lines
+from co3d.datasets.text_lines import Line, check_relative, is_too_long, read_lines
 from co3d.errors import DataError
 
 
@@ -43,7 +43,7 @@ def _read_jsonl(path: Path, lines: Sequence[Line]) -> Manifest:
         head.refuse(header.get("version"), f'"version": {VERSION}')
     root, names = header.get("root", "."), header.get("class_names")
     multi_label = header.get("multi_label", False)
-    if not isinstance(root, str) or "\0" in root:
+    if not isinstance(root, str) or "\0" in root or is_too_long(root):
         head.refuse(root, 'the path of a folder as "root"')
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         head.refuse(names, 'a list of strings as "class_names"')

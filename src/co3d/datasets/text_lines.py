@@ -6,11 +6,13 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from co3d.errors import DataError
+from co3d.printable import spell_short
 
 MAX_BYTES = 1 << 30
 """The longest public list, Charades frame by frame, has a third of a gigabyte."""
 
 SHOWN = 80
+_MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 2048
 
 
 class Line:
@@ -23,7 +25,7 @@ class Line:
 
     def refuse(self, got: object, expected: str) -> NoReturn:
         """Raise a DataError that names the file, the line, what it holds and what it should."""
-        shown = repr(got)
+        shown = spell_short(got)
         shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
         raise DataError(
             f"cannot read {self.path}, line {self.number}: got {shown}, expected {expected}; "
@@ -70,7 +72,16 @@ def check_relative(line: Line, path: str) -> str:
     pure = PurePosixPath(path)
     if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts or "\\" in path:
         line.refuse(path, "a relative path with / between folders and without ..")
+    if is_too_long(path):
+        line.refuse(path, f"a path of names of up to {_MOST_NAME_BYTES} bytes")
     return path
+
+
+def is_too_long(path: str) -> bool:
+    """Whether no system has files of such a path."""
+    encoded = path.encode(errors="surrogatepass")
+    longest = max(map(len, encoded.split(b"/")))
+    return longest > _MOST_NAME_BYTES or len(encoded) > _MOST_PATH_BYTES
 
 
 def number_ids(names: Iterable[str]) -> Iterator[str]:

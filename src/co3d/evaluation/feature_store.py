@@ -1,20 +1,42 @@
 """Features of a run that is not over: a file a video, so that a kill loses none that was done."""
 
 import shutil
-import zipfile
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import torch
 
+from co3d.errors import DataError
 from co3d.evaluation.features import VideoFeatures
 from co3d.evaluation.header import Header
 from co3d.evaluation.jobs import Job
-from co3d.files import make_folder, output_file
+from co3d.files import make_folder, output_file, read_small
 
 FORMAT, VERSION = "co3d feature store", 1
+_MOST_HEADER_BYTES = 1 << 20
+_KINDS = {
+    "start_seconds": (np.float64, 1),
+    "end_seconds": (np.float64, 1),
+    "features": (np.float32, 2),
+}
+"""Name of an array -> type of its numbers, and how many sizes it has."""
+
+# What a damaged archive makes its reader raise.
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    BadZipFile,
+)
 
 
 class FeatureStore:
@@ -35,7 +57,13 @@ class FeatureStore:
         header, path = Header(FORMAT, VERSION, settings), folder / "run.json"
         make_folder(folder)
         if path.exists():
-            header.check(path.read_bytes(), path)
+            try:
+                content = read_small(path, _MOST_HEADER_BYTES)
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    f"cannot resume: {path} cannot be read ({error}); choose another folder"
+                ) from error
+            header.check(content, path)
             return
         with output_file(path) as temporary:
             temporary.write_bytes(header.encode())
@@ -57,15 +85,18 @@ class FeatureStore:
     def find(self, job: Job) -> VideoFeatures | None:
         """The features of a video; None where they are not there, or broken by a power cut."""
         try:
-            with self._path(job).open("rb") as file, np.load(file) as arrays:
-                return VideoFeatures(
-                    job,
-                    tuple(arrays["start_seconds"].tolist()),
-                    tuple(arrays["end_seconds"].tolist()),
-                    torch.from_numpy(arrays["features"]),
-                )
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            arrays = _read_arrays(self._path(job))
+            starts, ends, features = (arrays[name] for name in _KINDS)
+        except _READ_ERRORS:
             return None
+        for name, (kind, sizes) in _KINDS.items():
+            if arrays[name].dtype != kind or arrays[name].ndim != sizes:
+                return None
+        if not len(starts) == len(ends) == len(features):
+            return None
+        return VideoFeatures(
+            job, tuple(starts.tolist()), tuple(ends.tolist()), torch.from_numpy(features)
+        )
 
     def remove(self) -> None:
         """Remove the folder, whose contents are in the results now."""
@@ -73,3 +104,24 @@ class FeatureStore:
 
     def _path(self, job: Job) -> Path:
         return self._folder / f"{job.index:06d}.npz"
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays of a file that `FeatureStore` wrote: stored as they are, in what the file brings.
+
+    Raises:
+        ValueError: it is compressed, or holds more than it brings.
+        and the others of `_READ_ERRORS`: it is broken.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file")
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file, ZipFile(file) as archive:
+        records = archive.infolist()
+        if len(records) != len(_KINDS) or any(r.compress_type != ZIP_STORED for r in records):
+            raise ValueError("it is not as it was written")
+        if sum(record.file_size for record in records) > size_bytes:
+            raise ValueError("it claims more than it has")
+        file.seek(0)
+        with np.load(file) as arrays:
+            return {name: arrays[name] for name in _KINDS}

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from co3d.errors import DataError, OptionError
+from co3d.printable import spell_short
+
+_NAMED, _SHOWN = 20, 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Header:
         try:
             values = json.loads(line)
             found, settings = (values["format"], values["version"]), values["settings"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             found, settings = None, {}
         if found != (self.format, self.version) or not isinstance(settings, dict):
             raise DataError(
@@ -47,7 +50,10 @@ class Header:
         wanted = json.loads(json.dumps(dict(self.settings)))
         names = [n for n in wanted | settings if wanted.get(n, ...) != settings.get(n, ...)]
         if names:
-            changes = ", ".join(f"{n} {settings.get(n)!r}, now {wanted.get(n)!r}" for n in names)
+            changes = ", ".join(
+                f"{n[:_SHOWN]} {spell_short(settings.get(n))}, now {wanted.get(n)!r}"
+                for n in names[:_NAMED]
+            )
             raise OptionError(
                 f"cannot resume: {path} holds another run ({changes}); give another --output, or "
                 "remove that folder"

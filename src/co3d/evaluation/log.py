@@ -10,9 +10,19 @@ from typing import Any
 from co3d.errors import DataError, OutputError
 from co3d.evaluation.header import Header
 from co3d.evaluation.records import VideoRecord
-from co3d.files import make_folder, report_refusal
+from co3d.files import make_folder, read_small, report_refusal
 
 FORMAT, VERSION = "co3d evaluation log", 2
+MOST_BYTES = 16 << 30
+_SHOWN = 300
+_PARSE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class PredictionLog:
@@ -84,9 +94,10 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
         OptionError, DataError: see `PredictionLog`. OutputError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise OutputError(f"cannot read {path}: {error.strerror}; give another --output") from error
+        data = read_small(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"cannot read {path}: {reason}; give another --output") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     header = Header(FORMAT, VERSION, settings)
     # A kill may have left the beginning of the first line; anything else is somebody's file.
@@ -98,7 +109,8 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
 def _parse(path: Path, number: int, line: bytes) -> VideoRecord:
     try:
         return VideoRecord.from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _PARSE_ERRORS as error:
+        reason = str(error)[:_SHOWN]
         raise DataError(
-            f"cannot resume: line {number} of {path} is broken ({error}); remove that line"
+            f"cannot resume: line {number} of {path} is broken ({reason}); remove that line"
         ) from error

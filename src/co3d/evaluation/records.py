@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from co3d.printable import spell_short
+
 # Kinetics has 20 000 videos of 400 classes: as lists of Python's floats they take a gigabyte.
 Singles = "f"
 Doubles = "d"
 Integers = "i"
+_MOST = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,19 @@ class VideoRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "VideoRecord":
-        """What `to_json` gave; KeyError, TypeError or ValueError for anything else."""
+        """What `to_json` gave.
+
+        Raises:
+            ArithmeticError, AttributeError, LookupError, TypeError, ValueError: it is something
+                else.
+        """
+        error, text = values["error"], values["video_id"]
+        counts = [values["index"], values["frames"], *values["labels"]]
+        counts += [label for row in values["moment_labels"] for label in row]
+        if not all(type(count) is int and 0 <= count < _MOST for count in counts):
+            raise ValueError("its index, frames or labels are no counts")
+        if not isinstance(text, str) or not (error is None or isinstance(error, str)):
+            raise TypeError("its video_id or error is no text")
         trace = values.pop("trace")
         if trace is not None:
             trace = FrameTrace(
@@ -89,6 +104,11 @@ class VideoRecord:
                 confidences=array(Singles, trace["confidences"]),
                 first_valid=trace["first_valid"],
             )
+            steps = len(trace.pts_seconds)
+            if not {len(trace.labels), len(trace.confidences)} == {steps}:
+                raise ValueError("the lists of its trace are not of one length")
+            if type(trace.first_valid) is not int or not 0 <= trace.first_valid <= steps:
+                raise ValueError(f"its first valid step is {spell_short(trace.first_valid)}")
         return cls(
             labels=tuple(values.pop("labels")),
             scores={name: array(Singles, row) for name, row in values.pop("scores").items()},

@@ -130,9 +130,9 @@ def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Ar
 
     Args:
         path: of the file.
-        most_bytes: that the state of one stream may take, and any value of a step of the format
-            "torch"; these may also take no more than 64 times what the file brings (or 64 MB).
-            None for files of one's own, which are not looked at.
+        most_bytes: that the state of one stream may take, and any value of a step; these may also
+            take no more than 64 times what the file brings (or 64 MB). None for files of one's
+            own, which are not looked at.
 
     Raises:
         SourceNotFoundError: there is no such file.
@@ -161,9 +161,9 @@ def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Ar
     weights = b""
     try:
         if found == "onnx":
-            text, data = read_onnx_file(path)
+            text, data = read_onnx_file(path, most_bytes)
         else:
-            text, data, weights = read_openvino_file(path)
+            text, data, weights = read_openvino_file(path, most_bytes)
     except OSError as error:
         raise ExportedFileError(
             f"cannot read {path}: {error.strerror}; check its permissions"

@@ -21,6 +21,11 @@ MOST_BYTES = 1 << 30
 _TIMES, _FEW_BYTES = 64, 64 << 20
 
 
+def limit_values(brought_bytes: int, most_bytes: int) -> int:
+    """Bytes that a value of a step may take, by what the file and the frames bring."""
+    return min(most_bytes, max(_FEW_BYTES, _TIMES * brought_bytes))
+
+
 def check_state(program: Program[Any], origin: str, most_bytes: int) -> None:
     """Refuse a file whose frames, results and state take more memory than it may have.
 
@@ -62,8 +67,7 @@ def check_values(program: Program[Any], origin: str, most_bytes: int) -> None:
             ):
                 if graph is not None:
                     brought = sum(t.nbytes for t in (*inputs, *graph.buffers()))
-                    limit = min(most_bytes, max(_FEW_BYTES, _TIMES * brought))
-                    _run(graph, inputs, origin, limit)
+                    _run(graph, inputs, origin, limit_values(brought, most_bytes))
 
 
 def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:

@@ -72,6 +72,8 @@ def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.Graph
     nodes: list[fx.Node] = []
     for kind, target, raw_args, raw_kwargs in rows:
         args, kwargs = _decode(raw_args, nodes), _decode(raw_kwargs, nodes)
+        if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+            raise TypeError("the arguments of a node are no tuple, or no mapping")
         if kind == "placeholder":
             nodes.append(graph.placeholder(_identifier(target)))
         elif kind == "get_attr":

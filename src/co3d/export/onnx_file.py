@@ -11,6 +11,7 @@ from co3d.backends.graphs.onnx_graph import write_onnx
 from co3d.compiler.program import Program, StepProgram
 from co3d.errors import ExportedFileError, ExportError
 from co3d.export.description import CLOCKS, KEY, name_inputs, name_outputs
+from co3d.export.onnx_limits import check_onnx
 from co3d.packages import require_package
 from co3d.runtime.clock import FAR_END
 
@@ -59,11 +60,14 @@ def write_onnx_file(model: "onnx.ModelProto", description: str, path: Path) -> N
     path.write_bytes(model.SerializeToString())
 
 
-def read_onnx_file(path: Path) -> tuple[str, bytes]:
+def read_onnx_file(path: Path, most_bytes: int | None) -> tuple[str, bytes]:
     """The description in a file, and the whole file.
 
+    Args:
+        most_bytes: that a value may take; None does not look at operators and values.
+
     Raises:
-        ExportedFileError: it is not ONNX, or was not written by `co3d export`.
+        ExportedFileError: it is not ONNX, was not written by `co3d export`, or asks for too much.
         MissingPackageError: onnx is not installed.
     """
     onnx = require_package("onnx", extra="onnxruntime")
@@ -74,7 +78,7 @@ def read_onnx_file(path: Path) -> tuple[str, bytes]:
         outside = any(t.data_location == t.EXTERNAL for t in _list_tensors(model))
     except Exception as error:
         raise ExportedFileError(
-            f"cannot read {path} as ONNX ({error}); pass a file that `co3d export` wrote"
+            f"cannot read {path} as ONNX ({str(error)[:200]}); pass a file that `co3d export` wrote"
         ) from error
     if outside:
         raise ExportedFileError(
@@ -87,6 +91,8 @@ def read_onnx_file(path: Path) -> tuple[str, bytes]:
             f"cannot run {path}: it is ONNX without a description of its state; pass a file that "
             "`co3d export` wrote"
         )
+    if most_bytes is not None:
+        check_onnx(model, str(path), most_bytes)
     return found[0], data
 
 

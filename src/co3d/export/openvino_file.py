@@ -8,6 +8,7 @@ import torch
 from co3d.backends.openvino_cpu import declare_layouts, open_core
 from co3d.errors import ExportedFileError, OutputError
 from co3d.export.description import KEY
+from co3d.export.openvino_limits import check_layers, check_sizes
 from co3d.packages import require_package
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def write_openvino_file(
         beside.unlink(missing_ok=True)
 
 
-def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
+def read_openvino_file(path: Path, most_bytes: int | None) -> tuple[str, bytes, bytes]:
     """The description in a file, the file and its weights.
 
+    Args:
+        most_bytes: that a value may take; None does not look at operators and values.
+
     Raises:
-        ExportedFileError: it is no such model, or its weights are not there.
+        ExportedFileError: it is no such model, its weights are not there, or it asks for too much.
         MissingPackageError: openvino is not installed.
     """
     weights = path.with_suffix(".bin")
@@ -64,17 +68,21 @@ def read_openvino_file(path: Path) -> tuple[str, bytes, bytes]:
             f"cannot run {path}: its weights {weights} are not there; keep both files together"
         )
     data, numbers = path.read_bytes(), weights.read_bytes()
+    if most_bytes is not None:
+        check_layers(data, str(path))
     core = open_core()
     try:
         model = core.read_model(data, numbers)
+        if most_bytes is not None:
+            check_sizes(model, str(path), most_bytes)
         if not model.has_rt_info([KEY]):
             raise ExportedFileError(
                 f"cannot run {path}: it has no description of its state; pass a file that "
                 "`co3d export` wrote"
             )
         return model.get_rt_info([KEY]).astype(str), data, numbers
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ExportedFileError(
             f"cannot read {path} as an OpenVINO model ({reason}); pass a file that `co3d export` "
             "wrote"

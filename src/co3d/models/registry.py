@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from co3d.errors import OptionError, UnknownModelError
+from co3d.errors import OptionError, UnknownModelError, WeightError
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import read_description
@@ -127,6 +127,9 @@ def create_trained_model(name: str, weights: str | Path | None, *, purpose: str)
     return create_model(name, weights=weights)
 
 
+_MOST_CLASSES = 1 << 17
+
+
 @dataclass(frozen=True)
 class _Loaded:
     """A checkpoint and the published ones that it may be, as far as its name tells.
@@ -140,10 +143,19 @@ class _Loaded:
     origin: PublishedWeights | None = None
 
     def count_classes(self, classifier: str) -> int | None:
-        """Rows of the classifier in the checkpoint; None where it has none."""
+        """Rows of the classifier in the checkpoint; None where it has none.
+
+        Raises:
+            WeightError: there are more than any network has, which would be built with as many.
+        """
         name = f"{classifier}.weight"
         key = match_keys(self.checkpoint.tensors, [name]).source_of.get(name)
         shape = self.checkpoint.tensors[key].shape if key else ()
+        if shape and shape[0] > _MOST_CLASSES:
+            raise WeightError(
+                f"cannot use weights {self.checkpoint.origin}: {key} is of {shape[0]} classes, "
+                f"expected {_MOST_CLASSES} at most; check that the file belongs to this model"
+            )
         return shape[0] or None if shape else None
 
     def describe(self, card: ModelCard, num_classes: int) -> ModelCard:

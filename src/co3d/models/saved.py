@@ -2,20 +2,21 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from co3d.errors import WeightError
+from co3d.files import read_small
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import write_description
+from co3d.printable import spell_short
 from co3d.weights.save import save_weights, write_whole
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 MAX_BYTES = 1 << 20
 _COUNTS = ("clip_frames", "crop_px", "short_side_px")
-_MOST = 1 << 16
+_MOST, _LARGEST = 1 << 16, 1e9
 # What a card says of the network's making is not known any more once it has been trained anew.
 _FIELDS = ("name", *_COUNTS, "rate_hz", "mean", "std", "resize_px", "antialias")
 
@@ -44,9 +45,7 @@ def read_saved_card(folder: Path, registered: dict[str, ModelCard]) -> ModelCard
     """
     path = folder / CARD
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"more than {MAX_BYTES} bytes")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_small(path, MAX_BYTES))
         _check(values, registered)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightError(f"cannot read the card {path}: {error}; train or copy it anew") from error
@@ -66,8 +65,10 @@ def read_saved_card(folder: Path, registered: dict[str, ModelCard]) -> ModelCard
 def _check(values: Any, registered: dict[str, ModelCard]) -> None:
     if not isinstance(values, dict) or set(values) != set(_FIELDS):
         raise ValueError(f"expected an object with the keys {', '.join(_FIELDS)}")
-    if values["name"] not in registered:
-        raise ValueError(f"got the network {values['name']!r}, expected a registered one")
+    if not isinstance(values["name"], str) or values["name"] not in registered:
+        raise ValueError(
+            f"got the network {spell_short(values['name'])}, expected a registered one"
+        )
     sizes = values["resize_px"]
     rules = {
         **{key: _is_count(values[key]) for key in _COUNTS},
@@ -80,17 +81,21 @@ def _check(values: Any, registered: dict[str, ModelCard]) -> None:
     }
     for key, is_right in rules.items():
         if not is_right:
-            raise ValueError(f"{key} is {values[key]!r}")
+            raise ValueError(f"{key} is {spell_short(values[key])}")
 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _MOST
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _LARGEST
+
+
 def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+    return _is_number(value) and value > 0
 
 
 def _is_triple(value: Any) -> bool:
     is_list = isinstance(value, list) and len(value) == 3
-    return is_list and all(type(v) in (int, float) and math.isfinite(v) for v in value)
+    return is_list and all(map(_is_number, value))

@@ -9,18 +9,46 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
+from co3d.errors import TrainingError
 from co3d.files import output_file
 
 Row = dict[str, float]
+_MOST_BYTES, _MOST_COLUMNS, _MOST_STEPS = 64 << 20, 1000, 1 << 48
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """Rows of a metrics file; a row has only what was logged at its step."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {key: float(value) for key, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
+    """Rows of a metrics file; a row has only what was logged at its step.
+
+    Raises:
+        TrainingError: it is cut, or of something else.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it is no file, or one of over {_MOST_BYTES} bytes")
+        return _parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, csv.Error) as error:
+        reason = str(error)[:200]
+        raise TrainingError(
+            f"cannot read {path}: {reason}; remove the file to go on without the metrics so far"
+        ) from error
+
+
+def _parse(text: str) -> list[Row]:
+    if not text.endswith("\n"):
+        raise ValueError("its last line is cut")
+    rows = csv.reader(text.splitlines(), strict=True)
+    columns = next(rows, [])
+    if "step" not in columns or len(columns) > _MOST_COLUMNS:
+        raise ValueError(f"it begins with {str(columns)[:100]}, expected names of metrics")
+    parsed = []
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"line {rows.line_num} has {len(row)} values, not {len(columns)}")
+        values = {key: float(value) for key, value in zip(columns, row, strict=True) if value}
+        if not 0 <= values.get("step", -1) < _MOST_STEPS:
+            raise ValueError(f"line {rows.line_num} is of no step")
+        parsed.append(values)
+    return parsed
 
 
 class MetricsLog(Logger):

@@ -7,9 +7,10 @@ from tempfile import TemporaryDirectory
 from lightning.pytorch.tuner.tuning import Tuner
 
 from co3d.errors import TrainingError
+from co3d.training.failures import explain_failures
 from co3d.training.pictures import draw_rates
 from co3d.training.recipe import Recipe
-from co3d.training.run import explain_failures, make_loaders, open_trainer, quiet_lightning
+from co3d.training.run import make_loaders, open_trainer, quiet_lightning
 from co3d.training.setup import set_up
 
 LOWEST, HIGHEST = 1e-6, 1.0

@@ -11,17 +11,29 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import ComposerError
 
 from co3d.errors import RecipeError
 from co3d.files import output_file
 from co3d.training.recipe import Recipe
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+_SHOWN, _MOST = 300, 30
 SHIPPED = resources.files("co3d") / "assets" / "recipes"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its 1.2 standard reads numbers: 1e-3 is one."""
+    """YAML as its 1.2 standard reads numbers (1e-3 is one), and without aliases.
+
+    A few lines of aliases of aliases stand for more values than any machine holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """See `yaml.composer.Composer`."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "aliases (*name) are not read: write it out", mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver(
@@ -70,8 +82,8 @@ def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
     except (TypeError, ValueError) as error:
         if not isinstance(error, ValidationError):
             raise RecipeError(f"cannot use recipe {origin}: {error}; use plain values") from error
-        complaints = list(dict.fromkeys(_explain(error)))
-        raise RecipeError(f"cannot use recipe {origin}: {'; '.join(complaints)}") from error
+        complaints = [text[:_SHOWN] for text in dict.fromkeys(_explain(error))]
+        raise RecipeError(f"cannot use recipe {origin}: {'; '.join(complaints[:_MOST])}") from error
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -99,17 +111,16 @@ def _read_text(source: str | Path) -> str:
         return (SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
     nearest = difflib.get_close_matches(name, list_recipes(), n=1, cutoff=0.4) or list_recipes()
     raise RecipeError(
-        f"no recipe {name!r}: it is no file, and no recipe of the package; did you mean "
+        f"no recipe {name[:_SHOWN]!r}: it is no file, and no recipe of the package; did you mean "
         f"{' or '.join(nearest)}?"
     )
 
 
 def _parse(text: str, origin: str) -> dict[str, Any]:
     try:
-        values = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        place = " ".join(str(error).split())
-        raise RecipeError(f"cannot use recipe {origin}: no YAML: {place}") from error
+        values = _load(text)
+    except ValueError as error:
+        raise RecipeError(f"cannot use recipe {origin}: no YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -129,13 +140,25 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RecipeError(
-            f"cannot override with {text!r}: expected key=value or key.sub=value, such as "
+            f"cannot override with {text[:_SHOWN]!r}: expected key=value or key.sub=value, such as "
             "optimiser.learning_rate=0.01"
         )
     try:
-        return key, yaml.load(value, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise RecipeError(f"cannot override with {text!r}: {value!r} is no YAML") from error
+        return key, _load(value)
+    except ValueError as error:
+        raise RecipeError(
+            f"cannot override with {text[:_SHOWN]!r}: {value[:_SHOWN]!r} is no YAML"
+        ) from error
+
+
+def _load(text: str) -> Any:
+    """The plain value of a text; ValueError where it is no YAML, or of over MAX_BYTES letters."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it has {len(text)} letters, expected {MAX_BYTES} at most")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(" ".join(str(error).split())[:_SHOWN]) from error
 
 
 def override(values: dict[str, Any], key: str, value: Any) -> None:
@@ -149,7 +172,9 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         inner = place.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise RecipeError(f"cannot set {key}: {section} is no section")
+            raise RecipeError(
+                f"cannot set {key[:_SHOWN]}: {section[:_SHOWN]} is no section of a recipe"
+            )
         place = inner
     is_union = len(sections) == 1 and len(_sections_of(sections[0])) > 1
     if last == "kind" and is_union and place.get("kind") not in (None, value):

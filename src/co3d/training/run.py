@@ -1,6 +1,5 @@
 """A training run: from a recipe to a folder with everything that came of it."""
 
-import errno
 import logging
 import signal
 import sys
@@ -24,17 +23,20 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import Logger
 
-from co3d.errors import OutputError, RecipeError, TrainingError
+from co3d.errors import RecipeError
 from co3d.packages import require_package
 from co3d.training.batches import make_loader
 from co3d.training.best_checkpoint import BestCheckpoint
+from co3d.training.failures import explain_failures
 from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
-from co3d.training.run_folder import LAST, RunFolder, open_folder
+from co3d.training.resuming import blame_checkpoint, find_resume_point
+from co3d.training.run_folder import RunFolder, open_folder
 from co3d.training.setup import Setup, set_up
 from co3d.training.stream_module import StreamTraining
 from co3d.training.throughput import Throughput
+from co3d.training.whole_checkpoints import WholeCheckpoints
 
 LOG_EVERY = 10
 # What Lightning says on the way, and a user of recipes cannot act on.
@@ -103,29 +105,27 @@ def train(
         RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
     """
     run = RunFolder(folder)
-    open_folder(folder, recipe, LAST, resume=resume)
+    open_folder(folder, recipe, run.newest, resume=resume)
     with quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
         if setup.data.division:
             say(setup.data.division)
         loaders = make_loaders(setup, recipe)
-        resumed_step = None
+        point = None
         if resume:
-            epochs, resumed_step = run.read_progress()
+            run.remove_partial()
+            point = find_resume_point(run)
             # Lightning fetches the first batches of a resumed run before it tells the epoch.
-            loaders[0].sampler.set_epoch(epochs)
-        trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), resumed_step)
+            loaders[0].sampler.set_epoch(point.epochs)
+        steps = None if point is None else point.steps
+        trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), steps)
         trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
         run.describe(recipe, setup.data)
         was_stopped = False
         try:
-            with _stop_on_signals(trainer):
-                trainer.fit(
-                    setup.module,
-                    *loaders,
-                    ckpt_path=run.last if resume else None,
-                    weights_only=True,
-                )
+            with _stop_on_signals(trainer), blame_checkpoint(trainer, point):
+                path = None if point is None else point.path
+                trainer.fit(setup.module, *loaders, ckpt_path=path)
         except Stopped:
             was_stopped = True
         finally:
@@ -211,6 +211,7 @@ def open_trainer(recipe: Recipe, **options: Any) -> Trainer:
             precision=compute.precision,
             gradient_clip_val=optimiser.clip_norm,
             accumulate_grad_batches=optimiser.accumulate,
+            plugins=[WholeCheckpoints()],
             use_distributed_sampler=False,  # ours deals out the batches itself
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -290,47 +291,6 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
-    """Turn what only shows while training into errors that say what to change."""
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        if isinstance(error, (OutputError, TrainingError)):
-            raise
-        if _is_out_of_memory(error):
-            raise TrainingError(
-                f"cannot train: memory does not suffice; lower {_name_size(recipe)}, and raise "
-                "optimiser.accumulate by as much to keep the size of a step"
-            ) from error
-        if run is not None and _is_disk_full(error):
-            raise OutputError(
-                f"cannot write into {run.path}: the disk is full; make room and run again with "
-                "--resume"
-            ) from error
-        raise
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # A worker that is killed has taken more memory, shared or its own, than there is.
-    signs = ("can't allocate memory", "killed by signal")
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return "PytorchStreamWriter failed writing file" in str(error)
-
-
-def _name_size(recipe: Recipe) -> str:
-    if recipe.form.kind == "stream":
-        return f"form.streams (now {recipe.form.streams}) or form.chunk_frames"
-    if recipe.data.kind == "videos":
-        return f"data.batch (now {recipe.data.batch})"
-    return f"data.frames_per_batch (now {recipe.data.frames_per_batch})"
 
 
 @contextmanager

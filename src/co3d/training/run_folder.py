@@ -20,6 +20,7 @@ from co3d.training.pictures import draw_confusion, draw_curves
 from co3d.training.recipe import Recipe
 from co3d.training.recipe_file import read_recipe, write_recipe
 from co3d.training.setup import Setup
+from co3d.weights.containers import read_training_checkpoint
 
 RECIPE, LAST = "recipe.yaml", "last.ckpt"
 
@@ -89,10 +90,16 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.last, self.best = path / LAST, path / "best.ckpt"
 
-    def read_progress(self) -> tuple[int, int]:
-        """Finished epochs, and steps of the optimiser, of the last checkpoint."""
-        checkpoint = torch.load(self.last, weights_only=True, mmap=True)
-        return int(checkpoint["epoch"]) + 1, int(checkpoint["global_step"])
+    @property
+    def newest(self) -> str:
+        """Name of the checkpoint to go on from, by what is there."""
+        return self.best.name if self.best.exists() and not self.last.exists() else LAST
+
+    def remove_partial(self) -> None:
+        """Remove what a kill left of files that were being written."""
+        if is_first_process():
+            for path in self.path.glob(".*.partial*"):
+                path.unlink(missing_ok=True)
 
     def describe(self, recipe: Recipe, data: TrainingData) -> None:
         """Write the recipe, and what makes the run besides it."""
@@ -119,7 +126,7 @@ class RunFolder:
     def keep(self, recipe: Recipe, setup: Setup, loaders: list[Any]) -> dict[str, float]:
         """Judge the weights that the recipe keeps, and write them as a model to stream."""
         path = self.best if recipe.keep == "best" and self.best.exists() else self.last
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint = read_training_checkpoint(path)
         module = setup.module
         module.load_state_dict(checkpoint["state_dict"])
         module.to("cpu")

@@ -15,11 +15,12 @@ from co3d.files import output_file
 from co3d.models.saved import CARD, WEIGHTS
 from co3d.packages import require_package
 from co3d.training.batches import mix_seeds
+from co3d.training.failures import explain_failures
 from co3d.training.module import ClipTraining
 from co3d.training.pictures import draw_search
 from co3d.training.recipe import Recipe
 from co3d.training.recipe_file import write_recipe
-from co3d.training.run import explain_failures, train
+from co3d.training.run import train
 from co3d.training.run_folder import LAST, RECIPE, RunFolder, open_folder
 from co3d.training.search import Choice, Range, Space, apply, read_space
 

@@ -1,22 +1,22 @@
 """Read a checkpoint file of any known container into named tensors, never running code from it."""
 
-import argparse
 import logging
-import pathlib
-import pickle
-import re
+import stat
 import struct
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from co3d.errors import WeightError
 from co3d.weights.array_pickle import read_array_pickle
+from co3d.weights.pickled_tensors import PickledTensor
+from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
+from co3d.weights.torch_checkpoint import MAGIC, open_torch_checkpoint
 
 Container = Literal["safetensors", "torch", "pickle"]
 
@@ -27,18 +27,14 @@ _WRAPPERS = (
     *("blobs", "ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema"),
 )
 _MOST_WRAPPERS = 3
-_HARMLESS = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)
-"""Types that training code keeps beside the weights, and that hold plain values alone."""
-
-_FOREIGN_TYPE = re.compile(r"Unsupported global: GLOBAL (\S+)|Can only .*?(?:class|function) (\S+)")
 _LOG = logging.getLogger("co3d")
-_HEAD_BYTES = 32
-_TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the first number of a legacy torch file
+_HEAD_BYTES, _SHOWN = 32, 200
+_TORCH_MAGIC = MAGIC.to_bytes(10, "little")  # the first number of a legacy torch file
 MAX_PICKLE_BYTES = 4 << 30
-# What the restricted unpicklers and the zip reader raise on a file that is damaged or hostile.
+# What the readers of pickles and of zip archives raise on a file that is damaged or hostile.
 _READ_ERRORS = (
-    pickle.UnpicklingError,
     struct.error,
+    zipfile.BadZipFile,
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -81,8 +77,28 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     container = find_container(path)
     if container == "safetensors":
         return _read_safetensors(path)
-    content = _read_torch(path) if container == "torch" else _read_pickle(path)
-    return Checkpoint(str(path), _find_state(content, path))
+    with _explain(path):
+        if container == "pickle":
+            return Checkpoint(str(path), _find_state(_read_pickle(path), path))
+        with open_torch_checkpoint(path) as file:
+            state = _find_state(file.content, path)
+            tensors = file.read_tensors(state.values())
+            return Checkpoint(str(path), dict(zip(state, tensors, strict=True)))
+
+
+def read_training_checkpoint(path: Path) -> dict[str, Any]:
+    """All that a checkpoint of a training run holds: state of the network, optimiser and loops.
+
+    Raises:
+        WeightError: as for `read_checkpoint`, or it is no mapping of names.
+    """
+    if find_container(path) != "torch":
+        raise WeightError(f"cannot read {path}: it is no checkpoint that training wrote")
+    with _explain(path), open_torch_checkpoint(path) as file:
+        content = file.read_all()
+    if not isinstance(content, dict):
+        raise WeightError(f"cannot read {path}: it holds a {type(content).__name__}, no mapping")
+    return content
 
 
 def find_container(path: Path) -> Container:
@@ -92,6 +108,8 @@ def find_container(path: Path) -> Container:
         WeightError: the file is absent, unreadable or of no kind that co3d reads.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise WeightError(f"cannot read weights {path}: it is no file, but a pipe or a device")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
@@ -112,50 +130,35 @@ def find_container(path: Path) -> Container:
 
 def _read_safetensors(path: Path) -> Checkpoint:
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-            return Checkpoint(str(path), tensors, file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
+        return Checkpoint(str(path), *read_safetensors(path))
+    except READ_ERRORS as error:
         raise WeightError(
             f"cannot read weights {path}: damaged or not safetensors ({error}); fetch it again"
         ) from error
 
 
-def _read_torch(path: Path) -> object:
-    def read() -> object:
-        with torch.serialization.safe_globals(list(_HARMLESS)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-
-    return _read_untrusted(path, read)
-
-
 def _read_pickle(path: Path) -> object:
-    def read() -> object:
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_PICKLE_BYTES:
-            raise ValueError(f"{size_bytes} bytes, at most {MAX_PICKLE_BYTES} are read")
-        return read_array_pickle(path.read_bytes())
-
-    return _read_untrusted(path, read)
+    size_bytes = path.stat().st_size
+    if size_bytes > MAX_PICKLE_BYTES:
+        raise ValueError(f"{size_bytes} bytes, at most {MAX_PICKLE_BYTES} are read")
+    return read_array_pickle(path.read_bytes())
 
 
-def _read_untrusted(path: Path, read: Callable[[], object]) -> object:
+@contextmanager
+def _explain(path: Path) -> Iterator[None]:
+    """Turn what a damaged or hostile file makes the readers raise into a WeightError."""
     try:
-        return read()
+        yield
     except _READ_ERRORS as error:
-        text = str(error).strip()
-        foreign = _FOREIGN_TYPE.search(text)
-        reason = text.split("\n")[0] or type(error).__name__
-        if foreign:
-            reason = f"a {foreign[1] or foreign[2]}"
+        reason = str(error).strip().split("\n")[0][:_SHOWN] or type(error).__name__
         raise WeightError(
             f"cannot read weights {path}: damaged, or it holds more than tensors and plain data, "
             f"which is never run ({reason}); save a state_dict or fetch the file again"
         ) from error
 
 
-def _find_state(content: Any, path: Path) -> Mapping[str, Tensor]:
-    """The mapping of keys to tensors inside a loaded torch file."""
+def _find_state(content: Any, path: Path) -> Mapping[str, Any]:
+    """The mapping of keys to tensors, or what stands for them, in the content of a file."""
     state = content
     for _ in range(_MOST_WRAPPERS):
         if not isinstance(state, Mapping):
@@ -175,7 +178,8 @@ def _find_state(content: Any, path: Path) -> Mapping[str, Tensor]:
         )
     strangers = [key for key, value in state.items() if not _is_plain_tensor(key, value)]
     if strangers or not state:
-        shown = ", ".join(repr(key) for key in strangers[:20]) or "nothing at all"
+        names = [repr(key)[:_SHOWN] for key in strangers[:20]]
+        shown = ", ".join(names) or "nothing at all"
         raise WeightError(
             f"cannot read weights {path}: expected only named tensors, at the top or under "
             f"{' or '.join(_WRAPPERS)}, but it holds {shown}"
@@ -185,10 +189,4 @@ def _find_state(content: Any, path: Path) -> Mapping[str, Tensor]:
 
 
 def _is_plain_tensor(key: object, value: object) -> bool:
-    return (
-        isinstance(key, str)
-        and isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not value.is_quantized
-    )
+    return isinstance(key, str) and isinstance(value, Tensor | PickledTensor)

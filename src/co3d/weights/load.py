@@ -15,6 +15,7 @@ from co3d.weights.keymaps import match_keys
 
 _LOG = logging.getLogger("co3d")
 _SHOWN, _KEYS_SHOWN = 20, 3
+_PART = 1 << 24
 CLOSE = 0.5
 """Share of a file's tensors that must fit a network for the file to be taken for its kind."""
 
@@ -80,8 +81,12 @@ def load_weights(
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor of any type is free of NaN and infinite values."""
-    # The eight-bit types have no test of their own.
-    return bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all())
+    # In parts: the test takes as much memory again as what it looks at. The eight-bit types have no
+    # test of their own.
+    return all(
+        bool(torch.isfinite(part if part.element_size() > 1 else part.float()).all())
+        for part in tensor.reshape(-1).split(_PART)
+    )
 
 
 @dataclass(frozen=True)

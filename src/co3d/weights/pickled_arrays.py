@@ -1,7 +1,6 @@
 """Stand-ins for what numpy puts into a pickle: they take plain numbers and refuse all else."""
 
 import re
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -9,26 +8,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from co3d.printable import spell_short
+from co3d.weights.pickle_machine import Buildable, Constructor, RefusedPickleError
+
 _PLAIN_NUMBERS = re.compile(r"[fiu][1248]|b1")
+_MOST_SIZES = 64
+"""Sizes that numpy and torch give an array at most."""
+
+_LARGEST = 1 << 48
+_SHOWN = 200
 
 
-class RefusedPickleError(ValueError):
-    """A pickle holds more than arrays and plain data, or is damaged."""
-
-
-class PickledDtype:
+class PickledDtype(Buildable):
     """numpy.dtype, as far as plain numbers need it."""
 
     def __init__(self, code: object, *_flags: object) -> None:
         if not isinstance(code, str) or not _PLAIN_NUMBERS.fullmatch(code):
-            raise RefusedPickleError(f"it holds an array of {code!r}, expected plain numbers")
+            raise RefusedPickleError(
+                f"it holds an array of {spell_short(code)}, expected plain numbers"
+            )
         self.code = code
         self.order = "="
 
-    def set_state(self, _version: object = 0, order: object = "=", *_rest: object) -> None:
-        """Take the byte order; the rest describes structures, which plain numbers have not."""
+    def build(self, state: Any) -> None:
+        """Take (version, byte order, …); the rest describes structures, unlike plain numbers."""
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if not isinstance(order, str) or order not in ("<", ">", "=", "|"):
-            raise RefusedPickleError(f"it holds numbers of the byte order {order!r}")
+            raise RefusedPickleError(f"it holds numbers of the byte order {spell_short(order)}")
         self.order = order
 
     def numpy(self) -> np.dtype:
@@ -36,7 +42,7 @@ class PickledDtype:
         return np.dtype(self.order + self.code)
 
 
-class PickledArray:
+class PickledArray(Buildable):
     """numpy.ndarray: made empty, then given its shape and bytes."""
 
     def __init__(self, *_arguments: object) -> None:
@@ -45,14 +51,16 @@ class PickledArray:
         self.columns_first = False
         self.data: str | bytes | bytearray = b""
 
-    def set_state(self, *state: object) -> None:
+    def build(self, state: Any) -> None:
         """Take (version, shape, dtype, whether columns come first, bytes)."""
-        if len(state) != 5:
+        if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedPickleError("it holds an array of unknown form")
         _version, shape, dtype, columns_first, data = state
         if not isinstance(dtype, PickledDtype) or not isinstance(shape, tuple):
             raise RefusedPickleError("it holds an array of unknown shape or type")
-        if not all(type(size) is int and size >= 0 for size in shape):
+        if len(shape) > _MOST_SIZES or not all(
+            type(size) is int and 0 <= size < _LARGEST for size in shape
+        ):
             raise RefusedPickleError("it holds an array of an impossible shape")
         if not isinstance(data, str | bytes | bytearray):  # Python 2 wrote bytes as text
             raise RefusedPickleError("it holds an array of more than bytes")
@@ -74,13 +82,6 @@ class PickledArray:
         return torch.from_numpy(np.array(values, self.dtype.newbyteorder("="), order="C"))
 
 
-class Constructor:
-    """What a name in a pickle stands for: one of our own functions."""
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
-
-
 def find_constructor(name: str) -> Constructor:
     """Our function for a module and a name, with a space between them.
 
@@ -88,13 +89,13 @@ def find_constructor(name: str) -> Constructor:
         RefusedPickleError: it is nothing that an array needs.
     """
     if name not in _CONSTRUCTORS:
-        raise RefusedPickleError(f"it names {name.replace(' ', '.')}")
+        raise RefusedPickleError(f"it names {name[:_SHOWN].replace(' ', '.')}")
     return _CONSTRUCTORS[name]
 
 
 def _from_buffer(data: object, dtype: object, shape: object, order: object) -> PickledArray:
     array = PickledArray()
-    array.set_state(0, shape, dtype, order == "F", data)
+    array.build((0, shape, dtype, order == "F", data))
     return array
 
 
@@ -105,7 +106,7 @@ def _make_scalar(dtype: object, data: object) -> PickledArray:
 def _encode(text: object, encoding: object) -> str:
     """How newer Pythons write bytes in an old protocol. They stay text, as in Python 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedPickleError(f"it encodes text as {encoding!r}")
+        raise RefusedPickleError(f"it encodes text as {spell_short(encoding)}")
     return text
 
 

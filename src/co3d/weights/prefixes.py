@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 # Of distributed training, torch.compile, PyTorchVideo's detectors, and Lightning modules.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+_MOST_PREFIXES = 8
+"""Of one name: a file may repeat them without end."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ def list_readings(keys: Iterable[str]) -> Iterator[Reading]:
     """
     pairs, outside = tuple((key, key) for key in keys), ()
     yield Reading(pairs, outside)
-    while True:
+    for _ in range(_MOST_PREFIXES):
         counts = {p: sum(name.startswith(p) for _, name in pairs) for p in PREFIXES}
         prefix = max(counts, key=lambda p: counts[p])
         if not counts[prefix]:

@@ -1,0 +1,142 @@
+"""What an ONNX file from elsewhere may hold: operators by list, and values of known, limited size.
+
+The runtimes run what a file says: loops without end, and tensors of any size. So a graph is looked
+at before one of them sees it.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from co3d.errors import ExportedFileError
+from co3d.export.budget import limit_values
+
+if TYPE_CHECKING:
+    import onnx
+
+OPERATORS = frozenset(
+    [
+        # Element by element.
+        *("Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd"),
+        *("BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "CastLike", "Ceil", "Celu", "Clip"),
+        *("Cos", "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater"),
+        *("GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN"),
+        *("LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul"),
+        *("Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid"),
+        *("Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh"),
+        *("DequantizeLinear", "QuantizeLinear", "ThresholdedRelu", "Where", "Xor"),
+        # Shapes and places.
+        *("Concat", "Constant", "ConstantOfShape", "CumSum", "DepthToSpace", "Expand", "Flatten"),
+        *("Gather", "GatherElements", "GatherND", "OneHot", "Pad", "Range", "Reshape", "Resize"),
+        *("ScatterElements", "ScatterND", "Shape", "Size", "Slice", "SpaceToDepth", "Split"),
+        *("Squeeze", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze"),
+        # Sums of products, pools, norms.
+        *("ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DFT"),
+        *("Einsum", "GRU", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GridSample"),
+        *("GroupNormalization", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization"),
+        *("LogSoftmax", "LpNormalization", "MatMul", "MaxPool", "RNN", "ReduceL1", "ReduceL2"),
+        *("ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin"),
+        *("ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax"),
+    ]
+)
+"""Those that steps and reruns are written in. Not among them: loops, branches, sequences, and what
+makes results of a size that depends on numbers."""
+
+_FEW_NUMBERS = 1024
+_MOST_SIZE = 1 << 40
+
+
+def check_onnx(model: "onnx.ModelProto", origin: str, most_bytes: int) -> None:
+    """Refuse a graph that calls other operators, or of which a value is too large or of any size.
+
+    Args:
+        model: without weights outside of itself.
+        origin: the file, for messages.
+        most_bytes: that no value may take more than, whatever the file brings.
+
+    Raises:
+        ExportedFileError: naming the operator or the value.
+    """
+    graph = model.graph
+    others = {node.op_type for node in graph.node if node.domain or node.op_type not in OPERATORS}
+    others |= {"a function of its own"} if model.functions else set()
+    others |= {"a sparse constant"} if graph.sparse_initializer else set()
+    others |= {"a graph in a node"} if any(_holds_graph(node) for node in graph.node) else set()
+    if others:
+        raise ExportedFileError(
+            f"cannot run {origin}: it has {sorted(others)[0]}, which no step graph needs; "
+            "export the network again"
+        )
+    sizes = dict(_list_sizes(_infer(model, origin), origin))
+    given = {value.name for value in (*graph.input, *graph.initializer)}
+    limit = limit_values(sum(sizes.get(name, 0) for name in given), most_bytes)
+    for name, asked in sizes.items():
+        if asked > (most_bytes if name in given else limit):
+            raise ExportedFileError(
+                f"cannot run {origin}: its value {name[:100]!r} takes {asked} bytes, expected at "
+                f"most {limit}; if you trust it, load_program(path, most_bytes=…) allows more"
+            )
+    for node in graph.node:
+        if unknown := [name for name in node.output if name and name not in sizes]:
+            raise ExportedFileError(
+                f"cannot run {origin}: its value {unknown[0][:100]!r} may be of any size; export "
+                "the network again"
+            )
+
+
+def _holds_graph(node: Any) -> bool:
+    return any(a.HasField("g") or a.graphs or a.HasField("sparse_tensor") for a in node.attribute)
+
+
+def _infer(model: "onnx.ModelProto", origin: str) -> "onnx.GraphProto":
+    """The graph with the sizes of all values, found anew: what a file says of them is not used."""
+    import onnx
+
+    light = onnx.ModelProto()
+    light.ir_version = model.ir_version
+    light.opset_import.extend(model.opset_import)
+    light.graph.name = "sizes"
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend(model.graph.input)
+    inputs = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _FEW_NUMBERS:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            # Large ones are never sizes; copying them would double what the file takes.
+            value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            light.graph.input.append(value)
+    for value in model.graph.output:
+        light.graph.output.add(name=value.name)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True)
+    except Exception as error:
+        raise ExportedFileError(
+            f"cannot run {origin}: the sizes of its values do not fit ({str(error)[:200]}); export "
+            "the network again"
+        ) from error
+    return inferred.graph
+
+
+def _list_sizes(graph: "onnx.GraphProto", origin: str) -> Iterator[tuple[str, int]]:
+    """Each value whose sizes are known, and the bytes that it takes."""
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        dims = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
+        if not kind.HasField("shape") or -1 in dims:
+            continue
+        if not all(0 <= size < _MOST_SIZE for size in dims):
+            raise ExportedFileError(
+                f"cannot run {origin}: its value {value.name[:100]!r} is of impossible sizes"
+            )
+        yield value.name, _size_number(kind.elem_type) * math.prod(dims)
+    for tensor in graph.initializer:
+        yield tensor.name, _size_number(tensor.data_type) * math.prod(tensor.dims)
+
+
+def _size_number(kind: int) -> int:
+    """Bytes of a number, at most."""
+    import onnx
+
+    wide = (onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE)
+    return 8 if kind in wide else 4

@@ -1,0 +1,64 @@
+"""Checkpoints of a run: written whole or not at all, and read without running anything in them.
+
+Lightning writes a checkpoint into the folder for temporary files and moves it from there. Where
+that lies on another file system, moving is copying: a kill in the middle leaves half a file in
+place of the checkpoint before, and a full disk none.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from co3d.files import output_file
+from co3d.weights.containers import read_training_checkpoint
+
+_ADVICE = "make room, and run again with --resume"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the target and renames once all is on the disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint; the file that was there stays until this one is whole.
+
+        Raises:
+            OutputError: the disk is full, say.
+        """
+        del storage_options
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with output_file(path, _ADVICE) as temporary, temporary.open("wb") as file:
+            _save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, outlives a power cut
+        finally:
+            os.close(folder)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint into main memory.
+
+        Raises:
+            WeightError: it is damaged, or holds more than tensors and plain data.
+        """
+        del map_location, weights_only
+        return read_training_checkpoint(Path(path))
+
+
+def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        # PyTorch's writer hides what the system refused behind a complaint of its own.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise

@@ -1,0 +1,47 @@
+"""Read a safetensors file whose header is of a size that real ones have."""
+
+import struct
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from co3d.weights.dtypes import PLAIN_DTYPES
+
+MAX_HEADER_BYTES = 16 << 20
+"""Some hundred thousand tensors; each takes a hundred times what the header says of it."""
+
+_MOST_SIZES = 64
+READ_ERRORS = (
+    SafetensorError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    struct.error,
+)
+"""What reading raises on a file that is damaged, or of types that PyTorch does not have."""
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file, and the text beside them.
+
+    Raises:
+        SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, struct.error: see
+            `READ_ERRORS`.
+    """
+    with path.open("rb") as raw:
+        (header_bytes,) = struct.unpack("<Q", raw.read(8))
+    if header_bytes > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {header_bytes} bytes, expected {MAX_HEADER_BYTES} at most")
+    with safe_open(path, framework="pt") as file:
+        keys = list(file.keys())
+        for key in keys:
+            if (sizes := len(file.get_slice(key).get_shape())) > _MOST_SIZES:
+                raise ValueError(f"a tensor of {sizes} sizes, expected {_MOST_SIZES} at most")
+        tensors = {key: file.get_tensor(key) for key in keys}
+        for key, tensor in tensors.items():
+            if tensor.dtype not in PLAIN_DTYPES:
+                raise ValueError(f"{key} is of the type {tensor.dtype}, which is not read")
+        return tensors, file.metadata() or {}
