@@ -3,14 +3,16 @@
 import contextlib
 import os
 import sys
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
+from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 from av.error import EOFError as EndOfFileError
-from av.error import ExitError, FFmpegError, InvalidDataError
+from av.error import OSError as InputOutputError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -22,7 +24,9 @@ from co3d.errors import (
     SourceNotFoundError,
     SourceUnreachableError,
 )
+from co3d.video.access import FILE_OPTIONS, FORMATS, NETWORK_OPTIONS, PLAYLIST
 from co3d.video.address import hide_password, needs_encoding
+from co3d.video.http_files import HttpFiles
 from co3d.video.picture import check_picture_size
 
 # Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
@@ -34,8 +38,13 @@ KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
-TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
-"""FFmpeg takes any file whose name ends in .txt for a film in terminal characters."""
+
+FFMPEG_BOUNDS_REDIRECTS = av.library_versions["libavformat"] >= (62, 12)
+"""Whether `max_redirects` is known; else redirects are followed before FFmpeg sees the address."""
+
+NO_REDIRECTS = {"max_redirects": "0"}
+NEW_CONNECTIONS = {"http_persistent": "0", "http_multiple": "0"}
+"""FFmpeg keeps connections of playlists for its own files alone."""
 
 
 def open_file(path: Path) -> InputContainer:
@@ -64,6 +73,11 @@ def open_file(path: Path) -> InputContainer:
         raise EmptyVideoError(
             f"cannot read {path}: it ends before its first frame; fetch it again"
         ) from error
+    except ArgumentError as error:
+        raise NotAVideoError(
+            f"cannot read {path}: it is a playlist, or of a format that is not read; name the "
+            "video itself, or convert it: ffmpeg -i FILE video.mp4"
+        ) from error
     except FFmpegError as error:
         raise NotAVideoError(
             f"cannot read {path}: no demuxer understands it ({error.strerror}); expected a video "
@@ -74,7 +88,7 @@ def open_file(path: Path) -> InputContainer:
 def _open_local(path: Path, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
-    options = {"protocol_whitelist": "file", **KEEP_TIMESTAMPS}
+    options = {**FILE_OPTIONS, **KEEP_TIMESTAMPS}
     return open_media(f"file:{path.absolute()}", kind, container_options=options)
 
 
@@ -92,14 +106,16 @@ def open_url(url: str) -> InputContainer:
     """
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
-    options = dict(KEEP_TIMESTAMPS)
-    if scheme in ("rtsp", "rtsps"):
+    address, kind = f"{scheme}://{rest}", scheme.removesuffix("s")
+    options = {**KEEP_TIMESTAMPS, **NETWORK_OPTIONS[kind]}
+    if kind == "rtsp":
         options["rtsp_transport"] = "tcp"
-    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        return open_media(f"{scheme}://{rest}", container_options=options, timeout=timeout)
+        if kind == "http":
+            return _open_http(address, options)
+        return _open_network(address, options)
     except FFmpegError as error:
-        if scheme in ("http", "https") and isinstance(error, InvalidDataError):
+        if kind == "http" and isinstance(error, InvalidDataError | ArgumentError):
             raise NotAVideoError(
                 f"cannot read {hide_password(url)}: the server answers, but not with video; "
                 "check the address"
@@ -111,6 +127,43 @@ def open_url(url: str) -> InputContainer:
         raise SourceUnreachableError(
             f"cannot reach {hide_password(url)}: {cause}; {advice}"
         ) from error
+
+
+def _open_http(address: str, options: dict[str, str]) -> InputContainer:
+    """Open what an HTTP server sends; redirects and playlists lead no further than they may."""
+    files = HttpFiles(address, READ_TIMEOUT_SECONDS)
+    options = {**options, **NO_REDIRECTS}
+    if not FFMPEG_BOUNDS_REDIRECTS:
+        address = _follow(files, address)
+    try:
+        return _open_answer(address, options, files)
+    except ArgumentError:  # of none of `FORMATS`: a playlist, perhaps
+        options = {**options, **NEW_CONNECTIONS, "format_whitelist": f"{PLAYLIST},{FORMATS}"}
+        return _open_network(_follow(files, address), options, io_open=files.open)
+
+
+def _open_answer(address: str, options: dict[str, str], files: HttpFiles) -> InputContainer:
+    """Open what lies at an address, or where its redirects end."""
+    try:
+        return _open_network(address, options)
+    except InputOutputError:  # as FFmpeg says of a redirect, too
+        end = _follow(files, address)
+        if end == address:
+            raise
+    return _open_network(end, options)
+
+
+def _open_network(address: str, options: dict[str, str], **more: Any) -> InputContainer:
+    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+    return open_media(address, container_options=options, timeout=timeout, **more)
+
+
+def _follow(files: HttpFiles, address: str) -> str:
+    """Where redirects end; the address itself while nobody answers."""
+    try:
+        return files.find_end()
+    except (OSError, HTTPException):
+        return address
 
 
 def open_camera(index: int) -> InputContainer:
@@ -151,7 +204,7 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     Raises:
         NoVideoStreamError: the container has streams, but none of video.
         EmptyVideoError: it has no streams at all.
-        NotAVideoError: the stream is text, has no decoder, or claims an absurd size.
+        NotAVideoError: the stream has no decoder, or claims an absurd size.
     """
     videos = [
         stream
@@ -171,7 +224,5 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if stream.codec_context is None:
         raise NotAVideoError(f"cannot read {name}: its video codec is unknown; convert it to H.264")
-    if stream.codec_context.name in TEXT_ART_CODECS:
-        raise NotAVideoError(f"cannot read {name}: it is text; name a video file")
     check_picture_size(stream.codec_context.width, stream.codec_context.height, name)
     return stream

@@ -10,6 +10,7 @@ import av
 from av.error import FFmpegError
 
 from co3d.errors import EmptyVideoError, NotAVideoError
+from co3d.video.access import MEMORY_OPTIONS
 from co3d.video.container import open_media
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
@@ -110,7 +111,7 @@ def decode_picture(path: Path) -> av.VideoFrame | None:
     """Decode one picture file; None when it is damaged or no picture."""
     # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
     try:
-        with open_media(BytesIO(path.read_bytes())) as container:
+        with open_media(BytesIO(path.read_bytes()), container_options=MEMORY_OPTIONS) as container:
             frame = next(container.decode(video=0), None)
     except (FFmpegError, OSError, IndexError):
         return None
