@@ -18,6 +18,7 @@ from co3d.errors import (
 )
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.picture import DecodedFrame
 from co3d.video.source_state import SourceState
 
@@ -51,6 +52,7 @@ class Connection:
         may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
         is_camera: a local camera, which is not tried again.
+        limits: of pixels.
 
     Attributes:
         state: what the source is doing.
@@ -71,6 +73,7 @@ class Connection:
         stopping: threading.Event,
         *,
         is_camera: bool = False,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -78,6 +81,7 @@ class Connection:
         self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._is_camera = is_camera
+        self._limits = limits
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -179,6 +183,7 @@ class Connection:
             thread_type="SLICE",  # threads over frames would hold frames back
             resumes=resumes,
             resumable=True,
+            limits=self._limits,
         )
 
     def _open_again(self) -> VideoDecoder:

@@ -27,10 +27,11 @@ from co3d.errors import (
 from co3d.video.access import FILE_OPTIONS, FORMATS, NETWORK_OPTIONS, PLAYLIST
 from co3d.video.address import hide_password, needs_encoding
 from co3d.video.http_files import HttpFiles
-from co3d.video.picture import check_picture_size
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 
-# Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
-# while the file is being opened, as in a damaged .flv.
+PROBES_WITH_OPTIONS = int(av.__version__.split(".")[0]) >= 18
+"""Before, PyAV crashes with `options` when a stream appears while a file is being opened, as in a
+damaged .flv. Settings of the container go to `container_options`, therefore."""
 
 KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 """FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
@@ -47,8 +48,8 @@ NEW_CONNECTIONS = {"http_persistent": "0", "http_multiple": "0"}
 """FFmpeg keeps connections of playlists for its own files alone."""
 
 
-def open_file(path: Path) -> InputContainer:
-    """Open a local file; nothing but local files is read on its behalf.
+def open_file(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
+    """Open a local file; no other is read on its behalf.
 
     Raises:
         SourceNotFoundError: there is no such file, or it may not be read.
@@ -64,12 +65,12 @@ def open_file(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise EmptyVideoError(f"cannot read {path}: the file has 0 bytes; fetch it again")
     try:
-        return _open_local(path)
+        return _open_local(path, limits)
     except EndOfFileError as error:
         # FFmpeg does not know a transport stream of ten packets by its content.
         if path.suffix.lower() in TRANSPORT_STREAM_SUFFIXES:
             with contextlib.suppress(FFmpegError):
-                return _open_local(path, "mpegts")
+                return _open_local(path, limits, "mpegts")
         raise EmptyVideoError(
             f"cannot read {path}: it ends before its first frame; fetch it again"
         ) from error
@@ -85,19 +86,26 @@ def open_file(path: Path) -> InputContainer:
         ) from error
 
 
-def _open_local(path: Path, kind: str | None = None) -> InputContainer:
+def _open_local(path: Path, limits: VideoLimits, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
     options = {**FILE_OPTIONS, **KEEP_TIMESTAMPS}
-    return open_media(f"file:{path.absolute()}", kind, container_options=options)
+    return open_media(f"file:{path.absolute()}", kind, limits, container_options=options)
 
 
-def open_media(place: str | BytesIO, kind: str | None = None, **options: Any) -> InputContainer:
+def open_media(
+    place: str | BytesIO,
+    kind: str | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    **options: Any,
+) -> InputContainer:
     """Open for reading; a tag that is not UTF-8 must not keep anybody from the frames."""
+    if PROBES_WITH_OPTIONS:  # FFmpeg decodes a few frames to tell what a stream holds
+        options["options"] = limits.decoder_options
     return av.open(place, "r", kind, metadata_errors="replace", **options)
 
 
-def open_url(url: str) -> InputContainer:
+def open_url(url: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
     """Open a network stream within a bounded time.
 
     Raises:
@@ -112,8 +120,8 @@ def open_url(url: str) -> InputContainer:
         options["rtsp_transport"] = "tcp"
     try:
         if kind == "http":
-            return _open_http(address, options)
-        return _open_network(address, options)
+            return _open_http(address, options, limits)
+        return _open_network(address, options, limits)
     except FFmpegError as error:
         if kind == "http" and isinstance(error, InvalidDataError | ArgumentError):
             raise NotAVideoError(
@@ -129,33 +137,37 @@ def open_url(url: str) -> InputContainer:
         ) from error
 
 
-def _open_http(address: str, options: dict[str, str]) -> InputContainer:
+def _open_http(address: str, options: dict[str, str], limits: VideoLimits) -> InputContainer:
     """Open what an HTTP server sends; redirects and playlists lead no further than they may."""
     files = HttpFiles(address, READ_TIMEOUT_SECONDS)
     options = {**options, **NO_REDIRECTS}
     if not FFMPEG_BOUNDS_REDIRECTS:
         address = _follow(files, address)
     try:
-        return _open_answer(address, options, files)
+        return _open_answer(address, options, files, limits)
     except ArgumentError:  # of none of `FORMATS`: a playlist, perhaps
         options = {**options, **NEW_CONNECTIONS, "format_whitelist": f"{PLAYLIST},{FORMATS}"}
-        return _open_network(_follow(files, address), options, io_open=files.open)
+        return _open_network(_follow(files, address), options, limits, io_open=files.open)
 
 
-def _open_answer(address: str, options: dict[str, str], files: HttpFiles) -> InputContainer:
+def _open_answer(
+    address: str, options: dict[str, str], files: HttpFiles, limits: VideoLimits
+) -> InputContainer:
     """Open what lies at an address, or where its redirects end."""
     try:
-        return _open_network(address, options)
+        return _open_network(address, options, limits)
     except InputOutputError:  # as FFmpeg says of a redirect, too
         end = _follow(files, address)
         if end == address:
             raise
-    return _open_network(end, options)
+    return _open_network(end, options, limits)
 
 
-def _open_network(address: str, options: dict[str, str], **more: Any) -> InputContainer:
+def _open_network(
+    address: str, options: dict[str, str], limits: VideoLimits, **more: Any
+) -> InputContainer:
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
-    return open_media(address, container_options=options, timeout=timeout, **more)
+    return open_media(address, None, limits, container_options=options, timeout=timeout, **more)
 
 
 def _follow(files: HttpFiles, address: str) -> str:
@@ -196,7 +208,9 @@ def _directshow_name(index: int) -> str:
     return cameras[index]
 
 
-def choose_stream(container: InputContainer, name: str) -> VideoStream:
+def choose_stream(
+    container: InputContainer, name: str, limits: VideoLimits = DEFAULT_LIMITS
+) -> VideoStream:
     """Pick the video: the first stream that the container marks as default, else the first.
 
     Cover art is not video.
@@ -204,7 +218,8 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     Raises:
         NoVideoStreamError: the container has streams, but none of video.
         EmptyVideoError: it has no streams at all.
-        NotAVideoError: the stream has no decoder, or claims an absurd size.
+        NotAVideoError: the stream has no decoder.
+        VideoLimitError: its pictures are too large.
     """
     videos = [
         stream
@@ -224,5 +239,7 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if stream.codec_context is None:
         raise NotAVideoError(f"cannot read {name}: its video codec is unknown; convert it to H.264")
-    check_picture_size(stream.codec_context.width, stream.codec_context.height, name)
+    limits.check_picture(stream.codec_context.width, stream.codec_context.height, name)
+    # Larger pictures may come later; the decoder refuses them before it takes memory.
+    stream.codec_context.options = limits.decoder_options
     return stream

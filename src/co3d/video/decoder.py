@@ -19,8 +19,9 @@ from co3d.errors import EmptyVideoError
 from co3d.video.clock import Arrival, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.damage import LossTracker, Promise
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
-from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.source import SourceInfo
 
 FALLBACK_RATE_HZ = 25.0
@@ -73,6 +74,7 @@ class VideoDecoder:
         resumable: the source will be read again if it ends too early, and is live unless it states
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
             frame before it.
+        limits: of the source; those of frames are for files alone.
 
     Attributes:
         opening: the time and a digest of the first packet.
@@ -81,6 +83,7 @@ class VideoDecoder:
 
     Raises:
         EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
+        VideoLimitError: it claims too large pictures, or (later) has too many frames.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class VideoDecoder:
         thread_type: str = "AUTO",
         resumes: Resumption | None = None,
         resumable: bool = False,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._container = container
         self._name = name
         self._resumable = resumable
+        self._limits = limits
         try:
-            self._stream = choose_stream(container, name)
+            self._stream = choose_stream(container, name, limits)
             self._stream.thread_type = thread_type
             self.promise = read_promise(container, self._stream)
             self.duration_seconds = _duration_seconds(container)
@@ -113,7 +118,10 @@ class VideoDecoder:
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
             if self._first is None:
-                raise EmptyVideoError(f"cannot read {name}: no frame decodes; fetch it again")
+                raise EmptyVideoError(
+                    f"cannot read {name}: no frame of at most {limits.pixels} pixels decodes; "
+                    "fetch it again"
+                )
             self.width, self.height = upright_size(self._first.frame)
         except BaseException:
             container.close()
@@ -228,7 +236,7 @@ class VideoDecoder:
             self.losses.failed(pts)
             return
         for frame in frames:
-            check_picture_size(frame.width, frame.height, self._name)
+            self._limits.check_picture(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
             arrival = Arrival(self._arrival_seconds, self._waited_seconds)
@@ -237,6 +245,8 @@ class VideoDecoder:
 
     def _deliver(self, stamped: list[tuple[Received, float]]) -> Iterator[DecodedFrame]:
         for received, pts_seconds in stamped:
+            if not self._resumable:
+                self._limits.check_frames(self._next_index + 1, self._name)
             yield DecodedFrame(
                 received.frame, pts_seconds, self._next_index, received.received_seconds
             )

@@ -12,6 +12,7 @@ from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.source_state import SourceState, StateListener
 
 JOIN_SECONDS = 1.0
@@ -30,7 +31,7 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording, is_camera: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera, limits: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
 
@@ -49,6 +50,7 @@ class LiveSource:
         may_be_recording: bool = False,
         is_camera: bool = False,
         on_state: StateListener | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._on_state = on_state
         self._stopping = threading.Event()
@@ -59,6 +61,7 @@ class LiveSource:
             may_be_recording,
             self._stopping,
             is_camera=is_camera,
+            limits=limits,
         )
         self._state = self._connection.state
         self._connect(name)

@@ -17,6 +17,7 @@ from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
@@ -145,6 +146,7 @@ def read_video(
     reconnect_seconds: float | None = None,
     folder_rate_hz: float = 30.0,
     on_state: StateListener | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -168,6 +170,7 @@ def read_video(
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
+        limits: what the source may cost in pixels, frames, time and bytes.
 
     Raises:
         OptionError: an argument has a value that cannot work.
@@ -175,6 +178,7 @@ def read_video(
         SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
+        VideoLimitError: the source is larger than `limits` allow; some limits show later.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
     if isinstance(source, str) and not source.strip():
@@ -193,6 +197,7 @@ def read_video(
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
         on_state=on_state,
+        limits=limits,
     )
     opened: FrameSource
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
@@ -209,13 +214,13 @@ def read_video(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source)
+        opener = partial(open_url, source, limits)
         name, is_http = hide_password(source), scheme in ("http", "https")
         opened = open_live(opener, name, may_be_recording=is_http)
     elif Path(source).is_dir():
-        opened = FolderSource(Path(source), folder_rate_hz)
+        opened = FolderSource(Path(source), folder_rate_hz, limits)
     else:
-        opened = FileSource(Path(source))
+        opened = FileSource(Path(source), limits)
     return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
 
 

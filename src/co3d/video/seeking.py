@@ -15,8 +15,9 @@ from co3d.errors import DamagedVideoError, EmptyVideoError
 from co3d.video.container import choose_stream, open_file
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
 from co3d.video.decoder import read_promise
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.orientation import read_orientation
-from co3d.video.picture import check_picture_size, to_rgb
+from co3d.video.picture import to_rgb
 
 KEYS_TRIED = 3
 """Seeking goes by decoding time in some containers, and so may miss by a key frame or two."""
@@ -35,14 +36,17 @@ class SeekableVideo:
     Args:
         path: the file.
         threads: of the decoder; 0 takes as many as there are cores.
+        limits: of pixels and frames.
 
     Raises:
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
         DamagedVideoError: its end is missing.
+        VideoLimitError: it is larger than `limits` allow.
         UnseekableError: it has to be read from its start.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, limits: VideoLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         self._path = path
         self._threads = threads
         self._cursor: _Cursor | None = None
@@ -70,9 +74,9 @@ class SeekableVideo:
         self._container.close()
 
     def _open(self) -> None:
-        self._container = open_file(self._path)
+        self._container = open_file(self._path, self._limits)
         try:
-            self._stream = choose_stream(self._container, str(self._path))
+            self._stream = choose_stream(self._container, str(self._path), self._limits)
         except BaseException:
             self._container.close()
             raise
@@ -110,6 +114,7 @@ class SeekableVideo:
                         f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
                     )
                 self._order[packet.pts] = len(self._order)
+                self._limits.check_frames(len(self._order), str(self._path))
                 if packet.is_keyframe:
                     keys.add(packet.pts)
                 if not packet.is_discard:
@@ -196,7 +201,7 @@ class SeekableVideo:
         # Up to the next key frame, decoders guess what they draw from a picture that failed.
         if is_lost or self._touches_failure(target):
             self._refuse(f"the frame at {seconds:.3f} s is lost")
-        check_picture_size(frame.width, frame.height, str(self._path))
+        self._limits.check_picture(frame.width, frame.height, str(self._path))
         return to_rgb(frame, *read_orientation(frame).size_of(*self._size))
 
     def _refuse(self, what: str) -> NoReturn:
