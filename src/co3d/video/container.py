@@ -3,6 +3,9 @@
 import contextlib
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
@@ -13,11 +16,13 @@ from av.container import InputContainer
 from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 from av.error import EOFError as EndOfFileError
 from av.error import OSError as InputOutputError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from co3d.errors import (
     CameraError,
+    Co3dError,
     EmptyVideoError,
     NotAVideoError,
     NoVideoStreamError,
@@ -36,6 +41,7 @@ damaged .flv. Settings of the container go to `container_options`, therefore."""
 KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 """FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
 
+PACKAGE = str(Path(__file__).parents[1])
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
@@ -103,6 +109,39 @@ def open_media(
     if PROBES_WITH_OPTIONS:  # FFmpeg decodes a few frames to tell what a stream holds
         options["options"] = limits.decoder_options
     return av.open(place, "r", kind, metadata_errors="replace", **options)
+
+
+def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[Packet]:
+    """Packets of these streams, or of all, and an empty one of each at the end."""
+    while True:
+        try:
+            yield from container.demux(*streams)
+            return
+        except IndexError:  # a packet of a stream that has appeared since, which PyAV trips over
+            continue
+
+
+@contextmanager
+def report_faults(name: str) -> Iterator[None]:
+    """Raise what PyAV trips over in the block as a NotAVideoError of this source.
+
+    Damaged files have values of which PyAV or FFmpeg expect nothing; what, no list can tell.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Co3dError) or not _is_of_pyav(error):
+            raise
+        raise NotAVideoError(
+            f"cannot read {name}: {type(error).__name__} ({error}); fetch it again, or convert it"
+        ) from error
+
+
+def _is_of_pyav(error: Exception) -> bool:
+    """Whether PyAV was at work when an error arose: it is compiled, and its paths are short."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last_of_ours = max((n for n, file in enumerate(files) if file.startswith(PACKAGE)), default=-1)
+    return any(file.startswith("av/") for file in files[last_of_ours + 1 :])
 
 
 def open_url(url: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from co3d.errors import EmptyVideoError
 from co3d.video.clock import Arrival, PresentationClock
-from co3d.video.container import choose_stream
+from co3d.video.container import choose_stream, read_packets
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
@@ -191,7 +191,7 @@ class VideoDecoder:
 
     def _receive_packets(self) -> Iterator[Packet]:
         """Packets of all streams; the time that is spent waiting for them is counted."""
-        packets = self._container.demux()
+        packets = read_packets(self._container)
         while True:
             asked = time.monotonic()
             packet = next(packets, None)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from co3d.errors import DamagedVideoError, EmptyVideoError, NotAVideoError
-from co3d.video.container import open_file
+from co3d.video.container import open_file, report_faults
 from co3d.video.decoder import VideoDecoder
 from co3d.video.folder import decode_picture, list_pictures
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -63,10 +63,11 @@ def open_indexed_video(
     """
     if path.is_dir():
         return PictureFolder(path, rate_hz or FOLDER_RATE_HZ, limits)
-    try:
-        return SeekableVideo(path, threads, limits)
-    except UnseekableError:
-        return PlayedVideo(path, limits)
+    with report_faults(str(path)):
+        try:
+            return SeekableVideo(path, threads, limits)
+        except UnseekableError:
+            return PlayedVideo(path, limits)
 
 
 class PictureFolder:
@@ -88,9 +89,10 @@ class PictureFolder:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        pictures = {
-            index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
-        }
+        with report_faults(str(self._paths[0].parent)):
+            pictures = {
+                index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
+            }
         return np.stack([pictures[index] for index in indices])
 
     def close(self) -> None:
@@ -134,6 +136,13 @@ class PlayedVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
+        with report_faults(str(self._path)):
+            return self._read(indices)
+
+    def close(self) -> None:
+        """Nothing stays open between two clips."""
+
+    def _read(self, indices: Sequence[int]) -> np.ndarray:
         wanted = set(indices)
         decoder = self._open()
         try:
@@ -145,10 +154,9 @@ class PlayedVideo:
                     break
         finally:
             decoder.close()
+        if not all(index in pictures for index in indices):
+            raise DamagedVideoError(f"{self._path} has changed since it was opened; open it again")
         return np.stack([pictures[index] for index in indices])
-
-    def close(self) -> None:
-        """Nothing stays open between two clips."""
 
     def _open(self) -> VideoDecoder:
         file = open_file(self._path, self._limits)

@@ -8,6 +8,7 @@ from av.container import InputContainer
 
 from co3d.errors import Co3dError
 from co3d.video.connection import Connection
+from co3d.video.container import report_faults
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
@@ -161,9 +162,10 @@ class LiveSource:
         )
         try:
             decoded = self._connection.frames()
-            for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
-                if not self._queue.put(frame):
-                    break
+            with report_faults(self.info.name):
+                for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
+                    if not self._queue.put(frame):
+                        break
             outcome = self._damage_error()
         except Co3dError as error:
             outcome = error

@@ -11,7 +11,7 @@ from typing import Literal
 
 from co3d.errors import OptionError
 from co3d.video.address import hide_password
-from co3d.video.container import open_camera, open_url
+from co3d.video.container import open_camera, open_url, report_faults
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
@@ -85,7 +85,8 @@ class VideoReader:
                     raise StopIteration
                 if self._frames is None:
                     self._frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
-                frame = next(self._frames)
+                with report_faults(self._name):
+                    frame = next(self._frames)
                 if self._closed:  # by a signal handler or another thread, meanwhile
                     raise StopIteration
             except BaseException:
@@ -203,7 +204,9 @@ def read_video(
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         camera = int(source)
         opener = partial(open_camera, camera)
-        opened = open_live(opener, f"camera {camera}", is_camera=True)
+        name = f"camera {camera}"
+        with report_faults(name):
+            opened = open_live(opener, name, is_camera=True)
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if "://" not in source:
             raise OptionError(
@@ -216,11 +219,17 @@ def read_video(
             )
         opener = partial(open_url, source, limits)
         name, is_http = hide_password(source), scheme in ("http", "https")
-        opened = open_live(opener, name, may_be_recording=is_http)
-    elif Path(source).is_dir():
-        opened = FolderSource(Path(source), folder_rate_hz, limits)
+        with report_faults(name):
+            opened = open_live(opener, name, may_be_recording=is_http)
     else:
-        opened = FileSource(Path(source), limits)
+        with report_faults(str(source)):
+            path = Path(source)
+            is_folder = path.is_dir()
+            opened = (
+                FolderSource(path, folder_rate_hz, limits)
+                if is_folder
+                else FileSource(path, limits)
+            )
     return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
 
 

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from co3d.errors import DamagedVideoError, EmptyVideoError
-from co3d.video.container import choose_stream, open_file
+from co3d.video.container import choose_stream, open_file, read_packets, report_faults
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
 from co3d.video.decoder import read_promise
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -59,15 +59,16 @@ class SeekableVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        try:
+        with report_faults(str(self._path)):
+            try:
+                return self._read(indices)
+            except DamagedVideoError:
+                if self._threads == 1:
+                    raise
+            # Threads report failures late, for other frames: which are sound, a single one tells.
+            self._threads = 1
+            self._reopen()
             return self._read(indices)
-        except DamagedVideoError:
-            if self._threads == 1:
-                raise
-        # Threads report failures late, for other frames: which are sound, a single one tells.
-        self._threads = 1
-        self._reopen()
-        return self._read(indices)
 
     def close(self) -> None:
         """Close the file."""
@@ -98,7 +99,7 @@ class SeekableVideo:
         end_seconds, last_dts = 0.0, None
         interruption: FFmpegError | None = None
         try:
-            for packet in self._container.demux():
+            for packet in read_packets(self._container):
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     end_seconds = max(end_seconds, float(end))
@@ -152,7 +153,10 @@ class SeekableVideo:
         if self._cursor and self._cursor.is_between(self._key_before(target), target):
             return self._cursor
         for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
-            self._container.seek(self._keys[key], stream=self._stream)
+            try:
+                self._container.seek(self._keys[key], stream=self._stream)
+            except FFmpegError:  # its index leads nowhere; it can be played from its start
+                break
             self._cursor = _Cursor(self._decode())
             if self._cursor.is_between(self._pts[0], target):
                 return self._cursor
@@ -172,7 +176,7 @@ class SeekableVideo:
         """Frames from here to the end; what fails is remembered, and its time."""
         self._failed_pts: list[int] = []
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in read_packets(self._container, self._stream):
                 if packet.size:
                     yield from self._decode_packet(packet)
         except FFmpegError as error:
