@@ -66,6 +66,12 @@ class DataError(Co3dError):
     exit_code = 16
 
 
+class VideoLimitError(Co3dError):
+    """A video asks for more pixels, frames, time or memory than one may (see `VideoLimits`)."""
+
+    exit_code = 17
+
+
 class UnknownModelError(Co3dError, LookupError):
     """No model or weight tag has this name."""
 

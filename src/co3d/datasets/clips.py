@@ -15,8 +15,8 @@ from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import Sampling, choose_indices
 from co3d.datasets.transforms import ClipTransform, TestTransform
 from co3d.errors import Co3dError, DataError, EmptyVideoError, OptionError
+from co3d.forks import protect_forks
 from co3d.models.card import ModelCard
-from co3d.video.forks import protect_forks
 from co3d.video.indexed import IndexedVideo, open_indexed_video
 from co3d.video.sampling import TOLERANCE_SECONDS
 

@@ -8,6 +8,7 @@ from co3d.errors import (
     NotAVideoError,
     NoVideoStreamError,
     SourceNotFoundError,
+    VideoLimitError,
 )
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.records import VideoRecord
@@ -19,6 +20,7 @@ BAD_VIDEO_ERRORS = (
     NoVideoStreamError,
     NotAVideoError,
     SourceNotFoundError,
+    VideoLimitError,
 )
 
 

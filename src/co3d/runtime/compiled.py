@@ -1,5 +1,6 @@
 """The compiled program: one network on one device, compiled once for any number of streams."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,15 @@ from torch import Tensor
 from co3d.backends.contract import Executable, Executor
 from co3d.compiler.program import Program
 from co3d.errors import InputShapeError, OptionError, StreamError
+from co3d.forks import protect_forks
 from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
 
 # Slots that run one step graph together: the phase, and whether it is the masked graph.
 _Kind = tuple[int, bool]
+
+protect_forks()
 
 
 class CompiledProgram:
@@ -37,7 +41,12 @@ class CompiledProgram:
     """
 
     def __init__(
-        self, program: Program[Any], executor: Executor, executable: Executable, backend: str
+        self,
+        program: Program[Any],
+        executor: Executor,
+        executable: Executable,
+        backend: str,
+        threads: int = 1,
     ) -> None:
         self.program = program
         self.backend = backend
@@ -46,6 +55,7 @@ class CompiledProgram:
         self._executable = executable
         self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
         self._calendar = Calendar(program)
+        self._threads, self._process = threads, os.getpid()
 
     def open(self) -> Slot:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
@@ -66,8 +76,14 @@ class CompiledProgram:
         Raises:
             InputShapeError: frames of another shape or kind.
             OptionError: a slot is named twice.
-            StreamError: a slot is closed, or used by another thread, or its video is over.
+            StreamError: a slot is closed, or used by another thread, or its video is over; or this
+                process was forked since the program was compiled for several threads.
         """
+        if self._threads > 1 and self._process != os.getpid():
+            raise StreamError(
+                f"cannot step: this process was forked, and lacks the {self._threads} threads that "
+                "the program was compiled with; compile it here, or start processes with 'spawn'"
+            )
         inputs = self.check_frames(frames, len(slots))
         if len(set(map(id, slots))) != len(slots):
             raise OptionError("cannot step: a slot is named twice; name each slot once a step")

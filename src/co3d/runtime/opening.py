@@ -69,7 +69,8 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     executor = BACKENDS[choice.backend].open(precision, place, choice.threads)
     description = f"{executor.description} ({choice.reason})"
     with _blaming_the_file(program, executor.description):
-        compiled = CompiledProgram(program, executor, executor.load(program), description)
+        executable = executor.load(program)
+        compiled = CompiledProgram(program, executor, executable, description, choice.threads)
         if isinstance(program, StoredProgram):
             _try_out(compiled)
     return compiled

@@ -3,6 +3,7 @@
 from co3d.video.address import hide_password
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
+from co3d.video.limits import VideoLimits
 from co3d.video.reader import VideoReader, read_video
 from co3d.video.source_state import SourceState
 from co3d.video.writer import VideoWriter
@@ -11,6 +12,7 @@ __all__ = [
     "Damage",
     "SourceState",
     "VideoFrame",
+    "VideoLimits",
     "VideoReader",
     "VideoWriter",
     "hide_password",

@@ -18,6 +18,7 @@ from co3d.errors import (
 )
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.picture import DecodedFrame
 from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState
@@ -53,6 +54,7 @@ class Connection:
         stopping: ends the frames and the waiting between two attempts.
         is_camera: a local camera, which is not tried again.
         recorder: see `VideoDecoder`.
+        limits: of pixels.
 
     Attributes:
         state: what the source is doing.
@@ -74,6 +76,7 @@ class Connection:
         *,
         is_camera: bool = False,
         recorder: Recorder | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -82,6 +85,7 @@ class Connection:
         self._stopping = stopping
         self._is_camera = is_camera
         self._recorder = recorder
+        self._limits = limits
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -184,6 +188,7 @@ class Connection:
             resumes=resumes,
             resumable=True,
             recorder=self._recorder,
+            limits=self._limits,
         )
 
     def _open_again(self) -> VideoDecoder:

@@ -3,43 +3,59 @@
 import contextlib
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
+from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
 from av.error import EOFError as EndOfFileError
-from av.error import ExitError, FFmpegError, InvalidDataError
+from av.error import OSError as InputOutputError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from co3d.errors import (
     CameraError,
+    Co3dError,
     EmptyVideoError,
     NotAVideoError,
     NoVideoStreamError,
     SourceNotFoundError,
     SourceUnreachableError,
 )
+from co3d.video.access import FILE_OPTIONS, FORMATS, NETWORK_OPTIONS, PLAYLIST
 from co3d.video.address import hide_password, needs_encoding
-from co3d.video.picture import check_picture_size
+from co3d.video.http_files import HttpFiles
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 
-# Settings go to `container_options`: with `options`, PyAV before 18 crashes when a stream appears
-# while the file is being opened, as in a damaged .flv.
+PROBES_WITH_OPTIONS = int(av.__version__.split(".")[0]) >= 18
+"""Before, PyAV crashes with `options` when a stream appears while a file is being opened, as in a
+damaged .flv. Settings of the container go to `container_options`, therefore."""
 
 KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 """FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
 
+PACKAGE = str(Path(__file__).parents[1])
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
-TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
-"""FFmpeg takes any file whose name ends in .txt for a film in terminal characters."""
+
+FFMPEG_BOUNDS_REDIRECTS = av.library_versions["libavformat"] >= (62, 12)
+"""Whether `max_redirects` is known; else redirects are followed before FFmpeg sees the address."""
+
+NO_REDIRECTS = {"max_redirects": "0"}
+NEW_CONNECTIONS = {"http_persistent": "0", "http_multiple": "0"}
+"""FFmpeg keeps connections of playlists for its own files alone."""
 
 
-def open_file(path: Path) -> InputContainer:
-    """Open a local file; nothing but local files is read on its behalf.
+def open_file(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
+    """Open a local file; no other is read on its behalf.
 
     Raises:
         SourceNotFoundError: there is no such file, or it may not be read.
@@ -55,14 +71,19 @@ def open_file(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise EmptyVideoError(f"cannot read {path}: the file has 0 bytes; fetch it again")
     try:
-        return _open_local(path)
+        return _open_local(path, limits)
     except EndOfFileError as error:
         # FFmpeg does not know a transport stream of ten packets by its content.
         if path.suffix.lower() in TRANSPORT_STREAM_SUFFIXES:
             with contextlib.suppress(FFmpegError):
-                return _open_local(path, "mpegts")
+                return _open_local(path, limits, "mpegts")
         raise EmptyVideoError(
             f"cannot read {path}: it ends before its first frame; fetch it again"
+        ) from error
+    except ArgumentError as error:
+        raise NotAVideoError(
+            f"cannot read {path}: it is a playlist, or of a format that is not read; name the "
+            "video itself, or convert it: ffmpeg -i FILE video.mp4"
         ) from error
     except FFmpegError as error:
         raise NotAVideoError(
@@ -71,19 +92,59 @@ def open_file(path: Path) -> InputContainer:
         ) from error
 
 
-def _open_local(path: Path, kind: str | None = None) -> InputContainer:
+def _open_local(path: Path, limits: VideoLimits, kind: str | None = None) -> InputContainer:
     """Open a file as FFmpeg finds it to be, or as of this kind."""
     # The prefix keeps a name such as "10:30.mp4" from being taken for a protocol.
-    options = {"protocol_whitelist": "file", **KEEP_TIMESTAMPS}
-    return open_media(f"file:{path.absolute()}", kind, container_options=options)
+    options = {**FILE_OPTIONS, **KEEP_TIMESTAMPS}
+    return open_media(f"file:{path.absolute()}", kind, limits, container_options=options)
 
 
-def open_media(place: str | BytesIO, kind: str | None = None, **options: Any) -> InputContainer:
+def open_media(
+    place: str | BytesIO,
+    kind: str | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    **options: Any,
+) -> InputContainer:
     """Open for reading; a tag that is not UTF-8 must not keep anybody from the frames."""
+    if PROBES_WITH_OPTIONS:  # FFmpeg decodes a few frames to tell what a stream holds
+        options["options"] = limits.decoder_options
     return av.open(place, "r", kind, metadata_errors="replace", **options)
 
 
-def open_url(url: str) -> InputContainer:
+def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[Packet]:
+    """Packets of these streams, or of all, and an empty one of each at the end."""
+    while True:
+        try:
+            yield from container.demux(*streams)
+            return
+        except IndexError:  # a packet of a stream that has appeared since, which PyAV trips over
+            continue
+
+
+@contextmanager
+def report_faults(name: str) -> Iterator[None]:
+    """Raise what PyAV trips over in the block as a NotAVideoError of this source.
+
+    Damaged files have values of which PyAV or FFmpeg expect nothing; what, no list can tell.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, Co3dError) or not _is_of_pyav(error):
+            raise
+        raise NotAVideoError(
+            f"cannot read {name}: {type(error).__name__} ({error}); fetch it again, or convert it"
+        ) from error
+
+
+def _is_of_pyav(error: Exception) -> bool:
+    """Whether PyAV was at work when an error arose: it is compiled, and its paths are short."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last_of_ours = max((n for n, file in enumerate(files) if file.startswith(PACKAGE)), default=-1)
+    return any(file.startswith("av/") for file in files[last_of_ours + 1 :])
+
+
+def open_url(url: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
     """Open a network stream within a bounded time.
 
     Raises:
@@ -92,14 +153,16 @@ def open_url(url: str) -> InputContainer:
     """
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
-    options = dict(KEEP_TIMESTAMPS)
-    if scheme in ("rtsp", "rtsps"):
+    address, kind = f"{scheme}://{rest}", scheme.removesuffix("s")
+    options = {**KEEP_TIMESTAMPS, **NETWORK_OPTIONS[kind]}
+    if kind == "rtsp":
         options["rtsp_transport"] = "tcp"
-    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
-        return open_media(f"{scheme}://{rest}", container_options=options, timeout=timeout)
+        if kind == "http":
+            return _open_http(address, options, limits)
+        return _open_network(address, options, limits)
     except FFmpegError as error:
-        if scheme in ("http", "https") and isinstance(error, InvalidDataError):
+        if kind == "http" and isinstance(error, InvalidDataError | ArgumentError):
             raise NotAVideoError(
                 f"cannot read {hide_password(url)}: the server answers, but not with video; "
                 "check the address"
@@ -111,6 +174,47 @@ def open_url(url: str) -> InputContainer:
         raise SourceUnreachableError(
             f"cannot reach {hide_password(url)}: {cause}; {advice}"
         ) from error
+
+
+def _open_http(address: str, options: dict[str, str], limits: VideoLimits) -> InputContainer:
+    """Open what an HTTP server sends; redirects and playlists lead no further than they may."""
+    files = HttpFiles(address, READ_TIMEOUT_SECONDS)
+    options = {**options, **NO_REDIRECTS}
+    if not FFMPEG_BOUNDS_REDIRECTS:
+        address = _follow(files, address)
+    try:
+        return _open_answer(address, options, files, limits)
+    except ArgumentError:  # of none of `FORMATS`: a playlist, perhaps
+        options = {**options, **NEW_CONNECTIONS, "format_whitelist": f"{PLAYLIST},{FORMATS}"}
+        return _open_network(_follow(files, address), options, limits, io_open=files.open)
+
+
+def _open_answer(
+    address: str, options: dict[str, str], files: HttpFiles, limits: VideoLimits
+) -> InputContainer:
+    """Open what lies at an address, or where its redirects end."""
+    try:
+        return _open_network(address, options, limits)
+    except InputOutputError:  # as FFmpeg says of a redirect, too
+        end = _follow(files, address)
+        if end == address:
+            raise
+    return _open_network(end, options, limits)
+
+
+def _open_network(
+    address: str, options: dict[str, str], limits: VideoLimits, **more: Any
+) -> InputContainer:
+    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+    return open_media(address, None, limits, container_options=options, timeout=timeout, **more)
+
+
+def _follow(files: HttpFiles, address: str) -> str:
+    """Where redirects end; the address itself while nobody answers."""
+    try:
+        return files.find_end()
+    except (OSError, HTTPException):
+        return address
 
 
 def open_camera(index: int) -> InputContainer:
@@ -143,7 +247,9 @@ def _directshow_name(index: int) -> str:
     return cameras[index]
 
 
-def choose_stream(container: InputContainer, name: str) -> VideoStream:
+def choose_stream(
+    container: InputContainer, name: str, limits: VideoLimits = DEFAULT_LIMITS
+) -> VideoStream:
     """Pick the video: the first stream that the container marks as default, else the first.
 
     Cover art is not video.
@@ -151,7 +257,8 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     Raises:
         NoVideoStreamError: the container has streams, but none of video.
         EmptyVideoError: it has no streams at all.
-        NotAVideoError: the stream is text, has no decoder, or claims an absurd size.
+        NotAVideoError: the stream has no decoder.
+        VideoLimitError: its pictures are too large.
     """
     videos = [
         stream
@@ -171,7 +278,7 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if stream.codec_context is None:
         raise NotAVideoError(f"cannot read {name}: its video codec is unknown; convert it to H.264")
-    if stream.codec_context.name in TEXT_ART_CODECS:
-        raise NotAVideoError(f"cannot read {name}: it is text; name a video file")
-    check_picture_size(stream.codec_context.width, stream.codec_context.height, name)
+    limits.check_picture(stream.codec_context.width, stream.codec_context.height, name)
+    # Larger pictures may come later; the decoder refuses them before it takes memory.
+    stream.codec_context.options = limits.decoder_options
     return stream

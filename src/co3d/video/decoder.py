@@ -18,12 +18,13 @@ from av.video.stream import VideoStream
 from co3d.errors import EmptyVideoError
 from co3d.video.aspect import read_aspect
 from co3d.video.clock import Arrival, PresentationClock
-from co3d.video.container import choose_stream
+from co3d.video.container import choose_stream, read_packets
 from co3d.video.damage import LossTracker, Promise
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
 from co3d.video.orientation import read_orientation
-from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.recording import Recorder
 from co3d.video.source import SourceInfo
 
@@ -78,6 +79,7 @@ class VideoDecoder:
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
             frame before it.
         recorder: takes all packets as they come; closed by the caller.
+        limits: of the source; those of frames are for files alone.
 
     Attributes:
         opening: the time and a digest of the first packet.
@@ -86,6 +88,7 @@ class VideoDecoder:
 
     Raises:
         EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
+        VideoLimitError: it claims too large pictures, or (later) has too many frames.
     """
 
     def __init__(
@@ -97,13 +100,15 @@ class VideoDecoder:
         resumes: Resumption | None = None,
         resumable: bool = False,
         recorder: Recorder | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._container = container
         self._recorder = recorder
         self._name = name
         self._resumable = resumable
+        self._limits = limits
         try:
-            self._stream = choose_stream(container, name)
+            self._stream = choose_stream(container, name, limits)
             self._stream.thread_type = thread_type
             self.promise = read_promise(container, self._stream)
             self.duration_seconds = _duration_seconds(container)
@@ -127,7 +132,10 @@ class VideoDecoder:
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
             if self._first is None:
-                raise EmptyVideoError(f"cannot read {name}: no frame decodes; fetch it again")
+                raise EmptyVideoError(
+                    f"cannot read {name}: no frame of at most {limits.pixels} pixels decodes; "
+                    "fetch it again"
+                )
             self.width, self.height = upright_size(self._first.frame)
             self._aspect = read_orientation(self._first.frame).aspect_of(read_aspect(self._stream))
         except BaseException:
@@ -203,7 +211,7 @@ class VideoDecoder:
 
     def _receive_packets(self) -> Iterator[Packet]:
         """Packets of all streams; the time that is spent waiting for them is counted."""
-        packets = self._container.demux()
+        packets = read_packets(self._container)
         while True:
             asked = time.monotonic()
             packet = next(packets, None)
@@ -251,7 +259,7 @@ class VideoDecoder:
             self.losses.failed(pts)
             return
         for frame in frames:
-            check_picture_size(frame.width, frame.height, self._name)
+            self._limits.check_picture(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
             arrival = Arrival(self._arrival_seconds, self._waited_seconds)
@@ -260,6 +268,8 @@ class VideoDecoder:
 
     def _deliver(self, stamped: list[tuple[Received, float]]) -> Iterator[DecodedFrame]:
         for received, pts_seconds in stamped:
+            if not self._resumable:
+                self._limits.check_frames(self._next_index + 1, self._name)
             yield DecodedFrame(
                 received.frame, pts_seconds, self._next_index, received.received_seconds
             )

@@ -9,6 +9,7 @@ from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.recording import Recorder
 
 
@@ -23,8 +24,15 @@ class FileSource:
     dropped_frames = 0
     notices = ()
 
-    def __init__(self, path: Path, recorder: Recorder | None = None) -> None:
-        self._decoder = VideoDecoder(open_file(path), str(path), recorder=recorder)
+    def __init__(
+        self,
+        path: Path,
+        limits: VideoLimits = DEFAULT_LIMITS,
+        recorder: Recorder | None = None,
+    ) -> None:
+        container = open_file(path, limits)
+        self._decoder = VideoDecoder(container, str(path), recorder=recorder, limits=limits)
+        self._limits = limits
         self._stopped = False
         self.damage: Damage | None = None
         self.info = self._decoder.describe(is_live=False)
@@ -33,7 +41,9 @@ class FileSource:
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
-        yield from deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps)
+        yield from deliver(
+            decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps, limits=self._limits
+        )
         if self._stopped:
             return
         self.damage = self._decoder.losses.damage()

@@ -9,12 +9,14 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
-from co3d.errors import EmptyVideoError, NotAVideoError
-from co3d.video.container import open_media
+from co3d.errors import EmptyVideoError, NotAVideoError, NoVideoStreamError
+from co3d.video.access import MEMORY_OPTIONS
+from co3d.video.container import choose_stream, open_media
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
-from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.source import SourceInfo
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -34,17 +36,21 @@ class FolderSource:
     dropped_frames = 0
     notices = ()
 
-    def __init__(self, folder: Path, rate_hz: float) -> None:
+    def __init__(self, folder: Path, rate_hz: float, limits: VideoLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         paths = list_pictures(folder)
         if not paths:
             raise EmptyVideoError(
                 f"cannot read {folder}: it holds no pictures; expected files that end in "
                 f"{', '.join(sorted(PICTURE_SUFFIXES))}"
             )
-        first = next((frame for frame in map(decode_picture, paths) if frame is not None), None)
+        limits.check_frames(len(paths), str(folder))
+        decoded = (decode_picture(path, limits) for path in paths)
+        first = next((frame for frame in decoded if frame is not None), None)
         if first is None:
             raise EmptyVideoError(
-                f"cannot read {folder}: none of its {len(paths)} pictures decodes; make them again"
+                f"cannot read {folder}: none of its {len(paths)} pictures decodes with at most "
+                f"{limits.pixels} pixels; make them again"
             )
         width, height = upright_size(first)
         duration_seconds = len(paths) / rate_hz
@@ -60,7 +66,9 @@ class FolderSource:
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
         """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decode_all())
-        yield from deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps)
+        yield from deliver(
+            decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps, limits=self._limits
+        )
         if self._stopped or not self._lost_seconds:
             return
         lost = len(self._lost_seconds)
@@ -80,7 +88,7 @@ class FolderSource:
         index = 0
         for position, path in enumerate(self._paths):
             pts_seconds = position / (self.info.rate_hz or 1.0)
-            frame = decode_picture(path)
+            frame = decode_picture(path, self._limits)
             if frame is None:
                 self._lost_seconds.append(pts_seconds)
                 continue
@@ -95,27 +103,36 @@ class FolderSource:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Pictures in a folder in natural order; hidden files are none."""
+    """Pictures in a folder in natural order; hidden files are none, nor are pipes and devices."""
     return sorted(
         (
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+            if path.suffix.lower() in PICTURE_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
         ),
         key=_natural_key,
     )
 
 
-def decode_picture(path: Path) -> av.VideoFrame | None:
-    """Decode one picture file; None when it is damaged or no picture."""
+def decode_picture(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> av.VideoFrame | None:
+    """Decode one picture file; None when it is damaged or no picture.
+
+    Raises:
+        VideoLimitError: the file or the picture is too large.
+    """
     # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
     try:
-        with open_media(BytesIO(path.read_bytes())) as container:
-            frame = next(container.decode(video=0), None)
-    except (FFmpegError, OSError, IndexError):
+        limits.check_file(path.stat().st_size, str(path))
+        data = BytesIO(path.read_bytes())
+        with open_media(data, None, limits, container_options=MEMORY_OPTIONS) as container:
+            stream = choose_stream(container, str(path), limits)
+            frame = next(container.decode(stream), None)
+    except (FFmpegError, OSError, EmptyVideoError, NotAVideoError, NoVideoStreamError):
         return None
     if frame is not None:
-        check_picture_size(frame.width, frame.height, str(path))
+        limits.check_picture(frame.width, frame.height, str(path))
     return frame
 
 

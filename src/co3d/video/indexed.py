@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from co3d.errors import DamagedVideoError, EmptyVideoError, NotAVideoError
-from co3d.video.container import open_file
+from co3d.video.container import open_file, report_faults
 from co3d.video.decoder import VideoDecoder
 from co3d.video.folder import decode_picture, list_pictures
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.picture import to_rgb, upright_size
 from co3d.video.seeking import SeekableVideo, UnseekableError
 
@@ -41,24 +42,32 @@ class IndexedVideo(Protocol):
         ...
 
 
-def open_indexed_video(path: Path, rate_hz: float | None = None, threads: int = 0) -> IndexedVideo:
+def open_indexed_video(
+    path: Path,
+    rate_hz: float | None = None,
+    threads: int = 0,
+    limits: VideoLimits = DEFAULT_LIMITS,
+) -> IndexedVideo:
     """Open a video file or a folder of frames.
 
     Args:
         path: of either.
         rate_hz: of a folder of frames; None takes 30.
         threads: of the decoder; 0 takes as many as there are cores.
+        limits: of pixels, frames and bytes.
 
     Raises:
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
         DamagedVideoError: its end is missing.
+        VideoLimitError: it is larger than `limits` allow.
     """
     if path.is_dir():
-        return PictureFolder(path, rate_hz or FOLDER_RATE_HZ)
-    try:
-        return SeekableVideo(path, threads)
-    except UnseekableError:
-        return PlayedVideo(path)
+        return PictureFolder(path, rate_hz or FOLDER_RATE_HZ, limits)
+    with report_faults(str(path)):
+        try:
+            return SeekableVideo(path, threads, limits)
+        except UnseekableError:
+            return PlayedVideo(path, limits)
 
 
 class PictureFolder:
@@ -68,19 +77,22 @@ class PictureFolder:
         EmptyVideoError: there is no picture in it.
     """
 
-    def __init__(self, folder: Path, rate_hz: float) -> None:
+    def __init__(self, folder: Path, rate_hz: float, limits: VideoLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         self._paths = list_pictures(folder)
         if not self._paths:
             raise EmptyVideoError(f"cannot read {folder}: it holds no pictures; make them again")
+        limits.check_frames(len(self._paths), str(folder))
         self.times_seconds = np.arange(len(self._paths)) / rate_hz
         self.rate_hz: float | None = rate_hz
         self._size: tuple[int, int] | None = None
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        pictures = {
-            index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
-        }
+        with report_faults(str(self._paths[0].parent)):
+            pictures = {
+                index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
+            }
         return np.stack([pictures[index] for index in indices])
 
     def close(self) -> None:
@@ -88,9 +100,12 @@ class PictureFolder:
         self._paths = []
 
     def _read_picture(self, path: Path) -> np.ndarray:
-        frame = decode_picture(path)
+        frame = decode_picture(path, self._limits)
         if frame is None:
-            raise DamagedVideoError(f"{path} is damaged: it does not decode; make it again")
+            raise DamagedVideoError(
+                f"{path} is damaged: it does not decode with at most {self._limits.pixels} pixels; "
+                "make it again"
+            )
         size = upright_size(frame)
         if self._size not in (None, size):
             raise NotAVideoError(
@@ -108,9 +123,9 @@ class PlayedVideo:
         DamagedVideoError: some of it does not decode.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        decoder = VideoDecoder(open_file(path), str(path))
+    def __init__(self, path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> None:
+        self._path, self._limits = path, limits
+        decoder = self._open()
         try:
             self.times_seconds = np.array([frame.pts_seconds for frame in decoder.frames()])
             self.rate_hz = decoder.promise.rate_hz
@@ -121,8 +136,15 @@ class PlayedVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
+        with report_faults(str(self._path)):
+            return self._read(indices)
+
+    def close(self) -> None:
+        """Nothing stays open between two clips."""
+
+    def _read(self, indices: Sequence[int]) -> np.ndarray:
         wanted = set(indices)
-        decoder = VideoDecoder(open_file(self._path), str(self._path))
+        decoder = self._open()
         try:
             pictures: dict[int, np.ndarray] = {}
             for frame in decoder.frames():
@@ -132,7 +154,10 @@ class PlayedVideo:
                     break
         finally:
             decoder.close()
+        if not all(index in pictures for index in indices):
+            raise DamagedVideoError(f"{self._path} has changed since it was opened; open it again")
         return np.stack([pictures[index] for index in indices])
 
-    def close(self) -> None:
-        """Nothing stays open between two clips."""
+    def _open(self) -> VideoDecoder:
+        file = open_file(self._path, self._limits)
+        return VideoDecoder(file, str(self._path), limits=self._limits)

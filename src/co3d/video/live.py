@@ -8,10 +8,12 @@ from av.container import InputContainer
 
 from co3d.errors import Co3dError
 from co3d.video.connection import Connection
+from co3d.video.container import report_faults
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState, StateListener
 
@@ -31,7 +33,7 @@ class LiveSource:
         drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
             file far away (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording, is_camera, recorder: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera, recorder, limits: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
 
@@ -51,6 +53,7 @@ class LiveSource:
         is_camera: bool = False,
         recorder: Recorder | None = None,
         on_state: StateListener | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._on_state = on_state
         self._stopping = threading.Event()
@@ -62,6 +65,7 @@ class LiveSource:
             self._stopping,
             is_camera=is_camera,
             recorder=recorder,
+            limits=limits,
         )
         self._state = self._connection.state
         self._connect(name)
@@ -163,9 +167,10 @@ class LiveSource:
         )
         try:
             decoded = self._connection.frames()
-            for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
-                if not self._queue.put(frame):
-                    break
+            with report_faults(self.info.name):
+                for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
+                    if not self._queue.put(frame):
+                        break
             outcome = self._damage_error()
         except Co3dError as error:
             outcome = error

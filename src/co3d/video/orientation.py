@@ -5,9 +5,21 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 ROW_LENGTH = 3
 """A display matrix has three rows of three; the last column is of no use for a picture."""
+
+
+def _name_unknown(kind: type[Type], value: object) -> Type:
+    """A kind of side data that this PyAV has no name for: EXIF tags, with FFmpeg 8.1."""
+    unknown = object.__new__(kind)
+    unknown._name_, unknown._value_ = f"UNKNOWN_{value}", value
+    return unknown
+
+
+# Without this, a frame with such data gives none of its side data: PyAV raises a ValueError.
+Type._missing_ = classmethod(_name_unknown)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass(frozen=True)

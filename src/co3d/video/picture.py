@@ -11,9 +11,6 @@ from co3d.errors import NotAVideoError
 from co3d.video.frame import VideoFrame
 from co3d.video.orientation import read_orientation
 
-MAX_PICTURE_PIXELS = 16384 * 16384
-"""A header may claim any size; more than this is refused before memory is asked for."""
-
 
 @dataclass(frozen=True)
 class DecodedFrame:
@@ -27,15 +24,6 @@ class DecodedFrame:
     pts_seconds: float
     index: int
     received_seconds: float | None = None
-
-
-def check_picture_size(width: int, height: int, name: str) -> None:
-    """Raise NotAVideoError for a size (pixels) that no real video has."""
-    if width * height > MAX_PICTURE_PIXELS:
-        raise NotAVideoError(
-            f"cannot read {name}: it claims pictures of {width}x{height}, at most "
-            f"{MAX_PICTURE_PIXELS} pixels are accepted; scale it down or fetch it again"
-        )
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:

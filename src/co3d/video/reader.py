@@ -12,13 +12,14 @@ from typing import Literal
 from co3d.errors import OptionError
 from co3d.files import make_folder
 from co3d.video.address import hide_password
-from co3d.video.container import open_camera, open_url
+from co3d.video.container import open_camera, open_url, report_faults
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live import LiveSource
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource
@@ -111,7 +112,8 @@ class VideoReader:
                 if self._frames is None:
                     frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
                     self._frames = self.framing.apply(frames)
-                frame = next(self._frames)
+                with report_faults(self._name):
+                    frame = next(self._frames)
                 if self._closed:  # by a signal handler or another thread, meanwhile
                     raise StopIteration
             except BaseException:
@@ -186,6 +188,7 @@ def read_video(
     record: str | Path | None = None,
     record_seconds: float = 60.0,
     on_state: StateListener | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -216,6 +219,7 @@ def read_video(
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
+        limits: what the source may cost in pixels, frames, time and bytes.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -224,6 +228,7 @@ def read_video(
         SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
+        VideoLimitError: the source is larger than `limits` allow; some limits show later.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
     if not 0 < record_seconds < math.inf:
@@ -250,12 +255,15 @@ def read_video(
         reconnect_seconds=reconnect_seconds,
         recorder=recorder,
         on_state=on_state,
+        limits=limits,
     )
     opened: FrameSource
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         camera = int(source)
         opener = partial(open_camera, camera)
-        opened = open_live(opener, f"camera {camera}", is_camera=True)
+        name = f"camera {camera}"
+        with report_faults(name):
+            opened = open_live(opener, name, is_camera=True)
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if "://" not in source:
             raise OptionError(
@@ -266,17 +274,13 @@ def read_video(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source)
+        opener = partial(open_url, source, limits)
         name, is_http = hide_password(source), scheme in ("http", "https")
-        opened = open_live(opener, name, may_be_recording=is_http)
-    elif Path(source).is_dir():
-        if record is not None:
-            raise OptionError(
-                f"cannot record {source}: a folder of pictures is no stream of packets; copy it"
-            )
-        opened = FolderSource(Path(source), folder_rate_hz)
+        with report_faults(name):
+            opened = open_live(opener, name, may_be_recording=is_http)
     else:
-        opened = FileSource(Path(source), recorder)
+        with report_faults(str(source)):
+            opened = _open_local(Path(source), folder_rate_hz, limits, recorder)
     try:
         gap = gap or ("reset" if opened.info.is_live else "keep")
         return VideoReader(opened, rate_hz, gap, framing, recorder)
@@ -285,6 +289,19 @@ def read_video(
         if recorder is not None:
             recorder.close()
         raise
+
+
+def _open_local(
+    path: Path, folder_rate_hz: float, limits: VideoLimits, recorder: Recorder | None
+) -> FrameSource:
+    """A folder of pictures, or a file."""
+    if not path.is_dir():
+        return FileSource(path, limits, recorder)
+    if recorder is not None:
+        raise OptionError(
+            f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
+        )
+    return FolderSource(path, folder_rate_hz, limits)
 
 
 def _url_scheme(source: str) -> str | None:

@@ -12,11 +12,12 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from co3d.errors import DamagedVideoError, EmptyVideoError
-from co3d.video.container import choose_stream, open_file
+from co3d.video.container import choose_stream, open_file, read_packets, report_faults
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
 from co3d.video.decoder import read_promise
+from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.orientation import read_orientation
-from co3d.video.picture import check_picture_size, to_rgb
+from co3d.video.picture import to_rgb
 
 KEYS_TRIED = 3
 """Seeking goes by decoding time in some containers, and so may miss by a key frame or two."""
@@ -35,14 +36,17 @@ class SeekableVideo:
     Args:
         path: the file.
         threads: of the decoder; 0 takes as many as there are cores.
+        limits: of pixels and frames.
 
     Raises:
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
         DamagedVideoError: its end is missing.
+        VideoLimitError: it is larger than `limits` allow.
         UnseekableError: it has to be read from its start.
     """
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, limits: VideoLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         self._path = path
         self._threads = threads
         self._cursor: _Cursor | None = None
@@ -55,24 +59,25 @@ class SeekableVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        try:
+        with report_faults(str(self._path)):
+            try:
+                return self._read(indices)
+            except DamagedVideoError:
+                if self._threads == 1:
+                    raise
+            # Threads report failures late, for other frames: which are sound, a single one tells.
+            self._threads = 1
+            self._reopen()
             return self._read(indices)
-        except DamagedVideoError:
-            if self._threads == 1:
-                raise
-        # Threads report failures late, for other frames: which are sound, a single one tells.
-        self._threads = 1
-        self._reopen()
-        return self._read(indices)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
     def _open(self) -> None:
-        self._container = open_file(self._path)
+        self._container = open_file(self._path, self._limits)
         try:
-            self._stream = choose_stream(self._container, str(self._path))
+            self._stream = choose_stream(self._container, str(self._path), self._limits)
         except BaseException:
             self._container.close()
             raise
@@ -94,7 +99,7 @@ class SeekableVideo:
         end_seconds, last_dts = 0.0, None
         interruption: FFmpegError | None = None
         try:
-            for packet in self._container.demux():
+            for packet in read_packets(self._container):
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     end_seconds = max(end_seconds, float(end))
@@ -110,6 +115,7 @@ class SeekableVideo:
                         f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
                     )
                 self._order[packet.pts] = len(self._order)
+                self._limits.check_frames(len(self._order), str(self._path))
                 if packet.is_keyframe:
                     keys.add(packet.pts)
                 if not packet.is_discard:
@@ -147,7 +153,10 @@ class SeekableVideo:
         if self._cursor and self._cursor.is_between(self._key_before(target), target):
             return self._cursor
         for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
-            self._container.seek(self._keys[key], stream=self._stream)
+            try:
+                self._container.seek(self._keys[key], stream=self._stream)
+            except FFmpegError:  # its index leads nowhere; it can be played from its start
+                break
             self._cursor = _Cursor(self._decode())
             if self._cursor.is_between(self._pts[0], target):
                 return self._cursor
@@ -167,7 +176,7 @@ class SeekableVideo:
         """Frames from here to the end; what fails is remembered, and its time."""
         self._failed_pts: list[int] = []
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in read_packets(self._container, self._stream):
                 if packet.size:
                     yield from self._decode_packet(packet)
         except FFmpegError as error:
@@ -196,7 +205,7 @@ class SeekableVideo:
         # Up to the next key frame, decoders guess what they draw from a picture that failed.
         if is_lost or self._touches_failure(target):
             self._refuse(f"the frame at {seconds:.3f} s is lost")
-        check_picture_size(frame.width, frame.height, str(self._path))
+        self._limits.check_picture(frame.width, frame.height, str(self._path))
         return to_rgb(frame, *read_orientation(frame).size_of(*self._size))
 
     def _refuse(self, what: str) -> NoReturn:

@@ -10,7 +10,7 @@ import numpy as np
 
 from co3d.datasets.sampling import estimate_rate, measure_duration
 from co3d.errors import Co3dError, EmptyVideoError, NotAVideoError, SourceNotFoundError
-from co3d.video.container import open_file
+from co3d.video.container import open_file, report_faults
 from co3d.video.damage import Damage
 from co3d.video.decoder import VideoDecoder
 from co3d.video.folder import decode_picture, list_pictures
@@ -52,9 +52,10 @@ class Examination:
 def examine(path: Path, folder_rate_hz: float | None = None) -> Examination:
     """Decode a video file, or a folder of frames, to its end; never raises for a bad one."""
     try:
-        if path.is_dir():
-            return _examine_folder(path, folder_rate_hz)
-        return _examine_file(path)
+        with report_faults(str(path)):
+            if path.is_dir():
+                return _examine_folder(path, folder_rate_hz)
+            return _examine_file(path)
     except SourceNotFoundError as error:
         return Examination("missing", str(error))
     except EmptyVideoError as error:

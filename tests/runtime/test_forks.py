@@ -1,0 +1,66 @@
+"""A process that is forked after a step with two threads does not wait for them."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+FORK = """
+import os, sys, warnings
+import torch
+from torch import nn
+torch.set_num_threads(2)
+from co3d.compiler import convert
+from co3d.errors import StreamError
+from co3d.runtime import compile
+
+warnings.simplefilter("ignore")  # newer Pythons warn of forks beside threads
+network = nn.Sequential(
+    nn.Conv3d(3, 32, 3, padding=(0, 1, 1)), nn.AdaptiveAvgPool3d(1), nn.Flatten()
+).eval()
+program = convert(network, (3, 4, 224, 224))
+frame = torch.ones(1, 3, 224, 224)
+compiled = compile(program, backend=sys.argv[1])
+slot = compiled.open()
+(torch.ones(2000, 2000) @ torch.ones(2000, 2000)).sum()  # with two threads
+expected = [compiled.step([slot], frame).output for _ in range(3)][-1]
+child = os.fork()
+if child:
+    print(os.waitpid(child, 0)[1], flush=True)
+    os._exit(0)
+try:
+    try:
+        compiled.step([slot], frame)
+    except StreamError as error:
+        assert "spawn" in str(error)
+    else:
+        raise AssertionError("the parent's program stepped")
+    mine = compile(program, backend=sys.argv[1])
+    slot = mine.open()
+    result = [mine.step([slot], frame).output for _ in range(3)][-1]
+    assert torch.allclose(result, expected, atol=1e-5)
+    os._exit(0)
+except BaseException as error:
+    print(repr(error), file=sys.stderr, flush=True)
+    os._exit(1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "torch",
+        pytest.param("native", marks=pytest.mark.slow),
+        pytest.param("onnxruntime", marks=pytest.mark.slow),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
+def test_a_forked_child_opens_a_stream(backend):
+    if backend in ("onnxruntime", "openvino") and not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    command = [sys.executable, "-c", FORK, backend]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0", done.stderr
