@@ -57,7 +57,8 @@ def choose_turn(slot: Videos, mailbox: Mailbox, *, has_end: bool, resets_at_gaps
     if waiting is None:
         return Turn(Act.FLUSH if has_end and slot.age and slot.finish() else Act.END)
     waiting.mark()
-    if waiting.starts_anew or (resets_at_gaps and waiting.frame.gap_seconds):
+    is_over = slot.remaining == 0  # of a snapshot that was taken then
+    if is_over or waiting.starts_anew or (resets_at_gaps and waiting.frame.gap_seconds):
         if has_end and slot.age and slot.finish():
             return Turn(Act.FLUSH)
         return Turn(Act.SHOW_FIRST, mailbox.take())
