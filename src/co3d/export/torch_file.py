@@ -90,7 +90,7 @@ def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
         if not phases:
             raise ValueError("it has no phases")
         return metadata[KEY], phases
-    except (*READ_ERRORS, IndexError, AttributeError, SyntaxError) as error:
+    except (*READ_ERRORS, ArithmeticError, AttributeError, IndexError, SyntaxError) as error:
         reason = str(error)[:_SHOWN]
         raise ExportedFileError(
             f"cannot read {path} ({type(error).__name__}: {reason}); pass a file that "
