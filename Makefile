@@ -2,6 +2,7 @@
 # make test       set up and pass the tests
 # make test-slow  the tests that take minutes
 # make fuzz       mutated files for every reader, MINUTES=1 each
+# make sbom       the software bill of materials of this environment, dist/co3d.cdx.json
 # make check      format, lint, types, file sizes
 # make bench      speed against the clip network in the same run, state, memory and start-up
 
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow fuzz check bench clean
+.PHONY: demo test test-slow fuzz sbom check bench clean
 
 demo: $(STAMP)
 	$(BIN)/co3d demo
@@ -23,6 +24,14 @@ test-slow: $(STAMP)-peers
 
 fuzz: $(STAMP)-dev
 	PYTHONPATH=tests $(BIN)/python -m hostile.readers.fuzz $(or $(MINUTES),1)
+
+# In an environment of its own, so that the tool does not list itself.
+sbom: $(STAMP)
+	$(BIN)/python -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install -q 'cyclonedx-bom>=7,<8'
+	mkdir -p dist
+	$(VENV)/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+		--output-reproducible -o dist/co3d.cdx.json $(BIN)/python
 
 check: $(STAMP)-dev
 	$(BIN)/ruff format --check .

@@ -116,6 +116,8 @@ def test_graphs_that_do_not_fit_the_description(
         lambda phase: phase["steady"][1].__setitem__(1, phase["steady"][0][1]),
         lambda phase: phase.update(steady=[]),
         lambda phase: phase["steady"].pop(),
+        lambda phase: phase.update(macs=float("inf")),
+        lambda phase: next(r for r in phase["steady"] if r[0] == "call_function").__setitem__(2, 1),
     ],
 )
 def test_torch_files_whose_graphs_do_not_fit(

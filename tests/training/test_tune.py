@@ -131,3 +131,22 @@ def test_what_cannot_be_searched_is_said(tmp_path, tiny, runs):
         tune(tiny(search=RATES, compute={"devices": 2}), tmp_path / "two", trials=1)
     with pytest.raises(TrainingError, match=r"no trial was finished.*loss is nan"):
         tune(tiny(search={"optimiser.learning_rate": [0.09]}), tmp_path / "bad", trials=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: ["x\n"],
+        lambda lines: ["[" * 100_000 + "\n"],
+        lambda lines: ['{"op_code": 99, "worker_id": "x"}\n'],
+        lambda lines: ["3\n"],
+        lambda lines: [line.replace("datetime", "x") for line in lines],
+    ],
+)
+def test_a_journal_of_something_else_is_named(tmp_path, tiny, runs, change):
+    recipe = tiny(search=RATES)
+    tune(recipe, tmp_path / "study", trials=1)
+    path = tmp_path / "study" / "study.log"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(TrainingError, match=r"cannot resume .*: its study\.log is damaged"):
+        tune(recipe, tmp_path / "study", trials=1, resume=True)

@@ -4,6 +4,7 @@ A graph is run on tensors without content first, so that nothing is allocated fo
 too much.
 """
 
+import logging
 import math
 from typing import Any
 
@@ -71,16 +72,21 @@ def check_values(program: Program[Any], origin: str, most_bytes: int) -> None:
 
 
 def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:
+    said = logging.getLogger("torch._subclasses.fake_tensor")
+    level = said.level
+    said.setLevel(logging.CRITICAL)  # it prints stacks of its own for what is said here
     try:
         _Measuring(graph, origin, limit).run(*inputs)
     except ExportedFileError:
         raise
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
         raise ExportedFileError(
             f"cannot run {origin}: its graph fails on frames of the shape that it names "
             f"({reason}); export the network again"
         ) from error
+    finally:
+        said.setLevel(level)
 
 
 class _Measuring(fx.Interpreter):

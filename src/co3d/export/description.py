@@ -18,6 +18,7 @@ from co3d.compiler.temporal import StateSpec, TemporalType
 from co3d.errors import ExportedFileError
 from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
+from co3d.printable import spell_short
 
 KEY = "co3d"
 VERSION = 3
@@ -133,10 +134,10 @@ def read_description(text: str, origin: str) -> Description:
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _complain(origin, f"its description is not JSON ({error})") from error
+        raise _complain(origin, f"its description is not JSON ({str(error)[:300]})") from error
     if not isinstance(raw, dict) or raw.get("version") != VERSION:
         version = raw.get("version") if isinstance(raw, dict) else None
-        raise _complain(origin, f"got version {version!r} of the description, expected {VERSION}")
+        raise _complain(origin, f"got version {spell_short(version)}, expected {VERSION}")
     try:
         return _parse(raw)
     # Any part of a stranger's file may be anything.
@@ -149,7 +150,7 @@ def read_description(text: str, origin: str) -> Description:
         RecursionError,
     ) as error:
         raise _complain(
-            origin, f"its description is broken ({type(error).__name__}: {error})"
+            origin, f"its description is broken ({type(error).__name__}: {str(error)[:300]})"
         ) from error
 
 

@@ -10,41 +10,35 @@ from xml.parsers import expat
 from co3d.errors import ExportedFileError
 from co3d.export.budget import limit_values
 
-LAYERS = frozenset(
-    [
-        *("Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "AvgPool"),
-        *("BatchNormInference", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Broadcast"),
-        *("Ceiling", "Clamp", "Concat", "Const", "Convert", "ConvertLike", "Convolution"),
-        *("ConvolutionBackpropData", "Cos", "Cosh", "CumSum", "DFT", "DepthToSpace", "Divide"),
-        *(
-            "Einsum",
-            "Elu",
-            "Equal",
-            "Erf",
-            "Exp",
-            "FakeQuantize",
-            "Floor",
-            "FloorMod",
-            "GRUCell",
-            "GRUSequence",
-        ),
-        *("Gather", "GatherElements", "GatherND", "Gelu", "Greater", "GreaterEqual", "GridSample"),
-        *("GroupConvolution", "GroupConvolutionBackpropData", "GroupNormalization", "HSigmoid"),
-        *("HSwish", "HardSigmoid", "IDFT", "IRDFT", "Identity", "Interpolate", "IsInf", "IsNaN"),
-        *("LRN", "LSTMCell", "LSTMSequence", "Less", "LessEqual", "Log", "LogSoftmax"),
-        *("LogicalAnd", "LogicalNot", "LogicalOr", "LogicalXor", "MVN", "MatMul", "MaxPool"),
-        *("Maximum", "Minimum", "Mish", "Mod", "Multiply", "Negative", "NormalizeL2", "NotEqual"),
-        *("OneHot", "PReLU", "Pad", "Parameter", "Power", "RDFT", "RNNCell", "RNNSequence"),
-        *("Range", "ReLU", "ReduceL1", "ReduceL2", "ReduceLogicalAnd", "ReduceLogicalOr"),
-        *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Result"),
-        *("Round", "ScatterElementsUpdate", "ScatterNDUpdate", "ScatterUpdate", "Select", "Selu"),
-        *("ShapeOf", "Sigmoid", "Sign", "Sin", "Sinh", "Slice", "SoftMax", "SoftPlus", "SoftSign"),
-        *("SpaceToDepth", "Split", "Sqrt", "SquaredDifference", "Squeeze", "StridedSlice"),
-        *("Subtract", "Swish", "Tan", "Tanh", "Tile", "TopK", "Transpose", "Unsqueeze"),
-        "VariadicSplit",
-    ]
-)
-"""What OpenVINO writes for `onnx_limits.OPERATORS`, by its own names."""
+_BY_INPUTS = {
+    0: "Const Parameter",
+    1: (
+        "Abs Acos Acosh Asin Asinh Atan Atanh AvgPool BitwiseNot Ceiling Clamp Concat Convert Cos "
+        "Cosh CumSum DepthToSpace Einsum Elu Erf Exp Floor Gelu HSigmoid HSwish Identity IsInf "
+        "IsNaN Log LogSoftmax LogicalNot MaxPool Mish Negative ReLU Result Round ShapeOf Sigmoid "
+        "Sign Sin Sinh SoftMax SoftPlus SoftSign SpaceToDepth Sqrt Squeeze Swish Tan Tanh"
+    ),
+    2: (
+        "Add BitwiseAnd BitwiseOr BitwiseXor Broadcast ConvertLike Convolution "
+        "ConvolutionBackpropData DFT Divide Equal FloorMod GatherElements GatherND Greater "
+        "GreaterEqual GridSample GroupConvolution GroupConvolutionBackpropData IDFT IRDFT "
+        "Interpolate LRN Less LessEqual LogicalAnd LogicalOr LogicalXor MVN MatMul Maximum Minimum "
+        "Mod Multiply NormalizeL2 NotEqual PReLU Power RDFT ReduceL1 ReduceL2 ReduceLogicalAnd "
+        "ReduceLogicalOr ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Split "
+        "SquaredDifference Subtract Tile TopK Transpose Unsqueeze"
+    ),
+    3: (
+        "Gather GroupNormalization HardSigmoid Pad Range ScatterNDUpdate Select Selu StridedSlice "
+        "VariadicSplit"
+    ),
+    4: "OneHot ScatterElementsUpdate ScatterUpdate Slice",
+    5: "BatchNormInference FakeQuantize GRUCell RNNCell",
+    6: "GRUSequence LSTMCell RNNSequence",
+    7: "LSTMSequence",
+}
+LAYERS = {kind: least for least, kinds in _BY_INPUTS.items() for kind in kinds.split()}
+"""What OpenVINO writes for `onnx_limits.OPERATORS`, by its own names -> inputs that it has at
+least. OpenVINO looks at inputs that a layer has not."""
 
 _MOST_LEVELS = 64
 
@@ -55,36 +49,73 @@ def check_layers(data: bytes, origin: str) -> None:
     Raises:
         ExportedFileError: naming the layer.
     """
-    levels = 0
-
-    def begin(name: str, attributes: dict[str, str]) -> None:
-        nonlocal levels
-        levels += 1
-        if levels > _MOST_LEVELS:
-            raise _refuse(origin, f"elements over {_MOST_LEVELS} deep")
-        if name in ("body", "then_body", "else_body"):
-            raise _refuse(origin, "a graph in a layer")
-        if name != "layer":
-            return
-        kind, version = attributes.get("type", ""), attributes.get("version", "")
-        if kind not in LAYERS or not version.startswith("opset"):
-            raise _refuse(origin, f"a layer {kind[:100]!r} of {version[:100]!r}")
-
-    def end(_name: str) -> None:
-        nonlocal levels
-        levels -= 1
-
-    def refuse_document_type(*_: Any) -> None:
-        raise _refuse(origin, "a document type")
-
+    reader = _LayerReader(origin)
     # OpenVINO takes other encodings for themselves; ours are written in this one.
     parser = expat.ParserCreate("utf-8")
-    parser.StartElementHandler, parser.EndElementHandler = begin, end
-    parser.StartDoctypeDeclHandler = refuse_document_type
+    parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
+    parser.StartDoctypeDeclHandler = reader.refuse_document_type
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError) as error:
         raise _refuse(origin, f"no XML that can be read ({error})") from error
+    reader.check_edges()
+
+
+class _LayerReader:
+    """Takes in the elements of a file, and refuses what no step graph needs."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._open: list[str] = []
+        self._ports: dict[str, set[str]] = {}  # id of a layer -> its inputs
+        self._least: dict[str, int] = {}
+        self._edges: list[tuple[str, str, str]] = []
+        self._layer = ""
+
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+        self._open.append(name)
+        if len(self._open) > _MOST_LEVELS:
+            raise _refuse(self._origin, f"elements over {_MOST_LEVELS} deep")
+        if name in ("body", "then_body", "else_body"):
+            raise _refuse(self._origin, "a graph in a layer")
+        if name == "layer":
+            self._begin_layer(attributes)
+        elif name == "port" and self._open[-2:-1] == ["input"]:
+            self._ports.setdefault(self._layer, set()).add(attributes.get("id", ""))
+        elif name == "edge":
+            ends = ("from-layer", "to-layer", "to-port")
+            source, target, port = (attributes.get(end, "") for end in ends)
+            self._edges.append((source, target, port))
+
+    def end(self, _name: str) -> None:
+        """An element ends."""
+        self._open.pop()
+
+    def refuse_document_type(self, *_: Any) -> None:
+        """A document type declares entities, which may multiply or read other files."""
+        raise _refuse(self._origin, "a document type")
+
+    def check_edges(self) -> None:
+        """Refuse layers whose inputs are too few, or not given exactly once."""
+        given = [(target, port) for _source, target, port in self._edges]
+        wanted = {(layer, port) for layer, ports in self._ports.items() for port in ports}
+        sources = {source for source, _target, _port in self._edges}
+        if len(given) != len(wanted) or set(given) != wanted or not sources <= self._least.keys():
+            raise _refuse(self._origin, "inputs that are not given, or more than once")
+        for layer, least in self._least.items():
+            count = len(self._ports.get(layer, ()))
+            if count < least or (least == 0 and count):
+                raise _refuse(self._origin, f"a layer {layer[:100]!r} of {count} inputs")
+
+    def _begin_layer(self, attributes: dict[str, str]) -> None:
+        kind, version = attributes.get("type", ""), attributes.get("version", "")
+        if kind not in LAYERS or not version.startswith("opset"):
+            raise _refuse(self._origin, f"a layer {kind[:100]!r} of {version[:100]!r}")
+        self._layer = attributes.get("id", "")
+        if self._layer in self._least:
+            raise _refuse(self._origin, f"two layers {self._layer[:100]!r}")
+        self._least[self._layer] = LAYERS[kind]
 
 
 def check_sizes(model: Any, origin: str, most_bytes: int) -> None:

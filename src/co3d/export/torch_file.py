@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, fx
 
@@ -15,9 +14,11 @@ from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError
 from co3d.export.description import KEY
 from co3d.export.fx_json import UnknownOperatorError, read_graph, write_graph
+from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
 
 _PHASES, _LAST = "co3d.phases", "co3d.channels_last"
 _LAYOUT = torch.channels_last
+_SHOWN = 300
 
 
 def pack_torch(program: StepProgram, description: str) -> bytes:
@@ -82,29 +83,17 @@ def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
         ExportedFileError: the file is none that `pack_torch` made; nothing in it was run.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_safetensors(path)
         for name in json.loads(metadata[_LAST]):
             tensors[name] = tensors[name].contiguous(memory_format=_LAYOUT)
         phases = tuple(_read_phase(raw, tensors) for raw in json.loads(metadata[_PHASES]))
         if not phases:
             raise ValueError("it has no phases")
         return metadata[KEY], phases
-    except (
-        SafetensorError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        RecursionError,
-        SyntaxError,
-        OSError,
-    ) as error:
+    except (*READ_ERRORS, ArithmeticError, AttributeError, IndexError, SyntaxError) as error:
+        reason = str(error)[:_SHOWN]
         raise ExportedFileError(
-            f"cannot read {path} ({type(error).__name__}: {error}); pass a file that "
+            f"cannot read {path} ({type(error).__name__}: {reason}); pass a file that "
             "`co3d export --format torch` wrote"
         ) from error
 

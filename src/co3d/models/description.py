@@ -5,6 +5,7 @@ import json
 
 from co3d.errors import WeightError
 from co3d.models.card import ModelCard
+from co3d.printable import spell_short
 from co3d.weights.containers import Checkpoint
 
 _ACTIVATIONS = {"softmax", "sigmoid"}
@@ -32,8 +33,8 @@ def read_description(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
     activation = metadata.get("activation", card.activation)
     if activation not in _ACTIVATIONS:
         raise WeightError(
-            f"weights {checkpoint.origin}: the metadata `activation` is {activation!r}, expected "
-            f"{' or '.join(sorted(_ACTIVATIONS))}; write the file anew"
+            f"weights {checkpoint.origin}: the metadata `activation` is {spell_short(activation)}, "
+            f"expected {' or '.join(sorted(_ACTIVATIONS))}; write the file anew"
         )
     licence = metadata.get("licence", card.licence)
     return dataclasses.replace(card, activation=activation, licence=licence)

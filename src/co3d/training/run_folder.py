@@ -63,7 +63,7 @@ def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> N
 
 
 def _check_resumable(path: Path, recipe: Recipe, progress: str) -> None:
-    if not (path / progress).exists():
+    if not (path / progress).is_file():
         raise TrainingError(
             f"cannot resume {path}: it has no {progress}, which is written on the way; start anew "
             "in an empty folder"

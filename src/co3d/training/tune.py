@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from co3d.errors import OptionError, TrainingError
+from co3d.errors import Co3dError, OptionError, TrainingError
 from co3d.files import output_file
 from co3d.models.saved import CARD, WEIGHTS
 from co3d.packages import require_package
@@ -26,6 +26,16 @@ from co3d.training.search import Choice, Range, Space, apply, read_space
 
 Pruner = Literal["median", "hyperband", "none"]
 STUDY = "study.log"
+# What Optuna raises on a journal that it did not write so.
+_JOURNAL_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 # What the study notes of a trial: the earlier one that it goes on with, and why it failed.
 _BEGAN_AS, _REASON = "began_as", "reason"
 
@@ -84,16 +94,25 @@ def tune(
     open_folder(folder, recipe, STUDY, resume=resume)
     write_recipe(recipe, folder / RECIPE)
     with _quiet_optuna(optuna), explain_failures(recipe, RunFolder(folder)):
-        study = _open_study(optuna, recipe, folder, pruner)
+        try:
+            study = _open_study(optuna, recipe, folder, pruner)
+            found = [_describe(trial) for trial in _ended(study)]
+        except _JOURNAL_ERRORS as error:
+            if not resume or isinstance(error, Co3dError):
+                raise
+            raise TrainingError(
+                f"cannot resume {folder}: its {STUDY} is damaged, or Optuna's of something else "
+                f"({type(error).__name__}: {str(error)[:200]}); start anew in an empty folder"
+            ) from error
         was_stopped = False
-        while len(_ended(study)) < trials:
+        while len(found) < trials:
             was_stopped = _run_trial(optuna, study, recipe, space, folder)
             if was_stopped:
                 break
             _write(study, recipe, folder)
+            found = [_describe(trial) for trial in _ended(study)]
             if report is not None:
-                report(_describe(_ended(study)[-1]))
-        found = [_describe(trial) for trial in _ended(study)]
+                report(found[-1])
     best = _find_best(found)
     if best is None and not was_stopped:
         reasons = {str(trial.get(_REASON, trial["state"])) for trial in found}

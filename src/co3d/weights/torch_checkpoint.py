@@ -10,7 +10,6 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -147,25 +146,24 @@ def _read_legacy(file: BinaryIO, size_bytes: int) -> tuple[Any, Callable[[str], 
         storages.setdefault(storage.key, storage)
         return storage
 
-    with mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+    def read() -> Any:
+        return PickleMachine(make_finder(), load).read(file)
 
-        def read() -> Any:
-            return PickleMachine(make_finder(), load).read(view)  # type: ignore[arg-type]
-
-        if read() != MAGIC or read() != VERSION:
-            raise RefusedPickleError("it is of an unknown version of PyTorch's format")
-        system = read()
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise RefusedPickleError("its numbers are of another byte order")
-        content, keys = read(), read()
-        places = {}
-        for key in keys if isinstance(keys, list) else ():
-            (count,) = _COUNT.unpack(view.read(_COUNT.size))
-            start, length = view.tell(), count * storages[key].dtype.itemsize
-            if not 0 <= length <= size_bytes - start:
-                raise RefusedPickleError("a storage reaches beyond its end")
-            places[key] = start, length
-            view.seek(length, io.SEEK_CUR)
+    file.seek(0)
+    if read() != MAGIC or read() != VERSION:
+        raise RefusedPickleError("it is of an unknown version of PyTorch's format")
+    system = read()
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise RefusedPickleError("its numbers are of another byte order")
+    content, keys = read(), read()
+    places = {}
+    for key in keys if isinstance(keys, list) else ():
+        (count,) = _COUNT.unpack(file.read(_COUNT.size))
+        start, length = file.tell(), count * storages[key].dtype.itemsize
+        if not 0 <= length <= size_bytes - start:
+            raise RefusedPickleError("a storage reaches beyond its end")
+        places[key] = start, length
+        file.seek(length, io.SEEK_CUR)
     return content, places.__getitem__
 
 

@@ -107,6 +107,6 @@ def _read_log(path: Path) -> dict[tuple[str, str], Examination]:
             values = json.loads(line)
             key = values.pop("path"), values.pop("stamp")
             known[key] = Examination(**values)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
     return known
