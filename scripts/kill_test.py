@@ -86,10 +86,10 @@ COMMANDS = {
 
 
 def make_set(root: Path) -> Path:
-    """A data set of two classes."""
+    """A data set of two classes of the bundled network."""
     random_numbers = np.random.default_rng(0)
     for number in range(VIDEOS):
-        path = root / ("left", "right")[number % 2] / f"{number}.mp4"
+        path = root / ("pan left", "pan right")[number % 2] / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         wide = random_numbers.integers(0, 255, (SIDE, SIDE * 4, 3), np.uint8)
         with VideoWriter(path, RATE_HZ) as writer:
