@@ -72,6 +72,12 @@ class VideoLimitError(Co3dError):
     exit_code = 17
 
 
+class SandboxError(Co3dError):
+    """A process that read a stranger's file died, or took more memory or time than it may."""
+
+    exit_code = 18
+
+
 class UnknownModelError(Co3dError, LookupError):
     """No model or weight tag has this name."""
 

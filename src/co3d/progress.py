@@ -1,7 +1,8 @@
 """Progress bars: on standard error, and on a terminal only."""
 
-from rich.console import Console
 from rich.progress import Progress, ProgressColumn
+
+from co3d.console import Console
 
 
 def open_progress(*columns: str | ProgressColumn, transient: bool = False) -> Progress:

@@ -49,13 +49,23 @@ def test_report_manifest_and_picture(co3d, made, tmp_path):
 
 def test_names_in_any_script(co3d, tmp_path):
     made = make_kinetics(tmp_path / "漢字", classes=["pan left"], kinds=("non-ascii",), per_class=1)
-    outcome = co3d("data", "doctor", made.root, "--output", tmp_path / "út")
+    outcome = co3d("data", "doctor", "--no-sandbox", made.root, "--output", tmp_path / "út")
     assert (outcome.code, outcome.err) == (0, "")
     assert "ü漢字" in (tmp_path / "út" / "clean.jsonl").read_text("utf-8")
 
 
 def test_json_alone_on_standard_output(co3d, made, tmp_path):
-    outcome = co3d("data", "doctor", made.root, "--json", "--output", tmp_path, "--accuracy", 0.5)
+    outcome = co3d(
+        "data",
+        "doctor",
+        "--no-sandbox",
+        made.root,
+        "--json",
+        "--output",
+        tmp_path,
+        "--accuracy",
+        0.5,
+    )
     assert outcome.lines[0]["accuracy"]["accuracy"] == 0.5
     assert len(outcome.lines) == 1
     assert outcome.err == ""
@@ -65,7 +75,7 @@ def test_places_come_from_the_environment(co3d, made, tmp_path, monkeypatch):
     monkeypatch.setenv("DATASETS_PATH", str(made.root.parent))
     monkeypatch.setenv("LOGS_PATH", str(tmp_path / "logs"))
     monkeypatch.chdir(tmp_path)
-    assert co3d("data", "doctor", "set", "--split", "val").code == 0
+    assert co3d("data", "doctor", "--no-sandbox", "set", "--split", "val").code == 0
     assert (tmp_path / "logs" / "doctor" / "set-val" / "report.json").is_file()
 
 
@@ -121,7 +131,7 @@ def test_classes_and_splits_are_counted(co3d, tmp_path):
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     for number, place in enumerate(("train/run/a", "train/swim/b", "test/run/c")):
         write_mp4(tmp_path / "set" / f"{place}.mp4", frames + np.uint8(60 * number))
-    outcome = co3d("data", "doctor", tmp_path / "set", "--output", tmp_path / "out")
+    outcome = co3d("data", "doctor", "--no-sandbox", tmp_path / "set", "--output", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     assert "splits: test 1, train 2" in outcome.out
     assert "2 classes: run 2, swim 1" in outcome.out
@@ -132,7 +142,14 @@ def test_classes_and_splits_are_counted(co3d, tmp_path):
 def test_nothing_usable_is_a_failure(co3d, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "list.csv").write_text("a.mp4,run\nb.mp4,swim\n")
-    outcome = co3d("data", "doctor", tmp_path / "set" / "list.csv", "--output", tmp_path / "out")
+    outcome = co3d(
+        "data",
+        "doctor",
+        "--no-sandbox",
+        tmp_path / "set" / "list.csv",
+        "--output",
+        tmp_path / "out",
+    )
     assert outcome.code == 16
     assert "got no usable video of 2 listed" in outcome.err
     assert json.loads((tmp_path / "out" / "report.json").read_text())["counts"]["missing"] == 2

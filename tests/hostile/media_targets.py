@@ -1,6 +1,6 @@
 """Readers of media, fed with bytes of anybody: what they raise must be typed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
@@ -31,6 +31,8 @@ CODECS = {
     "mpg": "mpeg1video",
 }
 """Suffix of a sample -> its codec."""
+
+PICTURES = ("png", "jpeg", "bmp", "tiff", "webp")
 
 
 def make_sample(suffix: str) -> bytes:
@@ -135,9 +137,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "examination": examine_it,
 }
 
-PICTURES = ("png", "jpeg", "bmp", "tiff", "webp")
 
-
-def make_seeds() -> Iterator[bytes]:
-    """A sample of every kind."""
-    yield from map(make_sample, (*CODECS, *PICTURES))
+def choose_targets(suffix: str) -> list[str]:
+    """The readers that a mutated sample of this kind is for."""
+    return [name for name in TARGETS if (name == "picture") == (suffix in PICTURES)]

@@ -6,19 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostile.media_targets import CODECS, PICTURES, TARGETS, make_sample, mutate
+from hostile.media_targets import CODECS, PICTURES, TARGETS, choose_targets, make_sample, mutate
 
 MOST_BYTES = 2**30
-TARGETS_OF_PICTURES = ("picture", "media file")
 
 
 def run_rounds(suffix: str, seeds: range, folder: Path) -> None:
-    names = TARGETS_OF_PICTURES if suffix in PICTURES else TARGETS.keys() - {"picture"}
     sample = make_sample(suffix)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in seeds:
         data = mutate(sample, np.random.default_rng(seed))
-        for name in sorted(names):
+        for name in choose_targets(suffix):
             try:
                 TARGETS[name](data, folder)
             except Exception as error:

@@ -136,6 +136,13 @@ def test_a_far_address_does_not_lead_to_this_machine(clip, drain, far_away):
     assert "/secret.ts" not in asked
 
 
+def test_addresses_that_are_none(clip):
+    with pytest.raises(NotAVideoError, match="is no address"):
+        read_video("http://[bad/a.ts", reconnect_seconds=0)
+    with serve_paths({"/a.ts": "http://[bad/a.ts"}) as (host, _), pytest.raises(Co3dError):
+        read_video(f"{host}/a.ts", reconnect_seconds=0)
+
+
 @pytest.mark.parametrize(
     ("host", "distance"),
     [

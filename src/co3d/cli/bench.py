@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from co3d.benchmark.ceilings import Ceilings
@@ -19,6 +18,7 @@ from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.options import split_names
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.program import Rate
+from co3d.console import Console
 from co3d.errors import OptionError
 from co3d.models import get_card
 from co3d.progress import open_progress

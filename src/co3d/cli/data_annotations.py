@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from co3d.console import Console
 from co3d.datasets.annotations import ANNOTATIONS, fetch
 from co3d.errors import OptionError
 

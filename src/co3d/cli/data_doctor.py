@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.progress import open_progress
+from co3d.console import Console, warn
 from co3d.datasets.doctor import (
     AccuracyBounds,
     Diagnosis,
@@ -31,6 +30,7 @@ from co3d.datasets.manifest import Manifest
 from co3d.environment import logs_path
 from co3d.errors import DataError, OptionError, OutputError
 from co3d.files import output_file
+from co3d.sandbox import Sandbox
 
 LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
 PROBLEMS_SHOWN = 20
@@ -54,6 +54,7 @@ class DoctorOptions:
     workers: int | None
     accuracy: float
     as_json: bool
+    sandbox: bool = True
 
 
 def run_doctor(options: DoctorOptions) -> int:
@@ -76,20 +77,27 @@ def run_doctor(options: DoctorOptions) -> int:
     folder = options.output or logs_path() / "doctor" / _name(options)
     _refuse_inside(folder, manifest.root)
     found: dict[str, Examination] = {}
+    sandbox = Sandbox(workers) if options.sandbox else None
     try:
         with open_progress() as progress:
             paths = {entry.path for entry in manifest.entries}
             task = progress.add_task("decoding", total=len(paths))
-            found = examine_all(manifest, folder / LOG, workers, lambda _: progress.advance(task))
+            found = examine_all(
+                manifest, folder / LOG, workers, lambda _: progress.advance(task), sandbox
+            )
     except KeyboardInterrupt:
-        print(f"stopped; run the same command to go on, {folder / LOG} is kept", file=sys.stderr)
+        warn(f"stopped; run the same command to go on, {folder / LOG} is kept")
         return STOPPED
+    finally:
+        if sandbox is not None:
+            sandbox.close()
     diagnosis = diagnose(manifest, found)
     usable = len(diagnosis.clean.entries)
     bounds = bound_accuracy(len(manifest.entries), usable, options.accuracy)
     report = _describe(manifest, found, diagnosis, bounds)
     with output_file(folder / REPORT) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, "utf-8", errors="backslashreplace")
     diagnosis.clean.save(folder / CLEAN)
     draw_statistics(folder / PICTURE, _name(options), len(manifest.entries), found, diagnosis)
     if options.as_json:

@@ -8,11 +8,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.progress import open_progress
+from co3d.console import Console
 from co3d.datasets.layouts import ALL, open_dataset
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.prepare import Form, Recipe, copy_video, plan_copies
@@ -79,7 +79,7 @@ def run_prepare(options: PrepareOptions) -> int:
     if options.form is not None:
         with output_file(output / LEFT_OUT) as temporary:
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            temporary.write_text(text, "utf-8")
+            temporary.write_text(text, "utf-8", errors="backslashreplace")
     _print(options, manifest, lines)
     return SUCCESS
 

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from co3d.cli.live_view import LiveView
 from co3d.cli.tables import print_demo_summary
+from co3d.console import Console
 from co3d.engine import (
     Labeller,
     LabellingSummary,

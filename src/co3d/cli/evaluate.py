@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -35,6 +34,7 @@ from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.console import Console, say
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_judged_split
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
@@ -339,7 +339,7 @@ def _print_summary(
     if as_json:
         print(json.dumps(summary.to_json(), ensure_ascii=False))
     else:
-        print("\n".join(format_measures(summary)))
+        say("\n".join(format_measures(summary)))
     if summary.resumed:
         console.print(f"{summary.resumed} videos were judged by an earlier run")
     if summary.excluded:

@@ -7,6 +7,7 @@ from pathlib import Path
 from co3d.cli.networks import convert_network
 from co3d.cli.options import ConversionOptions
 from co3d.compiler.explain import find_delay_sources
+from co3d.console import say
 from co3d.report import check_picture_path, draw_network
 
 
@@ -31,9 +32,9 @@ def print_explanation(options: ConversionOptions, *, picture: Path | None, as_js
     if picture is not None:
         draw_network(program, picture)
     if not as_json:
-        print(program.explain())
+        say(program.explain())
         if picture is not None:
-            print(f"wrote {picture}")
+            say(f"wrote {picture}")
         return
     figures = {
         "model": options.network,

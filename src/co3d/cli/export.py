@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from co3d.cli.card_options import make_card
 from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
+from co3d.console import Console, say
 from co3d.engine.playable import explain_unplayable
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
@@ -122,8 +122,8 @@ def _report(options: ExportOptions, description: str, unplayable: str | None) ->
     if options.as_json:
         print(json.dumps({**figures, "description": json.loads(description)}, indent=2))
         return
-    print(f"wrote {' and '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
+    say(f"wrote {' and '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
     if unplayable is None:
-        print(f"run it with: co3d stream VIDEO --model {path}")
+        say(f"run it with: co3d stream VIDEO --model {path}")
     else:
-        print(f"`co3d stream` cannot play it: {unplayable}; see docs/export.md for how to run it")
+        say(f"`co3d stream` cannot play it: {unplayable}; see docs/export.md for how to run it")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
@@ -17,6 +16,7 @@ from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS
+from co3d.console import Console
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling

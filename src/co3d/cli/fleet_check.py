@@ -1,7 +1,6 @@
 """`co3d watch --check`: opens each source once, and says what fits this machine."""
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,17 +8,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from co3d.cli.exit_codes import SUCCESS
+from co3d.console import Console, warn
 from co3d.engine import Engine
 from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.cameras import Camera
 from co3d.errors import Co3dError, EngineFullError
-from co3d.printable import make_printable
-from co3d.video import hide_password, read_video
+from co3d.video import read_video
 
 FRAMES = 16
 MS_PER_SECOND = 1000.0
@@ -53,12 +51,7 @@ def check_fleet(engine: Engine, cameras: Sequence[Camera], *, as_json: bool) -> 
     """
     checked = []
     for number, camera in enumerate(cameras):
-        where = f"{camera.name} ({hide_password(camera.source)})"
-        print(
-            make_printable(f"opening {where}, {number + 1} of {len(cameras)}"),
-            file=sys.stderr,
-            flush=True,
-        )
+        warn(f"opening {camera.name} ({camera.source}), {number + 1} of {len(cameras)}")
         checked.append(_check(engine, camera))
     cores = torch.get_num_threads()
     load = sum(one.rate_hz * one.cost_ms for one in checked) / MS_PER_SECOND / cores
@@ -131,7 +124,7 @@ def _print_table(checked: Sequence[_Checked], load: float, cores: int) -> None:
         share = one.rate_hz * one.cost_ms / MS_PER_SECOND / cores
         rate = "" if one.source_rate_hz is None else f"{one.source_rate_hz:.3g}"
         table.add_row(
-            make_printable(one.camera.name),
+            one.camera.name,
             f"{one.width}x{one.height}",
             rate,
             f"{one.rate_hz:g}",
@@ -141,8 +134,7 @@ def _print_table(checked: Sequence[_Checked], load: float, cores: int) -> None:
     console.print(table)
     for one in checked:
         if one.error is not None:
-            said = make_printable(f"{one.camera.name}: {one.error}")
-            console.print(Text(said, "red"), soft_wrap=True)
+            console.print(Text(f"{one.camera.name}: {one.error}", "red"), soft_wrap=True)
     verdict = "fits" if load <= LOAD_LIMIT else "is too much"
     console.print(
         f"together {load:.0%} of {cores} cores: that {verdict} (at most {LOAD_LIMIT:.0%})",

@@ -2,16 +2,15 @@
 
 import time
 
-from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from co3d.cli.live_view import draw_bar
+from co3d.console import Console
 from co3d.engine import Engine, Prediction, SourceChanged
 from co3d.engine.cameras import CameraStatus, CameraWatch
-from co3d.printable import make_printable
 from co3d.report import label_colours
 
 REDRAWS_PER_SECOND = 4.0
@@ -86,7 +85,7 @@ class FleetView:
         lag_ms = None if latest is None else latest.lag_ms
         lag = Text("" if lag_ms is None else f"{lag_ms:.0f} ms")
         dropped = Text(str(metrics.dropped_frames) if metrics else "")
-        return [Text(make_printable(name)), label, bar, rate, lag, dropped, _describe_state(status)]
+        return [Text(name), label, bar, rate, lag, dropped, _describe_state(status)]
 
     def __enter__(self) -> "FleetView":
         self._live.start()
@@ -100,10 +99,10 @@ def _describe_state(status: CameraStatus) -> Text:
     state = status.state
     if status.has_ended:
         if status.error is not None:
-            return Text(make_printable(f"ended: {status.error}"), "bold red")
+            return Text(f"ended: {status.error}", "bold red")
         return Text("ended", "dim")
     if state is None or state.phase == "live":
         return Text("live" if state else "reading", "green")
     seconds = time.time() - state.since_seconds
-    cause = f" ({make_printable(state.cause)})" if state.cause else ""
+    cause = f" ({state.cause})" if state.cause else ""
     return Text(f"{state.phase} for {seconds:.0f} s{cause}", "bold red")

@@ -4,8 +4,8 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+from co3d.console import say
 from co3d.engine import Prediction, SourceChanged
-from co3d.printable import make_printable
 from co3d.video import SourceState
 
 
@@ -69,21 +69,16 @@ class PlainLines:
         said = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
         text = prediction.why_unlabelled or said
         seconds = prediction.frame.pts_seconds
-        camera = f"{make_printable(prediction.track)}  " if prediction.track else ""
+        camera = f"{prediction.track}  " if prediction.track else ""
         if prediction.gap_seconds:
-            print(
-                f"{camera}{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s",
-                flush=True,
-            )
+            say(f"{camera}{seconds:9.3f} s  after a gap of {prediction.gap_seconds:.3f} s")
         mark = "  undersampled" if prediction.is_undersampled else ""
-        print(
-            f"{camera}{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]", flush=True
-        )
+        say(f"{camera}{seconds:9.3f} s  {text}{mark}  [{prediction.latency_ms:.1f} ms]")
 
     def show_change(self, change: SourceChanged) -> None:
         """Print what the source of one of several tracks does, at once."""
         cause = f" ({change.state.cause})" if change.state.cause else ""
-        print(make_printable(f"{change.track}  {change.state.phase}{cause}"), flush=True)
+        say(f"{change.track}  {change.state.phase}{cause}")
 
 
 def _print_object(fields: dict[str, Any]) -> None:

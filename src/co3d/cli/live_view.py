@@ -5,13 +5,14 @@ from datetime import datetime
 from time import monotonic, time
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction
 from co3d.report import label_colours
 from co3d.video import SourceState, VideoReader

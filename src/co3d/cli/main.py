@@ -20,9 +20,11 @@ from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.training import training_app
 from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
+from co3d.cli.standard_streams import standard_streams
+from co3d.console import warn
 from co3d.environment import load_environment
 from co3d.errors import Co3dError
-from co3d.printable import PrintableFormatter, make_printable
+from co3d.printable import PrintableFormatter
 
 app = typer.Typer(
     help="Networks trained on clips see video one frame at a time.",
@@ -76,17 +78,17 @@ def run(arguments: list[str] | None = None) -> None:
     if not debug:
         sys.excepthook = _report_bug
     try:
-        load_environment()
-        get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
+        with standard_streams():
+            load_environment()
+            get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
     except Co3dError as error:
         if debug:
             raise
-        print(make_printable(f"error: {error}"), file=sys.stderr)
+        warn(f"error: {error}")
         sys.exit(error.exit_code)
 
 
 def _report_bug(
     kind: type[BaseException], error: BaseException, _trace: TracebackType | None
 ) -> None:
-    said = f"error: unexpected {kind.__name__}: {error}; run again with --debug and report it"
-    print(make_printable(said), file=sys.stderr)
+    warn(f"error: unexpected {kind.__name__}: {error}; run again with --debug and report it")

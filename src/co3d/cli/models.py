@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from co3d.console import Console
 from co3d.models import create_model, get_card, list_models
 from co3d.weights import list_weights
 

@@ -1,8 +1,8 @@
 """What is odd about a source, said once on standard error."""
 
-import sys
 import time
 
+from co3d.console import warn
 from co3d.engine import Prediction
 from co3d.video import SourceState, VideoReader
 
@@ -25,7 +25,7 @@ class Notices:
         """Print what is new."""
         notices = self._reader.notices
         for notice in notices[self._said :]:
-            print(f"warning: {notice}", file=sys.stderr, flush=True)
+            warn(f"warning: {notice}")
         self._said = len(notices)
 
 
@@ -64,4 +64,4 @@ class ConnectionNotices:
         return is_first and time.time() - state.since_seconds < UNSAID_SECONDS
 
     def _print(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        warn(text)

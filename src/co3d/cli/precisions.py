@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -16,6 +15,7 @@ from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler import StepProgram
+from co3d.console import Console
 from co3d.errors import OptionError, SourceNotFoundError
 from co3d.models import ClipModel
 from co3d.parity.features import convert_with_features

@@ -1,6 +1,5 @@
 """Progress on a terminal's standard error, silent anywhere else."""
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -9,6 +8,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from co3d.console import Console
 
 
 def open_progress() -> Progress:

@@ -3,12 +3,12 @@
 import dataclasses
 import json
 
-from rich.console import Console
 from rich.table import Table
 
 from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
+from co3d.console import Console
 from co3d.errors import OptionError
 from co3d.parity import Verification, verify
 

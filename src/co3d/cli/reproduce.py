@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.timing import Subject, measure
@@ -19,6 +18,7 @@ from co3d.cli.mode_options import refuse_low
 from co3d.cli.options import split_names
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.options import ConvertOptions
+from co3d.console import Console
 from co3d.errors import OptionError
 from co3d.evaluation.paper_protocol import PAPER_WINDOW
 from co3d.evaluation.paper_table import ROWS, Figures, Row, format_rows, read_paper, rows_to_json

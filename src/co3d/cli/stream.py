@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
@@ -15,8 +13,10 @@ from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
+from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
+from co3d.printable import make_printable
 from co3d.report import annotated_video, timeline_picture
 from co3d.video import SourceState, VideoReader, hide_password, read_video
 
@@ -155,7 +155,7 @@ def _open_outputs(
         )
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = f"{name_source(options.source)} · {labeller.card.name}"
+        title = make_printable(f"{name_source(options.source)} · {labeller.card.name}")
         picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks

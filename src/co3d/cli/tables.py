@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, SpeedComparison
 from co3d.report import SegmentAgreement, label_colours
 

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.console import Console
 from co3d.environment import logs_path
 from co3d.errors import OptionError, TrainingError
 from co3d.models import get_card, has_own_weights

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.train import name_folder
+from co3d.console import Console
 from co3d.packages import require_package
 
 

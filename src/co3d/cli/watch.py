@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
@@ -16,12 +14,12 @@ from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
+from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.cameras import Camera, CameraWatch
 from co3d.engine.opening import open_engine
 from co3d.errors import Co3dError, OptionError
 from co3d.packages import require_package
-from co3d.printable import make_printable
 from co3d.video import hide_password
 
 
@@ -68,11 +66,11 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
                 try:
                     changed = read_fleet(path)
                     if changed.network != fleet.network:
-                        _say(f"{path}: another network is used after a restart only")
+                        warn(f"{path}: another network is used after a restart only")
                     watch.replace_all(changed.list_cameras())
-                    _say(f"{path} was read again: {len(changed.cameras)} cameras")
+                    warn(f"{path} was read again: {len(changed.cameras)} cameras")
                 except Co3dError as error:
-                    _say(f"{error}; the cameras stay as they are")
+                    warn(f"{error}; the cameras stay as they are")
 
             with FileWatcher(path, read_again) as watcher:
                 return _run(engine, watch, cameras, watcher, as_json=as_json)
@@ -165,9 +163,5 @@ def _run(
 
 def _report(ended: TrackEnded) -> int:
     """Say why a camera ended; its exit code."""
-    _say(f"error: {ended.track}: {ended.error}")
+    warn(f"error: {ended.track}: {ended.error}")
     return ended.error.exit_code if isinstance(ended.error, Co3dError) else 1
-
-
-def _say(text: str) -> None:
-    print(make_printable(text), file=sys.stderr, flush=True)

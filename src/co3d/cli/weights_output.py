@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from co3d.console import Console, say
 from co3d.errors import OptionError, WeightError
 from co3d.models import create_model, get_card, list_models
 from co3d.models.description import write_description
 from co3d.models.labels import read_labels
-from co3d.printable import make_printable
 from co3d.weights import (
     PublishedWeights,
     cache_path,
@@ -70,7 +69,7 @@ def download_all(tags: list[str], *, as_json: bool) -> None:
             {"weights": entry.full_tag, "path": str(path), "size_bytes": path.stat().st_size}
         )
         if not as_json:
-            print(f"{entry.full_tag}  {path}")
+            say(f"{entry.full_tag}  {path}")
     if as_json:
         print(json.dumps(fetched, indent=2))
 
@@ -190,7 +189,7 @@ def _print_fields(fields: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table(box=None, show_header=False)
     for name, value in fields.items():
-        table.add_row(name.replace("_", " "), Text(make_printable(_format(name, value))))
+        table.add_row(name.replace("_", " "), Text(_format(name, value)))
     Console().print(table)
 
 

@@ -107,7 +107,10 @@ class Manifest:
             "class_names": list(self.class_names),
             "multi_label": self.multi_label,
         }
-        with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with (
+            output_file(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             file.write(json.dumps(header, ensure_ascii=False) + "\n")
             for entry in self.entries:
                 file.write(json.dumps(_as_dict(entry), ensure_ascii=False) + "\n")

@@ -1,6 +1,7 @@
 """Copies of a data set's videos that are quick to read: smaller, cut to length, in one form."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -66,7 +67,7 @@ def plan_copies(manifest: Manifest, output: Path, form: Form) -> Manifest:
         suffix = ".mp4" if form == "video" else ""
         path = (pure.parent / f"{stem}{suffix}").as_posix()
         if is_cut or path in taken:  # another part, or a.mp4 beside a.mkv
-            code = hashlib.blake2b(f"{entry.path} {entry.video_id}".encode()).hexdigest()
+            code = hashlib.blake2b(os.fsencode(f"{entry.path} {entry.video_id}")).hexdigest()
             path = (pure.parent / f"{stem}-{code[:ID_CHARACTERS]}{suffix}").as_posix()
         taken.add(path)
         start = entry.start_seconds or 0.0

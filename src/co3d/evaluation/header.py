@@ -28,7 +28,7 @@ class Header:
     def encode(self) -> bytes:
         """The line, with its end."""
         values = {"format": self.format, "version": self.version, "settings": dict(self.settings)}
-        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
     def check(self, line: bytes, path: Path) -> None:
         """Compare with the line that stands in a file.

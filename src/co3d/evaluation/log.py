@@ -63,7 +63,10 @@ class PredictionLog:
         Raises:
             OutputError: the disk is full, say.
         """
-        self._write(json.dumps(record.to_json(), ensure_ascii=False).encode() + b"\n")
+        self._write(
+            json.dumps(record.to_json(), ensure_ascii=False).encode(errors="backslashreplace")
+            + b"\n"
+        )
 
     def close(self) -> None:
         """Close the file."""

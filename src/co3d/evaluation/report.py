@@ -31,7 +31,7 @@ def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
         ("summary.json", json.dumps(summary.to_json(), indent=2, ensure_ascii=False) + "\n"),
     ):
         with output_file(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, "utf-8", errors="backslashreplace")
         written.append(folder / name)
     return [*written, *pictures.values()]
 

@@ -54,7 +54,10 @@ def write_table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str], path
     if is_installed("pyarrow"):
         return _write_parquet(rows, columns, path.with_name(path.name + ".parquet"))
     target = path.with_name(path.name + ".jsonl")
-    with output_file(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        output_file(target) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return target
 

@@ -7,7 +7,7 @@ wrote may lead to the user's files, nor to a place nearer to this machine than w
 import socket
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from co3d.errors import NotAVideoError
 from co3d.video.address import hide_password
@@ -92,11 +92,11 @@ class Reach:
 
     def __init__(self, address: str) -> None:
         self._name = hide_password(address)
-        self.distance = measure_distance(urlsplit(address).hostname or "")
+        self.distance = measure_distance(self._split(address).hostname or "")
 
     def check(self, address: str) -> None:
         """Raise NotAVideoError if the source may not lead there."""
-        parts = urlsplit(address)
+        parts = self._split(address)
         if parts.scheme.startswith("crypto"):
             raise NotAVideoError(
                 f"cannot read {self._name}: the segments of its playlist are encrypted; save it "
@@ -114,3 +114,12 @@ class Reach:
                 f"cannot read {self._name}: it leads to {hide_password(address)}, which is nearer "
                 "to this machine than itself; if you trust it, name that address"
             )
+
+    def _split(self, address: str) -> SplitResult:
+        try:
+            return urlsplit(address)
+        except ValueError as error:
+            raise NotAVideoError(
+                f"cannot read {self._name}: {hide_password(address)} is no address ({error}); "
+                "check it"
+            ) from error

@@ -2,11 +2,18 @@
 
 import re
 
+USER_ALONE = re.compile(r"(?<=:/)(/*)[^/@:?#]+@")
+"""A name without a password may be a token."""
+
 USER_AND_PASSWORD = re.compile(r"(?<=:/)(/*[^/@:]*):(?!\d{1,5}(?:[/?#]|$))(.*)@")
 """Up to the last @, since passwords hold any character. What begins as a port does is a host."""
 
+SLIP = re.compile(r"((?:rtsps?|rtmps?|https?):)(?!/).*@", re.IGNORECASE)
+"""An address without its slashes."""
+
 NAMED_SECRET = re.compile(
-    r"([\w.-]*(?:pass|pwd|psw|token|secret|key|auth|sig|cred)[\w.-]*=)[^&\s]*", re.IGNORECASE
+    r"([\w.-]*(?:pass|pwd|psw|token|secret|key|auth|sig|cred)[\w.-]*=)[^&\s]*[^&\s:;,.)'\"]",
+    re.IGNORECASE,
 )
 """In a query, or in the path as some cameras want it: `user=admin&password=secret`."""
 
@@ -19,9 +26,10 @@ def hide_password(address: str) -> str:
     Titles, pictures and error messages are passed on; a camera's password must not be in them.
     Whatever might be a password is hidden.
     """
-    if ":/" not in address:
+    if ":/" not in address and not SLIP.match(address):
         return address
     hidden = USER_AND_PASSWORD.sub(r"\1:***@", address, count=1)
+    hidden = USER_ALONE.sub(r"\1***@", SLIP.sub(r"\1***@", hidden), count=1)
     return NAMED_SECRET.sub(r"\1***", hidden)
 
 

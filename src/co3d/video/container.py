@@ -213,7 +213,7 @@ def _follow(files: HttpFiles, address: str) -> str:
     """Where redirects end; the address itself while nobody answers."""
     try:
         return files.find_end()
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, ValueError):
         return address
 
 

@@ -95,7 +95,7 @@ class HttpFiles:
             headers["Range"] = f"bytes={options.get('offset') or 0}-{end - 1 if end else ''}"
         try:
             return _Response(self._request(address, headers))
-        except (OSError, HTTPException):  # a live source goes on with its next segment
+        except (OSError, HTTPException, ValueError):  # a live source goes on with its next segment
             return BytesIO()
 
     def _request(self, address: str, headers: dict[str, str] | None = None) -> HTTPResponse:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 ROW_LENGTH = 3
 """A display matrix has three rows of three; the last column is of no use for a picture."""
@@ -61,7 +61,9 @@ def read_orientation(frame: av.VideoFrame) -> Orientation:
     The matrix (a b u; c d v; x y w) shows the pixel at (p, q) at (a·p + c·q + x, b·p + d·q + y). An
     angle between quarter turns counts as the nearest one.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    # A frame keeps its `side_data`, which refers to it: both would wait for a garbage collection.
+    container = SideDataContainer(frame)  # pyright: ignore[reportCallIssue] (its stub lacks it)
+    data = container.get("DISPLAYMATRIX")
     if data is None:
         return Orientation()
     (a, b), (c, d) = np.frombuffer(data, np.int32).reshape(ROW_LENGTH, ROW_LENGTH)[:2, :2].tolist()

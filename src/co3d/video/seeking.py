@@ -72,6 +72,7 @@ class SeekableVideo:
 
     def close(self) -> None:
         """Close the file."""
+        self._cursor = None  # it refers back to this video, and would keep its last frames
         self._container.close()
 
     def _open(self) -> None:

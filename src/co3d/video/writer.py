@@ -153,6 +153,10 @@ class VideoWriter:
         else:
             self.abort()
 
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):  # dropped unclosed
+            self.abort()
+
     def _check_image(self, image: np.ndarray) -> None:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise InputShapeError(

@@ -67,6 +67,13 @@ def doctor(
     accuracy: Annotated[
         float, typer.Option(help="Accuracy on the usable videos to bound that on all for, 0 to 1.")
     ] = 0.75,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            help="Decode in processes of their own, of bounded memory and time, so that no file "
+            "ends the run."
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Decode every file; report what is wrong and write a manifest without it.
@@ -79,7 +86,9 @@ def doctor(
     """
     from co3d.cli.data_doctor import DoctorOptions, run_doctor
 
-    options = DoctorOptions(path, layout, split, classes, output, workers, accuracy, as_json)
+    options = DoctorOptions(
+        path, layout, split, classes, output, workers, accuracy, as_json, sandbox
+    )
     raise typer.Exit(run_doctor(options))
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from co3d.datasets.doctor.diagnosis import KINDS, Diagnosis
 from co3d.datasets.doctor.examination import Examination
 from co3d.files import output_file
+from co3d.printable import make_printable
 
 SIZES_SHOWN = 8
 BINS = 30
@@ -29,7 +30,7 @@ def draw_statistics(
     """
     decoded = [seen for seen in found.values() if seen.frames]
     figure = Figure(figsize=(11, 7.5), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(make_printable(title))
     axes = figure.subplots(2, 2)
     _draw_histogram(
         axes[0, 0], [seen.rate_hz for seen in decoded if seen.rate_hz], "frames per second"

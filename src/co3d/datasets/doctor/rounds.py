@@ -10,7 +10,9 @@ from typing import TextIO
 
 from co3d.datasets.doctor.examination import Examination, examine
 from co3d.datasets.manifest import Manifest
+from co3d.errors import SandboxError
 from co3d.files import make_folder, report_refusal
+from co3d.sandbox import Sandbox
 
 AHEAD = 4
 """Files waiting for each worker: a whole data set in the queue would take memory for nothing."""
@@ -21,6 +23,7 @@ def examine_all(
     log: Path,
     workers: int,
     report: Callable[[Examination], None] = lambda _: None,
+    sandbox: Sandbox | None = None,
 ) -> dict[str, Examination]:
     """Examine the videos of a manifest, each file once.
 
@@ -30,6 +33,8 @@ def examine_all(
             the same length and time of change, is not decoded again.
         workers: how many videos to decode at a time. Threads: decoding leaves Python alone.
         report: called with each result, those of the log included.
+        sandbox: where to decode; None decodes in this process. Videos that kill its processes, or
+            take more than they may, are unreadable.
 
     Returns:
         Path of an entry -> what was found.
@@ -56,7 +61,7 @@ def examine_all(
             while True:
                 while len(waiting) < workers * AHEAD and (job := next(remaining, None)):
                     path = manifest.root / job[0]
-                    waiting[pool.submit(examine, path, rates[job[0]])] = job
+                    waiting[pool.submit(_examine, path, rates[job[0]], sandbox)] = job
                 if not waiting:
                     return found
                 for done in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -67,8 +72,19 @@ def examine_all(
                     file.flush()
                     report(found[name])
         except BaseException:
+            if sandbox is not None:
+                sandbox.close()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _examine(path: Path, rate_hz: float | None, sandbox: Sandbox | None) -> Examination:
+    if sandbox is None:
+        return examine(path, rate_hz)
+    try:
+        return sandbox.run(examine, path, rate_hz)
+    except SandboxError as error:
+        return Examination("unreadable", f"cannot read {path}: {error}")
 
 
 def _stamp(path: Path) -> str:
@@ -86,7 +102,7 @@ def _open_log(path: Path) -> Iterator[TextIO]:
     make_folder(path.parent)
     with report_refusal(path):
         _end_last_line(path)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             yield file
 
 
