@@ -51,6 +51,7 @@ class Connection:
         may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
         is_camera: a local camera, which is not tried again.
+        drops_late: see `VideoDecoder`.
 
     Attributes:
         state: what the source is doing.
@@ -71,6 +72,7 @@ class Connection:
         stopping: threading.Event,
         *,
         is_camera: bool = False,
+        drops_late: bool = False,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -78,6 +80,8 @@ class Connection:
         self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._is_camera = is_camera
+        self._drops_late = drops_late
+        self._dropped_before = 0
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -134,6 +138,11 @@ class Connection:
             if not self._reconnect():
                 return
 
+    @property
+    def dropped_frames(self) -> int:
+        """Frames dropped before they were decoded."""
+        return self._dropped_before + self.decoder.dropped_frames
+
     def close(self) -> None:
         """Close the connection; not while another thread reads."""
         self.decoder.close()
@@ -179,6 +188,7 @@ class Connection:
             thread_type="SLICE",  # threads over frames would hold frames back
             resumes=resumes,
             resumable=True,
+            drops_late=self._drops_late,
         )
 
     def _open_again(self) -> VideoDecoder:
@@ -188,5 +198,6 @@ class Connection:
         may_be_recording = self._may_be_recording and not self.decoder.is_pushed_by_camera
         opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
+        self._dropped_before += self.decoder.dropped_frames
         self.is_live = not decoder.starts_over
         return decoder

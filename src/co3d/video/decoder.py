@@ -1,6 +1,5 @@
 """Decode one video stream, going on past what cannot be decoded."""
 
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,11 +15,13 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from co3d.errors import EmptyVideoError
-from co3d.video.clock import Arrival, PresentationClock
+from co3d.video.clock import NO_ARRIVAL, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.live_clock import LiveClock
+from co3d.video.packets import LatestPackets, ReceivedPacket, receive_packets
 from co3d.video.picture import DecodedFrame, check_picture_size, upright_size
+from co3d.video.skipping import Skipper
 from co3d.video.source import SourceInfo
 
 FALLBACK_RATE_HZ = 25.0
@@ -73,8 +74,10 @@ class VideoDecoder:
         resumable: the source will be read again if it ends too early, and is live unless it states
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
             frame before it.
+        drops_late: what of a live source comes faster than it is decoded is dropped.
 
     Attributes:
+        dropped_frames: frames dropped before they were decoded.
         opening: the time and a digest of the first packet.
         starts_over: the first packet is the one that the earlier connection began with: this is a
             recording, and its frames come from the first one on.
@@ -91,10 +94,12 @@ class VideoDecoder:
         thread_type: str = "AUTO",
         resumes: Resumption | None = None,
         resumable: bool = False,
+        drops_late: bool = False,
     ) -> None:
         self._container = container
         self._name = name
         self._resumable = resumable
+        self._queue: LatestPackets | None = None
         try:
             self._stream = choose_stream(container, name)
             self._stream.thread_type = thread_type
@@ -103,12 +108,17 @@ class VideoDecoder:
             self.losses = LossTracker(self.promise)
             self.is_live = resumable and self.duration_seconds is None
             self.clock = self._make_clock()
-            self._next_index = 0
+            self._next_index = self.dropped_frames = 0
             self._resumes = resumes
             self.opening: bytes | None = None
             self.starts_over = False
-            self._arrival_seconds = self._waited_seconds = 0.0
-            self._received_seconds: float | None = None
+            self._received: ReceivedPacket | None = None
+            self._suspect: ReceivedPacket | None = None
+            self._skipper = Skipper(self._stream.codec_context)
+            if self.is_live and drops_late:
+                self._queue = LatestPackets(
+                    container, self._stream, counts_frames=self._counts_frames
+                )
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
@@ -116,7 +126,7 @@ class VideoDecoder:
                 raise EmptyVideoError(f"cannot read {name}: no frame decodes; fetch it again")
             self.width, self.height = upright_size(self._first.frame)
         except BaseException:
-            container.close()
+            self._release()
             raise
 
     def frames(self) -> Iterator[DecodedFrame]:
@@ -126,6 +136,9 @@ class VideoDecoder:
 
     def tail(self) -> Iterator[DecodedFrame]:
         """What decoder and clock still hold when no more packets come; nothing the second time."""
+        if self._suspect is not None:
+            self.losses.failed(self._suspect.packet.pts)
+            self._suspect = None
         yield from self._decode(None)
         yield from self._deliver(self.clock.release())
 
@@ -153,18 +166,23 @@ class VideoDecoder:
     def close(self) -> None:
         """Close the container; not while another thread decodes."""
         self._frames.close()
-        self._container.close()
+        self._release()
+
+    def _release(self) -> None:
+        (self._queue or self._container).close()
 
     def _decode_all(self) -> Generator[DecodedFrame, None, None]:
+        packets = self._queue or receive_packets(self._container, arrive=self._resumable)
         try:
-            for packet in self._receive_packets():
+            for received in packets:
+                packet = received.packet
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     self.losses.demuxed(float(end))
                 if packet.stream_index == self._stream.index and packet.size:
                     if self.opening is None:
                         self._begin(packet)
-                    yield from self._decode(packet)
+                    yield from self._take(received)
         except FFmpegError as error:
             self.interruption = error
             self.losses.interrupted()
@@ -180,20 +198,6 @@ class VideoDecoder:
         if not self.starts_over:
             self.clock, self._next_index = self._resumes.clock, self._resumes.next_index
             self.clock.resume()
-
-    def _receive_packets(self) -> Iterator[Packet]:
-        """Packets of all streams; the time that is spent waiting for them is counted."""
-        packets = self._container.demux()
-        while True:
-            asked = time.monotonic()
-            packet = next(packets, None)
-            self._arrival_seconds = time.monotonic()
-            if self._resumable:
-                self._received_seconds = time.time()
-            self._waited_seconds += self._arrival_seconds - asked
-            if packet is None:
-                return
-            yield packet
 
     def _make_clock(self) -> Clock:
         interval_seconds = 1 / (self.promise.rate_hz or FALLBACK_RATE_HZ)
@@ -213,13 +217,38 @@ class VideoDecoder:
         counts = kind.flags & Flags.no_timestamps.value or kind.name.endswith("pipe")
         return self.is_live and bool(counts)
 
+    def _take(self, received: ReceivedPacket) -> Iterator[DecodedFrame]:
+        """Decode a packet, unless it is cut short: that would lose neighbours that are whole.
+
+        Where recordings are joined, the last packet before is marked as cut short, and is whole. It
+        is decoded if a key frame follows it, since then there are no neighbours to lose.
+        """
+        packet, suspect = received.packet, self._suspect
+        if suspect is not None:
+            self._suspect = None
+            if packet.is_keyframe:
+                yield from self._decode(suspect.packet)
+            else:
+                self.losses.failed(suspect.packet.pts)
+        if received.dropped_before:
+            yield from self._decode(None)
+            self._stream.codec_context.flush_buffers()
+            self._count_dropped(received.dropped_before + self._skipper.count_rest())
+        self._received = received
+        if not self.is_live:  # which has no end at which to count
+            self.losses.sent(packet.pts, packet.is_discard)
+        if packet.is_corrupt:
+            self._suspect = received
+            return
+        self._skipper.prepare(received)
+        yield from self._decode(packet)
+
+    def _count_dropped(self, frames: int) -> None:
+        self.dropped_frames += frames
+        self._next_index += frames
+
     def _decode(self, packet: Packet | None) -> Iterator[DecodedFrame]:
         pts = packet.pts if packet else None
-        if packet:
-            self.losses.sent(pts, packet.is_discard)
-            if packet.is_corrupt:  # cut short; decoding it loses neighbours that are whole
-                self.losses.failed(pts)
-                return
         try:
             frames = self._stream.decode(packet)
         except EndOfFileError:  # the decoder had been emptied before
@@ -231,8 +260,11 @@ class VideoDecoder:
             check_picture_size(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
-            arrival = Arrival(self._arrival_seconds, self._waited_seconds)
-            received = Received(frame, self._received_seconds)
+            self._count_dropped(self._skipper.count(frame.pts))
+            arrival, received_seconds = NO_ARRIVAL, None
+            if self._received is not None:
+                arrival, received_seconds = self._received.arrival, self._received.received_seconds
+            received = Received(frame, received_seconds)
             yield from self._deliver(self.clock.put(received, pts_seconds, arrival))
 
     def _deliver(self, stamped: list[tuple[Received, float]]) -> Iterator[DecodedFrame]:

@@ -12,10 +12,8 @@ from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
+from co3d.video.packets import JOIN_SECONDS
 from co3d.video.source_state import SourceState, StateListener
-
-JOIN_SECONDS = 1.0
-"""A thread that waits for a silent server is left behind; its read times out soon after."""
 
 STALLED_PERIOD_SECONDS = 0.5
 """Four times as long without a frame is a stall, as for gaps; slower sources get more."""
@@ -27,8 +25,9 @@ class LiveSource:
     Args:
         open_container: connects; called again to reconnect.
         name: of the source, for messages.
-        drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
-            file far away (see `Connection`) nothing is ever thrown away.
+        drop_oldest: what comes faster than it is decoded is dropped (see `LatestPackets`), and a
+            full queue throws its oldest frame away; else the source has to wait. Of a file far away
+            (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
         reconnect_seconds, may_be_recording, is_camera: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
@@ -59,6 +58,7 @@ class LiveSource:
             may_be_recording,
             self._stopping,
             is_camera=is_camera,
+            drops_late=drop_oldest,
         )
         self._state = self._connection.state
         self._connect(name)
@@ -72,7 +72,7 @@ class LiveSource:
     @property
     def dropped_frames(self) -> int:
         """Frames thrown away because the consumer was late."""
-        return self._queue.dropped_frames
+        return self._queue.dropped_frames + self._connection.dropped_frames
 
     @property
     def notices(self) -> Sequence[str]:

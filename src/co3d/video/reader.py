@@ -112,7 +112,8 @@ class VideoReader:
             return (
                 f"{self._name} came faster than it was processed, and {self.dropped_frames} frames "
                 f"were dropped: the network sees {pictures} where {self.rate_hz:g} are expected, "
-                "and labels of movements are not reliable; choose a smaller network"
+                "and labels of movements are not reliable; choose a smaller network, or smaller "
+                "pictures at the source"
             )
         return (
             f"{self._name} has {pictures} where {self.rate_hz:g} are expected: most of what the "
