@@ -17,7 +17,7 @@ from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
-from co3d.report import annotated_video, timeline_picture
+from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
 from co3d.video import SourceState, VideoReader, hide_password, read_video
 
 
@@ -51,7 +51,8 @@ def _stream_video(options: StreamOptions) -> int:
     Raises:
         DamagedVideoError, SourceUnreachableError, CameraError: the source broke off on the way;
             the outputs are complete up to there.
-        Co3dError: see the exit codes in `co3d stream --help`. There are no outputs.
+        Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
+            far as it was written.
     """
     _check_options(options)
     lines = JsonLines()
@@ -88,6 +89,7 @@ def _stream_video(options: StreamOptions) -> int:
         loss, pipe_closed = None, False
         with StopRequest(reader) as stop, ExitStack() as outputs:
             sinks = _open_sinks(options, labeller, reader, summary, stop, outputs)
+            videos = [sink for sink in sinks if isinstance(sink, AnnotatedVideo)]
             sinks.append(_open_screen(options, labeller, reader, summary, lines, outputs))
             if isinstance(sinks[-1], LiveView):
                 listeners.append(sinks[-1].show)
@@ -109,7 +111,8 @@ def _stream_video(options: StreamOptions) -> int:
         _silence_stdout()
         return PIPE_CLOSED
     written = [path for path in (options.output, options.timeline) if path is not None]
-    print_stream_summary(Console(stderr=True), labeller, summary, written)
+    left_out = sum(video.dropped_pictures for video in videos)
+    print_stream_summary(Console(stderr=True), labeller, summary, written, left_out)
     if loss is not None:
         raise loss
     return STOPPED if stop.requested else SUCCESS
@@ -137,9 +140,7 @@ def _open_sinks(
     """Everything that takes predictions; what must be closed is entered on `outputs`."""
     sinks: list[PredictionSink] = [summary, Notices(reader)]
     if options.output is not None:
-        video = annotated_video(
-            options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested
-        )
+        video = annotated_video(options.output, reader, labeller, is_stopped=lambda: stop.requested)
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
         title = f"{hide_password(options.source)} · {labeller.card.name}"

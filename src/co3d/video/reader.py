@@ -3,7 +3,7 @@
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -38,18 +38,31 @@ class VideoReader:
         source_rate_hz: frames per second of the source, None if unknown.
         rate_hz: ticks per second that frames are sampled to; None when all are delivered.
         gap: what becomes of a gap; see `read_video`.
+        drops_late: whether frames are dropped when the consumer is late.
+        can_open_again: whether the source sends the same frames to another reader.
         width, height: of every picture, in pixels.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
-    def __init__(self, source: FrameSource, rate_hz: float | None, gap: Gap) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        rate_hz: float | None,
+        gap: Gap,
+        *,
+        drops_late: bool,
+        open_again: Callable[..., "VideoReader"] | None,
+    ) -> None:
         self._source = source
+        self._open_again = open_again
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
         self._closed = False
         self._name = source.info.name
         self._notices: tuple[str, ...] = ()
         self.is_live = source.info.is_live
+        self.drops_late = drops_late and source.info.is_live
+        self.can_open_again = open_again is not None and not source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
         self.gap: Gap = gap
@@ -105,6 +118,12 @@ class VideoReader:
                 self._source.close()
             finally:
                 self._reading.release()
+
+    def open_again(self, reconnect_seconds: float | None = None) -> "VideoReader":
+        """Another reader of the same source, of every frame; see `can_open_again`."""
+        if self._open_again is None or not self.can_open_again:
+            raise OptionError(f"cannot open {self._name} again: its frames come once; keep them")
+        return self._open_again(reconnect_seconds=reconnect_seconds)
 
     def _describe_slowness(self) -> str:
         pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
@@ -217,7 +236,9 @@ def read_video(
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
         opened = FileSource(Path(source))
-    return VideoReader(opened, rate_hz, gap or ("reset" if opened.info.is_live else "keep"))
+    open_again = partial(read_video, source, folder_rate_hz=folder_rate_hz)
+    gap = gap or ("reset" if opened.info.is_live else "keep")
+    return VideoReader(opened, rate_hz, gap, drops_late=policy != "every", open_again=open_again)
 
 
 def _url_scheme(source: str) -> str | None:
