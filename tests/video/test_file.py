@@ -295,10 +295,10 @@ def test_a_change_of_size_is_scaled_back(tmp_path, make, drain):
     large = make(tmp_path / "large.ts", 5, size=(128, 96)).read_bytes()
     path = tmp_path / "joined.ts"
     path.write_bytes(small + large)
-    frames, _ = drain(read_video(path))
-    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    frames, error = drain(read_video(path))
+    assert error is None
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 10
     times = [frame.pts_seconds for frame in frames]
-    assert len(frames) >= 9
     assert times == sorted(times)
 
 

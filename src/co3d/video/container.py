@@ -3,15 +3,16 @@
 import contextlib
 import os
 import sys
+from errno import EPROTONOSUPPORT
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
 from av.error import EOFError as EndOfFileError
 from av.error import ExitError, FFmpegError, InvalidDataError
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from co3d.errors import (
@@ -31,9 +32,19 @@ from co3d.video.picture import check_picture_size
 KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 """FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
 
+RtspTransport = Literal["auto", "tcp", "udp"]
+RTSP_OPTIONS: dict[RtspTransport, dict[str, str]] = {
+    "auto": {"rtsp_flags": "prefer_tcp"},
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
+PLAYLIST_FORMATS = ("hls", "dash")
+"""They fetch every variant and language that is not discarded."""
+
 TEXT_ART_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
 """FFmpeg takes any file whose name ends in .txt for a film in terminal characters."""
 
@@ -83,8 +94,12 @@ def open_media(place: str | BytesIO, kind: str | None = None, **options: Any) ->
     return av.open(place, "r", kind, metadata_errors="replace", **options)
 
 
-def open_url(url: str) -> InputContainer:
+def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer:
     """Open a network stream within a bounded time.
+
+    Args:
+        url: begins with its scheme and two slashes.
+        rtsp_transport: what RTSP sends video over; "auto" takes UDP where the server refuses TCP.
 
     Raises:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
@@ -94,7 +109,7 @@ def open_url(url: str) -> InputContainer:
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
     options = dict(KEEP_TIMESTAMPS)
     if scheme in ("rtsp", "rtsps"):
-        options["rtsp_transport"] = "tcp"
+        options |= RTSP_OPTIONS[rtsp_transport]
     timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
     try:
         return open_media(f"{scheme}://{rest}", container_options=options, timeout=timeout)
@@ -106,6 +121,8 @@ def open_url(url: str) -> InputContainer:
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
         advice = "check the address and that the server runs"
+        if error.errno == EPROTONOSUPPORT and rtsp_transport != "auto":
+            advice = f"the server does not send over {rtsp_transport}; let it choose (auto)"
         if needs_encoding(url):
             advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
@@ -146,7 +163,7 @@ def _directshow_name(index: int) -> str:
 def choose_stream(container: InputContainer, name: str) -> VideoStream:
     """Pick the video: the first stream that the container marks as default, else the first.
 
-    Cover art is not video.
+    Cover art is not video. Of a playlist nothing else is fetched from then on.
 
     Raises:
         NoVideoStreamError: the container has streams, but none of video.
@@ -174,4 +191,8 @@ def choose_stream(container: InputContainer, name: str) -> VideoStream:
     if stream.codec_context.name in TEXT_ART_CODECS:
         raise NotAVideoError(f"cannot read {name}: it is text; name a video file")
     check_picture_size(stream.codec_context.width, stream.codec_context.height, name)
+    if container.format.name in PLAYLIST_FORMATS:
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
     return stream

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from co3d.errors import EmptyVideoError
 from co3d.video.clock import NO_ARRIVAL, PresentationClock
 from co3d.video.container import choose_stream
+from co3d.video.cuts import CutPackets
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.live_clock import LiveClock
 from co3d.video.packets import LatestPackets, ReceivedPacket, receive_packets
@@ -113,7 +114,7 @@ class VideoDecoder:
             self.opening: bytes | None = None
             self.starts_over = False
             self._received: ReceivedPacket | None = None
-            self._suspect: ReceivedPacket | None = None
+            self._cuts = CutPackets(container.format.name)
             self._skipper = Skipper(self._stream.codec_context)
             if self.is_live and drops_late:
                 self._queue = LatestPackets(
@@ -136,9 +137,8 @@ class VideoDecoder:
 
     def tail(self) -> Iterator[DecodedFrame]:
         """What decoder and clock still hold when no more packets come; nothing the second time."""
-        if self._suspect is not None:
-            self.losses.failed(self._suspect.packet.pts)
-            self._suspect = None
+        if (cut := self._cuts.find_rest()) is not None:
+            self.losses.failed(cut.pts)
         yield from self._decode(None)
         yield from self._deliver(self.clock.release())
 
@@ -176,10 +176,13 @@ class VideoDecoder:
         try:
             for received in packets:
                 packet = received.packet
+                is_video = packet.stream_index == self._stream.index
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self.losses.demuxed(float(end))
-                if packet.stream_index == self._stream.index and packet.size:
+                    dts = packet.dts if is_video else None
+                    decoded = None if dts is None else float(dts * packet.time_base)
+                    self.losses.demuxed(float(end), decoded)
+                if is_video and packet.size:
                     if self.opening is None:
                         self._begin(packet)
                     yield from self._take(received)
@@ -218,18 +221,8 @@ class VideoDecoder:
         return self.is_live and bool(counts)
 
     def _take(self, received: ReceivedPacket) -> Iterator[DecodedFrame]:
-        """Decode a packet, unless it is cut short: that would lose neighbours that are whole.
-
-        Where recordings are joined, the last packet before is marked as cut short, and is whole. It
-        is decoded if a key frame follows it, since then there are no neighbours to lose.
-        """
-        packet, suspect = received.packet, self._suspect
-        if suspect is not None:
-            self._suspect = None
-            if packet.is_keyframe:
-                yield from self._decode(suspect.packet)
-            else:
-                self.losses.failed(suspect.packet.pts)
+        """Decode what should be decoded of the next packet and what was dropped before it."""
+        packet = received.packet
         if received.dropped_before:
             yield from self._decode(None)
             self._stream.codec_context.flush_buffers()
@@ -237,11 +230,11 @@ class VideoDecoder:
         self._received = received
         if not self.is_live:  # which has no end at which to count
             self.losses.sent(packet.pts, packet.is_discard)
-        if packet.is_corrupt:
-            self._suspect = received
-            return
-        self._skipper.prepare(received)
-        yield from self._decode(packet)
+        if (cut := self._cuts.find(packet)) is not None:
+            self.losses.failed(cut.pts)
+        if self._cuts.can_decode(packet):
+            self._skipper.prepare(received)
+            yield from self._decode(packet)
 
     def _count_dropped(self, frames: int) -> None:
         self.dropped_frames += frames

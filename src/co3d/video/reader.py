@@ -11,7 +11,7 @@ from typing import Literal
 
 from co3d.errors import OptionError
 from co3d.video.address import hide_password
-from co3d.video.container import open_camera, open_url
+from co3d.video.container import RtspTransport, open_camera, open_url
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
@@ -164,6 +164,7 @@ def read_video(
     queue_frames: int = 8,
     reconnect_seconds: float | None = None,
     folder_rate_hz: float = 30.0,
+    rtsp_transport: RtspTransport = "auto",
     on_state: StateListener | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
@@ -185,6 +186,8 @@ def read_video(
             again (see `co3d.video.back_off`); 0 tries once. None tries for ever, but for 30 s where
             a recording far away broke off. Ctrl-C interrupts an attempt at once.
         folder_rate_hz: frames per second of a folder of pictures.
+        rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
+            the server refuses TCP.
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
@@ -201,6 +204,10 @@ def read_video(
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if rtsp_transport not in ("auto", "tcp", "udp"):
+        raise OptionError(
+            f"cannot read over rtsp_transport {rtsp_transport!r}; choose 'auto', 'tcp' or 'udp'"
+        )
     if gap not in (None, "keep", "reset"):
         raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
     if queue_frames < 1:
@@ -229,14 +236,16 @@ def read_video(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source)
+        opener = partial(open_url, source, rtsp_transport)
         name, is_http = hide_password(source), scheme in ("http", "https")
         opened = open_live(opener, name, may_be_recording=is_http)
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
         opened = FileSource(Path(source))
-    open_again = partial(read_video, source, folder_rate_hz=folder_rate_hz)
+    open_again = partial(
+        read_video, source, folder_rate_hz=folder_rate_hz, rtsp_transport=rtsp_transport
+    )
     gap = gap or ("reset" if opened.info.is_live else "keep")
     return VideoReader(opened, rate_hz, gap, drops_late=policy != "every", open_again=open_again)
 
