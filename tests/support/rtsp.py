@@ -32,7 +32,7 @@ def serve_rtsp(
         duration_seconds: what the description states.
         transport: what video is sent over, "tcp" or "udp"; the other one is refused.
     """
-    units = re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
+    units = read_units(path)
     connections = iter(parts)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -82,6 +82,11 @@ def serve_rtsp(
 
     with run_server(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"rtsp://127.0.0.1:{port}/video"
+
+
+def read_units(path: Path) -> list[bytes]:
+    """Units of an elementary stream of H.264, without their start codes."""
+    return re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
 
 
 def describe(duration_seconds: float | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Policy = Literal["latest", "every"]
+RtspTransport = Literal["auto", "tcp", "udp"]
 Gap = Literal["keep", "reset"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
@@ -23,9 +24,11 @@ class StreamOptions:
         window: feature frames averaged.
         top_k: labels shown.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
-        policy: what a live source does when the network is slower. gap: what the network does after
-            a gap. rate_hz: overrides the model's.
+        policy: what a live source does when it is too fast; None drops, but keeps pipes waiting.
+        gap: what the network does after a gap. rate_hz: overrides the model's.
         reconnect_seconds: how long a network stream is tried again; None for ever.
+        rtsp_transport: of RTSP. poll_hz: how often single pictures are asked for. folder_rate_hz:
+            of a folder of pictures.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
@@ -38,10 +41,13 @@ class StreamOptions:
     output: Path | None
     timeline: Path | None
     as_json: bool
-    policy: Policy
+    policy: Policy | None
     gap: Gap
     rate_hz: float | None
     reconnect_seconds: float | None
+    rtsp_transport: RtspTransport
+    poll_hz: float | None
+    folder_rate_hz: float
     threads: int | None
     backend: str
     precision: str | None

@@ -71,6 +71,9 @@ def _stream_video(options: StreamOptions) -> int:
         policy=options.policy,
         gap=options.gap,
         reconnect_seconds=options.reconnect_seconds,
+        rtsp_transport=options.rtsp_transport,
+        poll_hz=options.poll_hz,
+        folder_rate_hz=options.folder_rate_hz,
         on_state=tell,
     ) as reader:
         labeller = open_labeller(

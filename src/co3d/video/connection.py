@@ -24,6 +24,8 @@ from co3d.video.source_state import SourceState
 RECORDING_RECONNECT_SECONDS = 30.0
 """For so long a recording far away is tried again by default; live sources are for ever."""
 
+POLL_HZ = 5.0
+
 KEPT_CHANGES = 64
 """Of state, for a consumer that is busy while the source comes and goes."""
 
@@ -51,6 +53,8 @@ class Connection:
         may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
         is_camera: a local camera, which is not tried again.
+        is_pipe: it ends where whoever writes into it stops, and is live only if it `drops_late`.
+        poll_hz: how often to ask an address that answers with one picture.
         drops_late: see `VideoDecoder`.
 
     Attributes:
@@ -72,6 +76,8 @@ class Connection:
         stopping: threading.Event,
         *,
         is_camera: bool = False,
+        is_pipe: bool = False,
+        poll_hz: float = POLL_HZ,
         drops_late: bool = False,
     ) -> None:
         self._open_container = open_container
@@ -80,6 +86,8 @@ class Connection:
         self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._is_camera = is_camera
+        self._is_pipe = is_pipe
+        self._poll_seconds, self._asked_at = 1 / poll_hz, 0.0
         self._drops_late = drops_late
         self._dropped_before = 0
         self._next_index = 0
@@ -105,6 +113,9 @@ class Connection:
                 left_seconds = started + limit_seconds - time.monotonic()
                 # Cameras lock an account after a few attempts with a wrong password.
                 for_good = isinstance(error.__cause__, HTTPUnauthorizedError | HTTPForbiddenError)
+                if self._is_pipe:
+                    advice = "an MP4 whose index stands last cannot be read from a pipe"
+                    raise EmptyVideoError(f"{error}; {advice}") from error
                 if left_seconds <= 0 or for_good:
                     raise
                 self._change_state(SourceState("connecting", str(error)))
@@ -130,12 +141,13 @@ class Connection:
                     self._next_index = seen
                     yield frame
                     self._last_frame_at = time.monotonic()
-            if not self.is_live and not self.decoder.is_cut_short:
+            if self._is_pipe or (not self.is_live and not self.decoder.is_cut_short):
                 return
             if not self.is_live and seen == resumed_at:  # it broke here before
                 yield from self.decoder.tail()
                 return
-            if not self._reconnect():
+            goes_on = self._poll() if self.decoder.is_snapshot else self._reconnect()
+            if not goes_on:
                 return
 
     @property
@@ -146,6 +158,22 @@ class Connection:
     def close(self) -> None:
         """Close the connection; not while another thread reads."""
         self.decoder.close()
+
+    def _poll(self) -> bool:
+        """Ask for the next picture; False when told to stop. The same one again is none."""
+        while True:
+            wait_seconds = self._asked_at + self._poll_seconds - time.monotonic()
+            if self._stopping.wait(max(0.0, wait_seconds)):
+                return False
+            try:
+                decoder = self._open(Resumption(self.decoder.clock, self._next_index, None))
+            except REFUSALS:
+                return self._reconnect()
+            is_new = decoder.opening != self.decoder.opening
+            (self.decoder if is_new else decoder).close()
+            if is_new:
+                self.decoder = decoder
+                return True
 
     def _reconnect(self) -> bool:
         """Open the source again; False when told to stop."""
@@ -182,12 +210,13 @@ class Connection:
             self.changes.append(state)
 
     def _open(self, resumes: Resumption | None = None) -> VideoDecoder:
+        self._asked_at = time.monotonic()
         return VideoDecoder(
             self._open_container(),
             self._name,
             thread_type="SLICE",  # threads over frames would hold frames back
             resumes=resumes,
-            resumable=True,
+            resumable=self._drops_late or not self._is_pipe,
             drops_late=self._drops_late,
         )
 
@@ -195,7 +224,7 @@ class Connection:
         if not self.is_live:
             return self._open()
         # A camera that starts again may well begin with the same picture, a black one, say.
-        may_be_recording = self._may_be_recording and not self.decoder.is_pushed_by_camera
+        may_be_recording = self._may_be_recording and not self.decoder.is_from_camera
         opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
         self._dropped_before += self.decoder.dropped_frames

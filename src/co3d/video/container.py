@@ -11,13 +11,14 @@ from typing import Any, Literal
 import av
 from av.container import InputContainer
 from av.error import EOFError as EndOfFileError
-from av.error import ExitError, FFmpegError, InvalidDataError
+from av.error import ExitError, FFmpegError, InvalidDataError, ProtocolNotFoundError
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from co3d.errors import (
     CameraError,
     EmptyVideoError,
+    MissingPackageError,
     NotAVideoError,
     NoVideoStreamError,
     SourceNotFoundError,
@@ -41,6 +42,9 @@ RTSP_OPTIONS: dict[RtspTransport, dict[str, str]] = {
 
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
+NETWORK_TIMEOUTS = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
 PLAYLIST_FORMATS = ("hls", "dash")
 """They fetch every variant and language that is not discarded."""
@@ -104,15 +108,22 @@ def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer
     Raises:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
         NotAVideoError: the server answers with something else than video.
+        MissingPackageError: FFmpeg was built without this protocol, as without srt.
     """
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
     options = dict(KEEP_TIMESTAMPS)
     if scheme in ("rtsp", "rtsps"):
         options |= RTSP_OPTIONS[rtsp_transport]
-    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+    if scheme in ("http", "https") and rest.lower().endswith(PICTURE_ENDINGS):
+        rest += "?"  # else FFmpeg goes by the ending, and % in the address means numbers to it
     try:
-        return open_media(f"{scheme}://{rest}", container_options=options, timeout=timeout)
+        return open_media(f"{scheme}://{rest}", container_options=options, timeout=NETWORK_TIMEOUTS)
+    except ProtocolNotFoundError as error:
+        raise MissingPackageError(
+            f"cannot read {hide_password(url)}: this build of PyAV has no {scheme}; send it on, "
+            f"with `ffmpeg -i ADDRESS -c copy -f mpegts udp://127.0.0.1:5000`, and read that"
+        ) from error
     except FFmpegError as error:
         if scheme in ("http", "https") and isinstance(error, InvalidDataError):
             raise NotAVideoError(
@@ -123,6 +134,8 @@ def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer
         advice = "check the address and that the server runs"
         if error.errno == EPROTONOSUPPORT and rtsp_transport != "auto":
             advice = f"the server does not send over {rtsp_transport}; let it choose (auto)"
+        if scheme == "rtp":
+            advice += "; formats with a number from 96 on need an .sdp file that describes them"
         if needs_encoding(url):
             advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
@@ -130,13 +143,15 @@ def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer
         ) from error
 
 
-def open_camera(index: int) -> InputContainer:
-    """Open a local camera by its number.
+def open_camera(index: int | str) -> InputContainer:
+    """Open a local camera by its number, or by its path on Linux.
 
     Raises:
         CameraError: it is absent, busy, or may not be used.
     """
     try:
+        if isinstance(index, str):
+            return open_media(index, "v4l2")
         if sys.platform == "win32":
             return open_media(f"video={_directshow_name(index)}", "dshow")
         if sys.platform == "darwin":

@@ -109,14 +109,14 @@ class VideoDecoder:
             self.losses = LossTracker(self.promise)
             self.is_live = resumable and self.duration_seconds is None
             self.clock = self._make_clock()
-            self._next_index = self.dropped_frames = 0
+            self._first_index = self._next_index = self.dropped_frames = 0
             self._resumes = resumes
             self.opening: bytes | None = None
             self.starts_over = False
             self._received: ReceivedPacket | None = None
             self._cuts = CutPackets(container.format.name)
             self._skipper = Skipper(self._stream.codec_context)
-            if self.is_live and drops_late:
+            if self.is_live and drops_late and not self._is_picture:
                 self._queue = LatestPackets(
                     container, self._stream, counts_frames=self._counts_frames
                 )
@@ -199,7 +199,8 @@ class VideoDecoder:
             return
         self.starts_over = self.opening == self._resumes.opening
         if not self.starts_over:
-            self.clock, self._next_index = self._resumes.clock, self._resumes.next_index
+            self.clock = self._resumes.clock
+            self._first_index = self._next_index = self._resumes.next_index
             self.clock.resume()
 
     def _make_clock(self) -> Clock:
@@ -209,9 +210,20 @@ class VideoDecoder:
         return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
 
     @property
-    def is_pushed_by_camera(self) -> bool:
-        """Whether pictures come as parts of one endless answer, as cameras alone send them."""
-        return self._container.format.name == "mpjpeg"
+    def is_from_camera(self) -> bool:
+        """Whether pictures come as cameras alone send them: in one endless answer, or each asked
+        for.
+        """
+        return self._container.format.name == "mpjpeg" or self.is_snapshot
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether all that came is one picture, known at its end."""
+        return self._is_picture and self._next_index - self._first_index == 1
+
+    @property
+    def _is_picture(self) -> bool:
+        return self._container.format.name.endswith("_pipe")
 
     @property
     def _counts_frames(self) -> bool:

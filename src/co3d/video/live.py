@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from av.container import InputContainer
 
 from co3d.errors import Co3dError
-from co3d.video.connection import Connection
+from co3d.video.connection import POLL_HZ, Connection
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
@@ -29,7 +29,7 @@ class LiveSource:
             full queue throws its oldest frame away; else the source has to wait. Of a file far away
             (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording, is_camera: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera, is_pipe, poll_hz: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
 
@@ -47,6 +47,8 @@ class LiveSource:
         reconnect_seconds: float | None,
         may_be_recording: bool = False,
         is_camera: bool = False,
+        is_pipe: bool = False,
+        poll_hz: float = POLL_HZ,
         on_state: StateListener | None = None,
     ) -> None:
         self._on_state = on_state
@@ -58,6 +60,8 @@ class LiveSource:
             may_be_recording,
             self._stopping,
             is_camera=is_camera,
+            is_pipe=is_pipe,
+            poll_hz=poll_hz,
             drops_late=drop_oldest,
         )
         self._state = self._connection.state

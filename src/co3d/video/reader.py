@@ -9,21 +9,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from co3d.errors import OptionError
+from co3d.errors import CameraError, OptionError
 from co3d.video.address import hide_password
+from co3d.video.connection import POLL_HZ
 from co3d.video.container import RtspTransport, open_camera, open_url
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
+from co3d.video.inputs import (
+    SESSION_SUFFIX,
+    describe_namesake,
+    is_device,
+    is_pipe,
+    name_pipe,
+    open_pipe,
+    open_session,
+    resolve_file_url,
+)
 from co3d.video.live import LiveSource
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
 
 Gap = Literal["keep", "reset"]
 
-URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "udp")
+URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
 
 
 class VideoReader:
@@ -52,6 +63,7 @@ class VideoReader:
         *,
         drops_late: bool,
         open_again: Callable[..., "VideoReader"] | None,
+        notices: tuple[str, ...],
     ) -> None:
         self._source = source
         self._open_again = open_again
@@ -59,7 +71,7 @@ class VideoReader:
         self._reading = threading.Lock()
         self._closed = False
         self._name = source.info.name
-        self._notices: tuple[str, ...] = ()
+        self._opening_notices, self._notices = notices, ()
         self.is_live = source.info.is_live
         self.drops_late = drops_late and source.info.is_live
         self.can_open_again = open_again is not None and not source.info.is_live
@@ -80,7 +92,8 @@ class VideoReader:
     @property
     def notices(self) -> tuple[str, ...]:
         """What is odd about the source's time so far, as sentences; each comes once and stays."""
-        return (*(f"{self._name} {notice}" for notice in self._source.notices), *self._notices)
+        said = (*self._opening_notices, *self._source.notices)
+        return (*(f"{self._name} {notice}" for notice in said), *self._notices)
 
     @property
     def damage(self) -> Damage | None:
@@ -165,18 +178,22 @@ def read_video(
     reconnect_seconds: float | None = None,
     folder_rate_hz: float = 30.0,
     rtsp_transport: RtspTransport = "auto",
+    poll_hz: float | None = None,
     on_state: StateListener | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
     Args:
         source: a video file; a folder of pictures of one size, in natural order of their names; the
-            number of a camera (0 or "0"); or an address that starts with http, https, rtmp, rtmps,
-            rtsp, rtsps or udp.
+            number of a camera (0 or "0") or its path (/dev/video0, /dev/v4l/by-id/…); a FIFO, or
+            "-" for standard input; an .sdp file; or an address that starts with file, http, https,
+            rtmp, rtmps, rtp, rtsp, rtsps, srt or udp. An address that answers with one picture is
+            asked again and again.
         rate_hz: sample to this steady rate by timestamp (see `co3d.video.sampling`); None delivers
             every frame.
         policy: what a live source does when the consumer is late: "latest" (None means this) drops
-            the oldest waiting frame, "every" lets the source wait. Files, near or far, always wait.
+            what it cannot decode or deliver in time, "every" lets the source wait. Files, near or
+            far, always wait; so do pipes that are not told "latest", or that state a duration.
         gap: what a gap in the source's time does while sampling. "keep" holds the picture before
             it, for 60 s at most (10 s of a live source). "reset" invents nothing: the next frame
             comes at once, and a network is to start anew with it. Either way its `gap_seconds`
@@ -188,6 +205,8 @@ def read_video(
         folder_rate_hz: frames per second of a folder of pictures.
         rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
             the server refuses TCP.
+        poll_hz: how often an address that answers with one picture is asked, at most; None means
+            `rate_hz`, or 5 where that is None. A picture that has not changed counts once.
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
@@ -199,7 +218,7 @@ def read_video(
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
     """
-    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
@@ -219,13 +238,18 @@ def read_video(
         drop_oldest=policy != "every",
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
+        poll_hz=poll_hz or rate_hz or POLL_HZ,
         on_state=on_state,
     )
     opened: FrameSource
+    source, notices, comes_once = resolve_file_url(source), (), False
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
-        camera = int(source)
-        opener = partial(open_camera, camera)
-        opened = open_live(opener, f"camera {camera}", is_camera=True)
+        opener = partial(open_camera, int(source))
+        notices = describe_namesake(source)
+        try:
+            opened = open_live(opener, f"camera {int(source)}", is_camera=True)
+        except CameraError as error:
+            raise CameraError("; ".join((str(error), *notices))) from error
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if "://" not in source:
             raise OptionError(
@@ -239,6 +263,16 @@ def read_video(
         opener = partial(open_url, source, rtsp_transport)
         name, is_http = hide_password(source), scheme in ("http", "https")
         opened = open_live(opener, name, may_be_recording=is_http)
+    elif is_device(str(source)):
+        opener = partial(open_camera, str(source))
+        opened = open_live(opener, f"camera {source}", is_camera=True)
+    elif is_pipe(str(source)):
+        # It keeps whoever writes into it waiting, unless the latest of it is asked for.
+        drops = policy == "latest"
+        opener, comes_once = partial(open_pipe, str(source)), True
+        opened = open_live(opener, name_pipe(str(source)), is_pipe=True, drop_oldest=drops)
+    elif Path(source).suffix.lower() == SESSION_SUFFIX and Path(source).is_file():
+        opened = open_live(partial(open_session, Path(source)), str(source))
     elif Path(source).is_dir():
         opened = FolderSource(Path(source), folder_rate_hz)
     else:
@@ -247,7 +281,14 @@ def read_video(
         read_video, source, folder_rate_hz=folder_rate_hz, rtsp_transport=rtsp_transport
     )
     gap = gap or ("reset" if opened.info.is_live else "keep")
-    return VideoReader(opened, rate_hz, gap, drops_late=policy != "every", open_again=open_again)
+    return VideoReader(
+        opened,
+        rate_hz,
+        gap,
+        drops_late=policy != "every",
+        open_again=None if comes_once else open_again,
+        notices=notices,
+    )
 
 
 def _url_scheme(source: str) -> str | None:

@@ -7,7 +7,7 @@ import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Gap, Policy, StreamOptions
+from co3d.cli.options import Gap, Policy, RtspTransport, StreamOptions
 
 STREAM_EPILOG = """
 **Examples**
@@ -16,6 +16,7 @@ STREAM_EPILOG = """
 co3d stream match.mp4 --output annotated.mp4 --timeline timeline.png
 co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq 'select(.top).top'
+ffmpeg -i SOURCE -f mpegts - | co3d stream -
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -31,7 +32,10 @@ streaming_app = typer.Typer()
 def stream(
     source: Annotated[
         str,
-        typer.Argument(help="A file, camera number, rtsp:// or http:// URL, or folder of frames."),
+        typer.Argument(
+            help="A file, folder of frames, camera number or path, rtsp:// or http:// URL, FIFO, "
+            "or - for standard input."
+        ),
     ],
     model: Annotated[
         str,
@@ -63,9 +67,12 @@ def stream(
         ),
     ] = False,
     policy: Annotated[
-        Policy,
-        typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
-    ] = "latest",
+        Policy | None,
+        typer.Option(
+            help="Live sources: see the latest frame and drop what comes too fast (the default "
+            "except for pipes), or let the source wait until every frame is seen."
+        ),
+    ] = None,
     gap: Annotated[
         Gap,
         typer.Option(
@@ -84,6 +91,20 @@ def stream(
             "once. By default for ever, and for 30 s where a recording far away breaks off.",
         ),
     ] = None,
+    rtsp_transport: Annotated[
+        RtspTransport,
+        typer.Option(help="What RTSP sends video over; auto takes UDP where TCP is refused."),
+    ] = "auto",
+    poll_hz: Annotated[
+        float | None,
+        typer.Option(
+            help="How often to ask an address that answers with a single picture; by default as "
+            "often as the network sees one."
+        ),
+    ] = None,
+    folder_rate: Annotated[
+        float, typer.Option(metavar="HZ", help="Pictures a second of a folder of frames.")
+    ] = 30.0,
     threads: Annotated[
         int | None,
         typer.Option(help="Processor threads; by default one for small networks, else all."),
@@ -123,6 +144,9 @@ def stream(
         gap=gap,
         rate_hz=rate_hz,
         reconnect_seconds=reconnect,
+        rtsp_transport=rtsp_transport,
+        poll_hz=poll_hz,
+        folder_rate_hz=folder_rate,
         threads=threads,
         backend=backend,
         precision=precision,
