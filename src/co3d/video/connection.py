@@ -1,5 +1,6 @@
 """A network stream or camera that is opened again when it breaks."""
 
+import gc
 import math
 import threading
 import time
@@ -201,6 +202,8 @@ class Connection:
             except REFUSALS as error:
                 cause = str(error)
         self._change_state(SourceState("live"))
+        # PyAV's containers refer to themselves, so that a decoder's threads would stay for long.
+        gc.collect()
         return True
 
     def _change_state(self, state: SourceState) -> None:

@@ -42,7 +42,6 @@ RTSP_OPTIONS: dict[RtspTransport, dict[str, str]] = {
 
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
-NETWORK_TIMEOUTS = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
 PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
@@ -98,6 +97,11 @@ def open_media(place: str | BytesIO, kind: str | None = None, **options: Any) ->
     return av.open(place, "r", kind, metadata_errors="replace", **options)
 
 
+def network_timeouts() -> tuple[float, float]:
+    """How long to wait for a server that says nothing, while opening and while reading, in s."""
+    return OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+
+
 def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer:
     """Open a network stream within a bounded time.
 
@@ -118,7 +122,9 @@ def open_url(url: str, rtsp_transport: RtspTransport = "auto") -> InputContainer
     if scheme in ("http", "https") and rest.lower().endswith(PICTURE_ENDINGS):
         rest += "?"  # else FFmpeg goes by the ending, and % in the address means numbers to it
     try:
-        return open_media(f"{scheme}://{rest}", container_options=options, timeout=NETWORK_TIMEOUTS)
+        return open_media(
+            f"{scheme}://{rest}", container_options=options, timeout=network_timeouts()
+        )
     except ProtocolNotFoundError as error:
         raise MissingPackageError(
             f"cannot read {hide_password(url)}: this build of PyAV has no {scheme}; send it on, "

@@ -45,7 +45,7 @@ class FrameQueue(Generic[T]):
     def put(self, frame: T) -> bool:
         """Add a frame; False when nobody takes frames any more."""
         with self._changed:
-            if self._drop_oldest and self._size >= self._capacity:
+            while self._drop_oldest and self._frames and self._size >= self._capacity:
                 self._drop(1)
             while self._size >= self._capacity and not self._closed:
                 self._changed.wait()
@@ -67,6 +67,7 @@ class FrameQueue(Generic[T]):
         with self._changed:
             self._closed = True
             self._frames.clear()
+            self._size = 0
             self._changed.notify_all()
 
     def take_all(self, on_wait: Callable[[float], None] = lambda _: None) -> Iterator[T]:

@@ -10,7 +10,7 @@ from av.error import EOFError as EndOfFileError
 from av.error import ExitError, FFmpegError
 
 from co3d.errors import EmptyVideoError, NotAVideoError, OptionError, SourceUnreachableError
-from co3d.video.container import KEEP_TIMESTAMPS, NETWORK_TIMEOUTS, open_media
+from co3d.video.container import KEEP_TIMESTAMPS, network_timeouts, open_media
 
 STANDARD_INPUT = "-"
 DEVICE_FOLDERS = ("/dev/video", "/dev/v4l/")
@@ -96,7 +96,7 @@ def open_session(path: Path) -> InputContainer:
     nothing = "expected lines such as `m=video 5004 RTP/AVP 96`"
     try:
         container = open_media(
-            f"file:{path.absolute()}", "sdp", container_options=options, timeout=NETWORK_TIMEOUTS
+            f"file:{path.absolute()}", "sdp", container_options=options, timeout=network_timeouts()
         )
     except ExitError as error:
         raise SourceUnreachableError(

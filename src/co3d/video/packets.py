@@ -88,9 +88,10 @@ class LatestPackets:
         self._container = container
         self._stream_index = stream.index
         self._due_times = None if counts_frames else DueTimes()
-        self._waits_for_key = False
         self._queue = FrameQueue[ReceivedPacket](
-            QUEUED_BYTES, size_of=lambda received: received.packet.size, discard=self._discard
+            QUEUED_BYTES,
+            size_of=lambda received: received.packet.size,
+            discard=Backlog().count_late,
         )
         self._lock = threading.Lock()
         self._is_read = self._is_closed = False
@@ -143,7 +144,14 @@ class LatestPackets:
             return arrival_seconds
         return self._due_times.judge(float(time_stamp * packet.time_base), arrival_seconds)
 
-    def _discard(self, waiting: deque[ReceivedPacket]) -> int:
+
+class Backlog:
+    """Decides which packets of a live video are not decoded, because they are late."""
+
+    def __init__(self) -> None:
+        self._waits_for_key = False
+
+    def count_late(self, waiting: deque[ReceivedPacket]) -> int:
         """How many of the packets that wait, oldest first, are not to be decoded."""
         if not waiting:
             return 0
