@@ -1,12 +1,14 @@
+import math
 from fractions import Fraction
 from pathlib import Path
+from threading import Event, Thread
 
 import av
 import numpy as np
 import pytest
 
 from co3d.errors import OutputError
-from co3d.report import annotated_video, label_colours
+from co3d.report import AnnotatedVideo, annotated_video, label_colours
 from co3d.video import VideoWriter, read_video
 from support.predictions import LABELS, make_prediction
 from support.videos import (
@@ -34,9 +36,7 @@ def annotate(labeller):
     def run(source: Path, target: Path, predictions, *, stopped: bool = False) -> None:
         with (
             open_reader(source) as reader,
-            annotated_video(
-                target, str(source), reader, labeller, is_stopped=lambda: stopped
-            ) as video,
+            annotated_video(target, reader, labeller, is_stopped=lambda: stopped) as video,
         ):
             for prediction in predictions:
                 video.add(prediction)
@@ -98,13 +98,77 @@ def test_a_damaged_source_is_written_as_far_as_it_decodes(tmp_path, annotate):
     assert len(times(tmp_path / "out.mp4")) == len(list_decodable_times(damaged)) < 64
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path, annotate):
-    source = write_video(tmp_path / "source.mp4", 16)
-    (tmp_path / "out.mp4").write_bytes(b"an earlier result")
+def test_a_failure_keeps_what_was_written(tmp_path, annotate):
+    source = write_video(tmp_path / "source.mp4", 64)
     with pytest.raises(RuntimeError):
         annotate(source, tmp_path / "out.mp4", fail_halfway(source))
+    written = times(tmp_path / "out.mp4")
+    assert len(written) > 4
+    assert written == pytest.approx(times(source)[: len(written)], abs=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {"source.mp4", "out.mp4"}
+
+
+def test_a_failure_before_the_first_picture_leaves_what_stood_there(tmp_path, annotate):
+    source = write_video(tmp_path / "source.mp4", 4)
+    (tmp_path / "out.mp4").write_bytes(b"an earlier result")
+    with pytest.raises(RuntimeError):
+        annotate(source, tmp_path / "out.mp4", fail_at_once())
     assert (tmp_path / "out.mp4").read_bytes() == b"an earlier result"
     assert {path.name for path in tmp_path.iterdir()} == {"source.mp4", "out.mp4"}
+
+
+def fail_at_once():
+    yield from ()
+    raise RuntimeError
+
+
+@pytest.mark.parametrize("drops_late", [True, False])
+def test_predictions_wait_for_a_slow_writer_unless_the_source_is_live(drops_late):
+    """The writer takes a second picture only once all predictions have been added or waited."""
+    begun, goes_on = Event(), Event()
+
+    class SlowWriter:
+        def __init__(self):
+            self.times = []
+
+        def write(self, image, pts_seconds):
+            begun.set()
+            goes_on.wait()
+            self.times.append(pts_seconds)
+
+    writer = SlowWriter()
+    video = AnnotatedVideo(writer, COLOURS, 3, Fraction(1), None, drops_late=drops_late)
+    adding = Thread(target=add_twenty, args=(video, begun))
+    adding.start()
+    adding.join(5.0 if drops_late else 0.1)
+    assert adding.is_alive() != drops_late
+    goes_on.set()
+    adding.join()
+    video.finish(math.inf)
+    assert writer.times == ([0, 16, 17, 18, 19] if drops_late else list(range(20)))
+    assert video.dropped_pictures == (15 if drops_late else 0)
+
+
+def add_twenty(video, begun):
+    for number in range(20):
+        video.add(make_prediction("pan", number, image=drifting_picture(number), index=number))
+        begun.wait()
+
+
+def test_what_the_writer_says_reaches_who_adds(labeller):
+    class FullDisk:
+        def write(self, image, pts_seconds):
+            raise OutputError("no space left")
+
+    video = AnnotatedVideo(FullDisk(), COLOURS, 3, Fraction(1), None, drops_late=True)
+    prediction = make_prediction("pan", 0.0, image=drifting_picture(0), index=0)
+    video.add(prediction)
+    video._wait()
+    with pytest.raises(OutputError, match="no space left"):
+        video.add(prediction)
+    with pytest.raises(OutputError, match="no space left"):
+        video.finish(math.inf)
+    video.stop()
 
 
 def fail_halfway(source: Path):
@@ -121,9 +185,9 @@ def test_a_folder_that_does_not_exist_is_an_output_error(tmp_path, annotate):
 def test_of_a_live_source_the_frames_seen_are_written_once(tmp_path, labeller):
     source = write_video(tmp_path / "source.mp4", 16)
     with open_reader(source) as reader:
-        reader.is_live = True
+        reader.can_open_again = False
         with annotated_video(
-            tmp_path / "out.mp4", str(source), reader, labeller, is_stopped=lambda: False
+            tmp_path / "out.mp4", reader, labeller, is_stopped=lambda: False
         ) as video:
             for number in (0, 0, 1, 2, 2, 3):
                 image = drifting_picture(number)

@@ -1,6 +1,7 @@
-"""An RTSP server on the loopback interface that sends H.264 over its TCP connection."""
+"""An RTSP server on the loopback interface that sends H.264 over TCP or UDP."""
 
 import re
+import socket
 import socketserver
 import struct
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ VIDEO_UNITS = (1, 5)  # types of H.264 units that hold a picture
 
 @contextmanager
 def serve_rtsp(
-    path: Path, rate_hz: int, parts: list[int], duration_seconds: float | None
+    path: Path,
+    rate_hz: int,
+    parts: list[int],
+    duration_seconds: float | None,
+    transport: str = "tcp",
 ) -> Iterator[str]:
     """Play an elementary stream without B frames, as fast as it is taken.
 
@@ -25,8 +30,9 @@ def serve_rtsp(
         rate_hz: pictures a second.
         parts: how many pictures each connection gets before it is closed; the next is refused.
         duration_seconds: what the description states.
+        transport: what video is sent over, "tcp" or "udp"; the other one is refused.
     """
-    units = re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
+    units = read_units(path)
     connections = iter(parts)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -48,9 +54,15 @@ def serve_rtsp(
                 return False
             method, url, _ = lines[0].split()
             number = next(line for line in lines if line.lower().startswith("cseq"))
+            wanted = next((line for line in lines if line.lower().startswith("transport")), "")
+            if wanted and (transport == "tcp") != ("RTP/AVP/TCP" in wanted):
+                self.wfile.write(f"RTSP/1.0 461 Unsupported Transport\r\n{number}\r\n\r\n".encode())
+                return True
+            if found := re.search(r"client_port=(\d+)", wanted):
+                self._client_port = int(found[1])
             answer = {
                 "DESCRIBE": f"Content-Base: {url}/\r\nContent-Type: application/sdp\r\n",
-                "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
+                "SETUP": f"{wanted or 'Transport:'};server_port=9-10\r\nSession: 1\r\n",
                 "PLAY": "Session: 1\r\n",
             }.get(method, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n")
             body = describe(duration_seconds) if method == "DESCRIBE" else ""
@@ -58,11 +70,23 @@ def serve_rtsp(
             self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             if method == "PLAY":
                 for packet in packetise(units, rate_hz, pictures):
-                    self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
-            return method not in ("PLAY", "TEARDOWN")
+                    self._send(packet)
+            return method != "TEARDOWN" and (method != "PLAY" or transport == "udp")
+
+        def _send(self, packet: bytes) -> None:
+            if transport == "tcp":
+                self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+                return
+            with socket.socket(type=socket.SOCK_DGRAM) as sender:
+                sender.sendto(packet, ("127.0.0.1", self._client_port))
 
     with run_server(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
         yield f"rtsp://127.0.0.1:{port}/video"
+
+
+def read_units(path: Path) -> list[bytes]:
+    """Units of an elementary stream of H.264, without their start codes."""
+    return re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
 
 
 def describe(duration_seconds: float | None) -> str:

@@ -96,3 +96,13 @@ def test_concealed_frames_alone_are_delivered_not_lost():
 def test_the_error_names_all_three_figures():
     with pytest.raises(DamagedVideoError, match=r"a\.mp4 .*28 frames .*22 lost from 2\.800 s"):
         raise Damage(28, 22, 2.8).to_error("a.mp4")
+
+
+def test_recordings_that_are_joined_last_as_long_as_both():
+    tracker = make_tracker(frame_count=None, end_seconds=1.0)
+    for time in [*range(5), *range(5)]:
+        tracker.demuxed((time + 1) / 10, time / 10)
+        tracker.sent(time, trimmed=False)
+        tracker.delivered(time, concealed=False, interlaced=False)
+    assert tracker.reached_end
+    assert tracker.damage() is None

@@ -18,6 +18,7 @@ from co3d.errors import (
     SourceNotFoundError,
 )
 from co3d.video import read_video
+from co3d.video.container import open_file
 from support.miniature import film_motion, write_mp4
 
 
@@ -230,10 +231,10 @@ def test_a_playlist_does_not_reach_other_places(tmp_path, video_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_a_pipe_is_refused_and_does_not_block(tmp_path):
+def test_a_pipe_among_files_is_refused_and_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(NotAVideoError, match="not a regular file"):
-        read_video(tmp_path / "pipe.mp4")
+        open_file(tmp_path / "pipe.mp4")
 
 
 def test_sound_alone_has_no_video_stream(tmp_path):
@@ -288,10 +289,10 @@ def test_a_change_of_size_is_scaled_back(tmp_path, make, drain):
     large = make(tmp_path / "large.ts", 5, size=(128, 96)).read_bytes()
     path = tmp_path / "joined.ts"
     path.write_bytes(small + large)
-    frames, _ = drain(read_video(path))
-    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    frames, error = drain(read_video(path))
+    assert error is None
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 10
     times = [frame.pts_seconds for frame in frames]
-    assert len(frames) >= 9
     assert times == sorted(times)
 
 

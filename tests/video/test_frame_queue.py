@@ -66,3 +66,24 @@ def test_close_wakes_a_consumer_that_waits_for_a_frame():
     queue.close()
     thread.join(1)
     assert results == [[]]
+
+
+def test_a_closed_queue_takes_nothing_more():
+    queue = FrameQueue[int](1, drop_oldest=True)
+    assert queue.put(1)
+    queue.close()
+    assert not queue.put(2)
+    assert queue.dropped_frames == 0
+
+
+def test_a_queue_is_full_by_the_size_of_what_waits_and_discards_what_is_stale():
+    queue = FrameQueue[int](10, drop_oldest=True, size_of=lambda number: number, discard=count_odd)
+    for number in (4, 5, 6, 3):  # 4 + 5 + 6 are more than it holds: 4 and 5 are dropped for 3
+        queue.put(number)
+    queue.finish(None)
+    assert list(queue.take_all()) == [6, 3]
+    assert queue.dropped_frames == 2
+
+
+def count_odd(waiting):
+    return 1 if len(waiting) > 1 and waiting[0] % 2 else 0

@@ -5,6 +5,7 @@ import pytest
 import co3d.video.back_off
 from co3d.errors import SourceUnreachableError
 from co3d.video import read_video
+from co3d.video.container import open_url
 from support.rtsp import serve_rtsp
 
 
@@ -50,3 +51,15 @@ def test_a_live_source_states_no_duration(film, number_of, drain):
     assert reader.is_live
     assert isinstance(error, SourceUnreachableError)
     assert [number_of(frame.image) for frame in frames] == list(range(25))
+
+
+@pytest.mark.parametrize("sends", ["tcp", "udp"])
+@pytest.mark.parametrize("asked", ["auto", "tcp", "udp"])
+def test_udp_is_taken_where_tcp_is_refused(film, sends, asked):
+    with serve_rtsp(film, 20, [40] * 2, None, transport=sends) as url:
+        if asked not in ("auto", sends):
+            with pytest.raises(SourceUnreachableError, match=f"does not send over {asked}"):
+                open_url(url, asked)
+            return
+        with open_url(url, asked) as container:
+            assert next(container.demux()).size

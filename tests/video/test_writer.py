@@ -10,6 +10,29 @@ import pytest
 from co3d.errors import InputShapeError, OptionError, OutputError
 from co3d.video import VideoWriter, read_video
 
+FILL_A_DISK = """
+import resource, signal, sys
+import numpy as np
+from co3d.video import VideoWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))
+random = np.random.default_rng(0)
+with VideoWriter(sys.argv[1], 20, {options}) as writer:
+    for number in range(60):
+        writer.write(random.integers(0, 255, (96, 128, 3), np.uint8), number / 8)
+"""
+
+KILL_ITSELF = """
+import os, signal, sys
+import numpy as np
+from co3d.video import VideoWriter
+random = np.random.default_rng(0)
+writer = VideoWriter(sys.argv[1], 20)
+for number in range(100):
+    writer.write(random.integers(0, 255, (96, 128, 3), np.uint8), number / 8)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def read_back(path):
     with read_video(path) as reader:
@@ -172,19 +195,41 @@ def test_rates_that_cannot_work(tmp_path, rate_hz):
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are a Unix feature")
 @pytest.mark.parametrize("limit_bytes", [4_000, 60_000])
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit_bytes):
-    code = (
-        "import resource, signal, sys\n"
-        "import numpy as np\n"
-        "from co3d.video import VideoWriter\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))\n"
-        "random = np.random.default_rng(0)\n"
-        "with VideoWriter(sys.argv[1], 20) as writer:\n"
-        "    for number in range(60):\n"
-        "        writer.write(random.integers(0, 255, (96, 128, 3), np.uint8), number / 20)\n"
-    )
+    code = FILL_A_DISK.format(limit_bytes=limit_bytes, options="")
     command = [sys.executable, "-c", code, str(tmp_path / "out.mp4")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("co3d.errors.OutputError: cannot write")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource limits are a Unix feature")
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_full_disk_keeps_what_plays(tmp_path, drain, suffix):
+    code = FILL_A_DISK.format(limit_bytes=300_000, options="keeps_unfinished=True")
+    path = tmp_path / f"out{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("it holds what was written before")
+    assert list(tmp_path.iterdir()) == [path]
+    frames, _ = drain(read_video(path))
+    assert 10 < len(frames) < 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a Unix signal")
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_crash_leaves_a_file_that_plays(tmp_path, drain, suffix):
+    code = KILL_ITSELF
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / f"out{suffix}")], timeout=60, check=False
+    )
+    (partial,) = tmp_path.iterdir()
+    assert partial.name.endswith(".part")
+    frames, _ = drain(read_video(partial))
+    assert len(frames) > 60  # of 100; the last seconds are lost

@@ -75,7 +75,7 @@ def _stream(
         reader = stack.enter_context(read_video(sample, rate_hz=labeller.rate_hz))
         summary = LabellingSummary(labeller.rate_hz)
         video = annotated_video(
-            output_dir / "annotated.mp4", str(sample), reader, labeller, is_stopped=lambda: False
+            output_dir / "annotated.mp4", reader, labeller, is_stopped=lambda: False
         )
         title = f"{SAMPLE_NAME} · {labeller.card.name}"
         picture = timeline_picture(output_dir / "timeline.png", labeller, title=title, truth=truth)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -17,7 +17,6 @@ from co3d.engine import Engine
 from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.cameras import Camera
 from co3d.errors import Co3dError, EngineFullError
-from co3d.video import read_video
 
 FRAMES = 16
 MS_PER_SECOND = 1000.0
@@ -70,16 +69,7 @@ def _check(engine: Engine, camera: Camera) -> _Checked:
     rate_hz = camera.rate_hz or engine.card.rate_hz
     try:
         with (
-            read_video(
-                camera.source,
-                rate_hz=rate_hz,
-                policy=camera.policy,
-                gap=camera.gap,
-                rotate=camera.rotate,
-                flip=camera.flip,
-                crop=camera.crop,
-                reconnect_seconds=0,
-            ) as reader,
+            replace(camera, reconnect_seconds=0).read(rate_hz) as reader,
             closing(engine.compiled.open()) as slot,
         ):
             began, frames = time.process_time(), 0

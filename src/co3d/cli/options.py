@@ -8,6 +8,7 @@ from typing import Any, Literal
 from co3d.errors import OptionError
 
 Policy = Literal["latest", "every"]
+RtspTransport = Literal["auto", "tcp", "udp"]
 Gap = Literal["keep", "reset"]
 Flip = Literal["horizontal", "vertical"]
 Rate = Literal["dense", "native"]
@@ -27,13 +28,15 @@ class StreamOptions:
         top_k: labels shown. threshold: probability that they must reach.
         smooth_seconds: time constant of the average of probabilities; 0 for none.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
-        policy: what a live source does when the network is slower. gap: what the network does after
-            a gap. rate_hz: overrides the model's.
+        policy: what a live source does when it is too fast; None drops, but keeps pipes waiting.
+        gap: what the network does after a gap. rate_hz: overrides the model's.
         rotate, flip, crop: what becomes of pictures, as for `co3d.read_video`; the crop as
             "X,Y,WIDTH,HEIGHT".
         record: folder for the packets of the source. record_seconds: how long a file there is;
             None for a minute.
         reconnect_seconds: how long a network stream is tried again; None for ever.
+        rtsp_transport: of RTSP. poll_hz: how often single pictures are asked for. folder_rate_hz:
+            of a folder of pictures.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
@@ -48,7 +51,7 @@ class StreamOptions:
     output: Path | None
     timeline: Path | None
     as_json: bool
-    policy: Policy
+    policy: Policy | None
     gap: Gap
     rate_hz: float | None
     rotate: int
@@ -57,6 +60,9 @@ class StreamOptions:
     record: Path | None
     record_seconds: float | None
     reconnect_seconds: float | None
+    rtsp_transport: RtspTransport
+    poll_hz: float | None
+    folder_rate_hz: float
     threads: int | None
     backend: str
     precision: str | None

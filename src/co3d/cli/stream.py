@@ -17,7 +17,7 @@ from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
 from co3d.printable import make_printable
-from co3d.report import annotated_video, timeline_picture
+from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
 from co3d.video import SourceState, VideoReader, hide_password, read_video
 
 
@@ -51,7 +51,8 @@ def _stream_video(options: StreamOptions) -> int:
     Raises:
         DamagedVideoError, SourceUnreachableError, CameraError: the source broke off on the way;
             the outputs are complete up to there.
-        Co3dError: see the exit codes in `co3d stream --help`. There are no outputs.
+        Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
+            far as it was written.
     """
     _check_options(options)
     lines = JsonLines()
@@ -75,6 +76,9 @@ def _stream_video(options: StreamOptions) -> int:
         record=options.record,
         record_seconds=60.0 if options.record_seconds is None else options.record_seconds,
         reconnect_seconds=options.reconnect_seconds,
+        rtsp_transport=options.rtsp_transport,
+        poll_hz=options.poll_hz,
+        folder_rate_hz=options.folder_rate_hz,
         on_state=tell,
     ) as reader:
         labeller = open_labeller(
@@ -97,6 +101,7 @@ def _stream_video(options: StreamOptions) -> int:
         with StopRequest(reader.close) as stop, ExitStack() as outputs:
             sinks: list[PredictionSink] = [summary, notices]
             sinks += _open_outputs(options, labeller, reader, stop, outputs)
+            videos = [sink for sink in sinks if isinstance(sink, AnnotatedVideo)]
             sinks.append(_open_screen(options, labeller, reader, summary, lines, outputs))
             if isinstance(sinks[-1], LiveView):
                 listeners.append(sinks[-1].show)
@@ -121,7 +126,8 @@ def _stream_video(options: StreamOptions) -> int:
     written = [path for path in (options.output, options.timeline) if path is not None]
     if reader.recorder is not None and reader.recorder.segments_written:
         written.append(reader.recorder.folder)
-    print_stream_summary(Console(stderr=True), labeller, summary, written)
+    left_out = sum(video.dropped_pictures for video in videos)
+    print_stream_summary(Console(stderr=True), labeller, summary, written, left_out)
     if loss is not None:
         raise loss
     return STOPPED if stop.requested else SUCCESS
@@ -150,9 +156,7 @@ def _open_outputs(
     """What writes predictions to files; it is entered on `outputs`."""
     sinks: list[PredictionSink] = []
     if options.output is not None:
-        video = annotated_video(
-            options.output, options.source, reader, labeller, is_stopped=lambda: stop.requested
-        )
+        video = annotated_video(options.output, reader, labeller, is_stopped=lambda: stop.requested)
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
         title = make_printable(f"{name_source(options.source)} · {labeller.card.name}")

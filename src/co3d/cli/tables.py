@@ -16,9 +16,16 @@ MILLION = 1e6
 
 
 def print_stream_summary(
-    console: Console, labeller: Labeller, summary: LabellingSummary, written: Sequence[Path]
+    console: Console,
+    labeller: Labeller,
+    summary: LabellingSummary,
+    written: Sequence[Path],
+    pictures_left_out: int,
 ) -> None:
-    """Print the labels over time, the figures of the stream, and what was written."""
+    """Print the labels over time, the figures of the stream, and what was written.
+
+    Pictures were left out of the annotated video if they came faster than they could be written.
+    """
     if summary.segments:
         console.print(_segment_table(labeller, summary))
     elif summary.valid_predictions:
@@ -55,6 +62,14 @@ def print_stream_summary(
         console.print(
             f"undersampled: {summary.undersampled_predictions} of {summary.predictions} results "
             "were made of too few new pictures",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if pictures_left_out:
+        console.print(
+            f"left out of the annotated video: {pictures_left_out} pictures, which came faster "
+            "than they could be written",
             style="yellow",
             highlight=False,
             soft_wrap=True,

@@ -10,8 +10,10 @@ from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded
 from co3d.engine.track import Policy, Track
 from co3d.errors import Co3dError, OptionError
 from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip
 from co3d.video.reader import Gap
+from co3d.video.source_state import StateListener
 
 CAPACITY = 1024
 JOIN_SECONDS = 2.0
@@ -26,25 +28,46 @@ class Camera:
         name: unique among those that run.
         source: as for `read_video`; its repr hides the password.
         rate_hz: frames per second that the network sees; None for the network's own.
-        policy: of live sources, as for `Engine.join`. Recordings always see every frame.
+        policy: as for `read_video`; live sources join the engine with it.
         priority: as for `Engine.join`.
-        gap, rotate, flip, crop, reconnect_seconds: as for `read_video`.
+        gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
+            `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
     """
 
     name: str
     source: str
     rate_hz: float | None = None
-    policy: Policy = "latest"
+    policy: Policy | None = None
     priority: int = 0
     gap: Gap = "reset"
     rotate: int = 0
     flip: Flip | None = None
     crop: Crop | None = None
     reconnect_seconds: float | None = None
+    rtsp_transport: RtspTransport = "auto"
+    poll_hz: float | None = None
+    folder_rate_hz: float = 30.0
     top_k: int | None = None
     threshold: float = 0.0
     smooth_seconds: float = 0.0
+
+    def read(self, rate_hz: float, on_state: StateListener | None = None) -> VideoReader:
+        """Open the source; see `read_video` for errors."""
+        return read_video(
+            self.source,
+            rate_hz=rate_hz,
+            policy=self.policy,
+            gap=self.gap,
+            rotate=self.rotate,
+            flip=self.flip,
+            crop=self.crop,
+            reconnect_seconds=self.reconnect_seconds,
+            rtsp_transport=self.rtsp_transport,
+            poll_hz=self.poll_hz,
+            folder_rate_hz=self.folder_rate_hz,
+            on_state=on_state,
+        )
 
     def __repr__(self) -> str:
         return f"Camera({self.name!r}, {hide_password(self.source)!r})"
@@ -121,24 +144,14 @@ class _Running:
     def _follow(self) -> None:
         camera = self.camera
         rate_hz = camera.rate_hz or self._engine.card.rate_hz
-        with read_video(
-            camera.source,
-            rate_hz=rate_hz,
-            policy=camera.policy,
-            gap=camera.gap,
-            rotate=camera.rotate,
-            flip=camera.flip,
-            crop=camera.crop,
-            reconnect_seconds=camera.reconnect_seconds,
-            on_state=self._note,
-        ) as reader:
+        with camera.read(rate_hz, self._note) as reader:
             self._reader = reader
             if self._is_stopped:
                 raise _StoppedError
             self.track = self._engine.join(
                 camera.name,
                 rate_hz=rate_hz,
-                policy=camera.policy if reader.is_live else "every",
+                policy="latest" if reader.drops_late else "every",
                 priority=camera.priority,
                 resets_at_gaps=camera.gap == "reset",
                 top_k=camera.top_k,

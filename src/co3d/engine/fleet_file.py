@@ -54,6 +54,9 @@ class CameraSettings(Section):
     flip: Literal["horizontal", "vertical"] | None = None
     crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
     reconnect_seconds: AtLeastZero | None = None
+    rtsp_transport: Literal["auto", "tcp", "udp"] | None = None
+    poll_hz: Positive | None = None
+    folder_rate_hz: Positive | None = None
     top: Count | None = None
     threshold: Share | None = None
     smooth_seconds: AtLeastZero | None = None

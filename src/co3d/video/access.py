@@ -46,6 +46,8 @@ NETWORK_OPTIONS = {
     "http": {"protocol_whitelist": HTTP_PROTOCOLS, "format_whitelist": FORMATS},
     "rtmp": {"protocol_whitelist": "rtmp,rtmps,tcp,tls", "format_whitelist": FORMATS},
     "rtsp": {"protocol_whitelist": "rtp,srtp,tcp,tls,udp", "format_whitelist": f"rtsp,{FORMATS}"},
+    "rtp": {"protocol_whitelist": "rtp,srtp,udp", "format_whitelist": f"rtp,{FORMATS}"},
+    "srt": {"protocol_whitelist": "srt", "format_whitelist": FORMATS},
     "udp": {"protocol_whitelist": "udp", "format_whitelist": FORMATS},
 }
 """Scheme, without the s of its encrypted form -> options of FFmpeg."""

@@ -1,5 +1,6 @@
 """A network stream or camera that is opened again when it breaks."""
 
+import gc
 import math
 import threading
 import time
@@ -25,6 +26,8 @@ from co3d.video.source_state import SourceState
 
 RECORDING_RECONNECT_SECONDS = 30.0
 """For so long a recording far away is tried again by default; live sources are for ever."""
+
+POLL_HZ = 5.0
 
 KEPT_CHANGES = 64
 """Of state, for a consumer that is busy while the source comes and goes."""
@@ -53,6 +56,9 @@ class Connection:
         may_be_recording: a source that states no duration may be a recording nevertheless.
         stopping: ends the frames and the waiting between two attempts.
         is_camera: a local camera, which is not tried again.
+        is_pipe: it ends where whoever writes into it stops, and is live only if it `drops_late`.
+        poll_hz: how often to ask an address that answers with one picture.
+        drops_late: see `VideoDecoder`.
         recorder: see `VideoDecoder`.
         limits: of pixels.
 
@@ -75,6 +81,9 @@ class Connection:
         stopping: threading.Event,
         *,
         is_camera: bool = False,
+        is_pipe: bool = False,
+        poll_hz: float = POLL_HZ,
+        drops_late: bool = False,
         recorder: Recorder | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -84,6 +93,10 @@ class Connection:
         self._may_be_recording = may_be_recording
         self._stopping = stopping
         self._is_camera = is_camera
+        self._is_pipe = is_pipe
+        self._poll_seconds, self._asked_at = 1 / poll_hz, 0.0
+        self._drops_late = drops_late
+        self._dropped_before = 0
         self._recorder = recorder
         self._limits = limits
         self._next_index = 0
@@ -109,6 +122,9 @@ class Connection:
                 left_seconds = started + limit_seconds - time.monotonic()
                 # Cameras lock an account after a few attempts with a wrong password.
                 for_good = isinstance(error.__cause__, HTTPUnauthorizedError | HTTPForbiddenError)
+                if self._is_pipe:
+                    advice = "an MP4 whose index stands last cannot be read from a pipe"
+                    raise EmptyVideoError(f"{error}; {advice}") from error
                 if left_seconds <= 0 or for_good:
                     raise
                 self._change_state(SourceState("connecting", str(error)))
@@ -134,17 +150,39 @@ class Connection:
                     self._next_index = seen
                     yield frame
                     self._last_frame_at = time.monotonic()
-            if not self.is_live and not self.decoder.is_cut_short:
+            if self._is_pipe or (not self.is_live and not self.decoder.is_cut_short):
                 return
             if not self.is_live and seen == resumed_at:  # it broke here before
                 yield from self.decoder.tail()
                 return
-            if not self._reconnect():
+            goes_on = self._poll() if self.decoder.is_snapshot else self._reconnect()
+            if not goes_on:
                 return
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames dropped before they were decoded."""
+        return self._dropped_before + self.decoder.dropped_frames
 
     def close(self) -> None:
         """Close the connection; not while another thread reads."""
         self.decoder.close()
+
+    def _poll(self) -> bool:
+        """Ask for the next picture; False when told to stop. The same one again is none."""
+        while True:
+            wait_seconds = self._asked_at + self._poll_seconds - time.monotonic()
+            if self._stopping.wait(max(0.0, wait_seconds)):
+                return False
+            try:
+                decoder = self._open(Resumption(self.decoder.clock, self._next_index, None))
+            except REFUSALS:
+                return self._reconnect()
+            is_new = decoder.opening != self.decoder.opening
+            (self.decoder if is_new else decoder).close()
+            if is_new:
+                self.decoder = decoder
+                return True
 
     def _reconnect(self) -> bool:
         """Open the source again; False when told to stop."""
@@ -172,6 +210,8 @@ class Connection:
             except REFUSALS as error:
                 cause = str(error)
         self._change_state(SourceState("live"))
+        # PyAV's containers refer to themselves, so that a decoder's threads would stay for long.
+        gc.collect()
         return True
 
     def _change_state(self, state: SourceState) -> None:
@@ -181,12 +221,14 @@ class Connection:
             self.changes.append(state)
 
     def _open(self, resumes: Resumption | None = None) -> VideoDecoder:
+        self._asked_at = time.monotonic()
         return VideoDecoder(
             self._open_container(),
             self._name,
             thread_type="SLICE",  # threads over frames would hold frames back
             resumes=resumes,
-            resumable=True,
+            resumable=self._drops_late or not self._is_pipe,
+            drops_late=self._drops_late,
             recorder=self._recorder,
             limits=self._limits,
         )
@@ -195,8 +237,9 @@ class Connection:
         if not self.is_live:
             return self._open()
         # A camera that starts again may well begin with the same picture, a black one, say.
-        may_be_recording = self._may_be_recording and not self.decoder.is_pushed_by_camera
+        may_be_recording = self._may_be_recording and not self.decoder.is_from_camera
         opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))
+        self._dropped_before += self.decoder.dropped_frames
         self.is_live = not decoder.starts_over
         return decoder

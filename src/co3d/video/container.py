@@ -6,24 +6,26 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EPROTONOSUPPORT
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
-from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError
+from av.error import ArgumentError, ExitError, FFmpegError, InvalidDataError, ProtocolNotFoundError
 from av.error import EOFError as EndOfFileError
 from av.error import OSError as InputOutputError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from co3d.errors import (
     CameraError,
     Co3dError,
     EmptyVideoError,
+    MissingPackageError,
     NotAVideoError,
     NoVideoStreamError,
     SourceNotFoundError,
@@ -42,9 +44,20 @@ KEEP_TIMESTAMPS = {"correct_ts_overflow": "0"}
 """FFmpeg takes times behind the first for a counter that wrapped, and adds 26 hours to them."""
 
 PACKAGE = str(Path(__file__).parents[1])
+RtspTransport = Literal["auto", "tcp", "udp"]
+RTSP_OPTIONS: dict[RtspTransport, dict[str, str]] = {
+    "auto": {"rtsp_flags": "prefer_tcp"},
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+
 OPEN_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 5.0
+PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
 TRANSPORT_STREAM_SUFFIXES = frozenset({".ts", ".mts", ".m2ts"})
+PLAYLIST_FORMATS = ("hls",)
+"""They fetch every variant and language that is not discarded."""
 
 FFMPEG_BOUNDS_REDIRECTS = av.library_versions["libavformat"] >= (62, 12)
 """Whether `max_redirects` is known; else redirects are followed before FFmpeg sees the address."""
@@ -144,23 +157,43 @@ def _is_of_pyav(error: Exception) -> bool:
     return any(file.startswith("av/") for file in files[last_of_ours + 1 :])
 
 
-def open_url(url: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
+def network_timeouts() -> tuple[float, float]:
+    """How long to wait for a server that says nothing, while opening and while reading, in s."""
+    return OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+
+
+def open_url(
+    url: str, rtsp_transport: RtspTransport = "auto", limits: VideoLimits = DEFAULT_LIMITS
+) -> InputContainer:
     """Open a network stream within a bounded time.
+
+    Args:
+        url: begins with its scheme and two slashes.
+        rtsp_transport: what RTSP sends video over; "auto" takes UDP where the server refuses TCP.
 
     Raises:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
         NotAVideoError: the server answers with something else than video.
+        MissingPackageError: FFmpeg was built without this protocol, as without srt.
     """
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
-    address, kind = f"{scheme}://{rest}", scheme.removesuffix("s")
+    kind = scheme.removesuffix("s")
     options = {**KEEP_TIMESTAMPS, **NETWORK_OPTIONS[kind]}
     if kind == "rtsp":
-        options["rtsp_transport"] = "tcp"
+        options |= RTSP_OPTIONS[rtsp_transport]
+    if kind == "http" and rest.lower().endswith(PICTURE_ENDINGS):
+        rest += "?"  # else FFmpeg goes by the ending, and % in the address means numbers to it
+    address = f"{scheme}://{rest}"
     try:
         if kind == "http":
             return _open_http(address, options, limits)
         return _open_network(address, options, limits)
+    except ProtocolNotFoundError as error:
+        raise MissingPackageError(
+            f"cannot read {hide_password(url)}: this build of PyAV has no {scheme}; send it on, "
+            f"with `ffmpeg -i ADDRESS -c copy -f mpegts udp://127.0.0.1:5000`, and read that"
+        ) from error
     except FFmpegError as error:
         if kind == "http" and isinstance(error, InvalidDataError | ArgumentError):
             raise NotAVideoError(
@@ -169,6 +202,10 @@ def open_url(url: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
         advice = "check the address and that the server runs"
+        if error.errno == EPROTONOSUPPORT and rtsp_transport != "auto":
+            advice = f"the server does not send over {rtsp_transport}; let it choose (auto)"
+        if scheme == "rtp":
+            advice += "; formats with a number from 96 on need an .sdp file that describes them"
         if needs_encoding(url):
             advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
@@ -205,7 +242,7 @@ def _open_answer(
 def _open_network(
     address: str, options: dict[str, str], limits: VideoLimits, **more: Any
 ) -> InputContainer:
-    timeout = (OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+    timeout = network_timeouts()
     return open_media(address, None, limits, container_options=options, timeout=timeout, **more)
 
 
@@ -217,13 +254,15 @@ def _follow(files: HttpFiles, address: str) -> str:
         return address
 
 
-def open_camera(index: int) -> InputContainer:
-    """Open a local camera by its number.
+def open_camera(index: int | str) -> InputContainer:
+    """Open a local camera by its number, or by its path on Linux.
 
     Raises:
         CameraError: it is absent, busy, or may not be used.
     """
     try:
+        if isinstance(index, str):
+            return open_media(index, "v4l2")
         if sys.platform == "win32":
             return open_media(f"video={_directshow_name(index)}", "dshow")
         if sys.platform == "darwin":
@@ -252,7 +291,7 @@ def choose_stream(
 ) -> VideoStream:
     """Pick the video: the first stream that the container marks as default, else the first.
 
-    Cover art is not video.
+    Cover art is not video. Of a playlist nothing else is fetched from then on.
 
     Raises:
         NoVideoStreamError: the container has streams, but none of video.
@@ -281,4 +320,8 @@ def choose_stream(
     limits.check_picture(stream.codec_context.width, stream.codec_context.height, name)
     # Larger pictures may come later; the decoder refuses them before it takes memory.
     stream.codec_context.options = limits.decoder_options
+    if container.format.name in PLAYLIST_FORMATS:
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
     return stream

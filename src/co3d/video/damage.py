@@ -1,5 +1,6 @@
 """What a damaged video lost: counted from packets that went in and frames that came out."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -7,6 +8,9 @@ from co3d.errors import DamagedVideoError
 
 ONE_PICTURE_PER_PACKET = frozenset({"h264", "hevc"})
 """Codecs without hidden pictures: a packet that yields no frame is a frame lost."""
+
+RESTART_SECONDS = 0.1
+"""Packets of one stream come in the order in which they are decoded: times fall at joins only."""
 
 END_SLACK_SECONDS = 0.2
 """Containers round the duration that they state, and streams end at slightly different times."""
@@ -59,14 +63,23 @@ class LossTracker:
         self._failures = 0
         self._delivered = 0
         self._trimmed = 0
-        self._end_seconds = 0.0
+        self._end_seconds = self._joined_seconds = 0.0
+        self._decoded_seconds = -math.inf
         self._concealed = False
         self._interrupted = False
         self._one_picture_per_packet = promise.codec in ONE_PICTURE_PER_PACKET
 
-    def demuxed(self, end_seconds: float) -> None:
-        """Some packet, of any stream, ends at this time."""
-        self._end_seconds = max(self._end_seconds, end_seconds)
+    def demuxed(self, end_seconds: float, decode_seconds: float | None = None) -> None:
+        """Some packet ends at this time; those of the video are decoded at that.
+
+        Where recordings are joined, times start anew, and the whole is as long as both.
+        """
+        if decode_seconds is not None:
+            start_seconds = decode_seconds + self._joined_seconds
+            if start_seconds < self._decoded_seconds - RESTART_SECONDS:
+                self._joined_seconds += self._end_seconds - start_seconds
+            self._decoded_seconds = decode_seconds + self._joined_seconds
+        self._end_seconds = max(self._end_seconds, end_seconds + self._joined_seconds)
 
     def sent(self, pts: int | None, trimmed: bool) -> None:
         """A packet went to the decoder; `trimmed` ones are cut away by an edit list."""

@@ -1,6 +1,5 @@
 """Decode one video stream, going on past what cannot be decoded."""
 
-import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,15 +16,18 @@ from av.video.stream import VideoStream
 
 from co3d.errors import EmptyVideoError
 from co3d.video.aspect import read_aspect
-from co3d.video.clock import Arrival, PresentationClock
-from co3d.video.container import choose_stream, read_packets
+from co3d.video.clock import NO_ARRIVAL, PresentationClock
+from co3d.video.container import choose_stream
+from co3d.video.cuts import CutPackets
 from co3d.video.damage import LossTracker, Promise
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
 from co3d.video.orientation import read_orientation
+from co3d.video.packets import LatestPackets, ReceivedPacket, receive_packets
 from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.recording import Recorder
+from co3d.video.skipping import Skipper
 from co3d.video.source import SourceInfo
 
 FALLBACK_RATE_HZ = 25.0
@@ -78,10 +80,12 @@ class VideoDecoder:
         resumable: the source will be read again if it ends too early, and is live unless it states
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
             frame before it.
+        drops_late: what of a live source comes faster than it is decoded is dropped.
         recorder: takes all packets as they come; closed by the caller.
         limits: of the source; those of frames are for files alone.
 
     Attributes:
+        dropped_frames: frames dropped before they were decoded.
         opening: the time and a digest of the first packet.
         starts_over: the first packet is the one that the earlier connection began with: this is a
             recording, and its frames come from the first one on.
@@ -99,6 +103,7 @@ class VideoDecoder:
         thread_type: str = "AUTO",
         resumes: Resumption | None = None,
         resumable: bool = False,
+        drops_late: bool = False,
         recorder: Recorder | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -106,6 +111,7 @@ class VideoDecoder:
         self._recorder = recorder
         self._name = name
         self._resumable = resumable
+        self._queue: LatestPackets | None = None
         self._limits = limits
         try:
             self._stream = choose_stream(container, name, limits)
@@ -115,7 +121,7 @@ class VideoDecoder:
             self.losses = LossTracker(self.promise)
             self.is_live = resumable and self.duration_seconds is None
             self.clock = self._make_clock()
-            self._next_index = 0
+            self._first_index = self._next_index = self.dropped_frames = 0
             self._resumes = resumes
             if recorder is not None:
                 may_repeat = not self.is_live or (
@@ -126,8 +132,16 @@ class VideoDecoder:
                 )
             self.opening: bytes | None = None
             self.starts_over = False
-            self._arrival_seconds = self._waited_seconds = 0.0
-            self._received_seconds: float | None = None
+            self._received: ReceivedPacket | None = None
+            self._cuts = CutPackets(container.format.name)
+            self._skipper = Skipper(self._stream.codec_context)
+            if self.is_live and drops_late and not self._is_picture:
+                self._queue = LatestPackets(
+                    container,
+                    self._stream,
+                    counts_frames=self._counts_frames,
+                    recorder=recorder,
+                )
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
             self._first = next(self._frames, None)
@@ -139,9 +153,9 @@ class VideoDecoder:
             self.width, self.height = upright_size(self._first.frame)
             self._aspect = read_orientation(self._first.frame).aspect_of(read_aspect(self._stream))
         except BaseException:
+            self._release()
             if recorder is not None:
                 recorder.finish()
-            container.close()
             raise
 
     def frames(self) -> Iterator[DecodedFrame]:
@@ -151,6 +165,8 @@ class VideoDecoder:
 
     def tail(self) -> Iterator[DecodedFrame]:
         """What decoder and clock still hold when no more packets come; nothing the second time."""
+        if (cut := self._cuts.find_rest()) is not None:
+            self.losses.failed(cut.pts)
         yield from self._decode(None)
         yield from self._deliver(self.clock.release())
 
@@ -178,21 +194,31 @@ class VideoDecoder:
 
     def close(self) -> None:
         """Close the container; not while another thread decodes."""
+        self._frames.close()
+        self._release()
         if self._recorder is not None and self.is_live:
             self._recorder.finish()
-        self._frames.close()
-        self._container.close()
+
+    def _release(self) -> None:
+        (self._queue or self._container).close()
 
     def _decode_all(self) -> Generator[DecodedFrame, None, None]:
+        packets = self._queue or receive_packets(
+            self._container, arrive=self._resumable, recorder=self._recorder
+        )
         try:
-            for packet in self._receive_packets():
+            for received in packets:
+                packet = received.packet
+                is_video = packet.stream_index == self._stream.index
                 if packet.pts is not None and packet.time_base is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self.losses.demuxed(float(end))
-                if packet.stream_index == self._stream.index and packet.size:
+                    dts = packet.dts if is_video else None
+                    decoded = None if dts is None else float(dts * packet.time_base)
+                    self.losses.demuxed(float(end), decoded)
+                if is_video and packet.size:
                     if self.opening is None:
                         self._begin(packet)
-                    yield from self._decode(packet)
+                    yield from self._take(received)
         except FFmpegError as error:
             self.interruption = error
             self.losses.interrupted()
@@ -206,25 +232,9 @@ class VideoDecoder:
             return
         self.starts_over = self.opening == self._resumes.opening
         if not self.starts_over:
-            self.clock, self._next_index = self._resumes.clock, self._resumes.next_index
+            self.clock = self._resumes.clock
+            self._first_index = self._next_index = self._resumes.next_index
             self.clock.resume()
-
-    def _receive_packets(self) -> Iterator[Packet]:
-        """Packets of all streams; the time that is spent waiting for them is counted."""
-        packets = read_packets(self._container)
-        while True:
-            asked = time.monotonic()
-            packet = next(packets, None)
-            self._arrival_seconds = time.monotonic()
-            if self._resumable:
-                self._received_seconds = time.time()
-            self._waited_seconds += self._arrival_seconds - asked
-            if packet is None:
-                return
-            if self._recorder is not None:
-                arrival = Arrival(self._arrival_seconds, self._waited_seconds)
-                self._recorder.take(packet, arrival, self._received_seconds)
-            yield packet
 
     def _make_clock(self) -> PresentationClock[Any] | LiveClock[Any]:
         interval_seconds = 1 / (self.promise.rate_hz or FALLBACK_RATE_HZ)
@@ -233,9 +243,20 @@ class VideoDecoder:
         return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
 
     @property
-    def is_pushed_by_camera(self) -> bool:
-        """Whether pictures come as parts of one endless answer, as cameras alone send them."""
-        return self._container.format.name == "mpjpeg"
+    def is_from_camera(self) -> bool:
+        """Whether pictures come as cameras alone send them: in one endless answer, or each asked
+        for.
+        """
+        return self._container.format.name == "mpjpeg" or self.is_snapshot
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether all that came is one picture, known at its end."""
+        return self._is_picture and self._next_index - self._first_index == 1
+
+    @property
+    def _is_picture(self) -> bool:
+        return self._container.format.name.endswith("_pipe")
 
     @property
     def _counts_frames(self) -> bool:
@@ -244,13 +265,28 @@ class VideoDecoder:
         counts = kind.flags & Flags.no_timestamps.value or kind.name.endswith("pipe")
         return self.is_live and bool(counts)
 
+    def _take(self, received: ReceivedPacket) -> Iterator[DecodedFrame]:
+        """Decode what should be decoded of the next packet and what was dropped before it."""
+        packet = received.packet
+        if received.dropped_before:
+            yield from self._decode(None)
+            self._stream.codec_context.flush_buffers()
+            self._count_dropped(received.dropped_before + self._skipper.count_rest())
+        self._received = received
+        if not self.is_live:  # which has no end at which to count
+            self.losses.sent(packet.pts, packet.is_discard)
+        if (cut := self._cuts.find(packet)) is not None:
+            self.losses.failed(cut.pts)
+        if self._cuts.can_decode(packet):
+            self._skipper.prepare(received)
+            yield from self._decode(packet)
+
+    def _count_dropped(self, frames: int) -> None:
+        self.dropped_frames += frames
+        self._next_index += frames
+
     def _decode(self, packet: Packet | None) -> Iterator[DecodedFrame]:
         pts = packet.pts if packet else None
-        if packet:
-            self.losses.sent(pts, packet.is_discard)
-            if packet.is_corrupt:  # cut short; decoding it loses neighbours that are whole
-                self.losses.failed(pts)
-                return
         try:
             frames = self._stream.decode(packet)
         except EndOfFileError:  # the decoder had been emptied before
@@ -262,8 +298,11 @@ class VideoDecoder:
             self._limits.check_picture(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
             pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
-            arrival = Arrival(self._arrival_seconds, self._waited_seconds)
-            received = Received(frame, self._received_seconds)
+            self._count_dropped(self._skipper.count(frame.pts))
+            arrival, received_seconds = NO_ARRIVAL, None
+            if self._received is not None:
+                arrival, received_seconds = self._received.arrival, self._received.received_seconds
+            received = Received(frame, received_seconds)
             yield from self._deliver(self.clock.put(received, pts_seconds, arrival))
 
     def _deliver(self, stamped: list[tuple[Received, float]]) -> Iterator[DecodedFrame]:

@@ -15,12 +15,25 @@ class FrameQueue(Generic[T]):
     """Hand frames from one thread to another.
 
     Args:
-        capacity: frames that wait at most.
+        capacity: frames that wait at most, or how much of what `size_of` measures.
         drop_oldest: when full, throw the oldest frame away (and count it); else wait for room.
+        size_of: what a frame counts towards the capacity.
+        discard: called by the consumer with the frames that wait, oldest first; how many of them
+            are thrown away (and counted) before the next one is taken.
     """
 
-    def __init__(self, capacity: int, *, drop_oldest: bool) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        drop_oldest: bool = False,
+        size_of: Callable[[T], int] = lambda _: 1,
+        discard: Callable[[deque[T]], int] = lambda _: 0,
+    ) -> None:
         self.dropped_frames = 0
+        self._size_of = size_of
+        self._discard = discard
+        self._size = 0
         self._frames: deque[T] = deque()
         self._capacity = capacity
         self._drop_oldest = drop_oldest
@@ -32,14 +45,14 @@ class FrameQueue(Generic[T]):
     def put(self, frame: T) -> bool:
         """Add a frame; False when nobody takes frames any more."""
         with self._changed:
-            if self._drop_oldest and len(self._frames) == self._capacity:
-                self._frames.popleft()
-                self.dropped_frames += 1
-            while len(self._frames) == self._capacity and not self._closed:
+            while self._drop_oldest and self._frames and self._size >= self._capacity:
+                self._drop(1)
+            while self._size >= self._capacity and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
             self._frames.append(frame)
+            self._size += self._size_of(frame)
             self._changed.notify_all()
             return True
 
@@ -54,6 +67,7 @@ class FrameQueue(Generic[T]):
         with self._changed:
             self._closed = True
             self._frames.clear()
+            self._size = 0
             self._changed.notify_all()
 
     def take_all(self, on_wait: Callable[[float], None] = lambda _: None) -> Iterator[T]:
@@ -73,7 +87,7 @@ class FrameQueue(Generic[T]):
         while not self._wait():
             on_wait(time.monotonic() - began)
         with self._changed:
-            frame = self._frames.popleft() if self._frames else None
+            frame = self._pop() if self._frames else None
             self._changed.notify_all()
         on_wait(time.monotonic() - began if frame is None else 0.0)
         return frame
@@ -81,6 +95,23 @@ class FrameQueue(Generic[T]):
     def _wait(self) -> bool:
         """Wait for what comes next, a little; whether it has come."""
         with self._changed:
-            if not (self._frames or self._finished or self._closed):
+            if not self._has_come():
                 self._changed.wait(WAKE_SECONDS)
-            return bool(self._frames or self._finished or self._closed)
+            return self._has_come()
+
+    def _has_come(self) -> bool:
+        """Whether there is something to take, or nothing comes any more."""
+        if dropped := self._discard(self._frames):
+            self._drop(dropped)
+            self._changed.notify_all()
+        return bool(self._frames or self._finished or self._closed)
+
+    def _drop(self, frames: int) -> None:
+        for _ in range(frames):
+            self._pop()
+        self.dropped_frames += frames
+
+    def _pop(self) -> T:
+        frame = self._frames.popleft()
+        self._size -= self._size_of(frame)
+        return frame

@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from av.container import InputContainer
 
 from co3d.errors import Co3dError
-from co3d.video.connection import Connection
+from co3d.video.connection import POLL_HZ, Connection
 from co3d.video.container import report_faults
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.packets import JOIN_SECONDS
 from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState, StateListener
-
-JOIN_SECONDS = 1.0
-"""A thread that waits for a silent server is left behind; its read times out soon after."""
 
 STALLED_PERIOD_SECONDS = 0.5
 """Four times as long without a frame is a stall, as for gaps; slower sources get more."""
@@ -30,10 +28,12 @@ class LiveSource:
     Args:
         open_container: connects; called again to reconnect.
         name: of the source, for messages.
-        drop_oldest: a full queue throws its oldest frame away; else the source has to wait. Of a
-            file far away (see `Connection`) nothing is ever thrown away.
+        drop_oldest: what comes faster than it is decoded is dropped (see `LatestPackets`), and a
+            full queue throws its oldest frame away; else the source has to wait. Of a file far away
+            (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording, is_camera, recorder, limits: see `Connection`.
+        reconnect_seconds, may_be_recording, is_camera, is_pipe, poll_hz, recorder, limits: see
+            `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
 
@@ -51,6 +51,8 @@ class LiveSource:
         reconnect_seconds: float | None,
         may_be_recording: bool = False,
         is_camera: bool = False,
+        is_pipe: bool = False,
+        poll_hz: float = POLL_HZ,
         recorder: Recorder | None = None,
         on_state: StateListener | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
@@ -64,6 +66,9 @@ class LiveSource:
             may_be_recording,
             self._stopping,
             is_camera=is_camera,
+            is_pipe=is_pipe,
+            poll_hz=poll_hz,
+            drops_late=drop_oldest,
             recorder=recorder,
             limits=limits,
         )
@@ -80,7 +85,7 @@ class LiveSource:
     @property
     def dropped_frames(self) -> int:
         """Frames thrown away because the consumer was late."""
-        return self._queue.dropped_frames
+        return self._queue.dropped_frames + self._connection.dropped_frames
 
     @property
     def notices(self) -> Sequence[str]:

@@ -3,22 +3,33 @@
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from co3d.errors import OptionError
+from co3d.errors import CameraError, OptionError
 from co3d.files import make_folder
 from co3d.video.address import hide_password
-from co3d.video.container import open_camera, open_url, report_faults
+from co3d.video.connection import POLL_HZ
+from co3d.video.container import RtspTransport, open_camera, open_url, report_faults
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
 from co3d.video.file import FileSource
 from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
+from co3d.video.inputs import (
+    SESSION_SUFFIX,
+    describe_namesake,
+    is_device,
+    is_pipe,
+    name_pipe,
+    open_pipe,
+    open_session,
+    resolve_file_url,
+)
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live import LiveSource
 from co3d.video.recording import Recorder
@@ -27,7 +38,7 @@ from co3d.video.source_state import StateListener
 
 Gap = Literal["keep", "reset"]
 
-URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps", "udp")
+URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
 
 
 class VideoReader:
@@ -44,6 +55,8 @@ class VideoReader:
         gap: what becomes of a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
         recorder: of the source's packets; None where they are not recorded.
+        drops_late: whether frames are dropped when the consumer is late.
+        can_open_again: whether the source sends the same frames to another reader.
         width, height: of every picture, in pixels.
         sample_aspect_ratio: width of a pixel by its height; pictures of another than 1 are meant to
             be stretched when they are shown. Networks see them as they are stored.
@@ -57,15 +70,23 @@ class VideoReader:
         gap: Gap,
         framing: Framing,
         recorder: Recorder | None,
+        *,
+        drops_late: bool,
+        open_again: Callable[..., "VideoReader"] | None,
+        notices: tuple[str, ...],
     ) -> None:
         self._source = source
+        self._open_again = open_again
         self._frames: Iterator[VideoFrame] | None = None
         self._reading = threading.Lock()
         self._closed = False
         self._name = source.info.name
+        self._opening_notices = notices
         self._notices: list[str] = []
         self._slowness = ""
         self.is_live = source.info.is_live
+        self.drops_late = drops_late and source.info.is_live
+        self.can_open_again = open_again is not None and not source.info.is_live
         self.source_rate_hz = source.info.rate_hz
         self.rate_hz = rate_hz
         self.gap: Gap = gap
@@ -91,7 +112,8 @@ class VideoReader:
         Each comes once and stays, in the order in which they came up.
         """
         recorded = self.recorder.notices if self.recorder else ()
-        said = [f"{self._name} {notice}" for notice in (*self._source.notices, *recorded)]
+        told = (*self._opening_notices, *self._source.notices, *recorded)
+        said = [f"{self._name} {notice}" for notice in told]
         said += [self._slowness] if self._slowness else []
         self._notices += [notice for notice in said if notice not in self._notices]
         return tuple(self._notices)
@@ -139,6 +161,12 @@ class VideoReader:
             finally:
                 self._reading.release()
 
+    def open_again(self, reconnect_seconds: float | None = None) -> "VideoReader":
+        """Another reader of the same source, of every frame; see `can_open_again`."""
+        if self._open_again is None or not self.can_open_again:
+            raise OptionError(f"cannot open {self._name} again: its frames come once; keep them")
+        return self._open_again(reconnect_seconds=reconnect_seconds)
+
     def _free(self) -> None:
         self._source.close()
         if self.recorder is not None:
@@ -150,7 +178,8 @@ class VideoReader:
             return (
                 f"{self._name} came faster than it was processed, and {self.dropped_frames} frames "
                 f"were dropped: the network sees {pictures} where {self.rate_hz:g} are expected, "
-                "and labels of movements are not reliable; choose a smaller network"
+                "and labels of movements are not reliable; choose a smaller network, or smaller "
+                "pictures at the source"
             )
         return (
             f"{self._name} has {pictures} where {self.rate_hz:g} are expected: most of what the "
@@ -187,6 +216,8 @@ def read_video(
     crop: Crop | None = None,
     record: str | Path | None = None,
     record_seconds: float = 60.0,
+    rtsp_transport: RtspTransport = "auto",
+    poll_hz: float | None = None,
     on_state: StateListener | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
 ) -> VideoReader:
@@ -194,12 +225,15 @@ def read_video(
 
     Args:
         source: a video file; a folder of pictures of one size, in natural order of their names; the
-            number of a camera (0 or "0"); or an address that starts with http, https, rtmp, rtmps,
-            rtsp, rtsps or udp.
+            number of a camera (0 or "0") or its path (/dev/video0, /dev/v4l/by-id/…); a FIFO, or
+            "-" for standard input; an .sdp file; or an address that starts with file, http, https,
+            rtmp, rtmps, rtp, rtsp, rtsps, srt or udp. An address that answers with one picture is
+            asked again and again.
         rate_hz: sample to this steady rate by timestamp (see `co3d.video.sampling`); None delivers
             every frame.
         policy: what a live source does when the consumer is late: "latest" (None means this) drops
-            the oldest waiting frame, "every" lets the source wait. Files, near or far, always wait.
+            what it cannot decode or deliver in time, "every" lets the source wait. Files, near or
+            far, always wait; so do pipes that are not told "latest", or that state a duration.
         gap: what a gap in the source's time does while sampling. "keep" holds the picture before
             it, for 60 s at most (10 s of a live source). "reset" invents nothing: the next frame
             comes at once, and a network is to start anew with it. Either way its `gap_seconds`
@@ -216,6 +250,10 @@ def read_video(
             again: Matroska files that play by themselves (see `co3d.video.recording`). Frames that
             are dropped because the consumer is late are recorded nevertheless.
         record_seconds: how long such a file is, up to the next key frame.
+        rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
+            the server refuses TCP.
+        poll_hz: how often an address that answers with one picture is asked, at most; None means
+            `rate_hz`, or 5 where that is None. A picture that has not changed counts once.
         on_state: called with what a camera or network stream is doing (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
@@ -230,7 +268,7 @@ def read_video(
         CameraError: the camera is absent or busy.
         VideoLimitError: the source is larger than `limits` allow; some limits show later.
     """
-    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz)
+    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
     if not 0 < record_seconds < math.inf:
         raise OptionError(f"record_seconds is {record_seconds}, expected above 0; choose 60, say")
     framing = Framing(rotate, flip, crop)
@@ -242,6 +280,10 @@ def read_video(
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if rtsp_transport not in ("auto", "tcp", "udp"):
+        raise OptionError(
+            f"cannot read over rtsp_transport {rtsp_transport!r}; choose 'auto', 'tcp' or 'udp'"
+        )
     if gap not in (None, "keep", "reset"):
         raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
     if queue_frames < 1:
@@ -254,16 +296,20 @@ def read_video(
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
         recorder=recorder,
+        poll_hz=poll_hz or rate_hz or POLL_HZ,
         on_state=on_state,
         limits=limits,
     )
     opened: FrameSource
+    source, notices, comes_once = resolve_file_url(source), (), False
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
-        camera = int(source)
-        opener = partial(open_camera, camera)
-        name = f"camera {camera}"
-        with report_faults(name):
-            opened = open_live(opener, name, is_camera=True)
+        opener = partial(open_camera, int(source))
+        notices, name = describe_namesake(source), f"camera {int(source)}"
+        try:
+            with report_faults(name):
+                opened = open_live(opener, name, is_camera=True)
+        except CameraError as error:
+            raise CameraError("; ".join((str(error), *notices))) from error
     elif isinstance(source, str) and (scheme := _url_scheme(source)):
         if "://" not in source:
             raise OptionError(
@@ -274,16 +320,47 @@ def read_video(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source, limits)
+        opener = partial(open_url, source, rtsp_transport, limits)
         name, is_http = hide_password(source), scheme in ("http", "https")
         with report_faults(name):
             opened = open_live(opener, name, may_be_recording=is_http)
+    elif is_device(str(source)):
+        opener, name = partial(open_camera, str(source)), f"camera {source}"
+        with report_faults(name):
+            opened = open_live(opener, name, is_camera=True)
+    elif is_pipe(str(source)):
+        # It keeps whoever writes into it waiting, unless the latest of it is asked for.
+        drops = policy == "latest"
+        opener, comes_once = partial(open_pipe, str(source), limits), True
+        name = name_pipe(str(source))
+        with report_faults(name):
+            opened = open_live(opener, name, is_pipe=True, drop_oldest=drops)
+    elif Path(source).suffix.lower() == SESSION_SUFFIX and Path(source).is_file():
+        with report_faults(str(source)):
+            opened = open_live(partial(open_session, Path(source), limits), str(source))
     else:
         with report_faults(str(source)):
             opened = _open_local(Path(source), folder_rate_hz, limits, recorder)
+    open_again = partial(
+        read_video,
+        source,
+        folder_rate_hz=folder_rate_hz,
+        rtsp_transport=rtsp_transport,
+        limits=limits,
+        **vars(framing),
+    )
     try:
         gap = gap or ("reset" if opened.info.is_live else "keep")
-        return VideoReader(opened, rate_hz, gap, framing, recorder)
+        return VideoReader(
+            opened,
+            rate_hz,
+            gap,
+            framing,
+            recorder,
+            drops_late=policy != "every",
+            open_again=None if comes_once else open_again,
+            notices=notices,
+        )
     except OptionError:
         opened.close()
         if recorder is not None:

@@ -13,6 +13,7 @@ from av.packet import Packet
 
 from co3d.errors import DamagedVideoError, EmptyVideoError
 from co3d.video.container import choose_stream, open_file, read_packets, report_faults
+from co3d.video.cuts import CutPackets
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
 from co3d.video.decoder import read_promise
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -94,6 +95,7 @@ class SeekableVideo:
     def _read_index(self) -> None:
         promise = read_promise(self._container, self._stream)
         self._is_exact = promise.codec in ONE_PICTURE_PER_PACKET
+        cuts = CutPackets(self._container.format.name)
         self._order: dict[int, int] = {}  # time -> place in the order of decoding
         pts: list[int] = []
         keys: set[int] = set()
@@ -111,10 +113,8 @@ class SeekableVideo:
                 if last_dts is not None and packet.dts < last_dts:  # a clock that starts again
                     raise UnseekableError
                 last_dts = packet.dts
-                if packet.is_corrupt:
-                    self._refuse(
-                        f"a packet at {float(packet.pts * promise.time_base):.2f} s is cut"
-                    )
+                if (cut := cuts.find(packet)) is not None:
+                    self._refuse_cut(cut)
                 self._order[packet.pts] = len(self._order)
                 self._limits.check_frames(len(self._order), str(self._path))
                 if packet.is_keyframe:
@@ -123,6 +123,8 @@ class SeekableVideo:
                     pts.append(packet.pts)
         except FFmpegError as error:
             interruption = error
+        if (cut := cuts.find_rest()) is not None:
+            self._refuse_cut(cut)
         if not pts:
             raise EmptyVideoError(f"cannot read {self._path}: it holds no frame; fetch it again")
         stated = promise.end_seconds
@@ -208,6 +210,10 @@ class SeekableVideo:
             self._refuse(f"the frame at {seconds:.3f} s is lost")
         self._limits.check_picture(frame.width, frame.height, str(self._path))
         return to_rgb(frame, *read_orientation(frame).size_of(*self._size))
+
+    def _refuse_cut(self, packet: Packet) -> NoReturn:
+        seconds = float((packet.pts or 0) * (packet.time_base or 0))
+        self._refuse(f"a packet at {seconds:.2f} s is cut")
 
     def _refuse(self, what: str) -> NoReturn:
         raise DamagedVideoError(f"{self._path} is damaged: {what}; fetch it again")

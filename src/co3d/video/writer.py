@@ -1,4 +1,4 @@
-"""Write an H.264 video that either stands whole under its name or not at all."""
+"""Write an H.264 video that plays whatever ends the writing."""
 
 import contextlib
 import math
@@ -18,24 +18,33 @@ from co3d.video.aspect import SQUARE
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TIME_BASE = Fraction(1, 90_000)
 LONGEST_TICKS = round(1.5 * 3600 / TIME_BASE)
-"""MP4 holds spans of 31 bits, 6.6 hours: four such pictures, as B-frames may put out of order."""
+"""MP4 holds spans of 31 bits, 6.6 hours."""
 
-X264_OPTIONS = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"}
-"""Its tree of macroblocks reads memory that nobody has written: equal videos would give others."""
+FRAGMENTED = {"movflags": "hybrid_fragmented", "frag_duration": "2000000"}
+"""An MP4 of fragments of two seconds, which plays as far as it is written; `close` makes it an
+ordinary one. Matroska plays by its nature."""
+
+CONTAINER_OPTIONS = {"mp4": FRAGMENTED, "mov": FRAGMENTED, "matroska": {}}
+
+X264_OPTIONS = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0:bframes=0"}
+"""Its tree of macroblocks reads memory that nobody has written: equal videos would give others.
+Players cut B-frames off where an MP4 of fragments ends with long pictures."""
 
 
 class VideoWriter:
     """Write pictures with their timestamps to a video file.
 
-    The file grows under a temporary name beside its final one and is renamed by `close`; `abort`
-    removes it. As a context manager, a block that ends well or by Ctrl-C is closed, and one that
-    ends by an error is aborted. Pictures of odd size get a copy of their last column or row.
+    The file grows under a temporary name beside its final one (`.NAME.….part`) and is renamed by
+    `close`; `abort` removes it. As a context manager, a block that ends well or by Ctrl-C is
+    closed, and one that ends by an error is aborted. After a crash the temporary file plays, but
+    for its last seconds. Pictures of odd size get a copy of their last column or row.
 
     Args:
         path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`.
         rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
         frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
         sample_aspect_ratio: width of a pixel by its height, for players.
+        keeps_unfinished: `abort` and a full disk leave what plays of the video, under its name.
 
     Raises:
         OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
@@ -49,6 +58,8 @@ class VideoWriter:
         rate_hz: float,
         frames_between_keys: int | None = None,
         sample_aspect_ratio: Fraction = SQUARE,
+        *,
+        keeps_unfinished: bool = False,
     ) -> None:
         if not 0 < rate_hz < math.inf:
             raise OptionError(f"cannot write at {rate_hz} frames/s; choose a rate above 0")
@@ -57,15 +68,16 @@ class VideoWriter:
         self._rate_hz = rate_hz
         self._frames_between_keys = frames_between_keys
         self._sample_aspect_ratio = sample_aspect_ratio
+        self._keeps_unfinished = keeps_unfinished
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
         self._last_pts = -1
         self._partial = _create_partial(self.path)
+        kind = FORMATS[self.path.suffix.lower()]
+        place, options = f"file:{self._partial.absolute()}", CONTAINER_OPTIONS[kind]
         try:
-            self._container = av.open(
-                f"file:{self._partial.absolute()}", "w", format=FORMATS[self.path.suffix.lower()]
-            )
+            self._container = av.open(place, "w", format=kind, container_options=options)
         except FFmpegError as error:
             self._partial.unlink()
             raise self._failure(error) from error
@@ -83,7 +95,7 @@ class VideoWriter:
         Raises:
             InputShapeError: the picture has another shape or type.
             OptionError: the time is not a finite number.
-            OutputError: the writer is closed, or the disk is full: then nothing is left behind.
+            OutputError: the writer is closed, or the disk is full: then it aborts.
         """
         if not self._open:
             raise OutputError(f"cannot write to {self.path}: it is closed; open a new one")
@@ -113,7 +125,7 @@ class VideoWriter:
         """Finish the file and give it its name; with no picture written, leave nothing.
 
         Raises:
-            OutputError: the disk is full, say; what was written is removed.
+            OutputError: the disk is full, say; then it aborts.
         """
         if not self._open:
             return
@@ -121,8 +133,7 @@ class VideoWriter:
             self.abort()
             return
         try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
+            self._finish(self._stream)
             self._partial.replace(self.path)
         except (FFmpegError, OSError) as error:
             self.abort()
@@ -130,14 +141,27 @@ class VideoWriter:
         self._open = False
 
     def abort(self) -> None:
-        """Remove what was written; whatever stood under the final name is untouched."""
+        """Remove what was written, or keep what plays of it (`keeps_unfinished`).
+
+        Without a picture that plays, whatever stood under the final name is untouched.
+        """
         if not self._open:
             return
         self._open = False
-        # Finishing a file that is thrown away may fail, and then the first failure matters.
+        # Finishing may fail for the same reason as writing did, which is told already.
+        with contextlib.suppress(FFmpegError, OSError):
+            if self._stream is not None and self._keeps_unfinished:
+                self._finish(self._stream)
         with contextlib.suppress(FFmpegError, OSError):
             self._container.close()
-        self._partial.unlink(missing_ok=True)
+        if self._keeps_unfinished and _plays(self._partial):
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+    def _finish(self, stream: VideoStream) -> None:
+        self._container.mux(stream.encode(None))
+        self._container.close()
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -183,10 +207,21 @@ class VideoWriter:
             stream.codec_context.options = X264_OPTIONS
         return stream
 
-    def _failure(self, error: Exception) -> OutputError:
+    def _failure(self, error: FFmpegError | OSError) -> OutputError:
+        kept = "; it holds what was written before" if self._keeps_unfinished else ""
         return OutputError(
-            f"cannot write {self.path}: {error}; free some space or choose another place"
+            f"cannot write {self.path}: {error.strerror}; free some space or choose another place"
+            f"{kept}"
         )
+
+
+def _plays(path: Path) -> bool:
+    """Whether a video file that broke off holds a picture."""
+    try:
+        with av.open(f"file:{path.absolute()}") as container:
+            return any(packet.size for packet in container.demux(video=0))
+    except (FFmpegError, IndexError):
+        return False
 
 
 def _create_partial(path: Path) -> Path:

@@ -7,7 +7,7 @@ import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Flip, Gap, Policy, StreamOptions
+from co3d.cli.options import Flip, Gap, Policy, RtspTransport, StreamOptions
 
 STREAM_EPILOG = """
 **Examples**
@@ -18,6 +18,7 @@ co3d stream 0 --policy latest
 co3d stream rtsp://host/stream --json | jq 'select(.top).top'
 co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
 co3d stream rtsp://host/stream --record recordings/ --record-seconds 300
+ffmpeg -i SOURCE -f mpegts - | co3d stream -
 co3d stream match.mp4 --model camera_motion.onnx
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
@@ -36,8 +37,8 @@ def stream(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="A file, camera number, rtsp:// or http:// URL, or folder of frames; several are "
-            "labelled at once.",
+            help="A file, folder of frames, camera number or path, rtsp:// or http:// URL, FIFO, "
+            "or - for standard input; several are labelled at once.",
         ),
     ],
     model: Annotated[
@@ -100,9 +101,12 @@ def stream(
         ),
     ] = None,
     policy: Annotated[
-        Policy,
-        typer.Option(help="Live sources: see the latest frame and drop others, or queue every."),
-    ] = "latest",
+        Policy | None,
+        typer.Option(
+            help="Live sources: see the latest frame and drop what comes too fast (the default "
+            "except for pipes), or let the source wait until every frame is seen."
+        ),
+    ] = None,
     gap: Annotated[
         Gap,
         typer.Option(
@@ -143,6 +147,20 @@ def stream(
             "once. By default for ever, and for 30 s where a recording far away breaks off.",
         ),
     ] = None,
+    rtsp_transport: Annotated[
+        RtspTransport,
+        typer.Option(help="What RTSP sends video over; auto takes UDP where TCP is refused."),
+    ] = "auto",
+    poll_hz: Annotated[
+        float | None,
+        typer.Option(
+            help="How often to ask an address that answers with a single picture; by default as "
+            "often as the network sees one."
+        ),
+    ] = None,
+    folder_rate: Annotated[
+        float, typer.Option(metavar="HZ", help="Pictures a second of a folder of frames.")
+    ] = 30.0,
     threads: Annotated[
         int | None,
         typer.Option(help="Processor threads; by default one for small networks, else all."),
@@ -190,6 +208,9 @@ def stream(
         record=record,
         record_seconds=record_seconds,
         reconnect_seconds=reconnect,
+        rtsp_transport=rtsp_transport,
+        poll_hz=poll_hz,
+        folder_rate_hz=folder_rate,
         threads=threads,
         backend=backend,
         precision=precision,

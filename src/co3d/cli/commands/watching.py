@@ -19,7 +19,7 @@ cameras:
   - name: door
     source: rtsp://user:${DOOR_PASSWORD}@10.0.0.5/stream
     priority: 1         # also policy, gap, rotate, flip, crop, top,
-  - name: yard          # smooth_seconds, reconnect_seconds
+  - name: yard          # smooth_seconds, reconnect_seconds, ...
     source: 0
     threshold: 0.5
 ```

@@ -1,0 +1,76 @@
+"""Addresses that answer with one picture."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from co3d.video import SourceState, read_video
+from support.servers import serve
+
+
+@pytest.fixture(autouse=True)
+def _quick(quick_retries) -> None:
+    pass
+
+
+def send_picture(handler, image, kind="JPEG"):
+    data = BytesIO()
+    Image.fromarray(image).save(data, kind)
+    handler.send_response(200)
+    handler.send_header("Content-Type", f"image/{kind.lower()}")
+    handler.send_header("Content-Length", str(len(data.getvalue())))
+    handler.end_headers()
+    handler.wfile.write(data.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [("", "JPEG"), ("/snap%03d.jpg", "JPEG"), (".png", "PNG")]
+)
+def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind):
+    paths = set()
+
+    def answer(handler, number):
+        paths.add(handler.path)
+        send_picture(handler, picture(min(number, 40)), kind)
+
+    states: list[SourceState] = []
+    with (
+        serve(answer) as url,
+        read_video(url + ending, poll_hz=200, policy="every", on_state=states.append) as reader,
+    ):
+        assert reader.is_live
+        frames = [next(reader) for _ in range(6)]
+        notices = reader.notices
+    assert [number_of(frame.image) for frame in frames] == list(range(6))
+    assert [frame.index for frame in frames] == list(range(6))
+    times = [frame.pts_seconds for frame in frames]
+    assert times == sorted(times)
+    assert times[-1] > 0
+    assert {state.phase for state in states} == {"connecting", "live"}
+    assert "carries no clock" in notices[0]
+    assert len(paths) == 1
+
+
+def test_a_picture_that_has_not_changed_is_no_new_one(picture, number_of):
+    def answer(handler, number):
+        send_picture(handler, picture(number // 3))
+
+    with serve(answer) as url, read_video(url, poll_hz=200, policy="every") as reader:
+        assert [number_of(next(reader).image) for _ in range(4)] == list(range(4))
+
+
+def test_a_camera_that_is_away_for_a_while_is_asked_on(picture, number_of):
+    def answer(handler, number):
+        if number in (2, 3):
+            handler.send_error(503)
+        else:
+            send_picture(handler, picture(number))
+
+    states: list[SourceState] = []
+    with (
+        serve(answer) as url,
+        read_video(url, poll_hz=200, policy="every", on_state=states.append) as reader,
+    ):
+        assert [number_of(next(reader).image) for _ in range(3)] == [0, 1, 4]
+    assert "reconnecting" in {state.phase for state in states}
