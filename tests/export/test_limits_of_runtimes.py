@@ -97,6 +97,16 @@ def test_graphs_of_onnx_that_take_too_much_are_refused(
         co3d.load_program(path)
 
 
+@pytest.mark.parametrize("name", [b"frame", b"input_1"])
+def test_names_that_are_no_text_are_refused(name: bytes, folder: Path, tmp_path: Path) -> None:
+    content = (folder / "a.onnx").read_bytes()
+    assert name in content
+    path = tmp_path / "b.onnx"
+    path.write_bytes(content.replace(name, b"\xff" * len(name)))
+    with pytest.raises(ExportedFileError, match="cannot read"):
+        co3d.load_program(path)
+
+
 def test_functions_and_sparse_constants_are_refused(folder: Path) -> None:
     for change in (
         lambda m: m.functions.add(name="f", domain="x"),

@@ -124,4 +124,5 @@ def _read_arrays(path: Path) -> dict[str, Any]:
             raise ValueError("it claims more than it has")
         file.seek(0)
         with np.load(file) as arrays:
-            return {name: arrays[name] for name in _KINDS}
+            # What is no array is given as its bytes.
+            return {name: np.asarray(arrays[name]) for name in _KINDS}

@@ -76,6 +76,7 @@ def read_onnx_file(path: Path, most_bytes: int | None) -> tuple[str, bytes]:
         model = onnx.load_model_from_string(data)
         properties: Sequence[Any] = model.metadata_props
         outside = any(t.data_location == t.EXTERNAL for t in _list_tensors(model))
+        found = [entry.value for entry in properties if entry.key == KEY]
     except Exception as error:
         raise ExportedFileError(
             f"cannot read {path} as ONNX ({str(error)[:200]}); pass a file that `co3d export` wrote"
@@ -85,14 +86,18 @@ def read_onnx_file(path: Path, most_bytes: int | None) -> tuple[str, bytes]:
             f"cannot run {path}: it keeps weights outside of itself, where they could be anything; "
             "pass a file that `co3d export` wrote"
         )
-    found = [entry.value for entry in properties if entry.key == KEY]
     if not found:
         raise ExportedFileError(
             f"cannot run {path}: it is ONNX without a description of its state; pass a file that "
             "`co3d export` wrote"
         )
-    if most_bytes is not None:
-        check_onnx(model, str(path), most_bytes)
+    try:
+        if most_bytes is not None:
+            check_onnx(model, str(path), most_bytes)
+    except UnicodeDecodeError as error:
+        raise ExportedFileError(
+            f"cannot read {path} as ONNX ({error}); pass a file that `co3d export` wrote"
+        ) from error
     return found[0], data
 
 

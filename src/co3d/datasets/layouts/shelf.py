@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.found_videos import FoundVideo, search
 from co3d.datasets.layouts.splits import find_folder_split, find_split
-from co3d.datasets.text_lines import Line
+from co3d.datasets.text_lines import Line, is_too_long
 
 
 class Shelf:
@@ -61,6 +61,8 @@ class Shelf:
             is_folder: whether a folder of frames is meant, and no file.
         """
         direct = beside / PurePosixPath(path)
+        if is_too_long(path):
+            return None
         exists = direct.is_dir() if is_folder else direct.exists()
         if exists and direct.is_relative_to(self.root):
             return direct.relative_to(self.root).as_posix()
