@@ -24,6 +24,7 @@ test-slow: $(STAMP)-peers
 
 fuzz: $(STAMP)-dev
 	PYTHONPATH=tests $(BIN)/python -m hostile.readers.fuzz $(or $(MINUTES),1)
+	PYTHONPATH=tests $(BIN)/python -m hostile.media_fuzz $(or $(MINUTES),1)
 
 # In an environment of its own, so that the tool does not list itself.
 sbom: $(STAMP)

@@ -48,7 +48,8 @@ class Command:
         words: of its command line; OUT stands for the folder of its results, SET for the data set.
         results: names in that folder that are compared; patterns of `Path.glob`.
         cold: whether it starts with an empty cache.
-        resuming: words that make a second run go on, where the folder `run` stands there.
+        resuming: words that make a second run go on, where it left a checkpoint; where it left
+            none, its folder `run` goes, as the error asks for.
     """
 
     words: tuple[str, ...]
@@ -154,7 +155,11 @@ class Bench:
         names = {"OUT": str(place / "out"), "SET": str(self._folder / "set")}
         names["RECIPE"] = str(self._folder / "recipe.yaml")
         command = self._command
-        given = (*command.words, *(command.resuming if (place / "out/run").exists() else ()))
+        run = place / "out" / "run"
+        resumes = any(run.rglob("last.ckpt"))
+        if command.resuming and not resumes:
+            shutil.rmtree(run, ignore_errors=True)
+        given = (*command.words, *(command.resuming if resumes else ()))
         words = [re.sub("OUT|SET|RECIPE", lambda match: names[match[0]], word) for word in given]
         cache = place / "cache" if command.cold else self._cache
         return subprocess.Popen(

@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from support.videos import list_decodable_times
+
 RANDOM = ("--weights", "random")
 
 
