@@ -67,6 +67,7 @@ class Camera:
             poll_hz=self.poll_hz,
             folder_rate_hz=self.folder_rate_hz,
             on_state=on_state,
+            decoder_threads=1,
         )
 
     def __repr__(self) -> str:

@@ -60,7 +60,7 @@ class Connection:
         poll_hz: how often to ask an address that answers with one picture.
         drops_late: see `VideoDecoder`.
         recorder: see `VideoDecoder`.
-        limits: of pixels.
+        limits: of pixels. decoder_threads: as for `read_video`.
 
     Attributes:
         state: what the source is doing.
@@ -86,6 +86,7 @@ class Connection:
         drops_late: bool = False,
         recorder: Recorder | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        decoder_threads: int | None = None,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -98,7 +99,7 @@ class Connection:
         self._drops_late = drops_late
         self._dropped_before = 0
         self._recorder = recorder
-        self._limits = limits
+        self._limits, self._decoder_threads = limits, decoder_threads
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -231,6 +232,7 @@ class Connection:
             drops_late=self._drops_late,
             recorder=self._recorder,
             limits=self._limits,
+            threads=self._decoder_threads,
         )
 
     def _open_again(self) -> VideoDecoder:

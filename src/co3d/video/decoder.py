@@ -76,6 +76,7 @@ class VideoDecoder:
         container: open for reading; `close` closes it.
         name: of the source, for messages.
         thread_type: "AUTO" is fastest; "SLICE" holds no frame back.
+        threads: that decode; None for as many as FFmpeg thinks best.
         resumes: a live source goes on from an earlier connection; None starts anew.
         resumable: the source will be read again if it ends too early, and is live unless it states
             a duration. Then what the decoder still holds waits for `tail`, since it may lack a
@@ -101,6 +102,7 @@ class VideoDecoder:
         name: str,
         *,
         thread_type: str = "AUTO",
+        threads: int | None = None,
         resumes: Resumption | None = None,
         resumable: bool = False,
         drops_late: bool = False,
@@ -116,6 +118,8 @@ class VideoDecoder:
         try:
             self._stream = choose_stream(container, name, limits)
             self._stream.thread_type = thread_type
+            if threads is not None:
+                self._stream.thread_count = threads
             self.promise = read_promise(container, self._stream)
             self.duration_seconds = _duration_seconds(container)
             self.losses = LossTracker(self.promise)

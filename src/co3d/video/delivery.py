@@ -18,6 +18,7 @@ def deliver(
     *,
     fill_gaps: bool,
     limits: VideoLimits = DEFAULT_LIMITS,
+    threads: int | None = None,
 ) -> Iterator[VideoFrame]:
     """Frames of a source, sampled to `rate_hz`; see `FrameSource.frames`.
 
@@ -26,7 +27,7 @@ def deliver(
         info: of the source. pace: of its frames; it is told of all that are decoded.
         rate_hz: frames a second; None takes all.
         fill_gaps: whether the picture before a gap is held over it.
-        limits: of a file or folder.
+        limits: of a file or folder. threads: that convert a picture; see `to_rgb`.
 
     Raises:
         VideoLimitError: pictures are held for too long in all.
@@ -35,7 +36,7 @@ def deliver(
     sampled = sample_at_rate(pace.watch(decoded), rate_hz, info.max_hold_seconds, watched)
     if rate_hz is not None and not info.is_live:
         sampled = _bound_repeats(sampled, rate_hz, limits, info.name)
-    return convert_frames(sampled, info.width, info.height)
+    return convert_frames(sampled, info.width, info.height, threads)
 
 
 def _bound_repeats(

@@ -29,10 +29,13 @@ class FileSource:
         path: Path,
         limits: VideoLimits = DEFAULT_LIMITS,
         recorder: Recorder | None = None,
+        decoder_threads: int | None = None,
     ) -> None:
         container = open_file(path, limits)
-        self._decoder = VideoDecoder(container, str(path), recorder=recorder, limits=limits)
-        self._limits = limits
+        self._decoder = VideoDecoder(
+            container, str(path), threads=decoder_threads, recorder=recorder, limits=limits
+        )
+        self._limits, self._threads = limits, decoder_threads
         self._stopped = False
         self.damage: Damage | None = None
         self.info = self._decoder.describe(is_live=False)
@@ -42,7 +45,13 @@ class FileSource:
         """Frames of the file, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decoder.frames())
         yield from deliver(
-            decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps, limits=self._limits
+            decoded,
+            self.info,
+            self.pace,
+            rate_hz,
+            fill_gaps=fill_gaps,
+            limits=self._limits,
+            threads=self._threads,
         )
         if self._stopped:
             return

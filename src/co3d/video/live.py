@@ -32,8 +32,8 @@ class LiveSource:
             full queue throws its oldest frame away; else the source has to wait. Of a file far away
             (see `Connection`) nothing is ever thrown away.
         queue_frames: frames that wait for the consumer at most.
-        reconnect_seconds, may_be_recording, is_camera, is_pipe, poll_hz, recorder, limits: see
-            `Connection`.
+        reconnect_seconds, may_be_recording, is_camera, is_pipe, poll_hz, recorder, limits,
+            decoder_threads: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
 
@@ -56,8 +56,9 @@ class LiveSource:
         recorder: Recorder | None = None,
         on_state: StateListener | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        decoder_threads: int | None = None,
     ) -> None:
-        self._on_state = on_state
+        self._on_state, self._decoder_threads = on_state, decoder_threads
         self._stopping = threading.Event()
         self._connection = Connection(
             open_container,
@@ -71,6 +72,7 @@ class LiveSource:
             drops_late=drop_oldest,
             recorder=recorder,
             limits=limits,
+            decoder_threads=decoder_threads,
         )
         self._state = self._connection.state
         self._connect(name)
@@ -173,7 +175,15 @@ class LiveSource:
         try:
             decoded = self._connection.frames()
             with report_faults(self.info.name):
-                for frame in deliver(decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps):
+                frames = deliver(
+                    decoded,
+                    self.info,
+                    self.pace,
+                    rate_hz,
+                    fill_gaps=fill_gaps,
+                    threads=self._decoder_threads,
+                )
+                for frame in frames:
                     if not self._queue.put(frame):
                         break
             outcome = self._damage_error()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -10,6 +11,9 @@ from av.error import FFmpegError
 from co3d.errors import NotAVideoError
 from co3d.video.frame import VideoFrame
 from co3d.video.orientation import read_orientation
+
+CONVERTS_IN_THREADS = "threads" in (av.VideoFrame.reformat.__doc__ or "")
+"""Whether this PyAV has a say in how many threads convert a picture; older ones take one."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,18 @@ def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     return read_orientation(frame).size_of(frame.width, frame.height)
 
 
-def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-    """Return the upright picture, (height, width, 3) uint8 RGB, scaled if its size differs."""
+def to_rgb(frame: av.VideoFrame, width: int, height: int, threads: int | None = None) -> np.ndarray:
+    """Return the upright picture, (height, width, 3) uint8 RGB, scaled if its size differs.
+
+    Its pixels do not depend on how many threads convert it; None leaves that to FFmpeg.
+    """
+    options: dict[str, Any] = (
+        {"threads": threads} if threads is not None and CONVERTS_IN_THREADS else {}
+    )
     orientation = read_orientation(frame)
     width, height = orientation.size_of(width, height)
     try:
-        rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
+        rgb = frame.to_ndarray(format="rgb24", width=width, height=height, **options)
     except FFmpegError as error:
         raise NotAVideoError(
             f"cannot turn pixels of format {frame.format.name} into RGB ({error.strerror}); "
@@ -46,14 +56,14 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
 
 
 def convert_frames(
-    decoded: Iterable[DecodedFrame], width: int, height: int
+    decoded: Iterable[DecodedFrame], width: int, height: int, threads: int | None = None
 ) -> Iterator[VideoFrame]:
     """Convert what sampling left over; a repeated frame is converted once."""
     source: DecodedFrame | None = None
     picture: VideoFrame | None = None
     for item in decoded:
         if picture is None or item is not source:
-            image = to_rgb(item.frame, width, height)
+            image = to_rgb(item.frame, width, height, threads)
             source = item
             picture = VideoFrame(
                 image, item.pts_seconds, item.index, received_seconds=item.received_seconds

@@ -220,6 +220,7 @@ def read_video(
     poll_hz: float | None = None,
     on_state: StateListener | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
+    decoder_threads: int | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -258,6 +259,8 @@ def read_video(
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
             none comes. What it raises ends the iteration.
         limits: what the source may cost in pixels, frames, time and bytes.
+        decoder_threads: that decode; None for as many as there are cores, which is best for one
+            source. Many sources share the cores better with one each.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -299,6 +302,7 @@ def read_video(
         poll_hz=poll_hz or rate_hz or POLL_HZ,
         on_state=on_state,
         limits=limits,
+        decoder_threads=decoder_threads,
     )
     opened: FrameSource
     source, notices, comes_once = resolve_file_url(source), (), False
@@ -340,7 +344,8 @@ def read_video(
             opened = open_live(partial(open_session, Path(source), limits), str(source))
     else:
         with report_faults(str(source)):
-            opened = _open_local(Path(source), folder_rate_hz, limits, recorder)
+            path = Path(source)
+            opened = _open_local(path, folder_rate_hz, limits, recorder, decoder_threads)
     open_again = partial(
         read_video,
         source,
@@ -369,11 +374,15 @@ def read_video(
 
 
 def _open_local(
-    path: Path, folder_rate_hz: float, limits: VideoLimits, recorder: Recorder | None
+    path: Path,
+    folder_rate_hz: float,
+    limits: VideoLimits,
+    recorder: Recorder | None,
+    decoder_threads: int | None,
 ) -> FrameSource:
     """A folder of pictures, or a file."""
     if not path.is_dir():
-        return FileSource(path, limits, recorder)
+        return FileSource(path, limits, recorder, decoder_threads)
     if recorder is not None:
         raise OptionError(
             f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
