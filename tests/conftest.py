@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# How long an example takes says nothing on machines that others use too.
+settings.register_profile("co3d", deadline=None)
+settings.load_profile("co3d")
 
 # Without a GPU, Triton's kernels run in its interpreter; read when triton is first imported.
 if not torch.cuda.is_available():

@@ -82,6 +82,7 @@ class _Child:
         self._limits = limits
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._has_ended = False
 
     def call(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
@@ -95,15 +96,19 @@ class _Child:
         return value
 
     def end(self) -> None:
+        self._has_ended = True
         if self._process is not None:
             self._process.kill()
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._limits), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(theirs, self._limits), daemon=True)
+        process.start()
         theirs.close()
+        self._process = process
+        if self._has_ended:  # meanwhile
+            process.kill()
         return self._pipe
 
     def _describe_death(self) -> str:

@@ -60,6 +60,7 @@ def test_ratios_follow_from_the_latencies():
     )
 
 
+@pytest.mark.slow
 def test_clips_of_an_engine_are_compared_with_its_steps():
     engines = (("torch", "float32"), ("onnxruntime", "float32"), ("onnxruntime", "int8"))
     selection = dataclasses.replace(TINY, engines=engines, clips=True)
@@ -156,6 +157,7 @@ def test_a_peer_that_cannot_run_a_network_is_left_out_with_a_remark(name, remark
     assert remarks[0].startswith(remark)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_a_process_of_its_own():
     selection = dataclasses.replace(TINY, memory=True)
     ballast = torch.ones(2**28)  # a gigabyte, which must not count

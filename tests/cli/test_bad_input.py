@@ -11,8 +11,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from support.videos import list_decodable_times
-
 RANDOM = ("--weights", "random")
 
 
@@ -178,12 +176,8 @@ def test_a_disk_that_fills_up(co3d, video, tmp_path, option):
     assert outcome.code == 40
     assert outcome.err.startswith(f"error: cannot write {path}")
     assert len(outcome.err.splitlines()) == 1
-    if option == "--timeline":
-        assert not list(tmp_path.iterdir())
-        return
-    assert list(tmp_path.iterdir()) == [path]  # what was written before plays
-    assert list_decodable_times(path)
-    assert "it holds what was written before" in outcome.err
+    assert not list(tmp_path.iterdir())  # in so little room no picture plays
+    assert "it holds what was written" not in outcome.err
 
 
 def test_an_output_of_an_unknown_kind(co3d, video, tmp_path):

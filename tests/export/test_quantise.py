@@ -3,6 +3,7 @@ import torch
 
 import co3d
 from co3d.errors import InputShapeError, OptionError
+from support.slow import slow_but
 from support.streaming import relative_error
 
 WARM_UP = 16  # frames, until no padding is left in the results
@@ -10,7 +11,10 @@ WARM_UP = 16  # frames, until no padding is left in the results
 
 @pytest.mark.parametrize(
     ("kind", "suffix", "backend"),
-    [("onnx", ".onnx", "onnxruntime"), ("openvino", ".xml", "openvino")],
+    slow_but(
+        [("onnx", ".onnx", "onnxruntime"), ("openvino", ".xml", "openvino")],
+        ("onnx", ".onnx", "onnxruntime"),
+    ),
 )
 def test_int8_keeps_the_labels_of_the_sample(
     tmp_path, model, program, sample_frames, kind, suffix, backend

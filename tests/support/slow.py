@@ -14,6 +14,10 @@ def slow_but(values: Sequence[Any], *quick: Any) -> list[Any]:
     """
     if absent := [value for value in quick if value not in values]:
         raise ValueError(f"got {absent}, expected some of {values}")
-    return [
-        value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values
-    ]
+    return [value if value in quick else _make_slow(value) for value in values]
+
+
+def _make_slow(value: Any) -> Any:
+    """A parameter, or several in a tuple, of a slow test."""
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.slow)

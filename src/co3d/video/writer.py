@@ -68,7 +68,7 @@ class VideoWriter:
         self._rate_hz = rate_hz
         self._frames_between_keys = frames_between_keys
         self._sample_aspect_ratio = sample_aspect_ratio
-        self._keeps_unfinished = keeps_unfinished
+        self._keeps_unfinished, self._has_kept = keeps_unfinished, False
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
@@ -156,6 +156,7 @@ class VideoWriter:
             self._container.close()
         if self._keeps_unfinished and _plays(self._partial):
             self._partial.replace(self.path)
+            self._has_kept = True
         else:
             self._partial.unlink(missing_ok=True)
 
@@ -208,7 +209,7 @@ class VideoWriter:
         return stream
 
     def _failure(self, error: FFmpegError | OSError) -> OutputError:
-        kept = "; it holds what was written before" if self._keeps_unfinished else ""
+        kept = "; it holds what was written before" if self._has_kept else ""
         return OutputError(
             f"cannot write {self.path}: {error.strerror}; free some space or choose another place"
             f"{kept}"
@@ -219,7 +220,7 @@ def _plays(path: Path) -> bool:
     """Whether a video file that broke off holds a picture."""
     try:
         with av.open(f"file:{path.absolute()}") as container:
-            return any(packet.size for packet in container.demux(video=0))
+            return next(container.decode(video=0), None) is not None
     except (FFmpegError, IndexError):
         return False
 

@@ -14,6 +14,7 @@ from co3d.backends.native import library
 from co3d.compiler import convert
 from co3d.errors import MissingPackageError
 from co3d.runtime import open_stream
+from support.slow import slow_but
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ def _find_loaded(name: str) -> str:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("damage", [cut, zero, flip_a_bit, take_another])
+@pytest.mark.parametrize("damage", slow_but([cut, zero, flip_a_bit, take_another], cut))
 def test_a_damaged_library_is_built_anew(
     damage: Callable[[bytes], bytes],
     monkeypatch: pytest.MonkeyPatch,
