@@ -76,6 +76,13 @@ def test_one_bad_source_ends_alone_and_gives_its_exit_code(co3d_watch, videos):
     assert "error: /nowhere.mp4: cannot open /nowhere.mp4: no such file" in outcome.err
 
 
+def test_what_is_odd_about_a_source_is_said_once(co3d_watch, tmp_path, videos):
+    slow = write_video(tmp_path / "slow.mp4", 12, rate_hz=2)
+    outcome = co3d_watch("stream", slow, videos[0], "--json", "--weights", "random")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("2 new pictures a second where 8 are expected") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
