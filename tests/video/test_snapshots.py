@@ -1,6 +1,7 @@
 """Addresses that answer with one picture."""
 
 from io import BytesIO
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
@@ -50,6 +51,18 @@ def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind
     assert {state.phase for state in states} == {"connecting", "live"}
     assert "carries no clock" in notices[0]
     assert len(paths) == 1
+
+
+def test_the_query_of_an_address_stays_what_it_is(picture):
+    asked = []
+
+    def answer(handler, number):
+        asked.append(parse_qs(urlsplit(handler.path).query))
+        send_picture(handler, picture(number))
+
+    with serve(answer) as url, read_video(f"{url}?file=a.jpg", poll_hz=200) as reader:
+        next(reader)
+    assert asked[0] == {"file": ["a.jpg"]}
 
 
 def test_a_picture_that_has_not_changed_is_no_new_one(picture, number_of):
