@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_one_bad_source_ends_alone_and_gives_its_exit_code(co3d_watch, videos):
     assert "error: /nowhere.mp4: cannot open /nowhere.mp4: no such file" in outcome.err
 
 
+def test_what_is_odd_about_a_source_is_said_once(co3d_watch, tmp_path, videos):
+    slow = write_video(tmp_path / "slow.mp4", 12, rate_hz=2)
+    outcome = co3d_watch("stream", slow, videos[0], "--json", "--weights", "random")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("2 new pictures a second where 8 are expected") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -124,6 +132,14 @@ def test_check_prints_a_table_and_what_fails(co3d_watch, write_fleet, videos):
     assert "96x64" in outcome.out
     assert "yard: cannot open /nowhere.mp4" in outcome.out
     assert "that fits (at most 80%)" in outcome.out
+
+
+def test_check_does_not_show_a_password_with_a_space(co3d_watch, write_fleet):
+    fleet = write_fleet(door="rtsp://me:se cret@127.0.0.1:9/1")
+    outcome = co3d_watch("watch", fleet, "--check")
+    assert outcome.code == 15
+    assert "opening door" in outcome.err
+    assert not {"se", "cret"} & set(re.split(r"\W+", outcome.out + outcome.err))
 
 
 def test_check_says_when_a_fleet_is_too_much(co3d_watch, tmp_path, videos):

@@ -270,6 +270,24 @@ def test_notices_stay_in_the_order_in_which_they_came_up(tmp_path, make):
     assert "is not recorded from" in unrecorded
 
 
+@pytest.mark.parametrize("seconds", [0.2, 4.0])
+def test_a_source_without_key_frames_is_said_not_to_be_recorded(film, tmp_path, seconds):
+    """After half a minute, or at its end."""
+
+    def change(_number: int, packet: Packet) -> None:
+        packet.is_keyframe = False
+        for name in ("dts", "pts"):
+            stamp = getattr(packet, name)
+            if stamp is not None:
+                setattr(packet, name, round(stamp * seconds / 0.2))
+
+    recorder = Recorder(tmp_path, 0.4)
+    record_packets(recorder, film, PresentationClock(0.05), change)
+    (notice,) = recorder.notices
+    assert notice.startswith("is not recorded: no key frame came in ")
+    assert list_segments(tmp_path) == []
+
+
 def test_what_matroska_does_not_hold_is_said(tmp_path, make):
     source = make(tmp_path / "film.flv", 20, codec="flv")
     reader = read_video(source, record=tmp_path / "recordings")

@@ -1,6 +1,7 @@
 """Addresses that answer with one picture."""
 
 from io import BytesIO
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
@@ -52,6 +53,18 @@ def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind
     assert len(paths) == 1
 
 
+def test_the_query_of_an_address_stays_what_it_is(picture):
+    asked = []
+
+    def answer(handler, number):
+        asked.append(parse_qs(urlsplit(handler.path).query))
+        send_picture(handler, picture(number))
+
+    with serve(answer) as url, read_video(f"{url}?file=a.jpg", poll_hz=200) as reader:
+        next(reader)
+    assert asked[0] == {"file": ["a.jpg"]}
+
+
 def test_a_picture_that_has_not_changed_is_no_new_one(picture, number_of):
     def answer(handler, number):
         send_picture(handler, picture(number // 3))
@@ -74,3 +87,33 @@ def test_a_camera_that_is_away_for_a_while_is_asked_on(picture, number_of):
     ):
         assert [number_of(next(reader).image) for _ in range(3)] == [0, 1, 4]
     assert "reconnecting" in {state.phase for state in states}
+
+
+def test_pictures_are_recorded_into_one_file_each_once(tmp_path, picture, number_of):
+    def answer(handler, number):
+        send_picture(handler, picture(number // 2))
+
+    options = {"poll_hz": 200, "policy": "every", "record": tmp_path}
+    with serve(answer) as url, read_video(url, **options) as reader:
+        times = [next(reader).pts_seconds for _ in range(5)]
+    (segment,) = tmp_path.iterdir()
+    with read_video(segment) as reader:
+        recorded = list(reader)
+    assert [number_of(frame.image) for frame in recorded[:5]] == list(range(5))
+    assert len(recorded) in (5, 6)
+    distances = [frame.pts_seconds - recorded[0].pts_seconds for frame in recorded[:5]]
+    assert distances == pytest.approx([seconds - times[0] for seconds in times], abs=0.01)
+
+
+def test_pictures_that_become_of_a_kind_that_matroska_does_not_hold_are_said(tmp_path, picture):
+    def answer(handler, number):
+        send_picture(handler, picture(number), "PNG" if number > 2 else "JPEG")
+
+    options = {"poll_hz": 200, "policy": "every", "record": tmp_path}
+    with serve(answer) as url, read_video(url, **options) as reader:
+        for _ in range(5):
+            next(reader)
+    (segment,) = tmp_path.iterdir()
+    with read_video(segment) as recorded:
+        assert len(list(recorded)) == 3
+    assert "does not support 'png' codec" in reader.notices[-1]

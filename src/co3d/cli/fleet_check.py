@@ -17,6 +17,7 @@ from co3d.engine import Engine
 from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.cameras import Camera
 from co3d.errors import Co3dError, EngineFullError
+from co3d.video import hide_password
 
 FRAMES = 16
 MS_PER_SECOND = 1000.0
@@ -50,7 +51,8 @@ def check_fleet(engine: Engine, cameras: Sequence[Camera], *, as_json: bool) -> 
     """
     checked = []
     for number, camera in enumerate(cameras):
-        warn(f"opening {camera.name} ({camera.source}), {number + 1} of {len(cameras)}")
+        source = hide_password(camera.source)
+        warn(f"opening {camera.name} ({source}), {number + 1} of {len(cameras)}")
         checked.append(_check(engine, camera))
     cores = torch.get_num_threads()
     load = sum(one.rate_hz * one.cost_ms for one in checked) / MS_PER_SECOND / cores

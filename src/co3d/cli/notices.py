@@ -4,6 +4,7 @@ import time
 
 from co3d.console import warn
 from co3d.engine import Prediction
+from co3d.engine.cameras import CameraWatch
 from co3d.video import SourceState, VideoReader
 
 UNSAID_SECONDS = 1.0
@@ -27,6 +28,25 @@ class Notices:
         for notice in notices[self._said :]:
             warn(f"warning: {notice}")
         self._said = len(notices)
+
+
+class FleetNotices:
+    """Prints each notice of several cameras when it comes up, with the camera's name.
+
+    Args:
+        watch: the cameras.
+    """
+
+    def __init__(self, watch: CameraWatch) -> None:
+        self._watch = watch
+        self._said: set[tuple[str, str]] = set()
+
+    def tell(self, name: str) -> None:
+        """Print what is new of a camera; what was said stays said when it is opened anew."""
+        for notice in self._watch.list_notices(name):
+            if (name, notice) not in self._said:
+                self._said.add((name, notice))
+                warn(f"warning: {name}: {notice}")
 
 
 class ConnectionNotices:

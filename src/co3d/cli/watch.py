@@ -12,6 +12,7 @@ from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.console import Console, warn
@@ -134,7 +135,7 @@ def _run(
     as_json: bool,
 ) -> int:
     """Show what comes, until all cameras have ended."""
-    code, pipe_closed = SUCCESS, False
+    code, pipe_closed, notices = SUCCESS, False, FleetNotices(watch)
     with StopRequest(watch.request_stop) as stop, ExitStack() as opened:
         if watcher is not None and not sys.stdout.isatty():
             signal.signal(signal.SIGHUP, lambda *_: watcher.look_now())
@@ -155,6 +156,7 @@ def _run(
                     screen.show_change(item)
                 elif item.error is not None:
                     code = code or _report(item)
+                notices.tell(item.track)
         except BrokenPipeError:
             pipe_closed = True
             stop.request()

@@ -119,6 +119,11 @@ class _Running:
         if self._reader is not None:
             self._reader.stop()
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is odd about the source so far; see `VideoReader.notices`."""
+        return () if self._reader is None else self._reader.notices
+
     def describe(self) -> CameraStatus:
         """How the camera is doing."""
         track = self.track
@@ -235,6 +240,12 @@ class CameraWatch:
         with self._lock:
             running = list(self._running.values())
         return {one.camera.name: one.describe() for one in running}
+
+    def list_notices(self, name: str) -> tuple[str, ...]:
+        """What is odd about the source of a camera so far; see `VideoReader.notices`."""
+        with self._lock:
+            running = self._running.get(name)
+        return () if running is None else running.notices
 
     def request_stop(self) -> None:
         """Let all cameras end soon; may be called by a signal handler."""

@@ -183,7 +183,8 @@ def open_url(
     if kind == "rtsp":
         options |= RTSP_OPTIONS[rtsp_transport]
     if kind == "http" and rest.lower().endswith(PICTURE_ENDINGS):
-        rest += "?"  # else FFmpeg goes by the ending, and % in the address means numbers to it
+        # Else FFmpeg goes by the ending, and % in the address means numbers to it.
+        rest += "&" if "?" in rest else "?"
     address = f"{scheme}://{rest}"
     try:
         if kind == "http":

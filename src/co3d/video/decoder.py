@@ -132,7 +132,11 @@ class VideoDecoder:
                     resumes is not None and resumes.opening is not None
                 )
                 recorder.begin(
-                    self._stream, self._make_clock(), is_live=self.is_live, may_repeat=may_repeat
+                    self._stream,
+                    self._make_clock(),
+                    is_live=self.is_live,
+                    may_repeat=may_repeat,
+                    goes_on=self._is_picture and resumes is not None,
                 )
             self.opening: bytes | None = None
             self.starts_over = False
@@ -200,7 +204,7 @@ class VideoDecoder:
         """Close the container; not while another thread decodes."""
         self._frames.close()
         self._release()
-        if self._recorder is not None and self.is_live:
+        if self._recorder is not None and self.is_live and not self._is_picture:
             self._recorder.finish()
 
     def _release(self) -> None:

@@ -21,6 +21,9 @@ LONGEST_REORDERING_SECONDS = 10.0
 MOST_REORDERED = 16
 """So many pictures are put in order at most."""
 
+LONGEST_KEYLESS_SECONDS = 30.0
+"""Cameras send a key frame every few seconds; one that sends none for so long may never."""
+
 FAILURES = (FFmpegError, OSError, ValueError)
 
 
@@ -69,7 +72,8 @@ class Recorder:
         self._stream: VideoStream | None = None
         self._next_clock: Clock | None = None
         self._clock: Clock | None = None
-        self._is_live = self._may_repeat = False
+        self._is_live = self._may_repeat = self._goes_on = False
+        self._codec = ""
         self._opening = b""
         self._packets = self._skipped = self._undated = 0
         self._dts_seconds: float | None = None
@@ -77,8 +81,18 @@ class Recorder:
         self._segment_name = ""
         self._is_failing = False
         self._retry_seconds = -math.inf
+        self._keyless_since_seconds: float | None = None
+        self._keyless_seconds, self._is_keyless_told = 0.0, False
 
-    def begin(self, stream: VideoStream, clock: Clock, *, is_live: bool, may_repeat: bool) -> None:
+    def begin(
+        self,
+        stream: VideoStream,
+        clock: Clock,
+        *,
+        is_live: bool,
+        may_repeat: bool,
+        goes_on: bool = False,
+    ) -> None:
         """Take packets of a new connection from now on.
 
         Args:
@@ -87,9 +101,13 @@ class Recorder:
             is_live: whether packets come when they happen.
             may_repeat: the source is read again from its start if its first packet is the same as
                 that of the connection before. Then those that are recorded already are passed over.
+            goes_on: each connection sends one picture. They go to the file that is open, as long as
+                they are of one codec, and one that has not changed is recorded once.
         """
         with self._lock:
-            self._stream, self._next_clock = stream, clock
+            codec = stream.codec_context.name
+            self._goes_on = goes_on and codec == self._codec
+            self._stream, self._next_clock, self._codec = stream, clock, codec
             self._is_live, self._may_repeat = is_live, may_repeat
 
     def take(self, packet: Packet, arrival: Arrival, received_seconds: float | None) -> None:
@@ -130,7 +148,10 @@ class Recorder:
 
     def _start_connection(self, first: Packet, clock: Clock) -> None:
         opening = identify_packet(first)
-        if self._may_repeat and opening == self._opening:
+        if self._goes_on:
+            self._skipped = int(opening == self._opening)
+            self._opening = opening
+        elif self._may_repeat and opening == self._opening:
             self._skipped = self._packets
         else:
             self._finish()
@@ -158,6 +179,8 @@ class Recorder:
     def _finish(self) -> None:
         if self._clock is not None:
             self._write(self._clock.release())
+        if self._keyless_since_seconds is not None and not self.segments_written:
+            self._tell_keyless()
         self._complete()
 
     def _write(self, stamped: list[tuple[Received, float]]) -> None:
@@ -174,14 +197,33 @@ class Recorder:
                 self._complete()
             if self._segment is None and dts_seconds >= self._retry_seconds:
                 self._open(received, dts_seconds)
+        elif self._segment is None and not self._is_failing:
+            self._watch_keyless(dts_seconds)
         if self._segment is not None:
             self._segment.add(received.packet, dts_seconds, received.shown_after_seconds)
+
+    def _watch_keyless(self, dts_seconds: float) -> None:
+        """Say so where no file begins, because no packet is marked as a key frame."""
+        if self._keyless_since_seconds is None:
+            self._keyless_since_seconds = dts_seconds
+        self._keyless_seconds = dts_seconds - self._keyless_since_seconds
+        if self._keyless_seconds >= LONGEST_KEYLESS_SECONDS:
+            self._tell_keyless()
+
+    def _tell_keyless(self) -> None:
+        if not self._is_keyless_told:
+            self._is_keyless_told = True
+            self.notices.append(
+                f"is not recorded: no key frame came in {self._keyless_seconds:.1f} s; let the "
+                "source send them more often"
+            )
 
     def _open(self, first: Received, dts_seconds: float) -> None:
         assert self._stream is not None
         self._segment_name = self._name(first, dts_seconds)
         path = self.folder / f"{self._segment_name}.mkv"
         self._segment = Segment(path, self._stream, dts_seconds)
+        self._keyless_since_seconds = None
 
     def _complete(self) -> None:
         """Close the file, if one is open."""
