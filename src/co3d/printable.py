@@ -37,7 +37,10 @@ def spell_short(value: Any) -> str:
     """A value from elsewhere as Python spells it, in short however deep or long it is."""
     spelling = reprlib.Repr()
     spelling.maxlevel, spelling.maxstring, spelling.maxother = 3, _MOST_LETTERS, _MOST_LETTERS
-    return spelling.repr(value)[: 2 * _MOST_LETTERS]
+    try:
+        return spelling.repr(value)[: 2 * _MOST_LETTERS]
+    except ValueError:  # Python spells no integer of over some thousand digits
+        return f"{type(value).__name__} of too many digits to show"
 
 
 class PrintableFormatter(logging.Formatter):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,33 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "large.yaml").write_text("#" * (1 << 21))
     with pytest.raises(FleetError, match="more than"):
         read_fleet(tmp_path / "large.yaml")
+
+
+def test_a_secret_is_read_from_no_pipe_or_device(write, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", "/dev/zero"):
+        fleet = read_fleet(write(FLEET.replace("${DOOR_PASSWORD}", f"${{file:{name}}}")))
+        with pytest.raises(
+            FleetError, match=r"cannot open camera door: .* cannot be read: it is no file"
+        ):
+            fleet.list_cameras()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "!!int ''",
+            "!!float ''",
+            "!!bool " + "x" * 50_000,
+            "1\n  " + "k" * 50_000 + ": 1",
+            "!!timestamp never",
+            "{[a]: 1}",
+        ),
+        *("0x" + "f" * 5000, "[" * 5000, "\n" + "".join(f"  k{i}: 1\n" for i in range(5000))),
+    ],
+)
+def test_odd_yaml_is_refused_in_short(write, text):
+    with pytest.raises(FleetError) as info:
+        read_fleet(write(f"defaults:\n  rate_hz: {text}\n" + FLEET[FLEET.index("cameras") :]))
+    assert len(str(info.value)) < 5000

@@ -1,5 +1,8 @@
 """Snapshots: a stream continues in another slot, another process, as if nothing had happened."""
 
+import json
+import os
+import struct
 import subprocess
 import sys
 from functools import cache
@@ -108,3 +111,12 @@ def test_files_that_are_no_snapshots(tmp_path: Path) -> None:
 def test_unwritable_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*choose a folder"):
         open_stream(_program()).snapshot().save(tmp_path / "absent" / "s")
+
+
+def test_files_of_strangers_are_refused(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "four bits").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("four bits", "pipe"):
+        with pytest.raises(StreamError, match=f"cannot restore from .*{name}"):
+            Snapshot.load(tmp_path / name)

@@ -12,7 +12,8 @@ from support.servers import send, serve
     [
         ("rtsp://me:secret@host:554/1?x=y", "rtsp://me:***@host:554/1?x=y"),
         ("rtsp://me:sec@ret:x@host/1", "rtsp://me:***@host/1"),
-        ("rtsp://host:554/me:x@y", "rtsp://host:554/me:x@y"),
+        ("rtsp://me:12/34@host/1", "rtsp://me:***@host/1"),
+        ("rtsp://host:554/me:x@y", "rtsp://host:***@y"),  # for 554 may begin a password
         ("rtsp://me@host/1", "rtsp://***@host/1"),
         ("rtsp:/token@host/1", "rtsp:/***@host/1"),
         ("rtsp:me:secret@host/1", "rtsp:***@host/1"),

@@ -239,3 +239,15 @@ def test_damaged_bytes_end_in_tensors_or_a_weight_error(
     path.write_bytes(content)
     with contextlib.suppress(WeightError):
         assert all(isinstance(t, torch.Tensor) for t in read_checkpoint(path).tensors.values())
+
+
+def test_a_name_in_torch_is_looked_up_in_a_list(tmp_path: Path, monkeypatch: Any) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "__getattr__", lambda name: asked.append(name), raising=False)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}X\x01\0\0\0wctorch\nno_such_part\ns.")
+    (tmp_path / "w.pth").write_bytes(content.getvalue())
+    with pytest.raises(WeightError, match=r"a torch\.no_such_part"):
+        read_checkpoint(tmp_path / "w.pth")
+    assert asked == []

@@ -13,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from co3d.engine.cameras import Camera
 from co3d.errors import FleetError
+from co3d.files import read_small
+from co3d.printable import spell_short
 from co3d.video import hide_password
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
 MAX_SECRET_BYTES = 1 << 16
+_MOST_COMPLAINTS, _SHOWN = 20, 300
 # ${NAME} is an environment variable, ${file:PATH} the first line of a file.
 REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
 
@@ -109,8 +112,17 @@ def read_fleet(path: Path) -> FleetFile:
             raise FleetError(f"cannot use {path}: it has aliases (*name); write values out")
         node = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise FleetError(f"cannot use {path}: no YAML: {' '.join(str(error).split())}") from error
+    # A tag that does not fit its text (`!!int ''`) trips PyYAML in any of these ways.
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
+        reason = " ".join(str(error).split())[:_SHOWN]
+        raise FleetError(f"cannot use {path}: no YAML: {reason}") from error
     if not isinstance(values, dict):
         raise FleetError(
             f"cannot use {path}: got a {type(values).__name__}, expected `cameras:` and a list"
@@ -148,9 +160,11 @@ def _fill_in(source: str, camera: str) -> str:
             secret = _read_secret(Path(name)) if is_file else os.environ[name]
         except (KeyError, OSError, ValueError) as error:
             kind = "file" if is_file else "environment variable"
+            is_absent = isinstance(error, KeyError | FileNotFoundError)
+            reason = "is not there; set it" if is_absent else f"cannot be read: {error}"
             raise FleetError(
-                f"cannot open camera {camera}: its source speaks of the {kind} {name!r}, which is "
-                "not there; set it"
+                f"cannot open camera {camera}: its source speaks of the {kind} {name!r}, which "
+                + reason
             ) from error
         return quote(secret, safe="") if "://" in source[: match.start()] else secret
 
@@ -159,18 +173,20 @@ def _fill_in(source: str, camera: str) -> str:
 
 def _read_secret(path: Path) -> str:
     """The first line of a file."""
-    with path.open("rb") as file:
-        return file.read(MAX_SECRET_BYTES).decode().split("\n")[0].rstrip("\r")
+    return read_small(path, MAX_SECRET_BYTES).decode().split("\n")[0].rstrip("\r")
 
 
 def _explain(error: ValidationError, node: Any) -> Iterator[str]:
-    for complaint in error.errors(include_url=False, include_input=True):
+    complaints = error.errors(include_url=False, include_input=True)
+    if len(complaints) > _MOST_COMPLAINTS:
+        yield f"{len(complaints)} mistakes, the first of which are"
+    for complaint in complaints[:_MOST_COMPLAINTS]:
         location = complaint["loc"]
         line = _find_line(node, location)
-        key = hide_password(".".join(str(part) for part in location))
+        key = hide_password(".".join(str(part) for part in location))[:_SHOWN]
         if complaint["type"] == "extra_forbidden":
             known = _list_keys(location[:-1])
-            nearest = get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+            nearest = get_close_matches(str(location[-1])[:_SHOWN], known, n=1, cutoff=0.5)
             meant = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
             yield f"line {line}: unknown key {key}: {meant}"
         elif complaint["type"] == "missing":
@@ -186,7 +202,7 @@ def _show(value: object) -> str:
     """A value as a message may show it: short, and without a password."""
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else "a list"
-    return hide_password(repr(value))
+    return hide_password(spell_short(value))
 
 
 def _list_keys(location: Sequence[str | int]) -> list[str]:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.files import output_file
+from co3d.printable import spell_short
 from co3d.runtime.clock import UNKNOWN_END, count_steps
+from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
 
 _FORMAT = "co3d snapshot 1"
 
@@ -56,25 +57,15 @@ class Snapshot:
             StreamError: the file is missing or is not a snapshot.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                if header.get("format") != _FORMAT:
-                    raise StreamError(
-                        f"cannot restore from {path}: got format {header.get('format')!r}, "
-                        f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
-                    )
-                clock = json.loads(header["clock"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
-        except (
-            OSError,
-            SafetensorError,
-            KeyError,
-            ValueError,
-            TypeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+            tensors, header = read_safetensors(Path(path))
+            if header.get("format") != _FORMAT:
+                raise StreamError(
+                    f"cannot restore from {path}: got format {spell_short(header.get('format'))}, "
+                    f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
+                )
+            clock = json.loads(header["clock"])
+            return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
+        except (*READ_ERRORS, OverflowError) as error:
             raise StreamError(
                 f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
             ) from error

@@ -157,7 +157,14 @@ def _load(text: str) -> Any:
         raise ValueError(f"it has {len(text)} letters, expected {MAX_BYTES} at most")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
         raise ValueError(" ".join(str(error).split())[:_SHOWN]) from error
 
 

@@ -5,8 +5,8 @@ import re
 USER_ALONE = re.compile(r"(?<=:/)(/*)[^/@:?#]+@")
 """A name without a password may be a token."""
 
-USER_AND_PASSWORD = re.compile(r"(?<=:/)(/*[^/@:]*):(?!\d{1,5}(?:[/?#]|$))(.*)@")
-"""Up to the last @, since passwords hold any character. What begins as a port does is a host."""
+USER_AND_PASSWORD = re.compile(r"(?<=:/)(/*[^/@:]*):(.*)@")
+"""Up to the last @, since passwords hold any character, and may begin as a port does."""
 
 SLIP = re.compile(r"((?:rtsps?|rtmps?|https?):)(?!/).*@", re.IGNORECASE)
 """An address without its slashes."""

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from co3d.errors import WeightError
+from co3d.printable import spell_short
 from co3d.weights.array_pickle import read_array_pickle
 from co3d.weights.pickled_tensors import PickledTensor
-from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
+from co3d.weights.safetensors_file import MAX_KEY_LETTERS, READ_ERRORS, read_safetensors
 from co3d.weights.torch_checkpoint import MAGIC, open_torch_checkpoint
 
 Container = Literal["safetensors", "torch", "pickle"]
@@ -178,7 +179,7 @@ def _find_state(content: Any, path: Path) -> Mapping[str, Any]:
         )
     strangers = [key for key, value in state.items() if not _is_plain_tensor(key, value)]
     if strangers or not state:
-        names = [repr(key)[:_SHOWN] for key in strangers[:20]]
+        names = [spell_short(key) for key in strangers[:20]]
         shown = ", ".join(names) or "nothing at all"
         raise WeightError(
             f"cannot read weights {path}: expected only named tensors, at the top or under "
@@ -189,4 +190,5 @@ def _find_state(content: Any, path: Path) -> Mapping[str, Any]:
 
 
 def _is_plain_tensor(key: object, value: object) -> bool:
-    return isinstance(key, str) and isinstance(value, Tensor | PickledTensor)
+    is_name = isinstance(key, str) and len(key) <= MAX_KEY_LETTERS
+    return is_name and isinstance(value, Tensor | PickledTensor)

@@ -15,6 +15,8 @@ MAX_STEPS = 1_000_000
 
 _MOST_LEVELS = 100
 _MOST_KEY_PARTS = 16
+# Each call copies its arguments, and a million calls may take the same ones.
+_MOST_ARGUMENTS = 100
 # Larger integers can be chosen so that all of them have the same hash, and a dictionary of them
 # takes time in the square of their number.
 _LARGEST_KEY = 1 << 60
@@ -142,6 +144,8 @@ class PickleMachine:
         constructor, arguments = self.pop(2)
         if not isinstance(constructor, Constructor) or not isinstance(arguments, tuple):
             raise RefusedPickleError("it calls what is no constructor of plain data")
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise RefusedPickleError(f"it calls a constructor with {len(arguments)} arguments")
         self.stack.append(constructor.make(*arguments))
 
     def build(self) -> None:
@@ -157,12 +161,11 @@ class PickleMachine:
 def is_plain_key(key: Any) -> bool:
     """Whether a value may be a key: to hash a deep tuple can exhaust the C stack, or take for ever.
 
-    Text, bytes, numbers and None may, and short tuples of such.
+    Text, bytes, numbers and None may, and short tuples of text and bytes: those of numbers can be
+    chosen so that all have the same hash.
     """
     if isinstance(key, tuple):
-        return len(key) <= _MOST_KEY_PARTS and all(
-            not isinstance(part, tuple) and is_plain_key(part) for part in key
-        )
+        return len(key) <= _MOST_KEY_PARTS and all(isinstance(part, str | bytes) for part in key)
     if isinstance(key, int):
         return abs(key) < _LARGEST_KEY
     return key is None or isinstance(key, str | bytes | float)

@@ -38,6 +38,7 @@ _DTYPES = {
     "ComplexDoubleStorage": torch.complex128,
     "ComplexFloatStorage": torch.complex64,
 }
+_PLAIN = {str(dtype).replace(".", " "): dtype for dtype in PLAIN_DTYPES}
 # What training code keeps beside the weights: known, harmless, and not looked into.
 _OPAQUE = {
     *("argparse Namespace", "pathlib PosixPath", "pathlib PurePosixPath"),
@@ -167,8 +168,8 @@ def make_finder() -> Callable[[str], Any]:
         module, _, rest = name.partition(" ")
         if module in ("torch", "torch.storage") and rest in _DTYPES:
             return _StorageType(_DTYPES[rest])
-        if module == "torch" and getattr(torch, rest, None) in PLAIN_DTYPES:
-            return getattr(torch, rest)
+        if name in _PLAIN:
+            return _PLAIN[name]
         if name in _OPAQUE:
             return Constructor(lambda *_arguments: OpaqueValue(name))
         shown = name[:_SHOWN].replace(" ", ".").removeprefix("builtins.")

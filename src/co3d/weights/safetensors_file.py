@@ -1,5 +1,6 @@
 """Read a safetensors file whose header is of a size that real ones have."""
 
+import stat
 import struct
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from co3d.weights.dtypes import PLAIN_DTYPES
 MAX_HEADER_BYTES = 16 << 20
 """Some hundred thousand tensors; each takes a hundred times what the header says of it."""
 
-_MOST_SIZES = 64
+MAX_KEY_LETTERS = 1 << 14
+_MOST_TENSORS, _MOST_SIZES = 1 << 15, 64
 READ_ERRORS = (
     SafetensorError,
     OSError,
@@ -31,12 +33,19 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, struct.error: see
             `READ_ERRORS`.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no file, but a folder, a pipe or a device")
     with path.open("rb") as raw:
         (header_bytes,) = struct.unpack("<Q", raw.read(8))
     if header_bytes > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {header_bytes} bytes, expected {MAX_HEADER_BYTES} at most")
     with safe_open(path, framework="pt") as file:
         keys = list(file.keys())
+        if len(keys) > _MOST_TENSORS or any(len(key) > MAX_KEY_LETTERS for key in keys):
+            raise ValueError(
+                f"{len(keys)} tensors, expected {_MOST_TENSORS} at most, with names of "
+                f"{MAX_KEY_LETTERS} letters at most"
+            )
         for key in keys:
             if (sizes := len(file.get_slice(key).get_shape())) > _MOST_SIZES:
                 raise ValueError(f"a tensor of {sizes} sizes, expected {_MOST_SIZES} at most")

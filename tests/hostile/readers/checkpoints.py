@@ -77,6 +77,21 @@ def safetensors(header: dict[str, object], content: bytes = b"") -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded + content
 
 
+def tuples_of_one_hash(count: int) -> list[tuple[int, int]]:
+    """Pairs that Python, whose hash of numbers in a tuple is known, gives the same hash."""
+    whole, first, second = 1 << 64, 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F
+    inverse, found, number_ = pow(second, -1, whole), [], 0
+    while len(found) < count:
+        number_ += 1
+        lane = (0x27D4EB2F165667C5 + number_ * second) % whole
+        lane = ((lane << 31 | lane >> 33) * first) % whole
+        other = (1 - lane) * inverse % whole
+        other -= whole * (other >> 63)
+        if abs(other) < 1 << 60:
+            found.append((number_, other))
+    return found
+
+
 def _laughing(place: Callable[[bytes], bytes]) -> bytes:
     made, last = many_times()
     return b"\x80\x02" + made + place(last)
@@ -94,6 +109,28 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a list in itself": lambda: torch_zip(b"\x80\x02]q\x00h\x00a."),
     "keys of one hash": lambda: torch_zip(
         b"\x80\x02}(" + b"".join(number(k * (2**61 - 1)) + b"N" for k in range(50_000)) + b"u."
+    ),
+    "tuples of one hash as keys": lambda: torch_zip(
+        b"\x80\x02}("
+        + b"".join(number(a) + number(b) + b"\x86N" for a, b in tuples_of_one_hash(20_000))
+        + b"u."
+    ),
+    "arguments copied again and again": lambda: torch_zip(
+        b"\x80\x02("
+        + b"N" * 100_000
+        + b"tq\x00(cargparse\nNamespace\nq\x01"
+        + b"h\x01h\x00R" * 50_000
+        + b"t."
+    ),
+    "long keys that a message shows": lambda: torch_zip(
+        b"\x80\x02" + text("\0" * 1_000_000) + b"q\x00}(" + b"h\x00" * 16 + b"tNs."
+    ),
+    "a name of megabytes": lambda: torch_zip(entry(tensor((3,), (1,)), "net." * 1_000_000 + "w")),
+    "a name of megabytes in safetensors": lambda: safetensors(
+        {"w" * 1_000_000: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
+    ),
+    "many tensors in safetensors": lambda: safetensors(
+        {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(40_000)}
     ),
     "a dictionary copied again and again": lambda: torch_zip(
         b"\x80\x02]q\x00("

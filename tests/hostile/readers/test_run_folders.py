@@ -34,8 +34,9 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         *(LAUGHS, MERGES, "a: &a [*a]\n", "[" * 5000, "a: " + "9" * 60_000, "? [[1]]\n: 2\n"),
         *("a: !!python/name:os.system\n", "a: !!binary '='\n", "a: 2001-99-99\n", "epochs: .nan\n"),
         *("seed: 0x" + "f" * 9000, "x" * 70_000, "a: !!set {b}\n"),
+        *("a: !!int ''\n", "a: !!bool neither\n"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_recipes_that_multiply_or_are_odd_are_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
