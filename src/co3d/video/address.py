@@ -17,6 +17,9 @@ NAMED_SECRET = re.compile(
 )
 """In a query, or in the path as some cameras want it: `user=admin&password=secret`."""
 
+URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
+"""Of the addresses that are read."""
+
 RESERVED = frozenset("@/?#:[] ")
 
 
@@ -37,3 +40,12 @@ def needs_encoding(address: str) -> bool:
     """Whether the password before the host has characters that mean something else there."""
     found = USER_AND_PASSWORD.search(address)
     return found is not None and not RESERVED.isdisjoint(found[2])
+
+
+def find_scheme(source: str) -> str | None:
+    """What stands before the first slashes of an address; None for the path of a file."""
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", source)
+    if match is None:
+        return None
+    scheme = match.group(1).lower()
+    return scheme if scheme in URL_SCHEMES or "://" in source else None

@@ -1,7 +1,6 @@
 """`read_video`: frames of any source, at the rate that a network expects."""
 
 import math
-import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Literal
 
 from co3d.errors import CameraError, OptionError
 from co3d.files import make_folder
-from co3d.video.address import hide_password
+from co3d.video.address import URL_SCHEMES, find_scheme, hide_password
 from co3d.video.connection import POLL_HZ
 from co3d.video.container import RtspTransport, open_camera, open_url, report_faults
 from co3d.video.continuity import Continuity
@@ -37,8 +36,6 @@ from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
 
 Gap = Literal["keep", "reset"]
-
-URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
 
 
 class VideoReader:
@@ -314,7 +311,7 @@ def read_video(
                 opened = open_live(opener, name, is_camera=True)
         except CameraError as error:
             raise CameraError("; ".join((str(error), *notices))) from error
-    elif isinstance(source, str) and (scheme := _url_scheme(source)):
+    elif isinstance(source, str) and (scheme := find_scheme(source)):
         if "://" not in source:
             raise OptionError(
                 f"cannot read {hide_password(source)}: expected two slashes, {scheme}://…"
@@ -388,15 +385,6 @@ def _open_local(
             f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
         )
     return FolderSource(path, folder_rate_hz, limits)
-
-
-def _url_scheme(source: str) -> str | None:
-    """What stands before the first slashes of an address; None for the path of a file."""
-    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", source)
-    if match is None:
-        return None
-    scheme = match.group(1).lower()
-    return scheme if scheme in URL_SCHEMES or "://" in source else None
 
 
 def _check_positive(**rates_hz: float | None) -> None:
