@@ -22,6 +22,7 @@ from support.gpu import is_interpreted, open_anywhere
 from support.networks import small_network
 from support.recurrent_networks import ConvLSTM
 from support.rule_networks import two_pathways
+from support.slow import slow_but
 from support.streaming import make_clips, randomise_, relative_error
 
 SLOTS, FRAME = 2, (3, 6, 6)
@@ -37,6 +38,14 @@ PAIRS = [
     if precision in TOLERANCES and (precision == "float32" or not is_interpreted(name))
 ]
 KINDS = [pytest.param(*pair, marks=[pytest.mark.slow] if pair[0] in SLOW else []) for pair in PAIRS]
+KINDS_OF_NETWORKS = ("dense", "native", "recurrent")
+CASES = [(*pair, kind) for kind in KINDS_OF_NETWORKS for pair in PAIRS]
+# A stream of OpenVINO takes ten seconds to open.
+QUICK_CASES = [
+    (name, precision, kind)
+    for name, precision, kind in CASES
+    if name not in SLOW and (name != "openvino" or (precision, kind) == ("float32", "dense"))
+]
 EVENTS = st.lists(
     st.lists(st.sampled_from(["step", "sleep", "reset"]), min_size=SLOTS, max_size=SLOTS),
     min_size=6,
@@ -73,8 +82,7 @@ def _state(stream: Stream, slot: int) -> list[torch.Tensor]:
     return list(stream.snapshot(slot).tensors.values())
 
 
-@pytest.mark.parametrize("kind", ["dense", "native", "recurrent"])
-@pytest.mark.parametrize(("backend", "precision"), KINDS)
+@pytest.mark.parametrize(("backend", "precision", "kind"), slow_but(CASES, *QUICK_CASES))
 def test_slots_equal_the_reference(kind: str, backend: str, precision: str) -> None:
     @settings(deadline=None, max_examples=1 if is_interpreted(backend) else 8)
     @given(events=EVENTS)

@@ -12,6 +12,7 @@ from co3d.compiler.program import Program
 from co3d.export import export_program, load_program
 from co3d.runtime import open_stream
 from support.networks import Apply, stem
+from support.slow import slow_but
 from support.streaming import make_clips, relative_error
 
 SHAPE = (3, 4, 6, 6)
@@ -60,7 +61,7 @@ def run(program: Program, backend: str, video: Tensor) -> Tensor:
     return torch.stack(results)
 
 
-@pytest.mark.parametrize("backend", BACKENDS_OF_THE_CPU)
+@pytest.mark.parametrize("backend", slow_but(BACKENDS_OF_THE_CPU, "native", "torch"))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_backends_agree(name: str, backend: str) -> None:
     model = NETWORKS[name]()

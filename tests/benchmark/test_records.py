@@ -106,6 +106,7 @@ def test_a_precision_without_a_ceiling_is_not_compared_with_a_product():
     assert ceilings.gmacs_per_second.keys() == {"float32"}  # of the eager clip
 
 
+@pytest.mark.slow
 def test_native_rate_times_whole_periods():
     selection = dataclasses.replace(TINY, rate="native", steps=5)
     (clip, step), _ = measure_model("i3d_r50", selection)

@@ -52,6 +52,7 @@ def test_options_out_of_range_are_named_before_anything_is_measured(co3d, argume
     assert outcome.out == ""
 
 
+@pytest.mark.slow
 def test_the_device_is_told(co3d, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: None)
     outcome = co3d("bench", *TINY, "--backend", "torch", "--device", "meta", "--json")
@@ -63,6 +64,7 @@ def test_the_device_is_told(co3d, monkeypatch):
     assert [record["what"] for record in report["records"]] == ["clip", "step"]
 
 
+@pytest.mark.slow
 def test_the_cpu_may_be_named(co3d):
     outcome = co3d("bench", *TINY, "--backend", "torch", "--device", "cpu", "--json")
     assert outcome.code == 0
@@ -89,6 +91,7 @@ def test_an_unknown_model_is_named(co3d):
     assert "x3d_m" in outcome.err
 
 
+@pytest.mark.slow
 def test_what_was_finished_is_reported_when_stopped(co3d, monkeypatch):
     from co3d.cli import bench
 

@@ -57,7 +57,7 @@ def test_a_signal_in_the_middle_of_a_frame_waits_for_it(
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("form", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
 def test_a_terminal_that_goes_away_leaves_whole_outputs(long_video, tmp_path, form):
     def take_terminal():
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)

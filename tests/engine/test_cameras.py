@@ -80,23 +80,25 @@ def live_bytes(tmp_path_factory) -> bytes:
 
 
 def test_live_sources_say_what_they_do_and_end_when_asked(engine, live_bytes):
-    hangs_up = threading.Event()
+    over = threading.Event()
 
     def answer(handler, _number):
         send(handler, live_bytes)
-        hangs_up.wait(30)
+        over.wait(30)
 
     with serve(answer) as url, CameraWatch(engine) as watch:
         watch.start(Camera("door", url, reconnect_seconds=0))
-        kinds = []
+        kinds, phases = [], []
         for item in watch:
             kinds.append(type(item))
+            if isinstance(item, SourceChanged):
+                phases.append(item.state.phase)
             if kinds.count(Prediction) == 3:
-                hangs_up.set()
                 watch.request_stop()
-        assert kinds[0] is SourceChanged
+        over.set()
+        assert phases[:2] == ["connecting", "live"]
         assert kinds[-1] is TrackEnded
-        assert watch.statuses()["door"].state.phase == "live"
+        assert watch.statuses()["door"].has_ended
     assert not engine.tracks
 
 

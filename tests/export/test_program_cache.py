@@ -157,6 +157,7 @@ def _convert(cache: str, started: multiprocessing.Barrier, results: multiprocess
     results.put(convert_or_read(network(), SHAPE, OPTIONS).fingerprint)
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     started, results = context.Barrier(2), context.Queue()

@@ -28,6 +28,7 @@ def test_the_same_network_has_the_same_key() -> None:
     assert key(network().train()) == key(network().eval())
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same_key() -> None:
     """Whatever else they have imported."""
     code = (

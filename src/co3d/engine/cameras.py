@@ -106,7 +106,7 @@ class _Running:
         self.error: Exception | None = None
         self._engine, self._results = engine, results
         self._reader: VideoReader | None = None
-        self._is_stopped = False
+        self._is_stopped = self._is_over = False
         results.hold()
         self.thread = threading.Thread(
             target=self._run, name=f"co3d follows {camera.name}", daemon=True
@@ -131,7 +131,7 @@ class _Running:
             self.camera,
             self.state,
             None if track is None else track.metrics(),
-            not self.thread.is_alive() and (track is None or track.has_ended),
+            self._is_over and (track is None or track.has_ended),
             self.error if track is None else track.error,
         )
 
@@ -145,6 +145,7 @@ class _Running:
             self.error = error
             self._results.tell(TrackEnded(self.camera.name, error))
         finally:
+            self._is_over = True
             self._results.release()
 
     def _follow(self) -> None:

@@ -166,6 +166,7 @@ print(len(built))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(tmp_path: Path) -> None:
     environment = {**os.environ, "CO3D_CACHE": str(tmp_path)}
     processes = [
