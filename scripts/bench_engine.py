@@ -282,7 +282,7 @@ def format_markdown(result: dict[str, Any]) -> str:
         f"Native backend, float32, torch {result['torch']}, Python {result['python']}, "
         f"{result['hardware']}. Written by `{result['command']}`.",
         "",
-        "Pictures of 640 × 360, preprocessing included, no decoding.",
+        "Pictures of 640 by 360 pixels, preprocessing included, no decoding.",
         "",
         "Frames a second of recordings that never wait ÷ the sum of a single stream per core, each "
         "in a process of its own; and the same of frames per CPU-second, which other programs on "
