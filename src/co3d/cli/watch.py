@@ -17,6 +17,7 @@ from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
+from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.cameras import Camera, CameraWatch
 from co3d.engine.opening import open_engine
 from co3d.errors import Co3dError, OptionError
@@ -57,7 +58,9 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     fleet = read_fleet(path)
     cameras = fleet.list_cameras()
     network = fleet.network.model_dump()
-    engine = open_engine(network.pop("model"), **network, load_limit=None if is_check else 0.8)
+    engine = open_engine(
+        network.pop("model"), **network, load_limit=None if is_check else LOAD_LIMIT
+    )
     with engine:
         if is_check:
             return check_fleet(engine, cameras, as_json=as_json)

@@ -16,6 +16,7 @@ from co3d.errors import FleetError
 from co3d.files import read_small
 from co3d.printable import spell_short
 from co3d.video import hide_password
+from co3d.yaml_faults import YAML_FAULTS
 
 MAX_BYTES = 1 << 18
 MAX_SECRET_BYTES = 1 << 16
@@ -112,15 +113,7 @@ def read_fleet(path: Path) -> FleetFile:
             raise FleetError(f"cannot use {path}: it has aliases (*name); write values out")
         node = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)
-    # A tag that does not fit its text (`!!int ''`) trips PyYAML in any of these ways.
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-    ) as error:
+    except YAML_FAULTS as error:
         reason = " ".join(str(error).split())[:_SHOWN]
         raise FleetError(f"cannot use {path}: no YAML: {reason}") from error
     if not isinstance(values, dict):

@@ -65,8 +65,7 @@ class Intake:
         received_seconds = time.time() if self._is_live else None
         frame = VideoFrame(picture, pts_seconds, self.pictures, received_seconds=received_seconds)
         self._watch(frame)
-        for sampled in self._sampler.push(frame):
-            yield self._hand_on(sampled if self._is_live else self._continuity.mark(sampled))
+        yield from self._settle(self._sampler.push(frame))
 
     def take_over(self, frame: VideoFrame) -> WaitingFrame:
         """Take a frame that a reader has sampled, and whose gaps it has found."""
@@ -75,7 +74,11 @@ class Intake:
 
     def finish(self) -> Iterator[WaitingFrame]:
         """The frame that the end settles, if any."""
-        for sampled in self._sampler.finish():
+        yield from self._settle(self._sampler.finish())
+
+    def _settle(self, frames: Iterator[VideoFrame]) -> Iterator[WaitingFrame]:
+        """Sampled frames with their gaps; of live ones these are found when they are taken."""
+        for sampled in frames:
             yield self._hand_on(sampled if self._is_live else self._continuity.mark(sampled))
 
     def _watch(self, frame: VideoFrame) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from co3d.engine.prediction import Prediction
 from co3d.video import SourceState
+from co3d.video.frame_queue import WAKE_SECONDS
 
 CAPACITY = 64
-WAKE_SECONDS = 0.2
-"""How often a waiting consumer looks for Ctrl-C, which some systems do not deliver to a wait."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from yaml.composer import ComposerError
 from co3d.errors import RecipeError
 from co3d.files import output_file
 from co3d.training.recipe import Recipe
+from co3d.yaml_faults import YAML_FAULTS
 
 MAX_BYTES = 1 << 16
 _SHOWN, _MOST = 300, 30
@@ -157,14 +158,7 @@ def _load(text: str) -> Any:
         raise ValueError(f"it has {len(text)} letters, expected {MAX_BYTES} at most")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-    ) as error:
+    except YAML_FAULTS as error:
         raise ValueError(" ".join(str(error).split())[:_SHOWN]) from error
 
 
