@@ -1,11 +1,12 @@
 """A process that is forked after a step with two threads does not wait for them."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 
 import pytest
+
+from support.slow import slow_but
 
 FORK = """
 import os, sys, warnings
@@ -51,16 +52,9 @@ except BaseException as error:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize(
     "backend",
-    [
-        "torch",
-        pytest.param("native", marks=pytest.mark.slow),
-        pytest.param("onnxruntime", marks=pytest.mark.slow),
-        pytest.param("openvino", marks=pytest.mark.slow),
-    ],
+    slow_but(["torch", "native", "onnxruntime", "openvino"], "torch"),
 )
 def test_a_forked_child_opens_a_stream(backend):
-    if backend in ("onnxruntime", "openvino") and not importlib.util.find_spec(backend):
-        pytest.skip(f"{backend} is not installed")
     command = [sys.executable, "-c", FORK, backend]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "0", done.stderr
