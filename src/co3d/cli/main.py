@@ -4,6 +4,7 @@ What a command needs is imported when it runs, so that `co3d --help` need not wa
 """
 
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import Annotated
@@ -71,6 +72,9 @@ def run(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always; its code is one of those that `co3d stream --help` lists.
     """
+    # The Python processes that a command starts look for no module in the working folder, which may
+    # be anybody's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if logging.lastResort is not None:  # it prints the warnings of whatever has no handler

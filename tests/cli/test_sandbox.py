@@ -1,0 +1,37 @@
+"""`--sandbox`, and the processes that commands start."""
+
+import os
+
+from co3d import sandbox
+from co3d.errors import SandboxError
+from support.videos import write_video
+
+
+def test_a_stream_is_the_same(co3d, tmp_path):
+    write_video(tmp_path / "a.mp4", frames=8, size=(32, 32))
+    commands = [("stream", *flag, tmp_path / "a.mp4", "--json") for flag in ([], ["--sandbox"])]
+    outcomes = [co3d(*command) for command in commands]
+    tops = [[line["top"] for line in outcome.lines] for outcome in outcomes]
+    assert tops[0] == tops[1] != []
+
+
+def test_a_command_reads_in_a_sandbox_and_closes_it(co3d, tmp_path, monkeypatch):
+    opened = []
+
+    def converse(self, *_):
+        opened.append(self)
+        raise SandboxError("it died")
+
+    monkeypatch.setattr(sandbox.Sandbox, "converse", converse)
+    (tmp_path / "a.mp4").touch()
+    outcome = co3d("stream", "--sandbox", tmp_path / "a.mp4")
+    assert outcome.code == SandboxError.exit_code
+    assert "a.mp4: it died" in outcome.err
+    assert len(opened) == 1
+    assert sandbox.find_sandbox() is None
+
+
+def test_processes_of_commands_run_no_module_of_the_working_folder(co3d, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    co3d("--version")
+    assert os.environ["PYTHONSAFEPATH"] == "1"
