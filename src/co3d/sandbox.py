@@ -301,6 +301,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=() if self._shared is None else (self._shared,),
+            start_new_session=True,  # Ctrl-C is this process's business
         )
         if self._has_ended:  # meanwhile
             self._process.kill()

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import struct
 import sys
 import threading
@@ -132,7 +131,6 @@ class Talk:
 
 def serve(shared_memory: int | None) -> None:
     """Answer requests until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     requests, answers = os.dup(0), os.dup(1)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -4,6 +4,8 @@ import os
 
 from co3d import sandbox
 from co3d.errors import SandboxError
+from co3d.video import read_video, sandboxed_source
+from co3d.video.sandboxed_source import serve_source
 from support.videos import write_video
 
 
@@ -35,3 +37,20 @@ def test_processes_of_commands_run_no_module_of_the_working_folder(co3d, monkeyp
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     co3d("--version")
     assert os.environ["PYTHONSAFEPATH"] == "1"
+
+
+def test_a_decoder_that_dies_on_the_way_leaves_whole_outputs(co3d, tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4", frames=40, size=(32, 32))
+    monkeypatch.setattr(sandboxed_source, "serve_source", serve_and_die)
+    outcome = co3d("stream", "--sandbox", tmp_path / "a.mp4", "--output", tmp_path / "out.mp4")
+    assert outcome.code == SandboxError.exit_code
+    with read_video(tmp_path / "out.mp4") as reader:
+        assert len(list(reader)) > 0
+
+
+def serve_and_die(talk, request) -> None:
+    """Send a few frames, and die; runs in the child."""
+    rest = iter(range(8))
+    say = talk.say
+    talk.say = lambda message: say(message) if next(rest, None) is not None else os._exit(1)
+    serve_source(talk, request)
