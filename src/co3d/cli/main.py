@@ -23,7 +23,7 @@ from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
 from co3d.cli.standard_streams import standard_streams
 from co3d.console import warn
-from co3d.environment import load_environment
+from co3d.environment import ignore_settings_here, load_environment
 from co3d.errors import Co3dError
 from co3d.printable import PrintableFormatter
 
@@ -84,6 +84,7 @@ def run(arguments: list[str] | None = None) -> None:
     try:
         with standard_streams():
             load_environment()
+            ignore_settings_here()
             get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
     except Co3dError as error:
         if debug:
