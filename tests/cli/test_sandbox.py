@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from co3d import sandbox
 from co3d.errors import SandboxError
 from co3d.video import read_video, sandboxed_source
@@ -9,6 +11,7 @@ from co3d.video.sandboxed_source import serve_source
 from support.videos import write_video
 
 
+@pytest.mark.slow
 def test_a_stream_is_the_same(co3d, tmp_path):
     write_video(tmp_path / "a.mp4", frames=8, size=(32, 32))
     commands = [("stream", *flag, tmp_path / "a.mp4", "--json") for flag in ([], ["--sandbox"])]
@@ -39,6 +42,7 @@ def test_processes_of_commands_run_no_module_of_the_working_folder(co3d, monkeyp
     assert os.environ["PYTHONSAFEPATH"] == "1"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_on_the_way_leaves_whole_outputs(co3d, tmp_path, monkeypatch):
     write_video(tmp_path / "a.mp4", frames=40, size=(32, 32))
     monkeypatch.setattr(sandboxed_source, "serve_source", serve_and_die)
