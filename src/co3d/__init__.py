@@ -1,20 +1,19 @@
 """co3d: any clip-trained 3D CNN, one frame at a time.
 
-model = co3d.create_model("camera_motion")
-program = co3d.convert(model, model.card.clip_shape, window=8)
-stream = co3d.open_stream(program)
-for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
-    result = stream.step(model.card.preprocess(frame.image))
+for prediction in co3d.label_video("match.mp4"):
+    print(prediction.pts_seconds, prediction.label, prediction.probability)
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from co3d import errors
 from co3d.spinning import bound_spinning
 
 if TYPE_CHECKING:
     from co3d.compiler import StepProgram, convert
-    from co3d.engine import Engine, Prediction, Track
+    from co3d.engine import Engine, Labeller, Prediction, Track, label_video, open_labeller
+    from co3d.errors import Co3dError
     from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
@@ -35,8 +34,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "Co3dError",
     "CompiledProgram",
     "Engine",
+    "Labeller",
     "ModelCard",
     "Prediction",
     "Slot",
@@ -51,10 +52,13 @@ __all__ = [
     "compile",
     "convert",
     "create_model",
+    "errors",
     "export_program",
     "get_card",
+    "label_video",
     "list_models",
     "load_program",
+    "open_labeller",
     "open_stream",
     "read_video",
     "register_model",
@@ -71,7 +75,8 @@ _HOMES = {
         "compile",
         "open_stream",
     ),
-    "co3d.engine": ("Engine", "Prediction", "Track"),
+    "co3d.engine": ("Engine", "Labeller", "Prediction", "Track", "label_video", "open_labeller"),
+    "co3d.errors": ("Co3dError",),
     "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
@@ -86,3 +91,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(home), name)
     raise AttributeError(f"module 'co3d' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

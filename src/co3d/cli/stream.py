@@ -9,6 +9,7 @@ from typing import Protocol
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
@@ -64,7 +65,8 @@ def _stream_video(options: StreamOptions) -> int:
         for listener in listeners:
             listener(state)
 
-    rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
+    network = open_streamed(options)
+    rate_hz = read_rate_hz(network.model) if options.rate_hz is None else options.rate_hz
     with read_video(
         options.source,
         rate_hz=rate_hz,
@@ -81,20 +83,22 @@ def _stream_video(options: StreamOptions) -> int:
         folder_rate_hz=options.folder_rate_hz,
         on_state=tell,
     ) as reader:
-        labeller = open_labeller(
-            options.model,
-            weights=options.weights,
-            window=options.window,
-            rate_hz=rate_hz,
-            top_k=options.top_k,
-            has_end=not reader.is_live,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-            backend=options.backend,
-            precision=options.precision,
-            device=options.device,
-            threads=options.threads,
-        )
+        with users_code():
+            labeller = open_labeller(
+                network.model,
+                weights=network.weights,
+                window=options.window,
+                labels=network.labels,
+                rate_hz=rate_hz,
+                top_k=options.top_k,
+                has_end=not reader.is_live,
+                threshold=options.threshold,
+                smooth_seconds=options.smooth_seconds,
+                backend=options.backend,
+                precision=options.precision,
+                device=options.device,
+                threads=options.threads,
+            )
         summary = LabellingSummary(labeller.rate_hz)
         notices = Notices(reader)
         loss, pipe_closed = None, False

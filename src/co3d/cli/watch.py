@@ -12,6 +12,7 @@ from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
@@ -115,16 +116,19 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         )
         for name, source in zip(names, sources, strict=True)
     ]
-    engine = open_engine(
-        options.model,
-        weights=options.weights,
-        window=options.window,
-        backend=options.backend,
-        precision=options.precision,
-        device=options.device,
-        workers=options.threads,
-        load_limit=None,
-    )
+    network = open_streamed(options)
+    with users_code():
+        engine = open_engine(
+            network.model,
+            weights=network.weights,
+            window=options.window,
+            labels=network.labels,
+            backend=options.backend,
+            precision=options.precision,
+            device=options.device,
+            workers=options.threads,
+            load_limit=None,
+        )
     with engine, CameraWatch(engine) as watch:
         return _run(engine, watch, cameras, None, as_json=options.as_json)
 
