@@ -1,7 +1,7 @@
 """co3d: any clip-trained 3D CNN, one frame at a time.
 
-for prediction in co3d.label_video("match.mp4"):
-    print(prediction.pts_seconds, prediction.label, prediction.probability)
+for moment in co3d.label_video("match.mp4"):
+    print(moment.pts_seconds, moment.label, moment.probability)
 """
 
 from importlib import import_module
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004
         open_stream,
     )
-    from co3d.video import VideoFrame, VideoWriter, read_video
+    from co3d.video import VideoFrame, VideoWriter, read_video, sample_video
 
 bound_spinning()
 
@@ -62,6 +62,7 @@ __all__ = [
     "open_stream",
     "read_video",
     "register_model",
+    "sample_video",
     "verify",
 ]
 
@@ -81,7 +82,7 @@ _HOMES = {
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
-    "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
+    "co3d.video": ("VideoFrame", "VideoWriter", "read_video", "sample_video"),
 }
 
 

@@ -5,17 +5,19 @@ from pathlib import Path
 
 from torch import nn
 
+from co3d.arguments import check_arguments
 from co3d.engine.labelling import Labeller
 from co3d.engine.opening import open_labeller, read_rate_hz
 from co3d.engine.prediction import Prediction
 from co3d.video import VideoReader, read_video
 
 
+@check_arguments()
 def label_video(
     source: str | int | Path,
     *,
     model: str | nn.Module = "camera_motion",
-    weights: str | None = None,
+    weights: str | Path | None = None,
     window: int | None = None,
     labels: Sequence[str] | None = None,
     rate_hz: float | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from co3d.arguments import check_arguments
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Edges, Program
 from co3d.engine.engine import Engine
@@ -35,10 +36,11 @@ def read_rate_hz(model: str | nn.Module) -> float:
     return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
 
 
+@check_arguments()
 def open_labeller(
     model: str | nn.Module = "camera_motion",
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     window: int | None = None,
     labels: Sequence[str] | None = None,
     rate_hz: float | None = None,
@@ -84,6 +86,8 @@ def open_labeller(
         ConversionError: the network cannot be converted.
     """
     check_display(threshold, smooth_seconds)
+    if threads is not None and threads < 1:
+        raise OptionError(f"cannot use {threads} threads: expected 1 or more")
     network, card, program = _open_network(
         model, weights, window, labels, "both" if has_end else "start"
     )
@@ -110,7 +114,7 @@ def open_labeller(
 def open_engine(
     model: str | nn.Module = "camera_motion",
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     window: int | None = None,
     labels: Sequence[str] | None = None,
     backend: str = "auto",
@@ -135,7 +139,7 @@ def open_engine(
 
 def _open_network(
     model: str | nn.Module,
-    weights: str | None,
+    weights: str | Path | None,
     window: int | None,
     labels: Sequence[str] | None,
     edges: Edges,
@@ -152,15 +156,15 @@ def _open_network(
 
 
 def _open_as_it_is(
-    model: str | nn.Module, weights: str | None, window: int | None, edges: Edges
+    model: str | nn.Module, weights: str | Path | None, window: int | None, edges: Edges
 ) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
     """As `_open_network`, with the labels of the network's own card."""
     options = ConvertOptions(window=window, edges=edges)
     if isinstance(model, nn.Module):
         if weights is not None:
             raise OptionError(
-                f"cannot label with {_name(model)}: got weights={weights!r} for a network that has "
-                "its own; load them into it first"
+                f"cannot label with {_name(model)}: got weights={str(weights)!r} for a network "
+                "that has its own; load them into it first"
             )
         card = _require_card(model)
         return model, card, convert_or_read(model, card.clip_shape, options)

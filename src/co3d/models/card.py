@@ -81,7 +81,8 @@ class ModelCard:
         if min(self.resize_px or (self.short_side_px,)) < self.crop_px:
             scaled = "short_side_px" if self.resize_px is None else "resize_px"
             self._refuse(scaled, f"at least crop_px, {self.crop_px}, which the network sees of it")
-        if self.activation not in ("softmax", "sigmoid"):
+        is_word = isinstance(self.activation, str)
+        if not is_word or self.activation not in ("softmax", "sigmoid"):
             self._refuse("activation", "'softmax' or 'sigmoid'")
         if not _is_sequence(self.labels) or not all(isinstance(x, str) for x in self.labels):
             self._refuse("labels", "the names of the classes, a list of str, index 0 first")
@@ -112,10 +113,13 @@ class ModelCard:
         Raises:
             InputShapeError: the array is not an RGB picture of 8 bits per channel.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        is_picture = isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype == np.uint8
+        if not is_picture or image.shape[2] != 3 or 0 in image.shape:
+            shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+            got = f"shape {tuple(shape)} of {dtype}" if shape is not None else "no array"
             raise InputShapeError(
-                f"cannot preprocess this image: got shape {tuple(image.shape)} of {image.dtype}, "
-                "expected (H, W, 3) of uint8 in RGB order; convert it first"
+                f"cannot preprocess this image: got {got} ({type(image).__name__}), expected a "
+                "NumPy array (H, W, 3) of uint8 in RGB order; convert it first"
             )
         size = self.resize_px or self._scale_short_side(*image.shape[:2])
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
@@ -133,7 +137,17 @@ class ModelCard:
         return round(height * scale), round(width * scale)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Apply the head's activation to logits (..., K)."""
+        """Apply the head's activation to logits (..., K).
+
+        Raises:
+            InputShapeError: they are no floating-point tensor of at least one dimension.
+        """
+        is_dense = isinstance(logits, Tensor) and logits.layout == torch.strided
+        if not is_dense or not logits.is_floating_point() or not logits.ndim:
+            raise InputShapeError(
+                f"cannot apply {self.activation}: got {spell_short(logits)}, expected logits "
+                "(..., K), a floating-point tensor; pass StepResult.output"
+            )
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
 
 

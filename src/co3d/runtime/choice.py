@@ -211,7 +211,7 @@ def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None
         )
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str | torch.device) -> torch.device:
     """The torch device of a name, with its number where it is one of several.
 
     Raises:
@@ -221,8 +221,8 @@ def find_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
-            f"cannot open a stream on device {name!r}: {str(error).splitlines()[0]}; use 'cpu' "
-            "or a device that torch sees"
+            f"cannot open a stream on device {str(name)!r}: {str(error).splitlines()[0]}; use "
+            "'cpu' or a device that torch sees"
         ) from error
 
 

@@ -13,9 +13,11 @@ from co3d.compiler.program import Program
 from co3d.errors import InputShapeError, OptionError, StreamError
 from co3d.forks import protect_forks
 from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
+from co3d.runtime.given import GivenFrames, describe_given, gather_frames
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
 
+_SLOTS_ADVICE = "; give one array (slots, C, H, W), or a list of one frame (C, H, W) per slot"
 # Slots that run one step graph together: the phase, and whether it is the masked graph.
 _Kind = tuple[int, bool]
 
@@ -26,7 +28,7 @@ class CompiledProgram:
     """Packed weights, plans and kernels of a program. Made by `co3d.compile`.
 
     It never changes, so threads share it. Slots that differ may step in different threads at the
-    same time.
+    same time. For example::
 
         compiled = co3d.compile(program)
         door, yard = compiled.open(), compiled.open()
@@ -61,14 +63,15 @@ class CompiledProgram:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
         return Slot(self, self.program, SlotClock(self._calendar), self._executable.open())
 
-    def step(self, slots: Sequence[Slot], frames: Tensor | Sequence[Tensor]) -> StepResult:
+    def step(self, slots: Sequence[Slot], frames: GivenFrames) -> StepResult:
         """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
 
         Args:
             slots: k slots of this program, each named once.
-            frames: (k, C, H, W) of the program's frame shape, floating, in the order of the slots;
-                one such tensor per input for models that take several. Rows of slots that are
-                finished are ignored.
+            frames: (k, C, H, W) of the program's frame shape, floating, in the order of the slots,
+                a tensor or an array of NumPy, or a list of k frames (C, H, W); a list of one such
+                array per input for models that take several. Rows of slots that are finished are
+                ignored.
 
         Returns:
             The result, with k rows in the order of the slots.
@@ -84,10 +87,15 @@ class CompiledProgram:
                 f"cannot step: this process was forked, and lacks the {self._threads} threads that "
                 "the program was compiled with; compile it here, or start processes with 'spawn'"
             )
+        if not isinstance(slots, list | tuple):
+            raise OptionError(
+                f"cannot step: got slots = a {type(slots).__name__}, expected a list of slots that "
+                "`open` gave; put a single one into a list"
+            )
         inputs = self.check_frames(frames, len(slots))
         if len(set(map(id, slots))) != len(slots):
             raise OptionError("cannot step: a slot is named twice; name each slot once a step")
-        if any(slot.owner is not self for slot in slots):
+        if any(getattr(slot, "owner", None) is not self for slot in slots):
             raise StreamError(
                 "cannot step: a slot is of another compiled program; open slots with this one, and "
                 "move streams between programs with snapshots"
@@ -101,18 +109,20 @@ class CompiledProgram:
             for slot in slots:
                 slot.let_go(token)
 
-    def check_frames(self, frames: Tensor | Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+    def check_frames(self, frames: GivenFrames, rows: int) -> tuple[Tensor, ...]:
         """The frames, one tensor per input.
 
         Raises:
             InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
         """
-        inputs: tuple[Any, ...] = tuple(frames) if isinstance(frames, list | tuple) else (frames,)
         shapes = self.program.frame_shapes
+        inputs: tuple[Any, ...] = (
+            (frames,) if isinstance(frames, Tensor) else gather_frames(frames, len(shapes), rows)
+        )
         if len(inputs) != len(shapes):
             raise InputShapeError(
-                f"cannot step: got {len(inputs)} tensors of frames, expected {len(shapes)}, one "
-                "per input of the model"
+                f"cannot step: got {len(inputs)} arrays of frames for {rows} slots, expected "
+                f"{len(shapes)}, one per input of the model{_SLOTS_ADVICE * (len(shapes) == 1)}"
             )
         for given, shape in zip(inputs, shapes, strict=True):
             is_plain = (
@@ -122,14 +132,10 @@ class CompiledProgram:
                 and (not given.is_meta or self.device.type == "meta")
             )
             if not is_plain or tuple(given.shape) != (rows, *shape):
-                got = (
-                    f"frames of shape {tuple(given.shape)} ({given.dtype})"
-                    if isinstance(given, Tensor)
-                    else f"a {type(given).__name__}"
-                )
                 raise InputShapeError(
-                    f"cannot step: got {got}, expected floating-point frames (slots, C, H, W) = "
-                    f"{(rows, *shape)}; preprocess each picture with model.card.preprocess"
+                    f"cannot step: got {describe_given(given)}, expected floating-point frames "
+                    f"(slots, C, H, W) = {(rows, *shape)}; preprocess each picture with "
+                    "model.card.preprocess"
                 )
         return inputs
 

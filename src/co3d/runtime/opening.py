@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from co3d.arguments import check_arguments
 from co3d.backends.graphs.stored_graph import Format
 from co3d.backends.table import BACKENDS, PRECISIONS
 from co3d.compiler.program import Program
@@ -17,12 +18,13 @@ from co3d.runtime.stream import Stream
 from co3d.runtime.threads import choose_threads
 
 
+@check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
 def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     program: Program[Any],
     *,
     backend: str = "auto",
     precision: str | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> CompiledProgram:
     """Compile a step program once: pack its weights, plan its steps, make its kernels.
 
@@ -76,12 +78,13 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     return compiled
 
 
+@check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
 def open_stream(
     program: Program[Any],
     *,
     backend: str = "auto",
     precision: str | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     slots: int | None = None,
 ) -> Stream:
     """Compile a step program and open a stream of some slots, which step together.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.backends.contract import State
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
@@ -82,6 +83,7 @@ class Slot:
             }
             return Snapshot(tensors, self.clock.age, self.clock.end, self._program.fingerprint)
 
+    @check_arguments()
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot; it may come from another backend or precision.
 

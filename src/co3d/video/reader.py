@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from co3d.arguments import check_arguments
 from co3d.errors import CameraError, OptionError
 from co3d.files import make_folder
 from co3d.video.address import URL_SCHEMES, find_scheme, hide_password
@@ -199,6 +200,7 @@ class VideoReader:
             self.close()
 
 
+@check_arguments()
 def read_video(
     source: str | int | Path,
     *,
