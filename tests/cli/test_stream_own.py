@@ -76,6 +76,12 @@ def test_several_sources(co3d, video, build, tmp_path):
     assert {line["camera"] for line in outcome.lines} == {str(video), str(other)}
 
 
+def test_an_absent_source_is_found_before_the_file_is_run(co3d, tmp_path, build):
+    outcome = co3d("stream", "absent.mp4", "--model", build + "with_card")
+    assert outcome.code == 10
+    assert outcome.err == "error: cannot open absent.mp4: no such file; check the path\n"
+
+
 @pytest.mark.parametrize(
     ("factory", "options", "said"),
     [

@@ -14,12 +14,13 @@ from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
+from co3d.cli.waiting import waiting
 from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
 from co3d.printable import make_printable
 from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
-from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video import SourceState, VideoReader, hide_password, read_video, require_file
 
 
 class PredictionSink(Protocol):
@@ -52,7 +53,7 @@ def _stream_video(options: StreamOptions) -> int:
     Raises:
         DamagedVideoError, SourceUnreachableError, CameraError: the source broke off on the way;
             the outputs are complete up to there.
-        Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
+        Co3dError: see `co3d help exit-codes`. Of the outputs there is the video, as
             far as it was written.
     """
     _check_options(options)
@@ -65,6 +66,7 @@ def _stream_video(options: StreamOptions) -> int:
         for listener in listeners:
             listener(state)
 
+    require_file(options.source)  # before the user's file is run
     network = open_streamed(options)
     rate_hz = read_rate_hz(network.model) if options.rate_hz is None else options.rate_hz
     with read_video(
@@ -83,7 +85,7 @@ def _stream_video(options: StreamOptions) -> int:
         folder_rate_hz=options.folder_rate_hz,
         on_state=tell,
     ) as reader:
-        with users_code():
+        with users_code(), waiting(f"opening {options.model}"):
             labeller = open_labeller(
                 network.model,
                 weights=network.weights,

@@ -16,6 +16,7 @@ from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions, read_crop
 from co3d.cli.stop_request import StopRequest, silence
+from co3d.cli.waiting import waiting
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
@@ -117,7 +118,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         for name, source in zip(names, sources, strict=True)
     ]
     network = open_streamed(options)
-    with users_code():
+    with users_code(), waiting(f"opening {options.model}"):
         engine = open_engine(
             network.model,
             weights=network.weights,

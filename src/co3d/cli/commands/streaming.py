@@ -14,7 +14,6 @@ from co3d.cli.commands.declared import (
     StdOption,
     WindowOption,
 )
-from co3d.cli.exit_codes import describe_exit_codes
 from co3d.cli.options import CardOptions, Flip, Gap, Policy, RtspTransport, StreamOptions
 
 STREAM_EPILOG = """
@@ -35,13 +34,13 @@ co3d stream match.mp4 --model runs/mine
 co3d stream door.mp4 yard.mp4 rtsp://host/stream --json
 ```
 
-**Exit codes**
+`co3d help exit-codes` says what the exit codes of all commands mean.
 """
 
 streaming_app = typer.Typer()
 
 
-@streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, describe_exit_codes(), DEBUG_HINT)))
+@streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, DEBUG_HINT)))
 def stream(
     sources: Annotated[
         list[str],
