@@ -25,10 +25,9 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_tabulate(name, records))
         if any(record.latency.p95_ms > BUSY_RATIO * record.latency.median_ms for record in records):
             console.print(
-                "times vary much (p95 over 1.5 times the median): other programs keep this machine "
-                "busy; close them and measure again",
+                "times vary (p95 over 1.5 times the median): other programs keep the machine busy; "
+                "close them and measure again",
                 style="yellow",
-                soft_wrap=True,
             )
     for remark in report.remarks:
         console.print(f"not measured: {remark}", style="yellow", soft_wrap=True)

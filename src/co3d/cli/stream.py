@@ -12,6 +12,7 @@ from co3d.cli.live_view import LiveView
 from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.cli.waiting import waiting
@@ -184,6 +185,7 @@ def _open_screen(
         return lines
     if not sys.stdout.isatty():
         return PlainLines()
+    outputs.enter_context(quiet_terminal(sys.stdout))
     view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
     return outputs.enter_context(view)
 

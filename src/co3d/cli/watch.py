@@ -15,6 +15,7 @@ from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.waiting import waiting
 from co3d.console import Console, warn
@@ -151,6 +152,7 @@ def _run(
         if as_json:
             screen = JsonLines()
         elif sys.stdout.isatty():
+            opened.enter_context(quiet_terminal(sys.stdout))
             screen = opened.enter_context(FleetView(Console(), engine, watch))
         else:
             screen = PlainLines()

@@ -70,7 +70,7 @@ def require_file(source: str) -> None:
         is_path = path.strip() and not path.isdecimal() and find_scheme(path) is None
         if path == STANDARD_INPUT or not is_path or is_device(path):
             return
-    refuse_missing(Path(path))
+    refuse_missing(Path(str(path)))
 
 
 def open_pipe(source: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
