@@ -48,7 +48,7 @@ sbom: $(STAMP)
 		--output-reproducible -o dist/co3d.cdx.json $(BIN)/python
 
 docs: $(STAMP)-docs
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs dist/docs
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs dist/docs
 
 wheel: $(INSTALLED)
 	$(BIN)/python scripts/build_wheel.py

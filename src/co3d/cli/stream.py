@@ -101,6 +101,7 @@ def _stream_video(options: StreamOptions) -> int:
                 precision=options.precision,
                 device=options.device,
                 threads=options.threads,
+                meanwhile=True,
             )
         summary = LabellingSummary(labeller.rate_hz)
         notices = Notices(reader)

@@ -62,7 +62,10 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     cameras = fleet.list_cameras()
     network = fleet.network.model_dump()
     engine = open_engine(
-        network.pop("model"), **network, load_limit=None if is_check else LOAD_LIMIT
+        network.pop("model"),
+        **network,
+        meanwhile=not is_check,  # which measures what fits
+        load_limit=None if is_check else LOAD_LIMIT,
     )
     with engine:
         if is_check:
@@ -128,6 +131,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
             backend=options.backend,
             precision=options.precision,
             device=options.device,
+            meanwhile=True,
             workers=options.threads,
             load_limit=None,
         )

@@ -66,6 +66,7 @@ def label_video(
             backend=backend,
             precision=precision,
             device=device,
+            meanwhile=True,
         )
     except BaseException:
         reader.close()

@@ -52,6 +52,7 @@ def open_labeller(
     precision: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    meanwhile: bool = False,
 ) -> Labeller:
     """Build a network and convert it, or read an exported file; open a stream for it.
 
@@ -74,6 +75,7 @@ def open_labeller(
         backend, precision, device: as for `open_stream`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
+        meanwhile: as for `open_stream`.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
@@ -101,7 +103,9 @@ def open_labeller(
         model=network,
         card=card,
         program=program,
-        stream=open_stream(program, backend=backend, precision=precision, device=device),
+        stream=open_stream(
+            program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
+        ),
         labels=names,
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,
@@ -120,20 +124,23 @@ def open_engine(
     backend: str = "auto",
     precision: str | None = None,
     device: str = "cpu",
+    meanwhile: bool = False,
     **limits: Any,
 ) -> Engine:
     """Build a network and convert it, or read an exported file; start an engine with it.
 
     Args:
         model, weights, window, labels: as for `open_labeller`.
-        backend, precision, device: as for `open_stream`.
+        backend, precision, device, meanwhile: as for `open_stream`.
         limits: as for `Engine`.
 
     Raises:
         What `open_labeller` and `Engine` raise.
     """
     _, card, program = _open_network(model, weights, window, labels, "both")
-    compiled = compile_program(program, backend=backend, precision=precision, device=device)
+    compiled = compile_program(
+        program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
+    )
     return Engine(compiled, card, **limits)
 
 

@@ -83,6 +83,12 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
     return Choice(chosen, threads, reason)
 
 
+def would_take_native(program: Program[Any], precision: str, device: torch.device) -> bool:
+    """Whether "auto" means the native backend, once its kernels can be loaded."""
+    is_whole = find_format(program) is None and _find_shares(program).get("native") == 1
+    return is_whole and find_complaint("native", precision, device) is None
+
+
 def _measure(program: Program[Any], precision: str, candidates: Sequence[str]) -> Choice:
     """The best of some backends, as it was found now or at an earlier start."""
     counts = list_thread_counts(program)

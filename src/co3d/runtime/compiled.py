@@ -16,6 +16,7 @@ from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
 from co3d.runtime.given import GivenFrames, describe_given, gather_frames
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
+from co3d.runtime.successor import Successor
 
 _SLOTS_ADVICE = "; give one array (slots, C, H, W), or a list of one frame (C, H, W) per slot"
 # Slots that run one step graph together: the phase, and whether it is the masked graph.
@@ -38,7 +39,7 @@ class CompiledProgram:
 
     Attributes:
         program: what was compiled.
-        backend: what runs it, and why, in words.
+        backend: what runs it now, and why, in words.
         device: where results are.
     """
 
@@ -49,19 +50,20 @@ class CompiledProgram:
         executable: Executable,
         backend: str,
         threads: int = 1,
+        successor: Successor | None = None,
     ) -> None:
         self.program = program
         self.backend = backend
         self.device = executor.device
         self._output_dtype = executor.output_dtype
-        self._executable = executable
+        self._executable, self._successor = executable, successor
         self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
         self._calendar = Calendar(program)
         self._threads, self._process = threads, os.getpid()
 
     def open(self) -> Slot:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
-        return Slot(self, self.program, SlotClock(self._calendar), self._executable.open())
+        return Slot(self, self.program, SlotClock(self._calendar), self._executable)
 
     def step(self, slots: Sequence[Slot], frames: GivenFrames) -> StepResult:
         """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
@@ -147,8 +149,15 @@ class CompiledProgram:
         )
 
     def _step(self, slots: Sequence[Slot], inputs: tuple[Tensor, ...]) -> StepResult:
+        successor = self._successor
+        if successor is not None and (made := successor.take()) is not None:
+            self._executable, self.backend = made.executable, made.description
+            self._successor = None
+        executable = self._executable  # another thread may change it meanwhile
         for slot in slots:
             slot.check_step()
+            if slot.executable is not executable:
+                slot.move(executable)
         fresh = _make_marks([slot.clock.is_fresh for slot in slots])
         valid = _make_marks([slot.clock.is_valid for slot in slots])
         kinds: dict[_Kind, list[int]] = {}
@@ -156,7 +165,8 @@ class CompiledProgram:
             kinds.setdefault((slot.clock.phase, slot.clock.is_masked), []).append(row)
         outputs: tuple[Tensor, ...] | None = None
         for kind, rows in kinds.items():
-            made = self._run(kind, [slots[row] for row in rows], _take_rows(inputs, rows))
+            group = [slots[row] for row in rows]
+            made = self._run(executable, kind, group, _take_rows(inputs, rows))
             if len(rows) == len(slots):
                 outputs = made
             elif made is not None:
@@ -168,7 +178,11 @@ class CompiledProgram:
         return StepResult(self.program.pack_outputs(outputs), valid, fresh)
 
     def _run(
-        self, kind: _Kind, slots: Sequence[Slot], frames: Sequence[Tensor]
+        self,
+        executable: Executable,
+        kind: _Kind,
+        slots: Sequence[Slot],
+        frames: Sequence[Tensor],
     ) -> tuple[Tensor, ...] | None:
         """Step slots that run one graph; their outputs, or None where the phase has none."""
         phase, is_masked = kind
@@ -182,9 +196,9 @@ class CompiledProgram:
         if self._may_autocast and torch.is_autocast_enabled(kind_of_device):
             # A caller's mode must not change the precision that was asked for.
             with torch.autocast(kind_of_device, enabled=False):
-                made = self._executable.step(phase, is_masked, states, frames, clocks)
+                made = executable.step(phase, is_masked, states, frames, clocks)
         else:
-            made = self._executable.step(phase, is_masked, states, frames, clocks)
+            made = executable.step(phase, is_masked, states, frames, clocks)
         for slot in slots:
             slot.end_step()
         if not self._calendar.is_fresh[phase]:

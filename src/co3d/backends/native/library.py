@@ -9,6 +9,7 @@ import platform
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,35 @@ def find_compiler() -> list[str] | None:
         if path := shutil.which(program):
             return [path, *options]
     return None
+
+
+def must_be_built() -> bool:
+    """Whether loading the kernels compiles them first, which takes about a minute."""
+    if load_library.cache_info().currsize:
+        return False
+    compiler, named = find_compiler(), os.environ.get("CXX", "").strip()
+    if compiler is None or (not named and find_prebuilt() is not None):
+        return False
+    try:
+        return _KEPT.find(_fingerprint(compiler)) is None
+    except MissingPackageError:  # which whoever loads them is told
+        return False
+
+
+def start_building() -> "subprocess.Popen[bytes]":
+    """Compile the kernels into the cache in a process of its own.
+
+    It goes on when this process ends, so that the next start finds them.
+    """
+    warn("compiling co3d's kernels in the background, once; PyTorch steps until they are there")
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", f"from {__name__} import load_library; load_library()"],
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+        start_new_session=True,
+    )
 
 
 @functools.cache
