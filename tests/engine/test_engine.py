@@ -308,7 +308,7 @@ def test_closing_the_engine_ends_its_tracks_and_threads(opened_labeller):
 
 def test_a_network_of_other_pictures_than_its_card_says_is_refused(opened_labeller):
     card = dataclasses.replace(opened_labeller.card, crop_px=32)
-    with pytest.raises(OptionError, match="not one classifier of pictures as its card says"):
+    with pytest.raises(OptionError, match=r"of \(3, 64, 64\), but its card .*\(3, 32, 32\)"):
         Engine(opened_labeller.stream.compiled, card)
 
 

@@ -106,7 +106,7 @@ def evaluate_data(options: EvalOptions) -> int:
 
     Raises:
         OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
-            ConversionError: see `co3d stream --help`.
+            ConversionError: see `co3d help exit-codes`.
     """
     options = _check_options(options)
     require_metrics()

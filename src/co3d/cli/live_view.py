@@ -75,6 +75,10 @@ class LiveView:
             self._is_current = False  # nor is it when the source is back, until the next prediction
         self._redraw_in_time()
 
+    def __rich__(self) -> Panel:
+        """What is shown now, as Rich prints it."""
+        return self._draw()
+
     def _redraw_in_time(self) -> None:
         now = monotonic()
         if now - self._drawn_at >= 1 / REDRAWS_PER_SECOND:

@@ -23,7 +23,8 @@ class StreamOptions:
 
     Attributes:
         source: file, camera number, URL or folder of frames.
-        model: registry name or exported file. weights: tag or path.
+        model: registry name, exported file or file.py:factory. weights: tag or path.
+        clip: "C,T,H,W" of a network of the user's file. card: what describes it, without its rate.
         window: feature frames averaged.
         top_k: labels shown. threshold: probability that they must reach.
         smooth_seconds: time constant of the average of probabilities; 0 for none.
@@ -44,6 +45,8 @@ class StreamOptions:
     source: str
     model: str
     weights: str | None
+    clip: str | None
+    card: "CardOptions"
     window: int | None
     top_k: int | None
     threshold: float

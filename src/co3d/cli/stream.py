@@ -9,10 +9,13 @@ from typing import Protocol
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
+from co3d.cli.waiting import waiting
 from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
 from co3d.errors import (
@@ -24,7 +27,7 @@ from co3d.errors import (
 )
 from co3d.printable import make_printable
 from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
-from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video import SourceState, VideoReader, hide_password, read_video, require_file
 
 
 class PredictionSink(Protocol):
@@ -57,7 +60,7 @@ def _stream_video(options: StreamOptions) -> int:
     Raises:
         DamagedVideoError, SourceUnreachableError, CameraError, SandboxError: the source broke off
             on the way; the outputs are complete up to there.
-        Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
+        Co3dError: see `co3d help exit-codes`. Of the outputs there is the video, as
             far as it was written.
     """
     _check_options(options)
@@ -70,7 +73,9 @@ def _stream_video(options: StreamOptions) -> int:
         for listener in listeners:
             listener(state)
 
-    rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
+    require_file(options.source)  # before the user's file is run
+    network = open_streamed(options)
+    rate_hz = read_rate_hz(network.model) if options.rate_hz is None else options.rate_hz
     with read_video(
         options.source,
         rate_hz=rate_hz,
@@ -87,20 +92,23 @@ def _stream_video(options: StreamOptions) -> int:
         folder_rate_hz=options.folder_rate_hz,
         on_state=tell,
     ) as reader:
-        labeller = open_labeller(
-            options.model,
-            weights=options.weights,
-            window=options.window,
-            rate_hz=rate_hz,
-            top_k=options.top_k,
-            has_end=not reader.is_live,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-            backend=options.backend,
-            precision=options.precision,
-            device=options.device,
-            threads=options.threads,
-        )
+        with users_code(), waiting(f"opening {options.model}"):
+            labeller = open_labeller(
+                network.model,
+                weights=network.weights,
+                window=options.window,
+                labels=network.labels,
+                rate_hz=rate_hz,
+                top_k=options.top_k,
+                has_end=not reader.is_live,
+                threshold=options.threshold,
+                smooth_seconds=options.smooth_seconds,
+                backend=options.backend,
+                precision=options.precision,
+                device=options.device,
+                threads=options.threads,
+                meanwhile=True,
+            )
         summary = LabellingSummary(labeller.rate_hz)
         notices = Notices(reader)
         loss, pipe_closed = None, False
@@ -189,6 +197,7 @@ def _open_screen(
         return lines
     if not sys.stdout.isatty():
         return PlainLines()
+    outputs.enter_context(quiet_terminal(sys.stdout))
     view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
     return outputs.enter_context(view)
 

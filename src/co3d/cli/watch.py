@@ -12,9 +12,12 @@ from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
+from co3d.cli.waiting import waiting
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
@@ -59,7 +62,10 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     cameras = fleet.list_cameras()
     network = fleet.network.model_dump()
     engine = open_engine(
-        network.pop("model"), **network, load_limit=None if is_check else LOAD_LIMIT
+        network.pop("model"),
+        **network,
+        meanwhile=not is_check,  # which measures what fits
+        load_limit=None if is_check else LOAD_LIMIT,
     )
     with engine:
         if is_check:
@@ -115,16 +121,20 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         )
         for name, source in zip(names, sources, strict=True)
     ]
-    engine = open_engine(
-        options.model,
-        weights=options.weights,
-        window=options.window,
-        backend=options.backend,
-        precision=options.precision,
-        device=options.device,
-        workers=options.threads,
-        load_limit=None,
-    )
+    network = open_streamed(options)
+    with users_code(), waiting(f"opening {options.model}"):
+        engine = open_engine(
+            network.model,
+            weights=network.weights,
+            window=options.window,
+            labels=network.labels,
+            backend=options.backend,
+            precision=options.precision,
+            device=options.device,
+            meanwhile=True,
+            workers=options.threads,
+            load_limit=None,
+        )
     with engine, CameraWatch(engine) as watch:
         return _run(engine, watch, cameras, None, as_json=options.as_json)
 
@@ -146,6 +156,7 @@ def _run(
         if as_json:
             screen = JsonLines()
         elif sys.stdout.isatty():
+            opened.enter_context(quiet_terminal(sys.stdout))
             screen = opened.enter_context(FleetView(Console(), engine, watch))
         else:
             screen = PlainLines()

@@ -2,6 +2,7 @@
 
 from co3d.engine.comparison import SpeedComparison, compare_with_clip
 from co3d.engine.engine import Engine
+from co3d.engine.label_video import label_video
 from co3d.engine.labelling import Labeller
 from co3d.engine.metrics import TrackMetrics
 from co3d.engine.opening import open_labeller, read_rate_hz
@@ -23,6 +24,7 @@ __all__ = [
     "TrackEnded",
     "TrackMetrics",
     "compare_with_clip",
+    "label_video",
     "open_labeller",
     "read_rate_hz",
 ]

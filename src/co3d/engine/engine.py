@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
@@ -42,6 +43,8 @@ class _Share:
 class Engine:
     """Labels many streams with one compiled program, each as if it were alone.
 
+    For example::
+
         engine = co3d.Engine(co3d.compile(program), model.card)
         door = engine.join("door")
         threading.Thread(target=door.follow, args=(co3d.read_video(0, rate_hz=8),)).start()
@@ -64,6 +67,7 @@ class Engine:
         OptionError: an argument is out of range.
     """
 
+    @check_arguments(compiled="compile a program first: co3d.compile(program)")
     def __init__(
         self,
         compiled: CompiledProgram,
@@ -103,6 +107,7 @@ class Engine:
         for worker in self._workers:
             worker.start()
 
+    @check_arguments()
     def join(
         self,
         name: str | None = None,

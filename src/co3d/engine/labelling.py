@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from co3d.compiler.program import Program
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels
 from co3d.engine.prediction import Prediction
 from co3d.engine.takes import split_at_gaps
-from co3d.models import ClipModel, ModelCard
+from co3d.models import ModelCard
 from co3d.runtime import Stream
 from co3d.runtime.playing import Ended
 from co3d.video import VideoFrame, VideoReader
@@ -35,7 +35,7 @@ class Labeller:
             after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
     """
 
-    model: ClipModel | None
+    model: nn.Module | None
     card: ModelCard
     program: Program[Any]
     stream: Stream

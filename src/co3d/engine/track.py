@@ -26,7 +26,7 @@ class Track:
     """Frames in, predictions out, of one stream. Made by `Engine.join`.
 
     One thread pushes, or follows a reader; another iterates. Everything else may be called from
-    any thread.
+    any thread. For example::
 
         for picture, pts_seconds in camera:
             track.push(picture, pts_seconds)

@@ -7,6 +7,7 @@ from co3d.models import slow as slow
 from co3d.models import slowfast as slowfast
 from co3d.models import x3d as x3d
 from co3d.models.card import ModelCard as ModelCard
+from co3d.models.card import find_card as find_card
 from co3d.models.clip_model import ClipModel as ClipModel
 from co3d.models.registry import create_model as create_model
 from co3d.models.registry import create_trained_model as create_trained_model

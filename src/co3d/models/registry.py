@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+from co3d.arguments import check_arguments
 from co3d.errors import OptionError, UnknownModelError, WeightError
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
@@ -27,6 +28,7 @@ _B = TypeVar("_B", bound=Builder)
 _ENTRIES: dict[str, tuple[ModelCard, Builder]] = {}
 
 
+@check_arguments(card="describe the network with a co3d.ModelCard")
 def register_model(card: ModelCard) -> Callable[[_B], _B]:
     """Register a builder under `card.name`; a name that is taken is an error.
 
@@ -50,6 +52,7 @@ def list_models() -> list[str]:
     return sorted(_ENTRIES)
 
 
+@check_arguments()
 def get_card(name: str) -> ModelCard:
     """The card of a registered or trained model, without labels: those come with weights.
 
@@ -65,6 +68,7 @@ def has_own_weights(name: str) -> bool:
     return bool(_is_folder(name) or get_card(name).bundled_weights)
 
 
+@check_arguments()
 def create_model(
     name: str,
     weights: str | Path | None = None,

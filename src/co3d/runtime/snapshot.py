@@ -8,6 +8,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.files import output_file
@@ -18,7 +19,7 @@ from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
 _FORMAT = "co3d snapshot 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """Everything that one stream carries from step to step.
 
@@ -34,6 +35,7 @@ class Snapshot:
     end: int
     fingerprint: str
 
+    @check_arguments()
     def save(self, path: str | Path) -> None:
         """Write the snapshot as a safetensors file, atomically.
 
@@ -50,6 +52,7 @@ class Snapshot:
             temporary.write_bytes(content)
 
     @classmethod
+    @check_arguments()
     def load(cls, path: str | Path) -> "Snapshot":
         """Read a snapshot file.
 
@@ -69,6 +72,13 @@ class Snapshot:
             raise StreamError(
                 f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
             ) from error
+
+    def __repr__(self) -> str:
+        state_bytes = sum(tensor.nbytes for tensor in self.tensors.values())
+        return (
+            f"Snapshot(age={self.age}, {len(self.tensors)} states, {state_bytes} bytes, "
+            f"of program {self.fingerprint[:12]})"
+        )
 
 
 def check_snapshot(snapshot: Snapshot, program: Program[Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from co3d.arguments import check_arguments
 from co3d.errors import OptionError
 from co3d.files import make_folder
 from co3d.sandbox import find_sandbox
@@ -188,6 +189,7 @@ class VideoReader:
             self.close()
 
 
+@check_arguments()
 def read_video(
     source: str | int | Path,
     *,

@@ -12,6 +12,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from co3d.arguments import check_arguments
 from co3d.errors import InputShapeError, OptionError, OutputError
 from co3d.partial_files import hold, name_partial
 from co3d.video.aspect import SQUARE
@@ -55,6 +56,7 @@ class VideoWriter:
         OptionError: `rate_hz` is not above zero.
     """
 
+    @check_arguments()
     def __init__(
         self,
         path: str | Path,
