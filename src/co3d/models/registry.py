@@ -14,6 +14,7 @@ from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import read_description
 from co3d.models.labels import read_labels
+from co3d.models.pyslowfast_cfg import read_pyslowfast_cfg
 from co3d.models.saved import WEIGHTS, is_saved_model, read_saved_card
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
 from co3d.weights.checkpoints import read_checkpoint
@@ -175,6 +176,8 @@ class _Loaded:
                     licence=entry.licence,
                     published_accuracy=entry.accuracy if entry == self.origin else {},
                 )
+        if self.origin is None:
+            card = read_pyslowfast_cfg(self.checkpoint, card)
         card = read_description(self.checkpoint, card)
         return card if len(card.labels) == num_classes else dataclasses.replace(card, labels=())
 
