@@ -30,14 +30,8 @@ class Outcome:
 
 @functools.cache
 def _open_labeller_once(*arguments: Any, **options: Any) -> Labeller:
-    return open_labeller(*arguments, **options)
-
-
-def _reuse_labeller(*arguments: Any, **options: Any) -> Labeller:
     """What `open_labeller` gives, converted once for all tests of this process."""
-    labeller = _open_labeller_once(*arguments, **options)
-    labeller.stream.reset()
-    return labeller
+    return open_labeller(*arguments, **options)
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def co3d(
 ) -> Callable[..., Outcome]:
     """Run the command line in this process."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # `run` sets its own
-    monkeypatch.setattr("co3d.cli.stream.open_labeller", _reuse_labeller)
+    monkeypatch.setattr("co3d.cli.stream.open_labeller", _open_labeller_once)
     monkeypatch.setenv("COLUMNS", "120")
 
     def call(*arguments: object) -> Outcome:

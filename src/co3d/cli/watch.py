@@ -18,8 +18,10 @@ from co3d.cli.stop_request import StopRequest, silence
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
-from co3d.engine.cameras import Camera, CameraWatch
+from co3d.engine.camera import Camera
+from co3d.engine.cameras import CameraWatch
 from co3d.engine.opening import open_engine
+from co3d.engine.track_states import TrackStates
 from co3d.errors import Co3dError, OptionError
 from co3d.packages import require_package
 from co3d.video import hide_password
@@ -37,10 +39,14 @@ class Screen(Protocol):
         ...
 
 
-def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
+def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None = None) -> int:
     """Label the cameras of a fleet file until they end, or a signal stops it.
 
     The file is read again when it changes, and on SIGHUP where no terminal would send it.
+
+    Args:
+        path: of the file. is_check: only open each source once. as_json: print JSON lines.
+        state: folder for what live cameras leave when a signal stops them, to go on from.
 
     Returns:
         The exit code: that of the first camera's error if one ended with an error, 130 when a
@@ -64,7 +70,8 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     with engine:
         if is_check:
             return check_fleet(engine, cameras, as_json=as_json)
-        with CameraWatch(engine) as watch:
+        states = None if state is None else TrackStates(state, engine.card)
+        with CameraWatch(engine, states) as watch:
 
             def read_again() -> None:
                 try:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+from torch import Tensor
 
 from co3d.engine.mailbox import WaitingFrame
 from co3d.errors import InputShapeError, StreamError
@@ -67,10 +68,19 @@ class Intake:
         self._watch(frame)
         yield from self._settle(self._sampler.push(frame))
 
-    def take_over(self, frame: VideoFrame) -> WaitingFrame:
-        """Take a frame that a reader has sampled, and whose gaps it has found."""
+    def take_over(self, frame: VideoFrame, pixels: Tensor | None = None) -> WaitingFrame:
+        """Take a frame that a reader has sampled, and whose gaps it has found.
+
+        Args:
+            pixels: the frame as the network takes it, if it is prepared.
+        """
         self._watch(frame)
-        return self._hand_on(frame)
+        return self._hand_on(frame, pixels)
+
+    @property
+    def longest_seconds(self) -> float:
+        """The longest time between two frames that is no gap."""
+        return self._pace.longest_without_gap(1 / self._rate_hz)
 
     def finish(self) -> Iterator[WaitingFrame]:
         """The frame that the end settles, if any."""
@@ -88,9 +98,9 @@ class Intake:
                 self._pace.add(frame.pts_seconds - self._last.pts_seconds)
         self._last = frame
 
-    def _hand_on(self, frame: VideoFrame) -> WaitingFrame:
+    def _hand_on(self, frame: VideoFrame, pixels: Tensor | None = None) -> WaitingFrame:
         continuity = self._continuity if self._is_live else None
-        waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity)
+        waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity, pixels)
         self._starts_anew = False
         return waiting
 

@@ -16,7 +16,6 @@ from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
 from co3d.runtime import compile as compile_program
-from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
 
 
@@ -44,7 +43,7 @@ def open_labeller(
     device: str = "cpu",
     threads: int | None = None,
 ) -> Labeller:
-    """Build a network and convert it, or read an exported file; open a stream for it.
+    """Build a network and convert it, or read an exported file; compile it.
 
     A network that was converted before is read from the cache (see `convert_or_read`).
 
@@ -60,7 +59,7 @@ def open_labeller(
         threshold: probability that a label must reach to be shown, 0 to 1.
         smooth_seconds: time constant of an exponential average of probabilities over time; 0 for
             none.
-        backend, precision, device: as for `open_stream`.
+        backend, precision, device: as for `co3d.compile`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
 
@@ -86,8 +85,7 @@ def open_labeller(
     return Labeller(
         model=model,
         card=card,
-        program=program,
-        stream=open_stream(program, backend=backend, precision=precision, device=device),
+        compiled=compile_program(program, backend=backend, precision=precision, device=device),
         labels=labels,
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,
@@ -111,7 +109,7 @@ def open_engine(
 
     Args:
         model_name, weights, window: as for `open_labeller`.
-        backend, precision, device: as for `open_stream`.
+        backend, precision, device: as for `co3d.compile`.
         limits: as for `Engine`.
 
     Raises:
