@@ -34,13 +34,19 @@ def _open_labeller_once(*arguments: Any, **options: Any) -> Labeller:
     return open_labeller(*arguments, **options)
 
 
+def _reuse_labeller(*arguments: Any, exported: Any = None, **options: Any) -> Labeller:
+    if exported is not None:
+        return open_labeller(*arguments, exported=exported, **options)
+    return _open_labeller_once(*arguments, **options)
+
+
 @pytest.fixture
 def co3d(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Outcome]:
     """Run the command line in this process."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # `run` sets its own
-    monkeypatch.setattr("co3d.cli.stream.open_labeller", _open_labeller_once)
+    monkeypatch.setattr("co3d.cli.stream.open_labeller", _reuse_labeller)
     monkeypatch.setenv("COLUMNS", "120")
 
     def call(*arguments: object) -> Outcome:

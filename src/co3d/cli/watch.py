@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.notices import FleetNotices
-from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.options import StreamOptions
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
@@ -103,23 +104,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
     if len(set(names)) < len(names):
         raise OptionError("cannot label a source twice at once: name each once")
     cameras = [
-        Camera(
-            name=name,
-            source=source,
-            rate_hz=options.rate_hz,
-            policy=options.policy,
-            gap=options.gap,
-            rotate=options.rotate,
-            flip=options.flip,
-            crop=None if options.crop is None else read_crop(options.crop),
-            reconnect_seconds=options.reconnect_seconds,
-            rtsp_transport=options.rtsp_transport,
-            poll_hz=options.poll_hz,
-            folder_rate_hz=options.folder_rate_hz,
-            top_k=options.top_k,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-        )
+        replace(options.camera, name=name, source=source)
         for name, source in zip(names, sources, strict=True)
     ]
     engine = open_engine(

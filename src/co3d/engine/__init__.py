@@ -4,7 +4,7 @@ from co3d.engine.comparison import SpeedComparison, compare_with_clip
 from co3d.engine.engine import Engine
 from co3d.engine.labelling import Labeller
 from co3d.engine.metrics import TrackMetrics
-from co3d.engine.opening import open_labeller, read_rate_hz
+from co3d.engine.opening import open_labeller
 from co3d.engine.prediction import Prediction
 from co3d.engine.results import Results, SourceChanged, TrackEnded
 from co3d.engine.summary import LabellingSummary, Segment
@@ -24,5 +24,4 @@ __all__ = [
     "TrackMetrics",
     "compare_with_clip",
     "open_labeller",
-    "read_rate_hz",
 ]

@@ -1,6 +1,7 @@
 """A camera: a source to label, and how."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from co3d.engine.track import Policy
 from co3d.video import VideoReader, hide_password, read_video
@@ -42,8 +43,16 @@ class Camera:
     threshold: float = 0.0
     smooth_seconds: float = 0.0
 
-    def read(self, rate_hz: float, on_state: StateListener | None = None) -> VideoReader:
-        """Open the source; see `read_video` for errors."""
+    def read(
+        self,
+        rate_hz: float,
+        on_state: StateListener | None = None,
+        *,
+        record: Path | None = None,
+        record_seconds: float = 60.0,
+        decoder_threads: int | None = 1,
+    ) -> VideoReader:
+        """Open the source; see `read_video` for arguments and errors."""
         return read_video(
             self.source,
             rate_hz=rate_hz,
@@ -57,7 +66,9 @@ class Camera:
             poll_hz=self.poll_hz,
             folder_rate_hz=self.folder_rate_hz,
             on_state=on_state,
-            decoder_threads=1,
+            record=record,
+            record_seconds=record_seconds,
+            decoder_threads=decoder_threads,
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from co3d.engine.mailbox import WaitingFrame
-from co3d.errors import InputShapeError, StreamError
+from co3d.errors import StreamError
+from co3d.pictures import check_picture
 from co3d.video import VideoFrame
 from co3d.video.continuity import Continuity
 from co3d.video.pace import Pace
@@ -56,7 +57,7 @@ class Intake:
             InputShapeError: it is not (H, W, 3) uint8.
             StreamError: its time is not after that of the picture before it.
         """
-        self._check_picture(picture)
+        check_picture(picture, f"push to {self._name}")
         last_seconds = -math.inf if self._last is None else self._last.pts_seconds
         if not last_seconds < pts_seconds < math.inf:
             raise StreamError(
@@ -103,16 +104,3 @@ class Intake:
         waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity, pixels)
         self._starts_anew = False
         return waiting
-
-    def _check_picture(self, picture: object) -> None:
-        if isinstance(picture, np.ndarray):
-            is_rgb = picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
-            if is_rgb and 0 not in picture.shape:
-                return
-            got = f"shape {picture.shape} of {picture.dtype}"
-        else:
-            got = f"a {type(picture).__name__}"
-        raise InputShapeError(
-            f"cannot push to {self._name}: got {got}, expected a picture (H, W, 3) of uint8 in RGB "
-            "order; convert it first"
-        )

@@ -14,18 +14,9 @@ from co3d.engine.playable import explain_unplayable
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
+from co3d.models import ClipModel, ModelCard, create_trained_model
 from co3d.runtime import compile as compile_program
 from co3d.runtime.stored_program import StoredProgram
-
-
-def read_rate_hz(model: str) -> float:
-    """Frames per second that a registered network, or the one in an exported file, was made for.
-
-    Raises:
-        UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
-    """
-    return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
 
 
 def open_labeller(
@@ -42,6 +33,7 @@ def open_labeller(
     precision: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> Labeller:
     """Build a network and convert it, or read an exported file; compile it.
 
@@ -62,6 +54,7 @@ def open_labeller(
         backend, precision, device: as for `co3d.compile`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
+        exported: what `open_exported` gave of the file; None reads it.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
@@ -74,7 +67,7 @@ def open_labeller(
     """
     check_display(threshold, smooth_seconds)
     model, card, program = _open_network(
-        model_name, weights, window, "both" if has_end else "start"
+        model_name, weights, window, "both" if has_end else "start", exported
     )
     labels = list_labels(program, card)
     top_k = check_top_k(top_k, labels, model_name)
@@ -121,7 +114,11 @@ def open_engine(
 
 
 def _open_network(
-    model_name: str, weights: str | None, window: int | None, edges: Edges
+    model_name: str,
+    weights: str | None,
+    window: int | None,
+    edges: Edges,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> tuple[ClipModel | None, ModelCard, Program[Any]]:
     """A network's clip form, unless a file has it no more, its card, and its step form."""
     if is_exported(model_name):
@@ -130,7 +127,7 @@ def _open_network(
                 f"cannot label with {model_name}: its weights and window are settled in the file; "
                 "leave --weights and --window out, or export the network again"
             )
-        program, card = open_exported(model_name)
+        program, card = exported or open_exported(model_name)
         return None, card, program
     model = create_trained_model(model_name, weights, purpose="label with")
     options = ConvertOptions(window=window, edges=edges)

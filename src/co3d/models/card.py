@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from co3d.errors import InputShapeError
+from co3d.pictures import check_picture
 from co3d.printable import make_printable
 
 
@@ -77,11 +77,7 @@ class ModelCard:
         Raises:
             InputShapeError: the array is not an RGB picture of 8 bits per channel.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise InputShapeError(
-                f"cannot preprocess this image: got shape {tuple(image.shape)} of {image.dtype}, "
-                "expected (H, W, 3) of uint8 in RGB order; convert it first"
-            )
+        check_picture(image, "preprocess this image")
         size = self.resize_px or self._scale_short_side(*image.shape[:2])
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         if not self.antialias:
