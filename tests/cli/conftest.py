@@ -30,14 +30,14 @@ class Outcome:
 
 @functools.cache
 def _open_labeller_once(*arguments: Any, **options: Any) -> Labeller:
+    """What `open_labeller` gives, converted once for all tests of this process."""
     return open_labeller(*arguments, **options)
 
 
-def _reuse_labeller(*arguments: Any, **options: Any) -> Labeller:
-    """What `open_labeller` gives, converted once for all tests of this process."""
-    labeller = _open_labeller_once(*arguments, **options)
-    labeller.stream.reset()
-    return labeller
+def _reuse_labeller(*arguments: Any, exported: Any = None, **options: Any) -> Labeller:
+    if exported is not None:
+        return open_labeller(*arguments, exported=exported, **options)
+    return _open_labeller_once(*arguments, **options)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from co3d.cli.exit_codes import SUCCESS
 from co3d.console import Console, warn
 from co3d.engine import Engine
 from co3d.engine.admission import LOAD_LIMIT
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.engine.describer import MS_PER_SECOND
 from co3d.errors import Co3dError, EngineFullError
 from co3d.video import hide_password

@@ -42,7 +42,7 @@ class LiveView:
     ) -> None:
         self._console = console
         self._title = f"{labeller.card.name} · {source}"
-        self._subtitle = labeller.stream.backend
+        self._subtitle = labeller.compiled.backend
         self._rows = labeller.top_k
         self._summary = summary
         self._colours = label_colours(labeller.labels)

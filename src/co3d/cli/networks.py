@@ -59,7 +59,7 @@ def open_streamed(options: StreamOptions) -> StreamedNetwork:
     """
     card = options.card
     if is_file_network(options.model) and not is_exported(options.model):
-        described = dataclasses.replace(card, rate_hz=options.rate_hz)
+        described = dataclasses.replace(card, rate_hz=options.camera.rate_hz)
         network = describe_network(options.model, options.weights, options.clip, described)
         return StreamedNetwork(network, None, None)
     if options.clip is not None or card != CardOptions(labels=card.labels):

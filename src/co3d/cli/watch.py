@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,15 +15,17 @@ from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
-from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.options import StreamOptions
 from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.waiting import waiting
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
-from co3d.engine.cameras import Camera, CameraWatch
+from co3d.engine.camera import Camera
+from co3d.engine.cameras import CameraWatch
 from co3d.engine.opening import open_engine
+from co3d.engine.track_states import TrackStates
 from co3d.errors import Co3dError, OptionError
 from co3d.packages import require_package
 from co3d.video import hide_password
@@ -40,10 +43,14 @@ class Screen(Protocol):
         ...
 
 
-def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
+def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None = None) -> int:
     """Label the cameras of a fleet file until they end, or a signal stops it.
 
     The file is read again when it changes, and on SIGHUP where no terminal would send it.
+
+    Args:
+        path: of the file. is_check: only open each source once. as_json: print JSON lines.
+        state: folder for what live cameras leave when a signal stops them, to go on from.
 
     Returns:
         The exit code: that of the first camera's error if one ended with an error, 130 when a
@@ -70,7 +77,8 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     with engine:
         if is_check:
             return check_fleet(engine, cameras, as_json=as_json)
-        with CameraWatch(engine) as watch:
+        states = None if state is None else TrackStates(state, engine.card)
+        with CameraWatch(engine, states) as watch:
 
             def read_again() -> None:
                 try:
@@ -102,23 +110,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
     if len(set(names)) < len(names):
         raise OptionError("cannot label a source twice at once: name each once")
     cameras = [
-        Camera(
-            name=name,
-            source=source,
-            rate_hz=options.rate_hz,
-            policy=options.policy,
-            gap=options.gap,
-            rotate=options.rotate,
-            flip=options.flip,
-            crop=None if options.crop is None else read_crop(options.crop),
-            reconnect_seconds=options.reconnect_seconds,
-            rtsp_transport=options.rtsp_transport,
-            poll_hz=options.poll_hz,
-            folder_rate_hz=options.folder_rate_hz,
-            top_k=options.top_k,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-        )
+        replace(options.camera, name=name, source=source)
         for name, source in zip(names, sources, strict=True)
     ]
     network = open_streamed(options)

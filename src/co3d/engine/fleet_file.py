@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.errors import FleetError
 from co3d.files import read_small
 from co3d.printable import spell_short

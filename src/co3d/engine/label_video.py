@@ -7,7 +7,7 @@ from torch import nn
 
 from co3d.arguments import check_arguments
 from co3d.engine.labelling import Labeller
-from co3d.engine.opening import open_labeller, read_rate_hz
+from co3d.engine.opening import find_network, open_labeller
 from co3d.engine.prediction import Prediction
 from co3d.video import VideoReader, read_video
 
@@ -50,7 +50,8 @@ def label_video(
         Co3dError: as `read_video` and `open_labeller`, before the first prediction; as
             `Labeller.label`, between predictions.
     """
-    rate_hz = read_rate_hz(model) if rate_hz is None else rate_hz
+    card, exported = find_network(model)
+    rate_hz = card.rate_hz if rate_hz is None else rate_hz
     reader = read_video(source, rate_hz=rate_hz)
     try:
         labeller = open_labeller(
@@ -67,6 +68,7 @@ def label_video(
             precision=precision,
             device=device,
             meanwhile=True,
+            exported=exported,
         )
     except BaseException:
         reader.close()
@@ -75,5 +77,5 @@ def label_video(
 
 
 def _label(reader: VideoReader, labeller: Labeller) -> Iterator[Prediction]:
-    with reader, labeller.stream:
+    with reader:
         yield from (made for made in labeller.label(reader) if made.valid)

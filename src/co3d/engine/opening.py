@@ -20,20 +20,24 @@ from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ModelCard, create_trained_model, find_card, get_card
 from co3d.runtime import compile as compile_program
-from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
 
 
-def read_rate_hz(model: str | nn.Module) -> float:
-    """Frames per second that a network, or the one in an exported file, was made for.
+def find_network(
+    model: str | nn.Module,
+) -> tuple[ModelCard, tuple[StoredProgram, ModelCard] | None]:
+    """The card of a network, and of an exported file what `open_labeller` takes as `exported`.
 
     Raises:
         OptionError: a network of one's own has no card.
         UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
     """
     if isinstance(model, nn.Module):
-        return _require_card(model).rate_hz
-    return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
+        return _require_card(model), None
+    if not is_exported(model):
+        return get_card(model), None
+    exported = open_exported(model)
+    return exported[1], exported
 
 
 @check_arguments()
@@ -53,8 +57,9 @@ def open_labeller(
     device: str = "cpu",
     threads: int | None = None,
     meanwhile: bool = False,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> Labeller:
-    """Build a network and convert it, or read an exported file; open a stream for it.
+    """Build a network and convert it, or read an exported file; compile it.
 
     A network that was converted before is read from the cache (see `convert_or_read`).
 
@@ -72,10 +77,11 @@ def open_labeller(
         threshold: probability that a label must reach to be shown, 0 to 1.
         smooth_seconds: time constant of an exponential average of probabilities over time; 0 for
             none.
-        backend, precision, device: as for `open_stream`.
+        backend, precision, device: as for `co3d.compile`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
-        meanwhile: as for `open_stream`.
+        meanwhile: as for `co3d.compile`.
+        exported: what `open_exported` gave of the file; None reads it.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
@@ -91,7 +97,7 @@ def open_labeller(
     if threads is not None and threads < 1:
         raise OptionError(f"cannot use {threads} threads: expected 1 or more")
     network, card, program = _open_network(
-        model, weights, window, labels, "both" if has_end else "start"
+        model, weights, window, labels, "both" if has_end else "start", exported
     )
     names = list_labels(program, card)
     top_k = check_top_k(top_k, names, _name(model))
@@ -102,8 +108,7 @@ def open_labeller(
     return Labeller(
         model=network,
         card=card,
-        program=program,
-        stream=open_stream(
+        compiled=compile_program(
             program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
         ),
         labels=names,
@@ -131,7 +136,7 @@ def open_engine(
 
     Args:
         model, weights, window, labels: as for `open_labeller`.
-        backend, precision, device, meanwhile: as for `open_stream`.
+        backend, precision, device, meanwhile: as for `co3d.compile`.
         limits: as for `Engine`.
 
     Raises:
@@ -150,9 +155,10 @@ def _open_network(
     window: int | None,
     labels: Sequence[str] | None,
     edges: Edges,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
     """A network's clip form, unless a file has it no more, its card, and its step form."""
-    network, card, program = _open_as_it_is(model, weights, window, edges)
+    network, card, program = _open_as_it_is(model, weights, window, edges, exported)
     if labels is not None:
         card = dataclasses.replace(card, labels=labels)
     # Registered networks are what their cards say, and of files it was asked.
@@ -163,7 +169,11 @@ def _open_network(
 
 
 def _open_as_it_is(
-    model: str | nn.Module, weights: str | Path | None, window: int | None, edges: Edges
+    model: str | nn.Module,
+    weights: str | Path | None,
+    window: int | None,
+    edges: Edges,
+    exported: tuple[StoredProgram, ModelCard] | None,
 ) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
     """As `_open_network`, with the labels of the network's own card."""
     options = ConvertOptions(window=window, edges=edges)
@@ -181,7 +191,7 @@ def _open_as_it_is(
                 f"cannot label with {model}: its weights and window are settled in the file; "
                 "leave --weights and --window out, or export the network again"
             )
-        program, card = open_exported(model)
+        program, card = exported or open_exported(model)
         return None, card, program
     registered = create_trained_model(model, weights, purpose="label with")
     program = convert_or_read(registered, registered.card.clip_shape, options)

@@ -6,10 +6,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from co3d.engine.prediction import Prediction
+from co3d.runtime import Snapshot
 from co3d.video import SourceState
 from co3d.video.frame_queue import WAKE_SECONDS
 
 CAPACITY = 64
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """What a live track leaves, for another one to go on from.
+
+    Attributes:
+        snapshot: of the network after the track's last step.
+        received_seconds: when the last frame came that it has seen, Unix time.
+        longest_seconds: between two of its frames that are no gap yet.
+    """
+
+    snapshot: Snapshot
+    received_seconds: float
+    longest_seconds: float
 
 
 @dataclass(frozen=True)
@@ -19,10 +35,12 @@ class TrackEnded:
     Attributes:
         track: its name.
         error: why; None where its video is over, or somebody closed it.
+        state: what it leaves, if it was asked to (`Track.leave_state`).
     """
 
     track: str
     error: Exception | None = None
+    state: TrackState | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,11 @@ class Results:
             self._holders -= 1
             self._on_room.remove(on_room)
             self._changed.notify_all()
+
+    def take_waiting(self) -> Iterator[ResultItem]:
+        """What waits now, without waiting for more."""
+        while self._items and (item := self._take()) is not None:
+            yield item
 
     def __iter__(self) -> Iterator[ResultItem]:
         while (item := self._take()) is not None:

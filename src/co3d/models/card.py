@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from co3d.errors import InputShapeError, OptionError
+from co3d.pictures import check_picture
 from co3d.printable import make_printable, spell_short
 
 
@@ -113,14 +114,7 @@ class ModelCard:
         Raises:
             InputShapeError: the array is not an RGB picture of 8 bits per channel.
         """
-        is_picture = isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype == np.uint8
-        if not is_picture or image.shape[2] != 3 or 0 in image.shape:
-            shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
-            got = f"shape {tuple(shape)} of {dtype}" if shape is not None else "no array"
-            raise InputShapeError(
-                f"cannot preprocess this image: got {got} ({type(image).__name__}), expected a "
-                "NumPy array (H, W, 3) of uint8 in RGB order; convert it first"
-            )
+        check_picture(image, "preprocess this image")
         size = self.resize_px or self._scale_short_side(*image.shape[:2])
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         if not self.antialias:

@@ -41,6 +41,7 @@ class CompiledProgram:
         program: what was compiled.
         backend: what runs it now, and why, in words.
         device: where results are.
+        threads: that a step on a CPU takes at most.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class CompiledProgram:
         self._executable, self._successor = executable, successor
         self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
         self._calendar = Calendar(program)
-        self._threads, self._process = threads, os.getpid()
+        self.threads, self._process = threads, os.getpid()
 
     def open(self) -> Slot:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
@@ -84,9 +85,9 @@ class CompiledProgram:
             StreamError: a slot is closed, or used by another thread, or its video is over; or this
                 process was forked since the program was compiled for several threads.
         """
-        if self._threads > 1 and self._process != os.getpid():
+        if self.threads > 1 and self._process != os.getpid():
             raise StreamError(
-                f"cannot step: this process was forked, and lacks the {self._threads} threads that "
+                f"cannot step: this process was forked, and lacks the {self.threads} threads that "
                 "the program was compiled with; compile it here, or start processes with 'spawn'"
             )
         if not isinstance(slots, list | tuple):

@@ -1,7 +1,8 @@
 """A snapshot: one stream's state, apart from the process that made it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,21 @@ class Snapshot:
         age: frames seen.
         end: index of the video's last frame, or the clock's UNKNOWN_END.
         fingerprint: of the program that it belongs to.
+        notes: that whoever saved it wrote beside it.
     """
 
     tensors: dict[str, Tensor]
     age: int
     end: int
     fingerprint: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @check_arguments()
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
         """Write the snapshot as a safetensors file, atomically.
+
+        Args:
+            notes: to write beside it; None for its own.
 
         Raises:
             OutputError: the file cannot be written.
@@ -46,6 +52,7 @@ class Snapshot:
             "format": _FORMAT,
             "clock": json.dumps({"age": self.age, "end": self.end}),
             "fingerprint": self.fingerprint,
+            "notes": json.dumps(dict(self.notes if notes is None else notes)),
         }
         content = save(self.tensors, header)
         with output_file(Path(path)) as temporary:
@@ -66,9 +73,11 @@ class Snapshot:
                     f"cannot restore from {path}: got format {spell_short(header.get('format'))}, "
                     f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
                 )
-            clock = json.loads(header["clock"])
-            return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
-        except (*READ_ERRORS, OverflowError) as error:
+            clock, notes = (json.loads(header.get(name, "{}")) for name in ("clock", "notes"))
+            if not isinstance(notes, dict) or not all(isinstance(n, str) for n in notes.values()):
+                raise ValueError("its notes are no texts")
+            return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"], notes)
+        except (*READ_ERRORS, OverflowError, RecursionError) as error:
             raise StreamError(
                 f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
             ) from error

@@ -1,6 +1,5 @@
 """A stream: frames in, results out, for a fixed number of slots that step together."""
 
-from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from co3d.compiler.program import Program
 from co3d.errors import OptionError, StreamError
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.given import GivenFrames, GivenMask, read_mask
-from co3d.runtime.playing import Ended, Frames, K, Played, T, play_videos
 from co3d.runtime.result import StepResult
 from co3d.runtime.snapshot import Snapshot
 
@@ -123,12 +121,6 @@ class Stream:
         """
         self._list_rows(slot)
         self._slots[slot].restore(snapshot)
-
-    def play(
-        self, videos: Iterable[tuple[K, Callable[[], Frames[T]]]], *, flush: bool = False
-    ) -> Generator[Played[K, T] | Ended[K], None, None]:
-        """Play videos in the slots, as many at a time as there are slots; see `play_videos`."""
-        return play_videos(self._compiled, self._slots, videos, flush=flush)
 
     def close(self) -> None:
         """Give the memory of all slots back; the stream cannot step any more."""

@@ -15,7 +15,7 @@ from co3d.cli.commands.declared import (
     StdOption,
     WindowOption,
 )
-from co3d.cli.options import CardOptions, Flip, Gap, Policy, RtspTransport, StreamOptions
+from co3d.cli.options import CardOptions, Flip, Gap, Policy, RtspTransport, StreamOptions, read_crop
 
 STREAM_EPILOG = """
 **Examples**
@@ -210,32 +210,38 @@ def stream(
     """
     from co3d.cli.stream import stream_video
     from co3d.cli.watch import stream_sources
+    from co3d.engine.camera import Camera
+    from co3d.video import hide_password
 
-    options = StreamOptions(
+    camera = Camera(
+        name=hide_password(sources[0]),
         source=sources[0],
+        rate_hz=rate_hz,
+        policy=policy,
+        gap=gap,
+        rotate=rotate,
+        flip=flip,
+        crop=None if crop is None else read_crop(crop),
+        reconnect_seconds=reconnect,
+        rtsp_transport=rtsp_transport,
+        poll_hz=poll_hz,
+        folder_rate_hz=folder_rate,
+        top_k=top,
+        threshold=threshold,
+        smooth_seconds=smooth,
+    )
+    options = StreamOptions(
+        camera=camera,
         model=model,
         weights=weights,
         clip=clip,
         card=CardOptions(mean=mean, std=std, short_side_px=short_side, labels=labels),
         window=window,
-        top_k=top,
-        threshold=threshold,
-        smooth_seconds=smooth,
         output=output,
         timeline=timeline,
         as_json=as_json,
-        policy=policy,
-        gap=gap,
-        rate_hz=rate_hz,
-        rotate=rotate,
-        flip=flip,
-        crop=crop,
         record=record,
         record_seconds=record_seconds,
-        reconnect_seconds=reconnect,
-        rtsp_transport=rtsp_transport,
-        poll_hz=poll_hz,
-        folder_rate_hz=folder_rate,
         threads=threads,
         backend=backend,
         precision=precision,

@@ -31,6 +31,7 @@ cameras:
 ```
 co3d watch fleet.yaml
 co3d watch fleet.yaml --check
+co3d watch fleet.yaml --state state/
 co3d watch fleet.yaml --json | jq 'select(.camera == "door")'
 ```
 """
@@ -53,6 +54,15 @@ def watch(
         bool,
         typer.Option("--json", help="Print one object a line, as `co3d stream` does of several."),
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep the networks' state of live cameras there when Ctrl-C or SIGTERM ends it, "
+            "and go on from it at the next start, with no warm-up where the time between is no gap "
+            "(with `gap: keep` up to 10 s).",
+        ),
+    ] = None,
     _sandbox: SandboxOption = False,
 ) -> None:
     """Label many cameras at once, a row for each.
@@ -62,4 +72,4 @@ def watch(
     """
     from co3d.cli.watch import watch_fleet
 
-    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json))
+    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json, state=state))
