@@ -19,13 +19,18 @@ EndCause = Literal[
   again, too few new pictures, or a source that is away.
 - schedule: the rule's time of day is over.
 - reset: the video started again, so that its times went back.
-- failed, over: the camera ended, with an error or without one.
+- failed: the camera ended with an error. over: it ended without one, or was taken out.
+- removed: the rule was taken out or changed.
 - stopped: the program ended in order. interrupted: it was killed; the next start found the event
-  open, and `end` holds the last moment that was committed.
-- removed: its rule or camera was taken out of the fleet file or changed.
+  open.
 """
 
-_TIMES = ("start_unix_seconds", "latest_unix_seconds", "end_unix_seconds")
+_TIMES = {
+    "start_unix_seconds": "started_at",
+    "latest_unix_seconds": "latest_at",
+    "end_unix_seconds": "ended_at",
+}
+"""Of Python, and as written in JSON."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Event:
             time. It stays the same in all records of the event, after a restart too.
         camera, rule: by name. label: the label, or the name of the group of labels.
         start_pts_seconds: when the label came up, on the source's clock.
-        latest_pts_seconds: the latest moment that counts.
-        end_pts_seconds: when it was over; None while it goes on.
+        latest_pts_seconds: the latest moment at which it held, as far as is known.
+        end_pts_seconds: the same once it is over; None while it goes on.
         start_unix_seconds, latest_unix_seconds, end_unix_seconds: the same as Unix time, by when
             the pictures arrived; None for files, which do not arrive.
         peak, mean: the highest smoothed probability of the label up to now, and the mean, 0 to 1.
@@ -78,7 +83,7 @@ class Event:
         `from_dict` reads them again, without what lies beyond a microsecond.
         """
         values = asdict(self)
-        for name, short in zip(_TIMES, ("started_at", "latest_at", "ended_at"), strict=True):
+        for name, short in _TIMES.items():
             values[short] = _format_time(values.pop(name))
         for name, value in values.items():
             if isinstance(value, float):
@@ -88,12 +93,11 @@ class Event:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Event":
         """The event of which `as_dict` gave these values; keys that it does not know are left."""
-        times = {
-            name: _read_time(values.get(short))
-            for name, short in zip(_TIMES, ("started_at", "latest_at", "ended_at"), strict=True)
-        }
         known = {field.name for field in fields(cls)} & values.keys()
-        return cls(**{name: values[name] for name in known}, **times)
+        arguments = {name: values[name] for name in known}
+        for name, short in _TIMES.items():
+            arguments[name] = _read_time(values.get(short))
+        return cls(**arguments)
 
 
 @dataclass(frozen=True)
