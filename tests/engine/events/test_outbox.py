@@ -7,20 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from co3d.engine.events import Event, EventLog, Outbox, Retention
+from co3d.engine.events import EventLog, Outbox, Retention
 from co3d.engine.events.event import make_event_id
 from co3d.errors import OptionError, OutputError
-
-
-def make_event(camera="door", rule="fall", start=100.0, **more) -> Event:
-    return Event(
-        make_event_id(start), camera, rule, "falling", start - 90, start - 90,
-        start_unix_seconds=start, latest_unix_seconds=start, **more,
-    )  # fmt: skip
-
-
-def end(event: Event) -> Event:
-    return replace(event, cause="below", end_pts_seconds=event.start_pts_seconds + 2)
+from support.event_samples import end, make_event
 
 
 @pytest.fixture

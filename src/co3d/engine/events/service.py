@@ -22,6 +22,9 @@ MOST_JOBS = 256
 LATE_SECONDS = 10.0
 """A clip is cut so long after its last packet should have come, whether it has or not."""
 
+LAG_SECONDS = 5.0
+"""Labels are told at most so long after their packets have come, mostly."""
+
 GROUP_SECONDS = 10.0
 """Cameras send a key frame at least this often, mostly."""
 
@@ -74,7 +77,8 @@ class _Job:
         if self.end_seconds is not None:
             return min(longest, self.end_seconds) + self.clip.after_seconds
         longest += self.clip.after_seconds
-        return longest if self.view.ring.reaches(longest) else None
+        # Its end may be known a little later than its packets have come.
+        return longest if self.view.ring.newest_seconds >= longest + LAG_SECONDS else None
 
     def is_due(self) -> bool:
         """Whether all packets have come that it needs."""
