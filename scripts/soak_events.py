@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -298,9 +299,14 @@ def main() -> None:
             results[trial] = trials[trial]()
             results[trial]["took_seconds"] = round(time.monotonic() - began, 1)
             print(json.dumps({trial: results[trial]}), file=sys.stderr)
-    print(json.dumps(results, indent=2))
-    os._exit(0)  # threads of servers do not matter any more
+    print(json.dumps(results, indent=2), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    code = 1
+    try:
+        main()
+        code = 0
+    except Exception:  # noqa: BLE001 (said, and the code tells)
+        traceback.print_exc()
+    os._exit(code)  # threads of servers do not matter any more
