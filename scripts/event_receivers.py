@@ -72,7 +72,11 @@ class Receivers:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.ports[0]), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """Whoever was killed says nothing more."""
+
+        self._server = Server(("127.0.0.1", self.ports[0]), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self._broker = subprocess.Popen(

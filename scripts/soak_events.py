@@ -59,13 +59,24 @@ def make_prediction(camera: str, pts_seconds: float, falling: float) -> Predicti
     return Prediction(frame, pts_seconds, pts_seconds, True, False, *said, track=camera)
 
 
+class CountingOutbox(Outbox):
+    """Counts what is appended."""
+
+    appended = 0
+
+    def append(self, kind: Any, event: Any) -> None:
+        """See `Outbox`."""
+        self.appended += 1
+        super().append(kind, event)
+
+
 def make_events(
     folder: Path, ports: tuple[int, int], per_second: float, said: Any, runs_for: float, waits: int
 ) -> None:
     """The child: about so many predictions a second of each camera, until killed or over."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     outbox_module.MOST_WAITING = waits
-    outbox = Outbox(folder, on_notice=lambda text: said.send(("notice", text)))
+    outbox = CountingOutbox(folder, on_notice=lambda text: said.send(("notice", text)))
     outbox.set_outputs(OUTPUTS)
     outputs = {
         "hook": WebhookOutput(f"http://127.0.0.1:{ports[0]}/events", "key"),
@@ -106,6 +117,7 @@ def make_events(
             {
                 "predictions": step * len(CAMERAS),
                 "longest_take_ms": round(1e3 * longest_seconds, 1),
+                "appended": outbox.appended,
                 "latest_number": health.latest_number,
                 "lost": health.lost,
             },
@@ -269,9 +281,19 @@ def try_full(context: Any, folder: Path) -> dict[str, Any]:
         child.wait()
         time.sleep(1.0)
         found = check(disk / "events", receivers, child.committed)
+        with EventLog(disk / "events") as log:
+            added = sum(event.cause == "interrupted" for event in log.list_events(limit=1000))
+        made = child.summary["appended"] + added
+        assert made == found["records"] + child.summary["lost"], "the loss is not counted exactly"
     receivers.close()
     said = [one.replace(str(disk), "DISK") for one in child.notices]
-    return {"before_room": committed, **child.summary, **found, "said": said}
+    return {
+        "before_room": committed,
+        "ended_after_loss": added,
+        **child.summary,
+        **found,
+        "said": said,
+    }
 
 
 def main() -> None:

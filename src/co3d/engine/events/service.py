@@ -1,5 +1,6 @@
 """From what an engine says to records in an outbox, with pictures and clips."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from co3d.video.packet_ring import PacketRing
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 0.5
 MOST_JOBS = 256
+_LOG = logging.getLogger("co3d")
 LATE_SECONDS = 10.0
 """A clip is cut so long after its last packet should have come, whether it has or not."""
 
@@ -130,8 +132,11 @@ class EventService:
 
     def take(self, item: ResultItem) -> None:
         """Take in a prediction, or news of a source or a track; it never waits for a disk."""
-        with self._lock:
-            self._append(self._book.add(item))
+        try:
+            with self._lock:
+                self._append(self._book.add(item))
+        except Exception:  # noqa: BLE001 (a bug of ours; labelling goes on)
+            _LOG.exception("no events were made of a prediction of %s", item.track)
 
     def replace_rules(self, rules: Iterable[Rule]) -> None:
         """See `RuleBook.replace_rules`."""
