@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004
         open_stream,
     )
+    from co3d.sandbox import SandboxLimits, read_in_sandbox
     from co3d.video import VideoFrame, VideoWriter, read_video
 
 bound_spinning()
@@ -39,6 +40,7 @@ __all__ = [
     "Engine",
     "ModelCard",
     "Prediction",
+    "SandboxLimits",
     "Slot",
     "Snapshot",
     "StepProgram",
@@ -56,6 +58,7 @@ __all__ = [
     "list_models",
     "load_program",
     "open_stream",
+    "read_in_sandbox",
     "read_video",
     "register_model",
     "verify",
@@ -76,6 +79,7 @@ _HOMES = {
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
+    "co3d.sandbox": ("SandboxLimits", "read_in_sandbox"),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
 }
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.cli.commands.declared import DEBUG_HINT, SandboxOption
 
 WATCH_EPILOG = """
 **A fleet file**
@@ -59,6 +59,7 @@ def watch(
         bool,
         typer.Option("--json", help="Print one object a line, as `co3d stream` does of several."),
     ] = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Label many cameras at once, a row for each.
 
