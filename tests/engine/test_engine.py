@@ -174,7 +174,7 @@ def test_a_snapshot_goes_on_in_another_track(engine):
 def test_live_streams_never_wait(labeller):
     pictures = make_pictures(0, 2)
     compiled, card = labeller.compiled, labeller.card
-    with Engine(compiled, card, workers=1) as engine:
+    with Engine(compiled, card, workers=1, load_limit=None) as engine:
         track = engine.join(rate_hz=100)
         blocked = engine.join("blocked", rate_hz=100)
         blocked._hold()  # as a step would that never ends

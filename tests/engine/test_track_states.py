@@ -61,7 +61,7 @@ def serving(content):
 def watch_until(engine, states, camera, count):
     """So many predictions and those that come until all has ended; the state left; notices."""
     made, left = [], None
-    with CameraWatch(engine, states) as watch:
+    with CameraWatch(engine, states=states) as watch:
         watch.start(camera)
         for item in watch:
             if isinstance(item, Prediction):

@@ -7,6 +7,7 @@ from co3d.engine.track import Policy
 from co3d.video import VideoReader, hide_password, read_video
 from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip
+from co3d.video.packet_ring import PacketRing
 from co3d.video.reader import Gap
 from co3d.video.source_state import StateListener
 
@@ -24,6 +25,8 @@ class Camera:
         gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
             `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
+        regions: further parts of its turned and mirrored pictures, as `crop`; the network sees each
+            in a track of its own (see `name_region`), which costs as much as another camera.
     """
 
     name: str
@@ -42,17 +45,19 @@ class Camera:
     top_k: int | None = None
     threshold: float = 0.0
     smooth_seconds: float = 0.0
+    regions: tuple[Crop, ...] = ()
 
     def read(
         self,
         rate_hz: float,
         on_state: StateListener | None = None,
         *,
+        ring: PacketRing | None = None,
         record: Path | None = None,
         record_seconds: float = 60.0,
         decoder_threads: int | None = 1,
     ) -> VideoReader:
-        """Open the source; see `read_video` for arguments and errors."""
+        """Open the source; with regions, pictures are not cropped. See `read_video` for errors."""
         return read_video(
             self.source,
             rate_hz=rate_hz,
@@ -60,7 +65,8 @@ class Camera:
             gap=self.gap,
             rotate=self.rotate,
             flip=self.flip,
-            crop=self.crop,
+            crop=None if self.regions else self.crop,
+            ring=ring,
             reconnect_seconds=self.reconnect_seconds,
             rtsp_transport=self.rtsp_transport,
             poll_hz=self.poll_hz,

@@ -2,19 +2,22 @@
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from co3d.engine.camera import Camera
 from co3d.engine.engine import Engine
 from co3d.engine.metrics import TrackMetrics
+from co3d.engine.regions import SharedReader, name_region
 from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded, TrackState
 from co3d.engine.track import Track
 from co3d.engine.track_states import TrackStates
 from co3d.errors import Co3dError, OptionError, OutputError, StreamError
 from co3d.runtime import Snapshot
 from co3d.video import SourceState, VideoFrame, VideoReader
+from co3d.video.framing import Crop, Framing
+from co3d.video.packet_ring import PacketRing
 from co3d.video.source import LIVE_MAX_HOLD_SECONDS
 
 CAPACITY = 1024
@@ -48,12 +51,19 @@ class _Running:
     """A camera at work, in a thread of its own."""
 
     def __init__(
-        self, camera: Camera, engine: Engine, results: Results, states: TrackStates | None
+        self,
+        camera: Camera,
+        engine: Engine,
+        results: Results,
+        ring_seconds: float | None,
+        states: TrackStates | None,
     ) -> None:
         self.camera = camera
         self.own_notices: list[str] = []
         self.state: SourceState | None = None
         self.track: Track | None = None
+        self.region_tracks: list[tuple[Crop, Track]] = []
+        self.ring = None if ring_seconds is None else PacketRing(ring_seconds)
         self.error: Exception | None = None
         self._engine, self._results, self._states = engine, results, states
         self._reader: VideoReader | None = None
@@ -68,7 +78,8 @@ class _Running:
         """End soon: what came before is labelled."""
         self._is_stopped = True
         track, reader = self.track, self._reader
-        if track is not None and leaves_state and self._states is not None:
+        may_leave = self._states is not None and not self.camera.regions
+        if track is not None and leaves_state and may_leave:
             track.leave_state()
         if reader is not None:
             reader.stop()
@@ -105,26 +116,45 @@ class _Running:
     def _follow(self) -> None:
         camera = self.camera
         rate_hz = camera.rate_hz or self._engine.card.rate_hz
-        with camera.read(rate_hz, self._note) as reader:
+        with camera.read(rate_hz, self._note, ring=self.ring) as reader:
             self._reader = reader
             if self._is_stopped:
                 raise _StoppedError
-            left = self._take_state() if reader.is_live else None
+            left = self._take_state() if reader.is_live and not camera.regions else None
             try:
-                track = self._join(rate_hz, reader, None if left is None else left.snapshot)
+                track = self._join(camera.name, reader, None if left is None else left.snapshot)
             except StreamError as error:
                 if left is None:
                     raise
                 self._start_anew(error)
-                track, left = self._join(rate_hz, reader, None), None
+                track, left = self._join(camera.name, reader), None
             self.track = track
-            track.follow(reader, None if left is None else partial(self._go_on, track, left))
+            try:
+                if camera.regions and camera.crop is not None:
+                    _check_part(reader, camera.crop)
+                for region in camera.regions:
+                    _check_part(reader, region)
+                    beside = self._join(name_region(camera.name, region), reader)
+                    self.region_tracks.append((region, beside))
+            except Co3dError as error:
+                self.close(error)
+                return
+            if self.region_tracks:
+                track.follow(SharedReader(reader, camera.crop, self.region_tracks))
+            else:
+                track.follow(reader, None if left is None else partial(self._go_on, track, left))
 
-    def _join(self, rate_hz: float, reader: VideoReader, snapshot: Snapshot | None) -> Track:
+    def close(self, error: Exception | None = None) -> None:
+        """End its tracks without what waits."""
+        tracks = [self.track, *(track for _, track in self.region_tracks)]
+        for track in filter(None, tracks):
+            track.close(error)
+
+    def _join(self, name: str, reader: VideoReader, snapshot: Snapshot | None = None) -> Track:
         camera = self.camera
         return self._engine.join(
-            camera.name,
-            rate_hz=rate_hz,
+            name,
+            rate_hz=reader.rate_hz,
             policy="latest" if reader.drops_late else "every",
             priority=camera.priority,
             resets_at_gaps=camera.gap == "reset",
@@ -191,14 +221,22 @@ class CameraWatch:
     time loses the oldest ones of live cameras.
 
     Args:
-        engine: labels them.
+        engine: that labels.
+        listener: of all that iterating gives, and of what is lost there; see `Results`.
+        ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
         states: takes what live cameras leave when they are stopped, and lets them go on from it
-            when they start; None for nothing of the kind.
+            when they start; None for nothing of the kind. Cameras with regions leave nothing.
     """
 
-    def __init__(self, engine: Engine, states: TrackStates | None = None) -> None:
-        self._engine, self._states = engine, states
-        self._results = Results(CAPACITY)
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Callable[[ResultItem], None] | None = None,
+        ring_seconds: float | None = None,
+        states: TrackStates | None = None,
+    ) -> None:
+        self._engine, self._ring_seconds, self._states = engine, ring_seconds, states
+        self._results = Results(CAPACITY, listener)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
 
@@ -216,7 +254,9 @@ class CameraWatch:
         with self._lock:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
-            self._running[camera.name] = _Running(camera, self._engine, self._results, self._states)
+            self._running[camera.name] = _Running(
+                camera, self._engine, self._results, self._ring_seconds, self._states
+            )
 
     def stop(self, name: str) -> None:
         """End a camera, and wait until its name is free; nothing where none of that name runs."""
@@ -225,8 +265,7 @@ class CameraWatch:
         if running is not None:
             running.stop(leaves_state=False)
             running.thread.join(JOIN_SECONDS)
-            if running.track is not None:
-                running.track.close()
+            running.close()
 
     def replace_all(self, cameras: Iterable[Camera]) -> None:
         """Run just these cameras: those that run as they should are left alone."""
@@ -254,6 +293,21 @@ class CameraWatch:
             running = self._running.get(name)
         return () if running is None else running.notices
 
+    def find_ring(self, name: str) -> tuple[Camera, PacketRing] | None:
+        """A camera and its latest packets; None where none of that name runs, or keeps some."""
+        running = self._running.get(name)
+        if running is None or running.ring is None:
+            return None
+        return running.camera, running.ring
+
+    def keep_packets(self, seconds: float) -> None:
+        """Keep the packets of cameras that keep some for so long from now on."""
+        with self._lock:
+            self._ring_seconds = seconds
+            for running in self._running.values():
+                if running.ring is not None:
+                    running.ring.seconds = seconds
+
     def request_stop(self) -> None:
         """Let all cameras end soon and leave their states; may be called by a signal handler."""
         for running in list(self._running.values()):
@@ -279,3 +333,8 @@ class CameraWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_part(reader: VideoReader, part: Crop) -> None:
+    """Refuse a part of the pictures that lies outside of them."""
+    Framing(crop=part).size_of(reader.width, reader.height, "its pictures")

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -18,9 +18,20 @@ from co3d.engine.step import StepListener, TrackStep
 from co3d.engine.turn import Act, Turn, choose_turn
 from co3d.errors import Co3dError, StreamError
 from co3d.runtime import Slot, Snapshot
-from co3d.video import VideoFrame, VideoReader
+from co3d.video import VideoFrame
 
 Policy = Literal["latest", "every"]
+
+
+class Followed(Protocol):
+    """What gives a track its frames: a `VideoReader`, say."""
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames thrown away so far."""
+        ...
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
 
 
 class Track:
@@ -100,7 +111,7 @@ class Track:
 
     def follow(
         self,
-        reader: VideoReader,
+        reader: Followed,
         see_first: Callable[[VideoFrame], VideoFrame] | None = None,
     ) -> None:
         """Push all frames of a reader that samples to `rate_hz`, until it ends or the track does.
