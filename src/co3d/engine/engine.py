@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
 from co3d.engine.playable import explain_unplayable
+from co3d.engine.preprocessing import Preprocessor
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
 from co3d.engine.track import Policy, Track
@@ -37,6 +38,9 @@ class _Share:
     frame: Tensor
     began_seconds: float
     preprocess_ms: float
+
+
+_Turns = list[tuple[Track, Turn]]
 
 
 class Engine:
@@ -86,6 +90,7 @@ class Engine:
             raise OptionError(f"cannot start an engine with {compiled.program.name}: {complaint}")
         self.compiled, self.card = compiled, card
         self.labels = list_labels(compiled.program, card)
+        self._preprocess = Preprocessor(card, uses_kernel=compiled.backend.startswith("native"))
         self._blank = torch.zeros(1, *compiled.program.frame_shape)
         self._cost = StepCost()
         self._admission = Admission(self._cost, workers, load_limit, max_streams)
@@ -266,26 +271,32 @@ class Engine:
 
     def _work(self) -> None:
         """Schedule, run, deliver, until the engine is closed; a worker's thread."""
+        turns: _Turns = []
         while True:
-            with self._lock:
-                while not (self._scheduler.ready or self._is_closed):
-                    self._has_work.wait()
-                if self._is_closed:
-                    return
-                tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
-                turns = [(track, track.take_turn()) for track in tracks if track.can_step]
-                is_lone = len(self._tracks) == 1
-            # It counts for this thread alone, and takes 0.1 microseconds.
-            torch.set_num_threads(self._cores if is_lone else 1)
+            if not turns:
+                with self._lock:
+                    while not (self._scheduler.ready or self._is_closed):
+                        self._has_work.wait()
+                    if self._is_closed:
+                        return
+                    tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
+                    turns = [(track, track.take_turn()) for track in tracks if track.can_step]
             try:
-                self._run(turns, is_lone=is_lone)
+                turns = self._run(turns)
             except Exception as error:
                 self._give_up(error)
                 raise
 
-    def _run(self, turns: Sequence[tuple[Track, Turn]], *, is_lone: bool) -> None:
-        """Carry out some tracks' turns; what fails ends its track, and no other."""
+    def _run(self, turns: _Turns) -> _Turns:
+        """Carry out some tracks' turns; what fails ends its track, and no other.
+
+        Returns:
+            The turns that come next, if that is settled; see `_deliver`.
+        """
         began, began_to_run = time.thread_time(), time.perf_counter()
+        is_lone = len(self._tracks) == 1
+        # It counts for this thread alone, and takes 0.1 microseconds.
+        torch.set_num_threads(self._cores if is_lone else 1)
         shares: list[_Share] = []
         for track, turn in turns:
             if turn.act is Act.END:
@@ -296,41 +307,50 @@ class Engine:
             except Exception as error:  # noqa: BLE001 (handed on with the track's end)
                 self._end(track, error)
         if not shares:
-            return
+            return []
         try:
             started = time.perf_counter()
+            frames = [share.frame for share in shares]
             result = self.compiled.step(
-                [share.track.slot for share in shares], torch.cat([s.frame for s in shares])
+                [share.track.slot for share in shares],
+                frames[0] if len(frames) == 1 else torch.cat(frames),
             )
             logits = result.output.cpu()  # which waits for the device
             step_ms = (time.perf_counter() - started) * MS_PER_SECOND
         except Exception as error:  # noqa: BLE001 (handed on with the tracks' ends)
             for share in shares:
                 self._end(share.track, error)
-            return
-        for row, share in enumerate(shares):
-            self._deliver(
-                share, logits[row], bool(result.valid[row]), bool(result.fresh[row]), step_ms
-            )
+            return []
+        next_turns: _Turns = []
+        for share, row, valid, fresh in zip(
+            shares, logits, result.valid.tolist(), result.fresh.tolist(), strict=True
+        ):
+            next_turns += self._deliver(share, row, valid, fresh, step_ms)
         # A lone track's step is done by threads whose time this one's does not count.
         if not is_lone or self._cores == 1:
             self._cost.add(
                 (time.thread_time() - began) / len(shares),
                 (time.perf_counter() - began_to_run) / len(shares),
             )
+        return next_turns
 
     def _prepare(self, track: Track, turn: Turn) -> _Share:
         began_seconds, began = time.monotonic(), time.perf_counter()
         track.show(turn)
         frame = self._blank
         if turn.waiting is not None:
-            frame = self.card.preprocess(turn.waiting.frame.image)
+            frame = self._preprocess(turn.waiting.frame.image)
         preprocess_ms = (time.perf_counter() - began) * MS_PER_SECOND
         return _Share(track, turn, frame, began_seconds, preprocess_ms)
 
     def _deliver(
         self, share: _Share, logits: Tensor, valid: bool, fresh: bool, step_ms: float
-    ) -> None:
+    ) -> _Turns:
+        """Describe what a step gave; the track's next turn where it steps again at once.
+
+        Who takes predictions is woken when it does not. Where tracks step together none steps
+        again at once: those that wait come first, to fill the batch.
+        """
         track = share.track
         prediction = track.describe(
             share.turn,
@@ -341,11 +361,20 @@ class Engine:
             preprocess_ms=share.preprocess_ms,
             step_ms=step_ms,
         )
+        if self._batch == 1 and not track.is_live:
+            with self._lock:
+                may_go_on = track.has_work and not self._is_closed
+                if may_go_on and self._scheduler.take_again(track.name):
+                    track.take_back(prediction, 1)
+                    return [(track, track.take_turn())]
+        track.hand_on()
         with self._lock:
             track.take_back(prediction, 1)
             self._look_at(track)
+        return []
 
     def _end(self, track: Track, error: Exception | None = None) -> None:
+        track.hand_on()
         with self._lock:
             track.take_back(None, 0)
         track.close(error)
@@ -371,7 +400,7 @@ class Engine:
         with self.compiled.open() as slot:
             for number in range(TRIAL_STEPS):
                 began, started = time.thread_time(), time.perf_counter()
-                self.compiled.step([slot], self.card.preprocess(picture))
+                self.compiled.step([slot], self._preprocess(picture))
                 if number >= TRIAL_STEPS // 2:  # the first ones fill caches
                     self._cost.add(time.thread_time() - began, time.perf_counter() - started)
 

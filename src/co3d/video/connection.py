@@ -177,21 +177,26 @@ class Connection:
                 return False
             try:
                 decoder = self._open(Resumption(self.decoder.clock, self._next_index, None))
-            except REFUSALS:
-                return self._reconnect()
+            except REFUSALS as error:
+                return self._reconnect(str(error))
             is_new = decoder.opening != self.decoder.opening
             (self.decoder if is_new else decoder).close()
             if is_new:
                 self.decoder = decoder
                 return True
 
-    def _reconnect(self) -> bool:
-        """Open the source again; False when told to stop."""
+    def _reconnect(self, refusal: str | None = None) -> bool:
+        """Open the source again; False when told to stop.
+
+        Args:
+            refusal: what the source said to the latest attempt, if there was one.
+        """
         if self._is_camera:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
         interruption = self.decoder.interruption  # whose text names the address, password and all
-        cause = interruption.strerror if interruption else "the connection ended"
+        broke = interruption.strerror if interruption else "the connection ended"
+        cause = refusal or broke
         limit_seconds = self._reconnect_seconds
         if limit_seconds is None:
             limit_seconds = math.inf if self.is_live else RECORDING_RECONNECT_SECONDS
