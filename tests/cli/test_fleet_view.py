@@ -29,7 +29,8 @@ def draw():
             card=SimpleNamespace(name="net"),
             compiled=SimpleNamespace(backend="native"),
         )
-        console = Console(file=io.StringIO(), width=120)
+        written = io.StringIO()
+        console = Console(file=written, width=120)
         view = FleetView(console, engine, watch)  # type: ignore[arg-type]
         frame = VideoFrame(np.empty((0, 0, 3), np.uint8), 1.0, 8)
         view.add(
@@ -42,7 +43,7 @@ def draw():
             )
         )
         console.print(view._draw())
-        return console.file.getvalue()
+        return written.getvalue()
 
     return draw
 

@@ -68,6 +68,7 @@ class Camera:
             folder_rate_hz=self.folder_rate_hz,
             on_state=on_state,
             decoder_threads=1,
+            decodes_ahead=False,  # its track takes every frame at once
         )
 
     def __repr__(self) -> str:

@@ -4,10 +4,8 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,14 +17,13 @@ from co3d.engine.preprocessing import Preprocessor
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
 from co3d.engine.track import Policy, Track
+from co3d.engine.trial import try_out
 from co3d.engine.turn import Act, Turn
 from co3d.errors import OptionError, StreamError
 from co3d.models import ModelCard
 from co3d.runtime import CompiledProgram, Slot, Snapshot
 
 GPU_BATCH = 64
-TRIAL_STEPS = 12
-TRIAL_PICTURE_SHAPE = (360, 640, 3)
 
 
 @dataclass
@@ -100,7 +97,7 @@ class Engine:
         self._lock = threading.Lock()
         self._has_work = threading.Condition(self._lock)
         self._is_closed = False
-        self._try_out(workers)
+        try_out(compiled, self._preprocess, self._cost, workers)
         self._workers = [
             threading.Thread(target=self._work, name=f"co3d steps {number}", daemon=True)
             for number in range(workers)
@@ -387,22 +384,6 @@ class Engine:
             tracks = list(self._tracks.values())
         for track in tracks:
             track.abandon(error)
-
-    def _try_out(self, workers: int) -> None:
-        """Measure what a step costs while all workers step, before anybody joins."""
-        with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(lambda _: self._step_often(), range(workers)):
-                pass  # which raises what a step raised
-
-    def _step_often(self) -> None:
-        torch.set_num_threads(1)
-        picture = np.zeros(TRIAL_PICTURE_SHAPE, np.uint8)
-        with self.compiled.open() as slot:
-            for number in range(TRIAL_STEPS):
-                began, started = time.thread_time(), time.perf_counter()
-                self.compiled.step([slot], self._preprocess(picture))
-                if number >= TRIAL_STEPS // 2:  # the first ones fill caches
-                    self._cost.add(time.thread_time() - began, time.perf_counter() - started)
 
     def __enter__(self) -> "Engine":
         return self

@@ -1,6 +1,5 @@
 """A network stream or camera that is opened again when it breaks."""
 
-import gc
 import math
 import threading
 import time
@@ -19,7 +18,9 @@ from co3d.errors import (
 )
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
+from co3d.video.garbage import free_containers
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.packets import WaitListener
 from co3d.video.picture import DecodedFrame
 from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState
@@ -61,6 +62,7 @@ class Connection:
         drops_late: see `VideoDecoder`.
         recorder: see `VideoDecoder`.
         limits: of pixels. decoder_threads: as for `read_video`.
+        on_wait: see `VideoDecoder`.
 
     Attributes:
         state: what the source is doing.
@@ -87,6 +89,7 @@ class Connection:
         recorder: Recorder | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         decoder_threads: int | None = None,
+        on_wait: WaitListener | None = None,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -100,6 +103,7 @@ class Connection:
         self._dropped_before = 0
         self._recorder = recorder
         self._limits, self._decoder_threads = limits, decoder_threads
+        self._on_wait = on_wait
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -216,8 +220,7 @@ class Connection:
             except REFUSALS as error:
                 cause = str(error)
         self._change_state(SourceState("live"))
-        # PyAV's containers refer to themselves, so that a decoder's threads would stay for long.
-        gc.collect()
+        free_containers()  # a decoder's threads would stay for long
         return True
 
     def _change_state(self, state: SourceState) -> None:
@@ -238,6 +241,7 @@ class Connection:
             recorder=self._recorder,
             limits=self._limits,
             threads=self._decoder_threads,
+            on_wait=self._on_wait,
         )
 
     def _open_again(self) -> VideoDecoder:
