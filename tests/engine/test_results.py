@@ -22,7 +22,7 @@ def test_predictions_come_in_order_and_the_end_comes_last():
     results.join(lambda: calls.append(1))
     on_room = results._on_room[0]
     for number in range(3):
-        results.put(FakePrediction(number), drops_oldest=False)
+        results.put([FakePrediction(number)], drops_oldest=False)
     results.end(TrackEnded("door"), on_room)
     *made, ended = list(results)
     assert [item.number for item in made] == [0, 1, 2]
@@ -35,7 +35,7 @@ def test_a_live_track_drops_the_oldest_and_counts_it():
     on_room = lambda: None  # noqa: E731
     results.join(on_room)
     for number in range(5):
-        results.put(FakePrediction(number), drops_oldest=True)
+        results.put([FakePrediction(number)], drops_oldest=True)
     results.end(TrackEnded("door"), on_room)
     assert [item.number for item in list(results)[:-1]] == [3, 4]
     assert results.lost == 3
@@ -46,8 +46,8 @@ def test_a_full_queue_tells_all_its_tracks_of_room():
     results.join(lambda: told.append("a"))
     results.join(lambda: told.append("b"))
     for number in range(2):
-        results.put(FakePrediction(number), drops_oldest=False)
-    assert results.is_full
+        results.put([FakePrediction(number)], drops_oldest=False)
+    assert not results.room
     items = iter(results)
     next(items)
     assert sorted(told) == ["a", "b"]
@@ -61,7 +61,7 @@ def test_a_consumer_waits_for_what_comes():
     results.join(on_room)
     consumer = threading.Thread(target=lambda: seen.extend(results))
     consumer.start()
-    results.put(FakePrediction(7), drops_oldest=False)
+    results.put([FakePrediction(7)], drops_oldest=False)
     results.end(TrackEnded("door"), on_room)
     consumer.join(10)
     assert len(seen) == 2

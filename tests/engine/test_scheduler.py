@@ -158,3 +158,31 @@ def test_ten_thousand_tracks():
     shares = [served[track] / rate for track, rate in rates.items()]
     mean = 100_000 / sum(rates.values())
     assert max(abs(share - mean) for share in shares) <= 1  # of a step, at 1 a second
+
+
+def test_an_offline_track_steps_several_times_in_a_row_and_others_catch_up():
+    scheduler = Scheduler()
+    for name in "ab":
+        scheduler.join(name, 8, is_live=False)
+        scheduler.mark_ready(name)
+    steps = []
+    while len(steps) < 48:
+        (track,) = scheduler.take()
+        steps.append(track)
+        while scheduler.take_again(track):
+            steps.append(track)
+        scheduler.mark_ready(track)
+    assert "".join(steps) == 3 * (8 * "a" + 8 * "b")
+
+
+def test_no_track_steps_again_before_one_that_is_more_urgent():
+    scheduler = Scheduler()
+    for name, is_live in (("live", True), ("offline", False)):
+        scheduler.join(name, 8, is_live=is_live)
+        scheduler.mark_ready(name)
+    assert scheduler.take() == ["live"]
+    assert not scheduler.take_again("live")
+    assert scheduler.take() == ["offline"]
+    assert scheduler.take_again("offline")
+    scheduler.mark_ready("live")
+    assert not scheduler.take_again("offline")

@@ -154,7 +154,7 @@ def test_frames_after_a_drop_have_their_own_place_and_time(tmp_path, make, monke
     path = make(tmp_path / "live.ts", 20, options={"bf": "0"})
 
     class Dropping:
-        def __init__(self, container, stream, *, counts_frames, recorder):
+        def __init__(self, container, stream, *, counts_frames, recorder, on_wait):
             self._packets = receive_packets(container, arrive=True)
             self.close = container.close
 

@@ -86,7 +86,11 @@ def test_a_camera_that_is_away_for_a_while_is_asked_on(picture, number_of):
         read_video(url, poll_hz=200, policy="every", on_state=states.append) as reader,
     ):
         assert [number_of(next(reader).image) for _ in range(3)] == [0, 1, 4]
-    assert "reconnecting" in {state.phase for state in states}
+    away = [state for state in states if state.phase == "reconnecting"]
+    assert away
+    for state in away:  # the first one too names the refusal
+        assert state.cause is not None
+        assert "503" in state.cause or "5XX" in state.cause
 
 
 def test_pictures_are_recorded_into_one_file_each_once(tmp_path, picture, number_of):

@@ -95,7 +95,10 @@ class FleetView:
         lag_ms = None if latest is None else latest.lag_ms
         lag = Text("" if lag_ms is None else f"{lag_ms:.0f} ms")
         dropped = Text(str(metrics.dropped_frames) if metrics else "")
-        return [Text(name), label, bar, rate, lag, dropped, _describe_state(status)]
+        state = _describe_state(status)
+        if latest is not None and latest.is_undersampled and not status.has_ended:
+            state.append(", undersampled", "yellow")
+        return [Text(name), label, bar, rate, lag, dropped, state]
 
     def __enter__(self) -> "FleetView":
         self._live.start()

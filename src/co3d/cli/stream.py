@@ -84,6 +84,7 @@ def _stream_video(options: StreamOptions) -> int:
         record=options.record,
         record_seconds=60.0 if options.record_seconds is None else options.record_seconds,
         decoder_threads=None,
+        decodes_ahead=True,
     ) as reader:
         with users_code(), waiting(f"opening {options.model}"):
             labeller = open_labeller(

@@ -56,6 +56,7 @@ class Camera:
         record: Path | None = None,
         record_seconds: float = 60.0,
         decoder_threads: int | None = 1,
+        decodes_ahead: bool = False,
     ) -> VideoReader:
         """Open the source; with regions, pictures are not cropped. See `read_video` for errors."""
         return read_video(
@@ -75,6 +76,7 @@ class Camera:
             record=record,
             record_seconds=record_seconds,
             decoder_threads=decoder_threads,
+            decodes_ahead=decodes_ahead,
         )
 
     def __repr__(self) -> str:

@@ -3,8 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -14,11 +13,13 @@ from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
 from co3d.engine.playable import explain_unplayable
+from co3d.engine.preprocessing import Preprocessor
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
+from co3d.engine.share import Share, prepare_share, step_shares
 from co3d.engine.step import StepListener
 from co3d.engine.track import Policy, Track
-from co3d.engine.trial import try_steps
+from co3d.engine.trial import try_out
 from co3d.engine.turn import Act, Turn
 from co3d.errors import OptionError, StreamError
 from co3d.models import ModelCard
@@ -27,15 +28,7 @@ from co3d.runtime import CompiledProgram, Slot, Snapshot
 GPU_BATCH = 64
 
 
-@dataclass
-class _Share:
-    """A track's part in one step."""
-
-    track: Track
-    turn: Turn
-    frame: Tensor
-    began_seconds: float
-    preprocess_ms: float
+_Turns = list[tuple[Track, Turn]]
 
 
 class Engine:
@@ -93,6 +86,7 @@ class Engine:
             raise OptionError(f"cannot start an engine with {compiled.program.name}: {complaint}")
         self.compiled, self.card = compiled, card
         self.labels = list_labels(compiled.program, card)
+        self._preprocess = Preprocessor(card, uses_kernel=compiled.backend.startswith("native"))
         self._blank = torch.zeros(1, *compiled.program.frame_shape)
         self._cost = StepCost()
         self._load_limit = load_limit
@@ -206,8 +200,10 @@ class Engine:
         """
         with self._lock:
             turns = self._take_turns()
-        self._run(turns, is_lone=True)
-        return bool(turns)
+        is_due = bool(turns)
+        while turns:
+            turns = self._run(turns, is_lone=True)
+        return is_due
 
     @property
     def tracks(self) -> Mapping[str, Track]:
@@ -274,80 +270,77 @@ class Engine:
 
     def _work(self) -> None:
         """Schedule, run, deliver, until the engine is closed; a worker's thread."""
+        turns: _Turns = []
         while True:
-            with self._lock:
-                while not (self._scheduler.ready or self._is_closed):
-                    self._has_work.wait()
-                if self._is_closed:
-                    return
-                turns = self._take_turns()
-                is_lone = len(self._tracks) == 1
+            if not turns:
+                with self._lock:
+                    while not (self._scheduler.ready or self._is_closed):
+                        self._has_work.wait()
+                    if self._is_closed:
+                        return
+                    turns = self._take_turns()
+            is_lone = len(self._tracks) == 1
             # It counts for this thread alone, and takes 0.1 microseconds.
             torch.set_num_threads(self._lone_threads if is_lone else 1)
             try:
-                self._run(turns, is_lone=is_lone)
+                turns = self._run(turns, is_lone=is_lone)
             except Exception as error:
                 self._give_up(error)
                 raise
 
-    def _take_turns(self) -> list[tuple[Track, Turn]]:
+    def _take_turns(self) -> _Turns:
         """What tracks do that are due, as many as step together; the lock is held."""
-        turns: list[tuple[Track, Turn]] = []
+        turns: _Turns = []
         while self._scheduler.ready and not turns:
             tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
             turns = [(track, track.take_turn()) for track in tracks if track.can_step]
         return turns
 
-    def _run(self, turns: Sequence[tuple[Track, Turn]], *, is_lone: bool) -> None:
-        """Carry out some tracks' turns; what fails ends its track, and no other."""
+    def _run(self, turns: _Turns, *, is_lone: bool) -> _Turns:
+        """Carry out some tracks' turns; what fails ends its track, and no other.
+
+        Returns:
+            The turns that come next, if that is settled; see `_deliver`.
+        """
         began, began_to_run = time.thread_time(), time.perf_counter()
-        shares: list[_Share] = []
+        shares: list[Share] = []
         for track, turn in turns:
             if turn.act is Act.END:
                 self._end(track)
                 continue
             try:
-                shares.append(self._prepare(track, turn))
+                shares.append(prepare_share(track, turn, self._preprocess, self._blank))
             except Exception as error:  # noqa: BLE001 (handed on with the track's end)
                 self._end(track, error)
         if not shares:
-            return
+            return []
         try:
-            started = time.perf_counter()
-            result = self.compiled.step(
-                [share.track.slot for share in shares], torch.cat([s.frame for s in shares])
-            )
-            output = result.output.cpu()  # which waits for the device
-            step_ms = (time.perf_counter() - started) * MS_PER_SECOND
+            result, output, step_ms = step_shares(self.compiled, shares)
         except Exception as error:  # noqa: BLE001 (handed on with the tracks' ends)
             for share in shares:
                 self._end(share.track, error)
-            return
-        for row, share in enumerate(shares):
-            self._deliver(
-                share, output[row], bool(result.valid[row]), bool(result.fresh[row]), step_ms
-            )
+            return []
+        next_turns: _Turns = []
+        for share, row, valid, fresh in zip(
+            shares, output, result.valid.tolist(), result.fresh.tolist(), strict=True
+        ):
+            next_turns += self._deliver(share, row, valid, fresh, step_ms)
         # A lone track's step is done by threads whose time this one's does not count.
         if not is_lone or self._lone_threads == 1:
             self._cost.add(
                 (time.thread_time() - began) / len(shares),
                 (time.perf_counter() - began_to_run) / len(shares),
             )
-
-    def _prepare(self, track: Track, turn: Turn) -> _Share:
-        began_seconds, began = time.monotonic(), time.perf_counter()
-        track.show(turn)
-        frame = self._blank
-        if turn.waiting is not None:
-            frame = turn.waiting.pixels
-            if frame is None:
-                frame = self.card.preprocess(turn.waiting.frame.image)
-        preprocess_ms = (time.perf_counter() - began) * MS_PER_SECOND
-        return _Share(track, turn, frame, began_seconds, preprocess_ms)
+        return next_turns
 
     def _deliver(
-        self, share: _Share, output: Tensor, valid: bool, fresh: bool, step_ms: float
-    ) -> None:
+        self, share: Share, output: Tensor, valid: bool, fresh: bool, step_ms: float
+    ) -> _Turns:
+        """Describe what a step gave; the track's next turn where it steps again at once.
+
+        Who takes predictions is woken when it does not. Where tracks step together none steps
+        again at once: those that wait come first, to fill the batch.
+        """
         track = share.track
         prediction = track.deliver(
             share.turn,
@@ -358,11 +351,20 @@ class Engine:
             preprocess_ms=share.preprocess_ms,
             step_ms=step_ms,
         )
+        if self._batch == 1 and not track.is_live:
+            with self._lock:
+                may_go_on = track.has_work and not self._is_closed
+                if may_go_on and self._scheduler.take_again(track.name):
+                    track.take_back(prediction, 1)
+                    return [(track, track.take_turn())]
+        track.hand_on()
         with self._lock:
             track.take_back(prediction, 1)
             self._look_at(track)
+        return []
 
     def _end(self, track: Track, error: Exception | None = None) -> None:
+        track.hand_on()
         with self._lock:
             track.take_back(None, 0)
         track.close(error)
@@ -379,7 +381,7 @@ class Engine:
     def _know_cost(self) -> None:
         """Measure what a step costs, unless some have been counted."""
         if not self._cost.seconds:
-            try_steps(self.compiled, self.card, max(1, len(self._workers)), self._cost)
+            try_out(self.compiled, self._preprocess, self._cost, max(1, len(self._workers)))
 
     def __enter__(self) -> "Engine":
         return self

@@ -68,6 +68,11 @@ class Mailbox:
         """Whether another frame can be put in."""
         return self._drops_oldest or len(self._frames) < self._capacity
 
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether whoever waits for room had better be woken: once for several frames."""
+        return len(self._frames) <= self._capacity // 2
+
     def put(self, waiting: WaitingFrame) -> None:
         """Add a frame; there must be room."""
         self._frames.append(waiting)

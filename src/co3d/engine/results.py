@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from co3d.engine.prediction import Prediction
@@ -87,9 +87,9 @@ class Results:
         self._on_room: list[Callable[[], None]] = []
 
     @property
-    def is_full(self) -> bool:
-        """Whether as many predictions wait as may."""
-        return self._predictions >= self._capacity
+    def room(self) -> int:
+        """How many more predictions may wait; 0 or less where it is full."""
+        return self._capacity - self._predictions
 
     def join(self, on_room: Callable[[], None]) -> None:
         """Another track puts its predictions here, and is told whenever a full queue has room."""
@@ -115,14 +115,16 @@ class Results:
             self._items.append(item)
             self._changed.notify_all()
 
-    def put(self, prediction: Prediction, *, drops_oldest: bool) -> None:
-        """Add a prediction, whether or not there is room: who must not, asks `is_full` first."""
-        self._listen(prediction)
+    def put(self, predictions: Sequence[Prediction], *, drops_oldest: bool) -> None:
+        """Add predictions, whether or not there is `room`: who must not, asks first."""
+        for prediction in predictions:
+            self._listen(prediction)
         with self._changed:
-            if drops_oldest and self.is_full:
-                self._drop_oldest()
-            self._items.append(prediction)
-            self._predictions += 1
+            for prediction in predictions:
+                if drops_oldest and self.room <= 0:
+                    self._drop_oldest()
+                self._items.append(prediction)
+                self._predictions += 1
             self._changed.notify_all()
 
     def end(self, ended: TrackEnded, on_room: Callable[[], None]) -> None:
@@ -154,7 +156,7 @@ class Results:
                 if not self._holders:
                     return None
                 self._changed.wait(WAKE_SECONDS)
-            if self.is_full:
+            if self.room <= 0:
                 listeners = list(self._on_room)
             item = self._items.popleft()
             self._predictions -= isinstance(item, Prediction)

@@ -36,9 +36,11 @@ class ExponentialAverage:
         Returns:
             The average at that time, of the same shape and type.
         """
+        if self._time_constant_seconds == 0:
+            return values
         passed_seconds = pts_seconds - self._last_seconds
         self._last_seconds = pts_seconds
-        if self._average is None or self._time_constant_seconds == 0:
+        if self._average is None:
             self._average = values.astype(np.float64)
         else:
             passed = passed_seconds / self._time_constant_seconds

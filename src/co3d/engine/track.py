@@ -75,10 +75,11 @@ class Track:
         self._listener = listener
         self._on_change, self._on_close = on_change, on_close
         # The engine's lock guards all tracks; each has those of its own who wait.
-        self._changed = threading.Condition(lock)
+        self._changed, self._has_room = threading.Condition(lock), threading.Condition(lock)
         self._intake = Intake(name, rate_hz, is_live=self.is_live, keeps_gaps=not resets_at_gaps)
         self._mailbox = Mailbox(rate_hz, drops_oldest=self.is_live)
         self._counts = TrackCounts()
+        self._made: list[Prediction] = []  # of whoever uses the slot
         self._pushing = threading.Lock()
         self._source_dropped_frames = 0
         self._is_over = self._is_closed = self._leaves_state = False
@@ -203,7 +204,7 @@ class Track:
                 return
             self._is_closed = self._is_over = True
             self._error = error or self._error
-            self._changed.notify_all()
+            self._has_room.notify_all()
             while self.is_busy:
                 self._changed.wait()
             self._on_close(self)
@@ -251,9 +252,14 @@ class Track:
     @property
     def can_step(self) -> bool:
         """Whether there is something to do for a worker."""
-        if self.is_busy or self._is_closed:
+        return self.has_work and not self.is_busy
+
+    @property
+    def has_work(self) -> bool:
+        """The same, whoever uses the slot."""
+        if self._is_closed:
             return False
-        if not self.is_live and self.results.is_full:
+        if not self.is_live and self.results.room <= len(self._made):
             return False
         return bool(len(self._mailbox) or self._is_over or self.slot.remaining)
 
@@ -266,8 +272,8 @@ class Track:
             has_end=not (self.is_live or self._leaves_state),
             resets_at_gaps=self._resets_at_gaps,
         )
-        if turn.waiting is not None:
-            self._changed.notify_all()  # whoever waits for room
+        if turn.waiting is not None and self._mailbox.is_half_empty:
+            self._has_room.notify_all()
         return turn
 
     def take_back(self, prediction: Prediction | None, steps: int) -> None:
@@ -297,7 +303,7 @@ class Track:
         preprocess_ms: float,
         step_ms: float,
     ) -> Prediction | None:
-        """Let a step's result be read, and hand the prediction on that comes of it."""
+        """Make a prediction of a step's result, for `hand_on`."""
         frame, queue_ms = None, 0.0
         if turn.waiting is not None:
             frame = turn.waiting.frame
@@ -316,8 +322,14 @@ class Track:
             )
         )
         if prediction is not None:
-            self.results.put(prediction, drops_oldest=self.is_live)
+            self._made.append(prediction)
         return prediction
+
+    def hand_on(self) -> None:
+        """Put predictions where they are taken, while the slot is the caller's."""
+        if self._made:
+            self.results.put(self._made, drops_oldest=self.is_live)
+            self._made.clear()
 
     def abandon(self, error: Exception) -> None:
         """End without the slot, of which nobody knows who uses it."""
@@ -327,6 +339,7 @@ class Track:
             self._is_closed = self._is_over = True
             self._on_close(self)
             self._changed.notify_all()
+            self._has_room.notify_all()
         self.results.end(TrackEnded(self.name, error), self._tell_of_room)
 
     def _copy_state(self) -> TrackState | None:
@@ -340,7 +353,7 @@ class Track:
         """Let a frame wait for its step; False when nobody will take it."""
         with self._changed:
             while not (self._mailbox.has_room or self._is_over):
-                self._changed.wait()
+                self._has_room.wait()
             if self._is_over:
                 return False
             self._mailbox.put(waiting)

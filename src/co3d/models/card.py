@@ -114,21 +114,33 @@ class ModelCard:
         Raises:
             InputShapeError: the array is not an RGB picture of 8 bits per channel.
         """
-        check_picture(image, "preprocess this image")
-        size = self.resize_px or self._scale_short_side(*image.shape[:2])
+        size = self.find_scaled_size(image)
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         if not self.antialias:
             frame = frame.float()  # as torchvision does: in eight bits the result differs by one
         frame = F.interpolate(frame, size=size, mode="bilinear", antialias=self.antialias)
         top, left = (size[0] - self.crop_px) // 2, (size[1] - self.crop_px) // 2
         frame = frame[:, :, top : top + self.crop_px, left : left + self.crop_px]
-        mean = torch.tensor(self.mean).view(1, 3, 1, 1)
-        std = torch.tensor(self.std).view(1, 3, 1, 1)
-        return (frame.float().round() / 255 - mean) / std
+        return self.normalise(frame.float().round())
 
-    def _scale_short_side(self, height: int, width: int) -> tuple[int, int]:
+    def find_scaled_size(self, image: np.ndarray) -> tuple[int, int]:
+        """The (height, width) that a picture is scaled to before the centre crop.
+
+        Raises:
+            InputShapeError: the array is not an RGB picture of 8 bits per channel.
+        """
+        check_picture(image, "preprocess this image")
+        if self.resize_px is not None:
+            return self.resize_px
+        height, width = image.shape[:2]
         scale = self.short_side_px / min(height, width)
         return round(height * scale), round(width * scale)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W), float32 from 0 to 255, as the network expects them."""
+        mean = torch.tensor(self.mean).view(1, 3, 1, 1)
+        std = torch.tensor(self.std).view(1, 3, 1, 1)
+        return (pixels / 255 - mean) / std
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Apply the head's activation to logits (..., K).

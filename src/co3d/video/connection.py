@@ -1,6 +1,5 @@
 """A network stream or camera that is opened again when it breaks."""
 
-import gc
 import math
 import threading
 import time
@@ -19,8 +18,10 @@ from co3d.errors import (
 )
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
+from co3d.video.garbage import free_containers
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.packet_tap import PacketTap
+from co3d.video.packets import WaitListener
 from co3d.video.picture import DecodedFrame
 from co3d.video.source_state import SourceState
 
@@ -61,6 +62,7 @@ class Connection:
         drops_late: see `VideoDecoder`.
         recorder: see `VideoDecoder`.
         limits: of pixels. decoder_threads: as for `read_video`.
+        on_wait: see `VideoDecoder`.
 
     Attributes:
         state: what the source is doing.
@@ -87,6 +89,7 @@ class Connection:
         recorder: PacketTap | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         decoder_threads: int | None = None,
+        on_wait: WaitListener | None = None,
     ) -> None:
         self._open_container = open_container
         self._name = name
@@ -100,6 +103,7 @@ class Connection:
         self._dropped_before = 0
         self._recorder = recorder
         self._limits, self._decoder_threads = limits, decoder_threads
+        self._on_wait = on_wait
         self._next_index = 0
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
@@ -177,21 +181,26 @@ class Connection:
                 return False
             try:
                 decoder = self._open(Resumption(self.decoder.clock, self._next_index, None))
-            except REFUSALS:
-                return self._reconnect()
+            except REFUSALS as error:
+                return self._reconnect(str(error))
             is_new = decoder.opening != self.decoder.opening
             (self.decoder if is_new else decoder).close()
             if is_new:
                 self.decoder = decoder
                 return True
 
-    def _reconnect(self) -> bool:
-        """Open the source again; False when told to stop."""
+    def _reconnect(self, refusal: str | None = None) -> bool:
+        """Open the source again; False when told to stop.
+
+        Args:
+            refusal: what the source said to the latest attempt, if there was one.
+        """
         if self._is_camera:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
         interruption = self.decoder.interruption  # whose text names the address, password and all
-        cause = interruption.strerror if interruption else "the connection ended"
+        broke = interruption.strerror if interruption else "the connection ended"
+        cause = refusal or broke
         limit_seconds = self._reconnect_seconds
         if limit_seconds is None:
             limit_seconds = math.inf if self.is_live else RECORDING_RECONNECT_SECONDS
@@ -211,8 +220,7 @@ class Connection:
             except REFUSALS as error:
                 cause = str(error)
         self._change_state(SourceState("live"))
-        # PyAV's containers refer to themselves, so that a decoder's threads would stay for long.
-        gc.collect()
+        free_containers()  # a decoder's threads would stay for long
         return True
 
     def _change_state(self, state: SourceState) -> None:
@@ -233,6 +241,7 @@ class Connection:
             recorder=self._recorder,
             limits=self._limits,
             threads=self._decoder_threads,
+            on_wait=self._on_wait,
         )
 
     def _open_again(self) -> VideoDecoder:

@@ -25,7 +25,7 @@ from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
 from co3d.video.orientation import read_orientation
 from co3d.video.packet_tap import PacketTap
-from co3d.video.packets import LatestPackets, ReceivedPacket, receive_packets
+from co3d.video.packets import LatestPackets, ReceivedPacket, WaitListener, receive_packets
 from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.skipping import Skipper
 from co3d.video.source import SourceInfo
@@ -84,6 +84,7 @@ class VideoDecoder:
         drops_late: what of a live source comes faster than it is decoded is dropped.
         recorder: takes all packets as they come; closed by the caller.
         limits: of the source; those of frames are for files alone.
+        on_wait: see `LatestPackets`.
 
     Attributes:
         dropped_frames: frames dropped before they were decoded.
@@ -108,6 +109,7 @@ class VideoDecoder:
         drops_late: bool = False,
         recorder: PacketTap | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        on_wait: WaitListener | None = None,
     ) -> None:
         self._container = container
         self._recorder = recorder
@@ -149,6 +151,7 @@ class VideoDecoder:
                     self._stream,
                     counts_frames=self._counts_frames,
                     recorder=recorder,
+                    on_wait=on_wait,
                 )
             self.interruption: FFmpegError | None = None
             self._frames = self._decode_all()
@@ -199,6 +202,11 @@ class VideoDecoder:
             duration_seconds=self.duration_seconds,
             sample_aspect_ratio=self._aspect,
         )
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether a thread of its own reads packets, so that whoever decodes may take its time."""
+        return self._queue is not None
 
     def close(self) -> None:
         """Close the container; not while another thread decodes."""

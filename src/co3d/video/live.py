@@ -1,18 +1,21 @@
-"""Frames of cameras and network streams, read by a thread of their own."""
+"""Frames of cameras and network streams, which come whether or not anybody takes them."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 
 from av.container import InputContainer
 
 from co3d.errors import Co3dError
+from co3d.video.aside import AttentiveEvent, run_aside
 from co3d.video.connection import POLL_HZ, Connection
 from co3d.video.container import report_faults
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
-from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
+from co3d.video.frame_queue import FrameQueue
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.packet_tap import PacketTap
 from co3d.video.packets import JOIN_SECONDS
@@ -20,6 +23,10 @@ from co3d.video.source_state import SourceState, StateListener
 
 STALLED_PERIOD_SECONDS = 0.5
 """Four times as long without a frame is a stall, as for gaps; slower sources get more."""
+
+
+class _StoppedError(Exception):
+    """Ends what the thread that iterates is at."""
 
 
 class LiveSource:
@@ -36,6 +43,7 @@ class LiveSource:
             decoder_threads: see `Connection`.
         on_state: called in the thread that constructs or iterates with what the source is doing,
             before each frame and every 0.2 s while none comes.
+        decodes_ahead: see `read_video`.
 
     Raises:
         What `Connection.connect` raises.
@@ -57,11 +65,13 @@ class LiveSource:
         on_state: StateListener | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         decoder_threads: int | None = None,
+        decodes_ahead: bool = True,
     ) -> None:
         self._on_state, self._decoder_threads = on_state, decoder_threads
-        self._stopping = threading.Event()
+        self._decodes_ahead, self._opener_name = decodes_ahead, f"co3d connects to {name}"
+        self._stopping = threading.Event() if decodes_ahead else AttentiveEvent(self._look_up)
         self._connection = Connection(
-            open_container,
+            open_container if decodes_ahead else partial(self._open_aside, open_container),
             name,
             reconnect_seconds,
             may_be_recording,
@@ -73,9 +83,10 @@ class LiveSource:
             recorder=recorder,
             limits=limits,
             decoder_threads=decoder_threads,
+            on_wait=None if decodes_ahead else self._look_up,
         )
         self._state = self._connection.state
-        self._connect(name)
+        self._connect()
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
@@ -95,7 +106,9 @@ class LiveSource:
         return self._connection.decoder.clock.notices
 
     def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
-        """Frames as they come, sampled to `rate_hz`; starts the thread."""
+        """Frames as they come, sampled to `rate_hz`; starts a thread that decodes ahead."""
+        if not self._decodes_ahead and self._connection.decoder.reads_ahead:
+            return self._decode_here(rate_hz, fill_gaps)
         self._thread = threading.Thread(
             target=self._pump,
             args=(rate_hz, fill_gaps),
@@ -119,31 +132,33 @@ class LiveSource:
             self._thread.join(JOIN_SECONDS)
             self._is_left = True
 
-    def _connect(self, name: str) -> None:
-        """Connect in a thread, so that Ctrl-C need not wait for a server that says nothing."""
-        failures: list[BaseException] = []
-
-        def connect() -> None:
-            try:
-                self._connection.connect()
-            except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
-                failures.append(error)
-            else:
-                if self._stopping.is_set():
-                    self._connection.close()
-
-        thread = threading.Thread(target=connect, name=f"co3d connects to {name}", daemon=True)
+    def _connect(self) -> None:
+        """Connect so that Ctrl-C need not wait for a server that says nothing."""
+        if not self._decodes_ahead:
+            self._connection.connect()
+            return
         try:
-            self._report()
-            thread.start()
-            while thread.is_alive():
-                thread.join(WAKE_SECONDS)
-                self._report()
+            run_aside(
+                self._connection.connect,
+                self._opener_name,
+                self._report,
+                lambda _: self._connection.close(),
+            )
         except BaseException:
             self._stopping.set()
             raise
-        if failures:
-            raise failures.pop()
+
+    def _open_aside(self, open_container: Callable[[], InputContainer]) -> InputContainer:
+        """The same for each attempt, where the thread that iterates makes them."""
+        return run_aside(
+            open_container, self._opener_name, self._look_up, lambda late: late.close()
+        )
+
+    def _look_up(self, waited_seconds: float = 0.0) -> None:
+        """Tell the listener while the thread that iterates waits, unless it is to stop."""
+        self._report(waited_seconds)
+        if self._stopping.is_set():
+            raise _StoppedError
 
     def _report(self, waited_seconds: float = 0.0) -> None:
         """Tell the listener what has changed, or what still is."""
@@ -167,23 +182,31 @@ class LiveSource:
             return False
         return silent_seconds > self.pace.longest_without_gap(STALLED_PERIOD_SECONDS)
 
+    def _deliver(self, rate_hz: float | None, fill_gaps: bool) -> Iterator[VideoFrame]:
+        return deliver(
+            self._connection.frames(),
+            self.info,
+            self.pace,
+            rate_hz,
+            fill_gaps=fill_gaps,
+            threads=self._decoder_threads,
+        )
+
+    def _decode_here(self, rate_hz: float | None, fill_gaps: bool) -> Iterator[VideoFrame]:
+        """Frames that the thread decodes which iterates."""
+        with suppress(_StoppedError):
+            yield from self._deliver(rate_hz, fill_gaps)
+        if (error := self._damage_error()) is not None:
+            raise error
+
     def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
         """Fill the queue; runs in the thread."""
         outcome: Exception | None = RuntimeError(
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            decoded = self._connection.frames()
             with report_faults(self.info.name):
-                frames = deliver(
-                    decoded,
-                    self.info,
-                    self.pace,
-                    rate_hz,
-                    fill_gaps=fill_gaps,
-                    threads=self._decoder_threads,
-                )
-                for frame in frames:
+                for frame in self._deliver(rate_hz, fill_gaps):
                     if not self._queue.put(frame):
                         break
             outcome = self._damage_error()

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 
@@ -17,6 +17,7 @@ from co3d.video.frame_queue import FrameQueue
 from co3d.video.lateness import DueTimes
 from co3d.video.packet_tap import PacketTap
 
+WaitListener = Callable[[float], None]
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
 
@@ -90,6 +91,7 @@ class LatestPackets:
         stream: the only one whose packets are kept.
         counts_frames: whether timestamps are made up, so that a packet is due when it comes.
         recorder: takes all packets, those that are dropped too.
+        on_wait: see `FrameQueue.take_all`.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class LatestPackets:
         *,
         counts_frames: bool,
         recorder: PacketTap | None = None,
+        on_wait: WaitListener | None = None,
     ) -> None:
+        self._on_wait = on_wait or (lambda _: None)
         self._container, self._recorder = container, recorder
         self._stream_index = stream.index
         self._due_times = None if counts_frames else DueTimes()
@@ -115,7 +119,7 @@ class LatestPackets:
 
     def __iter__(self) -> Iterator[ReceivedPacket]:
         seen = 0
-        for received in self._queue.take_all():
+        for received in self._queue.take_all(self._on_wait):
             dropped = self._queue.dropped_frames
             late_seconds = time.monotonic() - received.due_seconds
             yield replace(

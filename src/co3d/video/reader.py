@@ -213,6 +213,7 @@ def read_video(
     on_state: StateListener | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     decoder_threads: int | None = None,
+    decodes_ahead: bool = True,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -254,6 +255,8 @@ def read_video(
         limits: what the source may cost in pixels, frames, time and bytes.
         decoder_threads: that decode; None for as many as there are cores, which is best for one
             source. Many sources share the cores better with one each.
+        decodes_ahead: whether a thread of its own decodes a live source. False saves it (one reads
+            packets still): for who takes every frame at once, as `Track.follow` does.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -297,6 +300,7 @@ def read_video(
         poll_hz=poll_hz or rate_hz,
         limits=limits,
         decoder_threads=decoder_threads,
+        decodes_ahead=decodes_ahead,
     )
     sandbox = find_sandbox()
     if sandbox is None:

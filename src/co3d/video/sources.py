@@ -45,6 +45,7 @@ class SourceRequest:
     poll_hz: float | None
     limits: VideoLimits
     decoder_threads: int | None
+    decodes_ahead: bool
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def open_source(
         on_state=on_state,
         limits=limits,
         decoder_threads=request.decoder_threads,
+        decodes_ahead=request.decodes_ahead,
     )
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
         notices, name = describe_namesake(source), f"camera {int(source)}"

@@ -170,6 +170,10 @@ def _load(path: Path) -> Any:
     )
     library.co3d_step_plan_bytes.restype = number
     library.co3d_lay_out_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
+    library.co3d_prepare_picture.argtypes = (
+        *(pointer, number, number, number),
+        *(pointer, pointer, pointer, pointer),
+    )
     library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number
     library.co3d_operation_bytes.restype = number

@@ -60,7 +60,7 @@ def build_peer(model: ClipModel, size_px: int, window: int) -> Any:
         if isinstance(model, I3D):
             layers.insert(2, co.MaxPool3d((2, 1, 1), (2, 1, 1)))
         layers += [
-            _make_pool(co, window, min(head.pool_side, side)),
+            _make_pool(co, window, min(head.pool_side or side, side)),
             co.Lambda(Classify(head.classifier, head.join)),
         ]
     else:

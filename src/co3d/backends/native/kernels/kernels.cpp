@@ -13,6 +13,7 @@
 #include "frames.hpp"
 #include "maps.hpp"
 #include "operation.hpp"
+#include "pictures.hpp"
 #include "planes.hpp"
 #include "rings.hpp"
 #include "scratch.hpp"
@@ -228,6 +229,14 @@ void co3d_lay_out_frames(const float* planes, void* map, long frames, long area,
       lay_out_frame(planes + i, (Half*)map + i, area);
     else
       lay_out_frame(planes + i, (float*)map + i, area);
+}
+
+// Scale, crop and normalise a picture; see `prepare_picture`.
+void co3d_prepare_picture(const uint8_t* picture, long width, long height, long row_bytes,
+                          const Scaling* columns, const Scaling* rows, const float* table,
+                          float* planes) {
+  static thread_local Scratch scratch;
+  prepare_picture(picture, width, height, row_bytes, *columns, *rows, table, planes, scratch);
 }
 
 }  // extern "C"
