@@ -1,11 +1,11 @@
 """Predictions as lines of text on standard output."""
 
-import json
 from datetime import datetime, timezone
 from typing import Any
 
 from co3d.console import say
 from co3d.engine import Prediction, SourceChanged
+from co3d.printable import spell_json
 from co3d.video import SourceState
 
 
@@ -82,7 +82,7 @@ class PlainLines:
 
 
 def _print_object(fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
+    print(spell_json(fields), flush=True)
 
 
 def _format_time(unix_seconds: float) -> str:
