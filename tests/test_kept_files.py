@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from co3d import partial_files
 from co3d.backends import inductor
 from co3d.errors import OutputError
 from co3d.kept_files import KeptFiles
+from co3d.partial_files import name_partial
 
 
 @pytest.fixture
@@ -102,6 +104,21 @@ def test_what_a_killed_process_has_left_is_removed_in_time(kept: KeptFiles) -> N
     assert new.exists()
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(kept: KeptFiles) -> None:
+    kept.write("key", b"content")
+    left = name_partial(kept.folder / "key", ".partial.bin")
+    left.touch()
+    long_ago = time.time() - 60
+    os.utime(left, (long_ago, long_ago))
+    partial_files._remove_abandoned.cache_clear()  # as in another process
+    with kept.make("other") as written:
+        assert not left.exists()
+        os.utime(written, (long_ago, long_ago))
+        partial_files._remove_abandoned.cache_clear()
+        name_partial(kept.folder / "key", ".partial.bin")
+        assert written.exists()
+
+
 def test_a_cache_that_is_no_folder_costs_nothing_else(
     kept: KeptFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -141,10 +158,9 @@ def test_compiled_code_that_cannot_be_loaded_is_made_again_once(
     folder = tmp_path / "inductor"
     (folder / "ab").mkdir()
     (folder / "ab" / "c.so").touch()
-    error = RuntimeError("Failed to import ab.py")
-    assert inductor._forget_compiled(error)
+    assert inductor._forget_compiled("Failed to import ab.py")
     assert "may be damaged (Failed to import ab.py)" in caplog.text
     assert not list(folder.iterdir())
-    assert not inductor._forget_compiled(error)
+    assert not inductor._forget_compiled("no compiler")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
-    assert not inductor._forget_compiled(error)
+    assert not inductor._forget_compiled("no compiler")
