@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._inductor.exc import InductorError
+from torch._dynamo.exc import BackendCompilerFailed
 
 from co3d.backends.contract import detach_results, make_map
 from co3d.backends.graph_executable import BindGraph, GraphExecutor
@@ -68,14 +68,14 @@ class InductorExecutor(GraphExecutor):
             try:
                 try:
                     run(fixed)
-                except InductorError as error:
-                    if not _forget_compiled(error):
+                except BackendCompilerFailed as error:
+                    if not _forget_compiled(_explain(error)):
                         raise
                     run(fixed)
-            except InductorError as error:
+            except BackendCompilerFailed as error:
                 raise MissingPackageError(
-                    f"cannot compile for backend 'inductor': {str(error).splitlines()[0]}; install "
-                    "a C++ compiler (g++ or clang++), or use another backend"
+                    f"cannot compile for backend 'inductor': {_explain(error)}; install a C++ "
+                    "compiler (g++ or clang++), or use another backend"
                 ) from error
         return lambda _: run
 
@@ -118,12 +118,16 @@ def _choose_cache() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
 
 
-def _forget_compiled(error: Exception) -> bool:
+def _explain(error: BackendCompilerFailed) -> str:
+    cause = error.inner_exception
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+
+
+def _forget_compiled(reason: str) -> bool:
     """Remove what was compiled before, which may be damaged; whether there was anything."""
     folder = cache_path() / "inductor"
     if os.environ["TORCHINDUCTOR_CACHE_DIR"] != str(folder) or not any(folder.rglob("*.so")):
         return False
-    reason = str(error).splitlines()[0]
     _LOG.warning("%s may be damaged (%s): making it again", folder, reason)
     shutil.rmtree(folder, ignore_errors=True)
     make_own_folder("inductor")
