@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `co3d --help` need not wa
 import logging
 import os
 import sys
+from traceback import format_exception
 from types import TracebackType
 from typing import Annotated, Any
 
@@ -95,8 +96,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     if logging.lastResort is not None:  # it prints the warnings of whatever has no handler
         logging.lastResort.setFormatter(PrintableFormatter())
-    if not debug:
-        sys.excepthook = _report_bug
+    sys.excepthook = _show_trace if debug else _report_bug
     try:
         with standard_streams():
             load_environment()
@@ -107,6 +107,13 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         warn(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def _show_trace(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As Python does; traces are passed on, and libraries quote addresses as they were given."""
+    warn("".join(format_exception(kind, error, trace)).rstrip())
 
 
 def _report_bug(
