@@ -1,8 +1,12 @@
 # make demo       set up and stream the sample video
 # make test       set up and pass the tests
+# make test-quick a part of them that touches most rooms, in under a minute
 # make test-slow  the tests that take minutes
 # make fuzz       mutated files for every reader, MINUTES=1 each
 # make sbom       the software bill of materials of this environment, dist/co3d.cdx.json
+# make docs       the documentation site, dist/docs/index.html; warnings are errors
+# make wheel      a pure wheel, and on Linux one with compiled kernels, in dist/
+# make format     format and mend what ruff can mend
 # make check      format, lint, types, file sizes
 # make bench      speed against the clip network in the same run, state, memory and start-up
 
@@ -10,14 +14,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What was installed once serves, even where pyproject.toml is newer: only `make test` installs again.
+INSTALLED = $(if $(wildcard $(STAMP)-dev),,$(STAMP)-dev)
+QUICK := tests/test_*.py tests/models tests/property/test_public_arguments.py \
+	tests/compiler/test_convert.py tests/compiler/test_pipeline.py \
+	tests/runtime/test_choice.py tests/engine/test_mailbox.py tests/engine/test_scheduler.py \
+	tests/export/test_description.py tests/cli/test_main.py tests/cli/test_networks.py
 
-.PHONY: demo test test-slow fuzz sbom check bench clean
+.PHONY: demo test test-quick test-slow fuzz sbom docs wheel format check bench clean
 
 demo: $(STAMP)
 	$(BIN)/co3d demo
 
 test: $(STAMP)-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(QUICK)
 
 test-slow: $(STAMP)-peers
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
@@ -34,7 +47,17 @@ sbom: $(STAMP)
 	$(VENV)/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible -o dist/co3d.cdx.json $(BIN)/python
 
-check: $(STAMP)-dev
+docs: $(STAMP)-docs
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs dist/docs
+
+wheel: $(INSTALLED)
+	$(BIN)/python scripts/build_wheel.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -64,6 +87,10 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,tune,watch,evaluation,umap,onnxruntime,openvino]'
 	touch $@ $(STAMP)
+
+$(STAMP)-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs,watch]'
+	touch $@
 
 # Networks of other projects, in a folder of their own: torchvision breaks what finds it beside
 # a build of torch that it was not made for.

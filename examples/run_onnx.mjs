@@ -8,6 +8,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 
 const session = await InferenceSession.create(process.argv[2]);
 const about = JSON.parse(readFileSync(process.argv[3])).description;
+if (!about.card) throw "has no card: export it with --rate-hz, --mean, --std, --labels";
 const { crop_px: side, mean, std, labels } = about.card;
 const inputs = {};
 for (const state of about.states) {
@@ -32,6 +33,7 @@ for await (const piece of process.stdin) {
       inputs[names[0]] = made[state.output];
     }
     const logits = [...made.output.data];
-    if (age >= about.first_valid_step) console.log(age, labels[logits.indexOf(Math.max(...logits))]);
+    const best = logits.indexOf(Math.max(...logits));
+    if (age >= about.first_valid_step) console.log(age, labels[best] ?? best);
   }
 }

@@ -42,7 +42,6 @@ MOTION_FRAMES = 72  # the longest window, and the frames before it is full
 JOURNEY_FRAMES = 200
 SLOWEST_FIRST_ZOOM = 0.3  # log magnification a second, or nine seconds would outrun the pictures
 VIDEOS_AT_ONCE = 12
-SLOTS = 9
 BLUE, ORANGE, INK, MUTED, FAINT = "#0072B2", "#D55E00", "#1d2733", "#5b6878", "#e3e7ec"
 
 
@@ -150,10 +149,10 @@ def measure_clip(
 def measure_stream(model: ClipModel, motions: Manifest, journeys: Manifest, window: int) -> Point:
     """The step program with this window."""
     program = co3d.convert(model, model.card.clip_shape, window=window)
-    stream = co3d.open_stream(program, slots=SLOTS)
+    compiled = co3d.compile(program)
     warm, moments = (
         measure(
-            StreamEvaluator(manifest, model.card, stream, fill="zeros", rate_hz=RATE_HZ), manifest
+            StreamEvaluator(manifest, model.card, compiled, fill="zeros", rate_hz=RATE_HZ), manifest
         )
         for manifest in (motions, journeys)
     )

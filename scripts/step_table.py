@@ -2,6 +2,8 @@
 
     python scripts/step_table.py --output docs/results
 
+Names of networks make their rows anew and keep the others that the output has.
+
 Weights are random; none of these figures depends on them.
 """
 
@@ -34,13 +36,18 @@ def main() -> None:
     """Convert everything, write step_programs.json and step_programs.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    parser.add_argument("names", nargs="*", help="networks; all by default")
     args = parser.parse_args()
-    rows = [row for name in track(co3d.list_models(), "converting") for row in measure(name)]
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "step_programs.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table = format_table(rows)
-    (args.output / "step_programs.md").write_text(table)
-    print(table)
+    path = args.output / "step_programs.json"
+    kept = json.loads(path.read_text()) if args.names else []
+    rows = [row for row in kept if row["model"] not in args.names]
+    for name in track(args.names or co3d.list_models(), "converting"):
+        rows += measure(name)
+        rows.sort(key=lambda row: row["model"])  # stable: the network's own window stays first
+        path.write_text(json.dumps(rows, indent=2) + "\n")
+        path.with_suffix(".md").write_text(format_table(rows))
+    print(format_table(rows))
 
 
 def measure(name: str) -> list[dict]:
@@ -49,8 +56,11 @@ def measure(name: str) -> list[dict]:
     channels, frames, side, _ = model.card.clip_shape
     side = SIDES_PX.get(name, side)
     rows = []
-    for window in (None, LONG_WINDOW):
+    windows = [None, LONG_WINDOW]
+    for window in windows:
         program = co3d.convert(model, (channels, frames, side, side), window=window)
+        if program.window is None:  # it averages all frames so far
+            windows.remove(LONG_WINDOW)
         rows.append(
             {
                 "model": name,
@@ -73,7 +83,8 @@ def format_table(rows: list[dict]) -> str:
     """The rows as Markdown."""
     lines = [
         "Every registered network as a step program: a result at every frame (dense rate), "
-        "float32 state. Delay and receptive field are in frames. "
+        "float32 state. Delay and receptive field are in frames; "
+        '"all" are those from the stream\'s first one on. '
         "Written by `python scripts/step_table.py`.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -83,8 +94,8 @@ def format_table(rows: list[dict]) -> str:
         cells = (
             row["model"],
             f"{row['frame_px']} px",
-            str(row["window"]),
-            str(row["receptive_field"]),
+            "all" if row["window"] is None else str(row["window"]),
+            "all" if row["receptive_field"] is None else str(row["receptive_field"]),
             str(row["delay"]),
             str(row["temporal_stride"]),
             f"{row['state_bytes'] / 1e6:.2f}",

@@ -1,20 +1,19 @@
 """co3d: any clip-trained 3D CNN, one frame at a time.
 
-model = co3d.create_model("camera_motion")
-program = co3d.convert(model, model.card.clip_shape, window=8)
-stream = co3d.open_stream(program)
-for frame in co3d.read_video("match.mp4", rate_hz=model.card.rate_hz):
-    result = stream.step(model.card.preprocess(frame.image))
+for moment in co3d.label_video("match.mp4"):
+    print(moment.pts_seconds, moment.label, moment.probability)
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from co3d import errors
 from co3d.spinning import bound_spinning
 
 if TYPE_CHECKING:
     from co3d.compiler import StepProgram, convert
-    from co3d.engine import Engine, Prediction, Track
+    from co3d.engine import Engine, Labeller, Prediction, Track, label_video, open_labeller
+    from co3d.errors import Co3dError
     from co3d.export import Artefact, export_program, load_program
     from co3d.models import ModelCard, create_model, get_card, list_models, register_model
     from co3d.parity import Verification, verify
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
         open_stream,
     )
     from co3d.sandbox import SandboxLimits, read_in_sandbox
-    from co3d.video import VideoFrame, VideoWriter, read_video
+    from co3d.video import VideoFrame, VideoWriter, read_video, sample_video
 
 bound_spinning()
 
@@ -36,8 +35,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "Co3dError",
     "CompiledProgram",
     "Engine",
+    "Labeller",
     "ModelCard",
     "Prediction",
     "SandboxLimits",
@@ -53,14 +54,18 @@ __all__ = [
     "compile",
     "convert",
     "create_model",
+    "errors",
     "export_program",
     "get_card",
+    "label_video",
     "list_models",
     "load_program",
+    "open_labeller",
     "open_stream",
     "read_in_sandbox",
     "read_video",
     "register_model",
+    "sample_video",
     "verify",
 ]
 
@@ -74,13 +79,14 @@ _HOMES = {
         "compile",
         "open_stream",
     ),
-    "co3d.engine": ("Engine", "Prediction", "Track"),
+    "co3d.engine": ("Engine", "Labeller", "Prediction", "Track", "label_video", "open_labeller"),
+    "co3d.errors": ("Co3dError",),
     "co3d.export": ("Artefact", "export_program", "load_program"),
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
     "co3d.sandbox": ("SandboxLimits", "read_in_sandbox"),
-    "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
+    "co3d.video": ("VideoFrame", "VideoWriter", "read_video", "sample_video"),
 }
 
 
@@ -90,3 +96,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(home), name)
     raise AttributeError(f"module 'co3d' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -67,6 +67,19 @@ class KeptFiles:
             return None
         return None
 
+    def find_any(self, prefix: str) -> Path | None:
+        """The whole file used last of those whose keys begin so; None without one."""
+        try:
+            paths = sorted(
+                self.folder.glob(f"{prefix}*{self.suffix}"),
+                key=lambda path: path.stat().st_mtime,
+                reverse=True,
+            )
+        except OSError:  # another process removes some as well
+            return None
+        found = (self.find(path.name.partition(".")[0]) for path in paths)
+        return next((path for path in found if path is not None), None)
+
     def read(self, key: str) -> bytes | None:
         """The content kept under a key; None as for `find`."""
         path = self.find(key)

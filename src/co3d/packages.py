@@ -21,6 +21,18 @@ def find_version(package: str) -> str | None:
         return None
 
 
+def extra_command(extra: str) -> str:
+    """How to get an extra, for the way in which co3d itself is here.
+
+    `pip install 'co3d[…]'` adds packages to a co3d that is installed, wherever it came from. Where
+    it is not (its sources are on the path), pip would look for one in an index, and might find
+    another project's.
+    """
+    if find_version("co3d") is not None:
+        return f"pip install 'co3d[{extra}]'"
+    return f"pip install '.[{extra}]' in the folder of co3d's pyproject.toml"
+
+
 def require_package(package: str, *, extra: str) -> Any:
     """Import an optional package.
 
@@ -31,7 +43,7 @@ def require_package(package: str, *, extra: str) -> Any:
     Raises:
         MissingPackageError: as for `import_package`.
     """
-    command = f"pip install 'co3d[{extra}]'"
+    command = extra_command(extra)
     if not is_installed(package):
         raise MissingPackageError(f"the package {package} is not installed; get it with: {command}")
     return import_package(package, install=command)

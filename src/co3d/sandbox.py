@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from co3d.arguments import check_arguments
 from co3d.errors import OptionError, SandboxError
+from co3d.printable import spell_short
 from co3d.sandbox_child import (
     EndOfConversation,
     Logged,
@@ -59,8 +61,10 @@ class SandboxLimits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise OptionError(f"cannot limit calls to {name}={value}: expected more than 0")
+            if not isinstance(value, int | float) or not value > 0:
+                raise OptionError(
+                    f"cannot limit calls to {name}={spell_short(value)}: expected a number above 0"
+                )
 
 
 READING_LIMITS = SandboxLimits(cpu_seconds=300)
@@ -354,6 +358,7 @@ def _make_shared_file() -> int | None:
 _reading: list[Sandbox] = []
 
 
+@check_arguments()
 @contextmanager
 def read_in_sandbox(limits: SandboxLimits = READING_LIMITS) -> Iterator[Sandbox]:
     """Read checkpoints and videos in child processes while the block runs, in all threads.

@@ -24,8 +24,13 @@ def test_tables_are_printed_and_files_written(co3d, tmp_path):
     folder = tmp_path / "results"
     outcome = co3d("bench", *TINY, "--backend", "torch", "--output", folder)
     assert outcome.code == 0
-    assert "### camera_motion" in outcome.out
-    assert (folder / "bench.md").read_text(encoding="utf-8") == outcome.out
+    assert "camera_motion: 8 frames of 32 px, dense rate" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines()]
+    clip, step = (next(row for row in rows if row[:1] == [what]) for what in ("clip", "step"))
+    # In ms, p95, how many times a clip takes as long, and per second.
+    assert float(step[-2]) == pytest.approx(float(clip[-4]) / float(step[-4]), rel=0.2)
+    assert max(map(len, outcome.out.splitlines()[1:])) <= 80
+    assert "### camera_motion" in (folder / "bench.md").read_text(encoding="utf-8")
     assert {path.name for path in folder.iterdir()} == {"bench.json", "bench.md", "bench.svg"}
     assert f"wrote {folder / 'bench.svg'}" in outcome.err
 
@@ -47,7 +52,7 @@ def test_tables_are_printed_and_files_written(co3d, tmp_path):
 def test_options_out_of_range_are_named_before_anything_is_measured(co3d, arguments, message):
     outcome = co3d("bench", "camera_motion", *arguments)
     assert outcome.code == 2
-    assert outcome.err.startswith("error: ")
+    assert outcome.err.splitlines()[-1].startswith("error: ")
     assert message in outcome.err
     assert outcome.out == ""
 

@@ -89,7 +89,7 @@ def test_advice_is_given_only_where_it_works(co3d, tmp_path, video, network):
     assert outcome.code == 0, outcome.err
     assert "run it with" not in outcome.out
     assert "cannot play it: it does not say how to prepare a picture" in outcome.out
-    assert "--rate-hz, --mean and --std" in outcome.out
+    assert "--rate-hz, --mean, --std and --labels" in outcome.out
     outcome = co3d(*network, "--output", tmp_path / "b.safetensors", *CARD)
     assert f"run it with: co3d stream VIDEO --model {tmp_path}/b.safetensors" in outcome.out
     assert co3d("stream", video, "--model", tmp_path / "b.safetensors").code == 0
@@ -115,7 +115,7 @@ def test_a_network_is_described_by_options(co3d, tmp_path, video, network):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--rate-hz", 8), "--rate-hz, --mean and --std together"),
+        (("--mean", "0.4,0.4,0.4"), "give --rate-hz"),
         ((*CARD[:-1], "1,2"), "expected R,G,B"),
         ((*CARD[:-1], "1,0,1"), "--std 1,0,1, expected above 0"),
         ((*CARD, "--short-side", 8), "--short-side 8, expected at least 72"),

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from co3d.compiler import convert
 from co3d.datasets.clips import VideoClips
 from co3d.datasets.layouts import open_dataset
 from co3d.datasets.sampling import Sampling
@@ -14,6 +15,7 @@ from co3d.evaluation.feature_store import FeatureStore
 from co3d.evaluation.layer import LayerFeatures
 from co3d.models import create_model
 from co3d.models.camera_motion import CAMERA_MOTIONS
+from co3d.runtime import open_stream
 from co3d.video import read_video
 from support.miniature import make_kinetics
 
@@ -73,6 +75,10 @@ def test_a_row_per_frame_at_the_time_that_it_describes(co3d, kinetics, tmp_path)
         whole = LayerFeatures(model, "blocks.1")(torch.stack(frames, 2))[0].T
     # A clip knows its end, a stream does not: until then they agree.
     np.testing.assert_allclose(arrays["features"][:13], whole[:13], atol=1e-4)
+    program = convert(LayerFeatures(model, "blocks.1"), model.card.clip_shape)
+    stream = open_stream(program, backend="torch")
+    alone = torch.cat([stream.step(frame).output for frame in frames])[program.delay :]
+    np.testing.assert_array_equal(arrays["features"][:13], alone)
 
 
 def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(

@@ -23,7 +23,6 @@ def screen() -> Console:
 
 def show(labeller, screen, path, *, is_live: bool = False, gap: str | None = None) -> str:
     """Everything that the live view drew for a video."""
-    labeller.stream.reset()
     with read_video(path, rate_hz=8, gap=gap) as reader:
         reader.is_live = is_live
         summary = LabellingSummary(labeller.rate_hz)
@@ -46,7 +45,7 @@ def test_it_shows_labels_progress_and_figures(labeller, screen, tmp_path):
         "step",
         "delay 0.50 s",
         "dropped 0",
-        labeller.stream.backend,
+        labeller.compiled.backend,
     ):
         assert text in Text.from_ansi(drawn).plain
 
@@ -85,7 +84,6 @@ def test_a_label_from_before_an_outage_is_not_shown_as_current(
     labeller, screen, tmp_path, monkeypatch, phase
 ):
     monkeypatch.setattr("co3d.cli.live_view.REDRAWS_PER_SECOND", 1e9)
-    labeller.stream.reset()
     with open_reader(write_video(tmp_path / "video.mp4", 48)) as reader:
         summary = LabellingSummary(labeller.rate_hz)
         with LiveView(screen, "camera", labeller, reader, summary) as view:

@@ -21,11 +21,27 @@ def test_every_command_explains_itself(co3d, command):
     assert "--debug" in outcome.out
 
 
-def test_the_help_of_stream_has_examples_and_exit_codes(co3d):
-    text = co3d("stream", "--help").out
+def test_the_help_of_stream_has_examples_and_names_the_exit_codes(co3d):
+    text = co3d("stream", "-h").out
     assert "co3d stream match.mp4 --output annotated.mp4" in text
-    assert "130" in text
-    assert "141" in text
+    assert "co3d help exit-codes" in text
+    assert co3d("help", "stream").out == text
+
+
+def test_help_explains_exit_codes(co3d):
+    outcome = co3d("help", "exit-codes")
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "  0  Success."
+    assert {"130", "141"} <= {line[:3] for line in lines}
+    assert "Usage: co3d" in co3d("help").out
+    wrong = co3d("help", "exit_codes")
+    assert (wrong.code, "expected exit-codes or one of stream" in wrong.err) == (2, True)
+
+
+def test_completion_can_be_installed(co3d):
+    assert "--install-completion" in co3d("--help").out
 
 
 def test_every_error_class_has_its_own_described_exit_code():
@@ -37,7 +53,7 @@ def test_every_error_class_has_its_own_described_exit_code():
     codes = [error.exit_code for error in classes]
     assert len(codes) == len(set(codes))
     for code in codes:
-        assert f"- {code}: " in describe_exit_codes()
+        assert f"\n{code:>3}  " in describe_exit_codes()
 
 
 def test_help_does_not_wait_for_torch():

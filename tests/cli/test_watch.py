@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from co3d.cli.file_watcher import FileWatcher
-from co3d.engine import Engine
+from co3d.cli.lines import JsonLines
 from support.servers import send, serve
 from support.videos import make_broadcast, write_video
 
@@ -31,26 +31,6 @@ def write_fleet(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture
-def engine_once(monkeypatch):
-    """Opens each engine of these tests with one compiled program."""
-    import co3d.cli.watch as watch
-
-    from .conftest import _open_labeller_once
-
-    def open_engine(model: str, **options) -> Engine:
-        limits = {name: options.pop(name) for name in ("workers", "load_limit") if name in options}
-        labeller = _open_labeller_once(model, weights="random")
-        return Engine(labeller.stream.compiled, labeller.card, **limits)
-
-    monkeypatch.setattr(watch, "open_engine", open_engine)
-
-
-@pytest.fixture
-def co3d_watch(co3d, engine_once):
-    return co3d
 
 
 def test_cameras_are_labelled_side_by_side(co3d_watch, write_fleet, videos):
@@ -189,6 +169,36 @@ def test_a_changed_file_changes_the_cameras_and_ctrl_c_ends(
     states = [line["state"] for line in outcome.lines if line["type"] == "state"]
     assert states[:2] == ["connecting", "live"]
     assert any(line["type"] == "prediction" for line in outcome.lines)
+
+
+def test_a_restart_loses_no_warm_up(co3d_watch, tmp_path, live_bytes, monkeypatch):
+    asked, over, add = threading.Event(), threading.Event(), JsonLines.add
+
+    def add_and_stop(self, prediction):
+        add(self, prediction)
+        if prediction.valid and asked.is_set():  # a second signal would break in
+            asked.clear()
+            signal.raise_signal(signal.SIGTERM)
+
+    def answer(handler, _number):
+        asked.set()
+        send(handler, live_bytes)
+        over.wait(30)
+
+    fleet = tmp_path / "fleet.yaml"
+    with serve(answer) as url:
+        fleet.write_text(f"cameras: [{{name: door, source: '{url}', gap: keep}}]")
+        monkeypatch.setattr(JsonLines, "add", add_and_stop)
+        first = co3d_watch("watch", fleet, "--json", "--state", tmp_path / "state")
+        assert len(list((tmp_path / "state").iterdir())) == 1
+        second = co3d_watch("watch", fleet, "--json", "--state", tmp_path / "state")
+        over.set()
+    for outcome, is_warm in ((first, False), (second, True)):
+        assert outcome.code == 130, outcome.err
+        assert "warms up" not in outcome.err
+        made = [line for line in outcome.lines if line["type"] == "prediction"]
+        assert made[0]["valid"] == is_warm
+    assert len(list((tmp_path / "state").iterdir())) == 1
 
 
 def test_a_file_is_watched(tmp_path):

@@ -21,7 +21,7 @@ def vector(x: Tensor) -> Tensor:
 
 
 # How networks come to have each of the operators.
-KEPT: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
+MAKES_A_TENSOR: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
     _ATEN.conv1d.default: lambda m, x: m.conv1(vector(m.stem(x))),
     _ATEN.conv2d.default: lambda m, x: m.conv2(m.stem(x).transpose(1, 2).flatten(0, 1)),
     _ATEN.conv3d.default: lambda m, x: m.conv3(m.stem(x)),
@@ -56,6 +56,39 @@ IN_PLACE: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
     _ATEN.tanh_.default: lambda m, x: m.stem(x).tanh_(),
     _ATEN.hardsigmoid_.default: lambda m, x: F.hardsigmoid(m.stem(x), inplace=True),
     _ATEN.hardswish_.default: lambda m, x: F.hardswish(m.stem(x), inplace=True),
+}
+VIEWS: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
+    _ATEN.view.default: lambda m, x: m.linear(m.stem(x).view(-1, 4, 8, 36)[..., :6]),
+    _ATEN.select.int: lambda m, x: m.stem(x).select(3, 1) + 1,
+    _ATEN.slice.Tensor: lambda m, x: m.stem(x)[:, :, :, 1:3] + 1,
+    _ATEN.permute.default: lambda m, x: m.stem(x).permute(0, 2, 1, 4, 3) + 1,
+    _ATEN.transpose.int: lambda m, x: m.stem(x).transpose(1, 2) + 1,
+    _ATEN.squeeze.dim: lambda m, x: m.stem(x).mean(3, True).squeeze(3) + 1,
+    _ATEN.unsqueeze.default: lambda m, x: m.stem(x).unsqueeze(1) + 1,
+    _ATEN.expand.default: lambda m, x: m.stem(x).mean(3, True).expand(-1, -1, -1, 6, -1) + 1,
+    _ATEN.split.Tensor: lambda m, x: torch.cat(m.stem(x).split(2, 1)[::-1], 1),
+    _ATEN.split_with_sizes.default: lambda m, x: torch.cat(m.stem(x).split([1, 3], 1)[::-1], 1),
+    _ATEN.unbind.int: lambda m, x: torch.stack(m.stem(x).unbind(3)[::-1], 3),
+}
+# What torch writes in other operators, and so do we.
+WRITTEN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "reshape as a view": lambda m, x: m.stem(x).reshape(2, 4, 8, 36) + 1,
+    "reshape to what is left": lambda m, x: m.stem(x).reshape(-1, 4, 8, 36) + 1,
+    "reshape as a copy": lambda m, x: m.stem(x).transpose(1, 2).reshape(-1, 32, 36) + 1,
+    "flatten as a copy": lambda m, x: m.stem(x).transpose(1, 2).flatten(0, 1) + 1,
+    "unflatten": lambda m, x: m.stem(x).unflatten(1, (2, 2)) + 1,
+    "contiguous": lambda m, x: m.stem(x).contiguous() + 1,
+    "contiguous as a copy": lambda m, x: m.stem(x).transpose(1, 2).contiguous() + 1,
+    "chunk": lambda m, x: torch.cat(m.stem(x).chunk(3, 1)[::-1], 1),
+    "chunk from the first": lambda m, x: torch.cat(m.stem(x).chunk(2)[::-1], 0),
+    "expand_as": lambda m, x: m.stem(x).mean(3, True).expand_as(m.stem(x)) + 1,
+    "nobody uses it": lambda m, x: (m.stem(x), m.stem(x).softmax(1))[0],
+    "several results": lambda m, x: m.stem(x).max(3)[0] + 1,
+    "attention": lambda m, x: F.scaled_dot_product_attention(*[vector(m.stem(x))] * 3),
+    "padded": lambda m, x: F.pad(m.stem(x), (1, 1), value=2.0),
+    "normed": lambda m, x: F.layer_norm(m.stem(x), (6,)),
+    "product": lambda m, x: m.stem(x) @ m.stem(x).transpose(3, 4),
+    "made anew": lambda m, x: m.stem(x) * torch.arange(6) + torch.zeros_like(x[:, :1]),
 }
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "X3D": small_network,
@@ -106,17 +139,18 @@ def is_decomposed(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> bool:
 
 
 def test_every_operator_has_a_network_here() -> None:
-    assert KEPT.keys() == functional.KEPT
+    assert MAKES_A_TENSOR.keys() == functional.MAKES_A_TENSOR
+    assert VIEWS.keys() == functional.VIEWS
     assert IN_PLACE.keys() == functional.IN_PLACE.keys()
 
 
 # torch's own use of its deprecated pytree API.
 @pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
-@pytest.mark.parametrize("target", [*KEPT, *IN_PLACE], ids=str)
+@pytest.mark.parametrize("target", [*MAKES_A_TENSOR, *IN_PLACE, *VIEWS], ids=str)
 def test_an_operator_is_kept_as_torch_keeps_it(
     target: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = apply({**KEPT, **IN_PLACE}[target])
+    model = apply({**MAKES_A_TENSOR, **IN_PLACE, **VIEWS}[target])
     exported = torch.export.export(model, (torch.zeros(2, *SHAPE),), strict=False)
     assert target in {node.target for node in exported.graph.nodes}
     nodes = [n for n in exported.graph.nodes if n.target is target]
@@ -124,20 +158,38 @@ def test_an_operator_is_kept_as_torch_keeps_it(
     # Where they stand beside operators that torch must decompose, they are left to it.
     wanted = functional.IN_PLACE.get(target, target)
     assert wanted in {node.target for node in exported.run_decompositions({}).graph.nodes}
+    require_equal(exported, monkeypatch)
+
+
+# torch's own use of its deprecated pytree API.
+@pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_torch_decomposes_is_written_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = apply(WRITTEN[name])
+    require_equal(torch.export.export(model, (torch.zeros(2, *SHAPE),), strict=False), monkeypatch)
+
+
+def require_equal(exported: torch.export.ExportedProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert functional.is_usual(exported.graph)
     ours = functional.write_functional(exported)
     monkeypatch.setattr(functional, "is_usual", lambda _: False)
-    theirs = functional.write_functional(exported)
-    assert [(n.op, n.target, n.name, n.meta["val"].shape) for n in operators(ours)] == [
-        (n.op, n.target, n.name, n.meta["val"].shape) for n in operators(theirs)
-    ]
+    assert describe(ours) == describe(functional.write_functional(exported))
 
 
-def operators(exported: functional.FunctionalExport) -> list:
-    return [
-        n
-        for n in exported.graph.nodes
-        if n.op == "call_function" and isinstance(n.meta["val"], Tensor)
-    ]
+def describe(exported: functional.FunctionalExport) -> list[object]:
+    """Every operator with its arguments and with the kind, sizes and strides of its result."""
+    names: dict[torch.fx.Node, str] = {}
+    said: list[object] = []
+    for node in exported.graph.nodes:
+        names[node] = f"value {len(names)}"
+        if node.op == "call_function":
+            given = torch.fx.map_arg((node.args, node.kwargs), names.__getitem__)
+            value = node.meta["val"]
+            values = [value] if isinstance(value, Tensor) else value[:1]
+            said.append(
+                (node.target, given, [(v.dtype, tuple(v.shape), v.stride()) for v in values])
+            )
+    return said
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -206,4 +258,9 @@ def test_a_batch_norm_by_the_clips_own_statistics_is_left_to_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = nn.Sequential(stem(), nn.BatchNorm3d(4, track_running_stats=False)).eval()
+    assert is_decomposed(model, monkeypatch)
+
+
+def test_constants_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = apply(lambda m, x: m.stem(x) * torch.tensor([1.0, 2, 3, 4, 5, 6]))
     assert is_decomposed(model, monkeypatch)

@@ -9,6 +9,7 @@ from co3d.compiler import convert
 from co3d.compiler.unroll import unroll_clip
 from co3d.errors import ConversionError, OptionError
 from co3d.evaluation.stream_mode import StreamEvaluator
+from co3d.runtime import compile as compile_program
 from co3d.runtime import open_stream
 from support.networks import Apply, stem
 from support.recurrent_networks import FRAMEWISE, LAST, FrameLoop
@@ -155,6 +156,6 @@ def test_a_learnt_start_is_refused_with_the_cause() -> None:
 
 
 def test_copies_of_the_first_frame_never_fill_a_recurrence() -> None:
-    stream = open_stream(convert(FRAMEWISE["GRU"][0](), SHAPE))
+    compiled = compile_program(convert(FRAMEWISE["GRU"][0](), SHAPE))
     with pytest.raises(OptionError, match="never forgets"):
-        StreamEvaluator(None, None, stream, fill="replicate", rate_hz=8.0)  # type: ignore[arg-type]
+        StreamEvaluator(None, None, compiled, fill="replicate", rate_hz=8.0)  # type: ignore[arg-type]

@@ -13,11 +13,5 @@ def clip_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def opened_labeller() -> Labeller:
+def labeller() -> Labeller:
     return open_labeller("camera_motion", weights="random")
-
-
-@pytest.fixture
-def labeller(opened_labeller: Labeller) -> Labeller:
-    opened_labeller.stream.reset()
-    return opened_labeller

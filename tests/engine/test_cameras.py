@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from co3d.engine import Engine, Labeller, Prediction, SourceChanged, TrackEnded
-from co3d.engine.cameras import Camera, CameraWatch
+from co3d.engine.camera import Camera
+from co3d.engine.cameras import CameraWatch
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError, SourceUnreachableError
 from co3d.video import read_video
 from support.servers import send, serve
@@ -14,8 +15,8 @@ from support.videos import make_broadcast, write_video
 
 
 @pytest.fixture(scope="module")
-def engine(opened_labeller: Labeller):
-    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
+def engine(labeller: Labeller):
+    compiled, card = labeller.compiled, labeller.card
     with Engine(compiled, card, workers=2) as engine:
         yield engine
 
@@ -137,8 +138,8 @@ def test_a_name_runs_once(engine, videos):
         collect(watch)
 
 
-def test_a_camera_that_does_not_fit_is_refused(opened_labeller, live_bytes):
-    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
+def test_a_camera_that_does_not_fit_is_refused(labeller, live_bytes):
+    compiled, card = labeller.compiled, labeller.card
     over = threading.Event()
 
     def answer(handler, _number):

@@ -23,14 +23,6 @@ def test_each_full_clip_is_timed_once_beside_one_step(labeller, frames):
     assert min(comparison.step_ms) > 0
 
 
-def test_the_stream_is_left_as_new(labeller, frames):
-    list(compare_with_clip(labeller, frames, make_comparison(labeller)))
-    frame = labeller.card.preprocess(frames[0].image)
-    first = labeller.stream.step(frame).output.clone()
-    labeller.stream.reset()
-    assert torch.equal(first, labeller.stream.step(frame).output)
-
-
 def test_the_clip_network_sees_the_newest_frames(labeller, frames, monkeypatch):
     clips = []
     forward = labeller.model.forward

@@ -26,15 +26,15 @@ RATE_HZ = 8.0
 
 
 @pytest.fixture(scope="module")
-def engine(opened_labeller: Labeller):
-    with Engine(opened_labeller.stream.compiled, opened_labeller.card, workers=2) as engine:
+def engine(labeller: Labeller):
+    with Engine(labeller.compiled, labeller.card, workers=2) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module", params=[(1, 1), (2, 1), (1, 4)], ids=["1x1", "2x1", "1x4"])
-def any_engine(request, opened_labeller: Labeller):
+def any_engine(request, labeller: Labeller):
     workers, batch = request.param
-    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
+    compiled, card = labeller.compiled, labeller.card
     with Engine(compiled, card, workers=workers, batch=batch) as engine:
         yield engine
 
@@ -171,10 +171,10 @@ def test_a_snapshot_goes_on_in_another_track(engine):
         np.testing.assert_array_equal(prediction.probabilities, wanted)
 
 
-def test_live_streams_never_wait(opened_labeller):
+def test_live_streams_never_wait(labeller):
     pictures = make_pictures(0, 2)
-    compiled, card = opened_labeller.stream.compiled, opened_labeller.card
-    with Engine(compiled, card, workers=1) as engine:
+    compiled, card = labeller.compiled, labeller.card
+    with Engine(compiled, card, workers=1, load_limit=None) as engine:
         track = engine.join(rate_hz=100)
         blocked = engine.join("blocked", rate_hz=100)
         blocked._hold()  # as a step would that never ends
@@ -295,9 +295,9 @@ def test_metrics_count_what_happened(engine):
     assert counts.rate_hz > 0
 
 
-def test_closing_the_engine_ends_its_tracks_and_threads(opened_labeller):
+def test_closing_the_engine_ends_its_tracks_and_threads(labeller):
     before = threading.active_count()
-    engine = Engine(opened_labeller.stream.compiled, opened_labeller.card, workers=2)
+    engine = Engine(labeller.compiled, labeller.card, workers=2)
     tracks = [engine.join() for _ in range(3)]
     engine.close()
     assert threading.active_count() == before
@@ -306,10 +306,10 @@ def test_closing_the_engine_ends_its_tracks_and_threads(opened_labeller):
         engine.join()
 
 
-def test_a_network_of_other_pictures_than_its_card_says_is_refused(opened_labeller):
-    card = dataclasses.replace(opened_labeller.card, crop_px=32)
-    with pytest.raises(OptionError, match="not one classifier of pictures as its card says"):
-        Engine(opened_labeller.stream.compiled, card)
+def test_a_network_of_other_pictures_than_its_card_says_is_refused(labeller):
+    card = dataclasses.replace(labeller.card, crop_px=32)
+    with pytest.raises(OptionError, match=r"of \(3, 64, 64\), but its card .*\(3, 32, 32\)"):
+        Engine(labeller.compiled, card)
 
 
 def test_random_operations_leave_every_stream_as_if_alone(any_engine):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.engine.fleet_file import read_fleet
 from co3d.errors import FleetError
 

@@ -152,7 +152,6 @@ def test_after_a_gap_the_window_begins_after_it(labeller, broken_video):
 def test_labels_below_the_threshold_are_left_out(labeller, clip_video):
     plain = list(labeller.label(open_reader(clip_video)))
     threshold = plain[-1].top[1][1]
-    labeller.stream.reset()
     strict = dataclasses.replace(labeller, threshold=threshold)
     for prediction, wanted in zip(strict.label(open_reader(clip_video)), plain, strict=True):
         assert prediction.top == tuple(pair for pair in wanted.top if pair[1] >= threshold)

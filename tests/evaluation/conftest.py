@@ -48,9 +48,10 @@ def open_evaluator(
 ) -> Callable[..., StreamEvaluator]:
     """A stream evaluator of the bundled network; options as `StreamEvaluator` takes them."""
 
-    def build(slots: int = 1, **options) -> StreamEvaluator:
-        stream = co3d.open_stream(program, slots=slots, backend="torch")
+    compiled = co3d.compile(program, backend="torch")
+
+    def build(**options) -> StreamEvaluator:
         settings = {"fill": "zeros", "rate_hz": 8.0} | options
-        return StreamEvaluator(settings.pop("manifest", manifest), model.card, stream, **settings)
+        return StreamEvaluator(settings.pop("manifest", manifest), model.card, compiled, **settings)
 
     return build

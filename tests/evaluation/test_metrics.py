@@ -65,6 +65,8 @@ def test_single_label_measures_equal_numpy(seed, videos, classes):
             assert share == pytest.approx((predicted[y == index] == index).mean(), abs=1e-6)
         else:
             assert share is None
+    recalls = [(predicted[y == index] == index).mean() for index in sorted(set(y.tolist()))]
+    assert measures.mean_class_accuracy == pytest.approx(np.mean(recalls), abs=1e-6)
     assert measures.calibration_error == pytest.approx(
         calibration_error(p.max(1), predicted == y), abs=1e-5
     )

@@ -57,7 +57,7 @@ def records(manifest, model, program, jobs):
     evaluator = StreamEvaluator(
         manifest,
         make_paper_card(model.card),
-        co3d.open_stream(program, backend="torch"),
+        co3d.compile(program, backend="torch"),
         fill="replicate",
         rate_hz=RATE_HZ,
         init_frames=INIT,

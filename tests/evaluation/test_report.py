@@ -57,7 +57,7 @@ def test_the_report_says_it_all(summary, tmp_path):
     assert {"report.md", "summary.json", "confusion.png", "classes.png"} < names
     assert {path.name for path in tmp_path.iterdir()} == names
     text = (tmp_path / "report.md").read_text()
-    assert "| last: after the last frame | 83.33 | 100.00 |" in text
+    assert "| last: after the last frame | 83.33 | 100.00 | 83.33 |" in text
     assert (
         "measured as in this run:\n\n| measure | % |\n|---|---:|\n| top-1, 30 views | 76.2 |"
         in text
@@ -69,6 +69,13 @@ def test_the_report_says_it_all(summary, tmp_path):
     assert "| run \\| away | $swim_^ | 1 |" in text
     assert "25.0 frames/s" in text
     values = json.loads((tmp_path / "summary.json").read_text())
+    assert values["videos"]["per_class"] == [2, 2, 2]
+    assert (tmp_path / "classes.csv").read_text().splitlines() == [
+        'index,class,videos,"accuracy, last"',
+        "0,walk,2,1.000000",
+        "1,run | away,2,0.500000",
+        "2,$swim_^,2,1.000000",
+    ]
     assert values["measures"]["last"]["confusion"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
     assert values["run"]["resumed"] == 2
     assert values["published"][0] == {

@@ -55,6 +55,18 @@ def test_the_python_runner_labels_as_the_stream_does(exported, program, model, s
     assert np.mean([a == b for a, b in zip(theirs, ours, strict=True)]) >= 0.98
 
 
+def test_the_python_runner_says_that_a_card_is_missing(program, tmp_path):
+    co3d.export_program(program, tmp_path / "network.onnx", format="onnx")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "run_onnx.py", tmp_path / "network.onnx", "video.mp4"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "has no card: export it with --rate-hz, --mean, --std, --labels\n"
+
+
 @pytest.mark.slow
 def test_the_javascript_runner_labels_as_the_stream_does(exported, program, model, tmp_path):
     """Raw pictures in, so that both see the same ones. `make test-slow` installs its package."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from co3d.errors import InputShapeError
+from co3d.errors import InputShapeError, OptionError
 from co3d.models import ModelCard
 
 CARD = ModelCard(
@@ -92,3 +92,36 @@ def test_probabilities() -> None:
     assert CARD.probabilities(logits).tolist() == [[0.5, 0.5]]
     sigmoid = ModelCard("s", 1, 1.0, 1, 1, (0, 0, 0), (1, 1, 1), activation="sigmoid")
     assert sigmoid.probabilities(torch.tensor([[0.0]])).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clip_frames", 0),
+        ("clip_frames", 4.0),
+        ("crop_px", True),
+        ("crop_px", 41),  # more than short_side_px leaves of the picture
+        ("short_side_px", None),
+        ("rate_hz", 0),
+        ("rate_hz", float("nan")),
+        ("rate_hz", 10**400),
+        ("mean", 0.45),
+        ("mean", (0.45, 0.45)),
+        ("mean", ("a", "b", "c")),
+        ("std", (0.2, 0.0, 0.2)),
+        ("resize_px", 40),
+        ("resize_px", (40, 31)),
+        ("labels", "labels.txt"),
+        ("labels", (1, 2)),
+        ("activation", "relu"),
+    ],
+)
+def test_a_card_of_ones_own_is_checked(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=rf"card's (short_side_px|{name}) is .* expected"):
+        dataclasses.replace(CARD, **{name: value})
+
+
+def test_lists_become_tuples() -> None:
+    card = dataclasses.replace(CARD, mean=[0, 0, 0], resize_px=[40, 40], labels=["a", "b"])
+    assert (card.mean, card.resize_px, card.labels) == ((0.0, 0.0, 0.0), (40, 40), ("a", "b"))
+    assert hash(card) == hash(dataclasses.replace(card))

@@ -19,6 +19,7 @@ from co3d.models import (
 )
 from co3d.models.description import write_description
 from co3d.weights import save_weights
+from support.registry import MODELS
 from support.slow import slow_but
 
 SIDE_PX = 32
@@ -30,6 +31,12 @@ LARGER: dict[str, tuple[int, int]] = {
     "slowfast_r50_4x16": (8, 64),
     "slowfast_r50_8x8": (4, 64),
     "r2plus1d_18": (4, 32),
+    "r3d_18": (4, 32),
+    "mc3_18": (4, 32),
+    "s3d": (16, 64),
+    "c2d_r50": (4, 64),
+    **dict.fromkeys(("ir_csn_101", "ir_csn_152", "ip_csn_152"), (8, 64)),
+    **{name: (4, 64) for name in list_models() if name.startswith(("tsm_", "movinet_"))},
 }
 
 
@@ -39,15 +46,18 @@ def clip_for(name: str, batch: int = 1) -> torch.Tensor:
 
 
 def enliven(model: nn.Module) -> nn.Module:
-    """Give every norm a scale, so that no branch is dead as it is at the start of training."""
+    """Give every norm and branch a scale: none is dead, as it is at the start of training."""
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".alpha"):
+            nn.init.constant_(parameter, 0.5)
     return model
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_forward(name: str) -> None:
     model = create_model(name, weights="random", num_classes=7)
     assert not model.training
@@ -57,7 +67,7 @@ def test_forward(name: str) -> None:
     assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_every_parameter_receives_a_gradient(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7)).train()
     loss = nn.functional.cross_entropy(model(clip_for(name, batch=2)), torch.tensor([1, 4]))

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from co3d.compiler import convert
-from co3d.models import create_model, list_models
-from co3d.models.x3d import SqueezeExcite
+from co3d.models import create_model
+from co3d.models.gates import SqueezeExcite
 from support.clip_references import make_reference
+from support.registry import KINDS, short_clip_frames
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
@@ -28,7 +29,7 @@ QUICK = {
     ("name", "dtype"),
     [
         pytest.param(name, dtype, marks=[] if (name, dtype) in QUICK else [pytest.mark.slow])
-        for name in list_models()
+        for name in KINDS
         for dtype in TOLERANCE
     ],
 )
@@ -37,7 +38,7 @@ def test_steps_and_flush_equal_the_clip(
 ) -> None:
     torch.manual_seed(0)
     model = randomise_(create_model(name, weights="random")).double()
-    frames, side = model.card.clip_frames, max(SIDE, model.min_side_px)
+    frames, side = short_clip_frames(model.card), max(SIDE, model.min_side_px)
     program = convert(model, (3, frames, side, side), edges="both")
     reference = make_reference(model, monkeypatch)
     # Ragged, in one batch; a clip of another length has the same last phase of every stride.

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from co3d.compiler import StepProgram, convert
-from co3d.models import ClipModel, create_model, list_models
+from co3d.models import ClipModel, create_model
 from co3d.runtime import Stream, open_stream
 from co3d.runtime.choice import PLAIN_PRECISIONS, list_quick_backends, select_engines
 from support.clip_references import make_reference
+from support.registry import KINDS, short_clip_frames
 from support.streaming import make_clips, randomise_, relative_error
 
 pytestmark = pytest.mark.slow
@@ -55,7 +56,7 @@ def _build(name: str) -> ClipModel:
 def _convert(name: str, rate: str) -> StepProgram:
     model = _build(name)
     side = max(SIDE, model.min_side_px)
-    clip_shape = (3, model.card.clip_frames, side, side)
+    clip_shape = (3, short_clip_frames(model.card), side, side)
     return convert(model, clip_shape, rate=rate, edges="both")  # type: ignore[arg-type]
 
 
@@ -108,7 +109,7 @@ def _error(made: Tensor, wanted: Tensor) -> float:
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [*((name, "dense") for name in list_models()), *((name, "native") for name in NATIVE)],
+    [*((name, "dense") for name in KINDS), *((name, "native") for name in NATIVE)],
 )
 def test_every_backend_and_precision(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _convert(name, rate)

@@ -10,15 +10,14 @@ import pytest
 from torch import Tensor, nn
 
 from co3d.models import slowfast
-from co3d.models.x3d import SqueezeExcite
+from co3d.models.gates import SqueezeExcite
 
 
 class FrameSqueezeExcite(SqueezeExcite):
     """The gate as a stream has it: pooled over each frame."""
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = x.mean((3, 4), keepdim=True)
-        return x * self.restore(self.reduce(gate).relu()).sigmoid()
+        return x * self.gate(x.mean((3, 4), keepdim=True))
 
 
 def pick_even_frames(frames: int, alpha: int) -> list[int]:

@@ -1,12 +1,22 @@
 """The registered networks, as parameters of tests."""
 
-import pytest
-
-from co3d.models import list_models
+from co3d.models import ModelCard, list_models
+from support.slow import slow_but
 
 # The longer, deeper or plainer twins of networks that the quick tests have.
-TWINS = {"x3d_s", "x3d_m", "x3d_l", "slowfast_r50_4x16", "slow_r50"}
+TWINS = {
+    *("x3d_s", "x3d_m", "x3d_l", "slowfast_r50_4x16", "slow_r50", "c2d_r50", "mc3_18"),
+    *("ir_csn_152", "ip_csn_152", "tsm_mobilenet_v2"),
+    *("movinet_a1", "movinet_a2", "movinet_a3", "movinet_a4", "movinet_a5"),
+    *("movinet_a1_stream", "movinet_a2_stream"),
+}
 # Every one, once: twins in the slow tests.
-MODELS = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in TWINS else []) for name in list_models()
-]
+MODELS = slow_but(list_models(), *(name for name in list_models() if name not in TWINS))
+KINDS = [name for name in list_models() if name not in TWINS]
+
+LONGEST = 32
+
+
+def short_clip_frames(card: ModelCard) -> int:
+    """Frames of a clip that shows all that a network does along time, and takes little time."""
+    return min(card.clip_frames, LONGEST)

@@ -7,6 +7,7 @@ rate makes a dilation of what follows):
     a convolution or pool of kt frames reads (kt - 1) · dilation · s frames back
     a depthwise convolution with a stride in space may remember its taps' results instead of their
         frames: that of the first tap (kt - 1) · dilation · s frames back, of the next one less
+    a pool that is smaller in space than what it reads pools space first, and remembers that
     a pool over all of T elements reads (T - 1) · s frames back
     a sum or concatenation reads its earlier operands as much further back as the latest is later
 
@@ -77,7 +78,8 @@ class StateLedger(TorchFunctionMode):
             options |= kwargs
             kernel = _time_size(options["kernel_size"])
             stride = _time_size(options.get("stride") or options["kernel_size"])
-            self._slide(out, known[0], kernel, stride, _time_size(options.get("padding") or 0), 1)
+            padding = _time_size(options.get("padding") or 0)
+            self._slide(out, self._pool_space(out, known[0]), kernel, stride, padding, 1)
         elif func is Tensor.index_select:
             (picked,) = known
             stride = picked.value.shape[TIME] // out.shape[TIME]
@@ -101,6 +103,14 @@ class StateLedger(TorchFunctionMode):
             result = Timing(out, read.stride, read.delay, True)
             result.depth = (kernel - 1 - tap) * dilation * read.stride
             self._all.append(result)
+
+    def _pool_space(self, out: Tensor, read: Timing) -> Timing:
+        """What a pool reads along time: the result of its pool in space, where that is smaller."""
+        if out.numel() // out.shape[0] // out.shape[TIME] >= read.frame_elements:
+            return read
+        pooled = Timing(out, read.stride, read.delay, read.has_time)
+        self._all.append(pooled)
+        return pooled
 
     def _slide(
         self, out: Tensor, read: Timing, kernel: int, stride: int, padding: int, dilation: int

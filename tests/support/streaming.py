@@ -30,6 +30,9 @@ def randomise_(model: nn.Module, seed: int = 0) -> nn.Module:
                 module.running_var.copy_(uniform(module.running_var, 0.7, 1.3))
             elif isinstance(module, nn.Linear):
                 module.weight.copy_(uniform(module.weight, -0.3, 0.3))
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2] == "alpha":  # scales a branch, and starts at zero
+                parameter.copy_(uniform(parameter, 0.5, 1.0))
     return model.eval()
 
 

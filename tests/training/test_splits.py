@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from co3d.cli.train import TrainOptions, run_training
 from co3d.datasets.layouts import open_dataset
+from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.errors import DataError
 from co3d.training.recipe import VideoData
 from co3d.training.recipe_file import write_recipe
@@ -115,3 +117,43 @@ def test_the_division_is_said_and_kept(tmp_path, tiny, capsys):
     versions = json.loads((tmp_path / "run" / "versions.json").read_text())
     assert versions["division"].startswith("training on 2 videos of the split train")
     assert versions["training_videos_per_class"] == {"a": 1, "b": 1}
+
+
+def hold(paths, labels=None, share=0.3):
+    entries = tuple(
+        VideoEntry(f"{index}", path, (label,), start_seconds=float(index))
+        for index, (path, label) in enumerate(zip(paths, labels or [0] * len(paths), strict=True))
+    )
+    manifest = Manifest(Path("set"), ("run", "swim"), entries)
+    train, held = hold_out(manifest, share, seed=0)
+    assert {e.video_id for e in train.entries} | {e.video_id for e in held.entries} == {
+        e.video_id for e in entries
+    }
+    return [e.path for e in train.entries], [e.path for e in held.entries]
+
+
+@pytest.mark.parametrize(
+    ("paths", "cut"),
+    [
+        ([f"{video}.mp4" for video in "aaabbbccc"], slice(None)),
+        ([f"{11 * v}_{n:06}_{n + 10:06}.mp4" for v in "abc" for n in range(3)], slice(11)),
+        ([f"run/v_Run_g0{g}_c0{n}.avi" for g in range(3) for n in range(3)], slice(13)),
+    ],
+)
+def test_clips_of_one_source_video_stay_together(paths, cut):
+    train, held = hold(paths)
+    assert len(train) == 6
+    assert len(held) == 3
+    assert not {path[cut] for path in train} & {path[cut] for path in held}
+
+
+def test_a_class_of_one_source_video_cannot_be_held_out():
+    with pytest.raises(DataError, match=r"one video only of swim .* stay together"):
+        hold(["a.mp4", "b.mp4", "c.mp4", "c.mp4"], [0, 0, 1, 1])
+
+
+def test_a_source_of_two_classes_is_on_one_side_of_both():
+    paths = ["a.mp4", "a.mp4", "b.mp4", "b.mp4", "c.mp4", "c.mp4"]
+    train, held = hold(paths, [0, 1, 0, 1, 0, 1])
+    assert not set(train) & set(held)
+    assert len(held) == 2

@@ -116,3 +116,9 @@ def test_a_consumer_that_is_always_late_sees_too_little():
     frames = deliver([1.0 * n for n in range(12)])
     assert [bool(frame.gap_seconds) for frame in frames] == [False] + [True] * 3 + [False] * 8
     assert all(frame.is_undersampled for frame in frames[3:])
+
+
+def test_a_gap_that_a_reader_has_found_stays():
+    frames = [VideoFrame(PICTURE, n / 8, n, gap_seconds=9.0 * (n == 2)) for n in range(4)]
+    continuity = Continuity(8.0, Pace(None, 10.0), Pace(None, 10.0))
+    assert [continuity.mark(frame).gap_seconds for frame in frames] == [0, 0, 9.0, 0]

@@ -12,7 +12,7 @@ from co3d.backends.native.coverage import find_share
 from co3d.backends.native.library import find_compiler, find_obstacle
 from co3d.backends.triton_gpu.obstacle import find_obstacle as find_gpu_obstacle
 from co3d.errors import MissingPackageError
-from co3d.packages import is_installed, require_package
+from co3d.packages import extra_command, is_installed, require_package
 
 PRECISIONS: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -63,7 +63,7 @@ class Backend:
     def find_reason(self) -> str | None:
         """Why it is unavailable, in words that may follow "auto: …"; None where it is not."""
         if self.package is not None and not is_installed(self.package):
-            return f"pip install 'co3d[{self.package}]' brings a faster one"
+            return f"{extra_command(self.package)} brings a faster one"
         return self.find_lack()
 
 

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from co3d.benchmark.ceilings import Ceilings
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
-from co3d.benchmark.report import Report, format_markdown, write_report
+from co3d.benchmark.report import Report, write_report
 from co3d.benchmark.selection import Selection, select_peers
+from co3d.cli.bench_table import print_report
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.options import split_names
 from co3d.cli.stop_request import stop_on_sigterm
@@ -117,7 +118,10 @@ def run_bench(options: BenchOptions) -> int:
         is_complete=is_complete,
     )
     written = [] if options.output is None else write_report(report, options.output)
-    print(report.as_json() if options.as_json else format_markdown(report), end="")
+    if options.as_json:
+        print(report.as_json(), end="")
+    else:
+        print_report(report, Console())
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True)
     return SUCCESS if is_complete else STOPPED

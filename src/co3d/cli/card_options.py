@@ -3,65 +3,113 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from co3d.cli.options import CardOptions
+from co3d.console import warn
 from co3d.errors import OptionError
 from co3d.models import ModelCard
-
-NEEDED = "--rate-hz, --mean and --std"
 
 
 def make_card(
     options: CardOptions,
     own: ModelCard | None,
     name: str,
-    frame_shapes: Sequence[tuple[int, ...]],
-    output_shapes: Sequence[tuple[int, ...]],
-    clip_frames: int,
+    clip_shapes: Sequence[tuple[int, ...]],
 ) -> ModelCard | None:
     """The network's card with what the options say; None where nobody describes the network.
+
+    Without --mean and --std a new card gives pixels from 0 to 1 as they are, and a note says so.
 
     Args:
         options: of the command line. own: the network's card, if it has one.
         name: of the network.
-        frame_shapes, output_shapes: of one frame and one result.
-        clip_frames: of its training clips.
+        clip_shapes: (C, T, H, W) of its training clips, one per input.
 
     Raises:
         OptionError: the options are too few, out of range, or not for such a network.
     """
     if options == CardOptions():
         return own
-    mean, std = _read_triple("--mean", options.mean), _read_triple("--std", options.std)
     values = {
         "rate_hz": options.rate_hz,
-        "mean": mean,
-        "std": std,
+        "mean": _read_triple("--mean", options.mean),
+        "std": _read_triple("--std", options.std),
         "short_side_px": options.short_side_px,
-        "labels": options.labels and _read_labels(options.labels, output_shapes),
+        "labels": None if options.labels is None else read_labels(options.labels),
     }
     given = {key: value for key, value in values.items() if value is not None}
     if own is None:
-        (height, width) = frame_shapes[0][-2:]
-        if not {"rate_hz", "mean", "std"} <= set(given):
-            raise OptionError(f"cannot describe {name}: expected {NEEDED} together; give all three")
-        if len(frame_shapes) != 1 or frame_shapes[0][0] != 3 or height != width:
-            raise OptionError(
-                f"cannot describe {name}: got frames of shape {', '.join(map(str, frame_shapes))}, "
-                "expected one input of 3 channels and square pictures; leave these options out"
-            )
-        own = ModelCard(name, clip_frames, 1.0, width, width, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    card = dataclasses.replace(own, **given)
-    if not 0 < card.rate_hz < float("inf"):
-        raise OptionError(f"cannot describe {name}: got --rate-hz {card.rate_hz}, expected above 0")
-    if min(card.std) <= 0:
-        raise OptionError(f"cannot describe {name}: got --std {options.std}, expected above 0")
-    if card.short_side_px < card.crop_px:
+        own = _describe(name, clip_shapes, given)
+    _check(options, name, {"short_side_px": own.short_side_px, **given}, own.crop_px)
+    return dataclasses.replace(own, **given)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names, of which the file has one a line; empty lines are passed over.
+
+    Raises:
+        OptionError: the file cannot be read, or names nothing.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"cannot read --labels {path}: {error}; check the path") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise OptionError(f"cannot use --labels {path}: it names no class; write a name a line")
+    return names
+
+
+def check_labels(card: ModelCard | None, output_shapes: Sequence[tuple[int, ...]]) -> None:
+    """Refuse a card whose labels are not those of the network's one row of outputs.
+
+    Raises:
+        OptionError: their numbers differ.
+    """
+    if card is not None and card.labels and list(output_shapes) != [(len(card.labels),)]:
         raise OptionError(
-            f"cannot describe {name}: got --short-side {card.short_side_px}, expected at least "
-            f"{card.crop_px}, the side of the pictures that it sees"
+            f"cannot use the labels of {card.name}: got {len(card.labels)} names, expected one for "
+            f"each output of the network, {' and '.join(map(str, output_shapes))}; give a name a "
+            "line"
         )
-    return card
+
+
+def _describe(
+    name: str, clip_shapes: Sequence[tuple[int, ...]], given: dict[str, object]
+) -> ModelCard:
+    """A card for a network that has none."""
+    if "rate_hz" not in given:
+        raise OptionError(
+            f"cannot describe {name}: it is not known how many frames a second it is to be shown; "
+            "give --rate-hz, the rate of its training clips, and --mean and --std"
+        )
+    channels, clip_frames, height, width = clip_shapes[0]
+    if len(clip_shapes) != 1 or channels != 3 or height != width:
+        raise OptionError(
+            f"cannot describe {name}: got clips of {' and '.join(map(str, clip_shapes))}, expected "
+            "one input (3, T, S, S) of square RGB pictures; leave these options out"
+        )
+    if not {"mean", "std"} & set(given):
+        warn(
+            f"{name} is shown pixels from 0 to 1: --mean and --std were not given; give those that "
+            "it was trained with"
+        )
+    return ModelCard(name, clip_frames, 1.0, width, width, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def _check(options: CardOptions, name: str, values: dict[str, Any], crop_px: int) -> None:
+    """Refuse what a card would refuse, in the words of the command line."""
+    what = f"cannot describe {name}: got"
+    if not 0 < values.get("rate_hz", 1.0) < float("inf"):
+        raise OptionError(f"{what} --rate-hz {options.rate_hz}, expected above 0")
+    if min(values.get("std", (1.0,))) <= 0:
+        raise OptionError(f"{what} --std {options.std}, expected above 0")
+    if values["short_side_px"] < crop_px:
+        raise OptionError(
+            f"{what} --short-side {options.short_side_px}, expected at least {crop_px}, the side "
+            "of the pictures that it sees"
+        )
 
 
 def _read_triple(option: str, text: str | None) -> tuple[float, float, float] | None:
@@ -74,17 +122,3 @@ def _read_triple(option: str, text: str | None) -> tuple[float, float, float] | 
     if not all(abs(value) < 1e6 for value in (red, green, blue)):
         raise OptionError(f"cannot read {option} {text!r}: expected R,G,B, e.g. 0.45,0.45,0.45")
     return red, green, blue
-
-
-def _read_labels(path: Path, output_shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read --labels {path}: {error}; check the path") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(output_shapes) != 1 or output_shapes[0] != (len(names),):
-        raise OptionError(
-            f"cannot use --labels {path}: got {len(names)} names, expected one for each output of "
-            f"the network, {' and '.join(map(str, output_shapes))}; give a name a line"
-        )
-    return names

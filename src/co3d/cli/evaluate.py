@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,14 +31,13 @@ from co3d.cli.mode_options import (
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS, Program
+from co3d.compiler.program import Program
 from co3d.console import Console, say
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_judged_split
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
-from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import make_jobs
 from co3d.evaluation.metrics import require_metrics
 from co3d.evaluation.paper_protocol import count_init_frames, make_paper_card, read_paper_frames
@@ -52,7 +50,7 @@ from co3d.evaluation.subject import Subject, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
 from co3d.printable import spell_json
-from co3d.runtime import open_stream
+from co3d.runtime import compile as compile_program
 from co3d.weights import identify_weights
 
 STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
@@ -106,7 +104,7 @@ def evaluate_data(options: EvalOptions) -> int:
 
     Raises:
         OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
-            ConversionError: see `co3d stream --help`.
+            ConversionError: see `co3d help exit-codes`.
     """
     options = _check_options(options)
     require_metrics()
@@ -275,17 +273,11 @@ def _open_evaluator(
         assert subject.model is not None
         convert = ConvertOptions(window=options.window)
         program = convert_or_read(subject.model, card.clip_shape, convert)
-    if program.macs_per_frame < SMALL_NETWORK_MACS:
-        torch.set_num_threads(1)
-    stream = open_stream(
-        program,
-        backend=options.backend or "auto",
-        precision=options.precision,
-        device=device,
-        slots=options.slots,
+    compiled = compile_program(
+        program, backend=options.backend or "auto", precision=options.precision, device=device
     )
     fill: Fill = options.fill or "zeros"
-    init_frames, read = options.init_frames, read_entry
+    init_frames, read = options.init_frames, None
     if options.protocol == "paper":
         _check_labels(manifest)
         fill = "replicate"
@@ -294,12 +286,13 @@ def _open_evaluator(
     evaluator = StreamEvaluator(
         manifest,
         card,
-        stream,
+        compiled,
         fill=fill,
         rate_hz=rate_hz,
         init_frames=init_frames,
         read=read,
         strict=options.strict,
+        at_once=options.slots,
     )
     return evaluator, settings | {
         "views": None,
@@ -308,8 +301,8 @@ def _open_evaluator(
         "fill": fill,
         "init": evaluator.init_frames,
         "full_frames": program.first_valid_step,
-        "backend": describe_backend(stream),
-        "slots": stream.slots,
+        "backend": describe_backend(compiled),
+        "slots": evaluator.together,
     }
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.progress import track
 from torch import Tensor
 
-from co3d.cli.card_options import make_card
+from co3d.cli.card_options import check_labels, make_card
 from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
 from co3d.console import Console, say
 from co3d.engine.playable import explain_unplayable
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
-from co3d.models import ModelCard
+from co3d.models import ModelCard, find_card
 from co3d.video import read_video
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".ts"}
@@ -34,12 +34,11 @@ def export_network(conversion: ConversionOptions, options: ExportOptions) -> Non
         program = convert_opened(conversion, model, shapes, options.edges)
     card = make_card(
         options.card,
-        getattr(model, "card", None),
+        find_card(model),
         program.name,
-        program.frame_shapes,
-        program.output_shapes,
-        shapes[0][1],
+        shapes,
     )
+    check_labels(card, program.output_shapes)
     calibration = None
     if options.calibrate:
         calibration = _read_frames(console, options, card)

@@ -14,7 +14,6 @@ from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
 from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
-from co3d.compiler.program import SMALL_NETWORK_MACS
 from co3d.console import Console
 from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.manifest import Manifest
@@ -33,7 +32,7 @@ from co3d.export.program_cache import convert_or_read
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
 from co3d.printable import spell_json
-from co3d.runtime import open_stream
+from co3d.runtime import compile as compile_program
 
 PARTS = "parts"
 """Folder of what is done, until all is."""
@@ -175,13 +174,11 @@ def _open_extractor(
         extract = partial(clip_features, manifest, network, card, sampling=sampling, strict=strict)
         return extract, settings | {"clips": sampling.views}
     program = convert_or_read(network, card.clip_shape, ConvertOptions())
-    if program.macs_per_frame < SMALL_NETWORK_MACS:
-        torch.set_num_threads(1)
-    stream = open_stream(
+    compiled = compile_program(
         program, backend=options.backend or "auto", precision=options.precision or "float32"
     )
-    extract = partial(stream_features, manifest, stream, card, rate_hz=rate_hz, strict=strict)
-    return extract, settings | {"backend": describe_backend(stream)}
+    extract = partial(stream_features, manifest, compiled, card, rate_hz=rate_hz, strict=strict)
+    return extract, settings | {"backend": describe_backend(compiled)}
 
 
 def _check_options(options: FeatureOptions) -> None:

@@ -42,7 +42,7 @@ class LiveView:
     ) -> None:
         self._console = console
         self._title = f"{labeller.card.name} · {source}"
-        self._subtitle = labeller.stream.backend
+        self._subtitle = labeller.compiled.backend
         self._rows = labeller.top_k
         self._summary = summary
         self._colours = label_colours(labeller.labels)
@@ -74,6 +74,10 @@ class LiveView:
         if self._is_away:
             self._is_current = False  # nor is it when the source is back, until the next prediction
         self._redraw_in_time()
+
+    def __rich__(self) -> Panel:
+        """What is shown now, as Rich prints it."""
+        return self._draw()
 
     def _redraw_in_time(self) -> None:
         now = monotonic()

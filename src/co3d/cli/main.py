@@ -18,6 +18,7 @@ from co3d import __version__
 from co3d.cli.commands.data import data_app
 from co3d.cli.commands.declared import DEBUG_HINT
 from co3d.cli.commands.evaluation import evaluation_app
+from co3d.cli.commands.helping import help_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.training import training_app
@@ -48,7 +49,7 @@ app = typer.Typer(
     help="Networks trained on clips see video one frame at a time.",
     epilog=DEBUG_HINT,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
 )
 
@@ -78,6 +79,7 @@ app.add_typer(evaluation_app)
 app.add_typer(training_app)
 app.add_typer(weights_app, name="weights")
 app.add_typer(data_app, name="data")
+app.add_typer(help_app)
 
 
 def run(arguments: list[str] | None = None) -> None:
@@ -87,7 +89,7 @@ def run(arguments: list[str] | None = None) -> None:
         arguments: the command line without the program's name; None takes the process's own.
 
     Raises:
-        SystemExit: always; its code is one of those that `co3d stream --help` lists.
+        SystemExit: always; its code is one of those that `co3d help exit-codes` lists.
     """
     # The Python processes that a command starts look for no module in the working folder, which may
     # be anybody's.

@@ -1,6 +1,7 @@
 """Which network a command means: a registered one, or one that a user's file builds."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
 import sys
@@ -8,13 +9,16 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple, cast
 
 from torch import nn
 
-from co3d.cli.options import ConversionOptions, Edges
+from co3d.cli.card_options import make_card, read_labels
+from co3d.cli.options import CardOptions, ConversionOptions, Edges, StreamOptions
 from co3d.compiler import StepProgram, convert
 from co3d.errors import OptionError
-from co3d.models import ModelCard, create_model
+from co3d.export import is_exported
+from co3d.models import create_model, find_card
 from co3d.weights import load_weights
 
 ClipShape = tuple[int, ...]
@@ -35,15 +39,78 @@ def open_network(options: ConversionOptions) -> tuple[nn.Module, list[ClipShape]
         model = create_model(options.network, weights=options.weights)
         return model, shapes or [model.card.clip_shape]
     network = build_network(options.network, options.weights)
-    card = getattr(network, "card", None)
-    if not shapes and isinstance(card, ModelCard):
-        shapes = [card.clip_shape]
-    if not shapes:
+    return network, shapes or [_find_clip(options.network, network)]
+
+
+class StreamedNetwork(NamedTuple):
+    """What `open_labeller` and `open_engine` take under these names."""
+
+    model: str | nn.Module
+    weights: str | None
+    labels: tuple[str, ...] | None
+
+
+def open_streamed(options: StreamOptions) -> StreamedNetwork:
+    """The network that `co3d stream` means; one that a user's file builds is built.
+
+    Raises:
+        OptionError: as for `describe_network`, or an option for a network of the user's file is
+            given with another one. WeightError: the weights do not fit.
+    """
+    card = options.card
+    if is_file_network(options.model) and not is_exported(options.model):
+        described = dataclasses.replace(card, rate_hz=options.camera.rate_hz)
+        network = describe_network(options.model, options.weights, options.clip, described)
+        return StreamedNetwork(network, None, None)
+    if options.clip is not None or card != CardOptions(labels=card.labels):
         raise OptionError(
-            f"cannot convert {options.network}: its clip shape is not known; give --clip C,T,H,W, "
-            "e.g. --clip 3,16,112,112"
+            f"cannot label with {options.model}: its card says how to prepare pictures; leave "
+            "--clip, --mean, --std and --short-side out"
         )
-    return network, shapes
+    labels = None if card.labels is None else read_labels(card.labels)
+    return StreamedNetwork(options.model, options.weights, labels)
+
+
+def describe_network(
+    name: str, weights: str | None, clip: str | None, options: CardOptions
+) -> nn.Module:
+    """The network that a user's file builds, whose `card` says what the options say of it.
+
+    Args:
+        name: file.py:factory. weights: a checkpoint file.
+        clip: "C,T,H,W"; None for that of the network's own card.
+        options: what describes the network; those left out are the card's.
+
+    Raises:
+        OptionError: as for `open_network`, or the network stays without a card.
+        WeightError: the weights do not fit.
+    """
+    network = build_network(name, weights)
+    own = find_card(network)
+    shape = _find_clip(name, network) if clip is None else _parse_clip(clip)
+    if own is not None and shape != own.clip_shape:
+        raise OptionError(
+            f"cannot label with {name}: got --clip {clip}, but its card says "
+            f"{','.join(map(str, own.clip_shape))}; leave --clip out, or change the card"
+        )
+    card = make_card(options, own, name, [shape])
+    if card is None:
+        raise OptionError(
+            f"cannot label with {name}: it does not say how to prepare a picture; give --rate-hz, "
+            "--mean and --std, or set its attribute `card` to a co3d.ModelCard"
+        )
+    network.card = cast(Any, card)
+    return network
+
+
+def _find_clip(name: str, network: nn.Module) -> ClipShape:
+    card = find_card(network)
+    if card is None:
+        raise OptionError(
+            f"cannot convert {name}: its clip shape is not known; give --clip C,T,H,W, e.g. --clip "
+            "3,16,112,112, or set its attribute `card` to a co3d.ModelCard"
+        )
+    return card.clip_shape
 
 
 def is_file_network(name: str) -> bool:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from co3d.errors import OptionError
+
+if TYPE_CHECKING:  # which would import PyTorch before `co3d --help` is printed
+    from co3d.engine.camera import Camera
 
 Policy = Literal["latest", "every"]
 RtspTransport = Literal["auto", "tcp", "udp"]
@@ -22,47 +25,28 @@ class StreamOptions:
     """The options of `co3d stream`, as the command line gives them.
 
     Attributes:
-        source: file, camera number, URL or folder of frames.
-        model: registry name or exported file. weights: tag or path.
+        camera: the source, and how it is labelled; of several sources the first.
+        model: registry name, exported file or file.py:factory. weights: tag or path.
+        clip: "C,T,H,W" of a network of the user's file. card: what describes it, without its rate.
         window: feature frames averaged.
-        top_k: labels shown. threshold: probability that they must reach.
-        smooth_seconds: time constant of the average of probabilities; 0 for none.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
-        policy: what a live source does when it is too fast; None drops, but keeps pipes waiting.
-        gap: what the network does after a gap. rate_hz: overrides the model's.
-        rotate, flip, crop: what becomes of pictures, as for `co3d.read_video`; the crop as
-            "X,Y,WIDTH,HEIGHT".
         record: folder for the packets of the source. record_seconds: how long a file there is;
             None for a minute.
-        reconnect_seconds: how long a network stream is tried again; None for ever.
-        rtsp_transport: of RTSP. poll_hz: how often single pictures are asked for. folder_rate_hz:
-            of a folder of pictures.
         threads: processor threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
 
-    source: str
+    camera: "Camera"
     model: str
     weights: str | None
+    clip: str | None
+    card: "CardOptions"
     window: int | None
-    top_k: int | None
-    threshold: float
-    smooth_seconds: float
     output: Path | None
     timeline: Path | None
     as_json: bool
-    policy: Policy | None
-    gap: Gap
-    rate_hz: float | None
-    rotate: int
-    flip: Flip | None
-    crop: str | None
     record: Path | None
     record_seconds: float | None
-    reconnect_seconds: float | None
-    rtsp_transport: RtspTransport
-    poll_hz: float | None
-    folder_rate_hz: float
     threads: int | None
     backend: str
     precision: str | None

@@ -167,6 +167,6 @@ def _measure_cost(
             frames_per_second=latency.throughput_mean,
         ),
         paper=read_paper(model, window),
-        backend=describe_backend(stream),
+        backend=describe_backend(stream.compiled),
         differences=differences,
     )

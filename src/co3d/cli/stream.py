@@ -9,12 +9,15 @@ from typing import Protocol
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import ConnectionNotices, Notices
-from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.options import StreamOptions
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
+from co3d.cli.waiting import waiting
 from co3d.console import Console
-from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
+from co3d.engine import Labeller, LabellingSummary, Prediction, find_network, open_labeller
 from co3d.errors import (
     CameraError,
     DamagedVideoError,
@@ -24,7 +27,7 @@ from co3d.errors import (
 )
 from co3d.printable import make_printable
 from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
-from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video import SourceState, VideoReader, hide_password, require_file
 
 
 class PredictionSink(Protocol):
@@ -57,12 +60,13 @@ def _stream_video(options: StreamOptions) -> int:
     Raises:
         DamagedVideoError, SourceUnreachableError, CameraError, SandboxError: the source broke off
             on the way; the outputs are complete up to there.
-        Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
+        Co3dError: see `co3d help exit-codes`. Of the outputs there is the video, as
             far as it was written.
     """
     _check_options(options)
     lines = JsonLines()
-    listeners = [ConnectionNotices(hide_password(options.source)).show]
+    camera = options.camera
+    listeners = [ConnectionNotices(camera.name).show]
     if options.as_json:
         listeners.append(lines.show)
 
@@ -70,37 +74,35 @@ def _stream_video(options: StreamOptions) -> int:
         for listener in listeners:
             listener(state)
 
-    rate_hz = read_rate_hz(options.model) if options.rate_hz is None else options.rate_hz
-    with read_video(
-        options.source,
-        rate_hz=rate_hz,
-        policy=options.policy,
-        gap=options.gap,
-        rotate=options.rotate,
-        flip=options.flip,
-        crop=None if options.crop is None else read_crop(options.crop),
+    require_file(camera.source)  # before the user's file is run
+    network = open_streamed(options)
+    card, exported = find_network(network.model)
+    rate_hz = card.rate_hz if camera.rate_hz is None else camera.rate_hz
+    with camera.read(
+        rate_hz,
+        tell,
         record=options.record,
         record_seconds=60.0 if options.record_seconds is None else options.record_seconds,
-        reconnect_seconds=options.reconnect_seconds,
-        rtsp_transport=options.rtsp_transport,
-        poll_hz=options.poll_hz,
-        folder_rate_hz=options.folder_rate_hz,
-        on_state=tell,
+        decoder_threads=None,
     ) as reader:
-        labeller = open_labeller(
-            options.model,
-            weights=options.weights,
-            window=options.window,
-            rate_hz=rate_hz,
-            top_k=options.top_k,
-            has_end=not reader.is_live,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-            backend=options.backend,
-            precision=options.precision,
-            device=options.device,
-            threads=options.threads,
-        )
+        with users_code(), waiting(f"opening {options.model}"):
+            labeller = open_labeller(
+                network.model,
+                weights=network.weights,
+                window=options.window,
+                labels=network.labels,
+                rate_hz=rate_hz,
+                top_k=camera.top_k,
+                has_end=not reader.is_live,
+                threshold=camera.threshold,
+                smooth_seconds=camera.smooth_seconds,
+                backend=options.backend,
+                precision=options.precision,
+                device=options.device,
+                threads=options.threads,
+                meanwhile=True,
+                exported=exported,
+            )
         summary = LabellingSummary(labeller.rate_hz)
         notices = Notices(reader)
         loss, pipe_closed = None, False
@@ -151,8 +153,10 @@ def _check_options(options: StreamOptions) -> None:
     if options.record_seconds is not None and options.record is None:
         raise OptionError("cannot use --record-seconds without --record DIR: give both or neither")
     outputs = [path.resolve() for path in (options.output, options.timeline) if path is not None]
-    if Path(options.source).resolve() in outputs:
-        raise OptionError(f"cannot write over the source {options.source}: name another output")
+    if Path(options.camera.source).resolve() in outputs:
+        raise OptionError(
+            f"cannot write over the source {options.camera.source}: name another output"
+        )
     if len(set(outputs)) < len(outputs):
         raise OptionError(f"cannot write two outputs to {outputs[0]}: name two files")
 
@@ -170,7 +174,7 @@ def _open_outputs(
         video = annotated_video(options.output, reader, labeller, is_stopped=lambda: stop.requested)
         sinks.append(outputs.enter_context(video))
     if options.timeline is not None:
-        title = make_printable(f"{name_source(options.source)} · {labeller.card.name}")
+        title = make_printable(f"{name_source(options.camera.source)} · {labeller.card.name}")
         picture = timeline_picture(options.timeline, labeller, title=title)
         sinks.append(outputs.enter_context(picture))
     return sinks
@@ -189,7 +193,8 @@ def _open_screen(
         return lines
     if not sys.stdout.isatty():
         return PlainLines()
-    view = LiveView(Console(), hide_password(options.source), labeller, reader, summary)
+    outputs.enter_context(quiet_terminal(sys.stdout))
+    view = LiveView(Console(), options.camera.name, labeller, reader, summary)
     return outputs.enter_context(view)
 
 

@@ -7,7 +7,7 @@ from co3d.cli.networks import build_network, is_file_network
 from co3d.errors import OptionError
 from co3d.evaluation.subject import Subject, make_subject, read_subject
 from co3d.export import is_exported
-from co3d.models import ClipModel, ModelCard, create_trained_model
+from co3d.models import ClipModel, create_trained_model, find_card
 
 
 def open_subject(name: str, weights: str | None, *, purpose: str) -> Subject:
@@ -33,10 +33,10 @@ def open_subject(name: str, weights: str | None, *, purpose: str) -> Subject:
     if not is_file_network(name):
         return make_subject(create_trained_model(name, weights, purpose=purpose))
     network = build_network(name, weights)
-    card = getattr(network, "card", None)
-    if not isinstance(card, ModelCard):
+    if find_card(network) is None:
         raise OptionError(
             f"cannot {purpose} {name}: got a network without a card, expected a co3d.ModelCard as "
-            "its attribute `card`, which says how to prepare pictures; set it in the factory"
+            "its attribute `card`, which says how to prepare pictures; set it in the factory "
+            "(docs/own_network.md)"
         )
     return make_subject(cast(ClipModel, network))  # all that is asked of it is the card

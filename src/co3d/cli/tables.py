@@ -74,7 +74,7 @@ def print_stream_summary(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"backend: {labeller.stream.backend}", highlight=False, markup=False)
+    console.print(f"backend: {labeller.compiled.backend}", highlight=False, markup=False)
     print_written(console, written)
 
 

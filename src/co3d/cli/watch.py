@@ -4,29 +4,44 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from co3d import __version__
+from co3d.cli.event_lines import EventLines, EventScreen
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
+from co3d.cli.networks import open_streamed, users_code
 from co3d.cli.notices import FleetNotices
-from co3d.cli.options import StreamOptions, read_crop
+from co3d.cli.options import StreamOptions
+from co3d.cli.quiet_terminal import quiet_terminal
 from co3d.cli.stop_request import StopRequest, silence
+from co3d.cli.waiting import waiting
 from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
-from co3d.engine.cameras import Camera, CameraWatch
+from co3d.engine.camera import Camera
+from co3d.engine.cameras import CameraWatch
 from co3d.engine.opening import open_engine
+from co3d.engine.track_states import TrackStates
 from co3d.errors import Co3dError, OptionError
 from co3d.packages import require_package
 from co3d.video import hide_password
 
+if TYPE_CHECKING:
+    from co3d.engine.fleet_events import FleetEvents
 
-class Screen(Protocol):
-    """What shows predictions and states."""
+
+ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.5
+"""For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
+
+
+class Screen(EventScreen, Protocol):
+    """What shows predictions, states and events."""
 
     def add(self, prediction: Prediction) -> None:
         """Take in a prediction."""
@@ -37,10 +52,14 @@ class Screen(Protocol):
         ...
 
 
-def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
+def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None = None) -> int:
     """Label the cameras of a fleet file until they end, or a signal stops it.
 
     The file is read again when it changes, and on SIGHUP where no terminal would send it.
+
+    Args:
+        path: of the file. is_check: only open each source once. as_json: print JSON lines.
+        state: folder for what live cameras leave when a signal stops them, to go on from.
 
     Returns:
         The exit code: that of the first camera's error if one ended with an error, 130 when a
@@ -53,31 +72,47 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     """
     for package in ("yaml", "pydantic"):
         require_package(package, extra="watch")
+    from co3d.engine.fleet_events import FleetEvents, check_outputs
     from co3d.engine.fleet_file import read_fleet
 
     fleet = read_fleet(path)
     cameras = fleet.list_cameras()
     network = fleet.network.model_dump()
     engine = open_engine(
-        network.pop("model"), **network, load_limit=None if is_check else LOAD_LIMIT
+        network.pop("model"),
+        **network,
+        meanwhile=not is_check,  # which measures what fits
+        load_limit=None if is_check else LOAD_LIMIT,
     )
     with engine:
         if is_check:
-            return check_fleet(engine, cameras, as_json=as_json)
-        with CameraWatch(engine) as watch:
+            fleet.check_labels(engine.labels)
+            outputs = check_outputs(fleet, __version__)
+            return check_fleet(engine, cameras, outputs, as_json=as_json)
+        with ExitStack() as stack:
+            events = FleetEvents(fleet, engine, __version__, warn)
+            stack.callback(events.close)
+            states = None if state is None else TrackStates(state, engine.card)
+            watch = stack.enter_context(
+                CameraWatch(engine, events.take, ring_seconds=0.0, states=states)
+            )
+            events.attach(watch)
 
             def read_again() -> None:
                 try:
                     changed = read_fleet(path)
-                    if changed.network != fleet.network:
-                        warn(f"{path}: another network is used after a restart only")
-                    watch.replace_all(changed.list_cameras())
-                    warn(f"{path} was read again: {len(changed.cameras)} cameras")
+                    for key in ("network", "events"):
+                        if getattr(changed, key) != getattr(fleet, key):
+                            warn(f"{path}: another section {key} is used after a restart only")
+                    cameras = changed.list_cameras()
+                    events.reconfigure(changed)
+                    watch.replace_all(cameras)
+                    warn(f"{path} was read again: {len(cameras)} cameras")
                 except Co3dError as error:
-                    warn(f"{error}; the cameras stay as they are")
+                    warn(f"{error}; all stays as it is")
 
             with FileWatcher(path, read_again) as watcher:
-                return _run(engine, watch, cameras, watcher, as_json=as_json)
+                return _run(engine, watch, cameras, watcher, events, as_json=as_json)
 
 
 def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
@@ -96,37 +131,25 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
     if len(set(names)) < len(names):
         raise OptionError("cannot label a source twice at once: name each once")
     cameras = [
-        Camera(
-            name=name,
-            source=source,
-            rate_hz=options.rate_hz,
-            policy=options.policy,
-            gap=options.gap,
-            rotate=options.rotate,
-            flip=options.flip,
-            crop=None if options.crop is None else read_crop(options.crop),
-            reconnect_seconds=options.reconnect_seconds,
-            rtsp_transport=options.rtsp_transport,
-            poll_hz=options.poll_hz,
-            folder_rate_hz=options.folder_rate_hz,
-            top_k=options.top_k,
-            threshold=options.threshold,
-            smooth_seconds=options.smooth_seconds,
-        )
+        replace(options.camera, name=name, source=source)
         for name, source in zip(names, sources, strict=True)
     ]
-    engine = open_engine(
-        options.model,
-        weights=options.weights,
-        window=options.window,
-        backend=options.backend,
-        precision=options.precision,
-        device=options.device,
-        workers=options.threads,
-        load_limit=None,
-    )
+    network = open_streamed(options)
+    with users_code(), waiting(f"opening {options.model}"):
+        engine = open_engine(
+            network.model,
+            weights=network.weights,
+            window=options.window,
+            labels=network.labels,
+            backend=options.backend,
+            precision=options.precision,
+            device=options.device,
+            meanwhile=True,
+            workers=options.threads,
+            load_limit=None,
+        )
     with engine, CameraWatch(engine) as watch:
-        return _run(engine, watch, cameras, None, as_json=options.as_json)
+        return _run(engine, watch, cameras, None, None, as_json=options.as_json)
 
 
 def _run(
@@ -134,21 +157,32 @@ def _run(
     watch: CameraWatch,
     cameras: Sequence[Camera],
     watcher: FileWatcher | None,
+    events: "FleetEvents | None",
     *,
     as_json: bool,
 ) -> int:
     """Show what comes, until all cameras have ended."""
     code, pipe_closed, notices = SUCCESS, False, FleetNotices(watch)
-    with StopRequest(watch.request_stop) as stop, ExitStack() as opened:
+    said: list[Exception] = []
+
+    def request_stop() -> None:
+        if events is not None:
+            events.request_stop()
+        watch.request_stop()
+
+    with StopRequest(request_stop) as stop, ExitStack() as opened:
         if watcher is not None and not sys.stdout.isatty():
             signal.signal(signal.SIGHUP, lambda *_: watcher.look_now())
         screen: Screen
         if as_json:
             screen = JsonLines()
         elif sys.stdout.isatty():
+            opened.enter_context(quiet_terminal(sys.stdout))
             screen = opened.enter_context(FleetView(Console(), engine, watch))
         else:
             screen = PlainLines()
+        if events is not None:
+            opened.enter_context(EventLines(events, screen))
         for camera in cameras:
             watch.start(camera)
         try:
@@ -157,9 +191,12 @@ def _run(
                     screen.add(item)
                 elif isinstance(item, SourceChanged):
                     screen.show_change(item)
-                elif item.error is not None:
+                elif item.error is not None and item.error not in said:
+                    said.append(item.error)  # the tracks of a camera all end with its error
                     code = code or _report(item)
                 notices.tell(item.track)
+            if events is not None:
+                events.finish(STOPPED_GRACE_SECONDS if stop.requested else ENDED_GRACE_SECONDS)
         except BrokenPipeError:
             pipe_closed = True
             stop.request()

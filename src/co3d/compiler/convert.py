@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from co3d.arguments import check_arguments
 from co3d.compiler.options import ConvertOptions, check_clip_shapes
 from co3d.compiler.pipeline import compile_network
 from co3d.compiler.program import Edges, Rate, Scope, StepProgram
 
 
+@check_arguments()
 def convert(
     model: nn.Module,
     clip_shape: Sequence[int] | Sequence[Sequence[int]],

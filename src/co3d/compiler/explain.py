@@ -107,7 +107,7 @@ def format_program(program: Explained) -> str:
         (
             row.name,
             row.module_path,
-            row.operator,
+            row.operator.removesuffix(".default"),
             str(row.stride),
             str(row.delay),
             "all" if row.receptive_field is None else str(row.receptive_field),
@@ -123,7 +123,8 @@ def format_program(program: Explained) -> str:
             cell.ljust(width) if i < 3 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        # Numbers, which stand at the right of their columns, need less between them.
+        lines.append(" ".join(("  ".join(cells[:3]), *cells[3:])).rstrip())
     lines += ["", *format_figures(program)]
     lines += ["", *format_sources(program)]
     return "\n".join(lines)

@@ -1,13 +1,14 @@
 """An exported graph in operators that have no side effects and are those that the rules know.
 
 `ExportedProgram.run_decompositions` gives that for any graph, and traces the network twice more for
-it: half of the time of a conversion. Networks of the usual layers need little of it, which is
-written here directly.
+it: half of the time of a conversion, and most of it where the network is small. Most networks need
+little of it, which is written here directly.
 """
 
-import copy
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from torch import fx
 from torch.export import ExportedProgram
 
 _ATEN = torch.ops.aten
-# `run_decompositions({})` leaves these as they are, and each makes a tensor of its own, not a view.
-KEPT = frozenset(
+# Each makes a tensor of its own, never a view of another's, and never what it was given.
+MAKES_A_TENSOR = frozenset(
     {
         _ATEN.conv1d.default,
         _ATEN.conv2d.default,
@@ -55,9 +56,27 @@ IN_PLACE = {
     _ATEN.hardsigmoid_.default: _ATEN.hardsigmoid.default,
     _ATEN.hardswish_.default: _ATEN.hardswish.default,
 }
+# What they give is part of what they are given. Where nobody writes into either, they stay.
+VIEWS = frozenset(
+    {
+        _ATEN.view.default,
+        _ATEN.select.int,
+        _ATEN.slice.Tensor,
+        _ATEN.permute.default,
+        _ATEN.transpose.int,
+        _ATEN.squeeze.dim,
+        _ATEN.unsqueeze.default,
+        _ATEN.expand.default,
+        _ATEN.split.Tensor,
+        _ATEN.split_with_sizes.default,
+        _ATEN.unbind.int,
+    }
+)
 _BATCH_NORM, _DROPOUT = _ATEN.batch_norm.default, _ATEN.dropout.default
-_FLATTEN = _ATEN.flatten.using_ints
-_MAKES_A_TENSOR = KEPT | set(IN_PLACE) | {_BATCH_NORM}
+# They are written as a view where one will do, and else as a copy.
+_RESHAPES = (_ATEN.reshape.default, _ATEN.flatten.using_ints, _ATEN.unflatten.int)
+_CONTIGUOUS, _CHUNK = _ATEN.contiguous.default, _ATEN.chunk.default
+_EXPAND_AS = _ATEN.expand_as.default
 
 
 @dataclass(frozen=True)
@@ -93,13 +112,14 @@ def _is_usual(node: fx.Node) -> bool:
     """Whether an operator is among those that `_Writer` writes."""
     args: Any = node.args
     target = node.target
-    if target in KEPT:
+    if target in VIEWS or target is operator.getitem or _is_functional(target):
         return True
     if target in IN_PLACE:
         written = args[0]
         kinds = {operand.meta["val"].dtype for operand in node.all_input_nodes}
+        makers = MAKES_A_TENSOR | IN_PLACE.keys() | {_BATCH_NORM}
         # Nobody else sees the tensor that it writes into, and what it writes is of that kind.
-        return written.target in _MAKES_A_TENSOR and len(written.users) == len(kinds) == 1
+        return written.target in makers and len(written.users) == len(kinds) == 1
     if node.kwargs:
         return False
     if target is _BATCH_NORM:
@@ -107,10 +127,25 @@ def _is_usual(node: fx.Node) -> bool:
         return not is_training and all(isinstance(s, fx.Node) for s in statistics)
     if target is _DROPOUT:
         return not args[2]
-    if target is _FLATTEN:
-        before, after = args[0].meta["val"], node.meta["val"]
-        return before.is_contiguous() and before.shape != after.shape
-    return False
+    if target in _RESHAPES:
+        return args[0].meta["val"].shape != node.meta["val"].shape
+    return target in (_CONTIGUOUS, _CHUNK, _EXPAND_AS)
+
+
+@cache
+def _is_functional(target: Any) -> bool:
+    """Whether an operator writes into nothing that it is given, and gives nothing of it back.
+
+    Those `run_decompositions({})` leaves as they are, but for constants, of which it makes copies.
+    """
+    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+        return False
+    if target is _ATEN.lift_fresh_copy.default:
+        return False
+    schema = target._schema
+    values = (*schema.arguments, *schema.returns)
+    aliases = schema.is_mutable or any(value.alias_info is not None for value in values)
+    return not aliases and torch.Tag.maybe_aliasing_or_mutating not in target.tags
 
 
 class _Writer:
@@ -119,28 +154,31 @@ class _Writer:
     def __init__(self) -> None:
         self._graph = fx.Graph()
         self._written: dict[fx.Node, fx.Node] = {}
+        self._writers: dict[Any, Callable[[fx.Node], fx.Node]] = {
+            _DROPOUT: lambda node: self._written[node.all_input_nodes[0]],
+            _BATCH_NORM: self._write_batch_norm,
+            _CONTIGUOUS: self._write_contiguous,
+            _CHUNK: self._write_chunk,
+            _EXPAND_AS: self._write_expand,
+            **dict.fromkeys(_RESHAPES, self._write_reshape),
+        }
 
     def write(self, graph: fx.Graph) -> fx.Graph:
-        """The whole graph."""
+        """The whole graph, less what nobody uses."""
         for node in graph.nodes:
             if node.op != "call_function":
                 self._written[node] = self._graph.node_copy(node, self._written.__getitem__)
-            elif node.target is _DROPOUT:
-                self._written[node] = self._written[node.args[0]]
-            elif node.target is _BATCH_NORM:
-                self._written[node] = self._write_batch_norm(node)
-            elif node.target is _FLATTEN:
-                sizes = list(node.meta["val"].shape)
-                self._written[node] = self._add(
-                    node, _ATEN.view.default, (node.args[0], sizes), node.meta["val"]
-                )
+            elif node.target in self._writers:
+                self._written[node] = self._writers[node.target](node)
             else:
                 target: Any = IN_PLACE.get(node.target, node.target)
-                self._written[node] = self._add(node, target, node.args, node.meta["val"])
+                given, named = fx.map_arg((node.args, node.kwargs), self._written.__getitem__)
+                self._written[node] = self._add(node, target, given, node.meta["val"], named)
+        self._graph.eliminate_dead_code()
         return self._graph
 
     def _write_batch_norm(self, node: fx.Node) -> fx.Node:
-        x, weight, bias, mean, var, _, momentum, eps, *_ = node.args
+        x, weight, bias, mean, var, _, momentum, eps, *_ = self._given(node)
         value = node.meta["val"]
         values = (value, value.new_empty(0), value.new_empty(0))
         normed = self._add(
@@ -149,13 +187,63 @@ class _Writer:
             (x, weight, bias, mean, var, momentum, eps),
             values,
         )
-        made = self._graph.call_function(operator.getitem, (normed, 0))
-        made.meta = copy.copy(node.meta)
-        return made
+        return self._add(node, operator.getitem, (normed, 0), value)
 
-    def _add(self, node: fx.Node, target: Any, args: tuple[Any, ...], value: Any) -> fx.Node:
-        given, named = fx.map_arg((args, node.kwargs), self._written.__getitem__)
-        name = target.overloadpacket.__name__
-        made = self._graph.create_node("call_function", target, given, named, name=name)
+    def _write_contiguous(self, node: fx.Node) -> fx.Node:
+        (x,) = self._given(node)
+        if node.all_input_nodes[0].meta["val"].is_contiguous():
+            return x
+        return self._clone(node, x, node.meta["val"])
+
+    def _write_reshape(self, node: fx.Node) -> fx.Node:
+        x = self._given(node)[0]
+        before, after = node.all_input_nodes[0].meta["val"], node.meta["val"]
+        sizes = list(after.shape)
+        if _can_be_viewed(before, sizes):
+            asked = node.args[1] if node.target is _ATEN.reshape.default else sizes
+            return self._add(node, _ATEN.view.default, (x, asked), after)
+        cloned = self._clone(node, x, before.contiguous())
+        return self._add(node, _ATEN._unsafe_view.default, (cloned, sizes), after)
+
+    def _write_chunk(self, node: fx.Node) -> fx.Node:
+        x, chunks, *rest = self._given(node)
+        length = node.all_input_nodes[0].meta["val"].shape[rest[0] if rest else 0]
+        return self._add(
+            node, _ATEN.split.Tensor, (x, -(-length // chunks), *rest), node.meta["val"]
+        )
+
+    def _write_expand(self, node: fx.Node) -> fx.Node:
+        after = node.meta["val"]
+        return self._add(
+            node, _ATEN.expand.default, (self._given(node)[0], list(after.shape)), after
+        )
+
+    def _clone(self, node: fx.Node, x: fx.Node, value: Any) -> fx.Node:
+        named = {"memory_format": torch.contiguous_format}
+        return self._add(node, _ATEN.clone.default, (x,), value, named)
+
+    def _given(self, node: fx.Node) -> tuple[Any, ...]:
+        """Its arguments in the new graph."""
+        return fx.map_arg(node.args, self._written.__getitem__)  # type: ignore[return-value]
+
+    def _add(
+        self,
+        node: fx.Node,
+        target: Any,
+        args: tuple[Any, ...],
+        value: Any,
+        kwargs: dict[str, Any] | None = None,
+    ) -> fx.Node:
+        name = getattr(target, "overloadpacket", target).__name__
+        made = self._graph.create_node("call_function", target, args, kwargs, name=name)
         made.meta = {**node.meta, "val": value}
         return made
+
+
+def _can_be_viewed(x: torch.Tensor, sizes: list[int]) -> bool:
+    """Whether a tensor takes other sizes without a copy."""
+    try:
+        torch.empty_strided(x.shape, x.stride(), device="meta").view(sizes)
+    except RuntimeError:
+        return False
+    return True

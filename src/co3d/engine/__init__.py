@@ -2,9 +2,10 @@
 
 from co3d.engine.comparison import SpeedComparison, compare_with_clip
 from co3d.engine.engine import Engine
+from co3d.engine.label_video import label_video
 from co3d.engine.labelling import Labeller
 from co3d.engine.metrics import TrackMetrics
-from co3d.engine.opening import open_labeller, read_rate_hz
+from co3d.engine.opening import find_network, open_labeller
 from co3d.engine.prediction import Prediction
 from co3d.engine.results import Results, SourceChanged, TrackEnded
 from co3d.engine.summary import LabellingSummary, Segment
@@ -23,6 +24,7 @@ __all__ = [
     "TrackEnded",
     "TrackMetrics",
     "compare_with_clip",
+    "find_network",
+    "label_video",
     "open_labeller",
-    "read_rate_hz",
 ]

@@ -1,77 +1,28 @@
 """Cameras on an engine: each is opened, followed, and labelled in a track of its own."""
 
+import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
+from co3d.engine.camera import Camera
 from co3d.engine.engine import Engine
 from co3d.engine.metrics import TrackMetrics
-from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded
-from co3d.engine.track import Policy, Track
-from co3d.errors import Co3dError, OptionError
-from co3d.video import SourceState, VideoReader, hide_password, read_video
-from co3d.video.container import RtspTransport
-from co3d.video.framing import Crop, Flip
-from co3d.video.reader import Gap
-from co3d.video.source_state import StateListener
+from co3d.engine.regions import SharedReader, name_region
+from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded, TrackState
+from co3d.engine.track import Track
+from co3d.engine.track_states import TrackStates
+from co3d.errors import Co3dError, OptionError, OutputError, StreamError
+from co3d.runtime import Snapshot
+from co3d.video import SourceState, VideoFrame, VideoReader
+from co3d.video.framing import Crop, Framing
+from co3d.video.packet_ring import PacketRing
+from co3d.video.source import LIVE_MAX_HOLD_SECONDS
 
 CAPACITY = 1024
 JOIN_SECONDS = 2.0
 """How long closing waits for a camera's thread; one that waits for a silent server ends later."""
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A source to label, and how.
-
-    Attributes:
-        name: unique among those that run.
-        source: as for `read_video`; its repr hides the password.
-        rate_hz: frames per second that the network sees; None for the network's own.
-        policy: as for `read_video`; live sources join the engine with it.
-        priority: as for `Engine.join`.
-        gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
-            `read_video`.
-        top_k, threshold, smooth_seconds: as for `Engine.join`.
-    """
-
-    name: str
-    source: str
-    rate_hz: float | None = None
-    policy: Policy | None = None
-    priority: int = 0
-    gap: Gap = "reset"
-    rotate: int = 0
-    flip: Flip | None = None
-    crop: Crop | None = None
-    reconnect_seconds: float | None = None
-    rtsp_transport: RtspTransport = "auto"
-    poll_hz: float | None = None
-    folder_rate_hz: float = 30.0
-    top_k: int | None = None
-    threshold: float = 0.0
-    smooth_seconds: float = 0.0
-
-    def read(self, rate_hz: float, on_state: StateListener | None = None) -> VideoReader:
-        """Open the source; see `read_video` for errors."""
-        return read_video(
-            self.source,
-            rate_hz=rate_hz,
-            policy=self.policy,
-            gap=self.gap,
-            rotate=self.rotate,
-            flip=self.flip,
-            crop=self.crop,
-            reconnect_seconds=self.reconnect_seconds,
-            rtsp_transport=self.rtsp_transport,
-            poll_hz=self.poll_hz,
-            folder_rate_hz=self.folder_rate_hz,
-            on_state=on_state,
-            decoder_threads=1,
-        )
-
-    def __repr__(self) -> str:
-        return f"Camera({self.name!r}, {hide_password(self.source)!r})"
 
 
 @dataclass(frozen=True)
@@ -99,12 +50,22 @@ class _StoppedError(Exception):
 class _Running:
     """A camera at work, in a thread of its own."""
 
-    def __init__(self, camera: Camera, engine: Engine, results: Results) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        engine: Engine,
+        results: Results,
+        ring_seconds: float | None,
+        states: TrackStates | None,
+    ) -> None:
         self.camera = camera
+        self.own_notices: list[str] = []
         self.state: SourceState | None = None
         self.track: Track | None = None
+        self.region_tracks: list[tuple[Crop, Track]] = []
+        self.ring = None if ring_seconds is None else PacketRing(ring_seconds)
         self.error: Exception | None = None
-        self._engine, self._results = engine, results
+        self._engine, self._results, self._states = engine, results, states
         self._reader: VideoReader | None = None
         self._is_stopped = self._is_over = False
         results.hold()
@@ -113,16 +74,20 @@ class _Running:
         )
         self.thread.start()
 
-    def stop(self) -> None:
+    def stop(self, *, leaves_state: bool) -> None:
         """End soon: what came before is labelled."""
         self._is_stopped = True
-        if self._reader is not None:
-            self._reader.stop()
+        track, reader = self.track, self._reader
+        may_leave = self._states is not None and not self.camera.regions
+        if track is not None and leaves_state and may_leave:
+            track.leave_state()
+        if reader is not None:
+            reader.stop()
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is odd about the source so far; see `VideoReader.notices`."""
-        return () if self._reader is None else self._reader.notices
+        return (*self.own_notices, *(self._reader.notices if self._reader else ()))
 
     def describe(self) -> CameraStatus:
         """How the camera is doing."""
@@ -151,23 +116,89 @@ class _Running:
     def _follow(self) -> None:
         camera = self.camera
         rate_hz = camera.rate_hz or self._engine.card.rate_hz
-        with camera.read(rate_hz, self._note) as reader:
+        with camera.read(rate_hz, self._note, ring=self.ring) as reader:
             self._reader = reader
             if self._is_stopped:
                 raise _StoppedError
-            self.track = self._engine.join(
-                camera.name,
-                rate_hz=rate_hz,
-                policy="latest" if reader.drops_late else "every",
-                priority=camera.priority,
-                resets_at_gaps=camera.gap == "reset",
-                top_k=camera.top_k,
-                threshold=camera.threshold,
-                smooth_seconds=camera.smooth_seconds,
-                keeps_pictures=False,
-                results=self._results,
+            left = self._take_state() if reader.is_live and not camera.regions else None
+            try:
+                track = self._join(camera.name, reader, None if left is None else left.snapshot)
+            except StreamError as error:
+                if left is None:
+                    raise
+                self._start_anew(error)
+                track, left = self._join(camera.name, reader), None
+            self.track = track
+            try:
+                if camera.regions and camera.crop is not None:
+                    _check_part(reader, camera.crop)
+                for region in camera.regions:
+                    _check_part(reader, region)
+                    beside = self._join(name_region(camera.name, region), reader)
+                    self.region_tracks.append((region, beside))
+            except Co3dError as error:
+                self.close(error)
+                return
+            if self.region_tracks:
+                track.follow(SharedReader(reader, camera.crop, self.region_tracks))
+            else:
+                track.follow(reader, None if left is None else partial(self._go_on, track, left))
+
+    def close(self, error: Exception | None = None) -> None:
+        """End its tracks without what waits."""
+        tracks = [self.track, *(track for _, track in self.region_tracks)]
+        for track in filter(None, tracks):
+            track.close(error)
+
+    def _join(self, name: str, reader: VideoReader, snapshot: Snapshot | None = None) -> Track:
+        camera = self.camera
+        return self._engine.join(
+            name,
+            rate_hz=reader.rate_hz,
+            policy="latest" if reader.drops_late else "every",
+            priority=camera.priority,
+            resets_at_gaps=camera.gap == "reset",
+            snapshot=snapshot,
+            top_k=camera.top_k,
+            threshold=camera.threshold,
+            smooth_seconds=camera.smooth_seconds,
+            keeps_pictures=False,
+            results=self._results,
+        )
+
+    def _take_state(self) -> TrackState | None:
+        """What the camera left when it was stopped; what cannot be used is told."""
+        try:
+            return None if self._states is None else self._states.take(self.camera)
+        except StreamError as error:
+            self._start_anew(error)
+            return None
+
+    def _go_on(self, track: Track, left: TrackState, frame: VideoFrame) -> VideoFrame:
+        """The first frame after a restart, before which the network starts anew if it must."""
+        away_seconds = (frame.received_seconds or math.inf) - left.received_seconds
+        keeps = self.camera.gap == "keep"
+        most_seconds = LIVE_MAX_HOLD_SECONDS if keeps else left.longest_seconds
+        if not 0 <= away_seconds <= most_seconds:
+            advice = "" if keeps else f"; gap: keep goes on over {LIVE_MAX_HOLD_SECONDS:g} s"
+            self._start_anew(
+                f"{away_seconds:.1f} s have passed since its last frame, expected "
+                f"{most_seconds:.1f} s at most{advice}"
             )
-            self.track.follow(reader)
+            track.reset()
+            return frame
+        return replace(frame, gap_seconds=away_seconds) if keeps else frame
+
+    def _start_anew(self, reason: object) -> None:
+        self.own_notices.append(f"warms up anew after the restart: {reason}")
+
+    def save(self, state: TrackState) -> None:
+        """Keep what the track has left, for the next start."""
+        try:
+            if self._states is not None:
+                self._states.save(self.camera, state)
+        except OutputError as error:
+            self.own_notices.append(f"will warm up anew after a restart: {error}")
 
     def _note(self, state: SourceState) -> None:
         if self._is_stopped:
@@ -188,11 +219,24 @@ class CameraWatch:
     Iterating gives predictions, told apart by their `track`, what sources do (`SourceChanged`), and
     of each camera its end (`TrackEnded`), until no camera runs. Who does not take predictions in
     time loses the oldest ones of live cameras.
+
+    Args:
+        engine: that labels.
+        listener: of all that iterating gives, and of what is lost there; see `Results`.
+        ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
+        states: takes what live cameras leave when they are stopped, and lets them go on from it
+            when they start; None for nothing of the kind. Cameras with regions leave nothing.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._results = Results(CAPACITY)
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Callable[[ResultItem], None] | None = None,
+        ring_seconds: float | None = None,
+        states: TrackStates | None = None,
+    ) -> None:
+        self._engine, self._ring_seconds, self._states = engine, ring_seconds, states
+        self._results = Results(CAPACITY, listener)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
 
@@ -210,17 +254,18 @@ class CameraWatch:
         with self._lock:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
-            self._running[camera.name] = _Running(camera, self._engine, self._results)
+            self._running[camera.name] = _Running(
+                camera, self._engine, self._results, self._ring_seconds, self._states
+            )
 
     def stop(self, name: str) -> None:
         """End a camera, and wait until its name is free; nothing where none of that name runs."""
         with self._lock:
             running = self._running.pop(name, None)
         if running is not None:
-            running.stop()
+            running.stop(leaves_state=False)
             running.thread.join(JOIN_SECONDS)
-            if running.track is not None:
-                running.track.close()
+            running.close()
 
     def replace_all(self, cameras: Iterable[Camera]) -> None:
         """Run just these cameras: those that run as they should are left alone."""
@@ -248,10 +293,25 @@ class CameraWatch:
             running = self._running.get(name)
         return () if running is None else running.notices
 
+    def find_ring(self, name: str) -> tuple[Camera, PacketRing] | None:
+        """A camera and its latest packets; None where none of that name runs, or keeps some."""
+        running = self._running.get(name)
+        if running is None or running.ring is None:
+            return None
+        return running.camera, running.ring
+
+    def keep_packets(self, seconds: float) -> None:
+        """Keep the packets of cameras that keep some for so long from now on."""
+        with self._lock:
+            self._ring_seconds = seconds
+            for running in self._running.values():
+                if running.ring is not None:
+                    running.ring.seconds = seconds
+
     def request_stop(self) -> None:
-        """Let all cameras end soon; may be called by a signal handler."""
+        """Let all cameras end soon and leave their states; may be called by a signal handler."""
         for running in list(self._running.values()):
-            running.stop()
+            running.stop(leaves_state=True)
 
     def close(self) -> None:
         """End all cameras and wait for them."""
@@ -260,10 +320,21 @@ class CameraWatch:
             self.stop(name)
 
     def __iter__(self) -> Iterator[ResultItem]:
-        return iter(self._results)
+        for item in self._results:
+            if isinstance(item, TrackEnded) and item.state is not None:
+                with self._lock:
+                    running = self._running.get(item.track)
+                if running is not None:
+                    running.save(item.state)
+            yield item
 
     def __enter__(self) -> "CameraWatch":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_part(reader: VideoReader, part: Crop) -> None:
+    """Refuse a part of the pictures that lies outside of them."""
+    Framing(crop=part).size_of(reader.width, reader.height, "its pictures")

@@ -61,25 +61,24 @@ def compare_with_clip(
 
     The clip network sees the newest T frames again and again, as if it slid along the video.
     Taking turns lets both meet the same load of the machine. The first T frames fill the clip and
-    are not timed. The labeller's stream is reset before and after.
+    are not timed.
     """
     assert labeller.model is not None, "an exported file has no clip network"
-    stream, card = labeller.stream, labeller.card
+    compiled, card = labeller.compiled, labeller.card
     clip: deque[Tensor] = deque(maxlen=card.clip_frames)
-    stream.reset()
-    for video_frame in frames:
-        frame = card.preprocess(video_frame.image)
-        clip.append(frame)
-        started = perf_counter()
-        stream.step(frame)
-        stepped = perf_counter()
-        if len(clip) < card.clip_frames:
-            continue
-        with torch.inference_mode():
-            before_clip = perf_counter()
-            labeller.model(torch.stack(tuple(clip), dim=2))
-            after_clip = perf_counter()
-        comparison.step_ms.append((stepped - started) * MS_PER_SECOND)
-        comparison.clip_ms.append((after_clip - before_clip) * MS_PER_SECOND)
-        yield
-    stream.reset()
+    with compiled.open() as slot:
+        for video_frame in frames:
+            frame = card.preprocess(video_frame.image)
+            clip.append(frame)
+            started = perf_counter()
+            compiled.step([slot], frame)
+            stepped = perf_counter()
+            if len(clip) < card.clip_frames:
+                continue
+            with torch.inference_mode():
+                before_clip = perf_counter()
+                labeller.model(torch.stack(tuple(clip), dim=2))
+                after_clip = perf_counter()
+            comparison.step_ms.append((stepped - started) * MS_PER_SECOND)
+            comparison.clip_ms.append((after_clip - before_clip) * MS_PER_SECOND)
+            yield

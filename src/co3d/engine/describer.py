@@ -6,12 +6,12 @@ from time import time
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from co3d.compiler.program import Program
 from co3d.engine.labels import TopLabels
 from co3d.engine.prediction import Prediction
 from co3d.engine.smoothing import ExponentialAverage
+from co3d.engine.step import TrackStep
 from co3d.models import ModelCard
 from co3d.video import VideoFrame
 
@@ -23,7 +23,7 @@ class Describer:
     """Knows which of one stream's frames the network's next output describes.
 
     An output describes the frame that was seen `delay` steps before it, so frames wait here for
-    theirs. The caller tells of every frame with `see`, and of every step with `describe`.
+    theirs.
 
     Args:
         card: what turns logits into probabilities. program: whose outputs these are.
@@ -66,37 +66,20 @@ class Describer:
         self._newest = None
         self._step, self._unknown = age, min(age, self._delay)
 
-    def see(self, frame: VideoFrame) -> None:
-        """Take note of the frame that the network is shown next."""
-        self._newest = frame if self._keeps_pictures else replace(frame, image=NO_PICTURE)
-        self._waiting.append(self._newest)
-
-    def describe(
-        self,
-        logits: Tensor,
-        *,
-        valid: bool,
-        fresh: bool,
-        preprocess_ms: float,
-        step_ms: float,
-        dropped_frames: int,
-        queue_ms: float = 0.0,
-        track: str = "",
-    ) -> Prediction | None:
+    def describe(self, step: TrackStep) -> Prediction | None:
         """What a step says, and about which frame.
-
-        Args:
-            logits: (K,) on the CPU.
-            valid, fresh: of the step's result.
-            preprocess_ms, step_ms, dropped_frames, queue_ms, track: see `Prediction`.
 
         Returns:
             The prediction; None where the step has no result (`fresh` is false), or one about a
             moment before the video began.
         """
-        step, newest = self._step, self._newest
+        if step.frame is not None:
+            frame = step.frame
+            self._newest = frame if self._keeps_pictures else replace(frame, image=NO_PICTURE)
+            self._waiting.append(self._newest)
+        number, newest = self._step, self._newest
         self._step += 1
-        if step < self._delay:  # in a short video, results of a flush may describe such moments
+        if number < self._delay:  # in a short video, results of a flush may describe such moments
             return None
         if self._unknown:
             self._unknown -= 1
@@ -104,27 +87,27 @@ class Describer:
         assert newest is not None
         described = self._waiting.popleft()
         self._window.append(described.pts_seconds)
-        if not fresh:
+        if not step.fresh:
             return None
-        probabilities = self._card.probabilities(logits).numpy()
-        if described.gap_seconds or not valid:
+        probabilities = self._card.probabilities(step.output).numpy()
+        if described.gap_seconds or not step.valid:
             self._average.reset()
-        if valid:
+        if step.valid:
             probabilities = self._average.add(described.pts_seconds, probabilities)
         return Prediction(
             described,
             self._window[0],
             newest.pts_seconds,
-            valid,
+            step.valid,
             newest.is_undersampled,
             probabilities,
             self._top.pick(probabilities),
-            preprocess_ms,
-            step_ms,
-            dropped_frames,
+            step.preprocess_ms,
+            step.step_ms,
+            step.dropped_frames,
             _find_lag_ms(newest),
-            queue_ms,
-            track,
+            step.queue_ms,
+            step.track,
         )
 
 

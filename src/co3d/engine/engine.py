@@ -4,28 +4,27 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
 from co3d.engine.playable import explain_unplayable
 from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
+from co3d.engine.step import StepListener
 from co3d.engine.track import Policy, Track
+from co3d.engine.trial import try_steps
 from co3d.engine.turn import Act, Turn
 from co3d.errors import OptionError, StreamError
 from co3d.models import ModelCard
 from co3d.runtime import CompiledProgram, Slot, Snapshot
 
 GPU_BATCH = 64
-TRIAL_STEPS = 12
-TRIAL_PICTURE_SHAPE = (360, 640, 3)
 
 
 @dataclass
@@ -42,6 +41,8 @@ class _Share:
 class Engine:
     """Labels many streams with one compiled program, each as if it were alone.
 
+    For example::
+
         engine = co3d.Engine(co3d.compile(program), model.card)
         door = engine.join("door")
         threading.Thread(target=door.follow, args=(co3d.read_video(0, rate_hz=8),)).start()
@@ -51,11 +52,12 @@ class Engine:
     Workers choose the tracks that are due (`Scheduler`), step them, and hand predictions on. On a
     CPU there is one worker per thread of PyTorch, and each steps one track at a time on one core; a
     lone track gets all cores. On a GPU one worker steps all tracks that wait, up to 64 at a time.
+    Without workers the caller steps the tracks, in its own thread (`step`).
 
     Args:
         compiled: the program, which makes a result per frame for one classifier of pictures.
         card: how its network is fed.
-        workers: threads that step; None as said above.
+        workers: threads that step; None as said above, 0 for none.
         batch: tracks that step together at most; None as said above.
         max_streams: how many tracks may join; None for no limit but the machine's.
         load_limit: the share of the workers' time that live tracks may take; None admits all.
@@ -64,6 +66,7 @@ class Engine:
         OptionError: an argument is out of range.
     """
 
+    @check_arguments(compiled="compile a program first: co3d.compile(program)")
     def __init__(
         self,
         compiled: CompiledProgram,
@@ -75,12 +78,16 @@ class Engine:
         load_limit: float | None = LOAD_LIMIT,
     ) -> None:
         is_cpu = compiled.device.type == "cpu"
-        self._cores = torch.get_num_threads()
-        workers = workers if workers is not None else self._cores if is_cpu else 1
+        cores = torch.get_num_threads()
+        # More threads than the program was compiled for would only prepare pictures, and wait.
+        self._lone_threads = min(cores, compiled.threads) if is_cpu else cores
+        workers = workers if workers is not None else cores if is_cpu else 1
         self._batch = batch if batch is not None else 1 if is_cpu else GPU_BATCH
-        for name, value in (("workers", workers), ("batch", self._batch)):
-            if value < 1:
-                raise OptionError(f"cannot start an engine: got {name}={value}, expected 1 or more")
+        for name, value, least in (("workers", workers, 0), ("batch", self._batch, 1)):
+            if value < least:
+                raise OptionError(
+                    f"cannot start an engine: got {name}={value}, expected {least} or more"
+                )
         complaint = explain_unplayable(compiled.program, card, None)
         if complaint is not None:
             raise OptionError(f"cannot start an engine with {compiled.program.name}: {complaint}")
@@ -88,14 +95,14 @@ class Engine:
         self.labels = list_labels(compiled.program, card)
         self._blank = torch.zeros(1, *compiled.program.frame_shape)
         self._cost = StepCost()
-        self._admission = Admission(self._cost, workers, load_limit, max_streams)
+        self._load_limit = load_limit
+        self._admission = Admission(self._cost, max(1, workers), load_limit, max_streams)
         self._scheduler: Scheduler[str] = Scheduler()
         self._tracks: dict[str, Track] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._has_work = threading.Condition(self._lock)
         self._is_closed = False
-        self._try_out(workers)
         self._workers = [
             threading.Thread(target=self._work, name=f"co3d steps {number}", daemon=True)
             for number in range(workers)
@@ -103,6 +110,7 @@ class Engine:
         for worker in self._workers:
             worker.start()
 
+    @check_arguments()
     def join(
         self,
         name: str | None = None,
@@ -118,6 +126,7 @@ class Engine:
         keeps_pictures: bool = True,
         results: Results | None = None,
         extra_cost_ms: float = 0.0,
+        listener: StepListener | None = None,
     ) -> Track:
         """Add a stream.
 
@@ -140,6 +149,8 @@ class Engine:
                 one are told apart by `Prediction.track`.
             extra_cost_ms: processor time that each frame takes outside of the engine, of decoding
                 for example; it counts when the engine decides who may join.
+            listener: takes the network's outputs as they are; None for predictions, to which
+                `top_k`, `threshold`, `smooth_seconds` and `keeps_pictures` belong.
 
         Raises:
             EngineFullError: the machine has no room for it.
@@ -151,33 +162,52 @@ class Engine:
             raise OptionError(f"cannot join: got rate_hz={rate_hz}, expected a rate above 0")
         if policy not in ("latest", "every"):
             raise OptionError(f"cannot join: got policy={policy!r}, expected 'latest' or 'every'")
-        top_k = check_top_k(top_k, self.labels, self.compiled.program.name)
-        check_display(threshold, smooth_seconds)
-        describer = Describer(
-            self.card,
-            self.compiled.program,
-            TopLabels(self.labels, top_k, threshold),
-            smooth_seconds,
-            keeps_pictures=keeps_pictures,
-        )
+        if listener is None:
+            top_k = check_top_k(top_k, self.labels, self.compiled.program.name)
+            check_display(threshold, smooth_seconds)
+            top = TopLabels(self.labels, top_k, threshold)
+            listener = Describer(
+                self.card,
+                self.compiled.program,
+                top,
+                smooth_seconds,
+                keeps_pictures=keeps_pictures,
+            )
+        if policy == "latest" and self._load_limit is not None:
+            self._know_cost()
         slot = self._open_slot(snapshot)
-        describer.start_anew(slot.age)
+        listener.start_anew(slot.age)
+        track = Track(
+            f"track {next(self._numbers)}" if name is None else name,
+            rate_hz,
+            policy,
+            priority,
+            resets_at_gaps=resets_at_gaps,
+            slot=slot,
+            listener=listener,
+            results=Results() if results is None else results,
+            lock=self._lock,
+            on_change=self._look_at,
+            on_close=self._remove,
+        )
         try:
             with self._lock:
-                return self._seat(
-                    name,
-                    rate_hz,
-                    policy,
-                    priority,
-                    resets_at_gaps,
-                    slot,
-                    describer,
-                    results,
-                    extra_cost_ms,
-                )
+                self._seat(track, extra_cost_ms / MS_PER_SECOND)
         except BaseException:
             slot.close()
             raise
+        return track
+
+    def step(self) -> bool:
+        """Let the tracks that are due step, in the caller's thread, of an engine without workers.
+
+        Returns:
+            Whether there was anything to do.
+        """
+        with self._lock:
+            turns = self._take_turns()
+        self._run(turns, is_lone=True)
+        return bool(turns)
 
     @property
     def tracks(self) -> Mapping[str, Track]:
@@ -188,12 +218,14 @@ class Engine:
     @property
     def load(self) -> float:
         """The share of the workers' time that live tracks need, from 0; above 1 frames drop."""
+        self._know_cost()
         with self._lock:
             return self._admission.load
 
     @property
     def step_cost_ms(self) -> float:
         """What preprocessing and step of a frame take of a worker's time; see `StepCost`."""
+        self._know_cost()
         return self._cost.seconds * MS_PER_SECOND
 
     def close(self) -> None:
@@ -216,41 +248,17 @@ class Engine:
             raise
         return slot
 
-    def _seat(
-        self,
-        name: str | None,
-        rate_hz: float,
-        policy: Policy,
-        priority: int,
-        resets_at_gaps: bool,
-        slot: Slot,
-        describer: Describer,
-        results: Results | None,
-        extra_cost_ms: float,
-    ) -> Track:
-        """Find room for a track, and add it; all of it or nothing."""
+    def _seat(self, track: Track, extra_seconds: float) -> None:
+        """Find room for a track, and add it, all of it or nothing; the lock is held."""
+        name, is_live = track.name, track.is_live
         if self._is_closed:
             raise StreamError("cannot join: the engine is closed; start another one")
-        name = f"track {next(self._numbers)}" if name is None else name
         if name in self._tracks:
             raise OptionError(f"cannot join {name}: a track of that name has joined; name another")
-        is_live = policy == "latest"
-        self._admission.reserve(name, rate_hz if is_live else 0.0, extra_cost_ms / MS_PER_SECOND)
-        self._scheduler.join(name, rate_hz, priority=priority, is_live=is_live)
-        track = self._tracks[name] = Track(
-            name,
-            rate_hz,
-            policy,
-            priority,
-            resets_at_gaps=resets_at_gaps,
-            slot=slot,
-            describer=describer,
-            results=Results() if results is None else results,
-            lock=self._lock,
-            on_change=self._look_at,
-            on_close=self._remove,
-        )
-        return track
+        self._admission.reserve(name, track.rate_hz if is_live else 0.0, extra_seconds)
+        self._scheduler.join(name, track.rate_hz, priority=track.priority, is_live=is_live)
+        self._tracks[name] = track
+        track.take_results()
 
     def _look_at(self, track: Track) -> None:
         """Let a track step if it can; the lock is held."""
@@ -272,16 +280,23 @@ class Engine:
                     self._has_work.wait()
                 if self._is_closed:
                     return
-                tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
-                turns = [(track, track.take_turn()) for track in tracks if track.can_step]
+                turns = self._take_turns()
                 is_lone = len(self._tracks) == 1
             # It counts for this thread alone, and takes 0.1 microseconds.
-            torch.set_num_threads(self._cores if is_lone else 1)
+            torch.set_num_threads(self._lone_threads if is_lone else 1)
             try:
                 self._run(turns, is_lone=is_lone)
             except Exception as error:
                 self._give_up(error)
                 raise
+
+    def _take_turns(self) -> list[tuple[Track, Turn]]:
+        """What tracks do that are due, as many as step together; the lock is held."""
+        turns: list[tuple[Track, Turn]] = []
+        while self._scheduler.ready and not turns:
+            tracks = [self._tracks[name] for name in self._scheduler.take(self._batch)]
+            turns = [(track, track.take_turn()) for track in tracks if track.can_step]
+        return turns
 
     def _run(self, turns: Sequence[tuple[Track, Turn]], *, is_lone: bool) -> None:
         """Carry out some tracks' turns; what fails ends its track, and no other."""
@@ -302,7 +317,7 @@ class Engine:
             result = self.compiled.step(
                 [share.track.slot for share in shares], torch.cat([s.frame for s in shares])
             )
-            logits = result.output.cpu()  # which waits for the device
+            output = result.output.cpu()  # which waits for the device
             step_ms = (time.perf_counter() - started) * MS_PER_SECOND
         except Exception as error:  # noqa: BLE001 (handed on with the tracks' ends)
             for share in shares:
@@ -310,10 +325,10 @@ class Engine:
             return
         for row, share in enumerate(shares):
             self._deliver(
-                share, logits[row], bool(result.valid[row]), bool(result.fresh[row]), step_ms
+                share, output[row], bool(result.valid[row]), bool(result.fresh[row]), step_ms
             )
         # A lone track's step is done by threads whose time this one's does not count.
-        if not is_lone or self._cores == 1:
+        if not is_lone or self._lone_threads == 1:
             self._cost.add(
                 (time.thread_time() - began) / len(shares),
                 (time.perf_counter() - began_to_run) / len(shares),
@@ -324,17 +339,19 @@ class Engine:
         track.show(turn)
         frame = self._blank
         if turn.waiting is not None:
-            frame = self.card.preprocess(turn.waiting.frame.image)
+            frame = turn.waiting.pixels
+            if frame is None:
+                frame = self.card.preprocess(turn.waiting.frame.image)
         preprocess_ms = (time.perf_counter() - began) * MS_PER_SECOND
         return _Share(track, turn, frame, began_seconds, preprocess_ms)
 
     def _deliver(
-        self, share: _Share, logits: Tensor, valid: bool, fresh: bool, step_ms: float
+        self, share: _Share, output: Tensor, valid: bool, fresh: bool, step_ms: float
     ) -> None:
         track = share.track
-        prediction = track.describe(
+        prediction = track.deliver(
             share.turn,
-            logits,
+            output,
             valid=valid,
             fresh=fresh,
             began_seconds=share.began_seconds,
@@ -359,21 +376,10 @@ class Engine:
         for track in tracks:
             track.abandon(error)
 
-    def _try_out(self, workers: int) -> None:
-        """Measure what a step costs while all workers step, before anybody joins."""
-        with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(lambda _: self._step_often(), range(workers)):
-                pass  # which raises what a step raised
-
-    def _step_often(self) -> None:
-        torch.set_num_threads(1)
-        picture = np.zeros(TRIAL_PICTURE_SHAPE, np.uint8)
-        with self.compiled.open() as slot:
-            for number in range(TRIAL_STEPS):
-                began, started = time.thread_time(), time.perf_counter()
-                self.compiled.step([slot], self.card.preprocess(picture))
-                if number >= TRIAL_STEPS // 2:  # the first ones fill caches
-                    self._cost.add(time.thread_time() - began, time.perf_counter() - started)
+    def _know_cost(self) -> None:
+        """Measure what a step costs, unless some have been counted."""
+        if not self._cost.seconds:
+            try_steps(self.compiled, self.card, max(1, len(self._workers)), self._cost)
 
     def __enter__(self) -> "Engine":
         return self
@@ -383,4 +389,4 @@ class Engine:
 
     def __repr__(self) -> str:
         name = self.compiled.program.name
-        return f"Engine({name}, {len(self._tracks)} tracks, load={self.load:.0%})"
+        return f"Engine({name}, {len(self._tracks)} tracks, load={self._admission.load:.0%})"

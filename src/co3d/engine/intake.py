@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+from torch import Tensor
 
 from co3d.engine.mailbox import WaitingFrame
-from co3d.errors import InputShapeError, StreamError
+from co3d.errors import StreamError
+from co3d.pictures import check_picture
 from co3d.video import VideoFrame
 from co3d.video.continuity import Continuity
 from co3d.video.pace import Pace
@@ -55,7 +57,7 @@ class Intake:
             InputShapeError: it is not (H, W, 3) uint8.
             StreamError: its time is not after that of the picture before it.
         """
-        self._check_picture(picture)
+        check_picture(picture, f"push to {self._name}")
         last_seconds = -math.inf if self._last is None else self._last.pts_seconds
         if not last_seconds < pts_seconds < math.inf:
             raise StreamError(
@@ -67,10 +69,19 @@ class Intake:
         self._watch(frame)
         yield from self._settle(self._sampler.push(frame))
 
-    def take_over(self, frame: VideoFrame) -> WaitingFrame:
-        """Take a frame that a reader has sampled, and whose gaps it has found."""
+    def take_over(self, frame: VideoFrame, pixels: Tensor | None = None) -> WaitingFrame:
+        """Take a frame that a reader has sampled, and whose gaps it has found.
+
+        Args:
+            pixels: the frame as the network takes it, if it is prepared.
+        """
         self._watch(frame)
-        return self._hand_on(frame)
+        return self._hand_on(frame, pixels)
+
+    @property
+    def longest_seconds(self) -> float:
+        """The longest time between two frames that is no gap."""
+        return self._pace.longest_without_gap(1 / self._rate_hz)
 
     def finish(self) -> Iterator[WaitingFrame]:
         """The frame that the end settles, if any."""
@@ -88,21 +99,8 @@ class Intake:
                 self._pace.add(frame.pts_seconds - self._last.pts_seconds)
         self._last = frame
 
-    def _hand_on(self, frame: VideoFrame) -> WaitingFrame:
+    def _hand_on(self, frame: VideoFrame, pixels: Tensor | None = None) -> WaitingFrame:
         continuity = self._continuity if self._is_live else None
-        waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity)
+        waiting = WaitingFrame(frame, time.monotonic(), self._starts_anew, continuity, pixels)
         self._starts_anew = False
         return waiting
-
-    def _check_picture(self, picture: object) -> None:
-        if isinstance(picture, np.ndarray):
-            is_rgb = picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
-            if is_rgb and 0 not in picture.shape:
-                return
-            got = f"shape {picture.shape} of {picture.dtype}"
-        else:
-            got = f"a {type(picture).__name__}"
-        raise InputShapeError(
-            f"cannot push to {self._name}: got {got}, expected a picture (H, W, 3) of uint8 in RGB "
-            "order; convert it first"
-        )

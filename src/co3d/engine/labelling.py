@@ -1,31 +1,27 @@
 """Labelling one video as it plays: frames in, one prediction for every frame out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
-from torch import Tensor
+from torch import nn
 
 from co3d.compiler.program import Program
-from co3d.engine.describer import MS_PER_SECOND, Describer
-from co3d.engine.labels import TopLabels
+from co3d.engine.engine import Engine
 from co3d.engine.prediction import Prediction
-from co3d.engine.takes import split_at_gaps
-from co3d.models import ClipModel, ModelCard
-from co3d.runtime import Stream
-from co3d.runtime.playing import Ended
-from co3d.video import VideoFrame, VideoReader
+from co3d.engine.results import TrackEnded
+from co3d.models import ModelCard
+from co3d.runtime import CompiledProgram
+from co3d.video import VideoReader
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """A network made ready to label one video.
+    """A network made ready to label one video at a time.
 
     Attributes:
         model: the clip network; None where an exported file runs, which has it no more.
-        card: how it is fed. program: its step form.
-        stream: the running step program, with one slot.
+        card: how it is fed. compiled: its step form.
         labels: K names, index 0 first.
         rate_hz: frames per second that the network sees.
         top_k: labels per prediction, at most.
@@ -35,16 +31,20 @@ class Labeller:
             after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
     """
 
-    model: ClipModel | None
+    model: nn.Module | None
     card: ModelCard
-    program: Program[Any]
-    stream: Stream
+    compiled: CompiledProgram
     labels: tuple[str, ...]
     rate_hz: float
     top_k: int
     has_end: bool
     threshold: float = 0.0
     smooth_seconds: float = 0.0
+
+    @property
+    def program(self) -> Program[Any]:
+        """The step program."""
+        return self.compiled.program
 
     def label(self, reader: VideoReader) -> Iterator[Prediction]:
         """Step through a video and yield a prediction for each of its frames, in order.
@@ -55,47 +55,37 @@ class Labeller:
         A gap ends the video and starts a new one, unless the reader keeps gaps: a video with an end
         is flushed, of others the last `delay` frames before a gap are not described.
 
+        All of it runs in the caller's thread, a frame at a time: no frame is read before the one
+        before it is described.
+
         Raises:
             DamagedVideoError: the video stopped decoding before its end; raised after the
                 predictions for everything that could be decoded.
             InputShapeError: a frame is not an RGB picture of 8 bits per channel.
         """
-        top = TopLabels(self.labels, self.top_k, self.threshold)
-        describer = Describer(self.card, self.program, top, self.smooth_seconds)
-        started = perf_counter()
-        if reader.gap == "reset":
-            videos = split_at_gaps(reader, self._show)
-        else:
-            videos = [(0, lambda: self._show(reader))]
-        for event in self.stream.play(videos, flush=self.has_end):
-            if isinstance(event, Ended):
-                if event.error is not None:
-                    raise event.error
-                describer.start_anew()
-                continue
-            logits = event.output.cpu()  # which waits for the device
-            preprocess_ms = 0.0
-            if event.tag is not None:
-                newest, preprocess_ms, started = event.tag
-                describer.see(newest)
-            prediction = describer.describe(
-                logits,
-                valid=event.valid,
-                fresh=event.fresh,
-                preprocess_ms=preprocess_ms,
-                step_ms=(perf_counter() - started) * MS_PER_SECOND,
-                dropped_frames=reader.dropped_frames,
+        with Engine(self.compiled, self.card, workers=0, load_limit=None) as engine:
+            track = engine.join(
+                "",
+                rate_hz=self.rate_hz,
+                policy="every" if self.has_end else "latest",
+                resets_at_gaps=reader.gap == "reset",
+                top_k=self.top_k,
+                threshold=self.threshold,
+                smooth_seconds=self.smooth_seconds,
             )
-            if prediction is not None:
-                yield prediction
-            started = perf_counter()
-
-    def _show(
-        self, frames: Iterable[VideoFrame]
-    ) -> Iterator[tuple[Tensor, tuple[VideoFrame, float, float]]]:
-        """Preprocessed frames; with each the frame, how long that took, and when it was ready."""
-        for newest in frames:
-            started = perf_counter()
-            frame = self.card.preprocess(newest.image)
-            ready = perf_counter()
-            yield frame, (newest, (ready - started) * MS_PER_SECOND, ready)
+            frames, error = iter(reader), None
+            while not track.has_ended:
+                try:
+                    frame = next(frames, None)
+                except Exception as raised:  # noqa: BLE001 (raised once all before it is described)
+                    frame, error = None, raised
+                if frame is None:
+                    track.finish(error)
+                else:
+                    track.feed(frame, dropped_frames=reader.dropped_frames)
+                while engine.step():
+                    for item in track.results.take_waiting():
+                        if isinstance(item, Prediction):
+                            yield item
+                        elif isinstance(item, TrackEnded) and item.error is not None:
+                            raise item.error

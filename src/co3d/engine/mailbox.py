@@ -4,6 +4,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from co3d.video import VideoFrame
 from co3d.video.continuity import Continuity
 
@@ -24,12 +26,14 @@ class WaitingFrame:
         starts_anew: whether a new video begins with it.
         continuity: finds gaps before it when it is taken, so that frames that were dropped
             meanwhile count; None where it is known already.
+        pixels: the frame as the network takes it, where it was prepared before; else None.
     """
 
     frame: VideoFrame
     since_seconds: float
     starts_anew: bool = False
     continuity: Continuity | None = None
+    pixels: Tensor | None = None
 
     def mark(self) -> None:
         """Find the gap before the frame; twice is once."""

@@ -1,10 +1,14 @@
 """From a name or an exported file to a labeller that is ready for its video."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from co3d.arguments import check_arguments
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import SMALL_NETWORK_MACS, Edges, Program
 from co3d.engine.engine import Engine
@@ -14,26 +18,35 @@ from co3d.engine.playable import explain_unplayable
 from co3d.errors import ExportedFileError, OptionError
 from co3d.export import is_exported, load_program
 from co3d.export.program_cache import convert_or_read
-from co3d.models import ClipModel, ModelCard, create_trained_model, get_card
+from co3d.models import ModelCard, create_trained_model, find_card, get_card
 from co3d.runtime import compile as compile_program
-from co3d.runtime import open_stream
 from co3d.runtime.stored_program import StoredProgram
 
 
-def read_rate_hz(model: str) -> float:
-    """Frames per second that a registered network, or the one in an exported file, was made for.
+def find_network(
+    model: str | nn.Module,
+) -> tuple[ModelCard, tuple[StoredProgram, ModelCard] | None]:
+    """The card of a network, and of an exported file what `open_labeller` takes as `exported`.
 
     Raises:
+        OptionError: a network of one's own has no card.
         UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
     """
-    return (open_exported(model)[1] if is_exported(model) else get_card(model)).rate_hz
+    if isinstance(model, nn.Module):
+        return _require_card(model), None
+    if not is_exported(model):
+        return get_card(model), None
+    exported = open_exported(model)
+    return exported[1], exported
 
 
+@check_arguments()
 def open_labeller(
-    model_name: str = "camera_motion",
+    model: str | nn.Module = "camera_motion",
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     window: int | None = None,
+    labels: Sequence[str] | None = None,
     rate_hz: float | None = None,
     top_k: int | None = None,
     has_end: bool = True,
@@ -43,26 +56,32 @@ def open_labeller(
     precision: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    meanwhile: bool = False,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> Labeller:
-    """Build a network and convert it, or read an exported file; open a stream for it.
+    """Build a network and convert it, or read an exported file; compile it.
 
     A network that was converted before is read from the cache (see `convert_or_read`).
 
     Args:
-        model_name: a name that `list_models` gives, the folder of a training run, or a file that
-            `export_program` wrote.
+        model: a name that `list_models` gives, the folder of a training run, a file that
+            `export_program` wrote, or a network of one's own with a `ModelCard` as its attribute
+            `card`.
         weights: a tag or a path; None takes the weights in that folder, or those bundled with the
             package.
         window: feature frames that the last pooling averages; None takes the clip's own number.
+        labels: names of the classes, index 0 first; None takes those of the model's card.
         rate_hz: frames per second of the source, once sampled; None takes the model's.
         top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
         has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
         threshold: probability that a label must reach to be shown, 0 to 1.
         smooth_seconds: time constant of an exponential average of probabilities over time; 0 for
             none.
-        backend, precision, device: as for `open_stream`.
+        backend, precision, device: as for `co3d.compile`.
         threads: processor threads for the whole process; None takes one for a small network, whose
             threads would wait for each other more than they compute, else leaves them as they are.
+        meanwhile: as for `co3d.compile`.
+        exported: what `open_exported` gave of the file; None reads it.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
@@ -70,25 +89,29 @@ def open_labeller(
         WeightError: the weights do not fit.
         ExportedFileError: the file cannot be run, or does not label frames one by one.
         OptionError: `window`, `top_k`, `threshold` or `smooth_seconds` is out of range, no weights
-            are given or bundled, an option is settled in the file, or the device is not there.
+            are given or bundled, an option is settled in the file, `labels` or the card does not
+            fit the network, or the device is not there.
         ConversionError: the network cannot be converted.
     """
     check_display(threshold, smooth_seconds)
-    model, card, program = _open_network(
-        model_name, weights, window, "both" if has_end else "start"
+    if threads is not None and threads < 1:
+        raise OptionError(f"cannot use {threads} threads: expected 1 or more")
+    network, card, program = _open_network(
+        model, weights, window, labels, "both" if has_end else "start", exported
     )
-    labels = list_labels(program, card)
-    top_k = check_top_k(top_k, labels, model_name)
+    names = list_labels(program, card)
+    top_k = check_top_k(top_k, names, _name(model))
     if threads is None and program.macs_per_frame < SMALL_NETWORK_MACS:
         threads = 1
     if threads is not None:
         torch.set_num_threads(threads)
     return Labeller(
-        model=model,
+        model=network,
         card=card,
-        program=program,
-        stream=open_stream(program, backend=backend, precision=precision, device=device),
-        labels=labels,
+        compiled=compile_program(
+            program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
+        ),
+        labels=names,
         rate_hz=card.rate_hz if rate_hz is None else rate_hz,
         top_k=top_k,
         has_end=has_end,
@@ -98,45 +121,95 @@ def open_labeller(
 
 
 def open_engine(
-    model_name: str = "camera_motion",
+    model: str | nn.Module = "camera_motion",
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     window: int | None = None,
+    labels: Sequence[str] | None = None,
     backend: str = "auto",
     precision: str | None = None,
     device: str = "cpu",
+    meanwhile: bool = False,
     **limits: Any,
 ) -> Engine:
     """Build a network and convert it, or read an exported file; start an engine with it.
 
     Args:
-        model_name, weights, window: as for `open_labeller`.
-        backend, precision, device: as for `open_stream`.
+        model, weights, window, labels: as for `open_labeller`.
+        backend, precision, device, meanwhile: as for `co3d.compile`.
         limits: as for `Engine`.
 
     Raises:
         What `open_labeller` and `Engine` raise.
     """
-    _, card, program = _open_network(model_name, weights, window, "both")
-    compiled = compile_program(program, backend=backend, precision=precision, device=device)
+    _, card, program = _open_network(model, weights, window, labels, "both")
+    compiled = compile_program(
+        program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
+    )
     return Engine(compiled, card, **limits)
 
 
 def _open_network(
-    model_name: str, weights: str | None, window: int | None, edges: Edges
-) -> tuple[ClipModel | None, ModelCard, Program[Any]]:
+    model: str | nn.Module,
+    weights: str | Path | None,
+    window: int | None,
+    labels: Sequence[str] | None,
+    edges: Edges,
+    exported: tuple[StoredProgram, ModelCard] | None = None,
+) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
     """A network's clip form, unless a file has it no more, its card, and its step form."""
-    if is_exported(model_name):
+    network, card, program = _open_as_it_is(model, weights, window, edges, exported)
+    if labels is not None:
+        card = dataclasses.replace(card, labels=labels)
+    # Registered networks are what their cards say, and of files it was asked.
+    complaint = explain_unplayable(program, card, None)
+    if complaint is not None:
+        raise OptionError(f"cannot label with {_name(model)}: {complaint}")
+    return network, card, program
+
+
+def _open_as_it_is(
+    model: str | nn.Module,
+    weights: str | Path | None,
+    window: int | None,
+    edges: Edges,
+    exported: tuple[StoredProgram, ModelCard] | None,
+) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
+    """As `_open_network`, with the labels of the network's own card."""
+    options = ConvertOptions(window=window, edges=edges)
+    if isinstance(model, nn.Module):
+        if weights is not None:
+            raise OptionError(
+                f"cannot label with {_name(model)}: got weights={str(weights)!r} for a network "
+                "that has its own; load them into it first"
+            )
+        card = _require_card(model)
+        return model, card, convert_or_read(model, card.clip_shape, options)
+    if is_exported(model):
         if weights is not None or window is not None:
             raise OptionError(
-                f"cannot label with {model_name}: its weights and window are settled in the file; "
+                f"cannot label with {model}: its weights and window are settled in the file; "
                 "leave --weights and --window out, or export the network again"
             )
-        program, card = open_exported(model_name)
+        program, card = exported or open_exported(model)
         return None, card, program
-    model = create_trained_model(model_name, weights, purpose="label with")
-    options = ConvertOptions(window=window, edges=edges)
-    return model, model.card, convert_or_read(model, model.card.clip_shape, options)
+    registered = create_trained_model(model, weights, purpose="label with")
+    program = convert_or_read(registered, registered.card.clip_shape, options)
+    return registered, registered.card, program
+
+
+def _name(model: str | nn.Module) -> str:
+    return model if isinstance(model, str) else type(model).__name__
+
+
+def _require_card(network: nn.Module) -> ModelCard:
+    card = find_card(network)
+    if card is None:
+        raise OptionError(
+            f"cannot label with {_name(network)}: it does not say how to prepare a picture; set "
+            "its attribute `card` to a co3d.ModelCard"
+        )
+    return card
 
 
 def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:

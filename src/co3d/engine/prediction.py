@@ -50,6 +50,16 @@ class Prediction:
     track: str = ""
 
     @property
+    def pts_seconds(self) -> float:
+        """Time of the frame that is described, in seconds from the start of its source."""
+        return self.frame.pts_seconds
+
+    @property
+    def probability(self) -> float | None:
+        """Of `label`, from 0 to 1; None where there is none to show."""
+        return self.top[0][1] if self.valid and self.top else None
+
+    @property
     def label(self) -> str | None:
         """The label to show for this frame: the likeliest one; None where there is none to show."""
         return self.top[0][0] if self.valid and self.top else None

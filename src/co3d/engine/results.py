@@ -6,10 +6,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from co3d.engine.prediction import Prediction
+from co3d.runtime import Snapshot
 from co3d.video import SourceState
 from co3d.video.frame_queue import WAKE_SECONDS
 
 CAPACITY = 64
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """What a live track leaves, for another one to go on from.
+
+    Attributes:
+        snapshot: of the network after the track's last step.
+        received_seconds: when the last frame came that it has seen, Unix time.
+        longest_seconds: between two of its frames that are no gap yet.
+    """
+
+    snapshot: Snapshot
+    received_seconds: float
+    longest_seconds: float
 
 
 @dataclass(frozen=True)
@@ -19,10 +35,12 @@ class TrackEnded:
     Attributes:
         track: its name.
         error: why; None where its video is over, or somebody closed it.
+        state: what it leaves, if it was asked to (`Track.leave_state`).
     """
 
     track: str
     error: Exception | None = None
+    state: TrackState | None = None
 
 
 @dataclass(frozen=True)
@@ -49,13 +67,18 @@ class Results:
     Args:
         capacity: predictions that wait at most. A live track that finds the queue full throws the
             oldest one away; any other waits, and so does whoever pushes its frames.
+        listener: called with each item in the thread that adds it, so that it misses none; it must
+            not wait, nor raise.
 
     Attributes:
         lost: predictions that were thrown away because nobody took them in time.
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, capacity: int = CAPACITY, listener: Callable[["ResultItem"], None] | None = None
+    ) -> None:
         self.lost = 0
+        self._listener = listener
         self._capacity = capacity
         self._items: deque[ResultItem] = deque()
         self._predictions = 0
@@ -87,12 +110,14 @@ class Results:
 
     def tell(self, item: SourceChanged | TrackEnded) -> None:
         """Add news of a source, or of a track that could not join."""
+        self._listen(item)
         with self._changed:
             self._items.append(item)
             self._changed.notify_all()
 
     def put(self, prediction: Prediction, *, drops_oldest: bool) -> None:
         """Add a prediction, whether or not there is room: who must not, asks `is_full` first."""
+        self._listen(prediction)
         with self._changed:
             if drops_oldest and self.is_full:
                 self._drop_oldest()
@@ -102,11 +127,21 @@ class Results:
 
     def end(self, ended: TrackEnded, on_room: Callable[[], None]) -> None:
         """A track that joined gives nothing more."""
+        self._listen(ended)
         with self._changed:
             self._items.append(ended)
             self._holders -= 1
             self._on_room.remove(on_room)
             self._changed.notify_all()
+
+    def take_waiting(self) -> Iterator[ResultItem]:
+        """What waits now, without waiting for more."""
+        while self._items and (item := self._take()) is not None:
+            yield item
+
+    def _listen(self, item: ResultItem) -> None:
+        if self._listener is not None:
+            self._listener(item)
 
     def __iter__(self) -> Iterator[ResultItem]:
         while (item := self._take()) is not None:

@@ -3,30 +3,42 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
 
-from co3d.engine.describer import MS_PER_SECOND, Describer
+from co3d.engine.describer import MS_PER_SECOND
 from co3d.engine.intake import Intake
 from co3d.engine.mailbox import Mailbox, WaitingFrame
 from co3d.engine.metrics import TrackCounts, TrackMetrics
 from co3d.engine.prediction import Prediction
-from co3d.engine.results import Results, TrackEnded
+from co3d.engine.results import Results, TrackEnded, TrackState
+from co3d.engine.step import StepListener, TrackStep
 from co3d.engine.turn import Act, Turn, choose_turn
 from co3d.errors import Co3dError, StreamError
 from co3d.runtime import Slot, Snapshot
-from co3d.video import VideoReader
+from co3d.video import VideoFrame
 
 Policy = Literal["latest", "every"]
+
+
+class Followed(Protocol):
+    """What gives a track its frames: a `VideoReader`, say."""
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames thrown away so far."""
+        ...
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
 
 
 class Track:
     """Frames in, predictions out, of one stream. Made by `Engine.join`.
 
     One thread pushes, or follows a reader; another iterates. Everything else may be called from
-    any thread.
+    any thread. For example::
 
         for picture, pts_seconds in camera:
             track.push(picture, pts_seconds)
@@ -50,7 +62,7 @@ class Track:
         *,
         resets_at_gaps: bool,
         slot: Slot,
-        describer: Describer,
+        listener: StepListener,
         results: Results,
         lock: threading.Lock,
         on_change: Callable[["Track"], None],
@@ -60,7 +72,7 @@ class Track:
         self.slot, self.results = slot, results
         self.is_live = policy == "latest"
         self._resets_at_gaps = resets_at_gaps
-        self._describer = describer
+        self._listener = listener
         self._on_change, self._on_close = on_change, on_close
         # The engine's lock guards all tracks; each has those of its own who wait.
         self._changed = threading.Condition(lock)
@@ -69,11 +81,11 @@ class Track:
         self._counts = TrackCounts()
         self._pushing = threading.Lock()
         self._source_dropped_frames = 0
-        self._is_over = self._is_closed = False
+        self._is_over = self._is_closed = self._leaves_state = False
+        self._received_seconds: float | None = None
         self._error: Exception | None = None
         # Whoever sets this uses the slot until it unsets it.
         self.is_busy = False
-        results.join(self._tell_of_room)
 
     def push(self, picture: np.ndarray, pts_seconds: float) -> None:
         """Give the next picture, at the source's own rate; it is sampled to `rate_hz` by its time.
@@ -97,22 +109,45 @@ class Track:
                     f"cannot push to {self.name}: it is finished or closed; join again"
                 )
 
-    def follow(self, reader: VideoReader) -> None:
+    def follow(
+        self,
+        reader: Followed,
+        see_first: Callable[[VideoFrame], VideoFrame] | None = None,
+    ) -> None:
         """Push all frames of a reader that samples to `rate_hz`, until it ends or the track does.
 
         What the reader raises ends the track, once all that came before it is described.
+
+        Args:
+            see_first: sees the first frame before the network does; what it gives is pushed.
         """
         error: Exception | None = None
         try:
             for frame in reader:
-                self._source_dropped_frames = reader.dropped_frames
-                with self._pushing:
-                    if not self._put(self._intake.take_over(frame)):
-                        break
+                shown = frame if see_first is None else see_first(frame)
+                see_first = None
+                if not self.feed(shown, dropped_frames=reader.dropped_frames):
+                    break
         except Co3dError as raised:
             error = raised
         finally:  # whatever a listener of the reader raises is the caller's
             self.finish(error)
+
+    def feed(
+        self, frame: VideoFrame, pixels: Tensor | None = None, *, dropped_frames: int = 0
+    ) -> bool:
+        """Give the next frame of a source that is sampled to `rate_hz` and knows its gaps.
+
+        Args:
+            pixels: the frame as the network takes it, (1, 3, H, W), if it is prepared already.
+            dropped_frames: that the source has thrown away so far.
+
+        Returns:
+            Whether the track takes more; False once it has ended.
+        """
+        self._source_dropped_frames = dropped_frames
+        with self._pushing:
+            return self._put(self._intake.take_over(frame, pixels))
 
     def finish(self, error: Exception | None = None) -> None:
         """No more frames come. Those that wait are described, and `error` is handed on after them.
@@ -149,6 +184,14 @@ class Track:
         finally:
             self._let_go()
 
+    def leave_state(self) -> None:
+        """Let the track end as one that goes on later: its `TrackEnded` has its state.
+
+        What waits is described, and nothing is flushed. Of a source that is not live, whose frames
+        have no time of arrival, there is no state to leave.
+        """
+        self._leaves_state = True
+
     def close(self, error: Exception | None = None) -> None:
         """Throw away what waits, and give the place in the engine back; twice is once.
 
@@ -164,8 +207,9 @@ class Track:
             while self.is_busy:
                 self._changed.wait()
             self._on_close(self)
+        state = self._copy_state()
         self.slot.close()
-        self.results.end(TrackEnded(self.name, self._error), self._tell_of_room)
+        self.results.end(TrackEnded(self.name, self._error, state), self._tell_of_room)
 
     def metrics(self) -> TrackMetrics:
         """Counts and times so far."""
@@ -200,6 +244,10 @@ class Track:
 
     # What follows is for the engine. It holds the lock where a name begins with `take`.
 
+    def take_results(self) -> None:
+        """Let results go on while this track may add to them: it has joined."""
+        self.results.join(self._tell_of_room)
+
     @property
     def can_step(self) -> bool:
         """Whether there is something to do for a worker."""
@@ -215,7 +263,7 @@ class Track:
         turn = choose_turn(
             self.slot,
             self._mailbox,
-            has_end=not self.is_live,
+            has_end=not (self.is_live or self._leaves_state),
             resets_at_gaps=self._resets_at_gaps,
         )
         if turn.waiting is not None:
@@ -234,14 +282,14 @@ class Track:
         """Prepare the slot for a turn's frame."""
         if turn.act is Act.SHOW_FIRST:
             self.slot.reset()
-            self._describer.start_anew()
+            self._listener.start_anew()
         if turn.waiting is not None:
-            self._describer.see(turn.waiting.frame)
+            self._received_seconds = turn.waiting.frame.received_seconds
 
-    def describe(
+    def deliver(
         self,
         turn: Turn,
-        logits: Tensor,
+        output: Tensor,
         *,
         valid: bool,
         fresh: bool,
@@ -249,19 +297,23 @@ class Track:
         preprocess_ms: float,
         step_ms: float,
     ) -> Prediction | None:
-        """Make a prediction of a step's result, and hand it on."""
-        queue_ms = 0.0
+        """Let a step's result be read, and hand the prediction on that comes of it."""
+        frame, queue_ms = None, 0.0
         if turn.waiting is not None:
+            frame = turn.waiting.frame
             queue_ms = (began_seconds - turn.waiting.since_seconds) * MS_PER_SECOND
-        prediction = self._describer.describe(
-            logits,
-            valid=valid,
-            fresh=fresh,
-            preprocess_ms=preprocess_ms,
-            step_ms=step_ms,
-            dropped_frames=self.dropped_frames,
-            queue_ms=queue_ms,
-            track=self.name,
+        prediction = self._listener.describe(
+            TrackStep(
+                self.name,
+                frame,
+                output,
+                valid=valid,
+                fresh=fresh,
+                preprocess_ms=preprocess_ms,
+                step_ms=step_ms,
+                queue_ms=queue_ms,
+                dropped_frames=self.dropped_frames,
+            )
         )
         if prediction is not None:
             self.results.put(prediction, drops_oldest=self.is_live)
@@ -276,6 +328,13 @@ class Track:
             self._on_close(self)
             self._changed.notify_all()
         self.results.end(TrackEnded(self.name, error), self._tell_of_room)
+
+    def _copy_state(self) -> TrackState | None:
+        """What the track leaves, unless it ends by an error; nobody else uses the slot."""
+        received_seconds = self._received_seconds
+        if not self._leaves_state or self._error is not None or received_seconds is None:
+            return None
+        return TrackState(self.slot.snapshot(), received_seconds, self._intake.longest_seconds)
 
     def _put(self, waiting: WaitingFrame) -> bool:
         """Let a frame wait for its step; False when nobody will take it."""

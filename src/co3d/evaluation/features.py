@@ -1,8 +1,10 @@
 """Features of a layer for the videos of a manifest: a row per clip, or per frame of a stream."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,15 +12,16 @@ from torch import Tensor
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Sampling
 from co3d.datasets.transforms import TestTransform
+from co3d.engine.step import TrackStep
 from co3d.errors import EmptyVideoError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.clip_mode import read_clips
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.layer import LayerFeatures
+from co3d.evaluation.playing import Session, VideoPlayer
 from co3d.models import ModelCard
-from co3d.runtime import Stream
-from co3d.runtime.playing import Played
+from co3d.runtime import CompiledProgram
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def clip_features(
 
 def stream_features(
     manifest: Manifest,
-    stream: Stream,
+    compiled: CompiledProgram,
     card: ModelCard,
     jobs: Iterable[Job],
     *,
@@ -84,55 +87,59 @@ def stream_features(
     """A row per frame that the layer describes: all but the last `delay` frames of a video.
 
     Args:
-        stream: open, of the step program of a `LayerFeatures`.
-        rate_hz: frames per second that the stream is shown.
+        compiled: of the step program of a `LayerFeatures`.
+        rate_hz: frames per second that the network is shown.
 
     Raises:
         DataError: a bad video, in strict mode.
     """
-    shown = ((job, partial(_show, manifest, job, card, rate_hz)) for job in jobs)
-    seen: dict[int, _Seen] = {}
-    for event in stream.play(shown):
-        job = event.video
-        found = seen.setdefault(job.index, _Seen())
-        if isinstance(event, Played):
-            assert event.tag is not None
-            found.times.append(event.tag)
-            if event.valid:
-                found.described.append(found.times[len(found.times) - 1 - stream.program.delay])
-                found.rows.append(event.output.float().cpu().clone())
-            continue
-        del seen[job.index]
-        error = event.error
-        if error is None and not found.rows:
-            needed = stream.program.first_valid_step + 1
-            error = EmptyVideoError(
-                f"{job.entry.video_id} has {len(found.times)} frames at {rate_hz:g}/s, and the "
-                f"layer needs {needed} to give anything; sample it faster, or leave it out"
-            )
-        if error is not None:
-            if not isinstance(error, BAD_VIDEO_ERRORS):
+    player = VideoPlayer(compiled, card)
+    program = compiled.program
+
+    threads = player.decoder_threads
+
+    def open_session(job: Job) -> _Session:
+        read = partial(read_entry, manifest, job.entry, rate_hz, decoder_threads=threads)
+        return _Session(job, card, read, delay=program.delay)
+
+    with closing(player.play(map(open_session, jobs))) as ended:
+        for session, failure in ended:
+            error = failure
+            if error is None and not session.rows:
+                needed = program.first_valid_step + 1
+                error = EmptyVideoError(
+                    f"{session.job.entry.video_id} has {len(session.times)} frames at "
+                    f"{rate_hz:g}/s, and the layer needs {needed} to give anything; sample it "
+                    "faster, or leave it out"
+                )
+            if error is None:
+                times = tuple(session.described)
+                yield VideoFeatures(session.job, times, times, torch.stack(session.rows))
+            elif isinstance(error, BAD_VIDEO_ERRORS):
+                yield _leave_out(session.job, error, strict=strict)
+            else:
                 raise error
-            yield _leave_out(job, error, strict=strict)
-            continue
-        times = tuple(found.described)
-        yield VideoFeatures(job, times, times, torch.stack(found.rows))
 
 
-@dataclass
-class _Seen:
-    """Times of a video's frames so far, and rows with the times that they describe."""
+class _Session(Session):
+    """Times of a video's frames so far, and rows with the times that they describe.
 
-    times: list[float] = field(default_factory=list)
-    described: list[float] = field(default_factory=list)
-    rows: list[Tensor] = field(default_factory=list)
+    Args:
+        delay: of the program, in frames.
+    """
 
+    def __init__(self, *video: Any, delay: int) -> None:
+        super().__init__(*video)
+        self.times: list[float] = []
+        self.described: list[float] = []
+        self.rows: list[Tensor] = []
+        self._delay = delay
 
-def _show(
-    manifest: Manifest, job: Job, card: ModelCard, rate_hz: float
-) -> Iterator[tuple[Tensor, float]]:
-    for frame in read_entry(manifest, job.entry, rate_hz):
-        yield card.preprocess(frame.image), frame.pts_seconds
+    def keep(self, pts_seconds: float, step: TrackStep) -> None:
+        self.times.append(pts_seconds)
+        if step.valid:
+            self.described.append(self.times[len(self.times) - 1 - self._delay])
+            self.rows.append(step.output.float().clone())
 
 
 def _leave_out(job: Job, error: Exception, *, strict: bool) -> VideoFeatures:

@@ -8,11 +8,13 @@ from co3d.video import VideoFrame, read_video
 USUAL_FOLDER_RATE_HZ = 30.0
 
 
-def read_entry(manifest: Manifest, entry: VideoEntry, rate_hz: float) -> Iterator[VideoFrame]:
+def read_entry(
+    manifest: Manifest, entry: VideoEntry, rate_hz: float, *, decoder_threads: int | None = None
+) -> Iterator[VideoFrame]:
     """Frames of an entry at a steady rate, between its start and its end.
 
     Args:
-        rate_hz: frames a second to sample to.
+        rate_hz: frames a second to sample to. decoder_threads: as for `read_video`.
 
     Raises:
         What `co3d.read_video` raises; DamagedVideoError comes after the last frame.
@@ -20,7 +22,10 @@ def read_entry(manifest: Manifest, entry: VideoEntry, rate_hz: float) -> Iterato
     start_seconds = entry.start_seconds or 0.0
     folder_rate_hz = entry.rate_hz or USUAL_FOLDER_RATE_HZ
     with read_video(
-        manifest.resolve(entry), rate_hz=rate_hz, folder_rate_hz=folder_rate_hz
+        manifest.resolve(entry),
+        rate_hz=rate_hz,
+        folder_rate_hz=folder_rate_hz,
+        decoder_threads=decoder_threads,
     ) as reader:
         first_seconds: float | None = None
         for frame in reader:

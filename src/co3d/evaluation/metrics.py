@@ -34,6 +34,11 @@ class SingleLabelMeasures:
     confusion: Tensor
     calibration_error: float
 
+    @property
+    def mean_class_accuracy(self) -> float:
+        """Mean of `per_class` over the classes that some video shows: each counts alike."""
+        return _mean(self.per_class)
+
 
 @dataclass(frozen=True)
 class MultiLabelMeasures:
@@ -117,9 +122,8 @@ def measure_multi_label(
     for index in shown.nonzero().flatten().tolist():
         precision = metrics.binary_average_precision(scores[:, index], answers[:, index])
         per_class[index] = float(precision)
-    known = [value for value in per_class if value is not None]
     return MultiLabelMeasures(
-        mean_average_precision=sum(known) / len(known) if known else float("nan"),
+        mean_average_precision=_mean(per_class),
         per_class=tuple(per_class),
         calibration_error=float(
             metrics.binary_calibration_error(
@@ -127,6 +131,12 @@ def measure_multi_label(
             )
         ),
     )
+
+
+def _mean(per_class: Sequence[float | None]) -> float:
+    """Of the classes that have a value; not a number where none has."""
+    known = [value for value in per_class if value is not None]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def gather_reliability(confidences: Tensor, is_right: Tensor) -> list[ReliabilityBin]:

@@ -48,6 +48,12 @@ DATA_SETS = {
     "kinetics400": DataSet(
         "Kinetics-400", ("val",), "kinetics400", 20_000, re.compile(r"[\w-]{11}_\d{6}_\d{6}(#\d+)?")
     ),
+    # 50 videos a class (arXiv:1808.01340).
+    "kinetics600": DataSet(
+        "Kinetics-600", ("val",), "kinetics600", 30_000, re.compile(r"[\w-]{11}_\d{6}_\d{6}(#\d+)?")
+    ),
+    # The validation part (https://developer.qualcomm.com/software/ai-datasets/jester).
+    "jester27": DataSet("Jester", ("val",), "jester27", 14_787, re.compile(r"\d+(#\d+)?")),
     # Its authors call it test, PySlowFast val (arXiv:1604.01753).
     "charades157": DataSet(
         "Charades", ("test", "val"), "charades157", 1863, re.compile(r"[A-Z0-9]{5}(#\d+)?")

@@ -1,5 +1,6 @@
 """The report of a run: report.md with its pictures, and summary.json."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
     """
     pictures = draw_pictures(summary, folder)
     written = write_predictions([*summary.judged, *summary.excluded], folder)
+    if summary.measures:
+        written.append(_write_classes(summary, folder / "classes.csv"))
     for name, text in (
         ("report.md", format_report(summary, pictures, command=command)),
         ("summary.json", json.dumps(summary.to_json(), indent=2, ensure_ascii=False) + "\n"),
@@ -34,6 +37,22 @@ def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
             temporary.write_text(text, "utf-8", errors="backslashreplace")
         written.append(folder / name)
     return [*written, *pictures.values()]
+
+
+def _write_classes(summary: Summary, path: Path) -> Path:
+    """Write a row a class: its index, name, videos, and its share for each prediction."""
+    kind = "average precision" if summary.multi_label else "accuracy"
+    columns = [measures.per_class for measures in summary.measures.values()]
+    with output_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(
+            ["index", "class", "videos", *(f"{kind}, {name}" for name in summary.measures)]
+        )
+        counts = zip(summary.class_names, summary.videos_per_class, *columns, strict=True)
+        for index, (name, videos, *shares) in enumerate(counts):
+            values = ["" if share is None else f"{share:.6f}" for share in shares]
+            table.writerow([index, name, videos, *values])
+    return path
 
 
 def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) -> str:
@@ -87,14 +106,15 @@ def format_measures(summary: Summary) -> Iterator[str]:
         ks = next(
             list(m.top) for m in summary.measures.values() if isinstance(m, SingleLabelMeasures)
         )
-        head = [*(f"top-{k} %" for k in ks), "calibration error %"]
+        head = [*(f"top-{k} %" for k in ks), "mean class accuracy %", "calibration error %"]
         yield f"| prediction | {' | '.join(head)} |"
         yield f"|---|{'---:|' * len(head)}"
         for name, measures in summary.measures.items():
             assert isinstance(measures, SingleLabelMeasures)
-            yield _row(_describe(name, summary), *measures.top.values(), measures.calibration_error)
+            shares = (*measures.top.values(), measures.mean_class_accuracy)
+            yield _row(_describe(name, summary), *shares, measures.calibration_error)
         if summary.transient is not None and summary.transient.every_frame is not None:
-            empty = [None] * len(ks)
+            empty = [None] * (len(ks) + 1)
             yield _row("every frame while full", summary.transient.every_frame, *empty)
     if summary.localisation is not None:
         yield ""

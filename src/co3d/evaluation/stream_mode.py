@@ -1,4 +1,4 @@
-"""Stream mode: every sampled frame of a video steps one stream.
+"""Stream mode: every sampled frame of a video steps the network.
 
 Two predictions are kept of each video. For the warm one the network is initialised on the first
 frames until it is full (its receptive field without the padding: `first_valid_step`
@@ -10,26 +10,26 @@ left in its state, and every step is valid. The warm prediction still waits for 
 """
 
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.engine.step import TrackStep
 from co3d.errors import EmptyVideoError, OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
-from co3d.evaluation.read_ahead import read_ahead
+from co3d.evaluation.playing import Session, VideoPlayer
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
 from co3d.evaluation.transient import MILESTONES
 from co3d.models import ModelCard
-from co3d.runtime import Stream
-from co3d.runtime.playing import Ended, Played
+from co3d.runtime import CompiledProgram
 from co3d.video import VideoFrame
 
 Fill = Literal["zeros", "replicate"]
@@ -37,35 +37,41 @@ FrameReader = Callable[[Manifest, VideoEntry, float], Iterator[VideoFrame]]
 """Gives the frames of an entry that the network sees, at so many frames per second."""
 
 WARM, LAST = "warm", "last"
-FRAMES_AHEAD = 16
-"""Decoded while the network works. Clips are not: their network takes all cores as it is."""
 
 
-@dataclass
-class _Session:
+class _Session(Session):
     """A video under evaluation: what was said of it so far."""
 
-    job: Job
-    pts_seconds: list[float] = field(default_factory=list)
-    rows: list[Tensor] = field(default_factory=list)
-    first_valid: int | None = None
+    def __init__(self, job: Job, card: ModelCard, *source: Any) -> None:
+        super().__init__(job, card, *source)
+        self.pts_seconds: list[float] = []
+        self.rows: list[Tensor] = []
+        self.first_valid: int | None = None
+
+    def keep(self, pts_seconds: float, step: TrackStep) -> None:
+        if self.first_valid is None and step.valid:
+            self.first_valid = len(self.rows)
+        self.rows.append(self._card.probabilities(step.output.float()[None])[0])
+        self.pts_seconds.append(pts_seconds)
 
 
 class StreamEvaluator:
-    """Steps the videos of a manifest through the slots of one stream.
+    """Steps the videos of a manifest through a compiled program, several at once.
 
     Attributes:
         init_frames: frames of each video before its warm prediction.
+        together: see `VideoPlayer`.
 
     Args:
         manifest: where the videos are.
         card: how the network is fed, and what turns its logits into probabilities.
-        stream: open, of a program in dense rate with edges="start".
+        compiled: of a program in dense rate with edges="start".
         fill: what the network has seen before a video's first frame.
         rate_hz: frames per second that it is shown.
         init_frames: that come before the warm prediction; None for as many as fill the network.
         read: chooses the frames of each video; by default all, by time.
         strict: whether a bad video stops the run.
+        at_once: how many videos are open at a time; see `VideoPlayer`.
 
     Raises:
         OptionError: `fill` is "replicate", and the network never forgets.
@@ -75,19 +81,24 @@ class StreamEvaluator:
         self,
         manifest: Manifest,
         card: ModelCard,
-        stream: Stream,
+        compiled: CompiledProgram,
         *,
         fill: Fill,
         rate_hz: float,
         init_frames: int | None = None,
-        read: FrameReader = read_entry,
+        read: FrameReader | None = None,
         strict: bool = False,
+        at_once: int | None = None,
     ) -> None:
-        self._manifest, self._card, self._stream = manifest, card, stream
-        self._rate_hz, self._read_frames, self._strict = rate_hz, read, strict
-        self.init_frames = stream.program.first_valid_step if init_frames is None else init_frames
+        program = self._program = compiled.program
         # So many copies of the first frame leave no padding in what follows.
-        self._copies = _count_copies(stream.program.receptive_field) if fill == "replicate" else 0
+        self._copies = _count_copies(program.receptive_field) if fill == "replicate" else 0
+        self._player = VideoPlayer(compiled, card, at_once)
+        self.together = self._player.together
+        self._manifest, self._card = manifest, card
+        self._rate_hz, self._strict = rate_hz, strict
+        self._read = read or partial(read_entry, decoder_threads=self._player.decoder_threads)
+        self.init_frames = program.first_valid_step if init_frames is None else init_frames
 
     def evaluate(self, jobs: Iterable[Job]) -> Iterator[VideoRecord]:
         """A record per video, in the order in which they end.
@@ -95,38 +106,13 @@ class StreamEvaluator:
         Raises:
             DataError: a bad video, in strict mode.
         """
-        shown = ((job, partial(self._open, job)) for job in jobs)
-        sessions: dict[int, _Session] = {}
-        for event in self._stream.play(shown):
-            session = sessions.setdefault(event.video.index, _Session(event.video))
-            if isinstance(event, Ended):
-                del sessions[event.video.index]
-                yield self._finish(session, event.error)
-            elif event.tag is not None:
-                (pts_seconds,) = event.tag
-                if pts_seconds is not None:
-                    self._add(session, event, pts_seconds)
+        with closing(self._player.play(map(self._open, jobs))) as ended:
+            for session, error in ended:
+                yield self._finish(session, error)
 
-    def _open(self, job: Job) -> Generator[tuple[Tensor, tuple[float | None]], None, None]:
-        return read_ahead(self._read(job), FRAMES_AHEAD)
-
-    def _read(self, job: Job) -> Generator[tuple[Tensor, tuple[float | None]], None, None]:
-        """Preprocessed frames with their times; the copies of the first one have none."""
-        copies = self._copies
-        for frame in self._read_frames(self._manifest, job.entry, self._rate_hz):
-            pixels = self._card.preprocess(frame.image)
-            while copies:
-                yield pixels, (None,)
-                copies -= 1
-            yield pixels, (frame.pts_seconds,)
-
-    def _add(
-        self, session: _Session, event: Played[Job, tuple[float | None]], pts_seconds: float
-    ) -> None:
-        if session.first_valid is None and event.valid:
-            session.first_valid = len(session.rows)
-        session.rows.append(self._card.probabilities(event.output.float()[None]).cpu()[0])
-        session.pts_seconds.append(pts_seconds)
+    def _open(self, job: Job) -> _Session:
+        read = partial(self._read, self._manifest, job.entry, self._rate_hz)
+        return _Session(job, self._card, read, self._copies)
 
     def _clock(self, session: _Session) -> list[float]:
         """Times of frames from the file's first on; what came before the start was not kept."""
@@ -134,7 +120,7 @@ class StreamEvaluator:
         return [first_seconds, *session.pts_seconds[1:]]
 
     def _finish(self, session: _Session, error: Exception | None) -> VideoRecord:
-        job, program = session.job, self._stream.program
+        job, program = session.job, self._program
         if error is not None:
             if not isinstance(error, BAD_VIDEO_ERRORS):
                 raise error

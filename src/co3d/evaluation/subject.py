@@ -13,7 +13,7 @@ from co3d.datasets.manifest import Manifest
 from co3d.engine.opening import open_exported
 from co3d.errors import OptionError
 from co3d.models import ClipModel, ModelCard
-from co3d.runtime import Stream
+from co3d.runtime import CompiledProgram
 from co3d.runtime.stored_program import StoredProgram
 
 DIGITS = 16
@@ -87,6 +87,6 @@ def describe_subject(subject: Subject, manifest: Manifest) -> dict[str, str]:
     return {"weights_sha256": subject.digest, "data_sha256": data.hexdigest()[:DIGITS]}
 
 
-def describe_backend(stream: Stream) -> str:
-    """Which computes a stream, and how; not on how many threads, nor why it was chosen."""
-    return re.split(r", \d+ threads| \((?:as asked|auto)", stream.backend)[0]
+def describe_backend(compiled: CompiledProgram) -> str:
+    """Which runs a program, and how; not on how many threads, nor why it was chosen."""
+    return re.split(r", \d+ threads| \((?:as asked|auto)", compiled.backend)[0]

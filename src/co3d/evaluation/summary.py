@@ -67,6 +67,12 @@ class Summary:
         """Probabilities (N, K) of a prediction, in the order of `judged`."""
         return stack_scores([record.scores[name] for record in self.judged])
 
+    @property
+    def videos_per_class(self) -> tuple[int, ...]:
+        """How many of the judged videos show each class."""
+        shown = as_targets([record.labels for record in self.judged], len(self.class_names))
+        return tuple(shown.sum(0).tolist())
+
     def to_json(self) -> dict[str, Any]:
         """Values for `json.dumps`; shares, not percent."""
         return {
@@ -75,6 +81,7 @@ class Summary:
                 "judged": len(self.judged),
                 "excluded": {record.video_id: record.error for record in self.excluded},
                 "ended_before_network_was_full": self.short,
+                "per_class": list(self.videos_per_class),
             },
             "measures": {name: _measures_json(m) for name, m in self.measures.items()},
             "localisation": self.localisation and _measures_json(self.localisation),
@@ -156,6 +163,7 @@ def _measures_json(measures: SingleLabelMeasures | MultiLabelMeasures) -> dict[s
         }
     return {
         **{f"top{k}": share for k, share in measures.top.items()},
+        "mean_class_accuracy": measures.mean_class_accuracy,
         "per_class": list(measures.per_class),
         "calibration_error": measures.calibration_error,
         "confusion": measures.confusion.tolist(),

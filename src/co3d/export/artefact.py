@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, fx
 
+from co3d.arguments import check_arguments
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.table import PRECISIONS as DTYPES
 from co3d.compiler.program import Phase, StepProgram
@@ -45,6 +46,7 @@ class Artefact:
     card: ModelCard | None
 
 
+@check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
 def export_program(
     program: StepProgram,
     path: str | Path,
@@ -125,6 +127,7 @@ def is_exported(name: str) -> bool:
     return Path(name).suffix in SUFFIXES.values()
 
 
+@check_arguments()
 def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Artefact:
     """Read what `export_program` wrote; nothing in the file is run as Python.
 

@@ -7,7 +7,6 @@ are due. docs/export.md describes it field by field.
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -207,18 +206,10 @@ def _parse_state(raw: dict[str, Any]) -> StateSpec:
 
 
 def _parse_card(raw: dict[str, Any]) -> ModelCard:
-    card = ModelCard(**{**raw, "labels": tuple(_is(str, label) for label in raw["labels"])})
-    mean, std = (tuple(map(float, raw[name])) for name in ("mean", "std"))
-    size = None if raw["resize_px"] is None else tuple(_size(n) for n in raw["resize_px"])
-    if len(mean) != 3 or len(std) != 3 or 0 in std or (size is not None and len(size) != 2):
-        raise ValueError("mean and std have three numbers, resize_px two or none")
-    rate_hz = float(raw["rate_hz"])
-    if not all(map(math.isfinite, (*mean, *std, rate_hz))) or rate_hz <= 0:
-        raise ValueError("mean, std and rate_hz are finite, and the rate is above zero")
-    for value in (card.clip_frames, card.crop_px, card.short_side_px):
+    card = ModelCard(**raw)  # which checks what it is given
+    for value in (card.clip_frames, card.crop_px, card.short_side_px, *(card.resize_px or ())):
         _size(value)
-    _one_of(("softmax", "sigmoid"), card.activation)
-    return dataclasses.replace(card, mean=mean, std=std, resize_px=size, rate_hz=rate_hz)
+    return card
 
 
 def _number(word: str, count: int) -> list[str]:

@@ -2,23 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from co3d.errors import InputShapeError
-from co3d.printable import make_printable
+from co3d.errors import InputShapeError, OptionError
+from co3d.pictures import check_picture
+from co3d.printable import make_printable, spell_short
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """How a network was trained, and so how it must be fed.
 
+    A network of one's own carries one as its attribute `card` (docs/own_network.md).
+
     Attributes:
-        name: registry name, lower snake case.
+        name: shown in titles; of registered networks the registry name, lower snake case.
         clip_frames: frames per training clip.
         rate_hz: frames per second at which those frames were sampled.
         crop_px: side of the square that the network sees.
@@ -35,6 +38,9 @@ class ModelCard:
         published_accuracy: name of a measure -> published value in percent.
         classifier: path of the last linear layer in the network, the one that `num_classes` sizes.
         bundled_weights: file in the package's `assets` folder that holds the default weights.
+
+    Raises:
+        OptionError: a value of another type or out of range, naming the attribute.
     """
 
     name: str
@@ -56,8 +62,39 @@ class ModelCard:
     bundled_weights: str = ""
 
     def __post_init__(self) -> None:
-        """Labels may come from anybody's file, and are shown in terminals."""
+        """Check every value: a card may be written by a user, or come from anybody's file."""
+        for name in ("clip_frames", "crop_px", "short_side_px"):
+            if not _is_count(getattr(self, name)):
+                self._refuse(name, "a whole number of at least 1")
+        if not _is_number(self.rate_hz) or self.rate_hz <= 0:
+            self._refuse("rate_hz", "frames per second above 0, such as 8.0")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if not _is_sequence(values, 3) or not all(map(_is_number, values)):
+                self._refuse(name, "three numbers, of red, green and blue, such as (0.45,) * 3")
+            object.__setattr__(self, name, tuple(map(float, values)))
+        if min(self.std) <= 0:
+            self._refuse("std", "three numbers above 0")
+        if self.resize_px is not None:
+            if not _is_sequence(self.resize_px, 2) or not all(map(_is_count, self.resize_px)):
+                self._refuse("resize_px", "(height, width) in whole pixels, or None")
+            object.__setattr__(self, "resize_px", tuple(self.resize_px))
+        if min(self.resize_px or (self.short_side_px,)) < self.crop_px:
+            scaled = "short_side_px" if self.resize_px is None else "resize_px"
+            self._refuse(scaled, f"at least crop_px, {self.crop_px}, which the network sees of it")
+        is_word = isinstance(self.activation, str)
+        if not is_word or self.activation not in ("softmax", "sigmoid"):
+            self._refuse("activation", "'softmax' or 'sigmoid'")
+        if not _is_sequence(self.labels) or not all(isinstance(x, str) for x in self.labels):
+            self._refuse("labels", "the names of the classes, a list of str, index 0 first")
+        # They are shown in terminals.
         object.__setattr__(self, "labels", tuple(map(make_printable, self.labels)))
+
+    def _refuse(self, name: str, expected: str) -> NoReturn:
+        got = spell_short(getattr(self, name))
+        raise OptionError(
+            f"cannot describe a network: its card's {name} is {got}, expected {expected}"
+        )
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
@@ -77,11 +114,7 @@ class ModelCard:
         Raises:
             InputShapeError: the array is not an RGB picture of 8 bits per channel.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise InputShapeError(
-                f"cannot preprocess this image: got shape {tuple(image.shape)} of {image.dtype}, "
-                "expected (H, W, 3) of uint8 in RGB order; convert it first"
-            )
+        check_picture(image, "preprocess this image")
         size = self.resize_px or self._scale_short_side(*image.shape[:2])
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         if not self.antialias:
@@ -98,5 +131,33 @@ class ModelCard:
         return round(height * scale), round(width * scale)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Apply the head's activation to logits (..., K)."""
+        """Apply the head's activation to logits (..., K).
+
+        Raises:
+            InputShapeError: they are no floating-point tensor of at least one dimension.
+        """
+        is_dense = isinstance(logits, Tensor) and logits.layout == torch.strided
+        if not is_dense or not logits.is_floating_point() or not logits.ndim:
+            raise InputShapeError(
+                f"cannot apply {self.activation}: got {spell_short(logits)}, expected logits "
+                "(..., K), a floating-point tensor; pass StepResult.output"
+            )
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)
+
+
+def find_card(network: object) -> ModelCard | None:
+    """The card that a network carries as its attribute `card`; None without one."""
+    card = getattr(network, "card", None)
+    return card if isinstance(card, ModelCard) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+
+
+def _is_sequence(values: Any, length: int | None = None) -> bool:
+    return isinstance(values, tuple | list) and length in (None, len(values))

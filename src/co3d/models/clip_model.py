@@ -1,5 +1,8 @@
 """What every registered network has in common: a card, and a check of the clip it is given."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from torch import Tensor, nn
 
 from co3d.errors import InputShapeError
@@ -13,11 +16,14 @@ class ClipModel(nn.Module):
         card: how the network must be fed; set by `create_model`.
         min_side_px: the least height and width that the network takes.
         min_frames: the least number of frames in a clip.
+        refused_formats: title of a key map -> why a file with such keys is of another network,
+            though all of its tensors fit.
     """
 
     card: ModelCard
     min_side_px: int = 1
     min_frames: int = 1
+    refused_formats: Mapping[str, str] = MappingProxyType({})
 
     def check_clip(self, clip: Tensor) -> None:
         """Refuse all but (N, 3, T, H, W) with N >= 1, T >= `min_frames`, H, W >= `min_side_px`.

@@ -15,7 +15,8 @@ class SlidingHead(nn.Module):
 
     Args:
         in_channels: channels of all pathways together.
-        pool_side: side of the square window, as large as the map at the training crop.
+        pool_side: side of the square window, as large as the map at the training crop; None for
+            the whole map, whatever its size.
         num_classes: K.
         dropout: probability of dropping a pooled feature in training.
         join: what to average over the positions of a larger map, as upstream does. See
@@ -23,7 +24,7 @@ class SlidingHead(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, pool_side: int, num_classes: int, dropout: float, join: Join
+        self, in_channels: int, pool_side: int | None, num_classes: int, dropout: float, join: Join
     ) -> None:
         super().__init__()
         self.pool_side = pool_side
@@ -38,12 +39,14 @@ class SlidingHead(nn.Module):
         return join_positions(x, self.classifier, self.join)
 
 
-def pool_positions(x: Tensor, side: int) -> Tensor:
+def pool_positions(x: Tensor, side: int | None) -> Tensor:
     """Average a sliding square in space and all of time: (N, C, T, h, w) -> (N, C, 1, h', w').
 
-    The square is clamped to the map and moves by one, so a map no larger than it has one position.
+    The square is clamped to the map and moves by one, so a map no larger than it has one position;
+    so has every map where the side is None.
     """
-    window = (1, min(side, x.shape[3]), min(side, x.shape[4]))
+    height, width = x.shape[3:]
+    window = (1, min(side or height, height), min(side or width, width))
     # Space before time: the mean over time is then plain, and its input small.
     return F.avg_pool3d(x, window, stride=1).mean(2, keepdim=True)
 

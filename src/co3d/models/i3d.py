@@ -5,39 +5,26 @@ block, and a temporal max pool after res2. No convolution has a temporal stride.
 """
 
 import math
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
-from co3d.models.head import SlidingHead
+from co3d.models.head import Join, SlidingHead
 from co3d.models.registry import register_model
 from co3d.models.residual import initialise
-from co3d.models.resnet3d import SPATIAL_STRIDE, KernelsT, Trunk, branch_ends
-from co3d.weights.catalogue import find_weights
+from co3d.models.resnet3d import CROP_PX, SPATIAL_STRIDE, KernelsT, Trunk, branch_ends, make_card
 
 STEM_KERNEL_T = 5
 KERNELS_T: KernelsT = ((3,), (3, 1), (3, 1), (1, 3))
-CROP_PX = 224
 
-_PUBLISHED = find_weights("i3d_r50", "kinetics400")
-
-I3D_R50_CARD = ModelCard(
-    name="i3d_r50",
-    clip_frames=8,
-    rate_hz=30 / 8,
-    crop_px=CROP_PX,
-    short_side_px=256,
-    mean=(0.45, 0.45, 0.45),
-    std=(0.225, 0.225, 0.225),
-    summary="I3D R50 8x8: an inflated ResNet that halves time after its first stage",
-    paper=(
+I3D_R50_CARD = make_card(
+    "i3d_r50",
+    "I3D R50 8x8: an inflated ResNet that halves time after its first stage",
+    (
         "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, arXiv:1705.07750; "
         "Non-local Neural Networks, arXiv:1711.07971"
     ),
-    licence=_PUBLISHED.licence,
-    published_accuracy=_PUBLISHED.accuracy,
-    classifier="head.classifier",
 )
 
 
@@ -60,15 +47,19 @@ class I3D(ClipModel):
 
     min_side_px = SPATIAL_STRIDE
     min_frames = 2
+    stem_kernel_t = STEM_KERNEL_T
+    kernels_t = KERNELS_T
+    join: Join = "probabilities"
+    refused_formats = MappingProxyType(
+        {"mmaction2 ResNet3d": "the stem of mmaction2's I3D halves time twice, this one's does not"}
+    )
 
     def __init__(self, depth: int = 50, num_classes: int = 400, dropout: float = 0.5) -> None:
         super().__init__()
-        self.trunk = Trunk(depth, STEM_KERNEL_T, KERNELS_T)
+        self.trunk = Trunk(depth, self.stem_kernel_t, self.kernels_t)
         self.pool = nn.MaxPool3d((2, 1, 1), (2, 1, 1))
         pool_side = math.ceil(CROP_PX / SPATIAL_STRIDE)
-        self.head = SlidingHead(
-            self.trunk.out_channels, pool_side, num_classes, dropout, "probabilities"
-        )
+        self.head = SlidingHead(self.trunk.out_channels, pool_side, num_classes, dropout, self.join)
         initialise(self, branch_ends(self))
 
     def forward(self, clip: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+from co3d.arguments import check_arguments
 from co3d.errors import OptionError, UnknownModelError, WeightError
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import read_description
 from co3d.models.labels import read_labels
+from co3d.models.pyslowfast_cfg import read_pyslowfast_cfg
 from co3d.models.saved import WEIGHTS, is_saved_model, read_saved_card
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
 from co3d.weights.checkpoints import read_checkpoint
@@ -27,6 +29,7 @@ _B = TypeVar("_B", bound=Builder)
 _ENTRIES: dict[str, tuple[ModelCard, Builder]] = {}
 
 
+@check_arguments(card="describe the network with a co3d.ModelCard")
 def register_model(card: ModelCard) -> Callable[[_B], _B]:
     """Register a builder under `card.name`; a name that is taken is an error.
 
@@ -50,6 +53,7 @@ def list_models() -> list[str]:
     return sorted(_ENTRIES)
 
 
+@check_arguments()
 def get_card(name: str) -> ModelCard:
     """The card of a registered or trained model, without labels: those come with weights.
 
@@ -65,6 +69,7 @@ def has_own_weights(name: str) -> bool:
     return bool(_is_folder(name) or get_card(name).bundled_weights)
 
 
+@check_arguments()
 def create_model(
     name: str,
     weights: str | Path | None = None,
@@ -171,6 +176,8 @@ class _Loaded:
                     licence=entry.licence,
                     published_accuracy=entry.accuracy if entry == self.origin else {},
                 )
+        if self.origin is None:
+            card = read_pyslowfast_cfg(self.checkpoint, card)
         card = read_description(self.checkpoint, card)
         return card if len(card.labels) == num_classes else dataclasses.replace(card, labels=())
 

@@ -29,6 +29,8 @@ def initialise(model: nn.Module, branch_ends: Iterable[nn.BatchNorm3d]) -> None:
         model: the network.
         branch_ends: the last norm of each residual branch that shall start at zero.
     """
+    if next(model.parameters()).is_meta:  # of shapes alone
+        return
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

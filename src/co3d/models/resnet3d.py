@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co3d.errors import OptionError
+from co3d.models.card import ModelCard
 from co3d.models.residual import Shortcut
+from co3d.weights.catalogue import find_weights
 
-STAGE_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+STAGE_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+CROP_PX = 224
 SPATIAL_STRIDE = 32
 EXPANSION = 4  # channels out of a bottleneck per channel inside
 
@@ -44,15 +47,11 @@ class Trunk(nn.Module):
         fused_channels: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> None:
         super().__init__()
-        if depth not in STAGE_DEPTHS:
-            raise OptionError(
-                f"cannot build a ResNet of {depth} layers: expected "
-                f"{' or '.join(map(str, STAGE_DEPTHS))}; choose one of these"
-            )
+        depths = count_blocks(depth, (50, 101))
         self.stem = Stem(width, stem_kernel_t)
         stages = []
         in_channels = width
-        for index, blocks in enumerate(STAGE_DEPTHS[depth]):
+        for index, blocks in enumerate(depths):
             in_channels += fused_channels[index]
             inner, stride = width * 2**index, (1 if index == 0 else 2)
             stages.append(make_stage(in_channels, inner, blocks, kernels_t[index], stride))
@@ -128,6 +127,43 @@ def make_stage(
             )
             for index in range(blocks)
         )
+    )
+
+
+def count_blocks(depth: int, known: tuple[int, ...]) -> tuple[int, ...]:
+    """Blocks of each stage of a ResNet of so many layers.
+
+    Args:
+        depth: layers.
+        known: depths that there are.
+
+    Raises:
+        OptionError: no ResNet has this depth.
+    """
+    if depth not in known:
+        raise OptionError(
+            f"cannot build a ResNet of {depth} layers: expected "
+            f"{' or '.join(map(str, known))}; choose one of these"
+        )
+    return STAGE_DEPTHS[depth]
+
+
+def make_card(name: str, summary: str, paper: str) -> ModelCard:
+    """The card of a network that sees 8 frames, every eighth of a video of 30 frames/s."""
+    published = find_weights(name, "kinetics400")
+    return ModelCard(
+        name=name,
+        clip_frames=8,
+        rate_hz=30 / 8,
+        crop_px=CROP_PX,
+        short_side_px=256,
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+        summary=summary,
+        paper=paper,
+        licence=published.licence,
+        published_accuracy=published.accuracy,
+        classifier="head.classifier",
     )
 
 

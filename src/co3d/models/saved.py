@@ -47,19 +47,14 @@ def read_saved_card(folder: Path, registered: dict[str, ModelCard]) -> ModelCard
     try:
         values = json.loads(read_small(path, MAX_BYTES))
         _check(values, registered)
+        return _make_card(registered[values["name"]], values)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightError(f"cannot read the card {path}: {error}; train or copy it anew") from error
-    card = registered[values["name"]]
-    resize = values["resize_px"]
-    return dataclasses.replace(
-        card,
-        **{key: values[key] for key in (*_COUNTS, "rate_hz", "antialias")},
-        mean=tuple(values["mean"]),
-        std=tuple(values["std"]),
-        resize_px=None if resize is None else tuple(resize),
-        published_accuracy={},
-        bundled_weights="",
-    )
+
+
+def _make_card(card: ModelCard, values: dict[str, Any]) -> ModelCard:
+    fed = {key: value for key, value in values.items() if key != "name"}
+    return dataclasses.replace(card, **fed, published_accuracy={}, bundled_weights="")
 
 
 def _check(values: Any, registered: dict[str, ModelCard]) -> None:

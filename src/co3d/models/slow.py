@@ -7,33 +7,19 @@ import math
 
 from torch import Tensor
 
-from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.head import SlidingHead
 from co3d.models.registry import register_model
 from co3d.models.residual import initialise
-from co3d.models.resnet3d import SPATIAL_STRIDE, KernelsT, Trunk, branch_ends
-from co3d.weights.catalogue import find_weights
+from co3d.models.resnet3d import CROP_PX, SPATIAL_STRIDE, KernelsT, Trunk, branch_ends, make_card
 
 STEM_KERNEL_T = 1
 KERNELS_T: KernelsT = ((1,), (1,), (3,), (3,))
-CROP_PX = 224
 
-_PUBLISHED = find_weights("slow_r50", "kinetics400")
-
-SLOW_R50_CARD = ModelCard(
-    name="slow_r50",
-    clip_frames=8,
-    rate_hz=30 / 8,
-    crop_px=CROP_PX,
-    short_side_px=256,
-    mean=(0.45, 0.45, 0.45),
-    std=(0.225, 0.225, 0.225),
-    summary="Slow R50 8x8: a ResNet that looks along time only where its maps are small",
-    paper="SlowFast Networks for Video Recognition, arXiv:1812.03982",
-    licence=_PUBLISHED.licence,
-    published_accuracy=_PUBLISHED.accuracy,
-    classifier="head.classifier",
+SLOW_R50_CARD = make_card(
+    "slow_r50",
+    "Slow R50 8x8: a ResNet that looks along time only where its maps are small",
+    "SlowFast Networks for Video Recognition, arXiv:1812.03982",
 )
 
 

@@ -14,7 +14,7 @@ from co3d.models.clip_model import ClipModel
 from co3d.models.head import SlidingHead
 from co3d.models.registry import register_model
 from co3d.models.residual import initialise
-from co3d.models.resnet3d import EXPANSION, SPATIAL_STRIDE, KernelsT, Trunk, branch_ends
+from co3d.models.resnet3d import CROP_PX, EXPANSION, SPATIAL_STRIDE, KernelsT, Trunk, branch_ends
 from co3d.models.slow import KERNELS_T as SLOW_KERNELS_T
 from co3d.models.slow import STEM_KERNEL_T as SLOW_STEM_KERNEL_T
 from co3d.weights.catalogue import find_weights
@@ -23,7 +23,6 @@ FAST_WIDTH = 8  # channels of the fast stem, an eighth of the slow one's
 FAST_STEM_KERNEL_T = 5
 FAST_KERNELS_T: KernelsT = ((3,), (3,), (3,), (3,))
 FUSION_RATIO = 2  # channels of a lateral connection per channel of the fast pathway
-CROP_PX = 224
 
 
 class SlowFast(ClipModel):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
+from co3d.models.gates import SqueezeExcite, round_to_eight
 from co3d.models.head import join_positions, pool_positions
 from co3d.models.registry import register_model
 from co3d.models.residual import Shortcut, initialise
@@ -99,7 +100,8 @@ class Bottleneck(nn.Module):
             inner, inner, 3, (1, stride, stride), padding=1, groups=inner, bias=False
         )
         self.depthwise_norm = nn.BatchNorm3d(inner)
-        self.excite = SqueezeExcite(inner) if excite else nn.Identity()
+        squeezed = round_to_eight(inner * EXCITATION_RATIO)
+        self.excite = SqueezeExcite(inner, squeezed) if excite else nn.Identity()
         self.project = nn.Conv3d(inner, channels, 1, bias=False)
         self.project_norm = nn.BatchNorm3d(channels)
         self.shortcut = (
@@ -112,22 +114,6 @@ class Bottleneck(nn.Module):
         y = F.silu(self.excite(self.depthwise_norm(self.depthwise(y))))
         y = self.project_norm(self.project(y))
         return F.relu(self.shortcut(x) + y)
-
-
-class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate made from its mean over the clip (arXiv:1709.01507)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        squeezed = _round_to_eight(channels * EXCITATION_RATIO)
-        self.reduce = nn.Conv3d(channels, squeezed, 1)
-        self.restore = nn.Conv3d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> the same shape."""
-        gate = x.mean((2, 3, 4), keepdim=True)
-        gate = self.restore(F.relu(self.reduce(gate)))
-        return x * gate.sigmoid()
 
 
 class Head(nn.Module):
@@ -148,12 +134,6 @@ class Head(nn.Module):
         x = F.relu(self.expand_norm(self.expand(x)))
         x = self.dropout(F.relu(self.hidden(pool_positions(x, self.pool_side))))
         return join_positions(x, self.classifier, "probabilities")
-
-
-def _round_to_eight(width: float) -> int:
-    """Nearest multiple of eight that is at least eight and loses no more than a tenth."""
-    rounded = max(8, int(width + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * width else rounded
 
 
 def _card(

@@ -21,7 +21,7 @@ class ValueCheck:
     difference: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """What a comparison of steps and clips found. All differences are relative.
 
@@ -56,6 +56,13 @@ class Verification:
     model_difference: float
     dependence: tuple[tuple[float, float], ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        worst = max((value.difference for value in self.values), default=0.0)
+        return (
+            f"Verification({self.program.name}, passed={self.passed}, {len(self.values)} values, "
+            f"largest difference {worst:.1e} in {self.precision})"
+        )
 
     @property
     def first_mismatch(self) -> ValueCheck | None:

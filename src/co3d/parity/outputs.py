@@ -1,7 +1,7 @@
 """The finished program on its backend: its results, and its graphs for other edges."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import itertools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,8 +10,7 @@ from co3d.compiler.analyse import Analysis
 from co3d.compiler.packing import list_tensors
 from co3d.compiler.program import StepProgram
 from co3d.parity.elements import elements_by_tick, relative_difference, scale_of
-from co3d.runtime import open_stream
-from co3d.runtime.playing import Ended
+from co3d.runtime import compile as compile_program
 
 Results = list[dict[int, list[Tensor]]]
 
@@ -24,34 +23,34 @@ def run_streams(
 ) -> Results:
     """Step one slot per clip, and flush it when the clip ends; results per slot and tick.
 
-
     Args:
         program: with edges="both".
         clips: per slot, per input, (C, T, H, W).
         precision: "float32" or "float64".
-        advance: called after every step.
+        advance: called after every step that shows a frame of the longest clip.
     """
-    stream = open_stream(program, backend="torch", precision=precision, slots=len(clips))
-    longest = max(range(len(clips)), key=lambda i: clips[i][0].shape[1])
+    compiled = compile_program(program, backend="torch", precision=precision)
+    slots = [compiled.open() for _ in clips]
+    blank = [torch.zeros(1, *shape) for shape in program.frame_shapes]
     results: Results = [{} for _ in clips]
-    ticks = [0] * len(clips)
-    shown = ((i, partial(_show, clip)) for i, clip in enumerate(clips))
-    for event in stream.play(shown, flush=True):
-        if isinstance(event, Ended):
-            assert event.error is None
-            continue
-        if event.fresh:
-            results[event.video][ticks[event.video]] = list_tensors(event.output)
-        ticks[event.video] += 1
-        if event.video == longest and event.tag is not None:
+    longest = max(clip[0].shape[1] for clip in clips)
+    for tick in itertools.count():
+        shown: dict[int, Sequence[Tensor]] = {}
+        for i, (slot, clip) in enumerate(zip(slots, clips, strict=True)):
+            if tick < clip[0].shape[1]:
+                shown[i] = [given[None, :, tick] for given in clip]
+            elif slot.finish():
+                shown[i] = blank
+        if not shown:
+            break
+        inputs = [torch.cat(rows) for rows in zip(*shown.values(), strict=True)]
+        made = compiled.step([slots[i] for i in shown], inputs)
+        for row, i in enumerate(shown):
+            if made.fresh[row]:
+                results[i][tick] = [output[row] for output in list_tensors(made.output)]
+        if tick < longest:
             advance()
     return results
-
-
-def _show(clip: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], int]]:
-    """The frames of a clip, (C, T, H, W) per input, with their numbers."""
-    for tick in range(clip[0].shape[1]):
-        yield [given[None, :, tick] for given in clip], tick
 
 
 def compare_results(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from co3d.arguments import check_arguments
 from co3d.backends.threads import limit_threads
 from co3d.compiler.analyse import Analysis, output_nodes
 from co3d.compiler.assemble import assemble
@@ -34,6 +35,7 @@ _NAMED = 3
 Report = Callable[[str, int, int], None]
 
 
+@check_arguments()
 def verify(
     model: nn.Module,
     clip_shape: Sequence[int] | Sequence[Sequence[int]],

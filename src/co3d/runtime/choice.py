@@ -83,6 +83,12 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
     return Choice(chosen, threads, reason)
 
 
+def would_take_native(program: Program[Any], precision: str, device: torch.device) -> bool:
+    """Whether "auto" means the native backend, once its kernels can be loaded."""
+    is_whole = find_format(program) is None and _find_shares(program).get("native") == 1
+    return is_whole and find_complaint("native", precision, device) is None
+
+
 def _measure(program: Program[Any], precision: str, candidates: Sequence[str]) -> Choice:
     """The best of some backends, as it was found now or at an earlier start."""
     counts = list_thread_counts(program)
@@ -211,7 +217,7 @@ def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None
         )
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str | torch.device) -> torch.device:
     """The torch device of a name, with its number where it is one of several.
 
     Raises:
@@ -221,8 +227,8 @@ def find_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
-            f"cannot open a stream on device {name!r}: {str(error).splitlines()[0]}; use 'cpu' "
-            "or a device that torch sees"
+            f"cannot open a stream on device {str(name)!r}: {str(error).splitlines()[0]}; use "
+            "'cpu' or a device that torch sees"
         ) from error
 
 

@@ -13,9 +13,12 @@ from co3d.compiler.program import Program
 from co3d.errors import InputShapeError, OptionError, StreamError
 from co3d.forks import protect_forks
 from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
+from co3d.runtime.given import GivenFrames, describe_given, gather_frames
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
+from co3d.runtime.successor import Successor
 
+_SLOTS_ADVICE = "; give one array (slots, C, H, W), or a list of one frame (C, H, W) per slot"
 # Slots that run one step graph together: the phase, and whether it is the masked graph.
 _Kind = tuple[int, bool]
 
@@ -26,7 +29,7 @@ class CompiledProgram:
     """Packed weights, plans and kernels of a program. Made by `co3d.compile`.
 
     It never changes, so threads share it. Slots that differ may step in different threads at the
-    same time.
+    same time. For example::
 
         compiled = co3d.compile(program)
         door, yard = compiled.open(), compiled.open()
@@ -36,8 +39,9 @@ class CompiledProgram:
 
     Attributes:
         program: what was compiled.
-        backend: what runs it, and why, in words.
+        backend: what runs it now, and why, in words.
         device: where results are.
+        threads: that a step on a CPU takes at most.
     """
 
     def __init__(
@@ -47,28 +51,30 @@ class CompiledProgram:
         executable: Executable,
         backend: str,
         threads: int = 1,
+        successor: Successor | None = None,
     ) -> None:
         self.program = program
         self.backend = backend
         self.device = executor.device
         self._output_dtype = executor.output_dtype
-        self._executable = executable
+        self._executable, self._successor = executable, successor
         self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
         self._calendar = Calendar(program)
-        self._threads, self._process = threads, os.getpid()
+        self.threads, self._process = threads, os.getpid()
 
     def open(self) -> Slot:
         """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
-        return Slot(self, self.program, SlotClock(self._calendar), self._executable.open())
+        return Slot(self, self.program, SlotClock(self._calendar), self._executable)
 
-    def step(self, slots: Sequence[Slot], frames: Tensor | Sequence[Tensor]) -> StepResult:
+    def step(self, slots: Sequence[Slot], frames: GivenFrames) -> StepResult:
         """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
 
         Args:
             slots: k slots of this program, each named once.
-            frames: (k, C, H, W) of the program's frame shape, floating, in the order of the slots;
-                one such tensor per input for models that take several. Rows of slots that are
-                finished are ignored.
+            frames: (k, C, H, W) of the program's frame shape, floating, in the order of the slots,
+                a tensor or an array of NumPy, or a list of k frames (C, H, W); a list of one such
+                array per input for models that take several. Rows of slots that are finished are
+                ignored.
 
         Returns:
             The result, with k rows in the order of the slots.
@@ -79,15 +85,20 @@ class CompiledProgram:
             StreamError: a slot is closed, or used by another thread, or its video is over; or this
                 process was forked since the program was compiled for several threads.
         """
-        if self._threads > 1 and self._process != os.getpid():
+        if self.threads > 1 and self._process != os.getpid():
             raise StreamError(
-                f"cannot step: this process was forked, and lacks the {self._threads} threads that "
+                f"cannot step: this process was forked, and lacks the {self.threads} threads that "
                 "the program was compiled with; compile it here, or start processes with 'spawn'"
+            )
+        if not isinstance(slots, list | tuple):
+            raise OptionError(
+                f"cannot step: got slots = a {type(slots).__name__}, expected a list of slots that "
+                "`open` gave; put a single one into a list"
             )
         inputs = self.check_frames(frames, len(slots))
         if len(set(map(id, slots))) != len(slots):
             raise OptionError("cannot step: a slot is named twice; name each slot once a step")
-        if any(slot.owner is not self for slot in slots):
+        if any(getattr(slot, "owner", None) is not self for slot in slots):
             raise StreamError(
                 "cannot step: a slot is of another compiled program; open slots with this one, and "
                 "move streams between programs with snapshots"
@@ -101,18 +112,20 @@ class CompiledProgram:
             for slot in slots:
                 slot.let_go(token)
 
-    def check_frames(self, frames: Tensor | Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+    def check_frames(self, frames: GivenFrames, rows: int) -> tuple[Tensor, ...]:
         """The frames, one tensor per input.
 
         Raises:
             InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
         """
-        inputs: tuple[Any, ...] = tuple(frames) if isinstance(frames, list | tuple) else (frames,)
         shapes = self.program.frame_shapes
+        inputs: tuple[Any, ...] = (
+            (frames,) if isinstance(frames, Tensor) else gather_frames(frames, len(shapes), rows)
+        )
         if len(inputs) != len(shapes):
             raise InputShapeError(
-                f"cannot step: got {len(inputs)} tensors of frames, expected {len(shapes)}, one "
-                "per input of the model"
+                f"cannot step: got {len(inputs)} arrays of frames for {rows} slots, expected "
+                f"{len(shapes)}, one per input of the model{_SLOTS_ADVICE * (len(shapes) == 1)}"
             )
         for given, shape in zip(inputs, shapes, strict=True):
             is_plain = (
@@ -122,14 +135,10 @@ class CompiledProgram:
                 and (not given.is_meta or self.device.type == "meta")
             )
             if not is_plain or tuple(given.shape) != (rows, *shape):
-                got = (
-                    f"frames of shape {tuple(given.shape)} ({given.dtype})"
-                    if isinstance(given, Tensor)
-                    else f"a {type(given).__name__}"
-                )
                 raise InputShapeError(
-                    f"cannot step: got {got}, expected floating-point frames (slots, C, H, W) = "
-                    f"{(rows, *shape)}; preprocess each picture with model.card.preprocess"
+                    f"cannot step: got {describe_given(given)}, expected floating-point frames "
+                    f"(slots, C, H, W) = {(rows, *shape)}; preprocess each picture with "
+                    "model.card.preprocess"
                 )
         return inputs
 
@@ -141,8 +150,15 @@ class CompiledProgram:
         )
 
     def _step(self, slots: Sequence[Slot], inputs: tuple[Tensor, ...]) -> StepResult:
+        successor = self._successor
+        if successor is not None and (made := successor.take()) is not None:
+            self._executable, self.backend = made.executable, made.description
+            self._successor = None
+        executable = self._executable  # another thread may change it meanwhile
         for slot in slots:
             slot.check_step()
+            if slot.executable is not executable:
+                slot.move(executable)
         fresh = _make_marks([slot.clock.is_fresh for slot in slots])
         valid = _make_marks([slot.clock.is_valid for slot in slots])
         kinds: dict[_Kind, list[int]] = {}
@@ -150,7 +166,8 @@ class CompiledProgram:
             kinds.setdefault((slot.clock.phase, slot.clock.is_masked), []).append(row)
         outputs: tuple[Tensor, ...] | None = None
         for kind, rows in kinds.items():
-            made = self._run(kind, [slots[row] for row in rows], _take_rows(inputs, rows))
+            group = [slots[row] for row in rows]
+            made = self._run(executable, kind, group, _take_rows(inputs, rows))
             if len(rows) == len(slots):
                 outputs = made
             elif made is not None:
@@ -162,7 +179,11 @@ class CompiledProgram:
         return StepResult(self.program.pack_outputs(outputs), valid, fresh)
 
     def _run(
-        self, kind: _Kind, slots: Sequence[Slot], frames: Sequence[Tensor]
+        self,
+        executable: Executable,
+        kind: _Kind,
+        slots: Sequence[Slot],
+        frames: Sequence[Tensor],
     ) -> tuple[Tensor, ...] | None:
         """Step slots that run one graph; their outputs, or None where the phase has none."""
         phase, is_masked = kind
@@ -176,9 +197,9 @@ class CompiledProgram:
         if self._may_autocast and torch.is_autocast_enabled(kind_of_device):
             # A caller's mode must not change the precision that was asked for.
             with torch.autocast(kind_of_device, enabled=False):
-                made = self._executable.step(phase, is_masked, states, frames, clocks)
+                made = executable.step(phase, is_masked, states, frames, clocks)
         else:
-            made = self._executable.step(phase, is_masked, states, frames, clocks)
+            made = executable.step(phase, is_masked, states, frames, clocks)
         for slot in slots:
             slot.end_step()
         if not self._calendar.is_fresh[phase]:

@@ -6,23 +6,35 @@ from typing import Any
 
 import torch
 
+from co3d.arguments import check_arguments
 from co3d.backends.graphs.stored_graph import Format
+from co3d.backends.native.library import must_be_built, start_building
 from co3d.backends.table import BACKENDS, PRECISIONS
 from co3d.compiler.program import Program
 from co3d.errors import Co3dError, ExportedFileError, OptionError
-from co3d.runtime.choice import Choice, choose_backend, find_complaint, find_device, find_format
+from co3d.runtime.choice import (
+    Choice,
+    choose_backend,
+    find_complaint,
+    find_device,
+    find_format,
+    would_take_native,
+)
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.stored_program import StoredProgram
 from co3d.runtime.stream import Stream
+from co3d.runtime.successor import Made, Successor
 from co3d.runtime.threads import choose_threads
 
 
+@check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
 def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     program: Program[Any],
     *,
     backend: str = "auto",
     precision: str | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
+    meanwhile: bool = False,
 ) -> CompiledProgram:
     """Compile a step program once: pack its weights, plan its steps, make its kernels.
 
@@ -42,6 +54,9 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
             and state; results are float32 where it is not float64. A file of a runtime's format
             has its own.
         device: a torch device.
+        meanwhile: where "auto" means the native backend and its kernels must be compiled first,
+            step in PyTorch until they are, and go on with them then, between two steps. Results
+            differ by rounding from there on.
 
     Raises:
         OptionError: an option outside its range, or other than a file's own; or a device that is
@@ -61,7 +76,12 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
             f"{', '.join(PRECISIONS)}"
         )
     place = find_device(device)
-    if backend == "auto":
+    successor = None
+    if meanwhile and backend == "auto" and would_take_native(program, precision, place):
+        successor = _build_meanwhile(program, precision, place)
+    if successor is not None:
+        choice = Choice("torch", choose_threads(program), "auto: until our kernels are compiled")
+    elif backend == "auto":
         choice = choose_backend(program, precision, place)
     else:
         _require(backend, precision, place, kind)
@@ -70,24 +90,45 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
     description = f"{executor.description} ({choice.reason})"
     with _blaming_the_file(program, executor.description):
         executable = executor.load(program)
-        compiled = CompiledProgram(program, executor, executable, description, choice.threads)
+        compiled = CompiledProgram(
+            program, executor, executable, description, choice.threads, successor
+        )
         if isinstance(program, StoredProgram):
             _try_out(compiled)
     return compiled
 
 
+def _build_meanwhile(
+    program: Program[Any], precision: str, device: torch.device
+) -> Successor | None:
+    """The native executable, once its kernels are compiled; None where they are there already."""
+    if not must_be_built():
+        return None
+    building, threads = start_building(), choose_threads(program)
+
+    def make() -> Made:
+        building.wait()
+        executor = BACKENDS["native"].open(precision, device, threads)
+        why = "auto: the fastest that is installed, compiled meanwhile"
+        return Made(executor.load(program), f"{executor.description} ({why})")
+
+    return Successor(make)
+
+
+@check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
 def open_stream(
     program: Program[Any],
     *,
     backend: str = "auto",
     precision: str | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     slots: int | None = None,
+    meanwhile: bool = False,
 ) -> Stream:
     """Compile a step program and open a stream of some slots, which step together.
 
     Args:
-        program, backend, precision, device: as for `compile`.
+        program, backend, precision, device, meanwhile: as for `compile`.
         slots: videos that step together, at least 1, the default. A file of a runtime's format has
             its own number.
 
@@ -100,7 +141,9 @@ def open_stream(
     slots = 1 if slots is None else slots
     if slots < 1:
         raise OptionError(f"cannot open a stream: got slots={slots}, expected at least 1")
-    compiled = compile(program, backend=backend, precision=precision, device=device)
+    compiled = compile(
+        program, backend=backend, precision=precision, device=device, meanwhile=meanwhile
+    )
     return Stream(compiled, slots)
 
 

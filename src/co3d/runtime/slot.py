@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from co3d.backends.contract import State
+from co3d.arguments import check_arguments
+from co3d.backends.contract import Executable, State
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.runtime.clock import SlotClock
@@ -23,16 +24,19 @@ class Slot:
     Attributes:
         owner: the compiled program that steps it.
         clock: age and end of its video.
-        state: the backend's ring buffers.
+        executable: that steps it now. state: its ring buffers.
     """
 
-    __slots__ = ("_claim", "_is_closed", "_is_torn", "_program", "clock", "owner", "state")
+    __slots__ = (
+        *("_claim", "_is_closed", "_is_torn", "_program", "clock", "executable", "owner", "state"),
+    )
 
     def __init__(
-        self, owner: object, program: Program[Any], clock: SlotClock, state: State
+        self, owner: object, program: Program[Any], clock: SlotClock, executable: Executable
     ) -> None:
         self.owner, self._program = owner, program
-        self.clock, self.state = clock, state
+        self.clock, self.executable = clock, executable
+        self.state: State = executable.open()
         # Holds the token of who uses the slot. A dict takes one in a single step, so that an
         # interrupt never leaves a claim of which nobody knows.
         self._claim: dict[str, object] = {}
@@ -82,6 +86,7 @@ class Slot:
             }
             return Snapshot(tensors, self.clock.age, self.clock.end, self._program.fingerprint)
 
+    @check_arguments()
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot; it may come from another backend or precision.
 
@@ -140,6 +145,14 @@ class Slot:
         self._require_whole("step")
         if self.clock.has_ended and not self.clock.remaining:
             raise StreamError("cannot step this slot: its video was flushed; reset it first")
+
+    def move(self, executable: Executable) -> None:
+        """Go on with another executable of the program; whoever calls this has taken the slot."""
+        self._require_whole("move")
+        state = executable.open()
+        state.write(self.state.read())
+        self.state.close()
+        self.state, self.executable = state, executable
 
     def begin_step(self) -> None:
         """The state changes from here on: the slot is torn until `end_step`."""

@@ -1,13 +1,15 @@
 """A snapshot: one stream's state, apart from the process that made it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.files import output_file
@@ -18,7 +20,7 @@ from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
 _FORMAT = "co3d snapshot 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """Everything that one stream carries from step to step.
 
@@ -27,15 +29,21 @@ class Snapshot:
         age: frames seen.
         end: index of the video's last frame, or the clock's UNKNOWN_END.
         fingerprint: of the program that it belongs to.
+        notes: that whoever saved it wrote beside it.
     """
 
     tensors: dict[str, Tensor]
     age: int
     end: int
     fingerprint: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
-    def save(self, path: str | Path) -> None:
+    @check_arguments()
+    def save(self, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
         """Write the snapshot as a safetensors file, atomically.
+
+        Args:
+            notes: to write beside it; None for its own.
 
         Raises:
             OutputError: the file cannot be written.
@@ -44,12 +52,14 @@ class Snapshot:
             "format": _FORMAT,
             "clock": json.dumps({"age": self.age, "end": self.end}),
             "fingerprint": self.fingerprint,
+            "notes": json.dumps(dict(self.notes if notes is None else notes)),
         }
         content = save(self.tensors, header)
         with output_file(Path(path)) as temporary:
             temporary.write_bytes(content)
 
     @classmethod
+    @check_arguments()
     def load(cls, path: str | Path) -> "Snapshot":
         """Read a snapshot file.
 
@@ -63,12 +73,21 @@ class Snapshot:
                     f"cannot restore from {path}: got format {spell_short(header.get('format'))}, "
                     f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
                 )
-            clock = json.loads(header["clock"])
-            return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"])
-        except (*READ_ERRORS, OverflowError) as error:
+            clock, notes = (json.loads(header.get(name, "{}")) for name in ("clock", "notes"))
+            if not isinstance(notes, dict) or not all(isinstance(n, str) for n in notes.values()):
+                raise ValueError("its notes are no texts")
+            return cls(tensors, int(clock["age"]), int(clock["end"]), header["fingerprint"], notes)
+        except (*READ_ERRORS, OverflowError, RecursionError) as error:
             raise StreamError(
                 f"cannot restore from {path}: {error}; pass a file written by Snapshot.save"
             ) from error
+
+    def __repr__(self) -> str:
+        state_bytes = sum(tensor.nbytes for tensor in self.tensors.values())
+        return (
+            f"Snapshot(age={self.age}, {len(self.tensors)} states, {state_bytes} bytes, "
+            f"of program {self.fingerprint[:12]})"
+        )
 
 
 def check_snapshot(snapshot: Snapshot, program: Program[Any]) -> None:

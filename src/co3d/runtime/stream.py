@@ -1,15 +1,15 @@
 """A stream: frames in, results out, for a fixed number of slots that step together."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from co3d.arguments import check_arguments
 from co3d.compiler.program import Program
-from co3d.errors import InputShapeError, OptionError, StreamError
+from co3d.errors import OptionError, StreamError
 from co3d.runtime.compiled import CompiledProgram
-from co3d.runtime.playing import Ended, Frames, K, Played, T, play_videos
+from co3d.runtime.given import GivenFrames, GivenMask, read_mask
 from co3d.runtime.result import StepResult
 from co3d.runtime.snapshot import Snapshot
 
@@ -50,17 +50,19 @@ class Stream:
 
     def step(
         self,
-        frames: Tensor | Sequence[Tensor],
+        frames: GivenFrames,
         *,
-        active: Tensor | None = None,
-        reset: Tensor | None = None,
+        active: GivenMask | None = None,
+        reset: GivenMask | None = None,
     ) -> StepResult:
         """Advance by one frame.
 
         Args:
-            frames: (slots, C, H, W) of the program's frame shape; one such tensor per input for
+            frames: (slots, C, H, W) of the program's frame shape, a tensor or an array of NumPy, or
+                a list of one frame (C, H, W) per slot; a list of one such array per input for
                 models that take several.
-            active: (slots,) bool, default all. Inactive slots keep their state bit for bit.
+            active: (slots,) bool, default all; a tensor, an array or a list. Inactive slots keep
+                their state bit for bit.
             reset: (slots,) bool, default none: slots that start anew with this frame.
 
         Raises:
@@ -79,6 +81,7 @@ class Stream:
             self._slots[row].reset()
         return self._advance(inputs, stepping)
 
+    @check_arguments()
     def flush(self, slot: int | None = None) -> list[StepResult]:
         """End the video of one slot, or of all, and return the results still under way.
 
@@ -97,16 +100,19 @@ class Stream:
         ]
         return [result for result in results if result.fresh.any()]
 
+    @check_arguments()
     def reset(self, slot: int | None = None) -> None:
         """Forget the video of one slot, or of all."""
         for row in self._list_rows(slot):
             self._slots[row].reset()
 
+    @check_arguments()
     def snapshot(self, slot: int = 0) -> Snapshot:
         """Copy the state of a slot; `Snapshot.save` writes it to a file."""
         self._list_rows(slot)
         return self._slots[slot].snapshot()
 
+    @check_arguments()
     def restore(self, snapshot: Snapshot, slot: int = 0) -> None:
         """Continue from a snapshot, in any slot of a stream of the same program.
 
@@ -115,12 +121,6 @@ class Stream:
         """
         self._list_rows(slot)
         self._slots[slot].restore(snapshot)
-
-    def play(
-        self, videos: Iterable[tuple[K, Callable[[], Frames[T]]]], *, flush: bool = False
-    ) -> Generator[Played[K, T] | Ended[K], None, None]:
-        """Play videos in the slots, as many at a time as there are slots; see `play_videos`."""
-        return play_videos(self._compiled, self._slots, videos, flush=flush)
 
     def close(self) -> None:
         """Give the memory of all slots back; the stream cannot step any more."""
@@ -149,16 +149,11 @@ class Stream:
             raise OptionError(f"no such slot: got {slot}, expected 0 to {self.slots - 1}")
         return [slot]
 
-    def _read_mask(self, name: str, mask: Tensor | None, default: list[int]) -> list[int]:
+    def _read_mask(self, name: str, mask: GivenMask | None, default: list[int]) -> list[int]:
         """The rows that a mask marks."""
         if mask is None:
             return default
-        if mask.dtype != torch.bool or tuple(mask.shape) != (self.slots,):
-            raise InputShapeError(
-                f"cannot step: got {name} of shape {tuple(mask.shape)} ({mask.dtype}), expected "
-                f"({self.slots},) bool, one per slot"
-            )
-        return mask.nonzero().flatten().tolist()
+        return read_mask(name, mask, self.slots)
 
     def __enter__(self) -> "Stream":
         return self

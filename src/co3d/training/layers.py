@@ -9,12 +9,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from co3d.errors import RecipeError
 from co3d.training.recipe import FreezingSection
 
+LONGEST = 16
+"""Parts of a sequence that is opened up."""
+
 
 def find_layer_groups(model: nn.Module) -> list[str]:
     """Paths of the groups of layers, in the order in which a clip passes them.
 
     Of the network's children, those that hold more than half of its weights are opened up in turn,
-    where they are sequences: x3d_s gives stem, stages.0 to stages.3 and head.
+    where they are sequences: x3d_s gives stem, stages.0 to stages.3 and head. A long sequence stays
+    one group, so that there are a few in the deepest network.
     """
     return list(_open(model, "", _count(model)))
 
@@ -22,7 +26,8 @@ def find_layer_groups(model: nn.Module) -> list[str]:
 def _open(module: nn.Module, path: str, total: int) -> Iterable[str]:
     children = [(name, child) for name, child in module.named_children() if _count(child)]
     is_sequence = isinstance(module, nn.Sequential | nn.ModuleList)
-    may_open = not path or ((is_sequence or "." not in path) and _count(module) * 2 > total)
+    is_large = _count(module) * 2 > total and len(children) <= LONGEST
+    may_open = not path or ((is_sequence or "." not in path) and is_large)
     if not may_open or not children or any(True for _ in module.parameters(recurse=False)):
         yield path
         return

@@ -11,6 +11,7 @@ from co3d.datasets.layouts import ALL, describe_splits, open_dataset
 from co3d.datasets.layouts.found_videos import find_videos
 from co3d.datasets.layouts.splits import count_videos, name_split, take_only_split
 from co3d.datasets.manifest import Manifest, VideoEntry
+from co3d.datasets.source_videos import name_source
 from co3d.environment import find_dataset
 from co3d.errors import DataError, RecipeError
 from co3d.printable import list_first
@@ -103,36 +104,71 @@ def _check_apart(train: Manifest, validation: Manifest) -> None:
 def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
     """Split a manifest in two, so that of each class this share, and at least one, is held out.
 
-    Of a multi-label set it is a share of all videos.
+    Of a multi-label set it is a share of all videos. What was cut from one source video is on one
+    side: clips of one scene are so alike that a network need only remember it.
 
     Raises:
-        DataError: a class has a single video, or the manifest mixes splits.
+        DataError: a class has a single source video, all of a class would be held out, or the
+            manifest mixes splits.
     """
     take_only_split(manifest)
+    source_of = {entry.video_id: name_source(entry) for entry in manifest.entries}
     groups: dict[tuple[int, ...], list[VideoEntry]] = defaultdict(list)
     for entry in manifest.entries:
         groups[() if manifest.multi_label else entry.labels].append(entry)
     names = manifest.class_names
-    single = [names[labels[0]] for labels, group in groups.items() if labels and len(group) == 1]
+    single = [
+        names[labels[0]]
+        for labels, group in groups.items()
+        if labels and len({source_of[entry.video_id] for entry in group}) == 1
+    ]
     if single:
         raise DataError(
             f"cannot hold out videos of {manifest.root} for validation: there is one video only of "
-            f"{list_first(single)}; add videos, or name a validation split (data.validation_split)"
+            f"{list_first(single)} (clips of one source video stay together); add videos, or name "
+            "a validation split (data.validation_split)"
         )
     held: set[str] = set()
     for labels, group in groups.items():
         generator = torch.Generator().manual_seed(mix_seeds(seed, *labels))
-        order = torch.randperm(len(group), generator=generator).tolist()
-        count = min(len(group) - 1, max(1, round(share * len(group))))
-        held.update(group[index].video_id for index in order[:count])
+        _hold_sources(held, [source_of[entry.video_id] for entry in group], share, generator)
     parts = [
         replace(
             manifest,
-            entries=tuple(e for e in manifest.entries if (e.video_id in held) is is_held),
+            entries=tuple(
+                e for e in manifest.entries if (source_of[e.video_id] in held) is is_held
+            ),
         )
         for is_held in (False, True)
     ]
+    trained = {entry.labels for entry in parts[0].entries}
+    lost = [names[labels[0]] for labels in groups if labels and labels not in trained]
+    if lost:
+        raise DataError(
+            f"cannot hold out videos of {manifest.root} for validation: every source video of "
+            f"{list_first(lost)} also shows a class of which it is held out; name a validation "
+            "split (data.validation_split)"
+        )
     return parts[0], parts[1]
+
+
+def _hold_sources(
+    held: set[str], sources: list[str], share: float, generator: torch.Generator
+) -> None:
+    """Add sources of a class to those held out, until this share of its videos is of such.
+
+    Args:
+        held: sources, of other classes so far.
+        sources: of each video of the class. share: to be held out; at least one video is.
+        generator: decides which.
+    """
+    known = list(dict.fromkeys(sources))
+    wanted = min(len(sources) - 1, max(1, round(share * len(sources))))
+    for index in torch.randperm(len(known), generator=generator).tolist():
+        count = sum(source in held for source in sources)
+        if count >= wanted or len(held.intersection(known)) == len(known) - 1:
+            return
+        held.add(known[index])
 
 
 def _open_background(path: Path, beside: Manifest) -> Manifest:

@@ -67,6 +67,12 @@ NEW_CONNECTIONS = {"http_persistent": "0", "http_multiple": "0"}
 """FFmpeg keeps connections of playlists for its own files alone."""
 
 
+def refuse_missing(path: Path) -> None:
+    """Raise SourceNotFoundError where there is no file or folder of this name."""
+    if not path.exists():
+        raise SourceNotFoundError(f"cannot open {path}: no such file; check the path")
+
+
 def open_file(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
     """Open a local file; no other is read on its behalf.
 
@@ -75,8 +81,7 @@ def open_file(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputContaine
         EmptyVideoError: the file holds nothing.
         NotAVideoError: no demuxer understands it.
     """
-    if not path.exists():
-        raise SourceNotFoundError(f"cannot open {path}: no such file; check the path")
+    refuse_missing(path)
     if not path.is_file():
         raise NotAVideoError(f"cannot open {path}: not a regular file; name a video file")
     if not os.access(path, os.R_OK):

@@ -48,10 +48,10 @@ class Continuity:
 
     def mark(self, frame: VideoFrame) -> VideoFrame:
         """The frame with what is known of `gap_seconds` and `is_undersampled`."""
-        gap_seconds = 0.0
+        gap_seconds = frame.gap_seconds  # as a reader has found it, before a queue dropped frames
         if self._last is not None and frame.index != self._last.index:
             interval = frame.pts_seconds - self._last.pts_seconds
-            gap_seconds = interval if self._is_gap(interval) else 0.0
+            gap_seconds = interval if self._is_gap(interval) else gap_seconds
             self._pace.add(interval)
         self._last = frame
         if not gap_seconds and not self.is_undersampled:

@@ -11,7 +11,8 @@ from av.error import ExitError, FFmpegError
 
 from co3d.errors import EmptyVideoError, NotAVideoError, OptionError, SourceUnreachableError
 from co3d.video.access import FILE_OPTIONS
-from co3d.video.container import KEEP_TIMESTAMPS, network_timeouts, open_media
+from co3d.video.address import find_scheme
+from co3d.video.container import KEEP_TIMESTAMPS, network_timeouts, open_media, refuse_missing
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 
 STANDARD_INPUT = "-"
@@ -56,6 +57,20 @@ def resolve_file_url(source: str | int | Path) -> str | int | Path:
             f"cannot read {source}: got host {address.netloc!r}, expected file:///PATH"
         )
     return Path(url2pathname(address.path))
+
+
+def require_file(source: str) -> None:
+    """Find a path that leads nowhere, without opening the source; cameras and addresses pass.
+
+    Raises:
+        SourceNotFoundError: there is no file or folder of this name.
+    """
+    path = resolve_file_url(source)
+    if isinstance(path, str):
+        is_path = path.strip() and not path.isdecimal() and find_scheme(path) is None
+        if path == STANDARD_INPUT or not is_path or is_device(path):
+            return
+    refuse_missing(Path(str(path)))
 
 
 def open_pipe(source: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from co3d.arguments import check_arguments
 from co3d.errors import OptionError
 from co3d.files import make_folder
 from co3d.sandbox import find_sandbox
@@ -18,6 +19,7 @@ from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
 from co3d.video.inputs import resolve_file_url
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.packet_ring import PacketRing
 from co3d.video.recording import Recorder
 from co3d.video.sandboxed_source import open_in_sandbox
 from co3d.video.source import FrameSource
@@ -41,6 +43,7 @@ class VideoReader:
         gap: what becomes of a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
         recorder: of the source's packets; None where they are not recorded.
+        ring: of the source's latest packets; None where they are not kept.
         drops_late: whether frames are dropped when the consumer is late.
         can_open_again: whether the source sends the same frames to another reader.
         width, height: of every picture, in pixels.
@@ -56,6 +59,7 @@ class VideoReader:
         gap: Gap,
         framing: Framing,
         recorder: Recorder | None,
+        ring: PacketRing | None,
         *,
         drops_late: bool,
         open_again: Callable[..., "VideoReader"] | None,
@@ -78,7 +82,7 @@ class VideoReader:
         self.gap: Gap = gap
         self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
         self.framing = framing
-        self.recorder = recorder
+        self.recorder, self.ring = recorder, ring
         self.width, self.height = framing.size_of(
             source.info.width, source.info.height, source.info.name
         )
@@ -155,8 +159,8 @@ class VideoReader:
 
     def _free(self) -> None:
         self._source.close()
-        if self.recorder is not None:
-            self.recorder.close()
+        for tap in filter(None, (self.recorder, self.ring)):
+            tap.close()
 
     def _describe_slowness(self) -> str:
         pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
@@ -188,6 +192,7 @@ class VideoReader:
             self.close()
 
 
+@check_arguments()
 def read_video(
     source: str | int | Path,
     *,
@@ -202,6 +207,7 @@ def read_video(
     crop: Crop | None = None,
     record: str | Path | None = None,
     record_seconds: float = 60.0,
+    ring: PacketRing | None = None,
     rtsp_transport: RtspTransport = "auto",
     poll_hz: float | None = None,
     on_state: StateListener | None = None,
@@ -237,6 +243,7 @@ def read_video(
             again: Matroska files that play by themselves (see `co3d.video.recording`). Frames that
             are dropped because the consumer is late are recorded nevertheless.
         record_seconds: how long such a file is, up to the next key frame.
+        ring: keeps the latest packets in memory, unless they are recorded; folders have none.
         rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
             the server refuses TCP.
         poll_hz: how often an address that answers with one picture is asked, at most; None means
@@ -265,7 +272,7 @@ def read_video(
     recorder: Recorder | None = None
     if record is not None:
         make_folder(Path(record))
-        recorder = Recorder(Path(record), record_seconds)
+        recorder, ring = Recorder(Path(record), record_seconds), None
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
@@ -293,9 +300,9 @@ def read_video(
     )
     sandbox = find_sandbox()
     if sandbox is None:
-        opened = open_source(request, recorder, on_state)
+        opened = open_source(request, recorder or ring, on_state)
     else:
-        opened = open_in_sandbox(sandbox, request, recorder, on_state)
+        opened = open_in_sandbox(sandbox, request, recorder or ring, on_state)
     open_again = partial(
         read_video,
         request.source,
@@ -312,6 +319,7 @@ def read_video(
             gap,
             framing,
             recorder,
+            ring,
             drops_late=policy != "every",
             open_again=None if opened.comes_once else open_again,
             notices=opened.notices,

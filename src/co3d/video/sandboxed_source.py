@@ -17,6 +17,7 @@ from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.inputs import STANDARD_INPUT
 from co3d.video.pace import Pace
+from co3d.video.packet_tap import PacketTap
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource, SourceInfo
 from co3d.video.source_state import SourceState, StateListener
@@ -77,7 +78,7 @@ class _StoppedError(Exception):
 def open_in_sandbox(
     sandbox: Sandbox,
     request: SourceRequest,
-    recorder: Recorder | None,
+    recorder: PacketTap | None,
     on_state: StateListener | None,
 ) -> OpenedSource:
     """Open a source in a process of its own.
@@ -97,7 +98,7 @@ def open_in_sandbox(
         raise OptionError(
             "cannot read standard input in a sandbox: name a FIFO or a file, or leave --sandbox out"
         )
-    if recorder is not None:
+    if isinstance(recorder, Recorder):
         raise OptionError(
             f"cannot record {name} in a sandbox: packets are not decoded there; leave --record or "
             "--sandbox out"

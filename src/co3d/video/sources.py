@@ -21,6 +21,7 @@ from co3d.video.inputs import (
 )
 from co3d.video.limits import VideoLimits
 from co3d.video.live import LiveSource
+from co3d.video.packet_tap import PacketTap
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
@@ -61,7 +62,7 @@ class OpenedSource:
 
 
 def open_source(
-    request: SourceRequest, recorder: Recorder | None, on_state: StateListener | None
+    request: SourceRequest, recorder: PacketTap | None, on_state: StateListener | None
 ) -> OpenedSource:
     """Open a source in this process; see `read_video` for errors."""
     source, limits = request.source, request.limits
@@ -117,11 +118,11 @@ def open_source(
         return OpenedSource(_open_local(Path(source), request, recorder))
 
 
-def _open_local(path: Path, request: SourceRequest, recorder: Recorder | None) -> FrameSource:
+def _open_local(path: Path, request: SourceRequest, recorder: PacketTap | None) -> FrameSource:
     """A folder of pictures, or a file."""
     if not path.is_dir():
         return FileSource(path, request.limits, recorder, request.decoder_threads)
-    if recorder is not None:
+    if isinstance(recorder, Recorder):
         raise OptionError(
             f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
         )

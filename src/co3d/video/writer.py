@@ -12,9 +12,11 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from co3d.arguments import check_arguments
 from co3d.errors import InputShapeError, OptionError, OutputError
 from co3d.files import find_target, hide_as, replace
 from co3d.partial_files import hold, name_partial
+from co3d.pictures import check_picture
 from co3d.video.aspect import SQUARE
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -57,6 +59,7 @@ class VideoWriter:
         OptionError: `rate_hz` is not above zero.
     """
 
+    @check_arguments()
     def __init__(
         self,
         path: str | Path,
@@ -202,11 +205,7 @@ class VideoWriter:
             self.abort()
 
     def _check_image(self, image: np.ndarray) -> None:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise InputShapeError(
-                f"cannot write this image: got shape {image.shape} of {image.dtype}, expected "
-                "(H, W, 3) of uint8 in RGB order; convert it first"
-            )
+        check_picture(image, "write this image")
         if self._shape not in ((), image.shape):
             raise InputShapeError(
                 f"cannot write this image: got shape {image.shape}, expected {self._shape} like "

@@ -10,6 +10,10 @@ from co3d.errors import UnknownModelError
 _PYSLOWFAST = "https://dl.fbaipublicfiles.com/pyslowfast"
 _PYTORCHVIDEO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo"
 _TORCHVISION = "https://download.pytorch.org/models"
+_MMACTION = "https://download.openmmlab.com/mmaction/recognition"
+_TSM = "https://file.lzhu.me/projects/tsm/models"
+_TSM_ONLINE = "https://hanlab.mit.edu/projects/tsm/models"
+_MOVINET = "https://github.com/Atze00/MoViNet-pytorch/raw/main/weights"
 
 
 def _licence(repository: str, licence: str) -> str:
@@ -23,6 +27,13 @@ _PYTORCHVIDEO_LICENCE = _licence("PyTorchVideo", "Apache-2.0")
 _TORCHVISION_LICENCE = (
     _licence("torchvision", "BSD-3-Clause")
     + ", and says that the data set's terms may bind the weights"
+)
+
+_MMACTION_LICENCE = _licence("mmaction2", "Apache-2.0")
+_TSM_LICENCE = _licence("temporal-shift-module", "MIT")
+_MOVINET_LICENCE = (
+    _licence("MoViNet-pytorch", "MIT")
+    + "; they are those of TensorFlow's Model Garden, which is Apache-2.0, in PyTorch's names"
 )
 
 
@@ -113,6 +124,72 @@ def _caffe2(model: str, file_name: str, thirty_views: float) -> PublishedWeights
     return _pyslowfast(model, f"model_zoo/kinetics400/{file_name}", {"10x3": thirty_views})
 
 
+def _pytorchvideo(
+    model: str,
+    path: str,
+    figure: Figure,
+    tag: str = "kinetics400",
+    activation: Literal["softmax", "sigmoid"] = "softmax",
+) -> PublishedWeights:
+    return PublishedWeights(
+        model=model,
+        tag=tag,
+        url=f"{_PYTORCHVIDEO}/{path}",
+        labels=tag,
+        licence=_PYTORCHVIDEO_LICENCE,
+        figures=(figure,),
+        activation=activation,
+    )
+
+
+def _from_kinetics(
+    model: str,
+    url: str,
+    licence: str,
+    figure: Figure,
+    classes: int = 400,
+    sha256: str | None = None,
+) -> PublishedWeights:
+    tag = f"kinetics{classes}"
+    return PublishedWeights(model, tag, url, tag, licence, (figure,), sha256=sha256)
+
+
+def _torchvision(model: str, file_name: str, views: str, percent: float) -> PublishedWeights:
+    counted = "5 clips" if views == "5x1" else "1 clip"
+    return _from_kinetics(
+        model,
+        f"{_TORCHVISION}/{file_name}",
+        _TORCHVISION_LICENCE,
+        Figure(f"Kinetics-400 top-1, {counted}", percent, views, "torchvision"),
+        sha256=_read_digits(file_name),
+    )
+
+
+def _csn(model: str, file_name: str, percent: float) -> PublishedWeights:
+    return _from_kinetics(
+        model,
+        f"{_MMACTION}/csn/vmz/{file_name}",
+        _MMACTION_LICENCE,
+        Figure("Kinetics-400 top-1, 30 views", percent, "10x3", "mmaction2"),
+        sha256=_read_digits(file_name),
+    )
+
+
+def _tsm(model: str, file_name: str, percent: float) -> PublishedWeights:
+    figure = Figure("Kinetics-400 top-1, 30 views", percent, "10x3", "tsm")
+    return _from_kinetics(model, f"{_TSM}/{file_name}", _TSM_LICENCE, figure)
+
+
+def _movinet(model: str, file_name: str, percent: float) -> PublishedWeights:
+    figure = Figure("Kinetics-600 top-1, whole video", percent, "1x1", "movinet")
+    return _from_kinetics(model, f"{_MOVINET}/{file_name}", _MOVINET_LICENCE, figure, 600)
+
+
+def _read_digits(file_name: str) -> str:
+    """The first digits of the SHA-256, in which torchvision's and mmaction2's names end."""
+    return file_name.removesuffix(".pth").rsplit("-", 1)[1]
+
+
 _PUBLISHED = (
     _x3d("x3d_xs", 68.7, 69.5),
     _x3d("x3d_s", 73.1, 73.5),
@@ -121,32 +198,59 @@ _PUBLISHED = (
     _caffe2("i3d_r50", "I3D_8x8_R50.pkl", 73.5),
     _caffe2("slowfast_r50_4x16", "SLOWFAST_4x16_R50.pkl", 75.6),
     _caffe2("slowfast_r50_8x8", "SLOWFAST_8x8_R50.pkl", 77.0),
-    PublishedWeights(
-        model="slow_r50",
-        tag="kinetics400",
-        url=f"{_PYTORCHVIDEO}/kinetics/SLOW_8x8_R50.pyth",
-        labels="kinetics400",
-        licence=_PYTORCHVIDEO_LICENCE,
-        figures=(_figure("Kinetics-400 top-1", "10x3", 74.58),),
+    _pytorchvideo(
+        "slow_r50", "kinetics/SLOW_8x8_R50.pyth", _figure("Kinetics-400 top-1", "10x3", 74.58)
     ),
-    PublishedWeights(
-        model="slow_r50",
+    _pytorchvideo(
+        "slow_r50",
+        "charades/SLOW_8x8_R50.pyth",
+        _figure("Charades mAP", "10x3", 34.72),
         tag="charades157",
-        url=f"{_PYTORCHVIDEO}/charades/SLOW_8x8_R50.pyth",
-        labels="charades157",
-        licence=_PYTORCHVIDEO_LICENCE,
-        figures=(_figure("Charades mAP", "10x3", 34.72),),
         activation="sigmoid",
     ),
-    PublishedWeights(
-        model="r2plus1d_18",
-        tag="kinetics400",
-        url=f"{_TORCHVISION}/r2plus1d_18-91a641e6.pth",
-        labels="kinetics400",
-        licence=_TORCHVISION_LICENCE,
-        figures=(Figure("Kinetics-400 top-1, 5 clips", 67.463, "5x1", "torchvision"),),
-        sha256="91a641e6",  # torchvision's file names end in the first digits
+    _pytorchvideo(
+        "c2d_r50", "kinetics/C2D_8x8_R50.pyth", _figure("Kinetics-400 top-1", "10x3", 71.46)
     ),
+    _pytorchvideo(
+        "ir_csn_101", "kinetics/CSN_32x2_R101.pyth", _figure("Kinetics-400 top-1", "10x3", 77.0)
+    ),
+    _torchvision("r2plus1d_18", "r2plus1d_18-91a641e6.pth", "5x1", 67.463),
+    _torchvision("r3d_18", "r3d_18-b3b3357e.pth", "5x1", 63.2),
+    _torchvision("mc3_18", "mc3_18-a90a0ba3.pth", "5x1", 63.96),
+    _torchvision("s3d", "s3d-d76dad2f.pth", "1x1", 68.368),
+    _csn(
+        "ir_csn_152",
+        "vmz_ircsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-5c933ae1.pth",
+        76.53,
+    ),
+    _csn(
+        "ip_csn_152",
+        "vmz_ipcsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-d565828d.pth",
+        77.8,
+    ),
+    _tsm("tsm_r50", "TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth", 74.1),
+    _tsm(
+        "tsm_mobilenet_v2",
+        "TSM_kinetics_RGB_mobilenetv2_shift8_blockres_avg_segment8_e100_dense.pth",
+        69.5,
+    ),
+    PublishedWeights(
+        model="tsm_mobilenet_v2_online",
+        tag="jester27",
+        url=f"{_TSM_ONLINE}/mobilenetv2_jester_online.pth.tar",
+        labels="jester27",
+        licence=_TSM_LICENCE,
+        figures=(),
+    ),
+    _movinet("movinet_a0", "modelA0_statedict_v3", 72.28),
+    _movinet("movinet_a1", "modelA1_statedict_v3", 76.69),
+    _movinet("movinet_a2", "modelA2_statedict_v3", 78.62),
+    _movinet("movinet_a3", "modelA3_statedict_v3", 81.79),
+    _movinet("movinet_a4", "modelA4_statedict_v3", 83.48),
+    _movinet("movinet_a5", "modelA5_statedict_v3", 84.27),
+    _movinet("movinet_a0_stream", "modelA0_stream_statedict_v3", 72.05),
+    _movinet("movinet_a1_stream", "modelA1_stream_statedict_v3", 76.45),
+    _movinet("movinet_a2_stream", "modelA2_stream_statedict_v3", 78.4),
 )
 
 

@@ -56,7 +56,8 @@ class Checkpoint:
     Attributes:
         origin: where it was read, for messages.
         tensors: key -> dense tensor in main memory.
-        metadata: text beside the tensors (safetensors only).
+        metadata: text beside the tensors: of safetensors all, of torch files `cfg`, in which
+            PySlowFast says how a network was trained.
     """
 
     origin: str
@@ -84,7 +85,8 @@ def read_container(path: Path | str) -> Checkpoint:
         with open_torch_checkpoint(path) as file:
             state = _find_state(file.content, path)
             tensors = file.read_tensors(state.values())
-            return Checkpoint(str(path), dict(zip(state, tensors, strict=True)))
+            named = dict(zip(state, tensors, strict=True))
+            return Checkpoint(str(path), named, _find_metadata(file.content))
 
 
 def read_training_checkpoint(path: Path) -> dict[str, Any]:
@@ -156,6 +158,12 @@ def _explain(path: Path) -> Iterator[None]:
             f"cannot read weights {path}: damaged, or it holds more than tensors and plain data, "
             f"which is never run ({reason}); save a state_dict or fetch the file again"
         ) from error
+
+
+def _find_metadata(content: Any) -> dict[str, str]:
+    """What a torch file says in text beside its tensors."""
+    cfg = content.get("cfg") if isinstance(content, Mapping) else None
+    return {"cfg": cfg} if isinstance(cfg, str) else {}
 
 
 def _find_state(content: Any, path: Path) -> Mapping[str, Any]:

@@ -1,31 +1,86 @@
-"""Keys of the Slow checkpoints that PyTorchVideo publishes."""
+"""Keys of the checkpoints that PyTorchVideo publishes."""
 
 import re
 
-_ENDS = {
-    "blocks.0.conv": "trunk.stem.conv",
-    "blocks.0.norm": "trunk.stem.norm",
-    "blocks.5.proj": "head.classifier",
-}
-_BLOCK = re.compile(r"blocks\.([1-4])\.res_blocks\.(\d+)\.(.+)")
-_INSIDE_BLOCK = {
-    "branch1_conv": "shortcut.conv",
-    "branch1_norm": "shortcut.norm",
-    "branch2.conv_a": "reduce",
-    "branch2.norm_a": "reduce_norm",
-    "branch2.conv_b": "spatial",
-    "branch2.norm_b": "spatial_norm",
-    "branch2.conv_c": "expand",
-    "branch2.norm_c": "expand_norm",
-}
+from co3d.weights.key_tables import BOTTLENECK, MOBILE, SEPARATED, KeyTable, name_layers
 
+_LAYERS = (
+    ("branch1_conv", "branch1_norm"),
+    *((f"branch2.conv_{letter}", f"branch2.norm_{letter}") for letter in "abc"),
+)
+_BLOCK = re.compile(r"blocks\.(\d)\.res_blocks\.(\d+)\.(.+)")
 
-def rename_pytorchvideo_slow(key: str) -> str | None:
-    """Our name for a key of a published Slow file; None for a key that no such file has."""
-    module, _, leaf = key.rpartition(".")
-    if module in _ENDS:
-        return f"{_ENDS[module]}.{leaf}"
-    block = _BLOCK.fullmatch(module)
-    if block and block[3] in _INSIDE_BLOCK:
-        return f"trunk.res{int(block[1]) + 1}.{block[2]}.{_INSIDE_BLOCK[block[3]]}.{leaf}"
-    return None
+PYTORCHVIDEO_SLOW = KeyTable(
+    ends={
+        "blocks.0.conv": "trunk.stem.conv",
+        "blocks.0.norm": "trunk.stem.norm",
+        "blocks.5.proj": "head.classifier",
+    },
+    block=_BLOCK,
+    place=lambda stage, index: f"trunk.res{stage + 1}.{index}",
+    inside=name_layers(_LAYERS, BOTTLENECK),
+)
+
+# I3D and C2D have a pool after the first stage, which takes a number.
+_POOLED = {1: 2, 3: 3, 4: 4, 5: 5}
+PYTORCHVIDEO_POOLED = KeyTable(
+    ends={
+        "blocks.0.conv": "trunk.stem.conv",
+        "blocks.0.norm": "trunk.stem.norm",
+        "blocks.6.proj": "head.classifier",
+    },
+    block=_BLOCK,
+    place=lambda stage, index: f"trunk.res{_POOLED[stage]}.{index}" if stage in _POOLED else None,
+    inside=name_layers(_LAYERS, BOTTLENECK),
+)
+
+PYTORCHVIDEO_CSN = KeyTable(
+    ends={
+        "blocks.0.conv": "stem.conv",
+        "blocks.0.norm": "stem.norm",
+        "blocks.5.proj": "head.classifier",
+    },
+    block=_BLOCK,
+    place=lambda stage, index: f"stages.{stage - 1}.{index}",
+    inside=name_layers(_LAYERS, SEPARATED),
+)
+
+_PATHWAYS = ("slow", "fast")
+PYTORCHVIDEO_SLOWFAST = KeyTable(
+    ends={
+        **{
+            f"blocks.0.multipathway_blocks.{index}.{part}": f"{pathway}.stem.{part}"
+            for index, pathway in enumerate(_PATHWAYS)
+            for part in ("conv", "norm")
+        },
+        **{
+            f"blocks.{stage}.multipathway_fusion.{theirs}": f"fuse{stage + 1}.{ours}"
+            for stage in range(4)
+            for theirs, ours in (("conv_fast_to_slow", "conv"), ("norm", "norm"))
+        },
+        "blocks.6.proj": "head.classifier",
+    },
+    block=re.compile(r"blocks\.(\d)\.multipathway_blocks\.([01])\.res_blocks\.(\d+)\.(.+)"),
+    place=lambda stage, pathway, index: f"{_PATHWAYS[pathway]}.res{stage + 1}.{index}",
+    inside=name_layers(_LAYERS, BOTTLENECK),
+)
+
+PYTORCHVIDEO_X3D = KeyTable(
+    ends={
+        "blocks.0.conv.conv_t": "stem.conv_s",  # it is the spatial one, in spite of its name
+        "blocks.0.conv.conv_xy": "stem.conv_t",
+        "blocks.0.norm": "stem.norm",
+        "blocks.5.pool.pre_conv": "head.expand",
+        "blocks.5.pool.pre_norm": "head.expand_norm",
+        "blocks.5.pool.post_conv": "head.hidden",
+        "blocks.5.proj": "head.classifier",
+    },
+    block=_BLOCK,
+    place=lambda stage, index: f"stages.{stage - 1}.{index}",
+    inside={
+        **name_layers(_LAYERS, MOBILE),
+        "branch2.norm_b.0": "depthwise_norm",
+        "branch2.norm_b.1.block.0": "excite.reduce",
+        "branch2.norm_b.1.block.2": "excite.restore",
+    },
+)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from co3d.weights import keymap_mmaction as mmaction
+from co3d.weights import keymap_movinet as movinet
+from co3d.weights import keymap_pyslowfast as pyslowfast
+from co3d.weights import keymap_pytorchvideo as pytorchvideo
+from co3d.weights import keymap_torchvision as torchvision
+from co3d.weights import keymap_tsm as tsm
 from co3d.weights.keymap_caffe2 import (
     is_caffe2_leftover,
     rename_caffe2_single,
     rename_caffe2_slowfast,
 )
-from co3d.weights.keymap_pytorchvideo import rename_pytorchvideo_slow
-from co3d.weights.keymap_torchvision import rename_torchvision_r2plus1d
-from co3d.weights.keymap_x3d import rename_pyslowfast_x3d
 from co3d.weights.prefixes import Reading, list_readings
 
 OPTIONAL_SUFFIX = "num_batches_tracked"  # a counter of training, absent from older files
@@ -32,22 +35,48 @@ class KeyMap:
         title: what to call such files.
         rename: our name for a key; None for a key that no such file has.
         is_ignored: whether a key means nothing to a network and is left out.
-        drops_trailing_ones: whether shapes may lack sizes of one at their end.
+        ignores_ones: whether shapes may have more or fewer sizes of one: a kernel of pictures, or
+            a pointwise one, stands for one of clips.
+        absent_norms: our norms that these networks have not; they are loaded as ones that change
+            nothing.
     """
 
     title: str
     rename: Callable[[str], str | None]
     is_ignored: Callable[[str], bool] = _ignore_nothing
-    drops_trailing_ones: bool = False
+    ignores_ones: bool = False
+    absent_norms: tuple[str, ...] = ()
 
 
 _KEY_MAPS = (
     KeyMap("co3d", _keep),
-    KeyMap("PySlowFast X3D", rename_pyslowfast_x3d),
-    KeyMap("PyTorchVideo Slow", rename_pytorchvideo_slow),
-    KeyMap("torchvision R(2+1)D", rename_torchvision_r2plus1d),
-    KeyMap("Caffe2 ResNet", rename_caffe2_single, is_caffe2_leftover, drops_trailing_ones=True),
-    KeyMap("Caffe2 SlowFast", rename_caffe2_slowfast, is_caffe2_leftover, drops_trailing_ones=True),
+    KeyMap("PySlowFast X3D", pyslowfast.PYSLOWFAST_X3D.rename),
+    KeyMap("PySlowFast ResNet", pyslowfast.PYSLOWFAST_RESNET.rename),
+    KeyMap("PySlowFast SlowFast", pyslowfast.PYSLOWFAST_SLOWFAST.rename),
+    KeyMap("PyTorchVideo Slow", pytorchvideo.PYTORCHVIDEO_SLOW.rename),
+    KeyMap("PyTorchVideo I3D or C2D", pytorchvideo.PYTORCHVIDEO_POOLED.rename),
+    KeyMap("PyTorchVideo SlowFast", pytorchvideo.PYTORCHVIDEO_SLOWFAST.rename),
+    KeyMap("PyTorchVideo CSN", pytorchvideo.PYTORCHVIDEO_CSN.rename),
+    KeyMap(
+        "PyTorchVideo X3D",
+        pytorchvideo.PYTORCHVIDEO_X3D.rename,
+        absent_norms=("stages.0.0.shortcut.norm",),
+    ),
+    KeyMap("torchvision R(2+1)D", torchvision.TORCHVISION_R2PLUS1D.rename),
+    KeyMap("torchvision R3D or MC3", torchvision.TORCHVISION_RESNET.rename),
+    KeyMap("torchvision S3D", torchvision.TORCHVISION_S3D.rename, ignores_ones=True),
+    KeyMap("mmaction2 ResNet3d", mmaction.MMACTION_RESNET3D.rename),
+    KeyMap("mmaction2 X3D", mmaction.MMACTION_X3D.rename, ignores_ones=True),
+    KeyMap("mmaction2 CSN", mmaction.MMACTION_IR_CSN.rename),
+    KeyMap("mmaction2 CSN", mmaction.MMACTION_IP_CSN.rename),
+    KeyMap("mmaction2 TSM", mmaction.MMACTION_TSM.rename, ignores_ones=True),
+    KeyMap("mmaction2 TSM", mmaction.rename_mmaction_tsm_mobilenet, ignores_ones=True),
+    KeyMap("TSM", tsm.TSM_RESNET.rename, ignores_ones=True),
+    KeyMap("TSM", tsm.rename_tsm_mobilenet, ignores_ones=True),
+    KeyMap("MoViNet, base", movinet.rename_movinet_base, ignores_ones=True),
+    KeyMap("MoViNet, stream", movinet.rename_movinet_stream, ignores_ones=True),
+    KeyMap("Caffe2 ResNet", rename_caffe2_single, is_caffe2_leftover, ignores_ones=True),
+    KeyMap("Caffe2 SlowFast", rename_caffe2_slowfast, is_caffe2_leftover, ignores_ones=True),
 )
 
 
@@ -60,7 +89,7 @@ class KeyMatch:
         source_of: our name -> key in the file.
         unused: keys that name no tensor of the network and are not ignored.
         outside: keys beside a prefix that the others share; they belong to the training.
-        missing: names that no key gives, counters of batch norm excepted.
+        missing: names that no key gives, but for counters of batch norm and absent norms.
     """
 
     key_map: KeyMap
@@ -93,7 +122,13 @@ def _match(key_map: KeyMap, reading: Reading, names: list[str]) -> KeyMatch:
             source_of[name] = key
         elif not key_map.is_ignored(bare):
             unused.append(key)
-    missing = [n for n in names if n not in source_of and not n.endswith(OPTIONAL_SUFFIX)]
+    missing = [
+        name
+        for name in names
+        if name not in source_of
+        and not name.endswith(OPTIONAL_SUFFIX)
+        and name.rpartition(".")[0] not in key_map.absent_norms
+    ]
     outside = reading.outside
     if missing:
         unused, outside = [*unused, *outside], ()

@@ -120,30 +120,56 @@ def compare_tensors(
 def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _Fit:
     own = model.state_dict()
     match = match_keys(tensors, own)
+    got = {
+        name: _drop_ones(tensors[key], own[name].shape)
+        if match.key_map.ignores_ones
+        else tensors[key]
+        for name, key in match.source_of.items()
+    }
     replaced = []
     if replaceable:
-        head = [name for name in match.source_of if name.startswith(f"{replaceable}.")]
-        if any(tensors[match.source_of[name]].shape != own[name].shape for name in head):
+        head = [name for name in got if name.startswith(f"{replaceable}.")]
+        if any(got[name].shape != own[name].shape for name in head):
             replaced = head
     complaints = [f"{key} left over" for key in match.unused]
     complaints += [f"{name} missing" for name in match.missing]
+    refused: Mapping[str, str] = getattr(model, "refused_formats", {})
+    if match.key_map.title in refused:
+        complaints.append(refused[match.key_map.title])
     fitting = {}
-    for name, key in match.source_of.items():
+    for name, tensor in got.items():
         if name in replaced:
             continue
-        got, expected = tensors[key], own[name]
-        missing_sizes = expected.ndim - got.ndim
-        if match.key_map.drops_trailing_ones and missing_sizes > 0:
-            got = got.reshape(*got.shape, *[1] * missing_sizes)
-        if got.shape != expected.shape:
+        key, expected = match.source_of[name], own[name]
+        if tensor.shape != expected.shape:
             complaints.append(
-                f"{key} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
+                f"{key} has shape {tuple(tensors[key].shape)}, expected {tuple(expected.shape)}"
             )
-        elif expected.is_floating_point() != (got.dtype in _FLOATS):
-            complaints.append(f"{key} is {got.dtype}, expected {expected.dtype}")
+        elif expected.is_floating_point() != (tensor.dtype in _FLOATS):
+            complaints.append(f"{key} is {tensor.dtype}, expected {expected.dtype}")
         else:
-            fitting[name] = got.to(expected.dtype)
+            fitting[name] = tensor.to(expected.dtype)
+    if not match.missing:
+        for path in match.key_map.absent_norms:
+            norm = model.get_submodule(path)
+            assert isinstance(norm, nn.BatchNorm3d)
+            fitting |= _make_identity(norm, path)
     return _Fit(fitting, complaints, replaced, match.outside)
+
+
+def _make_identity(norm: nn.BatchNorm3d, path: str) -> dict[str, Tensor]:
+    """The tensors of a batch norm that changes nothing."""
+    state = {name: torch.zeros_like(value) for name, value in norm.state_dict().items()}
+    state["weight"] += 1
+    state["running_var"] += 1 - norm.eps
+    return {f"{path}.{name}": value for name, value in state.items()}
+
+
+def _drop_ones(tensor: Tensor, expected: torch.Size) -> Tensor:
+    """A tensor in the expected shape, where the two differ by sizes of one alone."""
+    if [size for size in tensor.shape if size != 1] == [size for size in expected if size != 1]:
+        return tensor.reshape(expected)
+    return tensor
 
 
 def _list_first(complaints: list[str]) -> str:

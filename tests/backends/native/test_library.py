@@ -32,7 +32,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_OPTIONS", ("-O0", *library._OPTIONS[1:]))
 
 
-def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
     with pytest.raises(MissingPackageError, match=r"'no-such-compiler -O2', which CXX names"):
         library.load_library()
@@ -136,6 +137,23 @@ def test_a_damaged_library_is_built_anew(
     caplog.clear()
     library.load_library()
     assert not caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_a_compiler_what_was_built_before_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
+    library.load_library()
+    assert "compiling co3d's kernels for this processor, once" in capsys.readouterr().err
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    library.load_library.cache_clear()
+    assert library.load_library().co3d_lanes() >= 4
+    monkeypatch.setattr(library, "list_features", lambda: frozenset({"of another processor"}))
+    library.load_library.cache_clear()
+    with pytest.raises(MissingPackageError, match="was not found"):
+        library.load_library()
 
 
 @pytest.mark.usefixtures("quick")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import lists, open_dataset, open_judged_split
+from co3d.datasets.layouts.list_rows import read_rows
 from co3d.errors import DataError
 from support.miniature import write_mp4, write_pictures
 
@@ -269,3 +270,12 @@ def test_any_bytes_load_or_raise_a_data_error(tmp_path_factory, data):
             open_dataset(path)
         except DataError as error:
             assert "expected" in str(error)  # noqa: PT017
+
+
+def test_a_list_is_read_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(lists, "read_rows", lambda path: asked.append(path) or read_rows(path))
+    touch(tmp_path, "run/a.mp4", "swim/b.mp4")
+    path = write(tmp_path / "train.csv", "run/a.mp4,run", "swim/b.mp4,swim")
+    assert len(open_dataset(tmp_path).entries) == 2
+    assert asked == [path]

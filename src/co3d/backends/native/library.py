@@ -1,4 +1,4 @@
-"""The kernels as a library: built by the machine's C++ compiler, for its processor, once."""
+"""The kernels as a library: from the wheel, or built by the machine's C++ compiler, once."""
 
 import contextlib
 import ctypes
@@ -9,22 +9,24 @@ import platform
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.progress import SpinnerColumn
+from rich.progress import SpinnerColumn, TimeElapsedColumn
 
 from co3d.backends.native.operation import Operation
+from co3d.backends.native.prebuilt import SOURCES, digest_sources, find_prebuilt, list_features
+from co3d.console import Console, warn
 from co3d.errors import MissingPackageError, OutputError
 from co3d.kept_files import KeptFiles
 from co3d.progress import open_progress
 
 _COMPILERS = ("c++", "g++", "clang++")
 _OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
-_SOURCES = Path(__file__).parent / "kernels"
 # Of compilers and processors; one takes half a megabyte.
 _KEPT = KeptFiles("native", ".so", most_files=16)
 # It takes twenty seconds or so, and several times that on a busy machine.
@@ -42,26 +44,63 @@ def find_compiler() -> list[str] | None:
     return None
 
 
+def must_be_built() -> bool:
+    """Whether loading the kernels compiles them first, which takes about a minute."""
+    if load_library.cache_info().currsize:
+        return False
+    compiler, named = find_compiler(), os.environ.get("CXX", "").strip()
+    if compiler is None or (not named and find_prebuilt() is not None):
+        return False
+    try:
+        return _KEPT.find(_fingerprint(compiler)) is None
+    except MissingPackageError:  # which whoever loads them is told
+        return False
+
+
+def start_building() -> "subprocess.Popen[bytes]":
+    """Compile the kernels into the cache in a process of its own.
+
+    It goes on when this process ends, so that the next start finds them.
+    """
+    warn("compiling co3d's kernels in the background, once; PyTorch steps until they are there")
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", f"from {__name__} import load_library; load_library()"],
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+        start_new_session=True,
+    )
+
+
 @functools.cache
 def load_library() -> Any:
-    """The kernels, built where there is no library of this source, compiler and processor yet.
+    """The kernels: from the wheel, or built for this source, processor and compiler, once.
 
-    It lies in the folder `native` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names; in a temporary one where that cannot be written, or is not the user's own.
-    One process builds it while others wait.
+    A binary wheel brings libraries for several processors (see `find_prebuilt`), which are used
+    unless `CXX` names a compiler. Else the library is built. It lies in the folder `native` of the
+    platform's folder for caches, or of the one that `CO3D_CACHE` names; in a temporary one where
+    that cannot be written, or is not the user's own. One process builds it while others wait.
+    Without a compiler a library that another one built for this source and processor serves.
 
     Raises:
-        MissingPackageError: there is no C++ compiler, or it cannot compile the kernels.
+        MissingPackageError: there is no C++ compiler and no library that was built before, or the
+            compiler cannot compile the kernels.
     """
-    compiler = find_compiler()
+    compiler, named = find_compiler(), os.environ.get("CXX", "").strip()
+    ready = None if named else find_prebuilt()
+    if ready is None and compiler is None:
+        ready = _KEPT.find_any(_key_prefix())
+    if ready is not None:
+        with contextlib.suppress(OSError):
+            return _load(ready)
     if compiler is None:
-        named = os.environ.get("CXX", "").strip()
         looked = f"{named!r}, which CXX names," if named else f"one of {', '.join(_COMPILERS)}"
         raise MissingPackageError(
             f"backend 'native' needs a C++ compiler: {looked} was not found; install g++ or "
             "clang++, or name one in the environment's CXX, or use another backend"
         )
-    key = f"kernels-{_fingerprint(compiler)}"
+    key = _fingerprint(compiler)
     with contextlib.suppress(OSError, OutputError, Timeout):
         return _load(_KEPT.find(key) or _build_once(compiler, key))
     with tempfile.TemporaryDirectory() as folder:
@@ -95,10 +134,28 @@ def _build_once(compiler: list[str], key: str) -> Path:
 
 
 def _build(compiler: list[str], path: Path) -> None:
-    command = [*_command(compiler), str(_SOURCES / "kernels.cpp"), "-o", str(path)]
-    with open_progress(SpinnerColumn(), "{task.description}", transient=True) as progress:
-        progress.add_task("building the kernels for this processor, once", total=None)
-        _run(command)
+    task = "compiling co3d's kernels for this processor, once; it takes about a minute"
+    if not Console(stderr=True).is_terminal:
+        warn(task)
+    columns = (SpinnerColumn(), "{task.description}", TimeElapsedColumn())
+    with open_progress(*columns, transient=True) as progress:
+        progress.add_task(task, total=None)
+        compile_kernels(compiler, path, _options_of_this_processor())
+
+
+def compile_kernels(compiler: Sequence[str], path: Path, options: Sequence[str]) -> None:
+    """Compile the kernels into a shared library.
+
+    Args:
+        compiler: command of a C++ compiler.
+        path: of the library.
+        options: of the compiler, besides those that all libraries are built with.
+
+    Raises:
+        MissingPackageError: the compiler cannot compile them.
+    """
+    source = str(SOURCES / "kernels.cpp")
+    _run([*compiler, *_OPTIONS, *options, source, "-o", str(path)])
 
 
 def _load(path: Path) -> Any:
@@ -120,20 +177,26 @@ def _load(path: Path) -> Any:
     return library
 
 
-def _command(compiler: list[str]) -> list[str]:
+def _options_of_this_processor() -> list[str]:
     # On x86 `march` names the processor, elsewhere `mcpu` does.
-    own = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
-    return [*compiler, *_OPTIONS, own]
+    return ["-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"]
+
+
+def _key_prefix() -> str:
+    """What the keys of all libraries of this source and processor begin with."""
+    features = hashlib.sha256(repr((platform.machine(), sorted(list_features()))).encode())
+    return f"kernels-{digest_sources()[:16]}-{features.hexdigest()[:16]}-"
 
 
 def _fingerprint(compiler: list[str]) -> str:
-    """Of all that the library depends on; the compiler's macros tell version and processor."""
-    command = _command(compiler)
+    """The key of all that the library depends on: source, processor and compiler.
+
+    The compiler's macros tell its version, and what it knows of the processor.
+    """
+    command = [*compiler, *_OPTIONS, *_options_of_this_processor()]
     digest = hashlib.sha256(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))
     digest.update(repr(command).encode())
-    for source in sorted(_SOURCES.iterdir()):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:24]
+    return f"{_key_prefix()}{digest.hexdigest()[:16]}"
 
 
 def _run(command: list[str]) -> bytes:

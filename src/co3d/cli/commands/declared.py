@@ -1,5 +1,6 @@
 """Arguments and options that several commands take, declared once."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,21 @@ FallbackOption = Annotated[
 ]
 SpreadOption = Annotated[
     bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="A network of yours: of pixels in 0 to 1; else its card's."),
+]
+StdOption = Annotated[str | None, typer.Option(metavar="R,G,B", help="As for --mean.")]
+ShortSideOption = Annotated[
+    int | None,
+    typer.Option(
+        help="A network of yours: scale pictures to it before the crop; else its card's, or the "
+        "crop's side."
+    ),
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option(help="File with a class name a line; else the network's own.")
 ]
 
 

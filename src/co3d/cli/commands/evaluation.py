@@ -141,7 +141,11 @@ def evaluate(
     rate_hz: RateHz = None,
     backend: Backend = None,
     slots: Annotated[
-        int | None, typer.Option(help="Streams: videos that step together; 1 by default.")
+        int | None,
+        typer.Option(
+            help="Streams: videos that are open at once; by default one more than there are cores, "
+            "and 1 on a GPU, where they step together."
+        ),
     ] = None,
     precision: PrecisionOption = None,
     device: DeviceOption = "cpu",

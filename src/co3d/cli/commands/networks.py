@@ -11,11 +11,15 @@ from co3d.cli.commands.declared import (
     DeviceOption,
     FallbackOption,
     JsonOption,
+    LabelsOption,
+    MeanOption,
     NetworkArgument,
     RateOption,
     SandboxOption,
     ScopeOption,
+    ShortSideOption,
     SpreadOption,
+    StdOption,
     WindowOption,
 )
 from co3d.cli.options import (
@@ -225,16 +229,10 @@ def export(
     rate_hz: Annotated[
         float | None, typer.Option(help="Frames a second to show it; else its own card's.")
     ] = None,
-    mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Of pixels in 0 to 1; else its own card's.")
-    ] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="As for --mean.")] = None,
-    short_side: Annotated[
-        int | None, typer.Option(help="Scale pictures to it before the crop; else the crop's side.")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="File with a class name a line; else its own card's.")
-    ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    short_side: ShortSideOption = None,
+    labels: LabelsOption = None,
     as_json: JsonOption = False,
     _sandbox: SandboxOption = False,
 ) -> None:

@@ -5,9 +5,17 @@ from typing import Annotated
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, SandboxOption, WindowOption
-from co3d.cli.exit_codes import describe_exit_codes
-from co3d.cli.options import Flip, Gap, Policy, RtspTransport, StreamOptions
+from co3d.cli.commands.declared import (
+    DEBUG_HINT,
+    DeviceOption,
+    LabelsOption,
+    MeanOption,
+    SandboxOption,
+    ShortSideOption,
+    StdOption,
+    WindowOption,
+)
+from co3d.cli.options import CardOptions, Flip, Gap, Policy, RtspTransport, StreamOptions, read_crop
 
 STREAM_EPILOG = """
 **Examples**
@@ -20,18 +28,20 @@ co3d stream 0 --rotate 180 --crop 320,0,640,720 --threshold 0.5 --smooth 1
 co3d stream rtsp://host/stream --record recordings/ --record-seconds 300
 ffmpeg -i SOURCE -f mpegts - | co3d stream -
 co3d stream match.mp4 --model camera_motion.onnx
+co3d stream match.mp4 --model my_network.py:build --clip 3,16,112,112 --rate-hz 8 \\
+    --mean 0.45,0.45,0.45 --std 0.225,0.225,0.225 --labels names.txt
 co3d stream frames/ --model x3d_m --weights kinetics400 --window 64
 co3d stream match.mp4 --model runs/mine
 co3d stream door.mp4 yard.mp4 rtsp://host/stream --json
 ```
 
-**Exit codes**
+`co3d help exit-codes` says what the exit codes of all commands mean.
 """
 
 streaming_app = typer.Typer()
 
 
-@streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, describe_exit_codes(), DEBUG_HINT)))
+@streaming_app.command(epilog="\n\n".join((STREAM_EPILOG, DEBUG_HINT)))
 def stream(
     sources: Annotated[
         list[str],
@@ -44,14 +54,26 @@ def stream(
     model: Annotated[
         str,
         typer.Option(
-            help="A name that `co3d models` lists, the folder of a training run, or a file that "
-            "`co3d export` wrote."
+            help="A name that `co3d models` lists, the folder of a training run, a file that "
+            "`co3d export` wrote, or FILE.py:FACTORY: a Python file of yours and a function in it "
+            "that returns the network. The file is run."
         ),
     ] = "camera_motion",
     weights: Annotated[
         str | None,
         typer.Option(help="A tag that `co3d models` lists, or a checkpoint file; bundled if any."),
     ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C,T,H,W",
+            help="With FILE.py:FACTORY: clip that it was trained on; else its own card's.",
+        ),
+    ] = None,
+    labels: LabelsOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    short_side: ShortSideOption = None,
     window: WindowOption = None,
     top: Annotated[int | None, typer.Option(help="How many labels to show; 3 by default.")] = None,
     threshold: Annotated[
@@ -188,30 +210,38 @@ def stream(
     """
     from co3d.cli.stream import stream_video
     from co3d.cli.watch import stream_sources
+    from co3d.engine.camera import Camera
+    from co3d.video import hide_password
 
-    options = StreamOptions(
+    camera = Camera(
+        name=hide_password(sources[0]),
         source=sources[0],
-        model=model,
-        weights=weights,
-        window=window,
-        top_k=top,
-        threshold=threshold,
-        smooth_seconds=smooth,
-        output=output,
-        timeline=timeline,
-        as_json=as_json,
+        rate_hz=rate_hz,
         policy=policy,
         gap=gap,
-        rate_hz=rate_hz,
         rotate=rotate,
         flip=flip,
-        crop=crop,
-        record=record,
-        record_seconds=record_seconds,
+        crop=None if crop is None else read_crop(crop),
         reconnect_seconds=reconnect,
         rtsp_transport=rtsp_transport,
         poll_hz=poll_hz,
         folder_rate_hz=folder_rate,
+        top_k=top,
+        threshold=threshold,
+        smooth_seconds=smooth,
+    )
+    options = StreamOptions(
+        camera=camera,
+        model=model,
+        weights=weights,
+        clip=clip,
+        card=CardOptions(mean=mean, std=std, short_side_px=short_side, labels=labels),
+        window=window,
+        output=output,
+        timeline=timeline,
+        as_json=as_json,
+        record=record,
+        record_seconds=record_seconds,
         threads=threads,
         backend=backend,
         precision=precision,

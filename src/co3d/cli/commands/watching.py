@@ -22,6 +22,12 @@ cameras:
   - name: yard          # smooth_seconds, reconnect_seconds, ...
     source: 0
     threshold: 0.5
+rules:                  # what makes events; see docs/events.md
+  - name: falls
+    labels: [falling]
+    threshold: 0.7
+outputs:                # also folder, command, webhook, mqtt
+  - {name: lines, type: json, path: events.jsonl}
 ```
 
 `${NAME}` is an environment variable, `${file:PATH}` the first line of a file.
@@ -31,6 +37,7 @@ cameras:
 ```
 co3d watch fleet.yaml
 co3d watch fleet.yaml --check
+co3d watch fleet.yaml --state state/
 co3d watch fleet.yaml --json | jq 'select(.camera == "door")'
 ```
 """
@@ -46,20 +53,31 @@ def watch(
         typer.Option(
             "--check",
             help="Open each source once, measure what it costs, and say whether all fit this "
-            "machine; exit code 38 where they do not.",
+            "machine (exit code 38 where they do not); try outputs without sending an event.",
         ),
     ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one object a line, as `co3d stream` does of several."),
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep the networks' state of live cameras there when Ctrl-C or SIGTERM ends it, "
+            "and go on from it at the next start, with no warm-up where the time between is no gap "
+            "(with `gap: keep` up to 10 s).",
+        ),
+    ] = None,
     _sandbox: SandboxOption = False,
 ) -> None:
     """Label many cameras at once, a row for each.
 
-    The file is read again whenever it changes; cameras that did not change go on undisturbed.
+    Rules make events of labels, which are kept and delivered to outputs.
+
+    The file is read again whenever it changes; what did not change goes on undisturbed.
     Ctrl-C ends it.
     """
     from co3d.cli.watch import watch_fleet
 
-    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json))
+    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json, state=state))

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from co3d.errors import OptionError, SourceNotFoundError
+from co3d.packages import extra_command
 
 # Package -> folder of its pictures. The files are read directly; no package is imported.
 _FOLDERS = {
@@ -70,7 +71,7 @@ def load_photograph(name: str) -> np.ndarray:
     if spec is None or spec.origin is None:
         raise SourceNotFoundError(
             f"cannot read photograph {name}: package {package} is not installed; "
-            "install the extra with: pip install 'co3d[training]'"
+            f"get it with: {extra_command('training')}"
         )
     path = Path(spec.origin).parent / _FOLDERS[package] / file
     if not path.is_file():

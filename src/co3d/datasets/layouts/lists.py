@@ -50,7 +50,7 @@ def open_lists(shelf: Shelf, paths: Sequence[Path]) -> Manifest:
     places: list[Path] = []
     splits: list[str | None] = []
     for path, listed in _name_splits(shelf, paths):
-        own = read_rows(path)
+        own = _read_once(shelf, path)
         named = [name_split(row.split) if row.split else listed for row in own]
         own_places = [
             _locate(shelf, row, path.parent, split) for row, split in zip(own, named, strict=True)
@@ -90,9 +90,16 @@ def _name_splits(shelf: Shelf, paths: Sequence[Path]) -> list[tuple[Path, str | 
     return named
 
 
+def _read_once(shelf: Shelf, path: Path) -> list[Row]:
+    rows = shelf.list_rows.get(path)
+    if rows is None:
+        rows = shelf.list_rows[path] = read_rows(path)
+    return rows
+
+
 def _is_list(shelf: Shelf, path: Path) -> bool:
     try:
-        rows = read_rows(path)[:PROBED]
+        rows = _read_once(shelf, path)[:PROBED]
     except DataError:
         return False
     if rows and all(looks_like_video(row.path) for row in rows):

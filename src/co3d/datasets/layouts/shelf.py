@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.found_videos import FoundVideo, search
+from co3d.datasets.layouts.list_rows import Row
 from co3d.datasets.layouts.splits import find_folder_split, find_split
 from co3d.datasets.text_lines import Line, is_too_long
 
@@ -13,12 +14,16 @@ from co3d.datasets.text_lines import Line, is_too_long
 class Shelf:
     """The videos under a folder, found by the ends of their paths.
 
+    Attributes:
+        list_rows: rows of the lists that were read, by path: each is read once.
+
     Args:
         root: the folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.list_rows: dict[Path, list[Row]] = {}
 
     @cached_property
     def _found(self) -> tuple[list[FoundVideo], list[Path]]:
