@@ -1,4 +1,6 @@
 import errno
+import os
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,36 @@ def test_what_a_link_leads_to_is_replaced(tmp_path):
     assert len(list((tmp_path / "real").iterdir())) == 1
 
 
+def test_what_replaces_a_private_file_is_never_open_to_others(tmp_path):
+    path = tmp_path / "result.json"
+    path.touch(0o400)
+    with output_file(path) as temporary:
+        assert temporary.stat().st_mode & 0o777 == 0o600
+        temporary.write_text("later")
+    assert path.stat().st_mode & 0o777 == 0o400
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    loop, beyond = tmp_path / "loop.json", tmp_path / "beyond.json"
+    loop.symlink_to(loop)
+    beyond.symlink_to(tmp_path / "absent" / "a.json")
+    for path in (loop, beyond):
+        with pytest.raises(OutputError, match=r"symbolic links|No such file"), output_file(path):
+            pytest.fail("the block ran")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_and_devices_are_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link, tmp_path):
+        with pytest.raises(OutputError, match=r"it is a (folder|pipe)"), output_file(path):
+            pytest.fail("the block ran")
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
 def test_a_missing_folder_is_found_at_the_start(tmp_path):
     with (
         pytest.raises(OutputError, match="No such file or directory"),
@@ -89,6 +121,18 @@ def test_a_folder_appears_when_the_block_ends_well(tmp_path):
 def test_a_failing_block_leaves_no_folder(tmp_path):
     with pytest.raises(OutputError, match="No space left"), output_folder(tmp_path / "frames"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", ["rtsp://me:secret@host/a", "file:///tmp/a.json", "s3://b/a"])
+def test_nothing_is_written_under_the_name_of_an_address(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(address)
+    with pytest.raises(OutputError, match="it is an address"):
+        make_folder(path)
+    for output in (output_file, output_folder):
+        with pytest.raises(OutputError, match="it is an address"), output(path):
+            pytest.fail("the block ran")
     assert not list(tmp_path.iterdir())
 
 

@@ -6,10 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from co3d import partial_files
 from co3d.backends import inductor
 from co3d.errors import OutputError
 from co3d.kept_files import KeptFiles
+from co3d.partial_files import name_partial
 
 
 @pytest.fixture
@@ -101,6 +104,21 @@ def test_what_a_killed_process_has_left_is_removed_in_time(kept: KeptFiles) -> N
     assert new.exists()
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(kept: KeptFiles) -> None:
+    kept.write("key", b"content")
+    left = name_partial(kept.folder / "key", ".partial.bin")
+    left.touch()
+    long_ago = time.time() - 60
+    os.utime(left, (long_ago, long_ago))
+    partial_files._remove_abandoned.cache_clear()  # as in another process
+    with kept.make("other") as written:
+        assert not left.exists()
+        os.utime(written, (long_ago, long_ago))
+        partial_files._remove_abandoned.cache_clear()
+        name_partial(kept.folder / "key", ".partial.bin")
+        assert written.exists()
+
+
 def test_a_cache_that_is_no_folder_costs_nothing_else(
     kept: KeptFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -110,13 +128,15 @@ def test_a_cache_that_is_no_folder_costs_nothing_else(
     assert kept.read("key") is None
 
 
+@pytest.mark.parametrize("is_torch_imported", [True, False])
 def test_code_that_torch_compiles_lies_in_the_same_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    is_torch_imported: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         monkeypatch.setenv("CO3D_CACHE", str(folder))
-        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
-        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())
+        if not is_torch_imported:  # it names its own choice there
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
         if folder.name == "b":
             (folder / "inductor").mkdir(parents=True)
             (folder / "inductor").chmod(0o777)
@@ -124,3 +144,23 @@ def test_code_that_torch_compiles_lies_in_the_same_cache(
         chosen = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
         assert (chosen == folder / "inductor") == (folder.name == "a")
         assert chosen.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    inductor._choose_cache()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "mine")
+
+
+def test_compiled_code_that_cannot_be_loaded_is_made_again_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())
+    inductor._choose_cache()
+    folder = tmp_path / "inductor"
+    (folder / "ab").mkdir()
+    (folder / "ab" / "c.so").touch()
+    assert inductor._forget_compiled("Failed to import ab.py")
+    assert "may be damaged (Failed to import ab.py)" in caplog.text
+    assert not list(folder.iterdir())
+    assert not inductor._forget_compiled("no compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "mine"))
+    assert not inductor._forget_compiled("no compiler")

@@ -1,11 +1,12 @@
 """What terminals are given to show."""
 
+import json
 import logging
 
 import pytest
 
 from co3d.models.card import ModelCard
-from co3d.printable import PrintableFormatter, make_printable
+from co3d.printable import PrintableFormatter, make_printable, spell_json
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,11 @@ def test_labels_of_cards_can_be_shown():
 def test_warnings_can_be_shown():
     record = logging.LogRecord("co3d", 30, "f", 1, "%s is damaged", ("a\x1b[2Jb",), None)
     assert PrintableFormatter().format(record) == r"a\x1b[2Jb is damaged"
+
+
+def test_json_has_escapes_for_what_a_terminal_would_obey():
+    value = {"labels": ["\x9b2J", "\x7f", "gpj\u202e", "\x1b[2J", "Tür 门", "half\udc80"]}
+    line = spell_json(value)
+    assert make_printable(line) == line
+    assert "Tür 门" in line
+    assert json.loads(line) == value

@@ -30,7 +30,11 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 def warn(text: str) -> None:
     """Print text on standard error, without the secrets of the addresses in it."""
+    say(hide_secrets(text), sys.stderr)
+
+
+def hide_secrets(text: str) -> str:
+    """Text without the secrets of the addresses in it."""
     from co3d.video.address import hide_password  # not before: `--help` waits for no decoder
 
-    words = (hide_password(word) for word in text.split(" "))
-    say(" ".join(words), sys.stderr)
+    return " ".join(hide_password(word) for word in text.split(" "))

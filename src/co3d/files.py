@@ -1,15 +1,19 @@
 """Output files and folders that appear whole or not at all, and caches of them that stay small."""
 
 import math
+import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from co3d.errors import OutputError
 from co3d.partial_files import hold, name_partial
 
+# No drive of Windows, whose names are letters. A path has one slash where an address has two.
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+:[/\\]")
 _ADVICE = "choose a folder that exists and has room"
 
 
@@ -22,7 +26,8 @@ def output_file(
     The temporary file is made at once, so that a folder that cannot be written is found before
     the work and not after it. When the block raises, the file is removed; what a killed process has
     left is removed by the next one that writes into the folder. A file that is replaced
-    keeps its permissions; where `path` is a link, what it leads to is replaced.
+    keeps its permissions; where `path` is a link, what it leads to is replaced. What is no file (a
+    folder, a pipe, a device such as /dev/null) is not replaced.
 
     Args:
         advice: what to do next where it cannot be written.
@@ -33,17 +38,57 @@ def output_file(
     """
     with report_refusal(path, advice):
         ending = ".part" if outlives_kill else ".partial"
-        target = path.resolve() if path.is_symlink() else path
+        target = find_target(path)
         temporary = name_partial(target.with_suffix(""), ending + path.suffix)
         temporary.touch()
         try:
             with hold(temporary):
+                hide_as(temporary, target)
                 yield temporary
-                if target.is_file():
-                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-                temporary.replace(target)
+                replace(target, temporary)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def find_target(path: Path) -> Path:
+    """The file that is written under a name: where the name is a link, what it leads to.
+
+    Raises:
+        OutputError: something that is no file stands there, or the name is an address.
+    """
+    refuse_address(path)
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        mode = target.stat().st_mode
+    except OSError:  # what is the matter, if anything, whoever writes there will hear
+        return target
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OutputError(f"cannot write {path}: it is {kind}; name a file")
+    return target
+
+
+def refuse_address(path: Path) -> None:
+    """Refuse what would be written into folders that are named as the parts of an address.
+
+    Raises:
+        OutputError: the path is an address, whose secrets would be names of files.
+    """
+    if _ADDRESS.match(str(path)):
+        raise OutputError(f"cannot write {path}: it is an address; name a place on this machine")
+
+
+def hide_as(temporary: Path, target: Path) -> None:
+    """Let nobody read what is being written who may not read the file that it will replace."""
+    with suppress(FileNotFoundError):
+        temporary.chmod(stat.S_IMODE(target.stat().st_mode) & 0o666 | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def replace(target: Path, temporary: Path) -> None:
+    """Give a file that is whole its name, with the permissions of the one that had it."""
+    with suppress(FileNotFoundError):
+        temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+    temporary.replace(target)
 
 
 @contextmanager
@@ -53,6 +98,7 @@ def output_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be made, written or moved.
     """
+    refuse_address(path)
     temporary = name_partial(path, ".partial")
     with report_refusal(path):
         temporary.mkdir()
@@ -88,6 +134,7 @@ def make_folder(path: Path, *, choice: str = "folder") -> None:
     Raises:
         OutputError: it cannot be made.
     """
+    refuse_address(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 
 from co3d.environment import cache_path
 from co3d.errors import OutputError
 from co3d.files import forget_least_used, report_refusal
+from co3d.partial_files import hold, name_partial
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-# Nothing takes so long to write: whoever began it was killed.
+# Nothing takes so long to write: whoever began it was killed, on another machine, or before locks.
 _ABANDONED_SECONDS = 3600.0
 _PIECE_BYTES = 1 << 20
 _LOG = logging.getLogger("co3d")
@@ -112,12 +112,13 @@ class KeptFiles:
         Raises:
             OutputError: the folder is not the user's own, or cannot be written.
         """
-        temporary = self.folder / f".{key}.{token_hex(4)}.partial{self.suffix}"
         self.prepare()
+        temporary = name_partial(self.folder / key, f".partial{self.suffix}")
         with report_refusal(temporary, "name another folder in CO3D_CACHE"):
             temporary.touch(mode=0o600)
             try:
-                yield temporary
+                with hold(temporary):
+                    yield temporary
                 temporary.replace(self.folder / _name(key, temporary, self.suffix))
             finally:
                 temporary.unlink(missing_ok=True)

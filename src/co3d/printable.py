@@ -1,5 +1,6 @@
 """Text for people: from elsewhere as terminals may show it, and long lists in short."""
 
+import json
 import logging
 import reprlib
 import unicodedata
@@ -21,6 +22,17 @@ def make_printable(text: str) -> str:
         letter.encode("unicode_escape").decode() if _is_obeyed(letter) else letter
         for letter in text
     )
+
+
+def spell_json(value: Any) -> str:
+    r"""The value as one line of JSON, with `\u009b` and the like for what a terminal would obey.
+
+    JSON itself escapes the first 32 controls only.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(letter)[1:-1] if _is_obeyed(letter) else letter for letter in text)
 
 
 def _is_obeyed(letter: str) -> bool:

@@ -220,3 +220,22 @@ def test_errors_can_be_shown(co3d, tmp_path):
     outcome = co3d("stream", str(tmp_path / "a\x1b[2Jb.mp4"))
     assert "\x1b" not in outcome.err
     assert r"a\x1b[2Jb.mp4" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "doctor", "set", "ADDRESS"),
+        ("ADDRESS",),
+        ("weights", "ADDRESS"),
+        ("explain", "x3d_s", "--rate", "ADDRESS"),
+        ("data", "prepare", "set", "--output", "ADDRESS"),
+    ],
+)
+def test_no_wrong_command_line_tells_secrets(co3d, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    address = "rtsp://me:secret@host/x?token=hidden"
+    outcome = co3d(*(address if word == "ADDRESS" else word for word in arguments))
+    assert outcome.code in {2, 16, 40}
+    assert not any(word in outcome.out + outcome.err for word in ("secret", "hidden"))
+    assert not list(tmp_path.iterdir())

@@ -105,3 +105,19 @@ def test_a_bug_exits_with_1_and_without_a_traceback():
         "error: unexpected ZeroDivisionError: division by zero; run again with --debug and "
         "report it"
     ]
+
+
+def test_traces_hide_passwords(capsys):
+    address = "rtsp://me:secret@host/x?token=hidden"
+    try:
+        try:
+            raise OSError(f"refused: {address}")
+        except OSError as cause:
+            raise errors.DataError("cannot read it") from cause
+    except errors.DataError as error:
+        main._show_trace(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "co3d.errors.DataError: cannot read it" in said
+    assert "secret" not in said
+    assert "hidden" not in said

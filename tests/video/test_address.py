@@ -32,6 +32,8 @@ from support.servers import send, serve
         ("rtsp://host/user=me_password=secret_channel=1.sdp", "rtsp://host/user=me_password=***"),
         ("rtsp://me:secret@host/1?key=other", "rtsp://me:***@host/1?key=***"),
         ("films/password=1.mp4", "films/password=1.mp4"),
+        ("'.mp4?token=secret',", "'.mp4?token=***',"),
+        ("x?a=1&access_token=secret", "x?a=1&access_token=***"),
     ],
 )
 def test_password_is_hidden(address: str, shown: str) -> None:

@@ -193,9 +193,11 @@ def test_rates_that_cannot_work(tmp_path, rate_hz):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are a Unix feature")
-@pytest.mark.parametrize("limit_bytes", [4_000, 60_000])
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit_bytes):
-    code = FILL_A_DISK.format(limit_bytes=limit_bytes, options="")
+@pytest.mark.parametrize(
+    ("limit_bytes", "options"), [(4_000, ""), (60_000, ""), (10, "keeps_unfinished=True")]
+)
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit_bytes, options):
+    code = FILL_A_DISK.format(limit_bytes=limit_bytes, options=options)
     command = [sys.executable, "-c", code, str(tmp_path / "out.mp4")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -233,3 +235,17 @@ def test_a_crash_leaves_a_file_that_plays(tmp_path, drain, suffix):
     assert partial.name.endswith(".part")
     frames, _ = drain(read_video(partial))
     assert len(frames) > 60  # of 100; the last seconds are lost
+
+
+def test_what_a_link_leads_to_is_replaced_and_keeps_its_permissions(tmp_path, picture):
+    target, link = tmp_path / "real" / "out.mp4", tmp_path / "link.mp4"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    target.touch(0o600)
+    with VideoWriter(link, 20) as writer:
+        (partial,) = target.parent.glob(".*")
+        assert partial.stat().st_mode & 0o777 == 0o600
+        writer.write(picture(0), 0)
+    assert link.is_symlink()
+    assert target.stat().st_size
+    assert target.stat().st_mode & 0o777 == 0o600

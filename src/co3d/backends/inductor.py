@@ -1,22 +1,28 @@
 """PyTorch's compiler on the CPU: step graphs as fused C++ that the machine's compiler builds."""
 
+import logging
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._inductor.exc import InductorError
+from torch._dynamo.exc import BackendCompilerFailed
 
 from co3d.backends.contract import detach_results, make_map
 from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.placement import Placement
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph
 from co3d.backends.threads import limit_threads
+from co3d.environment import cache_path
 from co3d.errors import MissingPackageError, OutputError
 from co3d.kept_files import make_own_folder
+
+_LOG = logging.getLogger("co3d")
 
 
 class InductorExecutor(GraphExecutor):
@@ -60,11 +66,16 @@ class InductorExecutor(GraphExecutor):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of the compiler's own code
             try:
-                run(fixed)
-            except InductorError as error:
+                try:
+                    run(fixed)
+                except BackendCompilerFailed as error:
+                    if not _forget_compiled(_explain(error)):
+                        raise
+                    run(fixed)
+            except BackendCompilerFailed as error:
                 raise MissingPackageError(
-                    f"cannot compile for backend 'inductor': {str(error).splitlines()[0]}; install "
-                    "a C++ compiler (g++ or clang++), or use another backend"
+                    f"cannot compile for backend 'inductor': {_explain(error)}; install a C++ "
+                    "compiler (g++ or clang++), or use another backend"
                 ) from error
         return lambda _: run
 
@@ -93,13 +104,34 @@ def _is_alike(tensor: Tensor, fixed: Tensor) -> bool:
 
 
 def _choose_cache() -> None:
-    """Let compiled code lie where nobody else can put any: torch's own choice is in /tmp."""
-    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+    """Let compiled code lie where nobody else can put any, unless the user names a folder.
+
+    PyTorch's own choice is in the folder for temporary files, under a name that anybody can take
+    first. It puts that into the environment as it is imported.
+    """
+    own_choice = str(Path(tempfile.gettempdir()) / "torchinductor_")
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", own_choice).startswith(own_choice):
         try:
             folder = str(make_own_folder("inductor"))
         except OutputError:
             folder = tempfile.mkdtemp(prefix="co3d-inductor-")
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+
+
+def _explain(error: BackendCompilerFailed) -> str:
+    cause = error.inner_exception
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+
+
+def _forget_compiled(reason: str) -> bool:
+    """Remove what was compiled before, which may be damaged; whether there was anything."""
+    folder = cache_path() / "inductor"
+    if os.environ["TORCHINDUCTOR_CACHE_DIR"] != str(folder) or not any(folder.rglob("*.so")):
+        return False
+    _LOG.warning("%s may be damaged (%s): making it again", folder, reason)
+    shutil.rmtree(folder, ignore_errors=True)
+    make_own_folder("inductor")
+    return True
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from co3d.datasets.manifest import Manifest
 from co3d.environment import logs_path
 from co3d.errors import DataError, OptionError, OutputError
 from co3d.files import output_file
+from co3d.printable import spell_json
 from co3d.sandbox import Sandbox
 
 LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
@@ -101,7 +102,7 @@ def run_doctor(options: DoctorOptions) -> int:
     diagnosis.clean.save(folder / CLEAN)
     draw_statistics(folder / PICTURE, _name(options), len(manifest.entries), found, diagnosis)
     if options.as_json:
-        print(json.dumps(report, ensure_ascii=False))
+        print(spell_json(report))
     else:
         _print(report, diagnosis, [folder / name for name in (REPORT, CLEAN, PICTURE, LOG)])
     if not usable:

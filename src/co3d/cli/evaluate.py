@@ -1,6 +1,5 @@
 """`co3d eval`: accuracy of a network on a data set, as clips or as streams."""
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +49,7 @@ from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import Subject, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
+from co3d.printable import spell_json
 from co3d.runtime import compile as compile_program
 from co3d.weights import identify_weights
 
@@ -330,7 +330,7 @@ def _print_summary(
     summary: Summary, console: Console, written: list[Path], *, as_json: bool
 ) -> None:
     if as_json:
-        print(json.dumps(summary.to_json(), ensure_ascii=False))
+        print(spell_json(summary.to_json()))
     else:
         say("\n".join(format_measures(summary)))
     if summary.resumed:

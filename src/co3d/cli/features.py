@@ -1,6 +1,5 @@
 """`co3d features`: what a layer says of the videos of a data set."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +31,7 @@ from co3d.evaluation.subject import describe_backend, describe_subject
 from co3d.export.program_cache import convert_or_read
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
+from co3d.printable import spell_json
 from co3d.runtime import compile as compile_program
 
 PARTS = "parts"
@@ -146,7 +146,7 @@ def extract_features(options: FeatureOptions) -> int:
         "files": [str(file) for file in written],
     }
     if options.as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(spell_json(result))
     else:
         print(f"{rows} rows of {channels} features, a row per {_unit(options.mode)}")
         for file in written:

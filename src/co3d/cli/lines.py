@@ -1,12 +1,12 @@
 """Predictions as lines of text on standard output."""
 
-import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from co3d.cli.event_lines import describe
 from co3d.console import say
 from co3d.engine import Prediction, SourceChanged
+from co3d.printable import spell_json
 from co3d.video import SourceState
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class PlainLines:
 
 
 def _print_object(fields: dict[str, Any]) -> None:
-    line = json.dumps(fields, ensure_ascii=False) + "\n"  # at once: events have their own thread
+    line = spell_json(fields) + "\n"  # at once: events have their own thread
     print(line, end="", flush=True)
 
 

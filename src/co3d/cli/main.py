@@ -6,10 +6,12 @@ What a command needs is imported when it runs, so that `co3d --help` need not wa
 import logging
 import os
 import sys
+from traceback import format_exception
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from co3d import __version__
@@ -23,12 +25,27 @@ from co3d.cli.commands.training import training_app
 from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
 from co3d.cli.standard_streams import standard_streams
-from co3d.console import warn
+from co3d.console import hide_secrets, warn
 from co3d.environment import ignore_settings_here, load_environment
 from co3d.errors import Co3dError
 from co3d.printable import PrintableFormatter
 
+
+class _Commands(TyperGroup):
+    """Says what is wrong with a command line without the secrets of the addresses in it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """See `TyperGroup`."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # of a command line
+                error.message = hide_secrets(error.message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Networks trained on clips see video one frame at a time.",
     epilog=DEBUG_HINT,
     no_args_is_help=True,
@@ -81,8 +98,7 @@ def run(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given
     if logging.lastResort is not None:  # it prints the warnings of whatever has no handler
         logging.lastResort.setFormatter(PrintableFormatter())
-    if not debug:
-        sys.excepthook = _report_bug
+    sys.excepthook = _show_trace if debug else _report_bug
     try:
         with standard_streams():
             load_environment()
@@ -93,6 +109,13 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         warn(f"error: {error}")
         sys.exit(error.exit_code)
+
+
+def _show_trace(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As Python does; traces are passed on, and libraries quote addresses as they were given."""
+    warn("".join(format_exception(kind, error, trace)).rstrip())
 
 
 def _report_bug(

@@ -15,6 +15,7 @@ from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.console import Console
 from co3d.environment import logs_path
 from co3d.errors import OptionError, TrainingError
+from co3d.files import make_folder
 from co3d.models import get_card, has_own_weights
 from co3d.packages import require_package
 from co3d.weights import list_weights
@@ -144,7 +145,7 @@ def _find_learning_rate(options: TrainOptions, console: Console, recipe: Any) ->
     from co3d.training.rate_test import find_learning_rate
 
     folder = options.output or Path()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     found = find_learning_rate(recipe, picture=folder / PICTURE)
     described = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
     advice = (

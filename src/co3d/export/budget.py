@@ -9,13 +9,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_leaves
 
 from co3d.compiler.program import Program
 from co3d.errors import ExportedFileError
 from co3d.export.description import CLOCKS
+from co3d.export.measuring import MeasuringInterpreter
 
 MOST_BYTES = 1 << 30
 # A value of a step may be so many times what the file itself brings, or a few megabytes.
@@ -76,7 +76,7 @@ def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:
     level = said.level
     said.setLevel(logging.CRITICAL)  # it prints stacks of its own for what is said here
     try:
-        _Measuring(graph, origin, limit).run(*inputs)
+        MeasuringInterpreter(graph, origin, limit).run(*inputs)
     except ExportedFileError:
         raise
     except Exception as error:
@@ -87,25 +87,3 @@ def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:
         ) from error
     finally:
         said.setLevel(level)
-
-
-class _Measuring(fx.Interpreter):
-    """Runs a graph on tensors without content, and looks at the size of every value."""
-
-    def __init__(self, graph: fx.GraphModule, origin: str, limit: int) -> None:
-        super().__init__(graph, garbage_collect_values=True)
-        self._origin, self._limit = origin, limit
-
-    def run_node(self, n: fx.Node) -> Any:
-        """See `fx.Interpreter.run_node`."""
-        value = super().run_node(n)
-        for leaf in tree_leaves(value):
-            if isinstance(leaf, Tensor):
-                asked = leaf.dtype.itemsize * math.prod(leaf.shape)
-                if asked > self._limit:
-                    raise ExportedFileError(
-                        f"cannot run {self._origin}: its value {n.name!r} takes {asked} bytes, "
-                        f"expected at most {self._limit}; if you trust it, load_program(path, "
-                        "most_bytes=…) allows more"
-                    )
-        return value

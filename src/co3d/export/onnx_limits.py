@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from co3d.errors import ExportedFileError
 from co3d.export.budget import limit_values
+from co3d.export.onnx_arguments import check_arguments
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +68,8 @@ def check_onnx(model: "onnx.ModelProto", origin: str, most_bytes: int) -> None:
             f"cannot run {origin}: it has {sorted(others)[0]}, which no step graph needs; "
             "export the network again"
         )
-    sizes = dict(_list_sizes(_infer(model, origin), origin))
+    inferred = _infer(model, origin)
+    sizes = dict(_list_sizes(inferred, origin))
     given = {value.name for value in (*graph.input, *graph.initializer)}
     limit = limit_values(sum(sizes.get(name, 0) for name in given), most_bytes)
     for name, asked in sizes.items():
@@ -82,6 +84,7 @@ def check_onnx(model: "onnx.ModelProto", origin: str, most_bytes: int) -> None:
                 f"cannot run {origin}: its value {unknown[0][:100]!r} may be of any size; export "
                 "the network again"
             )
+    check_arguments(model, inferred, origin, limit)
 
 
 def _holds_graph(node: Any) -> bool:

@@ -20,17 +20,14 @@ _BY_INPUTS = {
     ),
     2: (
         "Add BitwiseAnd BitwiseOr BitwiseXor Broadcast ConvertLike Convolution "
-        "ConvolutionBackpropData DFT Divide Equal FloorMod GatherElements GatherND Greater "
+        "ConvolutionBackpropData DFT Divide Equal FloorMod GatherElements Greater "
         "GreaterEqual GridSample GroupConvolution GroupConvolutionBackpropData IDFT IRDFT "
         "Interpolate LRN Less LessEqual LogicalAnd LogicalOr LogicalXor MVN MatMul Maximum Minimum "
         "Mod Multiply NormalizeL2 NotEqual PReLU Power RDFT ReduceL1 ReduceL2 ReduceLogicalAnd "
         "ReduceLogicalOr ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Split "
         "SquaredDifference Subtract Tile TopK Transpose Unsqueeze"
     ),
-    3: (
-        "Gather GroupNormalization HardSigmoid Pad Range ScatterNDUpdate Select Selu StridedSlice "
-        "VariadicSplit"
-    ),
+    3: ("Gather GroupNormalization HardSigmoid Pad Range Select Selu StridedSlice VariadicSplit"),
     4: "OneHot ScatterElementsUpdate ScatterUpdate Slice",
     5: "BatchNormInference FakeQuantize GRUCell RNNCell",
     6: "GRUSequence LSTMCell RNNSequence",
@@ -38,9 +35,14 @@ _BY_INPUTS = {
 }
 LAYERS = {kind: least for least, kinds in _BY_INPUTS.items() for kind in kinds.split()}
 """What OpenVINO writes for `onnx_limits.OPERATORS`, by its own names -> inputs that it has at
-least. OpenVINO looks at inputs that a layer has not."""
+least. OpenVINO looks at inputs that a layer has not. Not among them: `GatherND` and
+`ScatterNDUpdate`, which read and write wherever an index leads."""
 
 _MOST_LEVELS = 64
+_SLIDING = ("Pool", "Convolution", "ConvolutionBackpropData")
+_DIVISIONS = ("Divide", "FloorMod", "Mod")
+_WINDOW = ("kernel", "pads_begin", "pads_end", "dilations", "strides", "output_padding")
+_MOST_WIDE = 4096
 
 
 def check_layers(data: bytes, origin: str) -> None:
@@ -70,7 +72,7 @@ class _LayerReader:
         self._ports: dict[str, set[str]] = {}  # id of a layer -> its inputs
         self._least: dict[str, int] = {}
         self._edges: list[tuple[str, str, str]] = []
-        self._layer = ""
+        self._layer = self._kind = ""
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
@@ -83,6 +85,14 @@ class _LayerReader:
             self._begin_layer(attributes)
         elif name == "port" and self._open[-2:-1] == ["input"]:
             self._ports.setdefault(self._layer, set()).add(attributes.get("id", ""))
+            if self._kind == "Einsum" and len(self._ports[self._layer]) > 2:
+                raise _refuse(self._origin, "an Einsum of over 2 inputs")
+        elif name == "port" and self._kind in _DIVISIONS:
+            # OpenVINO ends the process at a division by 0, and of the least integer by -1.
+            if not attributes.get("precision", "").startswith(("FP", "BF")):
+                raise _refuse(self._origin, "a division of integers")
+        elif name == "data" and self._kind.endswith(_SLIDING):
+            self._check_window(attributes)
         elif name == "edge":
             ends = ("from-layer", "to-layer", "to-port")
             source, target, port = (attributes.get(end, "") for end in ends)
@@ -108,11 +118,17 @@ class _LayerReader:
             if count < least or (least == 0 and count):
                 raise _refuse(self._origin, f"a layer {layer[:100]!r} of {count} inputs")
 
+    def _check_window(self, attributes: dict[str, str]) -> None:
+        """Refuse windows that are wider than any frame: they take as many turns."""
+        numbers = ",".join(attributes.get(name, "0") for name in _WINDOW).split(",")
+        if not all(n.strip().isdecimal() and int(n) <= _MOST_WIDE for n in numbers if n.strip()):
+            raise _refuse(self._origin, f"a window of over {_MOST_WIDE}")
+
     def _begin_layer(self, attributes: dict[str, str]) -> None:
         kind, version = attributes.get("type", ""), attributes.get("version", "")
         if kind not in LAYERS or not version.startswith("opset"):
             raise _refuse(self._origin, f"a layer {kind[:100]!r} of {version[:100]!r}")
-        self._layer = attributes.get("id", "")
+        self._layer, self._kind = attributes.get("id", ""), kind
         if self._layer in self._least:
             raise _refuse(self._origin, f"two layers {self._layer[:100]!r}")
         self._least[self._layer] = LAYERS[kind]

@@ -2,8 +2,9 @@
 
 They are those of the compiler's rules, which steps emit or a fallback reruns, those that torch tags
 as pointwise, and a few more that networks bring along. Not among them: what writes to its
-arguments, backward operators, and those that trust the indices or offsets which they are given
-(sparse and segment reductions, embedding bags, views by strides).
+arguments, backward operators, those that trust the indices or offsets which they are given (sparse
+and segment reductions, embedding bags, views by strides), and those that take as many turns as a
+number says (polynomials of a degree). `measuring.py` looks at the arguments of the rest.
 """
 
 from functools import cache
@@ -131,5 +132,5 @@ def _is_pointwise(name: str) -> bool:
         return False
     tags = [getattr(packet, overload).tags for overload in packet.overloads()]
     return any(torch.Tag.pointwise in tag for tag in tags) and not (
-        "backward" in name or name.endswith("_")
+        "backward" in name or name.endswith("_") or "polynomial" in name or name == "mvlgamma"
     )

@@ -213,7 +213,7 @@ def timeline_picture(
     """
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(
-            f"cannot draw the timeline as {path.name}: got the suffix {path.suffix!r}, expected "
+            f"cannot draw the timeline as {path}: got the suffix {path.suffix!r}, expected "
             f"one of {', '.join(SUFFIXES)}; rename the output"
         )
     timeline = Timeline(

@@ -12,7 +12,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 import co3d
 from co3d.errors import OutputError, TrainingError
-from co3d.files import output_file
+from co3d.files import make_folder, output_file, report_refusal
 from co3d.models import save_model
 from co3d.training.batches import TrainingData
 from co3d.training.metrics_log import read_metrics
@@ -48,13 +48,9 @@ def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> N
         return
     if not is_first_process():
         return  # the first has made it
-    try:
-        path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
+    with report_refusal(path):
         taken = any(path.iterdir())
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {path}: {error.strerror}; choose another"
-        ) from error
     if taken:
         raise OutputError(
             f"cannot train into {path}: it is not empty; choose another folder, or add "

@@ -17,6 +17,9 @@ NAMED_SECRET = re.compile(
 )
 """In a query, or in the path as some cameras want it: `user=admin&password=secret`."""
 
+QUERY_SECRET = re.compile(rf"(?<=[?&]){NAMED_SECRET.pattern}", re.IGNORECASE)
+"""In what was cut off an address: its last part, or what looks like a suffix."""
+
 URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
 """Of the addresses that are read."""
 
@@ -30,7 +33,7 @@ def hide_password(address: str) -> str:
     Whatever might be a password is hidden.
     """
     if ":/" not in address and not SLIP.match(address):
-        return address
+        return QUERY_SECRET.sub(r"\1***", address)
     hidden = USER_AND_PASSWORD.sub(r"\1:***@", address, count=1)
     hidden = USER_ALONE.sub(r"\1***@", SLIP.sub(r"\1***@", hidden), count=1)
     return NAMED_SECRET.sub(r"\1***", hidden)

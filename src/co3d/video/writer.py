@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from co3d.arguments import check_arguments
 from co3d.errors import InputShapeError, OptionError, OutputError
+from co3d.files import find_target, hide_as, replace
 from co3d.partial_files import hold, name_partial
 from co3d.pictures import check_picture
 from co3d.video.aspect import SQUARE
@@ -43,7 +44,8 @@ class VideoWriter:
     for its last seconds. Pictures of odd size get a copy of their last column or row.
 
     Args:
-        path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`.
+        path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`, and keeps
+            its permissions; where `path` is a link, what it leads to is.
         rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
         frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
         sample_aspect_ratio: width of a pixel by its height, for players.
@@ -80,7 +82,8 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
         self._last_pts = -1
-        self._partial = _create_partial(self.path, outlives_kill=outlives_kill)
+        self._has_failed = False
+        self._target, self._partial = _create_partial(self.path, outlives_kill=outlives_kill)
         kind = FORMATS[self.path.suffix.lower()]
         place, options = f"file:{self._partial.absolute()}", CONTAINER_OPTIONS[kind]
         try:
@@ -124,7 +127,7 @@ class VideoWriter:
         self._last_pts = max(ticks, self._last_pts + 1)
         frame.pts, frame.time_base = self._last_pts, TIME_BASE
         try:
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream, frame)
         except (FFmpegError, OSError) as error:
             self.abort()
             raise self._failure(error) from error
@@ -143,7 +146,7 @@ class VideoWriter:
             return
         try:
             self._finish(self._stream)
-            self._partial.replace(self.path)
+            replace(self._target, self._partial)
         except (FFmpegError, OSError) as error:
             self.abort()
             raise self._failure(error) from error
@@ -158,22 +161,30 @@ class VideoWriter:
         if not self._open:
             return
         self._open = False
-        # Finishing may fail for the same reason as writing did, which is told already.
+        # FFmpeg crashes where it could not even begin the file, and is given more for it.
         with contextlib.suppress(FFmpegError, OSError):
-            if self._stream is not None and self._keeps_unfinished:
+            if self._stream is not None and self._keeps_unfinished and not self._has_failed:
                 self._finish(self._stream)
         with contextlib.suppress(FFmpegError, OSError):
             self._container.close()
         if self._keeps_unfinished and _plays(self._partial):
-            self._partial.replace(self.path)
+            replace(self._target, self._partial)
             self._has_kept = True
         else:
             self._partial.unlink(missing_ok=True)
         self._held.close()
 
     def _finish(self, stream: VideoStream) -> None:
-        self._container.mux(stream.encode(None))
+        self._mux(stream, None)
         self._container.close()
+
+    def _mux(self, stream: VideoStream, frame: av.VideoFrame | None) -> None:
+        packets = stream.encode(frame)
+        try:
+            self._container.mux(packets)
+        except (FFmpegError, OSError):
+            self._has_failed = True
+            raise
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -232,19 +243,19 @@ def _plays(path: Path) -> bool:
         return False
 
 
-def _create_partial(path: Path, *, outlives_kill: bool) -> Path:
-    """Create the temporary file beside `path`."""
+def _create_partial(path: Path, *, outlives_kill: bool) -> tuple[Path, Path]:
+    """The file that `path` names or leads to, and the temporary one beside it, which is made."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
             f"cannot write {path}: got suffix {path.suffix!r}, expected {', '.join(FORMATS)}"
         )
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name a file")
-    partial = name_partial(path, ".part" if outlives_kill else ".partial")
+    target = find_target(path)
+    partial = name_partial(target, ".part" if outlives_kill else ".partial")
     try:
         partial.touch(exist_ok=False)
+        hide_as(partial, target)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror}; choose a folder that exists and is writable"
         ) from error
-    return partial
+    return target, partial

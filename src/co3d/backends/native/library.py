@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +219,8 @@ def _run_in_group(command: list[str]) -> bytes:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:  # noqa: S603
         try:
-            said, complained = process.communicate(timeout=_BUILD_SECONDS)
+            with _ended_with_this(process.pid):
+                said, complained = process.communicate(timeout=_BUILD_SECONDS)
         except BaseException:
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -228,6 +229,26 @@ def _run_in_group(command: list[str]) -> bytes:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, said, complained)
     return said
+
+
+@contextlib.contextmanager
+def _ended_with_this(group: int) -> Iterator[None]:
+    """Let a group of processes end when this one is killed, which no other one hears of."""
+    if not hasattr(os, "killpg"):
+        yield
+        return
+    watcher = subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", 'read _; kill -9 -"$1"', "sh", str(group)],
+        stdin=subprocess.PIPE,  # it closes with this process
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.communicate()
 
 
 def _explain(error: Exception) -> str:
