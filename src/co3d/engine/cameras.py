@@ -8,8 +8,10 @@ from co3d.engine.engine import Engine
 from co3d.engine.metrics import TrackMetrics
 from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded
 from co3d.engine.track import Policy, Track
-from co3d.errors import Co3dError, OptionError
+from co3d.errors import Co3dError, OptionError, StreamError
+from co3d.runtime import Snapshot
 from co3d.video import SourceState, VideoReader, hide_password, read_video
+from co3d.video.allowance import Allowance
 from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip
 from co3d.video.reader import Gap
@@ -33,6 +35,7 @@ class Camera:
         gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
             `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
+        allowance: as for `read_video`.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Camera:
     top_k: int | None = None
     threshold: float = 0.0
     smooth_seconds: float = 0.0
+    allowance: Allowance | None = None
 
     def read(self, rate_hz: float, on_state: StateListener | None = None) -> VideoReader:
         """Open the source; see `read_video` for errors."""
@@ -68,6 +72,7 @@ class Camera:
             folder_rate_hz=self.folder_rate_hz,
             on_state=on_state,
             decoder_threads=1,
+            allowance=self.allowance,
         )
 
     def __repr__(self) -> str:
@@ -99,8 +104,16 @@ class _StoppedError(Exception):
 class _Running:
     """A camera at work, in a thread of its own."""
 
-    def __init__(self, camera: Camera, engine: Engine, results: Results) -> None:
-        self.camera = camera
+    def __init__(
+        self,
+        camera: Camera,
+        engine: Engine,
+        results: Results,
+        snapshot: Snapshot | None,
+        *,
+        keeps_pictures: bool,
+    ) -> None:
+        self.camera, self._snapshot, self._keeps_pictures = camera, snapshot, keeps_pictures
         self.state: SourceState | None = None
         self.track: Track | None = None
         self.error: Exception | None = None
@@ -164,8 +177,9 @@ class _Running:
                 top_k=camera.top_k,
                 threshold=camera.threshold,
                 smooth_seconds=camera.smooth_seconds,
-                keeps_pictures=False,
+                keeps_pictures=self._keeps_pictures,
                 results=self._results,
+                snapshot=self._snapshot,
             )
             self.track.follow(reader)
 
@@ -188,10 +202,14 @@ class CameraWatch:
     Iterating gives predictions, told apart by their `track`, what sources do (`SourceChanged`), and
     of each camera its end (`TrackEnded`), until no camera runs. Who does not take predictions in
     time loses the oldest ones of live cameras.
+
+    Args:
+        engine: that labels.
+        keeps_pictures: as for `Engine.join`; predictions must then be taken soon.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, keeps_pictures: bool = False) -> None:
+        self._engine, self._keeps_pictures = engine, keeps_pictures
         self._results = Results(CAPACITY)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
@@ -201,8 +219,16 @@ class CameraWatch:
         """Predictions that nobody took in time."""
         return self._results.lost
 
-    def start(self, camera: Camera) -> None:
-        """Open a camera and label it; what fails ends it with an error.
+    def hold(self) -> None:
+        """Let the iteration go on while no camera runs, until `release`."""
+        self._results.hold()
+
+    def release(self) -> None:
+        """End what `hold` began."""
+        self._results.release()
+
+    def start(self, camera: Camera, snapshot: Snapshot | None = None) -> None:
+        """Open a camera and label it, from a snapshot on if one is given; what fails ends it.
 
         Raises:
             OptionError: one of its name runs.
@@ -210,7 +236,13 @@ class CameraWatch:
         with self._lock:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
-            self._running[camera.name] = _Running(camera, self._engine, self._results)
+            self._running[camera.name] = _Running(
+                camera,
+                self._engine,
+                self._results,
+                snapshot,
+                keeps_pictures=self._keeps_pictures,
+            )
 
     def stop(self, name: str) -> None:
         """End a camera, and wait until its name is free; nothing where none of that name runs."""
@@ -241,6 +273,18 @@ class CameraWatch:
         with self._lock:
             running = list(self._running.values())
         return {one.camera.name: one.describe() for one in running}
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Copy the state of a camera's network.
+
+        Raises:
+            StreamError: it has not joined, or has ended.
+        """
+        with self._lock:
+            running = self._running.get(name)
+        if running is None or running.track is None:
+            raise StreamError(f"cannot copy {name}: it is not labelled now; start it before")
+        return running.track.snapshot()
 
     def list_notices(self, name: str) -> tuple[str, ...]:
         """What is odd about the source of a camera so far; see `VideoReader.notices`."""

@@ -11,6 +11,7 @@ from typing import Literal
 from co3d.errors import CameraError, OptionError
 from co3d.files import make_folder
 from co3d.video.address import URL_SCHEMES, find_scheme, hide_password
+from co3d.video.allowance import Allowance
 from co3d.video.connection import POLL_HZ
 from co3d.video.container import RtspTransport, open_camera, open_url, report_faults
 from co3d.video.continuity import Continuity
@@ -218,6 +219,7 @@ def read_video(
     on_state: StateListener | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     decoder_threads: int | None = None,
+    allowance: Allowance | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -258,6 +260,8 @@ def read_video(
         limits: what the source may cost in pixels, frames, time and bytes.
         decoder_threads: that decode; None for as many as there are cores, which is best for one
             source. Many sources share the cores better with one each.
+        allowance: which addresses may be opened, of a source that somebody else chose; files,
+            devices and pipes then may not.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -301,6 +305,8 @@ def read_video(
         limits=limits,
         decoder_threads=decoder_threads,
     )
+    if allowance is not None:
+        allowance.check_scheme(str(source))
     opened: FrameSource
     source, notices, comes_once = resolve_file_url(source), (), False
     if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
@@ -321,7 +327,7 @@ def read_video(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source, rtsp_transport, limits)
+        opener = partial(open_url, source, rtsp_transport, limits, allowance)
         name, is_http = hide_password(source), scheme in ("http", "https")
         with report_faults(name):
             opened = open_live(opener, name, may_be_recording=is_http)
@@ -349,6 +355,7 @@ def read_video(
         folder_rate_hz=folder_rate_hz,
         rtsp_transport=rtsp_transport,
         limits=limits,
+        allowance=allowance,
         **vars(framing),
     )
     try:

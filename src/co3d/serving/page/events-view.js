@@ -1,0 +1,5 @@
+/** What rules made of labels. */
+
+export function showEventList() {
+  return () => {};
+}
