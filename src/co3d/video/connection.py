@@ -20,8 +20,8 @@ from co3d.errors import (
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.packet_tap import PacketTap
 from co3d.video.picture import DecodedFrame
-from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState
 
 RECORDING_RECONNECT_SECONDS = 30.0
@@ -84,7 +84,7 @@ class Connection:
         is_pipe: bool = False,
         poll_hz: float = POLL_HZ,
         drops_late: bool = False,
-        recorder: Recorder | None = None,
+        recorder: PacketTap | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         decoder_threads: int | None = None,
     ) -> None:

@@ -24,9 +24,9 @@ from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
 from co3d.video.orientation import read_orientation
+from co3d.video.packet_tap import PacketTap
 from co3d.video.packets import LatestPackets, ReceivedPacket, receive_packets
 from co3d.video.picture import DecodedFrame, upright_size
-from co3d.video.recording import Recorder
 from co3d.video.skipping import Skipper
 from co3d.video.source import SourceInfo
 
@@ -106,7 +106,7 @@ class VideoDecoder:
         resumes: Resumption | None = None,
         resumable: bool = False,
         drops_late: bool = False,
-        recorder: Recorder | None = None,
+        recorder: PacketTap | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         self._container = container

@@ -10,7 +10,7 @@ from co3d.video.decoder import VideoDecoder
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
-from co3d.video.recording import Recorder
+from co3d.video.packet_tap import PacketTap
 
 
 class FileSource:
@@ -28,7 +28,7 @@ class FileSource:
         self,
         path: Path,
         limits: VideoLimits = DEFAULT_LIMITS,
-        recorder: Recorder | None = None,
+        recorder: PacketTap | None = None,
         decoder_threads: int | None = None,
     ) -> None:
         container = open_file(path, limits)

@@ -14,8 +14,8 @@ from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
+from co3d.video.packet_tap import PacketTap
 from co3d.video.packets import JOIN_SECONDS
-from co3d.video.recording import Recorder
 from co3d.video.source_state import SourceState, StateListener
 
 STALLED_PERIOD_SECONDS = 0.5
@@ -53,7 +53,7 @@ class LiveSource:
         is_camera: bool = False,
         is_pipe: bool = False,
         poll_hz: float = POLL_HZ,
-        recorder: Recorder | None = None,
+        recorder: PacketTap | None = None,
         on_state: StateListener | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
         decoder_threads: int | None = None,

@@ -15,7 +15,7 @@ from co3d.video.clock import Arrival
 from co3d.video.container import read_packets
 from co3d.video.frame_queue import FrameQueue
 from co3d.video.lateness import DueTimes
-from co3d.video.recording import Recorder
+from co3d.video.packet_tap import PacketTap
 
 JOIN_SECONDS = 1.0
 """A thread that waits for a silent server is left behind; its read times out soon after."""
@@ -57,7 +57,7 @@ class ReceivedPacket:
 
 
 def receive_packets(
-    container: InputContainer, *, arrive: bool, recorder: Recorder | None = None
+    container: InputContainer, *, arrive: bool, recorder: PacketTap | None = None
 ) -> Iterator[ReceivedPacket]:
     """Packets of all streams; those of sources far away `arrive`, those of files do not.
 
@@ -98,7 +98,7 @@ class LatestPackets:
         stream: VideoStream,
         *,
         counts_frames: bool,
-        recorder: Recorder | None = None,
+        recorder: PacketTap | None = None,
     ) -> None:
         self._container, self._recorder = container, recorder
         self._stream_index = stream.index

@@ -32,6 +32,8 @@ from co3d.video.inputs import (
 )
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live import LiveSource
+from co3d.video.packet_ring import PacketRing
+from co3d.video.packet_tap import PacketTap
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
@@ -53,6 +55,7 @@ class VideoReader:
         gap: what becomes of a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
         recorder: of the source's packets; None where they are not recorded.
+        ring: of the source's latest packets; None where they are not kept.
         drops_late: whether frames are dropped when the consumer is late.
         can_open_again: whether the source sends the same frames to another reader.
         width, height: of every picture, in pixels.
@@ -68,6 +71,7 @@ class VideoReader:
         gap: Gap,
         framing: Framing,
         recorder: Recorder | None,
+        ring: PacketRing | None,
         *,
         drops_late: bool,
         open_again: Callable[..., "VideoReader"] | None,
@@ -90,7 +94,7 @@ class VideoReader:
         self.gap: Gap = gap
         self._continuity = Continuity(rate_hz, source.pace, source.info.make_pace())
         self.framing = framing
-        self.recorder = recorder
+        self.recorder, self.ring = recorder, ring
         self.width, self.height = framing.size_of(
             source.info.width, source.info.height, source.info.name
         )
@@ -167,8 +171,8 @@ class VideoReader:
 
     def _free(self) -> None:
         self._source.close()
-        if self.recorder is not None:
-            self.recorder.close()
+        for tap in filter(None, (self.recorder, self.ring)):
+            tap.close()
 
     def _describe_slowness(self) -> str:
         pictures = f"{self._continuity.pictures_per_second:.2g} new pictures a second"
@@ -214,6 +218,7 @@ def read_video(
     crop: Crop | None = None,
     record: str | Path | None = None,
     record_seconds: float = 60.0,
+    ring: PacketRing | None = None,
     rtsp_transport: RtspTransport = "auto",
     poll_hz: float | None = None,
     on_state: StateListener | None = None,
@@ -250,6 +255,7 @@ def read_video(
             again: Matroska files that play by themselves (see `co3d.video.recording`). Frames that
             are dropped because the consumer is late are recorded nevertheless.
         record_seconds: how long such a file is, up to the next key frame.
+        ring: keeps the latest packets in memory, unless they are recorded; folders have none.
         rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
             the server refuses TCP.
         poll_hz: how often an address that answers with one picture is asked, at most; None means
@@ -279,7 +285,7 @@ def read_video(
     recorder: Recorder | None = None
     if record is not None:
         make_folder(Path(record))
-        recorder = Recorder(Path(record), record_seconds)
+        recorder, ring = Recorder(Path(record), record_seconds), None
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
@@ -299,7 +305,7 @@ def read_video(
         drop_oldest=policy != "every",
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
-        recorder=recorder,
+        recorder=recorder or ring,
         poll_hz=poll_hz or rate_hz or POLL_HZ,
         on_state=on_state,
         limits=limits,
@@ -348,7 +354,7 @@ def read_video(
     else:
         with report_faults(str(source)):
             path = Path(source)
-            opened = _open_local(path, folder_rate_hz, limits, recorder, decoder_threads)
+            opened = _open_local(path, folder_rate_hz, limits, recorder or ring, decoder_threads)
     open_again = partial(
         read_video,
         source,
@@ -366,6 +372,7 @@ def read_video(
             gap,
             framing,
             recorder,
+            ring,
             drops_late=policy != "every",
             open_again=None if comes_once else open_again,
             notices=notices,
@@ -381,13 +388,13 @@ def _open_local(
     path: Path,
     folder_rate_hz: float,
     limits: VideoLimits,
-    recorder: Recorder | None,
+    recorder: PacketTap | None,
     decoder_threads: int | None,
 ) -> FrameSource:
     """A folder of pictures, or a file."""
     if not path.is_dir():
         return FileSource(path, limits, recorder, decoder_threads)
-    if recorder is not None:
+    if isinstance(recorder, Recorder):
         raise OptionError(
             f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
         )

@@ -1,0 +1,386 @@
+"""The outbox: every record of an event is on the disk before any output gets it."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from co3d.engine.events.event import Event, Kind
+from co3d.engine.events.event_log import EventLog
+from co3d.engine.events.outbox_file import LATEST_NUMBER, MEDIA_NAME, insert_record, open_to_write
+from co3d.engine.events.retention import Retention, list_orphans, prune, remove_media
+from co3d.errors import OutputError
+from co3d.files import make_folder
+
+COMMIT_SECONDS = 0.05
+"""So long a record waits for others, so that one write to the disk serves them all."""
+
+MOST_WAITING = 10_000
+"""Records that wait while the disk takes none; then the oldest are lost, and counted."""
+
+RETRY_SECONDS = 1.0
+PRUNE_SECONDS = 60.0
+CLOSE_SECONDS = 1.0
+
+Noticed = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class OutboxHealth:
+    """How an outbox is doing.
+
+    Attributes:
+        latest_number: of the newest committed record.
+        waiting: records that are not committed yet.
+        lost: records that could never be committed, since the outbox was made.
+        failure: why nothing can be committed now; None where it can.
+    """
+
+    latest_number: int
+    waiting: int
+    lost: int
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class _Move:
+    """How far an output has come since the last commit; see `Outbox.move_cursor`."""
+
+    output: str
+    number: int
+    delivered: int
+    refused: int
+
+
+class Outbox:
+    """Keeps records of events in a folder, in the order in which they are appended.
+
+    One thread writes: what comes within 50 ms is one transaction. Whoever appends never waits for
+    the disk. Where the disk takes nothing, records wait, up to 10 000, and are tried again every
+    second. Events that a killed process left open are ended as "interrupted".
+
+    Args:
+        folder: made if absent; of this process alone while it is open.
+        retention: what is kept.
+        on_notice: told in a sentence when something goes wrong, and when it is well again.
+        commit_seconds: how long records wait for others.
+        clock: gives Unix time.
+
+    Raises:
+        OutputError: the folder cannot be used, or another process uses it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        retention: Retention | None = None,
+        *,
+        on_notice: Noticed = lambda _: None,
+        commit_seconds: float = COMMIT_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.folder = folder
+        self._retention = retention or Retention()
+        self._on_notice, self._commit_seconds, self._clock = on_notice, commit_seconds, clock
+        make_folder(folder / MEDIA_NAME, choice="folder for events")
+        self._lock_file = FileLock(folder / "lock")
+        try:
+            self._lock_file.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"cannot keep events in {folder}: another process does; name another folder"
+            ) from error
+        try:
+            self._connection = open_to_write(folder)
+            self._changed = threading.Condition()
+            self._waiting: deque[tuple[Kind, Event]] = deque()
+            self._is_hurried = self._is_closing = False
+            self._failure: str | None = None
+            self._next_prune_seconds = time.monotonic()
+            self._cursors: dict[str, int] = {}
+            self._moved: dict[str, list[int]] = {}  # delivered, refused since the last commit
+            self._removed: set[str] = set()
+            self._load()
+            self.log = EventLog(folder)
+        except BaseException:
+            self._lock_file.release()
+            raise
+        self._thread = threading.Thread(target=self._write, name="co3d keeps events", daemon=True)
+        self._thread.start()
+
+    def append(self, kind: Kind, event: Event) -> None:
+        """Keep what is known of an event now; returns at once."""
+        with self._changed:
+            self._waiting.append((kind, event))
+            if len(self._waiting) > MOST_WAITING:
+                self._waiting.popleft()
+                self._lost += 1
+            self._changed.notify_all()
+
+    def health(self) -> OutboxHealth:
+        """How it is doing."""
+        with self._changed:
+            return OutboxHealth(self._latest, len(self._waiting), self._lost, self._failure)
+
+    def set_outputs(self, names: Iterable[str]) -> None:
+        """These outputs want records: a new one those from now on, one that was known goes on.
+
+        Others are forgotten, and hold back nothing any more.
+        """
+        with self._changed:
+            names = set(names)
+            self._removed |= self._cursors.keys() - names
+            self._cursors = {name: self._cursors.get(name, self._latest) for name in names}
+            self._moved = {name: self._moved.get(name, [0, 0]) for name in names}
+            self._changed.notify_all()
+
+    def read_cursor(self, output: str) -> int:
+        """The number of the latest record that an output is done with."""
+        with self._changed:
+            return self._cursors[output]
+
+    def move_cursor(
+        self, output: str, number: int, *, delivered: int = 0, refused: int = 0
+    ) -> None:
+        """An output is done with all records up to a number.
+
+        Args:
+            output: its name. number: of a record.
+            delivered: how many it took since. refused: how many it will never take.
+        """
+        with self._changed:
+            if output not in self._cursors:
+                return  # it was taken out meanwhile
+            self._cursors[output] = number
+            counts = self._moved.setdefault(output, [0, 0])
+            counts[0] += delivered
+            counts[1] += refused
+            self._changed.notify_all()
+
+    def wait_for_records(self, after: int, timeout_seconds: float) -> bool:
+        """Wait until there is a record after a number, or `wake`; whether there is one."""
+        with self._changed:
+            if self._latest <= after:
+                self._changed.wait(timeout_seconds)
+            return self._latest > after
+
+    def wake(self) -> None:
+        """Let all return who wait for records."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Commit all that was appended now; whether that was done in time."""
+        until = time.monotonic() + timeout_seconds
+        with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+            while self._has_work and time.monotonic() < until:
+                self._changed.wait(max(0.0, until - time.monotonic()))
+            return not self._has_work
+
+    def close(self) -> None:
+        """Commit what waits, for a second at most, and close the file."""
+        self.flush(CLOSE_SECONDS)
+        with self._changed:
+            if self._is_closing:
+                return
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_SECONDS)
+        if self._waiting:
+            self._on_notice(
+                f"events in {self.folder}: {len(self._waiting)} records are lost, which could not "
+                f"be written ({self._failure})"
+            )
+        self.log.close()
+        if not self._thread.is_alive():
+            self._connection.close()
+        self._lock_file.release()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._moved or self._removed)
+
+    def _load(self) -> None:
+        """Read where things stand, end what was left open, and remove media of no event."""
+        connection = self._connection
+        try:
+            newest = connection.execute(LATEST_NUMBER).fetchone()
+            self._latest = newest[0] if newest else 0
+            rows = connection.execute("SELECT output, number FROM cursors").fetchall()
+            self._cursors = dict(rows)
+            found = connection.execute("SELECT value FROM counts WHERE name = 'lost'").fetchone()
+            self._lost = self._lost_before = found[0] if found else 0
+            bodies = connection.execute("SELECT body FROM events WHERE is_open").fetchall()
+            interrupted = [_interrupt(Event.from_dict(json.loads(body))) for (body,) in bodies]
+            self._commit([("end", event) for event in interrupted], [], set())
+            remove_media(self.folder, list_orphans(connection, self.folder))
+        except (sqlite3.Error, OSError) as error:
+            connection.close()
+            raise OutputError(
+                f"cannot keep events in {self.folder}: {error}; make room, or name another folder"
+            ) from error
+
+    def _write(self) -> None:
+        """Commit what waits, again and again; the thread."""
+        while self._wait_for_work():
+            with self._changed:
+                records, removed = list(self._waiting), self._removed
+                moves = [
+                    _Move(output, self._cursors[output], *counts)
+                    for output, counts in self._moved.items()
+                ]
+                self._moved, self._removed = {}, set()
+            try:
+                self._commit(records, moves, removed)
+            except sqlite3.Error as error:
+                self._fail(str(error), moves, removed)
+                continue
+            with self._changed:
+                # What was appended meanwhile may have pushed some of them out, as if lost.
+                pushed_out = self._count_pushed_out(records)
+                self._lost -= pushed_out
+                for _ in range(len(records) - pushed_out):
+                    self._waiting.popleft()
+                self._is_hurried &= self._has_work
+                was_failing, self._failure = self._failure is not None, None
+                self._changed.notify_all()
+            if was_failing:
+                self._on_notice(
+                    f"events are kept again in {self.folder}; {self._lost} records were lost so far"
+                )
+            self._prune()
+
+    def _count_pushed_out(self, records: list[tuple[Kind, Event]]) -> int:
+        """How many of the records that were just committed wait no more."""
+        for place, record in enumerate(records):
+            if self._waiting and self._waiting[0] is record:
+                return place
+        return len(records)
+
+    def _wait_for_work(self) -> bool:
+        """Wait until there is something to commit, and a moment longer; False once closed."""
+        with self._changed:
+            if self._failure is not None:
+                self._changed.wait_for(
+                    lambda: self._is_closing or self._is_hurried, timeout=RETRY_SECONDS
+                )
+                self._is_hurried = False
+            self._changed.wait_for(
+                lambda: self._has_work or self._is_closing, timeout=PRUNE_SECONDS
+            )
+            if self._has_work:
+                self._changed.wait_for(
+                    lambda: self._is_hurried or self._is_closing, timeout=self._commit_seconds
+                )
+            if self._is_closing:
+                return self._has_work and self._failure is None
+            return True
+
+    def _commit(
+        self, records: list[tuple[Kind, Event]], moves: list["_Move"], removed: set[str]
+    ) -> None:
+        connection, now_seconds, latest = self._connection, self._clock(), self._latest
+        lost = self._lost
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for kind, event in records:
+                latest = insert_record(connection, kind, event, now_seconds, self._weigh(event))
+            for output in removed:
+                connection.execute("DELETE FROM cursors WHERE output = ?", (output,))
+            for move in moves:
+                connection.execute(
+                    "INSERT INTO cursors (output, number, delivered, refused) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (output) DO UPDATE SET number = excluded.number, "
+                    "delivered = delivered + excluded.delivered, "
+                    "refused = refused + excluded.refused",
+                    (move.output, move.number, move.delivered, move.refused),
+                )
+            if lost != self._lost_before:
+                connection.execute(
+                    "INSERT INTO counts VALUES ('lost', ?) "
+                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (lost,),
+                )
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        self._lost_before, self._latest = lost, latest
+
+    def _weigh(self, event: Event) -> int:
+        """Bytes of an event's picture and clip."""
+        paths = [self.folder / MEDIA_NAME / name for name in (event.picture, event.clip) if name]
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
+    def _fail(self, reason: str, moves: list["_Move"], removed: set[str]) -> None:
+        """Try again later, with what could not be written."""
+        with self._changed:
+            for move in moves:
+                if move.output in self._cursors:
+                    counts = self._moved.setdefault(move.output, [0, 0])
+                    counts[0] += move.delivered
+                    counts[1] += move.refused
+            self._removed |= removed - self._cursors.keys()
+            is_new, self._failure = self._failure is None, reason
+            self._is_hurried = False
+            self._changed.notify_all()
+        if is_new:
+            self._on_notice(
+                f"events cannot be kept in {self.folder}: {reason}; labelling goes on, and up to "
+                f"{MOST_WAITING} records wait until there is room"
+            )
+
+    def _prune(self) -> None:
+        """Delete what is too old or too much, once a minute."""
+        if time.monotonic() < self._next_prune_seconds:
+            return
+        self._next_prune_seconds = time.monotonic() + PRUNE_SECONDS
+        connection = self._connection
+        with self._changed:
+            cursors = dict(self._cursors)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                pruned = prune(connection, self._retention, self._clock(), cursors)
+                for output, count in pruned.dropped.items():
+                    connection.execute(
+                        "UPDATE cursors SET dropped = dropped + ? WHERE output = ?", (count, output)
+                    )
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            remove_media(self.folder, pruned.media)
+        except (sqlite3.Error, OSError) as error:
+            self._on_notice(f"old events in {self.folder} cannot be deleted: {error}")
+            return
+        for output, count in pruned.dropped.items():
+            if count:
+                self._on_notice(
+                    f"events in {self.folder} take more than {self._retention.most_bytes} bytes: "
+                    f"{count} records were deleted that the output {output} had not had"
+                )
+
+    def __enter__(self) -> "Outbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _interrupt(event: Event) -> Event:
+    """The end of an event whose process was killed: the last moment that was committed."""
+    return replace(
+        event,
+        cause="interrupted",
+        end_pts_seconds=event.latest_pts_seconds,
+        end_unix_seconds=event.latest_unix_seconds,
+    )
