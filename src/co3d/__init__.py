@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004
         open_stream,
     )
+    from co3d.serving.client import Client
     from co3d.video import VideoFrame, VideoWriter, read_video
 
 bound_spinning()
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "Client",
     "CompiledProgram",
     "Engine",
     "ModelCard",
@@ -76,6 +78,7 @@ _HOMES = {
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
+    "co3d.serving.client": ("Client",),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
 }
 

@@ -18,7 +18,7 @@ Opener = Callable[..., Service]
 
 @pytest.fixture(scope="session")
 def network():
-    labeller = open_labeller("camera_motion", weights="random")
+    labeller = open_labeller("camera_motion", weights="random", backend="torch")
     return labeller.stream.compiled, labeller.card
 
 

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from co3d import __version__
 from co3d.serving.faults import add_fault_handlers
 from co3d.serving.guard import Guard
-from co3d.serving.routes import health, live, pages, sessions, streams
+from co3d.serving.routes import events, health, live, pages, sessions, streams
 from co3d.serving.service import Service
 
 DESCRIPTION = """Labels cameras and visitors' own video with one network.
@@ -26,7 +26,7 @@ def make_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for routes in (health, sessions, streams, live, pages):
+    for routes in (health, sessions, streams, events, live, pages):
         app.include_router(routes.router)
     add_fault_handlers(app)
     app.add_middleware(Guard, settings=service.settings, callers=service.callers)

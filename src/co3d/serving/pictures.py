@@ -28,10 +28,12 @@ def decode_jpeg(data: bytes, max_pixels: int) -> np.ndarray:
                     "accepted; scale it down"
                 )
             return np.array(picture.convert("RGB"))  # a copy that may be written
+    except Image.DecompressionBombError as error:
+        raise VideoLimitError(
+            f"cannot take a picture: {error} At most {max_pixels} pixels are accepted."
+        ) from error
     # Pillow's readers raise whatever a damaged file leads them to.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, VideoLimitError):
-            raise
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise NotAVideoError(
             f"cannot take a picture of {len(data)} bytes: {error or type(error).__name__}; expected"
             " a complete JPEG"

@@ -1,6 +1,7 @@
 """Starts the server and runs it until a signal ends it."""
 
 import socket
+import threading
 from collections.abc import Callable
 
 import uvicorn
@@ -49,6 +50,17 @@ def run_server(
     service: Service, listener: socket.socket, on_ready: Callable[[], None] | None = None
 ) -> None:
     """Answer until SIGINT or SIGTERM; the service is closed then."""
+    try:
+        # Starting that process takes a second, which no visitor need wait for.
+        threading.Thread(target=service.media.start, name="co3d starts media", daemon=True).start()
+        make_server(service, on_ready).run(sockets=[listener])
+    finally:
+        service.close()
+        listener.close()
+
+
+def make_server(service: Service, on_ready: Callable[[], None] | None = None) -> "Server":
+    """A server that answers with a service, and leaves it open."""
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),
@@ -69,12 +81,7 @@ def run_server(
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
     )
-    server = Server(config, service, on_ready)
-    try:
-        server.run(sockets=[listener])
-    finally:
-        service.close()
-        listener.close()
+    return Server(config, service, on_ready)
 
 
 class Server(uvicorn.Server):
@@ -93,6 +100,6 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn; streams end first, so that whoever follows them is told."""
+        """See uvicorn; who follows events is let go first."""
         self._service.is_ending = True
         await super().shutdown(sockets)

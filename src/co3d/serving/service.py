@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from co3d.engine import Engine
+from co3d.engine.events import EventLog
 from co3d.serving.browser_sessions import BrowserSessions
 from co3d.serving.callers import Callers
 from co3d.serving.kept_streams import KeptStreams
@@ -64,7 +65,8 @@ class Service:
         settings: as it was started with. engine: that labels.
         streams, visits: what it labels. callers: tells who asks.
         media, rtc: WebRTC and decoders, in a process of their own.
-        progress: tells whether the engine steps. counters: what happened so far.
+        progress: tells whether the engine steps. events: what rules made of labels; None without.
+        counters: what happened so far.
         is_ending: whether no new client is served any more.
     """
 
@@ -76,6 +78,7 @@ class Service:
     media: MediaProcess
     rtc: RtcVisits
     progress: Progress
+    events: EventLog | None = None
     counters: Counters = field(default_factory=Counters)
     is_ending: bool = False
 
@@ -91,6 +94,8 @@ class Service:
         self.streams.close()
         self.visits.close()
         self.engine.close()
+        if self.events is not None:
+            self.events.close()
 
 
 def open_service(
@@ -124,4 +129,5 @@ def open_service(
         media,
         RtcVisits(media, visits),
         Progress(engine),
+        None if settings.events is None else EventLog(settings.events),
     )

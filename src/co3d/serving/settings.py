@@ -60,6 +60,7 @@ class ServerSettings:
         allowed_sources: what operators may add, as `rtsp://10.0.0.0/8`; nothing by default.
         ice_servers: for WebRTC, as `stun:host:port`; none by default.
         state: a folder for what must survive a restart; None keeps nothing.
+        events: the folder of an outbox, whose events are shown; None for none.
         limits: what clients may take.
 
     Raises:
@@ -76,6 +77,7 @@ class ServerSettings:
     allowed_sources: tuple[str, ...] = ()
     ice_servers: tuple[str, ...] = ()
     state: Path | None = None
+    events: Path | None = None
     limits: ServingLimits = field(default_factory=ServingLimits)
 
     def __post_init__(self) -> None:

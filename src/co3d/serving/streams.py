@@ -81,6 +81,9 @@ class Streams:
     Args:
         engine: that labels. allowance: what operators may add.
         kept: where streams that were added survive a restart. most: streams at a time.
+
+    Attributes:
+        watch: the cameras at work. listeners: who is told of all that comes; see `listen`.
     """
 
     def __init__(self, engine: Engine, allowance: Allowance, kept: KeptStreams, most: int) -> None:
@@ -88,7 +91,7 @@ class Streams:
         self._engine, self._allowance, self._kept, self._most = engine, allowance, kept, most
         self._entries: dict[str, Entry] = {}
         self._by_name: dict[str, Entry] = {}
-        self._listeners: set[Listener] = set()
+        self.listeners: frozenset[Listener] = frozenset()
         self._lock = threading.RLock()
         self.watch.hold()
         self._thread = threading.Thread(target=self._deliver, name="co3d streams", daemon=True)
@@ -101,10 +104,10 @@ class Streams:
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call a function with all that comes, in a thread of its own; how to stop that."""
-        self._listeners = self._listeners | {listener}
+        self.listeners = self.listeners | {listener}
 
         def stop() -> None:
-            self._listeners = self._listeners - {listener}
+            self.listeners = self.listeners - {listener}
 
         return stop
 
@@ -238,9 +241,10 @@ class Streams:
     def _deliver(self) -> None:
         for item in self.watch:
             entry = self._by_name.get(item.track)
-            if entry is not None:
-                _note(entry, item)
-            for listener in self._listeners:
+            if entry is None:
+                continue  # it was removed meanwhile
+            _note(entry, item)
+            for listener in self.listeners:
                 listener(item)
 
 

@@ -59,6 +59,9 @@ def serve(
         list[str] | None,
         typer.Option(metavar="URL", help="For WebRTC beyond this network, as stun:host:port."),
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="The folder of events that `co3d watch` keeps.")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(help="A folder in which added cameras survive a restart.")
     ] = None,
@@ -81,6 +84,7 @@ def serve(
         allowed_sources=tuple(allow_source or ()),
         ice_servers=tuple(ice_server or ()),
         state=state,
+        events=events,
     )
     serve_network(settings, model, weights)
 

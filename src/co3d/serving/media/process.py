@@ -52,7 +52,7 @@ class MediaProcess:
 
     def send(self, message: dict[str, Any], content: bytes = b"") -> None:
         """Tell the process something; it is started if it does not run."""
-        self._start().send(message, content)
+        self.start().send(message, content)
 
     def say(self, number: int, text: str) -> None:
         """Send a visitor text; it may be lost."""
@@ -74,11 +74,12 @@ class MediaProcess:
                 process.kill()
                 process.join()
 
-    def _start(self) -> FramedPipe:
+    def start(self) -> FramedPipe:
+        """Start the process if it does not run; what leads to it."""
         with self._lock:
             if self._pipe is not None:
                 return self._pipe
-            from co3d.serving.media.child import run_media
+            from co3d.serving.media.child import run_media  # which imports aiortc
 
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()

@@ -2,6 +2,7 @@
 import { Client } from "/page/client.js";
 import { askForToken } from "/page/dialogs.js";
 import { h, showNote } from "/page/dom.js";
+import { showEvents } from "/page/events-view.js";
 import { showLive } from "/page/live-view.js";
 import { showStream } from "/page/stream-view.js";
 import { showWall } from "/page/wall-view.js";
@@ -39,6 +40,7 @@ async function signOut() {
 
 function showNav() {
   const pages = server.has_streams ? [["/", "Cameras"], ["/live", "Live"]] : [["/", "Live"]];
+  if (server.has_events) pages.push(["/events", "Events"]);
   const here = location.pathname;
   document.getElementById("nav").replaceChildren(
     ...pages.map(([path, name]) => h("a", { href: path, "aria-current": path === here ? "page" : null, onclick: (event) => go(path, event) }, name)),
@@ -71,6 +73,9 @@ function show() {
   if (first === "streams" && second) {
     document.title = `${decodeURIComponent(second)} · co3d`;
     leave = showStream(main, context, decodeURIComponent(second));
+  } else if (first === "events" && server.has_events) {
+    document.title = "Events · co3d";
+    leave = showEvents(main, context);
   } else if (first === "live" || !server.has_streams) {
     document.title = "Live · co3d";
     leave = showLive(main, context);

@@ -88,6 +88,22 @@ export class Client {
     return answer.blob();
   }
 
+  /** Events as they are known now: `{stream?, rule?, since?, until?, is_open?, after?, limit?}`. */
+  listEvents(filters = {}) {
+    const given = Object.entries(filters).filter(([, value]) => value !== null && value !== "");
+    return this.#ask("GET", `/v1/events?${new URLSearchParams(given)}`);
+  }
+
+  /** Follow events as they come; the browser goes on from the last one after a break. */
+  followEvents(onEvent, { stream = null } = {}) {
+    const query = stream ? `?stream=${encodeURIComponent(stream)}` : "";
+    const source = new EventSource(`${this.base}/v1/events/stream${query}`);
+    for (const kind of ["start", "update", "media", "end"]) {
+      source.addEventListener(kind, (event) => onEvent(JSON.parse(event.data)));
+    }
+    return () => source.close();
+  }
+
   /** Answer to a WebRTC offer: see `live-client.js`. */
   offer(offer) {
     return this.#ask("POST", "/v1/live/offer", offer);

@@ -52,6 +52,7 @@ class ServerInfo(BaseModel):
     delay_seconds: float
     window_seconds: float
     has_streams: bool
+    has_events: bool
     may_add_sources: bool
     transports: list[str]
     ice_servers: list[str]
@@ -86,6 +87,7 @@ def read_server(service: ServiceOf, caller: CallerOf) -> ServerInfo:
         delay_seconds=program.delay / engine.card.rate_hz,
         window_seconds=window_steps / engine.card.rate_hz,
         has_streams=settings.fleet is not None or bool(settings.allowed_sources),
+        has_events=service.events is not None,
         may_add_sources=caller.role >= Role.OPERATOR and bool(settings.allowed_sources),
         transports=list(service.transports),
         ice_servers=list(settings.ice_servers) if is_known else [],
