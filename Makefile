@@ -62,7 +62,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,tune,watch,evaluation,umap,onnxruntime,openvino]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,tune,watch,serving,evaluation,umap,onnxruntime,openvino]'
 	touch $@ $(STAMP)
 
 # Networks of other projects, in a folder of their own: torchvision breaks what finds it beside

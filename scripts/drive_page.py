@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 PORT = 8790
 SAMPLE = Path(__file__).parents[1] / "src/co3d/assets/sample.mp4"
+CAMERAS = {"door": 8795, "yard": 8796}
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
 PAGE_LIMIT_BYTES = 200_000
@@ -53,6 +54,41 @@ def make_fake_camera(folder: Path) -> Path:
     path = folder / "camera.mjpeg"
     command = ["ffmpeg", "-v", "error", "-y", "-i", str(SAMPLE), "-t", "12"]
     subprocess.run([*command, "-vf", "scale=640:360", "-q:v", "4", str(path)], check=True)
+    return path
+
+
+@contextmanager
+def send_cameras() -> Iterator[None]:
+    """Send the sample over and over, as two cameras do."""
+    command = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", str(SAMPLE)]
+    command += ["-c", "copy", "-f", "mpegts"]
+    senders = [
+        subprocess.Popen([*command, f"udp://127.0.0.1:{port}?pkt_size=1316"])
+        for port in CAMERAS.values()
+    ]
+    try:
+        yield
+    finally:
+        for sender in senders:
+            sender.kill()
+            sender.wait()
+
+
+def write_fleet(folder: Path) -> Path:
+    """Two cameras, and a rule that makes events of what they show."""
+    rule = {
+        "name": "moves",
+        "labels": ["pan left", "pan right", "zoom in", "zoom out"],
+        "min_seconds": 0.3,
+        "clip": {"before_seconds": 1, "after_seconds": 1},
+    }
+    cameras = [
+        {"name": name, "source": f"udp://127.0.0.1:{port}"} for name, port in CAMERAS.items()
+    ]
+    cameras.append({"name": "hall", "source": "rtsp://user:secret@127.0.0.1:9/x"})
+    fleet = {"cameras": cameras, "rules": [rule], "events": {"folder": str(folder / "events")}}
+    path = folder / "fleet.yaml"
+    path.write_text(json.dumps(fleet))
     return path
 
 
@@ -140,9 +176,7 @@ def wait_for_no_visitor(url: str) -> float:
 def drive(browser: Browser, folder: Path, output: Path) -> dict[str, Any]:
     """Everything; what came out."""
     report: dict[str, Any] = {"transports": {}}
-    fleet = folder / "fleet.yaml"
-    cameras = "".join(f"  - {{name: {name}, source: '{SAMPLE}'}}\n" for name in ("door", "yard"))
-    fleet.write_text(f"cameras:\n{cameras}")
+    fleet = write_fleet(folder)
     with run_server(str(fleet), "--allow-source", "rtsp://127.0.0.0/8") as (process, address):
         url = address.partition("#")[0]
         report["page_bytes"] = weigh(open_page(browser, url, DESK), url)
@@ -161,7 +195,8 @@ def look_around(browser: Browser, address: str, output: Path) -> dict[str, Any]:
     report: dict[str, Any] = {"accessibility": {}}
     page = open_page(browser, address, DESK)
     expect(page.get_by_role("link", name="door")).to_be_visible()
-    page.wait_for_timeout(1500)
+    page.wait_for_selector(".tile img:not([hidden])")
+    page.wait_for_timeout(2500)
     page.screenshot(path=str(output / "wall.png"), full_page=True)
     report["accessibility"]["wall"] = check_accessibility(page)
     page.get_by_role("button", name="Add a camera").click()
@@ -184,9 +219,17 @@ def look_around(browser: Browser, address: str, output: Path) -> dict[str, Any]:
     expect(page.get_by_role("heading", name="Cameras")).to_be_visible()
     expect(page.get_by_role("link", name="gate")).to_have_count(0)
     page.goto(f"{url}streams/door")
-    page.wait_for_timeout(1500)
+    page.wait_for_selector(".screen img:not([hidden])")
+    page.wait_for_timeout(2500)
     report["accessibility"]["camera"] = check_accessibility(page)
     page.screenshot(path=str(output / "camera.png"), full_page=True)
+    page.get_by_role("link", name="Events").click()
+    page.wait_for_selector("article img")
+    page.wait_for_timeout(1000)
+    report["accessibility"]["events"] = check_accessibility(page)
+    report["events"] = page.locator("article").count()
+    page.screenshot(path=str(output / "events.png"), full_page=True)
+    page.goto(f"{url}streams/door")
     page.get_by_role("button", name="Sign out operator").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_be_hidden()
@@ -239,7 +282,8 @@ def main() -> None:
     arguments += [f"--use-file-for-fake-video-capture={camera}", "--no-sandbox"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        report = drive(browser, output, output)
+        with send_cameras():
+            report = drive(browser, output, output)
         browser.close()
     (output / "page.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from co3d.cli.main import run
-from co3d.engine import Labeller, open_labeller
+from co3d.engine import Engine, Labeller, open_labeller
 from support.videos import write_video
 
 
@@ -94,3 +94,21 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four minutes at 8 frames per second."""
     path = tmp_path_factory.mktemp("cli") / "long.mp4"
     return write_video(path, 2000, rate_hz=8.0, size=(64, 48))
+
+
+@pytest.fixture
+def engine_once(monkeypatch):
+    """Opens each engine of these tests with one compiled program."""
+    import co3d.cli.watch as watch
+
+    def open_engine(model: str, **options) -> Engine:
+        limits = {name: options.pop(name) for name in ("workers", "load_limit") if name in options}
+        labeller = _open_labeller_once(model, weights="random")
+        return Engine(labeller.stream.compiled, labeller.card, **limits)
+
+    monkeypatch.setattr(watch, "open_engine", open_engine)
+
+
+@pytest.fixture
+def co3d_watch(co3d, engine_once):
+    return co3d

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from co3d.cli.file_watcher import FileWatcher
-from co3d.engine import Engine
 from support.servers import send, serve
 from support.videos import make_broadcast, write_video
 
@@ -31,26 +30,6 @@ def write_fleet(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture
-def engine_once(monkeypatch):
-    """Opens each engine of these tests with one compiled program."""
-    import co3d.cli.watch as watch
-
-    from .conftest import _open_labeller_once
-
-    def open_engine(model: str, **options) -> Engine:
-        limits = {name: options.pop(name) for name in ("workers", "load_limit") if name in options}
-        labeller = _open_labeller_once(model, weights="random")
-        return Engine(labeller.stream.compiled, labeller.card, **limits)
-
-    monkeypatch.setattr(watch, "open_engine", open_engine)
-
-
-@pytest.fixture
-def co3d_watch(co3d, engine_once):
-    return co3d
 
 
 def test_cameras_are_labelled_side_by_side(co3d_watch, write_fleet, videos):

@@ -7,6 +7,8 @@ import pytest
 
 from co3d.engine import Engine, open_labeller
 from co3d.engine.admission import LOAD_LIMIT
+from co3d.engine.fleet_events import FleetEvents
+from co3d.engine.fleet_file import FleetFile
 from co3d.runtime import CompiledProgram
 from co3d.serving.service import Service, open_service
 from co3d.serving.settings import ServerSettings
@@ -27,10 +29,13 @@ def open_server(network: tuple[CompiledProgram, object]) -> Iterator[Opener]:
     """Makes services; all are closed after the test."""
     opened: list[Service] = []
 
-    def make(load_limit: float | None = LOAD_LIMIT, **settings) -> Service:
+    def make(
+        load_limit: float | None = LOAD_LIMIT, fleet: FleetFile | None = None, **settings
+    ) -> Service:
         compiled, card = network
         engine = Engine(compiled, card, workers=1, load_limit=load_limit)
-        opened.append(open_service(ServerSettings(**settings), engine, PEOPLE))
+        events = None if fleet is None else FleetEvents(fleet, engine)
+        opened.append(open_service(ServerSettings(**settings), engine, PEOPLE, events))
         return opened[-1]
 
     yield make

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from co3d.engine.events import Event, Outbox
 from co3d.engine.events.event import make_event_id
+from co3d.engine.fleet_file import read_fleet
 from co3d.serving.app import make_app
 from co3d.serving.settings import ServingLimits
 from support.serving import run_service
@@ -112,3 +114,28 @@ def test_a_client_that_comes_back_goes_on_from_its_last_event(outbox, service):
             lines = answer.iter_lines()
             assert [read(lines)[1]["id"] for _ in range(1)] == [first.id]
             assert read(lines)[0] == 3
+
+
+def test_cameras_of_a_fleet_file_make_events(open_server, network, tmp_path, video):
+    path = tmp_path / "fleet.yaml"
+    rule = {"name": "any", "groups": {"all": list(network[1].labels or ["class 0"])}}
+    fleet = {
+        "cameras": [{"name": "door", "source": str(video)}],
+        "rules": [{**rule, "threshold": 0.01}],
+        "events": {"folder": str(tmp_path / "made")},
+    }
+    path.write_text(json.dumps(fleet))
+    read = read_fleet(path)
+    service = open_server(fleet=read)
+    client = TestClient(make_app(service), base_url="http://localhost")
+    service.streams.configure(read.list_cameras())
+    events = []
+    for _ in range(1000):
+        events = client.get("/v1/events?is_open=false").json()
+        if events and events[0]["picture"]:
+            break
+        time.sleep(0.01)
+    assert [(event["camera"], event["label"], event["cause"]) for event in events] == [
+        ("door", "all", "over")
+    ]
+    assert client.get(events[0]["picture"]).content[:2] == b"\xff\xd8"

@@ -169,3 +169,11 @@ def test_an_engine_that_makes_no_step_is_not_healthy(service, monkeypatch):
     assert service.progress.find_stuck() == ["door"]
     Metrics.steps = 4
     assert service.progress.find_stuck() == []
+
+
+def test_a_state_folder_that_cannot_be_written_is_told_and_streams_go_on(service, client):
+    (service.settings.state / "streams.json").mkdir()
+    new = {"name": "gate", "source": "rtsp://127.0.0.1:9/x"}
+    told = client.post("/v1/streams", json=new, headers=bearer(Role.OPERATOR))
+    assert (told.status_code, told.json()["error"]) == (507, "OutputError")
+    assert [one["id"] for one in client.get("/v1/streams").json()] == ["gate"]

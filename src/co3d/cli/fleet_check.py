@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from co3d.cli.exit_codes import SUCCESS
-from co3d.console import Console, warn
+from co3d.console import Console, say, warn
 from co3d.engine import Engine
 from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.cameras import Camera
@@ -42,12 +42,22 @@ class _Checked:
     error: Co3dError | None = None
 
 
-def check_fleet(engine: Engine, cameras: Sequence[Camera], *, as_json: bool) -> int:
+def check_fleet(
+    engine: Engine,
+    cameras: Sequence[Camera],
+    outputs: Mapping[str, Co3dError | None],
+    *,
+    as_json: bool,
+) -> int:
     """Measure what each camera costs, one after the other, and print it.
 
+    Args:
+        engine: that labels the cameras.
+        outputs: why each cannot deliver, by name; None where it can.
+
     Returns:
-        0 where all cameras fit this machine; the exit code of the first camera's error, or 38 where
-        they need more than 80 % of it.
+        0 where all cameras fit this machine; the exit code of the first error of a camera or an
+        output, or 38 where cameras need more than 80 % of it.
     """
     checked = []
     for number, camera in enumerate(cameras):
@@ -55,13 +65,23 @@ def check_fleet(engine: Engine, cameras: Sequence[Camera], *, as_json: bool) -> 
         warn(f"opening {camera.name} ({source}), {number + 1} of {len(cameras)}")
         checked.append(_check(engine, camera))
     cores = torch.get_num_threads()
-    load = sum(one.rate_hz * one.cost_ms for one in checked) / MS_PER_SECOND / cores
+    needed_ms = sum(one.rate_hz * one.cost_ms * (1 + len(one.camera.regions)) for one in checked)
+    load = needed_ms / MS_PER_SECOND / cores
     if as_json:
         cameras_said = [_list_fields(one) for one in checked]
-        print(json.dumps({"cores": cores, "load": round(load, 4), "cameras": cameras_said}))
+        outputs_said = [
+            {"name": name, "error": None if error is None else str(error)}
+            for name, error in outputs.items()
+        ]
+        said = {"cores": cores, "load": round(load, 4), "cameras": cameras_said}
+        print(json.dumps({**said, "outputs": outputs_said}))
     else:
         _print_table(checked, load, cores)
-    failed = [one.error for one in checked if one.error is not None]
+        for name, error in outputs.items():
+            said = "works" if error is None else str(error)
+            say(f"output {name}: {said}")
+    errors = [*(one.error for one in checked), *outputs.values()]
+    failed = [error for error in errors if error is not None]
     if failed:
         return failed[0].exit_code
     return EngineFullError.exit_code if load > LOAD_LIMIT else SUCCESS

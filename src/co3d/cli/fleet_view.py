@@ -1,17 +1,22 @@
 """The view of many cameras: a row for each."""
 
 import time
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from co3d.cli.event_lines import describe
 from co3d.cli.live_view import draw_bar
 from co3d.console import Console
 from co3d.engine import Engine, Prediction, SourceChanged
 from co3d.engine.cameras import CameraStatus, CameraWatch
 from co3d.report import label_colours
+
+if TYPE_CHECKING:
+    from co3d.engine.events import Record
 
 REDRAWS_PER_SECOND = 4.0
 BAR_CELLS = 16
@@ -45,6 +50,11 @@ class FleetView:
         """A label is not true any more once its source is away."""
         if change.state.phase != "live":
             self._latest.pop(change.track, None)
+
+    def show_event(self, record: "Record") -> None:
+        """Print what happened to an event above the table, where it begins or ends."""
+        if record.kind in ("start", "end"):
+            self._console.print(Text(describe(record)), soft_wrap=True)
 
     def _draw(self) -> Panel:
         bar_cells = BAR_CELLS if self._console.width >= WIDE_COLUMNS else BAR_CELLS // 4

@@ -2,11 +2,15 @@
 
 import json
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from co3d.cli.event_lines import describe
 from co3d.console import say
 from co3d.engine import Prediction, SourceChanged
 from co3d.video import SourceState
+
+if TYPE_CHECKING:
+    from co3d.engine.events import Record
 
 
 class JsonLines:
@@ -60,6 +64,10 @@ class JsonLines:
         }
         _print_object(fields)
 
+    def show_event(self, record: "Record") -> None:
+        """Print what happened to an event, at once."""
+        _print_object(record.as_dict())
+
 
 class PlainLines:
     """Prints one readable line a prediction."""
@@ -80,9 +88,14 @@ class PlainLines:
         cause = f" ({change.state.cause})" if change.state.cause else ""
         say(f"{change.track}  {change.state.phase}{cause}")
 
+    def show_event(self, record: "Record") -> None:
+        """Print what happened to an event, at once."""
+        say(describe(record))
+
 
 def _print_object(fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
+    line = json.dumps(fields, ensure_ascii=False) + "\n"  # at once: events have their own thread
+    print(line, end="", flush=True)
 
 
 def _format_time(unix_seconds: float) -> str:

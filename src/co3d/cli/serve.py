@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from co3d import __version__
 from co3d.cli.file_watcher import FileWatcher
 from co3d.console import say, warn
 from co3d.engine import Engine
@@ -29,6 +30,7 @@ def serve_network(settings: ServerSettings, model: str, weights: str | None) -> 
     """
     for package in PACKAGES:
         require_package(package, extra="serving")
+    from co3d.engine.fleet_events import FleetEvents
     from co3d.engine.fleet_file import NetworkSection, read_fleet
     from co3d.serving.run import find_url, open_socket, run_server
     from co3d.serving.service import open_service
@@ -41,21 +43,27 @@ def serve_network(settings: ServerSettings, model: str, weights: str | None) -> 
     token, people = make_token(), dict[str, Person]()
     if settings.tokens is None:
         people[hash_token(token)] = Person("operator", Role.OPERATOR)
-    service = open_service(settings, _open_engine(network), people)
+    engine = _open_engine(network)
+    events = None if fleet is None else FleetEvents(fleet, engine, __version__, warn)
+    service = open_service(settings, engine, people, events)
     service.streams.configure(cameras)
     service.streams.restore_kept()
 
     def read_again() -> None:
         assert settings.fleet is not None
         assert fleet is not None
+        assert events is not None
         try:
             changed = read_fleet(settings.fleet)
-            if changed.network != fleet.network:
-                warn(f"{settings.fleet}: another network is used after a restart only")
-            service.streams.configure(changed.list_cameras())
-            warn(f"{settings.fleet} was read again: {len(changed.cameras)} cameras")
+            for key in ("network", "events"):
+                if getattr(changed, key) != getattr(fleet, key):
+                    warn(f"{settings.fleet}: another section {key} is used after a restart only")
+            cameras = changed.list_cameras()
+            events.reconfigure(changed)
+            service.streams.configure(cameras)
+            warn(f"{settings.fleet} was read again: {len(cameras)} cameras")
         except Co3dError as error:
-            warn(f"{error}; the cameras stay as they are")
+            warn(f"{error}; all stays as it is")
 
     def say_where() -> None:
         url = find_url(settings, listener)

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from co3d import __version__
+from co3d.cli.event_lines import EventLines
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
@@ -24,6 +26,14 @@ from co3d.errors import Co3dError, OptionError
 from co3d.packages import require_package
 from co3d.video import hide_password
 
+if TYPE_CHECKING:
+    from co3d.engine.events import Record
+    from co3d.engine.fleet_events import FleetEvents
+
+
+ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.7
+"""For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
+
 
 class Screen(Protocol):
     """What shows predictions and states."""
@@ -34,6 +44,10 @@ class Screen(Protocol):
 
     def show_change(self, change: SourceChanged) -> None:
         """Take in what a source does from now on."""
+        ...
+
+    def show_event(self, record: "Record") -> None:
+        """Take in what happened to an event, in another thread."""
         ...
 
 
@@ -53,6 +67,7 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     """
     for package in ("yaml", "pydantic"):
         require_package(package, extra="watch")
+    from co3d.engine.fleet_events import FleetEvents, check_outputs
     from co3d.engine.fleet_file import read_fleet
 
     fleet = read_fleet(path)
@@ -63,21 +78,30 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool) -> int:
     )
     with engine:
         if is_check:
-            return check_fleet(engine, cameras, as_json=as_json)
-        with CameraWatch(engine) as watch:
+            fleet.check_labels(engine.labels)
+            outputs = check_outputs(fleet, __version__)
+            return check_fleet(engine, cameras, outputs, as_json=as_json)
+        with ExitStack() as stack:
+            events = FleetEvents(fleet, engine, __version__, warn)
+            stack.callback(events.close)
+            watch = stack.enter_context(CameraWatch(engine, events.take, ring_seconds=0.0))
+            events.attach(watch)
 
             def read_again() -> None:
                 try:
                     changed = read_fleet(path)
-                    if changed.network != fleet.network:
-                        warn(f"{path}: another network is used after a restart only")
-                    watch.replace_all(changed.list_cameras())
-                    warn(f"{path} was read again: {len(changed.cameras)} cameras")
+                    for key in ("network", "events"):
+                        if getattr(changed, key) != getattr(fleet, key):
+                            warn(f"{path}: another section {key} is used after a restart only")
+                    cameras = changed.list_cameras()
+                    events.reconfigure(changed)
+                    watch.replace_all(cameras)
+                    warn(f"{path} was read again: {len(cameras)} cameras")
                 except Co3dError as error:
-                    warn(f"{error}; the cameras stay as they are")
+                    warn(f"{error}; all stays as it is")
 
             with FileWatcher(path, read_again) as watcher:
-                return _run(engine, watch, cameras, watcher, as_json=as_json)
+                return _run(engine, watch, cameras, watcher, events, as_json=as_json)
 
 
 def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
@@ -126,7 +150,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         load_limit=None,
     )
     with engine, CameraWatch(engine) as watch:
-        return _run(engine, watch, cameras, None, as_json=options.as_json)
+        return _run(engine, watch, cameras, None, None, as_json=options.as_json)
 
 
 def _run(
@@ -134,12 +158,20 @@ def _run(
     watch: CameraWatch,
     cameras: Sequence[Camera],
     watcher: FileWatcher | None,
+    events: "FleetEvents | None",
     *,
     as_json: bool,
 ) -> int:
     """Show what comes, until all cameras have ended."""
     code, pipe_closed, notices = SUCCESS, False, FleetNotices(watch)
-    with StopRequest(watch.request_stop) as stop, ExitStack() as opened:
+    said: list[Exception] = []
+
+    def request_stop() -> None:
+        if events is not None:
+            events.request_stop()
+        watch.request_stop()
+
+    with StopRequest(request_stop) as stop, ExitStack() as opened:
         if watcher is not None and not sys.stdout.isatty():
             signal.signal(signal.SIGHUP, lambda *_: watcher.look_now())
         screen: Screen
@@ -149,6 +181,8 @@ def _run(
             screen = opened.enter_context(FleetView(Console(), engine, watch))
         else:
             screen = PlainLines()
+        if events is not None:
+            opened.enter_context(EventLines(events, screen))
         for camera in cameras:
             watch.start(camera)
         try:
@@ -157,9 +191,12 @@ def _run(
                     screen.add(item)
                 elif isinstance(item, SourceChanged):
                     screen.show_change(item)
-                elif item.error is not None:
+                elif item.error is not None and item.error not in said:
+                    said.append(item.error)  # the tracks of a camera all end with its error
                     code = code or _report(item)
                 notices.tell(item.track)
+            if events is not None:
+                events.finish(STOPPED_GRACE_SECONDS if stop.requested else ENDED_GRACE_SECONDS)
         except BrokenPipeError:
             pipe_closed = True
             stop.request()

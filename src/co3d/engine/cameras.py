@@ -1,11 +1,12 @@
 """Cameras on an engine: each is opened, followed, and labelled in a track of its own."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from co3d.engine.engine import Engine
 from co3d.engine.metrics import TrackMetrics
+from co3d.engine.regions import SharedReader, name_region
 from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded
 from co3d.engine.track import Policy, Track
 from co3d.errors import Co3dError, OptionError, StreamError
@@ -13,8 +14,9 @@ from co3d.runtime import Snapshot
 from co3d.video import SourceState, VideoReader, hide_password, read_video
 from co3d.video.allowance import Allowance
 from co3d.video.container import RtspTransport
-from co3d.video.framing import Crop, Flip
-from co3d.video.reader import Gap
+from co3d.video.framing import Crop, Flip, Framing
+from co3d.video.packet_ring import PacketRing
+from co3d.video.reader_options import Gap
 from co3d.video.source_state import StateListener
 
 CAPACITY = 1024
@@ -36,6 +38,8 @@ class Camera:
             `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
         allowance: as for `read_video`.
+        regions: further parts of its turned and mirrored pictures, as `crop`; the network sees each
+            in a track of its own (see `name_region`), which costs as much as another camera.
     """
 
     name: str
@@ -55,9 +59,15 @@ class Camera:
     threshold: float = 0.0
     smooth_seconds: float = 0.0
     allowance: Allowance | None = None
+    regions: tuple[Crop, ...] = ()
 
-    def read(self, rate_hz: float, on_state: StateListener | None = None) -> VideoReader:
-        """Open the source; see `read_video` for errors."""
+    def read(
+        self,
+        rate_hz: float,
+        on_state: StateListener | None = None,
+        ring: PacketRing | None = None,
+    ) -> VideoReader:
+        """Open the source; with regions, pictures are not cropped. See `read_video` for errors."""
         return read_video(
             self.source,
             rate_hz=rate_hz,
@@ -65,7 +75,8 @@ class Camera:
             gap=self.gap,
             rotate=self.rotate,
             flip=self.flip,
-            crop=self.crop,
+            crop=None if self.regions else self.crop,
+            ring=ring,
             reconnect_seconds=self.reconnect_seconds,
             rtsp_transport=self.rtsp_transport,
             poll_hz=self.poll_hz,
@@ -109,6 +120,7 @@ class _Running:
         camera: Camera,
         engine: Engine,
         results: Results,
+        ring_seconds: float | None,
         snapshot: Snapshot | None,
         *,
         keeps_pictures: bool,
@@ -116,6 +128,8 @@ class _Running:
         self.camera, self._snapshot, self._keeps_pictures = camera, snapshot, keeps_pictures
         self.state: SourceState | None = None
         self.track: Track | None = None
+        self.region_tracks: list[tuple[Crop, Track]] = []
+        self.ring = None if ring_seconds is None else PacketRing(ring_seconds)
         self.error: Exception | None = None
         self._engine, self._results = engine, results
         self._reader: VideoReader | None = None
@@ -164,24 +178,59 @@ class _Running:
     def _follow(self) -> None:
         camera = self.camera
         rate_hz = camera.rate_hz or self._engine.card.rate_hz
-        with camera.read(rate_hz, self._note) as reader:
+        with camera.read(rate_hz, self._note, self.ring) as reader:
             self._reader = reader
             if self._is_stopped:
                 raise _StoppedError
-            self.track = self._engine.join(
+            self.track = self._join(
                 camera.name,
-                rate_hz=rate_hz,
-                policy="latest" if reader.drops_late else "every",
-                priority=camera.priority,
-                resets_at_gaps=camera.gap == "reset",
-                top_k=camera.top_k,
-                threshold=camera.threshold,
-                smooth_seconds=camera.smooth_seconds,
-                keeps_pictures=self._keeps_pictures,
-                results=self._results,
+                reader,
                 snapshot=self._snapshot,
+                keeps_pictures=self._keeps_pictures,
             )
-            self.track.follow(reader)
+            try:
+                if camera.regions and camera.crop is not None:
+                    _check_part(reader, camera.crop)
+                for region in camera.regions:
+                    _check_part(reader, region)
+                    track = self._join(name_region(camera.name, region), reader)
+                    self.region_tracks.append((region, track))
+            except Co3dError as error:
+                self.close(error)
+                return
+            if self.region_tracks:
+                self.track.follow(SharedReader(reader, camera.crop, self.region_tracks))
+            else:
+                self.track.follow(reader)
+
+    def close(self, error: Exception | None = None) -> None:
+        """End its tracks without what waits."""
+        tracks = [self.track, *(track for _, track in self.region_tracks)]
+        for track in filter(None, tracks):
+            track.close(error)
+
+    def _join(
+        self,
+        name: str,
+        reader: VideoReader,
+        *,
+        snapshot: Snapshot | None = None,
+        keeps_pictures: bool = False,
+    ) -> Track:
+        camera = self.camera
+        return self._engine.join(
+            name,
+            rate_hz=reader.rate_hz,
+            policy="latest" if reader.drops_late else "every",
+            priority=camera.priority,
+            resets_at_gaps=camera.gap == "reset",
+            top_k=camera.top_k,
+            threshold=camera.threshold,
+            smooth_seconds=camera.smooth_seconds,
+            keeps_pictures=keeps_pictures,
+            results=self._results,
+            snapshot=snapshot,
+        )
 
     def _note(self, state: SourceState) -> None:
         if self._is_stopped:
@@ -205,12 +254,22 @@ class CameraWatch:
 
     Args:
         engine: that labels.
+        listener: of all that iterating gives, and of what is lost there; see `Results`.
+        ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
         keeps_pictures: as for `Engine.join`; predictions must then be taken soon.
     """
 
-    def __init__(self, engine: Engine, *, keeps_pictures: bool = False) -> None:
-        self._engine, self._keeps_pictures = engine, keeps_pictures
-        self._results = Results(CAPACITY)
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Callable[[ResultItem], None] | None = None,
+        ring_seconds: float | None = None,
+        *,
+        keeps_pictures: bool = False,
+    ) -> None:
+        self._engine, self._ring_seconds = engine, ring_seconds
+        self._keeps_pictures = keeps_pictures
+        self._results = Results(CAPACITY, listener)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
 
@@ -240,6 +299,7 @@ class CameraWatch:
                 camera,
                 self._engine,
                 self._results,
+                self._ring_seconds,
                 snapshot,
                 keeps_pictures=self._keeps_pictures,
             )
@@ -251,8 +311,7 @@ class CameraWatch:
         if running is not None:
             running.stop()
             running.thread.join(JOIN_SECONDS)
-            if running.track is not None:
-                running.track.close()
+            running.close()
 
     def replace_all(self, cameras: Iterable[Camera]) -> None:
         """Run just these cameras: those that run as they should are left alone."""
@@ -292,6 +351,21 @@ class CameraWatch:
             running = self._running.get(name)
         return () if running is None else running.notices
 
+    def find_ring(self, name: str) -> tuple[Camera, PacketRing] | None:
+        """A camera and its latest packets; None where none of that name runs, or keeps some."""
+        running = self._running.get(name)
+        if running is None or running.ring is None:
+            return None
+        return running.camera, running.ring
+
+    def keep_packets(self, seconds: float) -> None:
+        """Keep the packets of cameras that keep some for so long from now on."""
+        with self._lock:
+            self._ring_seconds = seconds
+            for running in self._running.values():
+                if running.ring is not None:
+                    running.ring.seconds = seconds
+
     def request_stop(self) -> None:
         """Let all cameras end soon; may be called by a signal handler."""
         for running in list(self._running.values()):
@@ -311,3 +385,8 @@ class CameraWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_part(reader: VideoReader, part: Crop) -> None:
+    """Refuse a part of the pictures that lies outside of them."""
+    Framing(crop=part).size_of(reader.width, reader.height, "its pictures")

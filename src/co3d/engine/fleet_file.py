@@ -1,39 +1,35 @@
-"""`fleet.yaml`: a network and the cameras that it labels."""
+"""`fleet.yaml`: a network, the cameras that it labels, and what becomes of events."""
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from co3d.engine.cameras import Camera
+from co3d.engine.events import Rule
+from co3d.engine.events.rule_book import explain_unknown_label
+from co3d.engine.fleet_outputs import OUTPUT_SECTIONS, AnyOutput, OutputSection
+from co3d.engine.fleet_rules import ClipSection, EventsSection, RuleSection, SpanSection
+from co3d.engine.fleet_sections import (
+    AtLeastZero,
+    Count,
+    Name,
+    Positive,
+    Rectangle,
+    Section,
+    Share,
+    fill_in,
+)
 from co3d.errors import FleetError
-from co3d.files import read_small
-from co3d.printable import spell_short
+from co3d.printable import list_first, spell_short
 from co3d.video import hide_password
 from co3d.yaml_faults import YAML_FAULTS
 
 MAX_BYTES = 1 << 18
-MAX_SECRET_BYTES = 1 << 16
 _MOST_COMPLAINTS, _SHOWN = 20, 300
-# ${NAME} is an environment variable, ${file:PATH} the first line of a file.
-REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
-
-Positive = Annotated[float, Field(gt=0)]
-AtLeastZero = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A part of the file: no unknown keys, no silent conversions, no changes afterwards."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class NetworkSection(Section):
@@ -56,7 +52,7 @@ class CameraSettings(Section):
     gap: Literal["keep", "reset"] | None = None
     rotate: Literal[0, 90, 180, 270] | None = None
     flip: Literal["horizontal", "vertical"] | None = None
-    crop: Annotated[list[int], Field(min_length=4, max_length=4)] | None = None
+    crop: Rectangle | None = None
     reconnect_seconds: AtLeastZero | None = None
     rtsp_transport: Literal["auto", "tcp", "udp"] | None = None
     poll_hz: Positive | None = None
@@ -69,7 +65,7 @@ class CameraSettings(Section):
 class CameraSection(CameraSettings):
     """A camera."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     source: str | int
 
 
@@ -79,6 +75,76 @@ class FleetFile(Section):
     network: NetworkSection = NetworkSection()
     defaults: CameraSettings = CameraSettings()
     cameras: Annotated[list[CameraSection], Field(min_length=1)]
+    rules: list[RuleSection] = Field(default_factory=list)
+    outputs: list[AnyOutput] = Field(default_factory=list)
+    events: EventsSection = EventsSection()
+    _path: Path = PrivateAttr(default=Path())
+    _node: Any = PrivateAttr(default=None)
+
+    def list_rules(self) -> list[Rule]:
+        """The rules."""
+        return [rule.to_rule() for rule in self.rules]
+
+    def list_pairs(self, output: OutputSection) -> list[tuple[str, str]]:
+        """(camera, rule) names of which an output may get events."""
+        return [
+            (camera.name, rule.name)
+            for camera in self.cameras
+            for rule in self.rules
+            if (rule.cameras is None or camera.name in rule.cameras)
+            and (output.cameras is None or camera.name in output.cameras)
+            and (output.rules is None or rule.name in output.rules)
+        ]
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Refuse rules about labels that the network has not.
+
+        Raises:
+            FleetError: the message names the line.
+        """
+        for number, rule in enumerate(self.rules):
+            places: list[tuple[tuple[str | int, ...], str]] = [
+                (("labels", place), label) for place, label in enumerate(rule.labels or ())
+            ]
+            for group, members in (rule.groups or {}).items():
+                places += [(("groups", group, at), label) for at, label in enumerate(members)]
+            for place, label in places:
+                if label not in labels:
+                    raise self._make_error(
+                        ("rules", number, *place), explain_unknown_label(label, labels)
+                    )
+
+    def _check_names(self) -> None:
+        """Refuse names that come twice, and names that are nowhere.
+
+        Raises:
+            FleetError: the message names the line.
+        """
+        known: dict[str, list[str]] = {}
+        for kind, sections in (
+            ("camera", self.cameras),
+            ("rule", self.rules),
+            ("output", self.outputs),
+        ):
+            names = known[kind] = [section.name for section in sections]
+            for number, name in enumerate(names):
+                if name in names[:number]:
+                    raise self._make_error(
+                        (f"{kind}s", number, "name"), f"a second {kind} named {name!r}"
+                    )
+        for user, sections in (("rules", self.rules), ("outputs", self.outputs)):
+            for number, section in enumerate(sections):
+                for kind in ("camera", "rule"):
+                    for name in getattr(section, f"{kind}s", None) or ():
+                        if name not in known[kind]:
+                            raise self._make_error(
+                                (user, number, f"{kind}s"),
+                                f"there is no {kind} {name!r}; known are {list_first(known[kind])}",
+                            )
+
+    def _make_error(self, location: Sequence[str | int], said: str) -> FleetError:
+        line = _find_line(self._node, location)
+        return FleetError(f"cannot use {self._path}: line {line}: {said}")
 
     def list_cameras(self) -> list[Camera]:
         """The cameras, with defaults and secrets filled in.
@@ -91,7 +157,15 @@ class FleetFile(Section):
     def _complete(self, camera: CameraSection) -> Camera:
         settings = self.defaults.model_dump(exclude_none=True)
         settings |= camera.model_dump(exclude_none=True)
-        settings["source"] = _fill_in(str(camera.source), camera.name)
+        user = f"open camera {camera.name}: its source"
+        settings["source"] = fill_in(str(camera.source), user)
+        settings["regions"] = tuple(
+            dict.fromkeys(
+                rule.region
+                for rule in self.list_rules()
+                if rule.region is not None and (rule.cameras is None or camera.name in rule.cameras)
+            )
+        )
         if "crop" in settings:
             settings["crop"] = tuple(settings["crop"])
         if "top" in settings:
@@ -125,11 +199,8 @@ def read_fleet(path: Path) -> FleetFile:
     except ValidationError as error:
         complaints = dict.fromkeys(_explain(error, node))
         raise FleetError(f"cannot use {path}: {'; '.join(complaints)}") from error
-    names = [camera.name for camera in fleet.cameras]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            line = _find_line(node, ("cameras", number, "name"))
-            raise FleetError(f"cannot use {path}: line {line}: a second camera named {name!r}")
+    fleet._path, fleet._node = path, node
+    fleet._check_names()
     return fleet
 
 
@@ -144,29 +215,17 @@ def _read_text(path: Path) -> str:
         raise FleetError(f"cannot read {path}: {error}; check the file") from error
 
 
-def _fill_in(source: str, camera: str) -> str:
-    """A source with the secrets of which it speaks, percent-encoded inside of an address."""
-
-    def find(match: "re.Match[str]") -> str:
-        is_file, name = match.groups()
-        try:
-            secret = _read_secret(Path(name)) if is_file else os.environ[name]
-        except (KeyError, OSError, ValueError) as error:
-            kind = "file" if is_file else "environment variable"
-            is_absent = isinstance(error, KeyError | FileNotFoundError)
-            reason = "is not there; set it" if is_absent else f"cannot be read: {error}"
-            raise FleetError(
-                f"cannot open camera {camera}: its source speaks of the {kind} {name!r}, which "
-                + reason
-            ) from error
-        return quote(secret, safe="") if "://" in source[: match.start()] else secret
-
-    return REFERENCE.sub(find, source)
-
-
-def _read_secret(path: Path) -> str:
-    """The first line of a file."""
-    return read_small(path, MAX_SECRET_BYTES).decode().split("\n")[0].rstrip("\r")
+SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): FleetFile,
+    ("network",): NetworkSection,
+    ("defaults",): CameraSettings,
+    ("cameras",): CameraSection,
+    ("rules",): RuleSection,
+    ("rules", "schedule"): SpanSection,
+    ("rules", "clip"): ClipSection,
+    ("events",): EventsSection,
+}
+"""By the keys that lead there; those of outputs depend on their type."""
 
 
 def _explain(error: ValidationError, node: Any) -> Iterator[str]:
@@ -176,7 +235,8 @@ def _explain(error: ValidationError, node: Any) -> Iterator[str]:
     for complaint in complaints[:_MOST_COMPLAINTS]:
         location = complaint["loc"]
         line = _find_line(node, location)
-        key = hide_password(".".join(str(part) for part in location))[:_SHOWN]
+        shown = [*location[:2], *location[3:]] if location[0] == "outputs" else location
+        key = hide_password(".".join(str(part) for part in shown))[:_SHOWN]
         if complaint["type"] == "extra_forbidden":
             known = _list_keys(location[:-1])
             nearest = get_close_matches(str(location[-1])[:_SHOWN], known, n=1, cutoff=0.5)
@@ -186,6 +246,10 @@ def _explain(error: ValidationError, node: Any) -> Iterator[str]:
             yield f"line {line}: {key} is missing"
         elif "source" in location:
             yield f"line {line}: {key}: expected an address, a path or a camera's number"
+        elif complaint["type"] == "value_error":
+            yield f"line {line}: {key}: {complaint['msg'].removeprefix('Value error, ')}"
+        elif complaint["type"].startswith("union_tag"):
+            yield f"line {line}: {key}.type: expected one of {', '.join(OUTPUT_SECTIONS)}"
         else:
             expected = complaint["msg"].removeprefix("Input should be ")
             yield f"line {line}: {key}: got {_show(complaint['input'])}, expected {expected}"
@@ -199,14 +263,10 @@ def _show(value: object) -> str:
 
 
 def _list_keys(location: Sequence[str | int]) -> list[str]:
-    section: type[BaseModel] = FleetFile
-    if location:
-        section = {
-            "network": NetworkSection,
-            "defaults": CameraSettings,
-            "cameras": CameraSection,
-        }[str(location[0])]
-    return list(section.model_fields)
+    """The keys that a section may have."""
+    place = tuple(part for part in location if isinstance(part, str))
+    section = OUTPUT_SECTIONS[place[1]] if place[:1] == ("outputs",) else SECTIONS[place]
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _find_line(node: Any, location: Sequence[str | int]) -> int:
@@ -216,7 +276,7 @@ def _find_line(node: Any, location: Sequence[str | int]) -> int:
         if isinstance(node, yaml.MappingNode):
             pairs = {key.value: (key, value) for key, value in node.value}
             if part not in pairs:
-                break
+                continue  # the type of an output, or a key that is missing
             key, node = pairs[part]
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):

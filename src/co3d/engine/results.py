@@ -49,13 +49,18 @@ class Results:
     Args:
         capacity: predictions that wait at most. A live track that finds the queue full throws the
             oldest one away; any other waits, and so does whoever pushes its frames.
+        listener: called with each item in the thread that adds it, so that it misses none; it must
+            not wait, nor raise.
 
     Attributes:
         lost: predictions that were thrown away because nobody took them in time.
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, capacity: int = CAPACITY, listener: Callable[["ResultItem"], None] | None = None
+    ) -> None:
         self.lost = 0
+        self._listener = listener
         self._capacity = capacity
         self._items: deque[ResultItem] = deque()
         self._predictions = 0
@@ -87,12 +92,14 @@ class Results:
 
     def tell(self, item: SourceChanged | TrackEnded) -> None:
         """Add news of a source, or of a track that could not join."""
+        self._listen(item)
         with self._changed:
             self._items.append(item)
             self._changed.notify_all()
 
     def put(self, prediction: Prediction, *, drops_oldest: bool) -> None:
         """Add a prediction, whether or not there is room: who must not, asks `is_full` first."""
+        self._listen(prediction)
         with self._changed:
             if drops_oldest and self.is_full:
                 self._drop_oldest()
@@ -102,11 +109,16 @@ class Results:
 
     def end(self, ended: TrackEnded, on_room: Callable[[], None]) -> None:
         """A track that joined gives nothing more."""
+        self._listen(ended)
         with self._changed:
             self._items.append(ended)
             self._holders -= 1
             self._on_room.remove(on_room)
             self._changed.notify_all()
+
+    def _listen(self, item: ResultItem) -> None:
+        if self._listener is not None:
+            self._listener(item)
 
     def __iter__(self) -> Iterator[ResultItem]:
         while (item := self._take()) is not None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -17,9 +17,19 @@ from co3d.engine.results import Results, TrackEnded
 from co3d.engine.turn import Act, Turn, choose_turn
 from co3d.errors import Co3dError, StreamError
 from co3d.runtime import Slot, Snapshot
-from co3d.video import VideoReader
+from co3d.video import VideoFrame
+from co3d.video.reader_options import Policy
 
-Policy = Literal["latest", "every"]
+
+class Followed(Protocol):
+    """What gives a track its frames: a `VideoReader`, say."""
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames thrown away so far."""
+        ...
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
 
 
 class Track:
@@ -97,7 +107,7 @@ class Track:
                     f"cannot push to {self.name}: it is finished or closed; join again"
                 )
 
-    def follow(self, reader: VideoReader) -> None:
+    def follow(self, reader: "Followed") -> None:
         """Push all frames of a reader that samples to `rate_hz`, until it ends or the track does.
 
         What the reader raises ends the track, once all that came before it is described.
@@ -105,14 +115,23 @@ class Track:
         error: Exception | None = None
         try:
             for frame in reader:
-                self._source_dropped_frames = reader.dropped_frames
-                with self._pushing:
-                    if not self._put(self._intake.take_over(frame)):
-                        break
+                if not self.take_over(frame, reader.dropped_frames):
+                    break
         except Co3dError as raised:
             error = raised
         finally:  # whatever a listener of the reader raises is the caller's
             self.finish(error)
+
+    def take_over(self, frame: VideoFrame, source_dropped_frames: int) -> bool:
+        """Take a frame that a reader has sampled to `rate_hz`; False once the track has ended.
+
+        Args:
+            frame: whose gap is found already.
+            source_dropped_frames: frames that its source has thrown away so far.
+        """
+        self._source_dropped_frames = source_dropped_frames
+        with self._pushing:
+            return self._put(self._intake.take_over(frame))
 
     def finish(self, error: Exception | None = None) -> None:
         """No more frames come. Those that wait are described, and `error` is handed on after them.

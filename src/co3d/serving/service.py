@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from co3d.engine import Engine
 from co3d.engine.events import EventLog
+from co3d.engine.fleet_events import FleetEvents
 from co3d.serving.browser_sessions import BrowserSessions
 from co3d.serving.callers import Callers
 from co3d.serving.kept_streams import KeptStreams
@@ -18,6 +19,8 @@ from co3d.serving.visits import Visits
 from co3d.video.allowance import Allowance
 
 STUCK_SECONDS = 10.0
+GRACE_SECONDS = 1.0
+"""For pictures, clips and deliveries of events when the server ends."""
 
 
 @dataclass
@@ -65,7 +68,9 @@ class Service:
         settings: as it was started with. engine: that labels.
         streams, visits: what it labels. callers: tells who asks.
         media, rtc: WebRTC and decoders, in a process of their own.
-        progress: tells whether the engine steps. events: what rules made of labels; None without.
+        progress: tells whether the engine steps.
+        fleet_events: makes events of what streams show; None without a fleet file.
+        log: of the events that another process makes; None for none.
         counters: what happened so far.
         is_ending: whether no new client is served any more.
     """
@@ -78,7 +83,8 @@ class Service:
     media: MediaProcess
     rtc: RtcVisits
     progress: Progress
-    events: EventLog | None = None
+    fleet_events: FleetEvents | None = None
+    log: EventLog | None = None
     counters: Counters = field(default_factory=Counters)
     is_ending: bool = False
 
@@ -87,6 +93,11 @@ class Service:
         """How a visitor's video may come, best first."""
         return ("webrtc", "webcodecs", "jpeg")
 
+    @property
+    def events(self) -> EventLog | None:
+        """What rules made of labels, here or in another process; None without."""
+        return self.log if self.fleet_events is None else self.fleet_events.log or self.log
+
     def close(self) -> None:
         """End all streams and visits, and the engine."""
         self.is_ending = True
@@ -94,20 +105,28 @@ class Service:
         self.streams.close()
         self.visits.close()
         self.engine.close()
-        if self.events is not None:
-            self.events.close()
+        if self.fleet_events is not None:
+            self.fleet_events.finish(GRACE_SECONDS)
+            self.fleet_events.close()
+        if self.log is not None:
+            self.log.close()
 
 
 def open_service(
-    settings: ServerSettings, engine: Engine, extra: dict[str, Person] | None = None
+    settings: ServerSettings,
+    engine: Engine,
+    extra: dict[str, Person] | None = None,
+    fleet_events: FleetEvents | None = None,
 ) -> Service:
     """Make a service.
 
     Args:
         settings: of the server. engine: that labels; the service closes it.
         extra: people of this run alone, by the hash of their token.
+        fleet_events: makes events of what streams show; the service closes it.
 
     Raises:
+        OutputError: the events of `settings.events` cannot be read.
         OptionError: a setting cannot work.
     """
     tokens = TokenFile(settings.tokens, extra)
@@ -123,11 +142,12 @@ def open_service(
     return Service(
         settings,
         engine,
-        Streams(engine, allowance, kept, limits.streams),
+        Streams(engine, allowance, kept, limits.streams, fleet_events),
         visits,
         callers,
         media,
         RtcVisits(media, visits),
         Progress(engine),
-        None if settings.events is None else EventLog(settings.events),
+        fleet_events=fleet_events,
+        log=None if settings.events is None else EventLog(settings.events),
     )

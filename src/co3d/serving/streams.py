@@ -10,6 +10,7 @@ from typing import Any
 
 from co3d.engine import Engine, Prediction, SourceChanged
 from co3d.engine.cameras import Camera, CameraStatus, CameraWatch
+from co3d.engine.fleet_events import FleetEvents
 from co3d.engine.results import ResultItem
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError
 from co3d.runtime import Snapshot
@@ -81,13 +82,25 @@ class Streams:
     Args:
         engine: that labels. allowance: what operators may add.
         kept: where streams that were added survive a restart. most: streams at a time.
+        events: makes events of what they show; None for none.
 
     Attributes:
         watch: the cameras at work. listeners: who is told of all that comes; see `listen`.
     """
 
-    def __init__(self, engine: Engine, allowance: Allowance, kept: KeptStreams, most: int) -> None:
-        self.watch = CameraWatch(engine, keeps_pictures=True)
+    def __init__(
+        self,
+        engine: Engine,
+        allowance: Allowance,
+        kept: KeptStreams,
+        most: int,
+        events: FleetEvents | None = None,
+    ) -> None:
+        if events is None:
+            self.watch = CameraWatch(engine, keeps_pictures=True)
+        else:
+            self.watch = CameraWatch(engine, events.take, 0.0, keeps_pictures=True)
+            events.attach(self.watch)
         self._engine, self._allowance, self._kept, self._most = engine, allowance, kept, most
         self._entries: dict[str, Entry] = {}
         self._by_name: dict[str, Entry] = {}

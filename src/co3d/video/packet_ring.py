@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from co3d.video.packet_tap import PacketTap, Received
 from co3d.video.segment import Segment
 
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 32 * 2**20
 PACKET_BYTES = 512
 """What a packet takes in memory beside its data, about."""
 
@@ -70,11 +70,14 @@ class PacketRing(PacketTap):
     Args:
         seconds: how far back it reaches at least, if bytes allow.
         most_bytes: what it takes at most; where that is less, it reaches back less.
+
+    Attributes:
+        seconds: as above; may be changed.
     """
 
     def __init__(self, seconds: float, most_bytes: int = MOST_BYTES) -> None:
         super().__init__()
-        self._seconds, self._most_bytes = seconds, most_bytes
+        self.seconds, self._most_bytes = seconds, most_bytes
         self._kept: deque[KeptPacket] = deque()
         self._bytes = 0
         self._origin: StreamCopy | None = None
@@ -137,7 +140,7 @@ class PacketRing(PacketTap):
         self._kept.append(kept)
         self._bytes += kept.bytes_taken
         if received.packet.is_keyframe:
-            self._drop_old(kept.moment_seconds - self._seconds)
+            self._drop_old(kept.moment_seconds - self.seconds)
         while self._bytes > self._most_bytes and self._kept:
             self._drop_first_group()
 

@@ -1,12 +1,10 @@
 """`read_video`: frames of any source, at the rate that a network expects."""
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 from co3d.errors import CameraError, OptionError
 from co3d.files import make_folder
@@ -34,11 +32,10 @@ from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live import LiveSource
 from co3d.video.packet_ring import PacketRing
 from co3d.video.packet_tap import PacketTap
+from co3d.video.reader_options import Gap, Policy, check_choices, check_numbers, check_positive
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
-
-Gap = Literal["keep", "reset"]
 
 
 class VideoReader:
@@ -208,7 +205,7 @@ def read_video(
     source: str | int | Path,
     *,
     rate_hz: float | None = None,
-    policy: Literal["latest", "every"] | None = None,
+    policy: Policy | None = None,
     gap: Gap | None = None,
     queue_frames: int = 8,
     reconnect_seconds: float | None = None,
@@ -266,8 +263,7 @@ def read_video(
         limits: what the source may cost in pixels, frames, time and bytes.
         decoder_threads: that decode; None for as many as there are cores, which is best for one
             source. Many sources share the cores better with one each.
-        allowance: which addresses may be opened, of a source that somebody else chose; files,
-            devices and pipes then may not.
+        allowance: which addresses may be opened; with one, no files, devices or pipes may.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -278,9 +274,9 @@ def read_video(
         CameraError: the camera is absent or busy.
         VideoLimitError: the source is larger than `limits` allow; some limits show later.
     """
-    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
-    if not 0 < record_seconds < math.inf:
-        raise OptionError(f"record_seconds is {record_seconds}, expected above 0; choose 60, say")
+    check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
+    check_choices(policy, rtsp_transport, gap)
+    check_numbers(record_seconds, queue_frames, reconnect_seconds)
     framing = Framing(rotate, flip, crop)
     recorder: Recorder | None = None
     if record is not None:
@@ -288,18 +284,6 @@ def read_video(
         recorder, ring = Recorder(Path(record), record_seconds), None
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
-    if policy not in (None, "latest", "every"):
-        raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
-    if rtsp_transport not in ("auto", "tcp", "udp"):
-        raise OptionError(
-            f"cannot read over rtsp_transport {rtsp_transport!r}; choose 'auto', 'tcp' or 'udp'"
-        )
-    if gap not in (None, "keep", "reset"):
-        raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
-    if queue_frames < 1:
-        raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
-    if reconnect_seconds is not None and not reconnect_seconds >= 0:
-        raise OptionError(f"reconnect_seconds is {reconnect_seconds}, expected 0 or more")
     open_live = partial(
         LiveSource,
         drop_oldest=policy != "every",
@@ -399,9 +383,3 @@ def _open_local(
             f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
         )
     return FolderSource(path, folder_rate_hz, limits)
-
-
-def _check_positive(**rates_hz: float | None) -> None:
-    for name, rate_hz in rates_hz.items():
-        if rate_hz is not None and not 0 < rate_hz < math.inf:
-            raise OptionError(f"{name} is {rate_hz}, expected a rate above 0; choose 8, say")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from co3d.engine import SourceChanged, TrackEnded
 from co3d.engine.events import Rule, RuleBook
-from co3d.engine.events.rule_book import name_region
 from co3d.engine.events.schedule import Schedule, Span
+from co3d.engine.regions import name_region
 from co3d.errors import OptionError
 from co3d.video import SourceState
 from support.label_predictions import LABELS, make_prediction
@@ -33,7 +33,13 @@ def clock():
 
 def make_rule(**settings) -> Rule:
     return Rule(
-        **{"name": "falls", "labels": ("falling",), "on": 0.6, "off": 0.4, "update_seconds": None}
+        **{
+            "name": "falls",
+            "labels": ("falling",),
+            "threshold": 0.6,
+            "end_threshold": 0.4,
+            "update_seconds": None,
+        }
         | settings
     )
 
@@ -161,7 +167,7 @@ def test_labels_of_a_group_count_as_one():
 
 
 def test_each_label_has_events_of_its_own():
-    rule = make_rule(labels=("falling", "walking"), on=0.4)
+    rule = make_rule(labels=("falling", "walking"), threshold=0.4)
     changes = RuleBook([rule], LABELS).add(make_prediction(0.0, 0.5, 0.5))
     assert [event.label for _, event in changes] == ["falling", "walking"]
 
@@ -188,7 +194,7 @@ def test_rules_that_stay_the_same_go_on():
     first, second = make_rule(name="a"), make_rule(name="b")
     book = RuleBook([first, second], LABELS)
     started = {event.rule: event.id for _, event in book.add(make_prediction(0.0, 0.9))}
-    ended = book.replace_rules([first, replace(second, on=0.5), make_rule(name="c")])
+    ended = book.replace_rules([first, replace(second, threshold=0.5), make_rule(name="c")])
     assert [(event.rule, event.id, event.cause) for _, event in ended] == [
         ("b", started["b"], "removed")
     ]
@@ -200,10 +206,10 @@ def test_rules_that_stay_the_same_go_on():
 
 def test_averages_smooth():
     values = [0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
-    moving = make_rule(smooth_seconds=0.5, smoothing="moving", on=0.9)
+    moving = make_rule(smooth_seconds=0.5, smoothing="moving", threshold=0.9)
     assert shorten(play(moving, values)) == [(4, "start", None)]
     # After three time constants an average has moved 95 % of the way, here after 4 steps or more.
-    exponential = make_rule(smooth_seconds=PERIOD, on=0.9)
+    exponential = make_rule(smooth_seconds=PERIOD, threshold=0.9)
     assert shorten(play(exponential, values)) == [(5, "start", None)]
 
 
@@ -253,8 +259,8 @@ def test_a_schedule_ends_an_event_and_begins_none(clock):
         ({"labels": ()}, "no labels"),
         ({"labels": ("falling", "falling")}, "each name once"),
         ({"groups": {"moving": ()}}, "a group without labels"),
-        ({"on": 0.0}, "above 0"),
-        ({"off": 0.7}, "0 to `on`, which is 0.6"),
+        ({"threshold": 0.0}, "above 0"),
+        ({"end_threshold": 0.7}, "0 to `threshold`, which is 0.6"),
         ({"min_seconds": -1.0}, "min_seconds=-1, expected 0 or more"),
         ({"hold_seconds": float("nan")}, "hold_seconds"),
         ({"update_seconds": 0.0}, "above 0"),

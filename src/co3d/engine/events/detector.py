@@ -144,10 +144,10 @@ class Detector:
         run, rule = self._run, self._rule
         if run is None:
             may_begin = moment.pts_seconds >= self._earliest_pts_seconds
-            if probability < rule.on or not may_begin:
+            if probability < rule.threshold or not may_begin:
                 return
             run = self._run = _Run(moment, moment, probability, probability)
-        elif probability < rule.off_level:
+        elif probability < rule.end_level:
             yield from self.end("below")
             self._run = None
             return

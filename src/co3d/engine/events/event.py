@@ -14,7 +14,7 @@ EndCause = Literal[
 ]
 """Why an event ended:
 
-- below: the label fell below the rule's `off` level.
+- below: the label fell below the rule's `end_threshold`.
 - unknown: for longer than `hold_seconds` nothing reliable was known: a gap, a window that fills
   again, too few new pictures, or a source that is away.
 - schedule: the rule's time of day is over.

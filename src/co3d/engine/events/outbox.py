@@ -157,7 +157,7 @@ class Outbox:
         with self._changed:
             if output not in self._cursors:
                 return  # it was taken out meanwhile
-            self._cursors[output] = number
+            self._cursors[output] = max(number, self._cursors[output])
             counts = self._moved.setdefault(output, [0, 0])
             counts[0] += delivered
             counts[1] += refused

@@ -7,10 +7,10 @@ from typing import Literal
 
 from co3d.engine.events.schedule import Schedule
 from co3d.errors import OptionError
-from co3d.video.framing import Crop
+from co3d.video.framing import Crop, Framing
 
 Smoothing = Literal["exponential", "moving"]
-OFF_SHARE = 0.8
+END_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Rule:
         labels: names of the network's labels.
         groups: by a name of your own, labels that count as one: their probabilities are summed
             where the network's labels exclude each other, else the highest counts.
-        on: an event begins when the probability reaches this, 0 to 1.
-        off: and goes on as long as it is not below this; None for 0.8 × `on`.
+        threshold: an event begins when the probability reaches this, 0 to 1.
+        end_threshold: and goes on as long as it is not below this; None for 0.8 × `threshold`.
         min_seconds: for how long, before there is an event; it begins at the start of that time.
         cooldown_seconds: after an event the next one of the same label begins no sooner.
         hold_seconds: for so long an event goes on while nothing reliable is known: over a gap,
@@ -49,8 +49,8 @@ class Rule:
     name: str
     labels: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    on: float = 0.5
-    off: float | None = None
+    threshold: float = 0.5
+    end_threshold: float | None = None
     min_seconds: float = 0.0
     cooldown_seconds: float = 0.0
     hold_seconds: float = 5.0
@@ -72,20 +72,24 @@ class Rule:
             self._refuse(f"labels and groups {subjects}", "each name once")
         if not all(self.groups.values()):
             self._refuse("a group without labels", "one or more")
-        if not 0 < self.on <= 1:
-            self._refuse(f"on={self.on:g}", "above 0 and at most 1")
-        if not 0 <= self.off_level <= self.on:
-            self._refuse(f"off={self.off_level:g}", f"0 to `on`, which is {self.on:g}")
+        if not 0 < self.threshold <= 1:
+            self._refuse(f"threshold={self.threshold:g}", "above 0 and at most 1")
+        if not 0 <= self.end_level <= self.threshold:
+            self._refuse(
+                f"end_threshold={self.end_level:g}",
+                f"0 to `threshold`, which is {self.threshold:g}",
+            )
         for name in ("min_seconds", "cooldown_seconds", "hold_seconds", "smooth_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 self._refuse(f"{name}={getattr(self, name):g}", "0 or more")
         if self.update_seconds is not None and not self.update_seconds > 0:
             self._refuse(f"update_seconds={self.update_seconds:g}", "above 0")
+        Framing(crop=self.region)
 
     @property
-    def off_level(self) -> float:
+    def end_level(self) -> float:
         """Below this an event is over."""
-        return OFF_SHARE * self.on if self.off is None else self.off
+        return END_SHARE * self.threshold if self.end_threshold is None else self.end_threshold
 
     def _refuse(self, got: str, expected: str) -> None:
         raise OptionError(f"cannot use the rule {self.name}: got {got}, expected {expected}")

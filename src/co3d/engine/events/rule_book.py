@@ -12,6 +12,7 @@ from co3d.engine.events.detector import Change, Detector, Moment
 from co3d.engine.events.event import EndCause
 from co3d.engine.events.rule import Rule
 from co3d.engine.prediction import Prediction
+from co3d.engine.regions import name_region
 from co3d.engine.results import ResultItem, SourceChanged
 from co3d.errors import OptionError
 from co3d.printable import list_first
@@ -23,7 +24,7 @@ Activation = Literal["softmax", "sigmoid"]
 class RuleBook:
     """Makes events of the predictions of any number of tracks. Safe for threads.
 
-        rules = RuleBook([Rule("falls", labels=("falling",), on=0.7)], engine.labels)
+        rules = RuleBook([Rule("falls", labels=("falling",), threshold=0.7)], engine.labels)
         for prediction in track:
             for kind, event in rules.add(prediction):
                 print(kind, event.label, event.start_pts_seconds)
@@ -34,6 +35,9 @@ class RuleBook:
         activation: of the network: `Engine.card.activation`. It says how the labels of a group
             count together.
         clock: gives Unix time.
+
+    Attributes:
+        is_stopping: whether tracks that end without an error do so because the program stops.
 
     Raises:
         OptionError: a rule names a label that there is not, or two rules have one name.
@@ -50,7 +54,7 @@ class RuleBook:
         self._labels = {label: index for index, label in enumerate(labels)}
         self._activation, self._clock = activation, clock
         self._lock = threading.Lock()
-        self._is_stopped = False
+        self.is_stopping = self._is_stopped = False
         self._rules: list[Rule] = []
         self._indices: dict[tuple[str, str], list[int]] = {}
         self._detectors: dict[str, list[_Placed]] = {}
@@ -77,7 +81,8 @@ class RuleBook:
                     for placed in self._list_of_camera(item.track):
                         placed.detector.lose_source(item.state.since_seconds)
                 return []
-            cause: EndCause = "over" if item.error is None else "failed"
+            cause: EndCause = "stopped" if self.is_stopping else "over"
+            cause = cause if item.error is None else "failed"
             return [
                 change
                 for placed in self._detectors.pop(item.track, [])
@@ -211,11 +216,6 @@ class _Placed:
 def list_subjects(rule: Rule) -> list[tuple[str, tuple[str, ...]]]:
     """What a rule makes events of: names of labels and groups, with the labels in them."""
     return [*((label, (label,)) for label in rule.labels), *rule.groups.items()]
-
-
-def name_region(camera: str, region: Crop) -> str:
-    """The name of the track that sees a region of a camera's pictures."""
-    return f"{camera} [{','.join(map(str, region))}]"
 
 
 def explain_unknown_label(label: str, labels: Iterable[str]) -> str:

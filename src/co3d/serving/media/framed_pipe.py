@@ -1,6 +1,9 @@
 """Messages between the server and its media process: JSON and bytes, never code."""
 
+import contextlib
 import json
+import os
+import socket
 import struct
 import threading
 from collections import deque
@@ -49,7 +52,7 @@ class FramedPipe:
         with self._changed:
             self._is_over = True
             self._changed.notify()
-        self._connection.close()
+        _hang_up(self._connection)
 
     def _lose_one(self) -> None:
         for place, (_, _, may_be_lost) in enumerate(self._waiting):
@@ -80,4 +83,14 @@ class FramedPipe:
         except (EOFError, OSError, ValueError, struct.error, TypeError):
             pass  # closed here, or there
         finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify()
+            self._connection.close()
             self._on_end()
+
+
+def _hang_up(connection: Connection) -> None:
+    """Tell both ends that it is over: closing alone wakes no thread that reads."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)

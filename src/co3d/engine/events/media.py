@@ -1,0 +1,61 @@
+"""Pictures and clips of events, made of a source's own packets."""
+
+import tempfile
+from pathlib import Path
+
+from av.error import FFmpegError
+from PIL import Image
+
+from co3d.errors import Co3dError
+from co3d.video import read_video
+from co3d.video.framing import Flip
+from co3d.video.packet_ring import PacketRing
+
+QUALITY = 85
+REORDERED_SECONDS = 0.5
+"""Pictures that are shown later may have to be decoded first."""
+
+FAILURES = (Co3dError, FFmpegError, OSError, ValueError)
+"""What making a picture or a clip raises."""
+
+
+def save_picture(
+    ring: PacketRing,
+    moment_seconds: float,
+    path: Path,
+    *,
+    rotate: int = 0,
+    flip: Flip | None = None,
+) -> bool:
+    """Write the picture of a moment as a JPEG; whether the ring had it.
+
+    Decoding begins at the key frame before, so it takes as long as a few seconds of the video.
+
+    Args:
+        ring: see there for moments. path: of the JPEG.
+        rotate, flip: as for `read_video`; the picture is whole.
+
+    Raises:
+        What `FAILURES` lists.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mkv"
+        cut = ring.cut(clip, moment_seconds, moment_seconds + REORDERED_SECONDS)
+        if cut is None:
+            return False
+        place_seconds = cut.find_place(moment_seconds)
+        with read_video(clip, rotate=rotate, flip=flip, decoder_threads=1) as reader:
+            image = None
+            for frame in reader:
+                if image is not None and frame.pts_seconds > place_seconds + 1e-3:
+                    break
+                image = frame.image
+    if image is None:
+        return False
+    temporary = path.with_suffix(".partial")
+    try:
+        Image.fromarray(image).save(temporary, "JPEG", quality=QUALITY)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,1 @@
+"""Outputs: where records of events are delivered."""
