@@ -27,7 +27,7 @@ from co3d.serving.live_session import HEADER
 PORT = 8791
 URL = f"ws://127.0.0.1:{PORT}"
 RATE_HZ = 8.0
-WARM_UP = 20
+WARM_UP, AT_ONCE, SETTLE_SECONDS = 80, 8, 6.0
 
 
 @dataclass
@@ -172,20 +172,24 @@ async def visit_by_webrtc(predictions: int) -> None:
 
 
 async def come_and_go(count: int, transport: str, server: int) -> dict[str, Any]:
-    """Visitors one after another."""
-    pictures, before = make_pictures(), None
-    for number in range(count + WARM_UP):
-        if number == WARM_UP:
-            await asyncio.sleep(6)
-            before = measure(server)
-        if transport == "webrtc":
-            await visit_by_webrtc(1)
-        else:
-            await visit(pictures, 0.3, [])
-        if number % 100 == 0:
-            print(number, measure(server), file=sys.stderr, flush=True)
-    await asyncio.sleep(6)
-    assert before is not None
+    """Visitors who stay for a moment, eight at a time."""
+    pictures = make_pictures()
+
+    async def come(count: int) -> None:
+        for start in range(0, count, AT_ONCE):
+            visits = [
+                visit_by_webrtc(1) if transport == "webrtc" else visit(pictures, 0.3, [])
+                for _ in range(min(AT_ONCE, count - start))
+            ]
+            await asyncio.gather(*visits)
+            if start % 200 == 0:
+                print(start, measure(server), file=sys.stderr, flush=True)
+
+    await come(WARM_UP)
+    await asyncio.sleep(SETTLE_SECONDS)
+    before = measure(server)
+    await come(count)
+    await asyncio.sleep(SETTLE_SECONDS)
     return {
         "visits": count,
         "transport": transport,

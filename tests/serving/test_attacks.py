@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from co3d.engine import SourceChanged
+from co3d.engine.cameras import Camera
 from co3d.errors import NotAVideoError, OptionError, VideoLimitError
 from co3d.serving.app import make_app
 from co3d.serving.live_session import HEADER
@@ -324,6 +325,15 @@ def test_smuggled_headers_and_slow_bodies_are_refused(service, caplog):
     assert "secret-token-in-a-log" not in caplog.text
 
 
+def test_a_head_that_does_not_come_in_time_is_not_waited_for(service, monkeypatch):
+    monkeypatch.setattr("co3d.serving.patient_protocol.HEAD_SECONDS", 0.1)
+    with run_service(service) as url:
+        began = time.monotonic()
+        assert exchange(url, b"") == b""
+        assert exchange(url, b"GET / HTTP/1.1\r\nHost: loc") == b""
+        assert time.monotonic() - began < 2
+
+
 def test_too_many_requests_are_refused(open_server):
     limits = ServingLimits(requests_per_second=0.01, request_burst=3)
     client = TestClient(make_app(open_server(limits=limits)), base_url="http://localhost")
@@ -331,9 +341,10 @@ def test_too_many_requests_are_refused(open_server):
     assert statuses == [200] * 3 + [429] * 2
 
 
-def test_a_client_that_takes_nothing_is_cut_and_others_are_served(open_server, network):
+def test_a_client_that_takes_nothing_is_cut_and_others_are_served(open_server):
     limits = ServingLimits(stuck_seconds=0.2, waiting_messages=4)
     service = open_server(limits=limits)
+    service.streams.configure([Camera("door", "rtsp://127.0.0.1:9/x")])
     with run_service(service) as url:
         host, port = url.removeprefix("http://").strip("/").split(":")
         with socket.create_connection((host, int(port))) as stuck:

@@ -88,6 +88,14 @@ def test_an_added_camera_survives_a_restart_and_hides_its_password(open_server, 
     assert added.headers["Location"] == "/v1/streams/gate"
     assert added.json()["source"] == "rtsp://me:***@127.0.0.1:9/x"
     assert client.post("/v1/streams", json=new, headers=operator).status_code == 409
+    found = wait_for(client, "/v1/streams/gate", "state", "connecting")
+    for _ in range(400):
+        if found["cause"]:
+            break
+        found = client.get("/v1/streams/gate").json()
+        time.sleep(0.01)
+    assert "gate" in found["cause"]
+    assert "127.0.0.1" not in found["cause"]
     client.patch("/v1/streams/gate", json={"paused": True}, headers=operator)
     assert "secret" not in client.get("/v1/streams", headers=operator).text
     assert "secret" not in client.get("/metrics").text

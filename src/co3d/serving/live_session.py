@@ -15,7 +15,7 @@ from co3d.engine.results import ResultItem
 from co3d.errors import Co3dError, EngineFullError
 from co3d.serving.faults import RETRY_SECONDS, describe_fault
 from co3d.serving.media.process import EncodedDecoding
-from co3d.serving.messages import describe_prediction
+from co3d.serving.messages import describe_item
 from co3d.serving.outgoing import Outgoing, StuckClientError
 from co3d.serving.pictures import decode_jpeg
 from co3d.serving.service import Service
@@ -227,7 +227,7 @@ class LiveSession:
 
         def hand_on() -> None:
             if isinstance(item, Prediction):
-                message = describe_prediction(item)
+                message = describe_item(item.track, item)
                 message["lost_messages"] = self._outgoing.lost
                 self._outgoing.put(message)
             elif isinstance(item, TrackEnded):

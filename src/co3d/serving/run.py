@@ -8,6 +8,7 @@ import uvicorn
 
 from co3d.errors import OptionError
 from co3d.serving.app import make_app
+from co3d.serving.patient_protocol import PatientProtocol
 from co3d.serving.service import Service
 from co3d.serving.settings import ServerSettings
 
@@ -64,7 +65,7 @@ def make_server(service: Service, on_ready: Callable[[], None] | None = None) ->
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),
-        http="h11",
+        http=PatientProtocol,
         ws="websockets-sansio",
         ws_max_size=settings.limits.message_bytes,
         ws_ping_interval=PING_SECONDS,

@@ -34,8 +34,8 @@ class ServingLimits:
     snapshot_bytes: int = 64 * 2**20
     message_bytes: int = 4 * 2**20
     pixels: int = 8_300_000
-    requests_per_second: float = 50.0
-    request_burst: int = 200
+    requests_per_second: float = 200.0
+    request_burst: int = 600
     sessions: int = 32
     session_seconds: float = 4 * 3600.0
     idle_seconds: float = 5.0

@@ -13,10 +13,12 @@ from co3d.engine.cameras import Camera, CameraStatus, CameraWatch
 from co3d.engine.fleet_events import FleetEvents
 from co3d.engine.results import ResultItem
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError
+from co3d.printable import make_printable
 from co3d.runtime import Snapshot
 from co3d.serving.history import LabelHistory
 from co3d.serving.kept_streams import KeptStreams
 from co3d.serving.pictures import encode_jpeg
+from co3d.video import hide_password
 from co3d.video.allowance import Allowance
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -64,6 +66,11 @@ class Entry:
         if latest is None or not latest.frame.image.size:
             return None
         return self.encode(latest, max_width)
+
+    def clean(self, cause: str) -> str:
+        """A cause as viewers may see it: with the stream's name for its address."""
+        hidden = hide_password(self.camera.source)
+        return make_printable(hide_password(cause).replace(hidden, self.camera.name))
 
     def encode(self, prediction: Prediction, max_width: int) -> bytes:
         """The picture of a prediction as JPEG; those who ask for the same one share it."""

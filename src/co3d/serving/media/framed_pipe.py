@@ -28,13 +28,14 @@ class FramedPipe:
         on_end: called once the other end is gone, in the reading thread.
     """
 
-    def __init__(self, connection: Connection, take: Taker, on_end: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, take: Taker, on_end: Callable[[], object]) -> None:
         self._connection, self._take, self._on_end = connection, take, on_end
         self._waiting: deque[tuple[bytes, bytes, bool]] = deque()
         self._changed = threading.Condition()
         self._is_over = False
-        for work, name in ((self._read, "reads"), (self._write, "writes")):
-            threading.Thread(target=work, name=f"co3d media {name}", daemon=True).start()
+        self._writer = threading.Thread(target=self._write, name="co3d media writes", daemon=True)
+        self._writer.start()
+        threading.Thread(target=self._read, name="co3d media reads", daemon=True).start()
 
     def send(
         self, message: dict[str, Any], content: bytes = b"", *, may_be_lost: bool = False
@@ -86,6 +87,8 @@ class FramedPipe:
             with self._changed:
                 self._is_over = True
                 self._changed.notify()
+            _hang_up(self._connection)
+            self._writer.join()  # it writes to what is closed next
             self._connection.close()
             self._on_end()
 

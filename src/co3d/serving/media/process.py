@@ -47,7 +47,12 @@ class MediaProcess:
 
     def leave(self, number: int) -> None:
         """Forget a visitor, there too."""
-        if self._listeners.pop(number, None) is not None and self._pipe is not None:
+        if self._listeners.pop(number, None) is not None:
+            self.end(number)
+
+    def end(self, number: int) -> None:
+        """Let a visitor's connection end; its listener is told once it is gone."""
+        if self._pipe is not None:
             self._pipe.send({"do": "close", "id": number})
 
     def send(self, message: dict[str, Any], content: bytes = b"") -> None:

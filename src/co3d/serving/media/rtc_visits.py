@@ -11,7 +11,7 @@ from co3d.engine import Prediction, TrackEnded
 from co3d.engine.results import ResultItem
 from co3d.errors import Co3dError, NotAVideoError, SandboxError
 from co3d.serving.media.process import ANSWER_SECONDS, MediaProcess, read_picture
-from co3d.serving.messages import describe_prediction
+from co3d.serving.messages import describe_item
 from co3d.serving.visits import Visit, Visits
 
 
@@ -78,7 +78,7 @@ class _RtcVisit:
     def _leave(self) -> None:
         """End the connection; the process then says that it is gone."""
         if self._media is not None and self._number:
-            self._media.send({"do": "close", "id": self._number})
+            self._media.end(self._number)
 
     def _hear(self, message: dict[str, Any], content: memoryview) -> None:
         """Of the media process, in the thread that reads from it."""
@@ -123,7 +123,7 @@ class _RtcVisit:
         if self._media is None:
             return
         if isinstance(item, Prediction):
-            self._media.say(self._number, json.dumps(describe_prediction(item)))
+            self._media.say(self._number, json.dumps(describe_item(item.track, item)))
         elif isinstance(item, TrackEnded) and item.error is not None:
             message = {"type": "error", "message": "the stream failed; start again"}
             self._media.say(self._number, json.dumps(message))

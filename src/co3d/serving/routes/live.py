@@ -3,7 +3,7 @@
 import asyncio
 import json
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,7 @@ from co3d.engine.results import ResultItem
 from co3d.errors import Co3dError
 from co3d.serving.faults import document
 from co3d.serving.live_session import LiveSession
-from co3d.serving.messages import describe_prediction, describe_state
+from co3d.serving.messages import describe_item
 from co3d.serving.outgoing import Outgoing, StuckClientError
 from co3d.serving.routes.access import TOO_LITTLE, CallerOf, ServiceOf, Viewer
 from co3d.serving.streams import make_id
@@ -91,8 +91,10 @@ async def feed(
             loop.call_soon_threadsafe(outgoing.put, item)
 
     async def send(item: ResultItem) -> None:
-        message = _describe(item)
+        message = describe_item(make_id(item.track), item)
         message["lost_messages"] = outgoing.lost
+        if isinstance(item, SourceChanged):
+            message["cause"] = _find_cause(service, item)
         if width is not None and isinstance(item, Prediction) and item.frame.image.size:
             jpeg = await run_in_threadpool(partial(_encode, service, item, width))
             if jpeg is not None:
@@ -129,13 +131,12 @@ async def _wait_for_end(socket: WebSocket) -> None:
         pass
 
 
-def _describe(item: ResultItem) -> dict[str, Any]:
-    stream = make_id(item.track)
-    if isinstance(item, Prediction):
-        return {**describe_prediction(item), "stream": stream}
-    if isinstance(item, SourceChanged):
-        return describe_state(stream, item.state)
-    return {"type": "ended", "stream": stream}
+def _find_cause(service: ServiceOf, change: SourceChanged) -> str | None:
+    try:
+        entry = service.streams.find(make_id(change.track))
+    except Co3dError:
+        return None
+    return None if change.state.cause is None else entry.clean(change.state.cause)
 
 
 def _encode(service: ServiceOf, prediction: Prediction, width: int) -> bytes | None:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from co3d.engine.cameras import Camera, CameraStatus
+from co3d.engine.messages import format_time
 from co3d.printable import make_printable
 from co3d.runtime import Snapshot
 from co3d.serving.faults import Fault, document
-from co3d.serving.messages import format_time
 from co3d.serving.routes.access import Admin, Operator, ServiceOf, Viewer
 from co3d.serving.streams import Entry
 from co3d.serving.tokens import Role
@@ -265,25 +265,21 @@ def _describe(
         label=label,
         probability=latest.top[0][1] if latest is not None and label is not None else None,
         counts=_count(status),
-        **_describe_state(status),
+        **_describe_state(entry, status),
     )
 
 
-def _describe_state(status: CameraStatus | None) -> dict[str, Any]:
+def _describe_state(entry: Entry, status: CameraStatus | None) -> dict[str, Any]:
     if status is None:
         return {"state": "paused", "since": None, "cause": None}
     if status.has_ended:
-        cause = None if status.error is None else _clean(str(status.error))
+        cause = None if status.error is None else entry.clean(str(status.error))
         return {"state": "ended", "since": None, "cause": cause}
     if status.state is None:
         return {"state": "reading", "since": None, "cause": None}
-    cause = None if status.state.cause is None else _clean(status.state.cause)
+    cause = None if status.state.cause is None else entry.clean(status.state.cause)
     since = format_time(status.state.since_seconds)
     return {"state": status.state.phase, "since": since, "cause": cause}
-
-
-def _clean(text: str) -> str:
-    return make_printable(hide_password(text))
 
 
 def _count(status: CameraStatus | None) -> Counts | None:
