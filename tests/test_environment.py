@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from co3d.environment import find_dataset, load_environment, logs_path
+from co3d.environment import find_dataset, ignore_settings_here, load_environment, logs_path
 from co3d.errors import DataError, OptionError
 
 
@@ -80,3 +82,16 @@ def test_data_sets_lie_here_or_on_the_shelf(tmp_path, monkeypatch):
     assert find_dataset(Path("kinetics")) == Path("kinetics")
     with pytest.raises(DataError, match="under DATASETS_PATH="):
         find_dataset(Path("charades"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_settings_of_matplotlib_in_this_folder_are_not_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "matplotlibrc")  # who reads it waits for ever
+    code = "from co3d.environment import ignore_settings_here as f; f(); import matplotlib, os"
+    code += f"; assert os.getcwd() == {str(tmp_path.resolve())!r}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_folder_without_settings_imports_nothing(monkeypatch):
+    monkeypatch.setattr("co3d.environment.import_module", None)
+    ignore_settings_here()

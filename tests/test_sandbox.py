@@ -1,5 +1,6 @@
 """Calls in a process of their own."""
 
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,14 @@ LIMITS = SandboxLimits(memory_bytes=2**28, cpu_seconds=1)
 
 def add(first: int, second: int) -> int:
     return first + second
+
+
+def warn(text: str) -> None:
+    logging.getLogger("co3d.test").warning("%s %d", text, 1)
+
+
+def make_function() -> object:
+    return lambda: None
 
 
 def refuse() -> None:
@@ -45,7 +54,7 @@ def examine(path: Path, _rate_hz: float | None) -> None:
 
 @pytest.fixture(scope="module")
 def sandbox():
-    made = Sandbox(1, LIMITS)
+    made = Sandbox(LIMITS)
     yield made
     made.close()
 
@@ -83,14 +92,33 @@ def test_a_video_that_kills_its_process_ends_no_run(sandbox, tmp_path, monkeypat
 
 
 def test_closing_ends_a_call(monkeypatch):
-    sandbox = Sandbox(1)
+    sandbox = Sandbox()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(sandbox.run, time.sleep, 60)
-        while not sandbox._children[0]._process:
+        while not any(child.is_answering for child in sandbox._busy):
             time.sleep(0.01)
         sandbox.close()
         with pytest.raises(SandboxError):
             call.result()
+
+
+def test_modules_of_the_working_folder_are_not_run(tmp_path, monkeypatch):
+    for name in ("json", "pickle", "select", "multiprocessing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(99)\n")
+    monkeypatch.chdir(tmp_path)
+    opened = Sandbox()
+    assert opened.run(add, 1, 1) == 2
+    opened.close()
+
+
+def test_logs_come_back(sandbox, caplog):
+    sandbox.run(warn, "mind")
+    assert [(r.name, r.getMessage()) for r in caplog.records] == [("co3d.test", "mind 1")]
+
+
+def test_what_cannot_be_handed_over_is_told(sandbox):
+    with pytest.raises(SandboxError, match="cannot be handed over"):
+        sandbox.run(make_function)
 
 
 def test_limits_are_above_zero():

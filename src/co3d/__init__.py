@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004
         open_stream,
     )
+    from co3d.sandbox import SandboxLimits, read_in_sandbox
     from co3d.serving.client import Client
     from co3d.video import VideoFrame, VideoWriter, read_video
 
@@ -41,6 +42,7 @@ __all__ = [
     "Engine",
     "ModelCard",
     "Prediction",
+    "SandboxLimits",
     "Slot",
     "Snapshot",
     "StepProgram",
@@ -58,6 +60,7 @@ __all__ = [
     "list_models",
     "load_program",
     "open_stream",
+    "read_in_sandbox",
     "read_video",
     "register_model",
     "verify",
@@ -79,6 +82,7 @@ _HOMES = {
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
     "co3d.serving.client": ("Client",),
+    "co3d.sandbox": ("SandboxLimits", "read_in_sandbox"),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video"),
 }
 

@@ -3,6 +3,8 @@
 import io
 import os
 import stat
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pooch
@@ -27,6 +29,21 @@ def load_environment() -> None:
     for name in VARIABLES:
         if value := values.get(name):
             os.environ.setdefault(name, value)
+
+
+def ignore_settings_here() -> None:
+    """Keep matplotlib from the `matplotlibrc` of the working folder, which may be anybody's.
+
+    It reads that file when it is imported, before any other: pictures would fail, or never end.
+    """
+    folder = Path.cwd()
+    if os.path.lexists("matplotlibrc"):
+        os.chdir(Path(__file__).parent / "assets")
+        try:
+            with suppress(ImportError):
+                import_module("matplotlib")
+        finally:
+            os.chdir(folder)
 
 
 def _read(path: Path) -> str:

@@ -6,36 +6,42 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from secrets import token_hex
 
 from co3d.errors import OutputError
+from co3d.partial_files import hold, name_partial
 
 _ADVICE = "choose a folder that exists and has room"
 
 
 @contextmanager
-def output_file(path: Path, advice: str = _ADVICE) -> Iterator[Path]:
+def output_file(
+    path: Path, advice: str = _ADVICE, *, outlives_kill: bool = False
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
     The temporary file is made at once, so that a folder that cannot be written is found before
-    the work and not after it. When the block raises, the file is removed. A file that is replaced
+    the work and not after it. When the block raises, the file is removed; what a killed process has
+    left is removed by the next one that writes into the folder. A file that is replaced
     keeps its permissions; where `path` is a link, what it leads to is replaced.
 
     Args:
         advice: what to do next where it cannot be written.
+        outlives_kill: what a killed process has left is of use, and stays.
 
     Raises:
         OutputError: the file cannot be made, written or moved.
     """
     with report_refusal(path, advice):
+        ending = ".part" if outlives_kill else ".partial"
         target = path.resolve() if path.is_symlink() else path
-        temporary = target.with_name(f".{target.stem}.{token_hex(4)}.partial{path.suffix}")
+        temporary = name_partial(target.with_suffix(""), ending + path.suffix)
         temporary.touch()
         try:
-            yield temporary
-            if target.is_file():
-                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            temporary.replace(target)
+            with hold(temporary):
+                yield temporary
+                if target.is_file():
+                    temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+                temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -47,12 +53,13 @@ def output_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be made, written or moved.
     """
-    temporary = path.with_name(f".{path.name}.{token_hex(4)}.partial")
+    temporary = name_partial(path, ".partial")
     with report_refusal(path):
         temporary.mkdir()
         try:
-            yield temporary
-            temporary.replace(path)
+            with hold(temporary):
+                yield temporary
+                temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,20 +1,44 @@
-"""Calls in processes of their own: memory and time are bounded, and a death is survived."""
+"""Calls in processes of their own: memory and time are bounded, and a death is survived.
 
-import multiprocessing
+`read_in_sandbox` has checkpoints and videos read so. It guards against files that crash a decoder,
+hang it or exhaust memory; who takes a decoder over has the user's rights in the child, too.
+"""
+
+import logging
+import os
+import select
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from queue import LifoQueue
 from typing import Any, TypeVar
 
 from co3d.errors import OptionError, SandboxError
+from co3d.sandbox_child import (
+    EndOfConversation,
+    Logged,
+    Raised,
+    Request,
+    Returned,
+    Said,
+    read_message,
+    write_message,
+)
 
 T = TypeVar("T")
+_LOG = logging.getLogger("co3d")
+_CLOCK_TIMES, _LEAST_CLOCK_SECONDS = 4, 60.0
+"""A busy machine takes longer than the processor time; what takes so many times as long hangs."""
+
+_LOOK_SECONDS = 0.2
+_FAREWELL_SECONDS = 5.0
+_START = "import sys; sys.path[:] = {path!r}; from co3d.sandbox_child import serve; serve({memory})"
 
 
 @dataclass(frozen=True)
@@ -22,8 +46,9 @@ class SandboxLimits:
     """What one call may take.
 
     Attributes:
-        memory_bytes: beyond what the process has when it starts.
-        cpu_seconds: of all its threads. The default lets a day of 1080p be decoded.
+        memory_bytes: beyond what the process has when it starts; on Linux alone.
+        cpu_seconds: of all its threads, for a call, or for each frame of a video; not on Windows.
+            The default lets a day of 1080p be decoded in one call.
 
     Raises:
         OptionError: one of them is not above zero.
@@ -38,134 +63,317 @@ class SandboxLimits:
                 raise OptionError(f"cannot limit calls to {name}={value}: expected more than 0")
 
 
-class Sandbox:
-    """Runs calls in child processes, several at a time, one each.
+READING_LIMITS = SandboxLimits(cpu_seconds=300)
+"""Of one checkpoint, or of each frame of a video."""
 
-    A child that dies or takes too much is replaced; it inherits nothing (`spawn`), so functions
-    and arguments must be such as can be pickled. What a call raises is raised here. On Windows
-    there are no limits, and a child's death alone is survived. Threads may share it.
+
+class Sandbox:
+    """Runs calls in child processes, one each, as many at a time as are asked for.
+
+    A child that dies or takes too much is replaced; functions and arguments must be such as can be
+    pickled. What a call raises is raised here, and what it logs is logged here. Threads may share a
+    sandbox, and forked processes start children of their own.
 
     Args:
-        children: calls at a time; more of them wait. A child starts with its first call, in a
-            second or two.
         limits: of each call.
     """
 
-    def __init__(self, children: int, limits: SandboxLimits | None = None) -> None:
-        self._free = LifoQueue[_Child]()
-        self._children = [_Child(limits or SandboxLimits()) for _ in range(children)]
-        for child in self._children:
-            self._free.put(child)
+    def __init__(self, limits: SandboxLimits | None = None) -> None:
+        self._limits = limits or SandboxLimits()
+        self._lock = threading.RLock()
+        self._owner = os.getpid()
+        self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
+        self._has_ended = False
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function in a child.
+        """Call a function in a child; a new one starts within a second or two.
 
         Raises:
             SandboxError: the child died, of a fault or a limit.
         """
-        child = self._free.get()
+        child = self._take()
         try:
-            return child.call(function, arguments)
+            child.ask(self._request(function, arguments, is_conversation=False))
+            while not isinstance(answer := child.receive(), Returned):
+                pass
+            return answer.value
         finally:
-            self._free.put(child)
+            self._give_back(child)
+
+    def converse(self, function: Callable[..., Any], *arguments: Any) -> "Conversation":
+        """Call a function that takes a `Talk` first, and exchange messages with it.
+
+        Raises:
+            SandboxError: no child starts.
+        """
+        child = self._take()
+        try:
+            child.ask(self._request(function, arguments, is_conversation=True))
+        except BaseException:
+            child.end()
+            self._give_back(child)
+            raise
+        return Conversation(child, self._give_back)
 
     def close(self) -> None:
         """End the children, in the middle of their calls, too."""
-        for child in self._children:
+        with self._lock:
+            self._has_ended = True
+            children = [*self._idle, *self._busy]
+            self._idle.clear()
+        for child in children:
             child.end()
+
+    def _request(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], *, is_conversation: bool
+    ) -> Request:
+        limits = self._limits
+        return Request(
+            function,
+            arguments,
+            is_conversation,
+            limits.memory_bytes,
+            limits.cpu_seconds,
+            _LOG.getEffectiveLevel(),
+            str(Path.cwd()),
+        )
+
+    def _take(self) -> "_Child":
+        with self._lock:
+            if self._has_ended:
+                raise SandboxError("its sandbox is closed; open another")
+            if self._owner != os.getpid():  # forked: the children answer to the parent alone
+                self._owner = os.getpid()
+                self._idle, self._busy = [], set()
+            child = self._idle.pop() if self._idle else _Child(self._limits)
+            self._busy.add(child)
+            return child
+
+    def _give_back(self, child: "_Child") -> None:
+        with self._lock:
+            self._busy.discard(child)
+            if self._has_ended or not child.is_ready or self._owner != os.getpid():
+                child.end()
+            else:
+                self._idle.append(child)
+
+
+class Conversation:
+    """Messages to and from a function that runs in a child."""
+
+    def __init__(self, child: "_Child", give_back: Callable[["_Child"], None]) -> None:
+        self._child, self._give_back = child, give_back
+        self._owner = os.getpid()
+        self._has_stopped = self._is_closed = False
+
+    def say(self, message: Any) -> None:
+        """Send a short message; from any thread, and from a signal handler."""
+        with suppress(OSError):  # what became of the child, the next answer tells
+            self._child.send(message)
+
+    def receive(self) -> Any:
+        """The next message.
+
+        Raises:
+            EOFError: the function has returned.
+            SandboxError: the child died, of a fault or a limit.
+            Whatever the function raises.
+        """
+        if not self._child.is_answering:
+            raise EOFError
+        answer = self._child.receive()
+        if isinstance(answer, Said):
+            return answer.message
+        raise EOFError
+
+    def share(self, size_bytes: int) -> int:
+        """Make the memory that both can map so large; its descriptor here."""
+        return self._child.share(size_bytes)
+
+    def stop(self) -> None:
+        """Tell the function that no more is wanted; what does not end in five seconds is ended."""
+        if not self._has_stopped:
+            self._has_stopped = True
+            self._child.deadline = time.monotonic() + _FAREWELL_SECONDS
+            self.say(EndOfConversation())
+
+    def close(self) -> None:
+        """Let the function end, and hand its process on; nobody may be receiving."""
+        if self._is_closed or self._owner != os.getpid():
+            return
+        self._is_closed = True
+        self.stop()
+        with suppress(Exception):
+            while True:
+                self.receive()
+        self._child.deadline = None
+        self._give_back(self._child)
 
 
 class _Child:
-    """A process that answers one call at a time."""
+    """A process that answers one call at a time.
+
+    Attributes:
+        deadline: when to end it, if it still answers then, on the monotonic clock.
+        is_answering: a call has begun and not ended.
+    """
 
     def __init__(self, limits: SandboxLimits) -> None:
         self._limits = limits
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._shared: int | None = None
         self._has_ended = False
+        self.deadline: float | None = None
+        self.is_answering = False
 
-    def call(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can take another call."""
+        return self._process is not None and not self._has_ended and not self.is_answering
+
+    def ask(self, request: Request) -> None:
+        """Begin a call."""
         try:
-            pipe = self._pipe or self._start()
-            pipe.send((function, arguments))
-            succeeded, value = pipe.recv()
-        except (EOFError, OSError) as error:
-            raise SandboxError(self._describe_death()) from error
-        if not succeeded:
-            raise value
-        return value
+            if self._process is None:
+                self._start()
+            self.is_answering = True
+            self.send(request)
+        except OSError as error:
+            raise self._explain_death() from error
+
+    def send(self, message: Any) -> None:
+        """Write a message to it."""
+        if self._process is None or self._process.stdin is None:
+            raise BrokenPipeError
+        write_message(self._process.stdin.fileno(), message)
+
+    def receive(self) -> Said | Returned:
+        """The next answer; logs what it has logged, and raises what it raises."""
+        patience_seconds = max(_CLOCK_TIMES * self._limits.cpu_seconds, _LEAST_CLOCK_SECONDS)
+        ends = time.monotonic() + patience_seconds
+        process = self._process
+        if process is None or process.stdout is None:
+            raise self._explain_death()
+        descriptor = process.stdout.fileno()
+        while True:
+            while not _is_readable(descriptor):
+                now = time.monotonic()
+                if self.deadline is not None and now > self.deadline:
+                    raise self._explain_death("it did not stop")
+                if now > ends:
+                    raise self._explain_death(f"it hangs: no answer came in {patience_seconds} s")
+            try:
+                answer = read_message(descriptor)
+            except (EOFError, OSError) as error:
+                raise self._explain_death() from error
+            except Exception as error:
+                raise self._explain_death(f"its answer cannot be read: {error}") from error
+            if isinstance(answer, Logged):
+                logging.getLogger(answer.record.name).handle(answer.record)
+                continue
+            self.is_answering = isinstance(answer, Said)
+            if isinstance(answer, Raised):
+                raise answer.error
+            return answer
+
+    def share(self, size_bytes: int) -> int:
+        """See `Conversation.share`."""
+        assert self._shared is not None
+        os.ftruncate(self._shared, max(size_bytes, os.fstat(self._shared).st_size))
+        return self._shared
 
     def end(self) -> None:
+        """Kill it; whoever waits for its answer is told."""
         self._has_ended = True
         if self._process is not None:
             self._process.kill()
+            if not self.is_answering:
+                self._explain_death()
 
-    def _start(self) -> Connection:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._limits), daemon=True)
-        process.start()
-        theirs.close()
-        self._process = process
+    def _start(self) -> None:
+        self._shared = _make_shared_file()
+        path = [entry for entry in sys.path if entry]
+        program = _START.format(path=path, memory=self._shared)
+        # Isolated, since Python otherwise looks for modules in the working folder first.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=() if self._shared is None else (self._shared,),
+            start_new_session=True,  # Ctrl-C is this process's business
+        )
         if self._has_ended:  # meanwhile
-            process.kill()
-        return self._pipe
+            self._process.kill()
 
-    def _describe_death(self) -> str:
-        """Why the child has died; the next call starts another."""
-        process, self._process, self._pipe = self._process, None, None
+    def _explain_death(self, reason: str = "") -> SandboxError:
+        """Why the child has died, or must."""
+        process, self._process, self.is_answering = self._process, None, False
         code = None
         if process is not None:
-            process.join(1.0)
-            code = process.exitcode
+            if reason:
+                process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(1.0)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
         limits = self._limits
         if code == -getattr(signal, "SIGXCPU", 0):
-            return f"it took more than {limits.cpu_seconds} s of CPU time; raise cpu_seconds"
-        return (
-            f"the process that read it died (exit code {code}), of a fault or of the limit of "
+            reason = f"it took more than {limits.cpu_seconds} s of CPU time; raise cpu_seconds"
+        return SandboxError(
+            reason
+            or f"the process that read it died (exit code {code}), of a fault or of the limit of "
             f"{limits.memory_bytes >> 20} MiB; fetch the file again, or raise memory_bytes"
         )
 
-
-def _serve(pipe: Connection, limits: SandboxLimits) -> None:
-    """Answer calls until the pipe is closed; runs in the child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    is_bounded = False
-    with suppress(EOFError, OSError):
-        while True:
-            function, arguments = pipe.recv()  # imports what the function needs
-            if not is_bounded:
-                _bound_memory(limits.memory_bytes)
-                is_bounded = True
-            _bound_time(limits.cpu_seconds)
-            try:
-                answer = (True, function(*arguments))
-            except MemoryError:
-                needs = f"it needs more than {limits.memory_bytes >> 20} MiB; raise memory_bytes"
-                answer = (False, SandboxError(needs))
-            except Exception as error:  # noqa: BLE001 (raised again by the parent)
-                answer = (False, error)
-            pipe.send(answer)
+    def __del__(self) -> None:
+        if self._shared is not None:
+            os.close(self._shared)
 
 
-def _bound_memory(limit_bytes: int) -> None:
-    if sys.platform != "linux":
-        return
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + limit_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+def _is_readable(descriptor: int) -> bool:
+    """Whether a read gives something, after a little while at most."""
+    if sys.platform == "win32":  # pipes cannot be waited for there: the read itself waits
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(_LOOK_SECONDS * 1000))
 
 
-def _bound_time(limit_seconds: int) -> None:
+def _make_shared_file() -> int | None:
+    """A file without a name, which a child can map as well."""
     if sys.platform == "win32":
-        return
-    import resource
-    import time
+        return None
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("co3d")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
-    limit = int(time.process_time()) + 1 + limit_seconds
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+
+_reading: list[Sandbox] = []
+
+
+@contextmanager
+def read_in_sandbox(limits: SandboxLimits = READING_LIMITS) -> Iterator[Sandbox]:
+    """Read checkpoints and videos in child processes while the block runs, in all threads.
+
+    A file that crashes its reader, hangs or takes too much raises SandboxError, whatever else reads
+    meanwhile; the rest is as without: the same tensors, frames, notices and errors. A child starts
+    in a second or two, and is used again. Videos that are open at the end are ended.
+
+    Args:
+        limits: of each checkpoint, and of each frame of a video.
+    """
+    sandbox = Sandbox(limits)
+    _reading.append(sandbox)
+    try:
+        yield sandbox
+    finally:
+        _reading.remove(sandbox)
+        sandbox.close()
+
+
+def find_sandbox() -> Sandbox | None:
+    """Where checkpoints and videos are to be read; None for this process."""
+    return _reading[-1] if _reading else None

@@ -16,7 +16,7 @@ from co3d.datasets.transforms import TestTransform, TrainTransform
 from co3d.errors import DataError, EmptyVideoError, OptionError
 from co3d.models.camera_motion import CAMERA_MOTION_CARD, CAMERA_MOTIONS
 from co3d.video import read_video
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 from support.miniature import (
     KINDS,
     RATE_HZ,

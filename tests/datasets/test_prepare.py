@@ -4,7 +4,7 @@ import pytest
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.datasets.prepare import FRAMES_BETWEEN_KEYS, Recipe, copy_video, plan_copies
 from co3d.errors import Co3dError, DamagedVideoError, EmptyVideoError, OptionError
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 from co3d.video.seeking import SeekableVideo
 from support.miniature import RATE_HZ, film_motion, write_mp4, write_pictures
 

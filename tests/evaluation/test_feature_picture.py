@@ -7,7 +7,7 @@ from co3d.errors import OptionError
 from co3d.evaluation.feature_picture import FeatureSample, draw_features
 from co3d.evaluation.features import VideoFeatures
 from co3d.evaluation.jobs import Job
-from co3d.evaluation.projection import project_pca, project_umap
+from co3d.evaluation.projection import project_pca, project_umap, refuse_numba_settings
 
 
 def make_features(rows, label=0):
@@ -73,3 +73,11 @@ def test_of_many_classes_the_most_frequent_are_named(tmp_path):
     path = tmp_path / "features.png"
     draw_features(sample, [f"$class {i}" for i in range(20)], path, title="a_$b")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_of_numba_in_this_folder_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse_numba_settings()
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: cache\n")
+    with pytest.raises(OptionError, match="numba_config"):
+        project_umap(torch.ones(9, 2))

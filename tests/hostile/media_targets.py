@@ -13,7 +13,7 @@ from PIL import Image
 from co3d.datasets.doctor import examine
 from co3d.errors import Co3dError
 from co3d.video import VideoLimits, read_video
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 SIDE, FRAMES = 32, 6
 LIMITS = VideoLimits(pixels=2**22, frames=1000, held_seconds=10)

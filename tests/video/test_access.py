@@ -118,6 +118,21 @@ def test_playlists_and_redirects_work_over_http(clip, drain):
     assert asked[-1] == "/elsewhere/b.ts"
 
 
+def test_a_playlist_that_is_moved_leads_on_from_where_it_lies(clip, drain):
+    """A variant redirects to another folder, which its relative addresses are of."""
+    master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=64x48\nthere/list.m3u8\n"
+    answers = {
+        "/master.m3u8": master,
+        "/there/list.m3u8": "/else/where/list.m3u8?token=a",
+        "/else/where/list.m3u8?token=a": playlist("a.ts", "../b.ts"),
+        "/else/where/a.ts": clip.read_bytes(),
+        "/else/b.ts": clip.read_bytes(),
+    }
+    with serve_paths(answers) as (url, asked):
+        assert count_frames(f"{url}/master.m3u8", drain) == 2 * FRAMES
+    assert "/there/a.ts" not in asked
+
+
 def test_a_far_address_does_not_lead_to_this_machine(clip, drain, far_away):
     data = clip.read_bytes()
     answers: dict[str, bytes | str] = {"/a.ts": data}

@@ -7,7 +7,7 @@ from PIL import Image
 from co3d.errors import NotAVideoError, SourceNotFoundError
 from co3d.video import read_video
 from co3d.video.container import read_packets, report_faults
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 
 def test_a_fault_of_pyav_is_one_of_the_source():

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 import co3d.datasets.clips as clips_module
 from co3d.datasets.clips import VideoClips, collate_clips
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.models.registry import get_card
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from co3d.errors import OptionError
 from co3d.video import VideoFrame, VideoWriter, read_video
 from co3d.video.framing import Framing
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 PICTURE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 FLIPS = {None: lambda image: image, "horizontal": np.fliplr, "vertical": np.flipud}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from co3d.errors import Co3dError, OptionError, VideoLimitError
 from co3d.video import VideoLimits, read_video
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 SIDE = 16_000
 NEEDED_BYTES = 100 * 2**20

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from co3d.video import VideoWriter, read_video
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 
 def play(path: Path) -> None:

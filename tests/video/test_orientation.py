@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from co3d.video import read_video
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 from co3d.video.orientation import Orientation
 
 ORIENTATIONS: dict[str, tuple[tuple[int, int, int, int], Callable]] = {

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from co3d.errors import DamagedVideoError, EmptyVideoError, NotAVideoError
 from co3d.video import read_video
-from co3d.video.indexed import PictureFolder, PlayedVideo, open_indexed_video
+from co3d.video.indexed import PictureFolder, PlayedVideo
+from co3d.video.indexed_opening import open_indexed_video
 from co3d.video.seeking import SeekableVideo
 from support.miniature import film_motion, make_kinetics, set_rotation, write_mp4, write_pictures
 

@@ -77,7 +77,7 @@ def run_doctor(options: DoctorOptions) -> int:
     folder = options.output or logs_path() / "doctor" / _name(options)
     _refuse_inside(folder, manifest.root)
     found: dict[str, Examination] = {}
-    sandbox = Sandbox(workers) if options.sandbox else None
+    sandbox = Sandbox() if options.sandbox else None
     try:
         with open_progress() as progress:
             paths = {entry.path for entry in manifest.entries}

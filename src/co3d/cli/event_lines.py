@@ -16,7 +16,7 @@ class EventScreen(Protocol):
     """What shows events."""
 
     def show_event(self, record: "Record") -> None:
-        """Take in what happened to an event."""
+        """Take in what happened to an event, in another thread."""
         ...
 
 

@@ -27,7 +27,7 @@ from co3d.evaluation.feature_store import FeatureStore
 from co3d.evaluation.features import VideoFeatures, clip_features, stream_features
 from co3d.evaluation.jobs import Job, make_jobs
 from co3d.evaluation.layer import LayerFeatures
-from co3d.evaluation.projection import Projection
+from co3d.evaluation.projection import Projection, refuse_numba_settings
 from co3d.evaluation.ranks import Rank
 from co3d.evaluation.subject import describe_backend, describe_subject
 from co3d.export.program_cache import convert_or_read
@@ -196,8 +196,10 @@ def _check_options(options: FeatureOptions) -> None:
     refuse_rate("extract", options.rate_hz)
     if options.kind == "parquet":  # says how to get it, before the work
         require_package("pyarrow", extra="evaluation")
-    if options.projection == "umap" and not is_installed("umap"):
-        require_package("umap", extra="umap")
+    if options.projection == "umap":
+        refuse_numba_settings()
+        if not is_installed("umap"):
+            require_package("umap", extra="umap")
 
 
 def _unit(mode: Mode) -> str:

@@ -4,6 +4,7 @@ What a command needs is imported when it runs, so that `co3d --help` need not wa
 """
 
 import logging
+import os
 import sys
 from types import TracebackType
 from typing import Annotated
@@ -23,7 +24,7 @@ from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
 from co3d.cli.standard_streams import standard_streams
 from co3d.console import warn
-from co3d.environment import load_environment
+from co3d.environment import ignore_settings_here, load_environment
 from co3d.errors import Co3dError
 from co3d.printable import PrintableFormatter
 
@@ -73,6 +74,9 @@ def run(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always; its code is one of those that `co3d stream --help` lists.
     """
+    # The Python processes that a command starts look for no module in the working folder, which may
+    # be anybody's.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if logging.lastResort is not None:  # it prints the warnings of whatever has no handler
@@ -82,6 +86,7 @@ def run(arguments: list[str] | None = None) -> None:
     try:
         with standard_streams():
             load_environment()
+            ignore_settings_here()
             get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
     except Co3dError as error:
         if debug:

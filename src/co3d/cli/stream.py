@@ -15,7 +15,13 @@ from co3d.cli.stop_request import StopRequest, silence
 from co3d.cli.tables import print_stream_summary
 from co3d.console import Console
 from co3d.engine import Labeller, LabellingSummary, Prediction, open_labeller, read_rate_hz
-from co3d.errors import CameraError, DamagedVideoError, OptionError, SourceUnreachableError
+from co3d.errors import (
+    CameraError,
+    DamagedVideoError,
+    OptionError,
+    SandboxError,
+    SourceUnreachableError,
+)
 from co3d.printable import make_printable
 from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
 from co3d.video import SourceState, VideoReader, hide_password, read_video
@@ -49,8 +55,8 @@ def _stream_video(options: StreamOptions) -> int:
         read standard output went away. The outputs are complete in each case.
 
     Raises:
-        DamagedVideoError, SourceUnreachableError, CameraError: the source broke off on the way;
-            the outputs are complete up to there.
+        DamagedVideoError, SourceUnreachableError, CameraError, SandboxError: the source broke off
+            on the way; the outputs are complete up to there.
         Co3dError: see the exit codes in `co3d stream --help`. Of the outputs there is the video, as
             far as it was written.
     """
@@ -109,7 +115,12 @@ def _stream_video(options: StreamOptions) -> int:
                 for prediction in labeller.label(reader):
                     for sink in sinks:
                         sink.add(prediction)
-            except (DamagedVideoError, SourceUnreachableError, CameraError) as error:
+            except (
+                DamagedVideoError,
+                SourceUnreachableError,
+                CameraError,
+                SandboxError,
+            ) as error:
                 loss = error  # raised once the outputs are complete
             except BrokenPipeError:
                 pipe_closed = True

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from co3d import __version__
-from co3d.cli.event_lines import EventLines
+from co3d.cli.event_lines import EventLines, EventScreen
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
@@ -27,7 +27,6 @@ from co3d.packages import require_package
 from co3d.video import hide_password
 
 if TYPE_CHECKING:
-    from co3d.engine.events import Record
     from co3d.engine.fleet_events import FleetEvents
 
 
@@ -35,8 +34,8 @@ ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.7
 """For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
 
 
-class Screen(Protocol):
-    """What shows predictions and states."""
+class Screen(EventScreen, Protocol):
+    """What shows predictions, states and events."""
 
     def add(self, prediction: Prediction) -> None:
         """Take in a prediction."""
@@ -44,10 +43,6 @@ class Screen(Protocol):
 
     def show_change(self, change: SourceChanged) -> None:
         """Take in what a source does from now on."""
-        ...
-
-    def show_event(self, record: "Record") -> None:
-        """Take in what happened to an event, in another thread."""
         ...
 
 

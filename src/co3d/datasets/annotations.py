@@ -13,6 +13,7 @@ import pooch
 from co3d.downloader import download
 from co3d.errors import DataError, DownloadError
 from co3d.files import make_folder, output_file
+from co3d.zip_directory import open_zip
 
 WANTED_SUFFIXES = frozenset({".csv", ".json", ".txt"})
 MAX_MEMBER_BYTES = 1 << 30
@@ -118,7 +119,7 @@ def _unpack(path: Path, file_name: str) -> Iterator[tuple[str, bytes]]:
                     if file is not None and _is_wanted(name, member.size):
                         yield name, file.read()
         elif file_name.endswith(".zip"):
-            with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+            with open_zip(io.BytesIO(path.read_bytes())) as archive:
                 for info in archive.infolist():
                     name = PurePosixPath(info.filename).name
                     if _is_wanted(name, info.file_size):

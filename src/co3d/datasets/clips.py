@@ -17,7 +17,8 @@ from co3d.datasets.transforms import ClipTransform, TestTransform
 from co3d.errors import Co3dError, DataError, EmptyVideoError, OptionError
 from co3d.forks import protect_forks
 from co3d.models.card import ModelCard
-from co3d.video.indexed import IndexedVideo, open_indexed_video
+from co3d.video.indexed import IndexedVideo
+from co3d.video.indexed_opening import open_indexed_video
 from co3d.video.sampling import TOLERANCE_SECONDS
 
 NO_LABEL = -1

@@ -151,7 +151,7 @@ def _scale(
 
 
 def _write_video(frames: Iterator[tuple[np.ndarray, float]], target: Path, rate_hz: float) -> None:
-    with VideoWriter(target, rate_hz, FRAMES_BETWEEN_KEYS) as writer:
+    with VideoWriter(target, rate_hz, FRAMES_BETWEEN_KEYS, outlives_kill=False) as writer:
         for image, seconds in frames:
             writer.write(image, seconds)
 

@@ -16,7 +16,7 @@ from co3d.video.allowance import Allowance
 from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip, Framing
 from co3d.video.packet_ring import PacketRing
-from co3d.video.reader_options import Gap
+from co3d.video.reader import Gap
 from co3d.video.source_state import StateListener
 
 CAPACITY = 1024

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,8 @@ from co3d.engine.turn import Act, Turn, choose_turn
 from co3d.errors import Co3dError, StreamError
 from co3d.runtime import Slot, Snapshot
 from co3d.video import VideoFrame
-from co3d.video.reader_options import Policy
+
+Policy = Literal["latest", "every"]
 
 
 class Followed(Protocol):

@@ -7,6 +7,7 @@ from co3d.errors import (
     InputShapeError,
     NotAVideoError,
     NoVideoStreamError,
+    SandboxError,
     SourceNotFoundError,
     VideoLimitError,
 )
@@ -19,6 +20,7 @@ BAD_VIDEO_ERRORS = (
     InputShapeError,
     NoVideoStreamError,
     NotAVideoError,
+    SandboxError,
     SourceNotFoundError,
     VideoLimitError,
 )

@@ -23,7 +23,7 @@ from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
 from co3d.evaluation.records import VideoRecord, pack
 from co3d.models import ClipModel, ModelCard
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 CLIP = "clip"
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from co3d.evaluation.features import VideoFeatures
 from co3d.evaluation.header import Header
 from co3d.evaluation.jobs import Job
 from co3d.files import make_folder, output_file, read_small
+from co3d.zip_directory import open_zip
 
 FORMAT, VERSION = "co3d feature store", 1
 _MOST_HEADER_BYTES = 1 << 20
@@ -116,8 +117,8 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError("it is no file")
     size_bytes = path.stat().st_size
-    with path.open("rb") as file, ZipFile(file) as archive:
-        records = archive.infolist()
+    with path.open("rb") as file:
+        records = open_zip(file).infolist()
         if len(records) != len(_KINDS) or any(r.compress_type != ZIP_STORED for r in records):
             raise ValueError("it is not as it was written")
         if sum(record.file_size for record in records) > size_bytes:

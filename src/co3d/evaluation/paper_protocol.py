@@ -22,7 +22,7 @@ from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.sampling import estimate_rate, pyslowfast_indices
 from co3d.models import ModelCard
 from co3d.video import VideoFrame
-from co3d.video.indexed import open_indexed_video
+from co3d.video.indexed_opening import open_indexed_video
 
 PAPER = "arXiv:2106.00050"
 PAPER_WINDOW = 64

@@ -1,5 +1,6 @@
 """Features in the plane: principal components, or UMAP."""
 
+import os
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -55,6 +56,19 @@ def project_pca(rows: Tensor) -> Plane:
     return Plane(coordinates, (first, second))
 
 
+NUMBA_SETTINGS = ".numba_config.yaml"
+"""Numba, which UMAP runs on, reads it in the working folder whenever it compiles."""
+
+
+def refuse_numba_settings() -> None:
+    """Raise OptionError in a folder whose owner would say where UMAP loads code from."""
+    if os.path.lexists(NUMBA_SETTINGS):
+        raise OptionError(
+            f"cannot project by UMAP in a folder with {NUMBA_SETTINGS}, which says where code is "
+            "loaded from; work in another folder, or use --projection pca"
+        )
+
+
 def project_umap(rows: Tensor) -> Plane:
     """UMAP (McInnes et al., arXiv:1802.03426), the same for the same rows."""
     if len(rows) < LEAST_ROWS:
@@ -62,6 +76,7 @@ def project_umap(rows: Tensor) -> Plane:
             f"cannot project {len(rows)} rows by UMAP, expected at least {LEAST_ROWS}; use "
             "--projection pca"
         )
+    refuse_numba_settings()
     with warnings.catch_warnings():
         # It tells of a part that needs TensorFlow, which nobody asked for.
         warnings.simplefilter("ignore", ImportWarning)

@@ -15,7 +15,8 @@ from co3d.models.description import read_description
 from co3d.models.labels import read_labels
 from co3d.models.saved import WEIGHTS, is_saved_model, read_saved_card
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
-from co3d.weights.containers import Checkpoint, read_checkpoint
+from co3d.weights.checkpoints import read_checkpoint
+from co3d.weights.containers import Checkpoint, read_container
 from co3d.weights.download import fetch_weights
 from co3d.weights.keymaps import match_keys
 from co3d.weights.load import load_weights
@@ -181,7 +182,7 @@ def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None
     if weights is None:
         bundled = resources.files("co3d") / "assets" / card.bundled_weights
         with resources.as_file(bundled) as path:
-            return _Loaded(read_checkpoint(path))
+            return _Loaded(read_container(path))
     published = list_weights(card.name)
     if weights not in [entry.tag for entry in published] and _looks_like_path(weights):
         path = Path(weights)

@@ -1,10 +1,11 @@
 """Files that an HTTP source leads to: where redirects end, and the segments of a playlist."""
 
+import re
 import ssl
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from io import BytesIO
 from typing import IO, Any, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import (
     HTTPBasicAuthHandler,
     HTTPCookieProcessor,
@@ -22,6 +23,10 @@ from co3d.video.access import Distance, Reach
 
 USER_AGENT = f"Lavf/{'.'.join(map(str, av.library_versions['libavformat']))}"
 """What FFmpeg calls itself; some servers refuse Python."""
+
+_PLAYLIST_HEAD = b"#EXTM3U"
+_MOST_PLAYLIST_BYTES = 16 << 20
+_ADDRESS_IN_TAG = re.compile(rb'(?<=URI=")[^"]*')
 
 
 class Readable(Protocol):
@@ -94,7 +99,10 @@ class HttpFiles:
             end = int(options.get("end_offset") or 0)
             headers["Range"] = f"bytes={options.get('offset') or 0}-{end - 1 if end else ''}"
         try:
-            return _Response(self._request(address, headers))
+            response = self._request(address, headers)
+            if response.url == _without_user(address):
+                return _Response(response)
+            return _read_moved(response)
         except (OSError, HTTPException, ValueError):  # a live source goes on with its next segment
             return BytesIO()
 
@@ -105,13 +113,43 @@ class HttpFiles:
         return self._opener.open(request, timeout=self._timeout_seconds)
 
 
-class _Response:
-    """A response that ends where its connection breaks."""
+def _read_moved(response: HTTPResponse) -> Readable:
+    """What redirects have led to; of a playlist the addresses are made whole.
 
-    def __init__(self, response: HTTPResponse) -> None:
-        self._response = response
+    FFmpeg takes them to be beside where it asked for the playlist, and they are beside where that
+    lies.
+    """
+    head = response.read(len(_PLAYLIST_HEAD))
+    if head != _PLAYLIST_HEAD:
+        return _Response(response, head)
+    with response:
+        text = head + response.read(_MOST_PLAYLIST_BYTES)
+    return BytesIO(_make_whole(text, response.url))
+
+
+def _make_whole(playlist: bytes, base: str) -> bytes:
+    def join(address: bytes) -> bytes:
+        return urljoin(base, address.decode().strip()).encode()
+
+    lines = playlist.splitlines()
+    for place, line in enumerate(lines):
+        if line.startswith(b"#"):
+            lines[place] = _ADDRESS_IN_TAG.sub(lambda found: join(found.group()), line)
+        elif line.strip():
+            lines[place] = join(line)
+    return b"\n".join((*lines, b""))
+
+
+class _Response:
+    """A response that ends where its connection breaks; some of it may have been read."""
+
+    def __init__(self, response: HTTPResponse, head: bytes = b"") -> None:
+        self._response, self._head = response, head
 
     def read(self, size: int) -> bytes:
+        if self._head:
+            head, self._head = self._head[:size], self._head[size:]
+            return head
         try:
             return self._response.read(size)
         except (OSError, HTTPException):

@@ -42,13 +42,13 @@ class IndexedVideo(Protocol):
         ...
 
 
-def open_indexed_video(
+def open_indexed_here(
     path: Path,
     rate_hz: float | None = None,
     threads: int = 0,
     limits: VideoLimits = DEFAULT_LIMITS,
 ) -> IndexedVideo:
-    """Open a video file or a folder of frames.
+    """Open a video file or a folder of frames in this process.
 
     Args:
         path: of either.

@@ -75,6 +75,10 @@ class Pace:
             last_seconds = frame.pts_seconds
             yield frame
 
+    def take_over(self, other: "Pace") -> None:
+        """Know what another pace knows."""
+        vars(self).update(vars(other))
+
     @property
     def is_known(self) -> bool:
         """Whether the pace was stated, or told from three intervals, which one odd one cannot."""

@@ -1,6 +1,7 @@
 """The latest packets of a source, in memory, and clips of them that are not encoded again."""
 
 import io
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
@@ -82,11 +83,15 @@ class PacketRing(PacketTap):
         self._bytes = 0
         self._origin: StreamCopy | None = None
 
+    @property
+    def newest_seconds(self) -> float:
+        """The moment of the newest packet; minus infinity before the first one."""
+        with self._lock:
+            return self._kept[-1].moment_seconds if self._kept else -math.inf
+
     def reaches(self, moment_seconds: float) -> bool:
         """Whether all packets up to a moment have come, or none come any more."""
-        with self._lock:
-            newest = self._kept[-1].moment_seconds if self._kept else None
-            return self._is_closed or (newest is not None and newest >= moment_seconds)
+        return self._is_closed or self.newest_seconds >= moment_seconds
 
     def cut(self, path: Path, from_seconds: float, until_seconds: float) -> "Cut | None":
         """Write the packets between two moments, not encoded again, to a Matroska file.

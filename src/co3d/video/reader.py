@@ -1,41 +1,32 @@
 """`read_video`: frames of any source, at the rate that a network expects."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
-from co3d.errors import CameraError, OptionError
+from co3d.errors import OptionError
 from co3d.files import make_folder
-from co3d.video.address import URL_SCHEMES, find_scheme, hide_password
+from co3d.sandbox import find_sandbox
 from co3d.video.allowance import Allowance
-from co3d.video.connection import POLL_HZ
-from co3d.video.container import RtspTransport, open_camera, open_url, report_faults
+from co3d.video.container import RtspTransport, report_faults
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
-from co3d.video.file import FileSource
-from co3d.video.folder import FolderSource
 from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
-from co3d.video.inputs import (
-    SESSION_SUFFIX,
-    describe_namesake,
-    is_device,
-    is_pipe,
-    name_pipe,
-    open_pipe,
-    open_session,
-    resolve_file_url,
-)
+from co3d.video.inputs import resolve_file_url
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
-from co3d.video.live import LiveSource
 from co3d.video.packet_ring import PacketRing
-from co3d.video.packet_tap import PacketTap
-from co3d.video.reader_options import Gap, Policy, check_choices, check_numbers, check_positive
 from co3d.video.recording import Recorder
+from co3d.video.sandboxed_source import open_in_sandbox
 from co3d.video.source import FrameSource
 from co3d.video.source_state import StateListener
+from co3d.video.sources import SourceRequest, open_source
+
+Gap = Literal["keep", "reset"]
 
 
 class VideoReader:
@@ -205,7 +196,7 @@ def read_video(
     source: str | int | Path,
     *,
     rate_hz: float | None = None,
-    policy: Policy | None = None,
+    policy: Literal["latest", "every"] | None = None,
     gap: Gap | None = None,
     queue_frames: int = 8,
     reconnect_seconds: float | None = None,
@@ -273,10 +264,11 @@ def read_video(
             takes 10 s at most), or the server refuses the user.
         CameraError: the camera is absent or busy.
         VideoLimitError: the source is larger than `limits` allow; some limits show later.
+        SandboxError: inside `co3d.read_in_sandbox`, the process that decodes died, now or later.
     """
-    check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
-    check_choices(policy, rtsp_transport, gap)
-    check_numbers(record_seconds, queue_frames, reconnect_seconds)
+    _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
+    if not 0 < record_seconds < math.inf:
+        raise OptionError(f"record_seconds is {record_seconds}, expected above 0; choose 60, say")
     framing = Framing(rotate, flip, crop)
     recorder: Recorder | None = None
     if record is not None:
@@ -284,64 +276,38 @@ def read_video(
         recorder, ring = Recorder(Path(record), record_seconds), None
     if isinstance(source, str) and not source.strip():
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
-    open_live = partial(
-        LiveSource,
-        drop_oldest=policy != "every",
+    if policy not in (None, "latest", "every"):
+        raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
+    if rtsp_transport not in ("auto", "tcp", "udp"):
+        raise OptionError(
+            f"cannot read over rtsp_transport {rtsp_transport!r}; choose 'auto', 'tcp' or 'udp'"
+        )
+    if gap not in (None, "keep", "reset"):
+        raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
+    if queue_frames < 1:
+        raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
+    if reconnect_seconds is not None and not reconnect_seconds >= 0:
+        raise OptionError(f"reconnect_seconds is {reconnect_seconds}, expected 0 or more")
+    request = SourceRequest(
+        resolve_file_url(source),
+        drops_late=None if policy is None else policy == "latest",
         queue_frames=queue_frames,
         reconnect_seconds=reconnect_seconds,
-        recorder=recorder or ring,
-        poll_hz=poll_hz or rate_hz or POLL_HZ,
-        on_state=on_state,
+        folder_rate_hz=folder_rate_hz,
+        rtsp_transport=rtsp_transport,
+        poll_hz=poll_hz or rate_hz,
         limits=limits,
         decoder_threads=decoder_threads,
+        allowance=allowance,
     )
-    if allowance is not None:
-        allowance.check_scheme(str(source))
-    opened: FrameSource
-    source, notices, comes_once = resolve_file_url(source), (), False
-    if isinstance(source, int) or (isinstance(source, str) and source.isdecimal()):
-        opener = partial(open_camera, int(source))
-        notices, name = describe_namesake(source), f"camera {int(source)}"
-        try:
-            with report_faults(name):
-                opened = open_live(opener, name, is_camera=True)
-        except CameraError as error:
-            raise CameraError("; ".join((str(error), *notices))) from error
-    elif isinstance(source, str) and (scheme := find_scheme(source)):
-        if "://" not in source:
-            raise OptionError(
-                f"cannot read {hide_password(source)}: expected two slashes, {scheme}://…"
-            )
-        if scheme not in URL_SCHEMES:
-            raise OptionError(
-                f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
-                f"expected {', '.join(URL_SCHEMES)}"
-            )
-        opener = partial(open_url, source, rtsp_transport, limits, allowance)
-        name, is_http = hide_password(source), scheme in ("http", "https")
-        with report_faults(name):
-            opened = open_live(opener, name, may_be_recording=is_http)
-    elif is_device(str(source)):
-        opener, name = partial(open_camera, str(source)), f"camera {source}"
-        with report_faults(name):
-            opened = open_live(opener, name, is_camera=True)
-    elif is_pipe(str(source)):
-        # It keeps whoever writes into it waiting, unless the latest of it is asked for.
-        drops = policy == "latest"
-        opener, comes_once = partial(open_pipe, str(source), limits), True
-        name = name_pipe(str(source))
-        with report_faults(name):
-            opened = open_live(opener, name, is_pipe=True, drop_oldest=drops)
-    elif Path(source).suffix.lower() == SESSION_SUFFIX and Path(source).is_file():
-        with report_faults(str(source)):
-            opened = open_live(partial(open_session, Path(source), limits), str(source))
+    sandbox = find_sandbox()
+    if sandbox is None:
+        opened = open_source(request, recorder or ring, on_state)
     else:
-        with report_faults(str(source)):
-            path = Path(source)
-            opened = _open_local(path, folder_rate_hz, limits, recorder or ring, decoder_threads)
+        opened = open_in_sandbox(sandbox, request, recorder or ring, on_state)
     open_again = partial(
         read_video,
-        source,
+        request.source,
         folder_rate_hz=folder_rate_hz,
         rtsp_transport=rtsp_transport,
         limits=limits,
@@ -349,37 +315,26 @@ def read_video(
         **vars(framing),
     )
     try:
-        gap = gap or ("reset" if opened.info.is_live else "keep")
+        gap = gap or ("reset" if opened.source.info.is_live else "keep")
         return VideoReader(
-            opened,
+            opened.source,
             rate_hz,
             gap,
             framing,
             recorder,
             ring,
             drops_late=policy != "every",
-            open_again=None if comes_once else open_again,
-            notices=notices,
+            open_again=None if opened.comes_once else open_again,
+            notices=opened.notices,
         )
     except OptionError:
-        opened.close()
+        opened.source.close()
         if recorder is not None:
             recorder.close()
         raise
 
 
-def _open_local(
-    path: Path,
-    folder_rate_hz: float,
-    limits: VideoLimits,
-    recorder: PacketTap | None,
-    decoder_threads: int | None,
-) -> FrameSource:
-    """A folder of pictures, or a file."""
-    if not path.is_dir():
-        return FileSource(path, limits, recorder, decoder_threads)
-    if isinstance(recorder, Recorder):
-        raise OptionError(
-            f"cannot record {path}: a folder of pictures is no stream of packets; copy it"
-        )
-    return FolderSource(path, folder_rate_hz, limits)
+def _check_positive(**rates_hz: float | None) -> None:
+    for name, rate_hz in rates_hz.items():
+        if rate_hz is not None and not 0 < rate_hz < math.inf:
+            raise OptionError(f"{name} is {rate_hz}, expected a rate above 0; choose 8, say")

@@ -33,7 +33,7 @@ class Segment:
     def __init__(self, path: Path, stream: VideoStream, start_seconds: float) -> None:
         self.start_seconds = start_seconds
         with ExitStack() as stack:
-            temporary = stack.enter_context(output_file(path))
+            temporary = stack.enter_context(output_file(path, outlives_kill=True))
             place = f"file:{temporary.absolute()}"
             self._container = stack.enter_context(av.open(place, "w", format="matroska"))
             self._stream = self._container.add_stream_from_template(stream, opaque=True)

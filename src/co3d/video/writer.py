@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-import secrets
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from co3d.errors import InputShapeError, OptionError, OutputError
+from co3d.partial_files import hold, name_partial
 from co3d.video.aspect import SQUARE
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -45,6 +46,8 @@ class VideoWriter:
         frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
         sample_aspect_ratio: width of a pixel by its height, for players.
         keeps_unfinished: `abort` and a full disk leave what plays of the video, under its name.
+        outlives_kill: the temporary file of a killed process stays; else a later process that
+            writes into the folder removes it.
 
     Raises:
         OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
@@ -60,6 +63,7 @@ class VideoWriter:
         sample_aspect_ratio: Fraction = SQUARE,
         *,
         keeps_unfinished: bool = False,
+        outlives_kill: bool = True,
     ) -> None:
         if not 0 < rate_hz < math.inf:
             raise OptionError(f"cannot write at {rate_hz} frames/s; choose a rate above 0")
@@ -73,7 +77,7 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
         self._first_seconds = 0.0
         self._last_pts = -1
-        self._partial = _create_partial(self.path)
+        self._partial = _create_partial(self.path, outlives_kill=outlives_kill)
         kind = FORMATS[self.path.suffix.lower()]
         place, options = f"file:{self._partial.absolute()}", CONTAINER_OPTIONS[kind]
         try:
@@ -81,6 +85,8 @@ class VideoWriter:
         except FFmpegError as error:
             self._partial.unlink()
             raise self._failure(error) from error
+        self._held = ExitStack()
+        self._held.enter_context(hold(self._partial))
         self._open = True
 
     def write(self, image: np.ndarray, pts_seconds: float) -> None:
@@ -139,6 +145,7 @@ class VideoWriter:
             self.abort()
             raise self._failure(error) from error
         self._open = False
+        self._held.close()
 
     def abort(self) -> None:
         """Remove what was written, or keep what plays of it (`keeps_unfinished`).
@@ -159,6 +166,7 @@ class VideoWriter:
             self._has_kept = True
         else:
             self._partial.unlink(missing_ok=True)
+        self._held.close()
 
     def _finish(self, stream: VideoStream) -> None:
         self._container.mux(stream.encode(None))
@@ -225,7 +233,7 @@ def _plays(path: Path) -> bool:
         return False
 
 
-def _create_partial(path: Path) -> Path:
+def _create_partial(path: Path, *, outlives_kill: bool) -> Path:
     """Create the temporary file beside `path`."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
@@ -233,7 +241,7 @@ def _create_partial(path: Path) -> Path:
         )
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; name a file")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    partial = name_partial(path, ".part" if outlives_kill else ".partial")
     try:
         partial.touch(exist_ok=False)
     except OSError as error:

@@ -5,8 +5,8 @@ from co3d.weights.catalogue import PublishedWeights as PublishedWeights
 from co3d.weights.catalogue import find_weights as find_weights
 from co3d.weights.catalogue import list_weights as list_weights
 from co3d.weights.catalogue import parse_full_tag as parse_full_tag
+from co3d.weights.checkpoints import read_checkpoint as read_checkpoint
 from co3d.weights.containers import Checkpoint as Checkpoint
-from co3d.weights.containers import read_checkpoint as read_checkpoint
 from co3d.weights.download import cache_path as cache_path
 from co3d.weights.download import check_file as check_file
 from co3d.weights.download import fetch_weights as fetch_weights

@@ -64,8 +64,8 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint: safetensors, torch zip, legacy torch file or Caffe2 pickle.
+def read_container(path: Path | str) -> Checkpoint:
+    """Read a checkpoint here: safetensors, torch zip, legacy torch file or Caffe2 pickle.
 
     A file may be the state itself or hold it under `model_state`, `model_state_dict`,
     `state_dict`, `model`, `net`, `ema` and their like; which is read is logged where there are
@@ -91,7 +91,7 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
     """All that a checkpoint of a training run holds: state of the network, optimiser and loops.
 
     Raises:
-        WeightError: as for `read_checkpoint`, or it is no mapping of names.
+        WeightError: as for `read_container`, or it is no mapping of names.
     """
     if find_container(path) != "torch":
         raise WeightError(f"cannot read {path}: it is no checkpoint that training wrote")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from co3d.weights.containers import find_container, read_checkpoint
+from co3d.weights.checkpoints import read_checkpoint
+from co3d.weights.containers import find_container
 from co3d.weights.families import name_family
 from co3d.weights.keymaps import match_keys
 from co3d.weights.load import compare_tensors, is_finite

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from co3d.errors import WeightError
-from co3d.weights.containers import Checkpoint, read_checkpoint
+from co3d.weights.checkpoints import read_checkpoint
+from co3d.weights.containers import Checkpoint
 from co3d.weights.families import name_family
 from co3d.weights.keymaps import match_keys
 

@@ -24,6 +24,7 @@ from co3d.weights.pickled_tensors import (
     load_storage,
     make_finder,
 )
+from co3d.zip_directory import open_zip
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 """First two numbers of files from before PyTorch 1.6."""
@@ -112,8 +113,7 @@ def open_torch_checkpoint(path: Path) -> Iterator[TorchCheckpoint]:
 
 
 def _read_zip(file: BinaryIO, size_bytes: int) -> tuple[Any, Callable[[str], tuple[int, int]]]:
-    with zipfile.ZipFile(file) as archive:
-        records = {info.filename: info for info in archive.infolist()}
+    records = {info.filename: info for info in open_zip(file).infolist()}
     folder = next(iter(records), "").partition("/")[0]
 
     def place(name: str) -> tuple[int, int]:

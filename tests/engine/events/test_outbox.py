@@ -7,20 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from co3d.engine.events import Event, EventLog, Outbox, Retention
+from co3d.engine.events import EventLog, Outbox, Retention
+from co3d.engine.events import outbox as module
 from co3d.engine.events.event import make_event_id
 from co3d.errors import OptionError, OutputError
-
-
-def make_event(camera="door", rule="fall", start=100.0, **more) -> Event:
-    return Event(
-        make_event_id(start), camera, rule, "falling", start - 90, start - 90,
-        start_unix_seconds=start, latest_unix_seconds=start, **more,
-    )  # fmt: skip
-
-
-def end(event: Event) -> Event:
-    return replace(event, cause="below", end_pts_seconds=event.start_pts_seconds + 2)
+from support.event_samples import end, make_event
 
 
 @pytest.fixture
@@ -195,8 +186,6 @@ def test_a_full_disk_loses_nothing_that_it_takes_later(tmp_path, monkeypatch):
 
 
 def test_what_no_disk_takes_is_counted(tmp_path, monkeypatch):
-    import co3d.engine.events.outbox as module
-
     monkeypatch.setattr(module, "MOST_WAITING", 5)
     with Outbox(tmp_path, commit_seconds=0.001) as outbox:
         make_room = fail_commits(outbox, monkeypatch)
@@ -211,9 +200,24 @@ def test_what_no_disk_takes_is_counted(tmp_path, monkeypatch):
         assert outbox.health().lost == 3
 
 
-def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
-    import co3d.engine.events.outbox as module
+def test_an_event_whose_end_is_lost_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    with Outbox(tmp_path, commit_seconds=0.001) as outbox:
+        lost, going = make_event(start=1.0), make_event(start=2.0)
+        outbox.append("start", lost)
+        outbox.append("start", going)
+        outbox.flush(10)
+        make_room = fail_commits(outbox, monkeypatch)
+        outbox.append("end", end(lost))
+        for _ in range(2):
+            outbox.append("update", going)
+        make_room()
+        outbox.flush(10)
+        assert outbox.log.get_event(lost.id).cause == "interrupted"
+        assert outbox.log.get_event(going.id).is_open
 
+
+def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     days = 86400.0
     outbox = Outbox(tmp_path, Retention(keep_days=1), clock=lambda: 3 * days, commit_seconds=0.001)
@@ -242,8 +246,6 @@ def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
 
 
 def test_what_does_not_fit_is_deleted_and_counted(tmp_path, monkeypatch):
-    import co3d.engine.events.outbox as module
-
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     said: list[str] = []
     outbox = Outbox(

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from co3d.cli.commands.declared import SandboxOption
+
 EPILOG = """
 **Examples**
 
@@ -113,6 +115,7 @@ def prepare(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a bad video.")] = False,
     as_json: Json = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Turn published annotations into a manifest, and videos into copies that are quick to read.
 

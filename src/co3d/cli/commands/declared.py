@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from co3d.cli.options import Rate, Scope
+from co3d.sandbox import read_in_sandbox
 
 DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
 
@@ -42,6 +43,24 @@ FallbackOption = Annotated[
 ]
 SpreadOption = Annotated[
     bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
+]
+
+
+def _open_sandbox(context: typer.Context, is_wanted: bool) -> bool:
+    """Read in a sandbox until the command has ended."""
+    if is_wanted:
+        context.with_resource(read_in_sandbox())
+    return is_wanted
+
+
+SandboxOption = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox",
+        callback=_open_sandbox,
+        help="Read checkpoints and videos in processes of their own, of bounded memory and time: "
+        "for files of strangers.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="A torch device: cpu, cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, JsonOption, WindowOption
+from co3d.cli.commands.declared import (
+    DEBUG_HINT,
+    DeviceOption,
+    JsonOption,
+    SandboxOption,
+    WindowOption,
+)
 
 EVAL_EPILOG = """
 **Examples**
@@ -145,6 +151,7 @@ def evaluate(
     ] = Path("evaluation"),
     strict: Strict = False,
     as_json: JsonOption = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Measure a network on a data set, clip by clip or frame by frame.
 
@@ -213,6 +220,7 @@ def features(
     ),
     strict: Strict = False,
     as_json: JsonOption = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Write what a layer says of each clip or frame, averaged over height and width.
 

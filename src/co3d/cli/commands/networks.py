@@ -13,6 +13,7 @@ from co3d.cli.commands.declared import (
     JsonOption,
     NetworkArgument,
     RateOption,
+    SandboxOption,
     ScopeOption,
     SpreadOption,
     WindowOption,
@@ -100,6 +101,7 @@ def explain(
         Path | None, typer.Option(help="Draw the network in time: .svg, .png or .pdf.")
     ] = None,
     as_json: JsonOption = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Show what a network becomes as a step program: delays, state and cost of every value."""
     from co3d.cli.explain import print_explanation
@@ -158,6 +160,7 @@ def check(
         str, typer.Option(help="With --backend: a torch device for the backends: cpu, cuda.")
     ] = "cpu",
     as_json: JsonOption = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Prove on your own network and weights that steps equal clips, value by value.
 
@@ -233,6 +236,7 @@ def export(
         Path | None, typer.Option(help="File with a class name a line; else its own card's.")
     ] = None,
     as_json: JsonOption = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Write a network as one self-describing file that runs without its Python code."""
     from co3d.cli.export import export_network

@@ -1,11 +1,13 @@
 """`co3d serve` and `co3d token`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.sandbox import read_in_sandbox
 
 SERVE_EPILOG = """
 **Examples**
@@ -62,6 +64,13 @@ def serve(
     events: Annotated[
         Path | None, typer.Option(help="The folder of events that `co3d watch` keeps.")
     ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox/--no-sandbox",
+            help="Read checkpoints and cameras in processes of their own, one for each camera.",
+        ),
+    ] = True,
     state: Annotated[
         Path | None, typer.Option(help="A folder in which added cameras survive a restart.")
     ] = None,
@@ -86,7 +95,8 @@ def serve(
         state=state,
         events=events,
     )
-    serve_network(settings, model, weights)
+    with read_in_sandbox() if sandbox else nullcontext():
+        serve_network(settings, model, weights)
 
 
 @serving_app.command(epilog=DEBUG_HINT)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, WindowOption
+from co3d.cli.commands.declared import DEBUG_HINT, DeviceOption, SandboxOption, WindowOption
 from co3d.cli.exit_codes import describe_exit_codes
 from co3d.cli.options import Flip, Gap, Policy, RtspTransport, StreamOptions
 
@@ -179,6 +179,7 @@ def stream(
         ),
     ] = None,
     device: DeviceOption = "cpu",
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Label a video as it plays, one prediction per sampled frame.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.cli.commands.declared import DEBUG_HINT, SandboxOption
 
 WATCH_EPILOG = """
 **A fleet file**
@@ -22,6 +22,12 @@ cameras:
   - name: yard          # smooth_seconds, reconnect_seconds, ...
     source: 0
     threshold: 0.5
+rules:                  # what makes events; see docs/events.md
+  - name: falls
+    labels: [falling]
+    threshold: 0.7
+outputs:                # also folder, command, webhook, mqtt
+  - {name: lines, type: json, path: events.jsonl}
 ```
 
 `${NAME}` is an environment variable, `${file:PATH}` the first line of a file.
@@ -46,17 +52,20 @@ def watch(
         typer.Option(
             "--check",
             help="Open each source once, measure what it costs, and say whether all fit this "
-            "machine; exit code 38 where they do not.",
+            "machine (exit code 38 where they do not); try outputs without sending an event.",
         ),
     ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one object a line, as `co3d stream` does of several."),
     ] = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Label many cameras at once, a row for each.
 
-    The file is read again whenever it changes; cameras that did not change go on undisturbed.
+    Rules make events of labels, which are kept and delivered to outputs.
+
+    The file is read again whenever it changes; what did not change goes on undisturbed.
     Ctrl-C ends it.
     """
     from co3d.cli.watch import watch_fleet

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from co3d.cli.commands.declared import SandboxOption
+
 EPILOG = """
 **Examples**
 
@@ -88,6 +90,7 @@ def import_file(
     model: Annotated[str, typer.Option(help="The network that it is for: see `co3d models`.")],
     output: Annotated[Path, typer.Option(help="The file to write, in safetensors.")],
     as_json: Json = False,
+    _sandbox: SandboxOption = False,
 ) -> None:
     """Convert a checkpoint to safetensors with our names, class names and activation in it.
 
@@ -99,7 +102,7 @@ def import_file(
 
 
 @weights_app.command()
-def inspect(file: File, as_json: Json = False) -> None:
+def inspect(file: File, as_json: Json = False, _sandbox: SandboxOption = False) -> None:
     """Show what a checkpoint holds and which network it fits, without running anything in it.
 
     Example: `co3d weights inspect checkpoint.pyth`

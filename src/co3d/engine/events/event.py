@@ -21,8 +21,8 @@ EndCause = Literal[
 - reset: the video started again, so that its times went back.
 - failed: the camera ended with an error. over: it ended without one, or was taken out.
 - removed: the rule was taken out or changed.
-- stopped: the program ended in order. interrupted: it was killed; the next start found the event
-  open.
+- stopped: the program ended in order. interrupted: it was killed, and the next start found the
+  event open; or the disk was full for so long that its end was lost.
 """
 
 _TIMES = {

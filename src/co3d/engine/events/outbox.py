@@ -1,19 +1,24 @@
 """The outbox: every record of an event is on the disk before any output gets it."""
 
-import json
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from co3d.engine.events.event import Event, Kind
 from co3d.engine.events.event_log import EventLog
-from co3d.engine.events.outbox_file import LATEST_NUMBER, MEDIA_NAME, insert_record, open_to_write
+from co3d.engine.events.outbox_file import (
+    LATEST_NUMBER,
+    MEDIA_NAME,
+    find_unended,
+    insert_record,
+    open_to_write,
+)
 from co3d.engine.events.retention import Retention, list_orphans, prune, remove_media
 from co3d.errors import OutputError
 from co3d.files import make_folder
@@ -63,7 +68,7 @@ class Outbox:
 
     One thread writes: what comes within 50 ms is one transaction. Whoever appends never waits for
     the disk. Where the disk takes nothing, records wait, up to 10 000, and are tried again every
-    second. Events that a killed process left open are ended as "interrupted".
+    second. Events that a killed process left open, or whose end was lost, end as "interrupted".
 
     Args:
         folder: made if absent; of this process alone while it is open.
@@ -100,6 +105,7 @@ class Outbox:
             self._connection = open_to_write(folder)
             self._changed = threading.Condition()
             self._waiting: deque[tuple[Kind, Event]] = deque()
+            self._open_ids: set[str] = set()
             self._is_hurried = self._is_closing = False
             self._failure: str | None = None
             self._next_prune_seconds = time.monotonic()
@@ -118,6 +124,10 @@ class Outbox:
         """Keep what is known of an event now; returns at once."""
         with self._changed:
             self._waiting.append((kind, event))
+            if event.is_open:
+                self._open_ids.add(event.id)
+            else:
+                self._open_ids.discard(event.id)
             if len(self._waiting) > MOST_WAITING:
                 self._waiting.popleft()
                 self._lost += 1
@@ -218,9 +228,7 @@ class Outbox:
             self._cursors = dict(rows)
             found = connection.execute("SELECT value FROM counts WHERE name = 'lost'").fetchone()
             self._lost = self._lost_before = found[0] if found else 0
-            bodies = connection.execute("SELECT body FROM events WHERE is_open").fetchall()
-            interrupted = [_interrupt(Event.from_dict(json.loads(body))) for (body,) in bodies]
-            self._commit([("end", event) for event in interrupted], [], set())
+            self._commit([("end", event) for event in find_unended(connection, ())], [], set(), ())
             remove_media(self.folder, list_orphans(connection, self.folder))
         except (sqlite3.Error, OSError) as error:
             connection.close()
@@ -233,13 +241,14 @@ class Outbox:
         while self._wait_for_work():
             with self._changed:
                 records, removed = list(self._waiting), self._removed
+                open_ids = frozenset(self._open_ids)
                 moves = [
                     _Move(output, self._cursors[output], *counts)
                     for output, counts in self._moved.items()
                 ]
                 self._moved, self._removed = {}, set()
             try:
-                self._commit(records, moves, removed)
+                self._commit(records, moves, removed, open_ids)
             except sqlite3.Error as error:
                 self._fail(str(error), moves, removed)
                 continue
@@ -285,7 +294,11 @@ class Outbox:
             return True
 
     def _commit(
-        self, records: list[tuple[Kind, Event]], moves: list["_Move"], removed: set[str]
+        self,
+        records: list[tuple[Kind, Event]],
+        moves: list["_Move"],
+        removed: set[str],
+        open_ids: Collection[str],
     ) -> None:
         connection, now_seconds, latest = self._connection, self._clock(), self._latest
         lost = self._lost
@@ -304,6 +317,8 @@ class Outbox:
                     (move.output, move.number, move.delivered, move.refused),
                 )
             if lost != self._lost_before:
+                for event in find_unended(connection, open_ids):  # whose end may be among the lost
+                    latest = insert_record(connection, "end", event, now_seconds, 0)
                 connection.execute(
                     "INSERT INTO counts VALUES ('lost', ?) "
                     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -374,13 +389,3 @@ class Outbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _interrupt(event: Event) -> Event:
-    """The end of an event whose process was killed: the last moment that was committed."""
-    return replace(
-        event,
-        cause="interrupted",
-        end_pts_seconds=event.latest_pts_seconds,
-        end_unix_seconds=event.latest_unix_seconds,
-    )

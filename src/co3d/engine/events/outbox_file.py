@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from co3d.engine.events.event import Event, Kind
@@ -123,3 +125,23 @@ def insert_record(
         (event.id, event.camera, event.rule, moment, event.is_open, number, media_bytes, body),
     )
     return number
+
+
+def find_unended(connection: sqlite3.Connection, open_ids: Collection[str]) -> list[Event]:
+    """Ends, at the last moment that was committed, of events that are open in the file alone.
+
+    Args:
+        open_ids: of the events that go on.
+    """
+    rows = connection.execute("SELECT body FROM events WHERE is_open").fetchall()
+    events = [Event.from_dict(json.loads(body)) for (body,) in rows]
+    return [
+        replace(
+            event,
+            cause="interrupted",
+            end_pts_seconds=event.latest_pts_seconds,
+            end_unix_seconds=event.latest_unix_seconds,
+        )
+        for event in events
+        if event.id not in open_ids
+    ]

@@ -1,5 +1,6 @@
 """From what an engine says to records in an outbox, with pictures and clips."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,8 +20,12 @@ from co3d.video.packet_ring import PacketRing
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 0.5
 MOST_JOBS = 256
+_LOG = logging.getLogger("co3d")
 LATE_SECONDS = 10.0
 """A clip is cut so long after its last packet should have come, whether it has or not."""
+
+LAG_SECONDS = 5.0
+"""Labels are told at most so long after their packets have come, mostly."""
 
 GROUP_SECONDS = 10.0
 """Cameras send a key frame at least this often, mostly."""
@@ -74,7 +79,8 @@ class _Job:
         if self.end_seconds is not None:
             return min(longest, self.end_seconds) + self.clip.after_seconds
         longest += self.clip.after_seconds
-        return longest if self.view.ring.reaches(longest) else None
+        # Its end may be known a little later than its packets have come.
+        return longest if self.view.ring.newest_seconds >= longest + LAG_SECONDS else None
 
     def is_due(self) -> bool:
         """Whether all packets have come that it needs."""
@@ -126,8 +132,11 @@ class EventService:
 
     def take(self, item: ResultItem) -> None:
         """Take in a prediction, or news of a source or a track; it never waits for a disk."""
-        with self._lock:
-            self._append(self._book.add(item))
+        try:
+            with self._lock:
+                self._append(self._book.add(item))
+        except Exception:  # noqa: BLE001 (a bug of ours; labelling goes on)
+            _LOG.exception("no events were made of a prediction of %s", item.track)
 
     def replace_rules(self, rules: Iterable[Rule]) -> None:
         """See `RuleBook.replace_rules`."""

@@ -24,7 +24,7 @@ from co3d.packages import require_package
 CONNECT_SECONDS = 5.0
 ACKNOWLEDGED_SECONDS = 10.0
 WAKE_SECONDS = 0.1
-LONGEST_RECONNECT_SECONDS = 30
+RECONNECT_SECONDS = 1, 30
 MOST_PICTURE_BYTES = 4 * 2**20
 
 
@@ -164,7 +164,7 @@ class MqttOutput:
         broker = self._broker
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         client.connect_timeout = CONNECT_SECONDS
-        client.reconnect_delay_set(1, LONGEST_RECONNECT_SECONDS)
+        client.reconnect_delay_set(*RECONNECT_SECONDS)
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password)
         if broker.uses_tls:

@@ -1,0 +1,248 @@
+"""What runs in a sandbox: a process that answers calls, bounds itself, and trusts nobody's folder.
+
+Requests come by standard input, answers go by standard output, each as a length and a pickle. What
+else writes to standard output there ends up on standard error.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from co3d.errors import SandboxError
+
+_LENGTH = struct.Struct("<Q")
+_LOGGER = "co3d"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a child is to do.
+
+    Attributes:
+        function, arguments: the call; a conversation hands its `Talk` on as the first argument.
+        is_conversation: whether messages go to and fro until the function returns.
+        memory_bytes, cpu_seconds: see `SandboxLimits`.
+        log_level: of the parent's log; what is less is not sent.
+        folder: the parent's working folder.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    is_conversation: bool
+    memory_bytes: int
+    cpu_seconds: int
+    log_level: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message of a conversation."""
+
+    message: Any
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A record of the child's log."""
+
+    record: logging.LogRecord
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The call has ended well."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The call has ended with an error."""
+
+    error: Exception
+
+
+class EndOfConversation:
+    """The parent's last message of a conversation."""
+
+
+class Talk:
+    """A conversation with the parent, in the child.
+
+    Attributes:
+        shared_memory: descriptor of the memory that both can map; None where there is none.
+    """
+
+    def __init__(self, requests: int, answers: int, shared: int | None, cpu_seconds: int) -> None:
+        self._requests, self._answers = requests, answers
+        self._cpu_seconds = cpu_seconds
+        self._lock = threading.Lock()
+        self._heard = SimpleQueue[Any]()
+        self._listener = threading.Thread(target=self._hear, name="co3d listens", daemon=True)
+        self.shared_memory = shared
+
+    def say(self, message: Any) -> None:
+        """Send a message; the limit of time counts from here on."""
+        bound_cpu(self._cpu_seconds)
+        self.send(Said(message))
+
+    def send(self, answer: Any) -> None:
+        """Send what is no message."""
+        with self._lock:
+            write_message(self._answers, answer)
+
+    def begin(self) -> None:
+        """Start to hear the parent."""
+        self._listener.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the parent's last message has come."""
+        return not self._listener.is_alive()
+
+    def listen(self) -> Iterator[Any]:
+        """The parent's messages, until its last; for one thread."""
+        while not isinstance(message := self._heard.get(), EndOfConversation):
+            yield message
+
+    def finish(self) -> None:
+        """Wait for the parent's last message."""
+        self._listener.join()
+
+    def _hear(self) -> None:
+        try:
+            message = None
+            while not isinstance(message, EndOfConversation):
+                message = read_message(self._requests)
+                self._heard.put(message)
+        except EOFError:  # nobody is there to take an answer
+            os._exit(0)
+
+
+def serve(shared_memory: int | None) -> None:
+    """Answer requests until standard input ends."""
+    requests, answers = os.dup(0), os.dup(1)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    is_bounded = False
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            request: Request = read_message(requests)  # imports what the function needs
+            if not is_bounded:
+                bound_memory(request.memory_bytes)
+                is_bounded = True
+            bound_cpu(request.cpu_seconds)
+            os.chdir(request.folder)
+            talk = Talk(requests, answers, shared_memory, request.cpu_seconds)
+            if request.is_conversation:
+                talk.begin()
+            answer = _answer(request, talk)
+            try:
+                talk.send(answer)
+            except (pickle.PicklingError, TypeError, AttributeError) as error:
+                talk.send(Raised(SandboxError(f"its answer cannot be handed over: {error}")))
+            if request.is_conversation:
+                talk.finish()
+
+
+def _answer(request: Request, talk: Talk) -> Returned | Raised:
+    handler = _LogSender(talk)
+    log = logging.getLogger(_LOGGER)
+    log.setLevel(request.log_level)
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        first = (talk,) if request.is_conversation else ()
+        return Returned(request.function(*first, *request.arguments))
+    except MemoryError:
+        needs = f"it needs more than {request.memory_bytes >> 20} MiB; raise memory_bytes"
+        return Raised(SandboxError(needs))
+    except Exception as error:  # noqa: BLE001 (raised again by the parent)
+        return Raised(error)
+    finally:
+        log.removeHandler(handler)
+
+
+class _LogSender(logging.Handler):
+    """Hands records to the parent, with nothing in them that cannot be pickled."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__()
+        self._talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = record.getMessage(), None
+        record.exc_info = None
+        with contextlib.suppress(OSError):
+            self._talk.send(Logged(record))
+
+
+def write_message(descriptor: int, message: Any) -> None:
+    """Write one message; a short one in one piece, whoever else writes."""
+    data = pickle.dumps(message, protocol=5)
+    rest = memoryview(_LENGTH.pack(len(data)) + data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def read_message(descriptor: int) -> Any:
+    """Read one message.
+
+    Raises:
+        EOFError: the other side has gone.
+    """
+    (length,) = _LENGTH.unpack(_read(descriptor, _LENGTH.size))
+    return pickle.loads(_read(descriptor, length))  # noqa: S301 (from a process of our own)
+
+
+def _read(descriptor: int, count: int) -> bytearray:
+    data = bytearray(count)
+    rest = memoryview(data)
+    while rest:
+        read = os.readv(descriptor, [rest]) if hasattr(os, "readv") else _copy(descriptor, rest)
+        if not read:
+            raise EOFError
+        rest = rest[read:]
+    return data
+
+
+def _copy(descriptor: int, target: memoryview) -> int:
+    piece = os.read(descriptor, len(target))
+    target[: len(piece)] = piece
+    return len(piece)
+
+
+def bound_memory(limit_bytes: int) -> None:
+    """Let this process take so much more than it has; on Linux alone."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + limit_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def bound_cpu(limit_seconds: int) -> None:
+    """Let this process take so much processor time from now on; not on Windows."""
+    if sys.platform == "win32":
+        return
+    import resource
+    import time
+
+    limit = int(time.process_time()) + 1 + limit_seconds
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
