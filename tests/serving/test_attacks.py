@@ -206,7 +206,7 @@ def test_wrong_tokens_are_slowed_down(service, client):
     by_header = client.get("/v1/streams", headers={"Authorization": "Bearer guess"})
     assert by_header.status_code == 429
     right = client.post("/v1/session", json={"token": TOKENS[Role.VIEWER]})
-    assert right.status_code == 429  # nor does a right one tell that it is right
+    assert right.status_code == 200  # whoever shares the address with a guesser
 
 
 def test_strangers_see_nothing(service, client):

@@ -2,7 +2,6 @@
 
 from fastapi import FastAPI
 
-from co3d import __version__
 from co3d.serving.faults import add_fault_handlers
 from co3d.serving.guard import Guard
 from co3d.serving.routes import events, health, live, pages, sessions, streams
@@ -19,7 +18,7 @@ def make_app(service: Service) -> FastAPI:
     """The application of a service, which its caller closes."""
     app = FastAPI(
         title="co3d",
-        version=__version__,
+        version=service.settings.version or "0",
         description=DESCRIPTION,
         openapi_url="/v1/openapi.json",
         docs_url=None,

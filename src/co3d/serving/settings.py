@@ -61,6 +61,7 @@ class ServerSettings:
         ice_servers: for WebRTC, as `stun:host:port`; none by default.
         state: a folder for what must survive a restart; None keeps nothing.
         events: the folder of an outbox, whose events are shown; None for none.
+        version: of co3d, which the API states.
         limits: what clients may take.
 
     Raises:
@@ -78,6 +79,7 @@ class ServerSettings:
     ice_servers: tuple[str, ...] = ()
     state: Path | None = None
     events: Path | None = None
+    version: str = ""
     limits: ServingLimits = field(default_factory=ServingLimits)
 
     def __post_init__(self) -> None:

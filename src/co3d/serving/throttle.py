@@ -21,10 +21,6 @@ class Throttle:
         self._per_second, self._burst, self._clock = per_second, burst, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def has_room(self, client: str) -> bool:
-        """Whether a client has a permit left; it is not taken."""
-        return self._fill(client) >= 1
-
     def take(self, client: str) -> bool:
         """Take a permit; False where none is left."""
         permits = self._fill(client)

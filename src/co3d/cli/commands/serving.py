@@ -79,6 +79,7 @@ def serve(
 
     It listens on this machine alone unless told otherwise. Ctrl-C ends it.
     """
+    from co3d import __version__
     from co3d.cli.serve import serve_network
     from co3d.serving.settings import ServerSettings
 
@@ -94,6 +95,7 @@ def serve(
         ice_servers=tuple(ice_server or ()),
         state=state,
         events=events,
+        version=__version__,
     )
     with read_in_sandbox() if sandbox else nullcontext():
         serve_network(settings, model, weights)

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from co3d import __version__
 from co3d.report.colours import label_colours
 from co3d.serving.browser_sessions import LIFE_SECONDS
 from co3d.serving.faults import document
@@ -79,7 +78,7 @@ def read_server(service: ServiceOf, caller: CallerOf) -> ServerInfo:
     is_known = caller.role is not Role.NOBODY
     window_steps = program.first_valid_step - program.delay
     return ServerInfo(
-        version=__version__,
+        version=settings.version,
         network=engine.card.name,
         summary=engine.card.summary,
         labels=label_colours(engine.labels) if is_known else {},
