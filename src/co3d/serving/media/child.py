@@ -92,9 +92,9 @@ class _Media:
         try:
             answer = await peer.answer(sdp)
         except Exception as error:  # noqa: BLE001 (whatever a stranger's offer leads a parser to)
-            await peer.close()
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             self._pipe.send({"is": "refused", "id": number, "reason": reason})
+            await peer.close()
             return
         self._pipe.send({"is": "answer", "id": number, "sdp": answer})
 
