@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from co3d.engine.events import Event, Record
+from co3d.engine.events import Event, Outbox, Record
 from co3d.engine.events.event import Kind, make_event_id
 from co3d.engine.events.outputs.output import Delivery
 
@@ -13,6 +13,11 @@ def make_event(camera="door", rule="falls", start=100.0, label="falling", **more
         make_event_id(start), camera, rule, label, start - 90, start - 90,
         start_unix_seconds=start, latest_unix_seconds=start, **more,
     )  # fmt: skip
+
+
+def open_outbox(folder: Path, **options) -> Outbox:
+    """An outbox that commits at once, in the days of `make_event`."""
+    return Outbox(folder, **{"commit_seconds": 0.001, "clock": lambda: 1000.0} | options)
 
 
 def end(event: Event) -> Event:

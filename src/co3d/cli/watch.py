@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from co3d.engine.fleet_events import FleetEvents
 
 
-ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.7
+ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.5
 """For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from co3d.engine.events import EventLog, Outbox
+from co3d.engine.events import EventLog
 from co3d.engine.events import courier as courier_module
 from co3d.engine.events.courier import Courier, Wanted
 from co3d.engine.events.outputs.output import FailedDeliveryError, RefusedDeliveryError
-from support.event_samples import end, make_event
+from support.event_samples import end, make_event, open_outbox
 
 
 class Receiver:
@@ -52,7 +52,7 @@ def quick_retries(monkeypatch):
 
 @pytest.fixture
 def outbox(tmp_path):
-    with Outbox(tmp_path / "events", commit_seconds=0.001) as outbox:
+    with open_outbox(tmp_path / "events") as outbox:
         outbox.set_outputs(["one", "two"])
         yield outbox
 
@@ -120,7 +120,7 @@ def test_a_crash_at_any_point_loses_nothing_that_was_committed(steps):
     """The disk as it is at a moment is all that is left of a process that is killed then."""
     with TemporaryDirectory() as name:
         folder, runs = Path(name), 0
-        outbox = Outbox(folder / "0", commit_seconds=60.0)
+        outbox = open_outbox(folder / "0", commit_seconds=60.0)
         outbox.set_outputs(["one"])
         outbox.flush(10)
         committed: list[str] = []  # ids of events, in order
@@ -147,7 +147,7 @@ def test_a_crash_at_any_point_loses_nothing_that_was_committed(steps):
                 runs += 1
                 shutil.copytree(folder / str(runs - 1), folder / str(runs))
                 outbox.close()  # the one that lives on does not matter any more
-                outbox = Outbox(folder / str(runs), commit_seconds=60.0)
+                outbox = open_outbox(folder / str(runs), commit_seconds=60.0)
                 outbox.set_outputs(["one"])
                 waiting = []
                 number = outbox.read_cursor("one")

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from co3d.engine.events import EventLog, Outbox, Retention
+from co3d.engine.events import EventLog, Retention
 from co3d.engine.events import outbox as module
 from co3d.engine.events.event import make_event_id
 from co3d.errors import OptionError, OutputError
-from support.event_samples import end, make_event
+from support.event_samples import end, make_event, open_outbox
 
 
 @pytest.fixture
 def outbox(tmp_path):
-    with Outbox(tmp_path / "events", commit_seconds=0.001) as outbox:
+    with open_outbox(tmp_path / "events") as outbox:
         yield outbox
 
 
@@ -94,7 +94,7 @@ def test_another_process_may_read_but_not_write(outbox):
     with EventLog(outbox.folder) as log:
         assert len(log.list_events()) == 1
     with pytest.raises(OutputError, match="another process"):
-        Outbox(outbox.folder)
+        open_outbox(outbox.folder)
 
 
 def test_there_is_nothing_to_read_without_an_outbox(tmp_path):
@@ -105,25 +105,25 @@ def test_there_is_nothing_to_read_without_an_outbox(tmp_path):
 def test_what_is_no_outbox_is_refused(tmp_path):
     (tmp_path / "outbox.sqlite3").write_bytes(b"no database" * 100)
     with pytest.raises(OutputError, match="not a database"):
-        Outbox(tmp_path)
+        open_outbox(tmp_path)
 
 
 def test_an_outbox_of_a_later_version_is_left_alone(tmp_path):
-    Outbox(tmp_path).close()
+    open_outbox(tmp_path).close()
     with sqlite3.connect(tmp_path / "outbox.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(OutputError, match="version 99, expected 1"):
-        Outbox(tmp_path)
+        open_outbox(tmp_path)
 
 
 def test_an_event_that_a_crash_left_open_is_ended(tmp_path):
-    with Outbox(tmp_path / "a") as outbox:
+    with open_outbox(tmp_path / "a") as outbox:
         event = make_event()
         outbox.append("start", event)
         outbox.append("update", replace(event, latest_pts_seconds=12.0, latest_unix_seconds=102.0))
         outbox.flush(10)
         shutil.copytree(tmp_path / "a", tmp_path / "b")
-    with Outbox(tmp_path / "b") as outbox:
+    with open_outbox(tmp_path / "b") as outbox:
         found = outbox.log.get_event(event.id)
         assert found is not None
         assert (found.cause, found.end_pts_seconds, found.end_unix_seconds) == (
@@ -133,7 +133,7 @@ def test_an_event_that_a_crash_left_open_is_ended(tmp_path):
 
 
 def test_an_output_goes_on_where_it_was(tmp_path):
-    with Outbox(tmp_path) as outbox:
+    with open_outbox(tmp_path) as outbox:
         outbox.append("start", make_event())
         outbox.flush(10)
         outbox.set_outputs(["hook", "old"])
@@ -142,7 +142,7 @@ def test_an_output_goes_on_where_it_was(tmp_path):
             outbox.append("start", make_event())
         outbox.flush(10)
         outbox.move_cursor("hook", 3, delivered=1, refused=1)
-    with Outbox(tmp_path) as outbox:
+    with open_outbox(tmp_path) as outbox:
         outbox.set_outputs(["hook", "new"])
         outbox.flush(10)
         end = outbox.log.latest_number  # four starts, and the ends of what was open
@@ -166,7 +166,7 @@ def fail_commits(outbox, monkeypatch):
 
 def test_a_full_disk_loses_nothing_that_it_takes_later(tmp_path, monkeypatch):
     said: list[str] = []
-    with Outbox(tmp_path, on_notice=said.append, commit_seconds=0.001) as outbox:
+    with open_outbox(tmp_path, on_notice=said.append) as outbox:
         make_room = fail_commits(outbox, monkeypatch)
         events = [make_event(start=float(number)) for number in range(9)]
         for event in events:
@@ -187,7 +187,7 @@ def test_a_full_disk_loses_nothing_that_it_takes_later(tmp_path, monkeypatch):
 
 def test_what_no_disk_takes_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 5)
-    with Outbox(tmp_path, commit_seconds=0.001) as outbox:
+    with open_outbox(tmp_path) as outbox:
         make_room = fail_commits(outbox, monkeypatch)
         events = [make_event(start=float(number)) for number in range(8)]
         for event in events:
@@ -196,13 +196,13 @@ def test_what_no_disk_takes_is_counted(tmp_path, monkeypatch):
         make_room()
         outbox.flush(10)
         assert [r.event.id for r in outbox.log.read_records(0)] == [e.id for e in events[3:]]
-    with Outbox(tmp_path) as outbox:
+    with open_outbox(tmp_path) as outbox:
         assert outbox.health().lost == 3
 
 
 def test_an_event_whose_end_is_lost_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 2)
-    with Outbox(tmp_path, commit_seconds=0.001) as outbox:
+    with open_outbox(tmp_path) as outbox:
         lost, going = make_event(start=1.0), make_event(start=2.0)
         outbox.append("start", lost)
         outbox.append("start", going)
@@ -220,7 +220,7 @@ def test_an_event_whose_end_is_lost_is_ended(tmp_path, monkeypatch):
 def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     days = 86400.0
-    outbox = Outbox(tmp_path, Retention(keep_days=1), clock=lambda: 3 * days, commit_seconds=0.001)
+    outbox = open_outbox(tmp_path, retention=Retention(keep_days=1), clock=lambda: 3 * days)
     with outbox:
         outbox.set_outputs(["hook"])
         events = [
@@ -248,9 +248,7 @@ def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
 def test_what_does_not_fit_is_deleted_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     said: list[str] = []
-    outbox = Outbox(
-        tmp_path, Retention(most_bytes=150_000), on_notice=said.append, commit_seconds=0.001
-    )
+    outbox = open_outbox(tmp_path, retention=Retention(most_bytes=150_000), on_notice=said.append)
     with outbox:
         outbox.set_outputs(["hook"])
         events = [end(make_event(start=float(number))) for number in range(10)]
@@ -270,11 +268,11 @@ def test_what_does_not_fit_is_deleted_and_counted(tmp_path, monkeypatch):
 
 
 def test_media_of_no_event_are_removed_at_the_next_start(tmp_path):
-    with Outbox(tmp_path) as outbox:
+    with open_outbox(tmp_path) as outbox:
         event = make_event()
         outbox.append("start", event)
         outbox.flush(10)
         (tmp_path / "media" / f"{event.id}.jpg").write_bytes(b"")
         (tmp_path / "media" / f"{make_event_id()}.mkv").write_bytes(b"")
-    with Outbox(tmp_path):
+    with open_outbox(tmp_path):
         assert [path.name for path in (tmp_path / "media").iterdir()] == [f"{event.id}.jpg"]

@@ -106,7 +106,7 @@ class Outbox:
             self._changed = threading.Condition()
             self._waiting: deque[tuple[Kind, Event]] = deque()
             self._open_ids: set[str] = set()
-            self._is_hurried = self._is_closing = False
+            self._is_hurried = self._is_closing = self._is_committing = False
             self._failure: str | None = None
             self._next_prune_seconds = time.monotonic()
             self._cursors: dict[str, int] = {}
@@ -193,6 +193,7 @@ class Outbox:
             self._changed.notify_all()
             while self._has_work and time.monotonic() < until:
                 self._changed.wait(max(0.0, until - time.monotonic()))
+            self._is_hurried = False
             return not self._has_work
 
     def close(self) -> None:
@@ -216,7 +217,7 @@ class Outbox:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self._waiting or self._moved or self._removed)
+        return bool(self._waiting or self._moved or self._removed or self._is_committing)
 
     def _load(self) -> None:
         """Read where things stand, end what was left open, and remove media of no event."""
@@ -246,19 +247,19 @@ class Outbox:
                     _Move(output, self._cursors[output], *counts)
                     for output, counts in self._moved.items()
                 ]
-                self._moved, self._removed = {}, set()
+                self._moved, self._removed, self._is_committing = {}, set(), True
             try:
                 self._commit(records, moves, removed, open_ids)
             except sqlite3.Error as error:
                 self._fail(str(error), moves, removed)
                 continue
             with self._changed:
+                self._is_committing = False
                 # What was appended meanwhile may have pushed some of them out, as if lost.
                 pushed_out = self._count_pushed_out(records)
                 self._lost -= pushed_out
                 for _ in range(len(records) - pushed_out):
                     self._waiting.popleft()
-                self._is_hurried &= self._has_work
                 was_failing, self._failure = self._failure is not None, None
                 self._changed.notify_all()
             if was_failing:
@@ -345,6 +346,7 @@ class Outbox:
                     counts[1] += move.refused
             self._removed |= removed - self._cursors.keys()
             is_new, self._failure = self._failure is None, reason
+            self._is_committing = False
             self._is_hurried = False
             self._changed.notify_all()
         if is_new:

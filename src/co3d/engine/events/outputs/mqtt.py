@@ -160,9 +160,10 @@ class MqttOutput:
 
     def _make_client(self, *, announces: bool = False) -> Any:
         from paho.mqtt import client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
 
         broker = self._broker
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
         client.connect_timeout = CONNECT_SECONDS
         client.reconnect_delay_set(*RECONNECT_SECONDS)
         if broker.username is not None:
