@@ -24,8 +24,6 @@ from PIL import Image
 
 from co3d.serving.live_session import HEADER
 
-PORT = 8791
-URL = f"ws://127.0.0.1:{PORT}"
 RATE_HZ = 8.0
 WARM_UP, AT_ONCE, SETTLE_SECONDS = 80, 8, 6.0
 
@@ -60,14 +58,14 @@ def measure(root: int) -> Kept:
     return kept
 
 
-def start_server() -> subprocess.Popen[str]:
-    """A server with the bundled network."""
-    command = [sys.executable, "-m", "co3d", "serve", "--port", str(PORT)]
+def start_server() -> tuple[subprocess.Popen[str], str]:
+    """A server with the bundled network, and where it listens."""
+    command = [sys.executable, "-m", "co3d", "serve", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    while "served at" not in process.stdout.readline():
+    while "served at" not in (line := process.stdout.readline()):
         assert process.poll() is None, "the server ended"
-    return process
+    return process, line.split()[-1].removeprefix("http://").rstrip("/")
 
 
 def make_pictures() -> list[bytes]:
@@ -82,9 +80,9 @@ def make_pictures() -> list[bytes]:
     return pictures
 
 
-async def visit(pictures: list[bytes], seconds: float, delays_ms: list[float]) -> str:
+async def visit(place: str, pictures: list[bytes], seconds: float, delays_ms: list[float]) -> str:
     """One visitor; how it ended."""
-    async with websockets.connect(f"{URL}/v1/live", max_size=None) as socket:
+    async with websockets.connect(f"ws://{place}/v1/live", max_size=None) as socket:
         await socket.send(json.dumps({"type": "start"}))
         ready = json.loads(await socket.recv())
         if ready["type"] != "ready":
@@ -111,10 +109,12 @@ async def visit(pictures: list[bytes], seconds: float, delays_ms: list[float]) -
     return "served"
 
 
-async def load(sessions: int, seconds: float) -> dict[str, Any]:
+async def load(place: str, sessions: int, seconds: float) -> dict[str, Any]:
     """Many visitors at once."""
     pictures, delays_ms = make_pictures(), list[float]()
-    ends = await asyncio.gather(*(visit(pictures, seconds, delays_ms) for _ in range(sessions)))
+    ends = await asyncio.gather(
+        *(visit(place, pictures, seconds, delays_ms) for _ in range(sessions))
+    )
     steady = delays_ms[len(delays_ms) // 10 :]
     return {
         "sessions": sessions,
@@ -132,7 +132,7 @@ async def load(sessions: int, seconds: float) -> dict[str, Any]:
     }
 
 
-async def visit_by_webrtc(predictions: int) -> None:
+async def visit_by_webrtc(place: str, predictions: int) -> None:
     """One visitor over WebRTC, who leaves after some predictions."""
     from aiortc import RTCPeerConnection, RTCSessionDescription
     from aiortc.mediastreams import VideoStreamTrack
@@ -162,7 +162,7 @@ async def visit_by_webrtc(predictions: int) -> None:
     await peer.setLocalDescription(await peer.createOffer())
     offer = {"type": "offer", "sdp": peer.localDescription.sdp}
     async with httpx2.AsyncClient() as client:
-        answer = await client.post(f"http://127.0.0.1:{PORT}/v1/live/offer", json=offer, timeout=20)
+        answer = await client.post(f"http://{place}/v1/live/offer", json=offer, timeout=20)
     answer.raise_for_status()
     await peer.setRemoteDescription(RTCSessionDescription(answer.json()["sdp"], "answer"))
     await asyncio.wait_for(enough.wait(), 20)
@@ -171,14 +171,16 @@ async def visit_by_webrtc(predictions: int) -> None:
     await peer.close()
 
 
-async def come_and_go(count: int, transport: str, server: int) -> dict[str, Any]:
+async def come_and_go(place: str, count: int, transport: str, server: int) -> dict[str, Any]:
     """Visitors who stay for a moment, eight at a time."""
     pictures = make_pictures()
 
     async def come(count: int) -> None:
         for start in range(0, count, AT_ONCE):
             visits = [
-                visit_by_webrtc(1) if transport == "webrtc" else visit(pictures, 0.3, [])
+                visit_by_webrtc(place, 1)
+                if transport == "webrtc"
+                else visit(place, pictures, 0.3, [])
                 for _ in range(min(AT_ONCE, count - start))
             ]
             await asyncio.gather(*visits)
@@ -209,13 +211,13 @@ def main() -> None:
     visiting.add_argument("--count", type=int, default=1000)
     visiting.add_argument("--transport", choices=("websocket", "webrtc"), default="websocket")
     given = parser.parse_args()
-    server = start_server()
+    server, place = start_server()
     try:
         if given.kind == "load":
-            report = asyncio.run(load(given.sessions, given.seconds))
+            report = asyncio.run(load(place, given.sessions, given.seconds))
             report["kept"] = asdict(measure(server.pid))
         else:
-            report = asyncio.run(come_and_go(given.count, given.transport, server.pid))
+            report = asyncio.run(come_and_go(place, given.count, given.transport, server.pid))
         print(json.dumps(report, indent=2))
     finally:
         server.send_signal(signal.SIGINT)

@@ -16,7 +16,7 @@ from co3d.errors import Co3dError, EngineFullError
 from co3d.serving.faults import RETRY_SECONDS, describe_fault
 from co3d.serving.media.process import EncodedDecoding
 from co3d.serving.messages import describe_item
-from co3d.serving.outgoing import Outgoing, StuckClientError
+from co3d.serving.outgoing import Outgoing, StuckClientError, wait_for_first
 from co3d.serving.pictures import decode_jpeg
 from co3d.serving.service import Service
 from co3d.serving.throttle import Throttle
@@ -145,17 +145,11 @@ class LiveSession:
             asyncio.create_task(self._outgoing.send_all(self._socket.send_json)),
             asyncio.create_task(self._receive_all(visit, decoding)),
         }
+        error = await wait_for_first(tasks, self._limits.session_seconds)
         try:
-            done, _ = await asyncio.wait(
-                tasks, return_when="FIRST_COMPLETED", timeout=self._limits.session_seconds
-            )
-            for task in done:
-                task.result()
-            raise _end_politely("SessionOver", "the session is over; start another", ENDING)
+            raise error or _end_politely("SessionOver", "the session is over; start again", ENDING)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            del error  # else it and this frame keep each other, and the visitor's pictures
 
     async def _read_start(self) -> Start:
         message = await self._receive(START_SECONDS)

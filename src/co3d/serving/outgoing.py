@@ -73,3 +73,18 @@ class Outgoing(Generic[M]):
                 await asyncio.wait_for(send(message), self._stuck_seconds)
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise StuckClientError from error
+
+
+async def wait_for_first(
+    tasks: "set[asyncio.Task[None]]", timeout_seconds: float | None = None
+) -> BaseException | None:
+    """Wait until one of some tasks is over, and end the others; what it raised, if anything."""
+    try:
+        done, _ = await asyncio.wait(
+            tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        return next((task.exception() for task in done if task.exception()), None)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

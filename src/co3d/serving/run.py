@@ -1,5 +1,6 @@
 """Starts the server and runs it until a signal ends it."""
 
+import gc
 import socket
 import threading
 from collections.abc import Callable
@@ -54,7 +55,12 @@ def run_server(
     try:
         # Starting that process takes a second, which no visitor need wait for.
         threading.Thread(target=service.media.start, name="co3d starts media", daemon=True).start()
-        make_server(service, on_ready).run(sockets=[listener])
+        server = make_server(service, on_ready)
+        # What is there stays. Without it collections are small, and come while visitors leave;
+        # else the rubbish of a thousand visitors waited for one.
+        gc.collect()
+        gc.freeze()
+        server.run(sockets=[listener])
     finally:
         service.close()
         listener.close()

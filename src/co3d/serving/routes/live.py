@@ -5,7 +5,7 @@ import json
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -15,7 +15,7 @@ from co3d.errors import Co3dError
 from co3d.serving.faults import document
 from co3d.serving.live_session import LiveSession
 from co3d.serving.messages import describe_item
-from co3d.serving.outgoing import Outgoing, StuckClientError
+from co3d.serving.outgoing import Outgoing, StuckClientError, wait_for_first
 from co3d.serving.routes.access import TOO_LITTLE, CallerOf, ServiceOf, Viewer
 from co3d.serving.streams import make_id
 from co3d.serving.tokens import Role
@@ -110,20 +110,12 @@ async def feed(
         asyncio.create_task(_wait_for_end(socket)),
     }
     try:
-        done, _ = await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
-        for task in done:
-            task.result()
-    except StuckClientError:
-        counters.cut_clients += 1
-    except (WebSocketDisconnect, RuntimeError):
-        pass
+        error = await wait_for_first(tasks)
+        counters.cut_clients += isinstance(error, StuckClientError)
     finally:
         stop()
         counters.subscribers -= 1
         counters.lost_messages += outgoing.lost
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _wait_for_end(socket: WebSocket) -> None:
