@@ -85,7 +85,7 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(STAMP)-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,tune,watch,evaluation,umap,onnxruntime,openvino]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,training,tune,watch,serving,evaluation,umap,onnxruntime,openvino]'
 	touch $@ $(STAMP)
 
 $(STAMP)-docs: pyproject.toml constraints.txt | $(BIN)/python

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         open_stream,
     )
     from co3d.sandbox import SandboxLimits, read_in_sandbox
+    from co3d.serving.client import Client
     from co3d.video import VideoFrame, VideoWriter, read_video, sample_video
 
 bound_spinning()
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Artefact",
+    "Client",
     "Co3dError",
     "CompiledProgram",
     "Engine",
@@ -85,6 +87,7 @@ _HOMES = {
     "co3d.models": ("ModelCard", "create_model", "get_card", "list_models", "register_model"),
     "co3d.parity": ("Verification", "verify"),
     "co3d.compiler": ("StepProgram", "convert"),
+    "co3d.serving.client": ("Client",),
     "co3d.sandbox": ("SandboxLimits", "read_in_sandbox"),
     "co3d.video": ("VideoFrame", "VideoWriter", "read_video", "sample_video"),
 }

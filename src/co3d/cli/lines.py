@@ -1,11 +1,11 @@
 """Predictions as lines of text on standard output."""
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from co3d.cli.event_lines import describe
 from co3d.console import say
 from co3d.engine import Prediction, SourceChanged
+from co3d.engine.messages import describe_prediction, describe_state
 from co3d.printable import spell_json
 from co3d.video import SourceState
 
@@ -31,38 +31,12 @@ class JsonLines:
         self._print_state(change.state, {"camera": change.track})
 
     def _print_state(self, state: SourceState, camera: dict[str, str]) -> None:
-        _print_object(
-            {
-                "type": "state",
-                **camera,
-                "state": state.phase,
-                "since": _format_time(state.since_seconds),
-                "cause": state.cause,
-            }
-        )
+        _print_object({"type": "state", **camera, **describe_state(state)})
 
     def add(self, prediction: Prediction) -> None:
         """Print one prediction, at once."""
-        lag_ms, received_seconds = prediction.lag_ms, prediction.frame.received_seconds
-        fields = {
-            "type": "prediction",
-            **({"camera": prediction.track} if prediction.track else {}),
-            "frame_index": prediction.frame.index,
-            "pts_seconds": round(prediction.frame.pts_seconds, 6),
-            "from_seconds": round(prediction.from_pts_seconds, 6),
-            "valid": prediction.valid,
-            "gap_seconds": round(prediction.gap_seconds, 6),
-            "undersampled": prediction.is_undersampled,
-            "top": [
-                {"label": label, "probability": round(probability, 6)}
-                for label, probability in prediction.top
-            ],
-            "latency_ms": round(prediction.latency_ms, 3),
-            "lag_ms": None if lag_ms is None else round(lag_ms, 3),
-            "received_at": None if received_seconds is None else _format_time(received_seconds),
-            "dropped_frames": prediction.dropped_frames,
-        }
-        _print_object(fields)
+        camera = {"camera": prediction.track} if prediction.track else {}
+        _print_object({"type": "prediction", **camera, **describe_prediction(prediction)})
 
     def show_event(self, record: "Record") -> None:
         """Print what happened to an event, at once."""
@@ -96,9 +70,3 @@ class PlainLines:
 def _print_object(fields: dict[str, Any]) -> None:
     line = spell_json(fields) + "\n"  # at once: events have their own thread
     print(line, end="", flush=True)
-
-
-def _format_time(unix_seconds: float) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,6 +20,7 @@ from co3d.cli.commands.declared import DEBUG_HINT
 from co3d.cli.commands.evaluation import evaluation_app
 from co3d.cli.commands.helping import help_app
 from co3d.cli.commands.networks import networks_app
+from co3d.cli.commands.serving import serving_app
 from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.training import training_app
 from co3d.cli.commands.watching import watching_app
@@ -74,6 +75,7 @@ def _main(
 
 app.add_typer(streaming_app)
 app.add_typer(watching_app)
+app.add_typer(serving_app)
 app.add_typer(networks_app)
 app.add_typer(evaluation_app)
 app.add_typer(training_app)

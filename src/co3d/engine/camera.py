@@ -5,6 +5,7 @@ from pathlib import Path
 
 from co3d.engine.track import Policy
 from co3d.video import VideoReader, hide_password, read_video
+from co3d.video.allowance import Allowance
 from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip
 from co3d.video.packet_ring import PacketRing
@@ -25,6 +26,7 @@ class Camera:
         gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
             `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
+        allowance: as for `read_video`.
         regions: further parts of its turned and mirrored pictures, as `crop`; the network sees each
             in a track of its own (see `name_region`), which costs as much as another camera.
     """
@@ -45,6 +47,7 @@ class Camera:
     top_k: int | None = None
     threshold: float = 0.0
     smooth_seconds: float = 0.0
+    allowance: Allowance | None = None
     regions: tuple[Crop, ...] = ()
 
     def read(
@@ -77,6 +80,7 @@ class Camera:
             record_seconds=record_seconds,
             decoder_threads=decoder_threads,
             decodes_ahead=decodes_ahead,
+            allowance=self.allowance,
         )
 
     def __repr__(self) -> str:

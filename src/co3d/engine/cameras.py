@@ -57,8 +57,11 @@ class _Running:
         results: Results,
         ring_seconds: float | None,
         states: TrackStates | None,
+        snapshot: Snapshot | None,
+        *,
+        keeps_pictures: bool,
     ) -> None:
-        self.camera = camera
+        self.camera, self._snapshot, self._keeps_pictures = camera, snapshot, keeps_pictures
         self.own_notices: list[str] = []
         self.state: SourceState | None = None
         self.track: Track | None = None
@@ -121,13 +124,15 @@ class _Running:
             if self._is_stopped:
                 raise _StoppedError
             left = self._take_state() if reader.is_live and not camera.regions else None
+            snapshot = self._snapshot if left is None else left.snapshot
+            shows = self._keeps_pictures
             try:
-                track = self._join(camera.name, reader, None if left is None else left.snapshot)
+                track = self._join(camera.name, reader, snapshot=snapshot, keeps_pictures=shows)
             except StreamError as error:
                 if left is None:
                     raise
                 self._start_anew(error)
-                track, left = self._join(camera.name, reader), None
+                track, left = self._join(camera.name, reader, keeps_pictures=shows), None
             self.track = track
             try:
                 if camera.regions and camera.crop is not None:
@@ -150,7 +155,14 @@ class _Running:
         for track in filter(None, tracks):
             track.close(error)
 
-    def _join(self, name: str, reader: VideoReader, snapshot: Snapshot | None = None) -> Track:
+    def _join(
+        self,
+        name: str,
+        reader: VideoReader,
+        *,
+        snapshot: Snapshot | None = None,
+        keeps_pictures: bool = False,
+    ) -> Track:
         camera = self.camera
         return self._engine.join(
             name,
@@ -158,12 +170,12 @@ class _Running:
             policy="latest" if reader.drops_late else "every",
             priority=camera.priority,
             resets_at_gaps=camera.gap == "reset",
-            snapshot=snapshot,
             top_k=camera.top_k,
             threshold=camera.threshold,
             smooth_seconds=camera.smooth_seconds,
-            keeps_pictures=False,
+            keeps_pictures=keeps_pictures,
             results=self._results,
+            snapshot=snapshot,
         )
 
     def _take_state(self) -> TrackState | None:
@@ -226,6 +238,7 @@ class CameraWatch:
         ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
         states: takes what live cameras leave when they are stopped, and lets them go on from it
             when they start; None for nothing of the kind. Cameras with regions leave nothing.
+        keeps_pictures: as for `Engine.join`; predictions must then be taken soon.
     """
 
     def __init__(
@@ -234,8 +247,11 @@ class CameraWatch:
         listener: Callable[[ResultItem], None] | None = None,
         ring_seconds: float | None = None,
         states: TrackStates | None = None,
+        *,
+        keeps_pictures: bool = False,
     ) -> None:
         self._engine, self._ring_seconds, self._states = engine, ring_seconds, states
+        self._keeps_pictures = keeps_pictures
         self._results = Results(CAPACITY, listener)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
@@ -245,8 +261,16 @@ class CameraWatch:
         """Predictions that nobody took in time."""
         return self._results.lost
 
-    def start(self, camera: Camera) -> None:
-        """Open a camera and label it; what fails ends it with an error.
+    def hold(self) -> None:
+        """Let the iteration go on while no camera runs, until `release`."""
+        self._results.hold()
+
+    def release(self) -> None:
+        """End what `hold` began."""
+        self._results.release()
+
+    def start(self, camera: Camera, snapshot: Snapshot | None = None) -> None:
+        """Open a camera and label it, from a snapshot on if one is given; what fails ends it.
 
         Raises:
             OptionError: one of its name runs.
@@ -255,7 +279,13 @@ class CameraWatch:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
             self._running[camera.name] = _Running(
-                camera, self._engine, self._results, self._ring_seconds, self._states
+                camera,
+                self._engine,
+                self._results,
+                self._ring_seconds,
+                self._states,
+                snapshot,
+                keeps_pictures=self._keeps_pictures,
             )
 
     def stop(self, name: str) -> None:
@@ -286,6 +316,18 @@ class CameraWatch:
         with self._lock:
             running = list(self._running.values())
         return {one.camera.name: one.describe() for one in running}
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Copy the state of a camera's network.
+
+        Raises:
+            StreamError: it has not joined, or has ended.
+        """
+        with self._lock:
+            running = self._running.get(name)
+        if running is None or running.track is None:
+            raise StreamError(f"cannot copy {name}: it is not labelled now; start it before")
+        return running.track.snapshot()
 
     def list_notices(self, name: str) -> tuple[str, ...]:
         """What is odd about the source of a camera so far; see `VideoReader.notices`."""

@@ -33,6 +33,7 @@ from co3d.errors import (
 )
 from co3d.video.access import FILE_OPTIONS, FORMATS, NETWORK_OPTIONS, PLAYLIST
 from co3d.video.address import hide_password, needs_encoding
+from co3d.video.allowance import Allowance
 from co3d.video.http_files import HttpFiles
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 
@@ -172,23 +173,30 @@ def network_timeouts() -> tuple[float, float]:
 
 
 def open_url(
-    url: str, rtsp_transport: RtspTransport = "auto", limits: VideoLimits = DEFAULT_LIMITS
+    url: str,
+    rtsp_transport: RtspTransport = "auto",
+    limits: VideoLimits = DEFAULT_LIMITS,
+    allowance: Allowance | None = None,
 ) -> InputContainer:
     """Open a network stream within a bounded time.
 
     Args:
         url: begins with its scheme and two slashes.
         rtsp_transport: what RTSP sends video over; "auto" takes UDP where the server refuses TCP.
+        allowance: what may be opened, of an address that somebody else chose; None for any.
 
     Raises:
         SourceUnreachableError: nobody answers, or the answer is a refusal.
-        NotAVideoError: the server answers with something else than video.
+        NotAVideoError: the server answers with something else than video, or may not be asked.
         MissingPackageError: FFmpeg was built without this protocol, as without srt.
     """
+    shown, allowed_options = url, {}
+    if allowance is not None:
+        url, allowed_options = _pin(url, allowance)
     scheme, rest = url.split("://", 1)
     scheme = scheme.lower()  # FFmpeg knows them in small letters only
     kind = scheme.removesuffix("s")
-    options = {**KEEP_TIMESTAMPS, **NETWORK_OPTIONS[kind]}
+    options = {**KEEP_TIMESTAMPS, **NETWORK_OPTIONS[kind], **allowed_options}
     if kind == "rtsp":
         options |= RTSP_OPTIONS[rtsp_transport] | RTSP_PROBE
     if kind == "http" and rest.lower().endswith(PICTURE_ENDINGS):
@@ -196,18 +204,18 @@ def open_url(
         rest += "&" if "?" in rest else "?"
     address = f"{scheme}://{rest}"
     try:
-        if kind == "http":
+        if kind == "http" and allowance is None:
             return _open_http(address, options, limits)
         return _open_network(address, options, limits)
     except ProtocolNotFoundError as error:
         raise MissingPackageError(
-            f"cannot read {hide_password(url)}: this build of PyAV has no {scheme}; send it on, "
+            f"cannot read {hide_password(shown)}: this build of PyAV has no {scheme}; send it on, "
             f"with `ffmpeg -i ADDRESS -c copy -f mpegts udp://127.0.0.1:5000`, and read that"
         ) from error
     except FFmpegError as error:
         if kind == "http" and isinstance(error, InvalidDataError | ArgumentError):
             raise NotAVideoError(
-                f"cannot read {hide_password(url)}: the server answers, but not with video; "
+                f"cannot read {hide_password(shown)}: the server answers, but not with video; "
                 "check the address"
             ) from error
         cause = "no answer in time" if isinstance(error, ExitError) else error.strerror
@@ -216,11 +224,29 @@ def open_url(
             advice = f"the server does not send over {rtsp_transport}; let it choose (auto)"
         if scheme == "rtp":
             advice += "; formats with a number from 96 on need an .sdp file that describes them"
-        if needs_encoding(url):
+        if needs_encoding(shown):
             advice += "; percent-encode the password (@ is %40, / is %2F, ? is %3F, # is %23)"
         raise SourceUnreachableError(
-            f"cannot reach {hide_password(url)}: {cause}; {advice}"
+            f"cannot reach {hide_password(shown)}: {cause}; {advice}"
         ) from error
+
+
+def _pin(url: str, allowance: Allowance) -> tuple[str, dict[str, str]]:
+    """An allowed address by its number, and options with which it leads nowhere else."""
+    if url.split("://", 1)[0].lower().removesuffix("s") != "http":
+        return allowance.pin(url).address, {}
+    if not FFMPEG_BOUNDS_REDIRECTS:
+        raise MissingPackageError(
+            f"cannot open {hide_password(url)}: this PyAV follows redirects anywhere; update it"
+        )
+    try:
+        pinned = allowance.follow(url, READ_TIMEOUT_SECONDS)
+    except OSError as error:
+        raise SourceUnreachableError(
+            f"cannot reach {hide_password(url)}: {error}; check the address and that the server "
+            "runs"
+        ) from error
+    return pinned.address, {**NO_REDIRECTS, "headers": f"Host: {pinned.host}\r\n"}
 
 
 def _open_http(address: str, options: dict[str, str], limits: VideoLimits) -> InputContainer:

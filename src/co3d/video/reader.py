@@ -12,6 +12,7 @@ from co3d.arguments import check_arguments
 from co3d.errors import OptionError
 from co3d.files import make_folder
 from co3d.sandbox import find_sandbox
+from co3d.video.allowance import Allowance
 from co3d.video.container import RtspTransport, report_faults
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
@@ -214,6 +215,7 @@ def read_video(
     limits: VideoLimits = DEFAULT_LIMITS,
     decoder_threads: int | None = None,
     decodes_ahead: bool = True,
+    allowance: Allowance | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -257,6 +259,7 @@ def read_video(
             source. Many sources share the cores better with one each.
         decodes_ahead: whether a thread of its own decodes a live source. False saves it (one reads
             packets still): for who takes every frame at once, as `Track.follow` does.
+        allowance: which addresses may be opened; with one, no files, devices or pipes may.
 
     Raises:
         OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
@@ -301,6 +304,7 @@ def read_video(
         limits=limits,
         decoder_threads=decoder_threads,
         decodes_ahead=decodes_ahead,
+        allowance=allowance,
     )
     sandbox = find_sandbox()
     if sandbox is None:
@@ -313,6 +317,7 @@ def read_video(
         folder_rate_hz=folder_rate_hz,
         rtsp_transport=rtsp_transport,
         limits=limits,
+        allowance=allowance,
         **vars(framing),
     )
     try:

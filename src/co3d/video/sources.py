@@ -6,6 +6,7 @@ from pathlib import Path
 
 from co3d.errors import CameraError, OptionError
 from co3d.video.address import URL_SCHEMES, find_scheme, hide_password
+from co3d.video.allowance import Allowance
 from co3d.video.connection import POLL_HZ
 from co3d.video.container import RtspTransport, open_camera, open_url, report_faults
 from co3d.video.file import FileSource
@@ -46,6 +47,7 @@ class SourceRequest:
     limits: VideoLimits
     decoder_threads: int | None
     decodes_ahead: bool
+    allowance: Allowance | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def open_source(
 ) -> OpenedSource:
     """Open a source in this process; see `read_video` for errors."""
     source, limits = request.source, request.limits
+    if request.allowance is not None:
+        request.allowance.check_scheme(str(source))
     open_live = partial(
         LiveSource,
         drop_oldest=request.drops_late is not False,
@@ -97,7 +101,7 @@ def open_source(
                 f"cannot read {hide_password(source)}: got scheme {scheme!r}, "
                 f"expected {', '.join(URL_SCHEMES)}"
             )
-        opener = partial(open_url, source, request.rtsp_transport, limits)
+        opener = partial(open_url, source, request.rtsp_transport, limits, request.allowance)
         name, is_http = hide_password(source), scheme in ("http", "https")
         with report_faults(name):
             return OpenedSource(open_live(opener, name, may_be_recording=is_http))

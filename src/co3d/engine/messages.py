@@ -1,0 +1,43 @@
+"""Predictions and states of sources as plain values, ready for JSON."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+from co3d.engine.prediction import Prediction
+from co3d.video import SourceState
+
+
+def describe_prediction(prediction: Prediction) -> dict[str, Any]:
+    """A prediction, but for the name of its track."""
+    lag_ms, received_seconds = prediction.lag_ms, prediction.frame.received_seconds
+    return {
+        "frame_index": prediction.frame.index,
+        "pts_seconds": round(prediction.frame.pts_seconds, 6),
+        "from_seconds": round(prediction.from_pts_seconds, 6),
+        "valid": prediction.valid,
+        "gap_seconds": round(prediction.gap_seconds, 6),
+        "undersampled": prediction.is_undersampled,
+        "top": [
+            {"label": label, "probability": round(probability, 6)}
+            for label, probability in prediction.top
+        ],
+        "latency_ms": round(prediction.latency_ms, 3),
+        "lag_ms": None if lag_ms is None else round(lag_ms, 3),
+        "received_at": None if received_seconds is None else format_time(received_seconds),
+        "dropped_frames": prediction.dropped_frames,
+    }
+
+
+def describe_state(state: SourceState) -> dict[str, Any]:
+    """What a source does, but for its name."""
+    return {
+        "state": state.phase,
+        "since": format_time(state.since_seconds),
+        "cause": state.cause,
+    }
+
+
+def format_time(unix_seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""The server: a live page, an API, metrics."""
