@@ -49,7 +49,7 @@ def test_two_inputs() -> None:
 
 def test_inputs_of_the_wrong_number_or_length() -> None:
     program = convert(TwoStreams(), (RGB, FLOW))
-    with pytest.raises(InputShapeError, match="got 1 tensors of frames, expected 2"):
+    with pytest.raises(InputShapeError, match="got 1 arrays of frames for 1 slots, expected 2"):
         open_stream(program).step(torch.zeros(1, 3, 6, 6))
     with pytest.raises(OptionError, match="8, 4 frames, expected one length"):
         convert(TwoStreams(), (RGB, (2, 4, 6, 6)))

@@ -89,7 +89,7 @@ def test_frames_are_read_sixteen_ahead_and_closed_when_the_consumer_stops(compil
     try:
         assert next(playing)[0] is short
         slow.begins.set()
-        waiting = AHEAD + 2  # one is at its step, one waits for room
+        waiting = AHEAD + 1  # one waits for room, which comes once half of the others are gone
         deadline = time.monotonic() + 30
         while slow.shown < waiting and time.monotonic() < deadline:
             time.sleep(0.01)

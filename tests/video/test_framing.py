@@ -94,7 +94,7 @@ def test_pixels_are_square_unless_something_sensible_is_stated(tmp_path, picture
     [
         ({"rotate": 45}, "rotate by 45 degrees: choose 0, 90, 180 or 270"),
         ({"flip": "both"}, "choose 'horizontal' or 'vertical'"),
-        ({"crop": (0, 0, 10)}, "expected x, y, width and height in whole pixels"),
+        ({"crop": (0, 0, 10)}, "x, y, width and height in whole pixels"),
         ({"crop": (0.0, 0.0, 0.5, 0.5)}, "in whole pixels"),
         ({"crop": (0, 0, 0, 10)}, "1 or more"),
         ({"crop": (-1, 0, 10, 10)}, "from 0 on"),

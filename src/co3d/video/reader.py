@@ -193,7 +193,7 @@ class VideoReader:
             self.close()
 
 
-@check_arguments()
+@check_arguments(crop="give x, y, width and height in whole pixels")
 def read_video(
     source: str | int | Path,
     *,
