@@ -36,6 +36,7 @@ class Opened:
         """Each public function with arguments that are right."""
         stream, frames = self.stream, torch.zeros(2, *CLIP[:1], *CLIP[2:])
         return {
+            "Client": (co3d.Client, {"url": "http://127.0.0.1:9", "timeout_seconds": 1.0}),
             "compile": (co3d.compile, {"program": self.program, "backend": "torch"}),
             "convert": (co3d.convert, {"model": self.model, "clip_shape": CLIP}),
             "create_model": (co3d.create_model, {"name": "camera_motion", "weights": "random"}),

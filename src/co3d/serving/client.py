@@ -12,6 +12,7 @@ from urllib.request import Request, build_opener
 
 import numpy as np
 
+from co3d.arguments import check_arguments
 from co3d.errors import Co3dError, OptionError, SourceUnreachableError
 from co3d.packages import require_package
 from co3d.serving.pictures import encode_jpeg
@@ -89,6 +90,7 @@ class Client:
         OptionError: the address is none of http or https.
     """
 
+    @check_arguments()
     def __init__(
         self, url: str, token: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:

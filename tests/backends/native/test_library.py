@@ -1,10 +1,11 @@
 """Building and loading the kernels, on machines where not all is well."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from co3d.backends.native import library
 from co3d.compiler import convert
 from co3d.errors import MissingPackageError
 from co3d.runtime import open_stream
-from support.slow import slow_but
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +26,24 @@ def forget_the_library() -> Iterator[None]:
         function.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kernels that are not optimised, which takes a fourth of the time."""
+    compiler = library.find_compiler()
+    assert compiler is not None
+    path = tmp_path_factory.mktemp("built") / "kernels.so"
+    library.compile_kernels(compiler, path, ["-O0", *library._options_of_this_processor()])
+    return path
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels that are built in seconds."""
-    monkeypatch.setattr(library, "_OPTIONS", ("-O0", *library._OPTIONS[1:]))
+def quick(monkeypatch: pytest.MonkeyPatch, built: Path) -> None:
+    """Whatever is compiled is done at once."""
+
+    def copy(_compiler: Sequence[str], path: Path, _options: Sequence[str]) -> None:
+        shutil.copyfile(built, path)
+
+    monkeypatch.setattr(library, "compile_kernels", copy)
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,7 +130,7 @@ def _find_loaded(name: str) -> str:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("damage", slow_but([cut, zero, flip_a_bit, take_another], cut))
+@pytest.mark.parametrize("damage", [cut, zero, flip_a_bit, take_another])
 def test_a_damaged_library_is_built_anew(
     damage: Callable[[bytes], bytes],
     monkeypatch: pytest.MonkeyPatch,

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,13 @@ def _run(command: list[str]) -> bytes:
 def _run_in_group(command: list[str]) -> bytes:
     """What a command prints; all that it has started ends with it, and with this call."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process:  # noqa: S603
+    with (
+        _group_ender() as watch,
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process,  # noqa: S603
+    ):
         try:
-            with _ended_with_this(process.pid):
-                said, complained = process.communicate(timeout=_BUILD_SECONDS)
+            watch(process.pid)
+            said, complained = process.communicate(timeout=_BUILD_SECONDS)
         except BaseException:
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -232,20 +235,29 @@ def _run_in_group(command: list[str]) -> bytes:
 
 
 @contextlib.contextmanager
-def _ended_with_this(group: int) -> Iterator[None]:
-    """Let a group of processes end when this one is killed, which no other one hears of."""
+def _group_ender() -> Iterator[Callable[[int], None]]:
+    """Gives what lets a group of processes end when this one is killed, of which no other hears.
+
+    It runs before the group does, so that no moment is left in which nobody watches.
+    """
     if not hasattr(os, "killpg"):
-        yield
+        yield lambda _: None
         return
-    watcher = subprocess.Popen(  # noqa: S603
-        ["/bin/sh", "-c", 'read _; kill -9 -"$1"', "sh", str(group)],
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", 'read group && { read _; kill -9 -"$group"; }'],
         stdin=subprocess.PIPE,  # it closes with this process
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+    def watch(group: int) -> None:
+        assert watcher.stdin is not None
+        watcher.stdin.write(f"{group}\n".encode())
+        watcher.stdin.flush()
+
     try:
-        yield
+        yield watch
     finally:
         watcher.kill()
         watcher.communicate()
