@@ -147,12 +147,19 @@ def live_bytes(tmp_path_factory) -> bytes:
 def test_a_changed_file_changes_the_cameras_and_ctrl_c_ends(
     co3d_watch, write_fleet, live_bytes, monkeypatch
 ):
-    over = threading.Event()
+    over, shown, add = threading.Event(), threading.Event(), JsonLines.add
     asked: list[str] = []
+
+    def add_and_tell(self, prediction):
+        add(self, prediction)
+        shown.set()
+
+    monkeypatch.setattr(JsonLines, "add", add_and_tell)
 
     def answer(handler, _number):
         asked.append(handler.path)
         if handler.path.endswith("/b"):
+            shown.wait(30)
             os.kill(os.getpid(), signal.SIGINT)
         send(handler, live_bytes)
         if handler.path.endswith("/a"):

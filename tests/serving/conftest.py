@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from co3d.engine import Engine, open_labeller
-from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.fleet_events import FleetEvents
 from co3d.engine.fleet_file import FleetFile
 from co3d.runtime import CompiledProgram
@@ -21,7 +20,7 @@ Opener = Callable[..., Service]
 @pytest.fixture(scope="session")
 def network():
     labeller = open_labeller("camera_motion", weights="random", backend="torch")
-    return labeller.stream.compiled, labeller.card
+    return labeller.compiled, labeller.card
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def open_server(network: tuple[CompiledProgram, object]) -> Iterator[Opener]:
     opened: list[Service] = []
 
     def make(
-        load_limit: float | None = LOAD_LIMIT, fleet: FleetFile | None = None, **settings
+        load_limit: float | None = None, fleet: FleetFile | None = None, **settings
     ) -> Service:
         compiled, card = network
         engine = Engine(compiled, card, workers=1, load_limit=load_limit)

@@ -104,3 +104,10 @@ def test_unknown_words(tmp_path):
         open_dataset(tmp_path / "nowhere")
     with pytest.raises(DataError, match="expected folder/class/video"):
         open_dataset(tmp_path)
+
+
+def test_links_in_circles_are_passed_over(tmp_path):
+    touch(tmp_path, "run/a.mp4", "swim/b.mp4")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "run" / "up").symlink_to(tmp_path)
+    assert [video.path for video in find_videos(tmp_path)] == ["run/a.mp4", "swim/b.mp4"]

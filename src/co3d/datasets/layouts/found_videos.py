@@ -62,7 +62,7 @@ def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[Fo
     with os.scandir(folder) as items:
         for item in items:
             if not item.name.startswith("."):
-                (folders if item.is_dir() else files).append(item.name)
+                (folders if _is_folder(item) else files).append(item.name)
     videos = [name for name in files if _suffix(name) in VIDEO_SUFFIXES]
     if parents and not videos and not folders and _hold_pictures(files):
         yield FoundVideo("/".join(parents), parents[-1], parents[:-1], is_folder=True)
@@ -80,6 +80,14 @@ def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[Fo
         if place not in seen:  # else a link leads in circles
             seen.add(place)
             yield from _walk(folder / name, (*parents, name), seen)
+
+
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder, or a link to one; a link that leads to itself is none."""
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
 
 
 def _hold_pictures(names: list[str]) -> bool:
