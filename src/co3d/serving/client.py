@@ -75,7 +75,7 @@ class RemotePrediction:
 
 
 class Client:
-    """Talks to a server of `co3d serve`.
+    """Talks to a server of `co3d serve`, for example::
 
         client = co3d.Client("http://127.0.0.1:8700", token="…")
         client.add_stream("gate", "rtsp://10.0.0.9/stream")
