@@ -35,7 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/results"))
     parser.add_argument("--overload-seconds", type=float, default=60.0)
+    parser.add_argument(
+        "--throughput", action="store_true", help="measure throughput alone, and write no files"
+    )
     arguments = parser.parse_args()
+    if arguments.throughput:
+        for name in NETWORKS:
+            print(name, json.dumps(measure_throughput(name), indent=1), flush=True)
+        return
     result: dict[str, Any] = {
         "command": "python scripts/bench_engine.py",
         "torch": torch.__version__,

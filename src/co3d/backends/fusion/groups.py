@@ -81,13 +81,25 @@ class Select:
 
 
 @dataclass(frozen=True)
+class Greatest:
+    """The greatest number of each window of pixels, over all sources: a maximum pool.
+
+    What lies beside the maps counts as minus infinity; a NaN is greater than anything.
+    """
+
+    sources: tuple[fx.Node, ...]
+    kernel: tuple[int, int] = (1, 1)
+    geometry: Mapping[str, Any] = field(default_factory=lambda: POINT)
+
+
+@dataclass(frozen=True)
 class View:
     """The same numbers under another shape, which has one pixel at most."""
 
     source: fx.Node
 
 
-Group = Convolve | SumDepthwise | Mean | Select | View
+Group = Convolve | SumDepthwise | Mean | Select | Greatest | View
 
 
 def find_read(group: Group) -> Sequence[fx.Node]:
@@ -97,6 +109,8 @@ def find_read(group: Group) -> Sequence[fx.Node]:
         return (*group.sources, *extra)
     if isinstance(group, SumDepthwise):
         return (*group.sources, *group.added)
+    if isinstance(group, Greatest):
+        return group.sources
     if isinstance(group, Select):
         return (group.source, group.marks)
     return (group.source,)

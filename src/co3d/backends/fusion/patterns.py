@@ -1,8 +1,8 @@
 """Finds, in a step graph, groups of operators that one kernel runs together."""
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -21,7 +21,13 @@ from co3d.backends.fusion.groups import (
     SumDepthwise,
     View,
 )
-from co3d.backends.fusion.reader import ADD, CAT, GraphReader, read_arguments, read_pair
+from co3d.backends.fusion.pools import (
+    average_pixels,
+    match_greatest,
+    match_pool,
+    match_window,
+)
+from co3d.backends.fusion.reader import ADD, CAT, MUL, GraphReader, read_arguments
 
 _aten = torch.ops.aten
 ACTIVATIONS = {
@@ -33,17 +39,17 @@ ACTIVATIONS = {
     _aten.sigmoid.default: Activation.SIGMOID,
     torch.sigmoid: Activation.SIGMOID,
 }
-MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
 VIEWS = (
     torch.flatten,
     torch.reshape,
+    torch.squeeze,
     _aten.flatten.using_ints,
     _aten.reshape.default,
+    _aten.squeeze.dims,
     _aten.view.default,
 )
 LINEAR = (F.linear, _aten.linear.default)
 MEAN = (torch.mean, _aten.mean.dim)
-AVG_POOL = (F.avg_pool2d, _aten.avg_pool2d.default)
 
 
 class PatternMatcher:
@@ -54,6 +60,8 @@ class PatternMatcher:
         exact: the same graph with the weights that are to be packed.
         values: what each node makes: tensors without data suffice.
         dtype: of the numbers that kernels compute with; the rest is left to PyTorch.
+        pools: whether the kernels know maximum pools, means over the pixels of any map, and
+            windows of vectors.
     """
 
     def __init__(
@@ -62,8 +70,10 @@ class PatternMatcher:
         exact: fx.GraphModule,
         values: Mapping[fx.Node, Any],
         dtype: torch.dtype,
+        *,
+        pools: bool = False,
     ) -> None:
-        self._graph = graph
+        self._graph, self._pools = graph, pools
         self._reader = GraphReader(exact, values, dtype)
         # Nodes that live on inside of a group that ends at another node.
         self._inner: set[fx.Node] = set()
@@ -85,6 +95,8 @@ class PatternMatcher:
                 maker = groups.get(group.source)
                 if isinstance(maker, SumDepthwise) and maker.mean is None:
                     groups[group.source] = replace(maker, mean=node)
+                elif self._pools:
+                    groups[node] = average_pixels(self._reader, group.source)
                 else:
                     del groups[node]
         self._join_sums(groups)
@@ -117,6 +129,8 @@ class PatternMatcher:
         for match in (self._match_view, self._match_mean, self._match_select):
             if (found := match(node)) is not None:
                 return found
+        if self._pools and (greatest := match_greatest(self._reader, node)) is not None:
+            return greatest
         chain, activation, root = self._peel(node)
         for match in (self._match_linear, self._match_residual, self._match_depthwise):
             if (found := match(root)) is not None:
@@ -245,13 +259,13 @@ class PatternMatcher:
 
     def _match_depthwise(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         if not self._reader.is_map(node):
-            return None
+            return match_window(self._reader, node) if self._pools else None
         for match in (
             self._match_scaled_sum,
             self._match_depthwise_sum,
             self._match_plain_sum,
-            self._match_pool,
-            self._match_window,
+            partial(match_pool, self._reader),
+            partial(match_window, self._reader),
         ):
             found = match(node)
             if found is not None and len(found[0].sources) <= MOST_SOURCES:
@@ -329,45 +343,6 @@ class PatternMatcher:
         if len(leaves) == 1:
             return None
         return SumDepthwise(tuple(leaves), None, None, POINT), inner - {node}
-
-    def _match_pool(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        """An average over pixels that never looks outside of the map."""
-        if node.target not in AVG_POOL or not self._reader.is_map(node.args[0]):
-            return None
-        names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-        source, kernel, stride, padding, ceil_mode, _, divisor = read_arguments(
-            node, *names, "divisor_override"
-        )
-        height, width = read_pair(kernel)
-        if any(read_pair(padding or 0)) or ceil_mode or divisor:
-            return None
-        geometry = {**POINT, "stride": read_pair(stride or kernel)}
-        scale = 1 / (height * width)
-        group = SumDepthwise((source,), None, None, geometry, kernel=(height, width), scale=scale)
-        return group, set()
-
-    def _match_window(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        """The scaled sum of a stack: the average over the newest elements."""
-        if node.target not in MUL or not isinstance(node.args[1], float):
-            return None
-        total = node.args[0]
-        if not isinstance(total, fx.Node) or total.target is not torch.sum or total.kwargs:
-            return None
-        stack = total.args[0]
-        if not isinstance(stack, fx.Node) or stack.target is not torch.stack or stack.kwargs:
-            return None
-        if total.args[1:] != (0,) or stack.args[1:] not in ((), (0,)):
-            return None
-        if len(total.users) > 1 or len(stack.users) > 1:
-            return None
-        sources = cast(Sequence[fx.Node], stack.args[0])
-        if not all(
-            self._reader.is_map(s) and self._reader.shape(s) == self._reader.shape(node)
-            for s in sources
-        ):
-            return None
-        group = SumDepthwise(tuple(sources), None, None, POINT, scale=node.args[1])
-        return group, {total, stack}
 
 
 def _is_same_but_for_weights(one: SumDepthwise, other: SumDepthwise) -> bool:

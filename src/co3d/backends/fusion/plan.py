@@ -78,6 +78,8 @@ def plan_graph(
     examples: Sequence[Tensor],
     dtype: torch.dtype,
     results: int,
+    *,
+    pools: bool = False,
 ) -> FusedPlan:
     """Cut a step graph into groups and schedule them.
 
@@ -88,9 +90,10 @@ def plan_graph(
         examples: one tensor per input; floating ones of any precision.
         dtype: of the numbers that groups compute with.
         results: how many of the outputs are results; the others are newest elements of state.
+        pools: see `PatternMatcher`.
     """
     values = find_values(graph, [x.to(dtype) if x.is_floating_point() else x for x in examples])
-    matcher = PatternMatcher(graph, exact, values, dtype)
+    matcher = PatternMatcher(graph, exact, values, dtype, pools=pools)
     groups = matcher.match()
     hidden = matcher.inner(groups)
     output = next(n for n in graph.graph.nodes if n.op == "output")

@@ -15,6 +15,7 @@ _aten = torch.ops.aten
 ADD = (torch.add, _aten.add.Tensor, operator.add)
 CAT = (torch.cat, _aten.cat.default)
 CONVOLVE = (torch.conv2d, _aten.conv2d.default)
+MUL = (torch.mul, _aten.mul.Tensor, operator.mul)
 
 
 class GraphReader:
@@ -89,12 +90,11 @@ class GraphReader:
 
     def is_map(self, node: Any) -> TypeGuard[fx.Node]:
         """Whether it is a floating (N, C, H, W) that a step makes or is given."""
-        return (
-            isinstance(node, fx.Node)
-            and node.op != "get_attr"
-            and self.is_float(node)
-            and len(self.shape(node)) == 4
-        )
+        return self.is_made(node) and len(self.shape(node)) == 4
+
+    def is_made(self, node: Any) -> TypeGuard[fx.Node]:
+        """Whether it holds floating numbers that a step makes or is given."""
+        return isinstance(node, fx.Node) and node.op != "get_attr" and self.is_float(node)
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """The shape of what a node makes."""
@@ -102,7 +102,11 @@ class GraphReader:
 
     def adds_alike(self, node: fx.Node) -> bool:
         """Whether a node adds two maps of its own shape."""
-        if node.target not in ADD or len(node.args) != 2 or node.kwargs:
+        return node.target in ADD and self.takes_alike(node)
+
+    def takes_alike(self, node: fx.Node) -> bool:
+        """Whether a node takes two maps of its own shape, and nothing else."""
+        if len(node.args) != 2 or node.kwargs:
             return False
         shape = self.shape(node)
         return all(

@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx
 
-from co3d.backends.fusion.patterns import ACTIVATIONS, AVG_POOL, LINEAR, MEAN, MUL, VIEWS
-from co3d.backends.fusion.reader import ADD, CAT, CONVOLVE, read_arguments
+from co3d.backends.fusion.patterns import ACTIVATIONS, LINEAR, MEAN, VIEWS
+from co3d.backends.fusion.pools import AVG_POOL, MAX_POOL, MAXIMUM
+from co3d.backends.fusion.reader import ADD, CAT, CONVOLVE, MUL, read_arguments
 
 # Beside convolutions: what kernels take into their operations, and what PyTorch runs between them
 # once or twice a step.
-_FUSED = (*ADD, *CAT, *LINEAR, *MEAN, *MUL, *AVG_POOL, *VIEWS, *ACTIVATIONS, torch.addcmul)
-_BESIDE = (torch.stack, torch.sum, torch.where, torch.maximum, F.max_pool2d)
+_POOLS = (*MEAN, *AVG_POOL, *MAX_POOL, *MAXIMUM)
+_FUSED = (*ADD, *CAT, *LINEAR, *MUL, *_POOLS, *VIEWS, *ACTIVATIONS, torch.addcmul)
+_BESIDE = (torch.stack, torch.sum, torch.where)
 _KNOWN = frozenset((*_FUSED, *_BESIDE))
 
 
@@ -20,7 +21,6 @@ def find_share(graphs: Iterable[fx.GraphModule]) -> float:
     """The share of the operators of step graphs that native kernels run, 0 to 1.
 
     Graphs without a 2-D convolution that is dense or depthwise, with constant weights, have none.
-    Maximum pools count as run: PyTorch takes one or two of them a step.
     """
     operators, run, convolutions = 0, 0, 0
     for graph in graphs:

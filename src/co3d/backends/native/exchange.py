@@ -54,7 +54,7 @@ def plan_exchange(
         sizes: bytes of a block of each state.
     """
     end = len(fused.order)
-    written = _find_written(fused)
+    written = _find_written(fused, first_element)
     read = _find_last_reads(fused)
     takes: list[list[int]] = [[] for _ in range(end + 1)]
     frees: list[list[int]] = [[] for _ in range(end + 2)]  # from before the first place on
@@ -89,9 +89,11 @@ def plan_exchange(
     return Exchange(tuple(sources[update] for update in range(len(updates))), left)
 
 
-def _find_written(fused: FusedPlan) -> dict[object, int]:
-    """At which place of the order a kernel writes each value."""
-    places: dict[object, int] = {}
+def _find_written(fused: FusedPlan, first_element: int) -> dict[object, int]:
+    """At which place of the order a kernel writes each value; frames are laid out before all."""
+    places: dict[object, int] = {
+        node: 0 for node in fused.inputs[:first_element] if fused.values[node].is_floating_point()
+    }
     for place, node in enumerate(fused.order):
         group = fused.groups.get(node)
         if group is not None and node in fused.written:

@@ -90,24 +90,19 @@ class NativeExecutable:
         key, count = (phase, is_masked), len(states)
         taken = self._kernels.take_frames(frames)
         own = [state for state in states if isinstance(state, NativeState)]
-        together = 0
-        if count > 1 and self._tables[key].can_step_together:
-            together = count - count % self._kernels.threads
+        if self._tables[key].can_step_together:
+            return self._step_together(key, own, taken)
         parts = []
-        if together:
-            parts.append(self._step_together(key, own[:together], [f[:together] for f in taken]))
-        if together < count:
-            with self._borrow(1) as (worker,):
-                for row in range(together, count):
-                    rows = slice(row, row + 1)
-                    inputs = [given[rows] for given in (*taken, *clocks)]
-                    parts.append(self._step_alone(key, own[row], inputs, worker))
+        with self._borrow(1) as (worker,):
+            for row in range(count):
+                inputs = [given[row : row + 1] for given in (*taken, *clocks)]
+                parts.append(self._step_alone(key, own[row], inputs, worker))
         return join_rows(parts)
 
     def _step_alone(
         self, key: Key, state: NativeState, inputs: Sequence[Tensor], worker: Worker
     ) -> list[Tensor | None]:
-        """Step one slot on all threads."""
+        """Step one slot on all threads: kernels and PyTorch in turn."""
         step, table, library = worker.steps[key], self._tables[key], self._kernels.library
         library.co3d_bind(step.table, table.pointer, state.pointer, worker.spares)
 
@@ -122,7 +117,7 @@ class NativeExecutable:
     def _step_together(
         self, key: Key, states: Sequence[NativeState], frames: Sequence[Tensor]
     ) -> list[Tensor | None]:
-        """Step several slots at the same time, each on one thread."""
+        """Step several slots in one call of the library, which lets go of Python's lock."""
         prepared, table, count = self._prepared[key], self._tables[key], len(states)
         results = [
             make_map(
@@ -135,12 +130,13 @@ class NativeExecutable:
         ]
         read = [frames[position] for position in table.frame_positions]
         elements = (ElementsTable * count)(*[state.table for state in states])
-        with self._borrow(min(self._kernels.threads, count)) as workers:
+        threads = min(self._kernels.threads, torch.get_num_threads())
+        with self._borrow(threads if count >= threads else 1) as workers:
             self._kernels.library.co3d_step_slots(
                 table.pointer,
                 _list_pointers(ctypes.addressof(worker.steps[key].table) for worker in workers),
                 _list_pointers(ctypes.addressof(worker.spares) for worker in workers),
-                len(workers),
+                threads,
                 elements,
                 _list_rows(read, count),
                 _list_rows(results, count),

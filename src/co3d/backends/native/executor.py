@@ -84,7 +84,7 @@ class NativeExecutor:
         self, graph: StepGraph, examples: Sequence[Tensor], results: int
     ) -> tuple[PreparedStep, FusedPlan]:
         assert not isinstance(graph, StoredGraph)
-        fused = plan_graph(self._place(graph), graph, examples, self.dtype, results)
+        fused = plan_graph(self._place(graph), graph, examples, self.dtype, results, pools=True)
         planner = Planner(fused, self.dtype, self._weights, examples, self.count_chunks)
         return PreparedStep(planner), fused
 

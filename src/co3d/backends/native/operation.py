@@ -17,6 +17,7 @@ class Kind(IntEnum):
     SUM_DEPTHWISE = 1
     MEAN = 2
     SELECT = 3
+    GREATEST = 4
 
 
 # fmt: off

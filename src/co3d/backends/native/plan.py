@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.fusion.groups import Convolve, Group, Mean, Select, SumDepthwise, View
+from co3d.backends.fusion.groups import Convolve, Greatest, Group, Mean, Select, SumDepthwise, View
 from co3d.backends.fusion.plan import FusedPlan
 from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
 from co3d.backends.native.memory import Arena, lay_out
@@ -42,7 +42,8 @@ class Plan:
         buffers: how many there are.
         constants: packed weights by buffer.
         inputs: buffer by position of the graph's input, of those that kernels read.
-        frames: the positions of frames, which are laid out as maps before a step...
+        frames: the positions of frames, which are laid out as maps before a step, those that are
+            newest elements of state in their own blocks...
         planes: ...but for those that kernels read as they are.
         workspace: buffer to offset in bytes; `workspace_bytes` in all.
         made: buffer by node, of outputs that kernels write.
@@ -103,6 +104,10 @@ class Planner:
         for node in self.fused.outputs:
             if node is not None and node in written:
                 self.plan.made.setdefault(node, self._add_buffer(node))
+        for position in sorted(self.plan.frames - self.plan.planes):
+            node = self.fused.inputs[position]
+            if node in self.fused.newest:
+                self.plan.made[node] = self.plan.inputs[position] = self._add_buffer(node)
         operations: list[Operation] = []
         for node, done in zip(self.fused.order, self.fused.done, strict=True):
             group = self.fused.groups.get(node)
@@ -126,6 +131,8 @@ class Planner:
             made = self._lower_convolve(node, group)
         elif isinstance(group, SumDepthwise):
             made = self._lower_depthwise(node, group)
+        elif isinstance(group, Greatest):
+            made = self._lower_greatest(node, group)
         else:
             made = Operation(Kind.MEAN if isinstance(group, Mean) else Kind.SELECT, [], [])
             assert isinstance(group, Mean | Select)
@@ -182,20 +189,35 @@ class Planner:
             made.sums = self._sums[group.mean] = self._add_workspace(group.mean, size)
         return made
 
+    def _lower_greatest(self, node: fx.Node, group: Greatest) -> Operation:
+        channels = self._map_shape(node)[1]
+        sources = [self._buffer(source) for source in group.sources]
+        made = Operation(Kind.GREATEST, sources, [channels] * len(sources))
+        self._set_geometry(made, node, group.sources[0], group)
+        made.in_channels = made.out_channels = channels
+        return made
+
     def _set_geometry(
-        self, made: Operation, node: fx.Node, source: fx.Node, group: Convolve | SumDepthwise
+        self,
+        made: Operation,
+        node: fx.Node,
+        source: fx.Node,
+        group: Convolve | SumDepthwise | Greatest,
     ) -> None:
         self._set_source(made, source)
         made.out_height, made.out_width = self._map_shape(node)[2:]
         if isinstance(group, Convolve):
             kernel = group.weight.shape[2:]
+        elif isinstance(group, Greatest) or group.weights is None:
+            kernel = group.kernel
         else:
-            kernel = group.kernel if group.weights is None else group.weights[0].shape[1:]
+            kernel = group.weights[0].shape[1:]
         made.kernel_height, made.kernel_width = kernel
         made.stride_y, made.stride_x = group.geometry["stride"]
         made.padding_y, made.padding_x = group.geometry["padding"]
         made.dilation_y, made.dilation_x = group.geometry["dilation"]
-        made.activation = group.activation
+        if not isinstance(group, Greatest):
+            made.activation = group.activation
 
     def _set_source(self, made: Operation, source: fx.Node) -> None:
         made.batch, _, made.height, made.width = self._map_shape(source)

@@ -70,6 +70,12 @@ class PreparedStep:
             return None
         return self.plan.made[node]
 
+    @property
+    def kept(self) -> dict[int, int]:
+        """Of maps that are newest elements: their numbers, by position."""
+        numbers = {position: self.made_newest.get(self.inputs[position]) for position in self.maps}
+        return {position: number for position, number in numbers.items() if number is not None}
+
     def make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
         """An uninitialised tensor for a value."""
         shape, own = self.sizes[node]
@@ -100,8 +106,11 @@ class PlannedStep:
             self.table[index] = tensor.data_ptr()
         for index, offset in self.plan.workspace.items():
             self.table[index] = self._workspace.data_ptr() + offset
+        self._kept = prepared.kept
         self._maps = {
-            position: prepared.make(prepared.inputs[position]) for position in prepared.maps
+            position: prepared.make(prepared.inputs[position])
+            for position in prepared.maps
+            if position not in self._kept
         }
         for position, frame in self._maps.items():
             if position in self.plan.inputs:
@@ -143,8 +152,11 @@ class PlannedStep:
         held = list(inputs)  # until the step is done: their addresses are in the table
         for position, tensor in enumerate(inputs):
             if position in self._maps:
-                self._lay_out_frames(tensor, self._maps[position])
                 held[position] = self._maps[position]
+                self._lay_out_frames(tensor, held[position])
+            elif position in self._kept:
+                held[position] = find_newest(self._kept[position])
+                self._lay_out_frames(tensor, held[position])
             elif position in self.plan.inputs and position not in self.plan.planes:
                 held[position] = lay_out(tensor)
             if position in self.plan.inputs:

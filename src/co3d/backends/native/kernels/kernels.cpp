@@ -40,6 +40,9 @@ long count_chunks(const Operation& op) {
   } else if (op.kind == SELECT) {
     units = long(op.height) * op.width * op.out_channels / 64;
     work = units * 64 * 10;
+  } else if (op.kind == GREATEST) {
+    units = long(op.batch) * op.out_height;
+    work = area * taps * op.source_count * 2;
   }
   long chunks = std::min({units, MOST_CHUNKS, work / LEAST_WORK});
   return chunks < 2 ? 1 : chunks / 2 * 2;
@@ -86,6 +89,8 @@ void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunk
       return take_mean<T>(op, buffers);
     case SELECT:
       return select_rows<T>(op, buffers, chunk, chunks);
+    case GREATEST:
+      return find_greatest<T>(op, buffers, chunk, chunks);
   }
 }
 
@@ -149,33 +154,39 @@ struct StepPlan {
   const int32_t* result_places;
 };
 
-// Steps of several slots, each on one thread: `workers` threads take the next slot when they are
-// through with one. Of each worker there is a table and an array of spare blocks; of each slot its
-// elements, frames and results.
+// Steps of several slots. As many as there are threads step at a time, each on one thread, which
+// takes the next slot when it is through with one; those that are left over take all threads one
+// after the other. Of each thread that steps alone there is a table and an array of spare blocks (one
+// of each, where there are fewer slots than threads); of each slot its elements, frames and results.
 template <typename T>
-void step_slots(const StepPlan& plan, void** const* tables, void** const* spares, int workers,
+void step_slots(const StepPlan& plan, void** const* tables, void** const* spares, int threads,
                 const Elements* slots, void* const* frames, void* const* results, long count) {
+  auto step = [&](long i, int worker, int team) {
+    void** const table = tables[worker];
+    bind_elements(table, plan.exchange, slots[i], spares[worker]);
+    for (int32_t f = 0; f < plan.frames; ++f) {
+      void* const given = frames[i * plan.frames + f];
+      if (plan.frame_areas[f])
+        lay_out_frame((const float*)given, (T*)table[plan.frame_places[f]], plan.frame_areas[f]);
+      else
+        table[plan.frame_places[f]] = given;
+    }
+    for (int32_t r = 0; r < plan.results; ++r)
+      table[plan.result_places[r]] = results[i * plan.results + r];
+    run_all<T>(plan.operations, plan.count, table, team);
+    advance_elements(plan.exchange, slots[i], spares[worker]);
+  };
+  const long together = count - count % threads;
   std::atomic<long> next{0};
   auto work = [&](int worker) {
-    void** const table = tables[worker];
-    for (long i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
-      bind_elements(table, plan.exchange, slots[i], spares[worker]);
-      for (int32_t f = 0; f < plan.frames; ++f) {
-        void* const given = frames[i * plan.frames + f];
-        if (plan.frame_areas[f])
-          lay_out_frame((const float*)given, (T*)table[plan.frame_places[f]], plan.frame_areas[f]);
-        else
-          table[plan.frame_places[f]] = given;
-      }
-      for (int32_t r = 0; r < plan.results; ++r)
-        table[plan.result_places[r]] = results[i * plan.results + r];
-      run_alone<T>(plan.operations, plan.count, table);
-      advance_elements(plan.exchange, slots[i], spares[worker]);
-    }
+    for (long i; (i = next.fetch_add(1, std::memory_order_relaxed)) < together;) step(i, worker, 1);
   };
-  if (workers == 1) return work(0);
-#pragma omp parallel num_threads(workers)
-  work(omp_get_thread_num());
+  if (threads == 1) return work(0);
+  if (together) {
+#pragma omp parallel num_threads(threads)
+    work(omp_get_thread_num());
+  }
+  for (long i = together; i < count; ++i) step(i, 0, threads);
 }
 
 }  // namespace
@@ -210,13 +221,13 @@ void co3d_advance(const StepPlan* plan, const Elements* slot, void** spares) {
   advance_elements(plan->exchange, *slot, spares);
 }
 
-void co3d_step_slots(const StepPlan* plan, void** const* tables, void** const* spares, int workers,
+void co3d_step_slots(const StepPlan* plan, void** const* tables, void** const* spares, int threads,
                      const Elements* slots, void* const* frames, void* const* results, long count,
                      int is_half) {
   if (is_half)
-    step_slots<Half>(*plan, tables, spares, workers, slots, frames, results, count);
+    step_slots<Half>(*plan, tables, spares, threads, slots, frames, results, count);
   else
-    step_slots<float>(*plan, tables, spares, workers, slots, frames, results, count);
+    step_slots<float>(*plan, tables, spares, threads, slots, frames, results, count);
 }
 
 // Bytes of what Python describes too.

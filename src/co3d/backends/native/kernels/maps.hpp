@@ -1,7 +1,8 @@
-// Operations on whole maps: means and selections.
+// Operations on whole maps: means, selections and maximum pools.
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "operation.hpp"
 #include "share.hpp"
@@ -41,5 +42,45 @@ void select_rows(const Operation& op, void* const* buffers, int chunk, int chunk
       std::copy(from + part.begin, from + part.end, to + part.begin);
     else
       std::fill(to + part.begin, to + part.end, filled[0]);
+  }
+}
+
+// The greater of two; a NaN where either is one.
+inline Vector find_greater(Vector best, Vector other) {
+  return (other > best) | (other != other) ? other : best;
+}
+
+// The greatest readings of a window in all sources. What lies beside the map is less than any.
+template <typename T>
+void find_greatest(const Operation& op, void* const* buffers, int chunk, int chunks) {
+  const int channels = op.out_channels, vectors = count_vectors(channels);
+  const bool is_narrow = channels < LANES;
+  const Share rows(long(op.batch) * op.out_height, chunk, chunks);
+  for (long row = rows.begin; row < rows.end; ++row) {
+    const long member = row / op.out_height;
+    const int top = row % op.out_height * op.stride_y - op.padding_y;
+    T* to = (T*)buffers[op.out] + row * op.out_width * channels;
+    for (int x = 0; x < op.out_width; ++x, to += channels)
+      for (int v = 0; v < vectors; ++v) {
+        const int start = vector_start(v, channels);
+        Vector best = spread(-std::numeric_limits<float>::infinity());
+        for (int s = 0; s < op.source_count; ++s)
+          for (int ky = 0; ky < op.kernel_height; ++ky) {
+            const int at_y = top + ky * op.dilation_y;
+            if (unsigned(at_y) >= unsigned(op.height)) continue;
+            const T* line = (const T*)buffers[op.sources[s]] +
+                            (member * op.height + at_y) * op.width * channels + start;
+            for (int kx = 0; kx < op.kernel_width; ++kx) {
+              const int at_x = x * op.stride_x - op.padding_x + kx * op.dilation_x;
+              if (unsigned(at_x) >= unsigned(op.width)) continue;
+              const T* from = line + long(at_x) * channels;
+              best = find_greater(best, is_narrow ? load_some(from, channels) : load(from));
+            }
+          }
+        if (is_narrow)
+          store_some(to, best, channels);
+        else
+          store(to + start, best);
+      }
   }
 }

@@ -5,7 +5,7 @@
 
 constexpr int MOST_SOURCES = 64, MOST_AHEAD = 8, MOST_BESIDE = 8;
 
-enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT };
+enum Kind : int32_t { CONVOLVE, SUM_DEPTHWISE, MEAN, SELECT, GREATEST };
 
 // Maps lie in memory as (rows of the batch, height, width, channels). Numbers of buffers are
 // indices of the table that a run is given; -1 stands for none.
