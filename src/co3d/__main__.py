@@ -1,5 +1,5 @@
 """`python -m co3d` is the `co3d` command."""
 
-from co3d.cli.main import run
+from co3d.cli.entry import start
 
-run()
+start()

@@ -100,6 +100,8 @@ def _is_of_class(value: Any, kind: Any) -> bool:
         return isinstance(value, Integral) and not is_bool
     if kind is float:
         return isinstance(value, Real) and not is_bool
+    if getattr(kind, "_is_protocol", False):  # what has its methods is one
+        return all(hasattr(value, name) for name in vars(kind) if not name.startswith("_"))
     return value is None if kind in (None, type(None)) else isinstance(value, kind)
 
 

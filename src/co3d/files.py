@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from co3d.errors import OutputError
-from co3d.partial_files import hold, name_partial
+from co3d.partial_files import claim, hold, name_partial
 
 # No drive of Windows, whose names are letters. A path has one slash where an address has two.
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+:[/\\]")
@@ -141,6 +141,23 @@ def make_folder(path: Path, *, choice: str = "folder") -> None:
         raise OutputError(
             f"cannot make the folder {path}: {error.strerror}; choose another {choice}"
         ) from error
+
+
+@contextmanager
+def own_folder(path: Path) -> Iterator[None]:
+    """Make a folder where there is none, and let no other run work in it while the block runs.
+
+    Raises:
+        OutputError: another run does, or it cannot be made.
+    """
+    make_folder(path)
+    with claim(path) as is_ours:
+        if not is_ours:
+            raise OutputError(
+                f"cannot write into {path}: another run is at work in it; wait until it ends, or "
+                "choose another folder"
+            )
+        yield
 
 
 @contextmanager

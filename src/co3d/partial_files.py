@@ -51,6 +51,30 @@ def hold(partial: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Keep other processes from claiming a folder, which is there, while the block runs.
+
+    Yields:
+        Whether it is ours now; of file systems without locks it is always.
+    """
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass
+        yield True
+    finally:
+        os.close(descriptor)
+
+
 def _lock(path: Path) -> int | None:
     """A descriptor that holds the lock; None where it is held, or there are none here."""
     assert fcntl is not None

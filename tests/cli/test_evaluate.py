@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from co3d.cli.main import run
+from co3d.errors import OutputError
 from co3d.evaluation.log import FORMAT
+from co3d.files import own_folder
 from support.evaluations import STREAM, evaluate
 from support.miniature import make_charades, make_kinetics
 
@@ -111,6 +113,16 @@ def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
     assert read_tables(folder) == read_tables(whole_folder)
 
 
+@pytest.mark.parametrize("command", [("eval", *STREAM), ("features", "--layer", "blocks.1")])
+def test_a_folder_in_which_a_run_is_at_work_is_refused(co3d, kinetics, tmp_path, command):
+    name, *options = command
+    with own_folder(tmp_path):
+        outcome = co3d(name, "--data", kinetics.root, "--output", tmp_path, *options)
+    assert outcome.code == OutputError.exit_code
+    assert "another run is at work in it" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(co3d, kinetics, uninterrupted, tmp_path):
     folder = tmp_path / "two"
@@ -148,7 +160,8 @@ def test_clips_of_several_labels(co3d, charades, tmp_path):
 
 
 def test_streams_of_several_labels_localise(co3d, charades, tmp_path):
-    summary = evaluate(co3d, charades, tmp_path, *STREAM, "--fill", "replicate")
+    options = ("--fill", "replicate", "--frame-scores")
+    summary = evaluate(co3d, charades, tmp_path, *STREAM, *options)
     assert summary["localisation"]["mean_average_precision"] > 0.6
     assert summary["settings"]["fill"] == "replicate"
     transient = summary["transient"]
@@ -157,6 +170,21 @@ def test_streams_of_several_labels_localise(co3d, charades, tmp_path):
     assert transient["videos"] == [3] * 12
     assert max(transient["values"]) > transient["values"][0]
     assert (tmp_path / "transient.png").read_bytes().startswith(b"\x89PNG")
+    _, steps = read_tables(tmp_path)
+    for step in steps:
+        assert len(step["scores"]) == 9
+        assert step["scores"].index(max(step["scores"])) == step["label"]
+        assert max(step["scores"]) == step["confidence"]
+    detection = summary["detection"]
+    assert detection["frames"] == len(steps) == 240
+    assert 0.5 < detection["mean_average_precision"] < detection["mean_calibrated_precision"] <= 1
+    assert 0 < detection["detected"] <= detection["intervals"]
+    assert 0 < detection["median_delay_seconds"] < 2
+    assert "Online detection (240 frames): mAP" in (tmp_path / "report.md").read_text()
+    # Other runs have no scores of frames, and are others.
+    outcome = co3d("eval", "--data", charades.root, "--output", tmp_path, *STREAM, *options[:2])
+    assert outcome.code == 2
+    assert "frame_scores" in outcome.err
 
 
 def test_the_papers_studies_are_options(co3d, kinetics, tmp_path):

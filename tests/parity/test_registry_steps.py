@@ -11,7 +11,7 @@ from co3d.compiler import convert
 from co3d.models import create_model
 from co3d.models.gates import SqueezeExcite
 from support.clip_references import make_reference
-from support.registry import KINDS, short_clip_frames
+from support.registry import STEPPED, short_clip_frames
 from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
@@ -29,7 +29,7 @@ QUICK = {
     ("name", "dtype"),
     [
         pytest.param(name, dtype, marks=[] if (name, dtype) in QUICK else [pytest.mark.slow])
-        for name in KINDS
+        for name in STEPPED
         for dtype in TOLERANCE
     ],
 )

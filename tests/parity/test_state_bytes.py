@@ -13,14 +13,14 @@ from co3d.compiler import convert
 from co3d.models import create_model
 from support.clip_references import make_reference
 from support.networks import Classifier, Residual, stem
-from support.registry import KINDS, short_clip_frames
+from support.registry import STEPPED, short_clip_frames
 from support.slow import slow_but
 from support.state_ledger import count_state_elements
 
 QUICK = ("camera_motion", "i3d_r50")
 # Of these the ledger follows neither the shifts nor the running sums.
 UNKNOWN = ("tsm_", "movinet_a0_stream")
-NAMES = slow_but([name for name in KINDS if not name.startswith(UNKNOWN)], *QUICK)
+NAMES = slow_but([name for name in STEPPED if not name.startswith(UNKNOWN)], *QUICK)
 
 
 @pytest.mark.parametrize("name", NAMES)

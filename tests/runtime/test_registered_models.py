@@ -24,7 +24,7 @@ from co3d.models import ClipModel, create_model
 from co3d.runtime import Stream, open_stream
 from co3d.runtime.choice import PLAIN_PRECISIONS, list_quick_backends, select_engines
 from support.clip_references import make_reference
-from support.registry import KINDS, short_clip_frames
+from support.registry import STEPPED, short_clip_frames
 from support.streaming import make_clips, randomise_, relative_error
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def _error(made: Tensor, wanted: Tensor) -> float:
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [*((name, "dense") for name in KINDS), *((name, "native") for name in NATIVE)],
+    [*((name, "dense") for name in STEPPED), *((name, "native") for name in NATIVE)],
 )
 def test_every_backend_and_precision(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _convert(name, rate)

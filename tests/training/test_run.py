@@ -220,7 +220,7 @@ def test_a_full_disk_is_named(tmp_path, tiny, monkeypatch):
 
 def test_folders_are_not_mixed_up(tmp_path, tiny):
     folder = tmp_path / "run"
-    with pytest.raises(TrainingError, match=r"has no last.ckpt"):
+    with pytest.raises(TrainingError, match=r"has neither recipe.yaml nor last.ckpt"):
         train(tiny(), folder, resume=True)
     folder.mkdir()
     (folder / "mine.txt").write_text("precious")
@@ -230,6 +230,34 @@ def test_folders_are_not_mixed_up(tmp_path, tiny):
     train(tiny(epochs=1), folder)
     with pytest.raises(TrainingError, match="other values for seed"):
         train(tiny(epochs=1, seed=1), folder, resume=True)
+
+
+def test_a_run_that_died_in_its_first_epoch_begins_anew(tmp_path, tiny, monkeypatch):
+    recipe, folder, said = tiny(epochs=1), tmp_path / "run", []
+    with monkeypatch.context() as patch:
+        patch.setattr(ClipTraining, "training_step", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(recipe, folder)
+    assert (folder / "recipe.yaml").exists()
+    with pytest.raises(OutputError, match="add --resume"):
+        train(recipe, folder)
+    result = train(recipe, folder, resume=True, say=said.append)
+    assert result.epochs == 1
+    assert "no epoch was finished" in said[-1]
+    # What is finished is not trained over, though its checkpoints are gone.
+    (folder / "last.ckpt").unlink()
+    (folder / "best.ckpt").unlink(missing_ok=True)
+    with pytest.raises(TrainingError, match="cannot resume"):
+        train(recipe, folder, resume=True)
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path, tiny, monkeypatch):
+    def train_there_too(*_):
+        train(tiny(epochs=1), tmp_path / "run", resume=True)
+
+    monkeypatch.setattr(ClipTraining, "training_step", train_there_too)
+    with pytest.raises(OutputError, match="another run is at work"):
+        train(tiny(epochs=1), tmp_path / "run")
 
 
 def test_an_earlier_run_can_be_started_from(tmp_path, tiny):

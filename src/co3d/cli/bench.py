@@ -16,8 +16,8 @@ from co3d.benchmark.report import Report, write_report
 from co3d.benchmark.selection import Selection, select_peers
 from co3d.cli.bench_table import print_report
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.options import split_names
-from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.program import Rate
 from co3d.console import Console
 from co3d.errors import OptionError
@@ -81,7 +81,7 @@ def run_bench(options: BenchOptions) -> int:
     ceilings: dict[str, Ceilings] = {}
     is_complete = False
     try:
-        with stop_on_sigterm(), _open_progress() as progress:
+        with interrupt_on_signals(), _open_progress() as progress:
             task = progress.add_task("", total=None)
             for name in models:
                 progress.reset(task, total=None, description=f"{name}: converting and opening")

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.mode_options import (
     Mode,
     Protocol,
@@ -28,7 +29,6 @@ from co3d.cli.mode_options import (
     refuse_low,
     refuse_rate,
 )
-from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import Program
@@ -38,17 +38,21 @@ from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError, OptionError
 from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
+from co3d.evaluation.detection import DetectionMeasures, measure_detection
+from co3d.evaluation.frame_scores import FOLDER, FrameScores
 from co3d.evaluation.jobs import make_jobs
+from co3d.evaluation.localisation import judge_frames
 from co3d.evaluation.metrics import require_metrics
 from co3d.evaluation.paper_protocol import count_init_frames, make_paper_card, read_paper_frames
 from co3d.evaluation.published import list_published
 from co3d.evaluation.ranks import Rank, open_rank
 from co3d.evaluation.report import format_measures, write_report
-from co3d.evaluation.run import Evaluator, run_jobs
+from co3d.evaluation.run import Evaluator, RunResult, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import Subject, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
+from co3d.files import own_folder
 from co3d.printable import spell_json
 from co3d.runtime import compile as compile_program
 from co3d.weights import identify_weights
@@ -68,6 +72,7 @@ class EvalOptions:
         protocol: of a publication, which settles fill, init_frames and rate_hz.
         views: "KxM"; rule: which frames make a clip; clips only.
         window, fill, init_frames, backend, slots: streams only.
+        frame_scores: whether streams keep the scores of every frame.
         rate_hz: overrides the model's. precision, device: of the computation.
         limit: videos at most. output: folder of the report. strict: a bad video stops the run.
         as_json: print the summary as JSON.
@@ -86,6 +91,7 @@ class EvalOptions:
     init_frames: int | None
     backend: str | None
     slots: int | None
+    frame_scores: bool
     rate_hz: float | None
     precision: str | None
     device: str
@@ -116,8 +122,11 @@ def evaluate_data(options: EvalOptions) -> int:
     manifest, split = _open_data(options, subject.card.labels, console)
     jobs = make_jobs(manifest, subject.classes, options.limit)
     try:
-        with stop_on_sigterm(), open_rank() as rank:
-            evaluator, chosen = _open_evaluator(options, manifest, subject, rank)
+        with interrupt_on_signals(), open_rank() as rank, _own(options.output, rank):
+            scores = None
+            if options.frame_scores:
+                scores = FrameScores(options.output / FOLDER, len(manifest.class_names))
+            evaluator, chosen = _open_evaluator(options, manifest, subject, rank, scores)
             settings = {
                 "model": options.model,
                 "weights": options.weights or "its own",
@@ -149,11 +158,12 @@ def evaluate_data(options: EvalOptions) -> int:
                     manifest,
                     judged=sum(record.error is None for record in result.records),
                 ),
+                detection=_measure_detection(result, manifest, scores),
             )
     except KeyboardInterrupt:
         console.print(STOPPED_NOTE, soft_wrap=True)
         return STOPPED
-    written = write_report(summary, options.output, command=_format_command())
+    written = write_report(summary, options.output, command=_format_command(), frame_scores=scores)
     _print_summary(summary, console, written, as_json=options.as_json)
     if not summary.judged:
         raise DataError(
@@ -161,6 +171,11 @@ def evaluate_data(options: EvalOptions) -> int:
             "`co3d data doctor`, or check where the data set lies"
         )
     return SUCCESS
+
+
+def _own(folder: Path, rank: Rank) -> AbstractContextManager[None]:
+    """Of processes that share the work, one owns the folder."""
+    return own_folder(folder) if rank.reports else nullcontext()
 
 
 def _open_data(
@@ -202,6 +217,7 @@ def _check_options(options: EvalOptions) -> EvalOptions:
             "--init": options.init_frames,
             "--backend": options.backend,
             "--slots": options.slots,
+            "--frame-scores": options.frame_scores or None,
         },
     )
     refuse_low("evaluate", {"--limit": options.limit, "--slots": options.slots})
@@ -238,7 +254,11 @@ def _choose_precision(options: EvalOptions, subject: Subject) -> str:
 
 
 def _open_evaluator(
-    options: EvalOptions, manifest: Manifest, subject: Subject, rank: Rank
+    options: EvalOptions,
+    manifest: Manifest,
+    subject: Subject,
+    rank: Rank,
+    frame_scores: FrameScores | None,
 ) -> tuple[Evaluator, dict[str, Any]]:
     """What makes the predictions, and its settings."""
     card = subject.card
@@ -291,6 +311,7 @@ def _open_evaluator(
         rate_hz=rate_hz,
         init_frames=init_frames,
         read=read,
+        frame_scores=frame_scores,
         strict=options.strict,
         at_once=options.slots,
     )
@@ -303,7 +324,22 @@ def _open_evaluator(
         "full_frames": program.first_valid_step,
         "backend": describe_backend(compiled),
         "slots": evaluator.together,
+        **({"frame_scores": True} if options.frame_scores else {}),
     }
+
+
+def _measure_detection(
+    result: RunResult, manifest: Manifest, scores: FrameScores | None
+) -> DetectionMeasures | None:
+    """Of sets that say when classes happen, where the scores of every frame are kept."""
+    if scores is None or not any(entry.segments for entry in manifest.entries):
+        return None
+    judged = (
+        judge_frames(manifest.entries[r.index], r.trace.pts_seconds, scores.read(r.index, r.frames))
+        for r in result.records
+        if r.trace is not None
+    )
+    return measure_detection(judged, len(manifest.class_names))
 
 
 @contextmanager

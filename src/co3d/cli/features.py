@@ -10,8 +10,8 @@ import torch
 
 from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
-from co3d.cli.stop_request import stop_on_sigterm
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.console import Console
@@ -29,6 +29,7 @@ from co3d.evaluation.projection import Projection, refuse_numba_settings
 from co3d.evaluation.ranks import Rank
 from co3d.evaluation.subject import describe_backend, describe_subject
 from co3d.export.program_cache import convert_or_read
+from co3d.files import own_folder
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
 from co3d.printable import spell_json
@@ -109,35 +110,40 @@ def extract_features(options: FeatureOptions) -> int:
         "mode": options.mode,
         **chosen,
     }
-    store = FeatureStore(options.output / PARTS, settings)
-    left = [job for job in jobs if store.find(job) is None]
-    excluded: dict[str, str] = {}
-    try:
-        with stop_on_sigterm(), show_progress(console, Rank()) as report:
-            for done, features in enumerate(extract(left), 1):
-                if features.error is None:
-                    store.add(features)
-                else:
-                    excluded[features.job.entry.video_id] = features.error
-                report(done, len(left))
-    except KeyboardInterrupt:
-        console.print(STOPPED_NOTE, soft_wrap=True)
-        return STOPPED
-    path = options.output / f"features{SUFFIXES[options.kind]}"
-    sample, rows = FeatureSample(), 0
-    with open_features(path, options.kind) as sink:
-        for features in filter(None, map(store.find, jobs)):
-            sink.add(features)
-            sample.add(features)
-            rows += len(features.features)
-    store.remove()
-    written = [path]
-    if sample.rows:
-        written.append(options.output / "features.png")
-        title = f"{options.model}, {options.layer}, a point per {_unit(options.mode)}"
-        draw_features(
-            sample, manifest.class_names, written[-1], title=title, projection=options.projection
-        )
+    with own_folder(options.output):
+        store = FeatureStore(options.output / PARTS, settings)
+        left = [job for job in jobs if store.find(job) is None]
+        excluded: dict[str, str] = {}
+        try:
+            with interrupt_on_signals(), show_progress(console, Rank()) as report:
+                for done, features in enumerate(extract(left), 1):
+                    if features.error is None:
+                        store.add(features)
+                    else:
+                        excluded[features.job.entry.video_id] = features.error
+                    report(done, len(left))
+        except KeyboardInterrupt:
+            console.print(STOPPED_NOTE, soft_wrap=True)
+            return STOPPED
+        path = options.output / f"features{SUFFIXES[options.kind]}"
+        sample, rows = FeatureSample(), 0
+        with open_features(path, options.kind) as sink:
+            for features in filter(None, map(store.find, jobs)):
+                sink.add(features)
+                sample.add(features)
+                rows += len(features.features)
+        store.remove()
+        written = [path]
+        if sample.rows:
+            written.append(options.output / "features.png")
+            title = f"{options.model}, {options.layer}, a point per {_unit(options.mode)}"
+            draw_features(
+                sample,
+                manifest.class_names,
+                written[-1],
+                title=title,
+                projection=options.projection,
+            )
     result = {
         "rows": rows,
         "resumed": len(jobs) - len(left),

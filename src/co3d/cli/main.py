@@ -25,6 +25,8 @@ from co3d.cli.commands.streaming import streaming_app
 from co3d.cli.commands.training import training_app
 from co3d.cli.commands.watching import watching_app
 from co3d.cli.commands.weights import weights_app
+from co3d.cli.exit_codes import STOPPED
+from co3d.cli.interrupts import interrupt_on_signals, is_interrupt
 from co3d.cli.standard_streams import standard_streams
 from co3d.console import hide_secrets, warn
 from co3d.environment import ignore_settings_here, load_environment
@@ -102,7 +104,7 @@ def run(arguments: list[str] | None = None) -> None:
         logging.lastResort.setFormatter(PrintableFormatter())
     sys.excepthook = _show_trace if debug else _report_bug
     try:
-        with standard_streams():
+        with interrupt_on_signals(), standard_streams():
             load_environment()
             ignore_settings_here()
             get_command(app)([word for word in given if word != "--debug"], prog_name="co3d")
@@ -111,6 +113,10 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         warn(f"error: {error}")
         sys.exit(error.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug or not is_interrupt(error):
+            raise
+        sys.exit(STOPPED)
 
 
 def _show_trace(

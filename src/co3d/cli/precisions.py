@@ -10,10 +10,10 @@ from rich.table import Table
 from torch import nn
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.networks import open_network, users_code
 from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
-from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler import StepProgram
 from co3d.console import Console
 from co3d.errors import OptionError, SourceNotFoundError
@@ -59,7 +59,7 @@ def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
     streams, notes = _find_streams(model, shapes, chosen.videos, count)
     comparison, is_complete = None, False
     try:
-        with stop_on_sigterm(), show_steps() as report:
+        with interrupt_on_signals(), show_steps() as report:
             program, has_features = _convert(options, model, shapes)
             comparison = PrecisionComparison(
                 program,

@@ -14,9 +14,9 @@ from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.timing import Subject, measure
 from co3d.cli.evaluate import EvalOptions, evaluate_data
 from co3d.cli.exit_codes import STOPPED, SUCCESS
+from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.mode_options import refuse_low
 from co3d.cli.options import split_names
-from co3d.cli.stop_request import stop_on_sigterm
 from co3d.compiler.options import ConvertOptions
 from co3d.console import Console
 from co3d.errors import OptionError
@@ -69,7 +69,7 @@ def reproduce_cox3d(options: ReproduceOptions) -> int:
     rows: list[Row] = []
     code = SUCCESS
     try:
-        with stop_on_sigterm():
+        with interrupt_on_signals():
             for model, window in chosen:
                 console.print(f"{model}, window {window}", highlight=False)
                 top1, differences, code = _measure_accuracy(options, model, window)
@@ -121,6 +121,7 @@ def _measure_accuracy(
         init_frames=None,
         backend=options.backend,
         slots=None,
+        frame_scores=False,
         rate_hz=None,
         precision=None,
         device="cpu",

@@ -10,6 +10,7 @@ import numpy as np
 
 from co3d.datasets.manifest import Segment, VideoEntry
 from co3d.datasets.sampling import measure_duration
+from co3d.evaluation.detection import JudgedVideo
 
 MOMENTS = 25
 
@@ -36,6 +37,20 @@ def judge_moments(
     moments = [start_seconds + index / MOMENTS * length_seconds for index in range(MOMENTS)]
     truth = labels_at(entry.segments, moments)
     return nearest([time - origin_seconds for time in times_seconds], moments), truth
+
+
+def judge_frames(
+    entry: VideoEntry, pts_seconds: Sequence[float], scores: np.ndarray
+) -> JudgedVideo:
+    """The frames of a video for online detection.
+
+    Args:
+        entry: with its segments, in seconds from the file's first frame.
+        pts_seconds: of its frames, the first of which begins the part that belongs to the set.
+        scores: (T, K) probabilities when each frame was the newest.
+    """
+    origin_seconds = pts_seconds[0] - (entry.start_seconds or 0.0)
+    return JudgedVideo(np.asarray(pts_seconds) - origin_seconds, scores, entry.segments)
 
 
 def labels_at(

@@ -37,7 +37,7 @@ class SingleLabelMeasures:
     @property
     def mean_class_accuracy(self) -> float:
         """Mean of `per_class` over the classes that some video shows: each counts alike."""
-        return _mean(self.per_class)
+        return mean_of_known(self.per_class)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def measure_multi_label(
         precision = metrics.binary_average_precision(scores[:, index], answers[:, index])
         per_class[index] = float(precision)
     return MultiLabelMeasures(
-        mean_average_precision=_mean(per_class),
+        mean_average_precision=mean_of_known(per_class),
         per_class=tuple(per_class),
         calibration_error=float(
             metrics.binary_calibration_error(
@@ -133,7 +133,7 @@ def measure_multi_label(
     )
 
 
-def _mean(per_class: Sequence[float | None]) -> float:
+def mean_of_known(per_class: Sequence[float | None]) -> float:
     """Of the classes that have a value; not a number where none has."""
     known = [value for value in per_class if value is not None]
     return sum(known) / len(known) if known else float("nan")

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from co3d.evaluation.detection import DETECTED, DetectionMeasures
+from co3d.evaluation.frame_scores import FrameScores
 from co3d.evaluation.metrics import MultiLabelMeasures, SingleLabelMeasures
 from co3d.evaluation.pictures import draw_pictures
 from co3d.evaluation.summary import Summary
@@ -19,14 +21,16 @@ MEANINGS = {
 }
 
 
-def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
+def write_report(
+    summary: Summary, folder: Path, *, command: str, frame_scores: FrameScores | None = None
+) -> list[Path]:
     """Write report.md, its pictures, summary.json and the tables of predictions.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written. DataError: kept scores cannot be read.
     """
     pictures = draw_pictures(summary, folder)
-    written = write_predictions([*summary.judged, *summary.excluded], folder)
+    written = write_predictions([*summary.judged, *summary.excluded], folder, frame_scores)
     if summary.measures:
         written.append(_write_classes(summary, folder / "classes.csv"))
     for name, text in (
@@ -42,13 +46,14 @@ def write_report(summary: Summary, folder: Path, *, command: str) -> list[Path]:
 def _write_classes(summary: Summary, path: Path) -> Path:
     """Write a row a class: its index, name, videos, and its share for each prediction."""
     kind = "average precision" if summary.multi_label else "accuracy"
-    columns = [measures.per_class for measures in summary.measures.values()]
+    columns = {f"{kind}, {name}": one.per_class for name, one in summary.measures.items()}
+    if summary.detection is not None:
+        columns["average precision, frames"] = summary.detection.per_class
+        columns["calibrated precision, frames"] = summary.detection.calibrated_per_class
     with output_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(
-            ["index", "class", "videos", *(f"{kind}, {name}" for name in summary.measures)]
-        )
-        counts = zip(summary.class_names, summary.videos_per_class, *columns, strict=True)
+        table.writerow(["index", "class", "videos", *columns])
+        counts = zip(summary.class_names, summary.videos_per_class, *columns.values(), strict=True)
         for index, (name, videos, *shares) in enumerate(counts):
             values = ["" if share is None else f"{share:.6f}" for share in shares]
             table.writerow([index, name, videos, *values])
@@ -122,6 +127,19 @@ def format_measures(summary: Summary) -> Iterator[str]:
             "Localisation (25 moments of each video): mAP "
             f"{100 * summary.localisation.mean_average_precision:.2f} %."
         )
+    if summary.detection is not None:
+        yield ""
+        yield _format_detection(summary.detection)
+
+
+def _format_detection(found: DetectionMeasures) -> str:
+    delay = found.median_delay_seconds
+    return (
+        f"Online detection ({found.frames} frames): mAP {100 * found.mean_average_precision:.2f} "
+        f"%, calibrated mAP {100 * found.mean_calibrated_precision:.2f} %. {found.detected} of "
+        f"{found.intervals} intervals are detected (probability of {DETECTED} or more)"
+        + ("." if delay is None else f", after {delay:.2f} s in the median.")
+    )
 
 
 def _describe(name: str, summary: Summary) -> str:

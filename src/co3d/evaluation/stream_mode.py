@@ -22,6 +22,7 @@ from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.engine.step import TrackStep
 from co3d.errors import EmptyVideoError, OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
+from co3d.evaluation.frame_scores import FrameScores
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
 from co3d.evaluation.localisation import judge_moments
@@ -70,6 +71,7 @@ class StreamEvaluator:
         rate_hz: frames per second that it is shown.
         init_frames: that come before the warm prediction; None for as many as fill the network.
         read: chooses the frames of each video; by default all, by time.
+        frame_scores: keeps the probabilities of every frame, where it is given.
         strict: whether a bad video stops the run.
         at_once: how many videos are open at a time; see `VideoPlayer`.
 
@@ -87,6 +89,7 @@ class StreamEvaluator:
         rate_hz: float,
         init_frames: int | None = None,
         read: FrameReader | None = None,
+        frame_scores: FrameScores | None = None,
         strict: bool = False,
         at_once: int | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class StreamEvaluator:
         self.together = self._player.together
         self._manifest, self._card = manifest, card
         self._rate_hz, self._strict = rate_hz, strict
+        self._frame_scores = frame_scores
         self._read = read or partial(read_entry, decoder_threads=self._player.decoder_threads)
         self.init_frames = program.first_valid_step if init_frames is None else init_frames
 
@@ -130,7 +134,10 @@ class StreamEvaluator:
             gone = f"{job.entry.video_id} has no frame between its start and its end"
             return exclude(job, EmptyVideoError(gone), strict=self._strict)
         first_valid = count if session.first_valid is None else session.first_valid
-        confidences, labels = torch.stack(session.rows).max(1)
+        rows = torch.stack(session.rows)
+        if self._frame_scores is not None:
+            self._frame_scores.add(job.index, rows)
+        confidences, labels = rows.max(1)
         moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from co3d.evaluation.detection import DetectionMeasures
 from co3d.evaluation.metrics import (
     MultiLabelMeasures,
     SingleLabelMeasures,
@@ -38,6 +39,7 @@ class Summary:
         measures: name of a prediction -> its measures.
         transient: of a stream.
         localisation: at 25 moments of each video that has segments.
+        detection: at every frame of videos that have segments, where their scores are kept.
         resumed: videos that an earlier run had judged.
         frames_per_second: by one process, reading included; None where nothing was left to do.
         processes: that shared the work.
@@ -53,6 +55,7 @@ class Summary:
     measures: Mapping[str, SingleLabelMeasures | MultiLabelMeasures]
     transient: TransientResponse | None
     localisation: MultiLabelMeasures | None
+    detection: DetectionMeasures | None
     resumed: int
     frames_per_second: float | None
     processes: int
@@ -85,6 +88,7 @@ class Summary:
             },
             "measures": {name: _measures_json(m) for name, m in self.measures.items()},
             "localisation": self.localisation and _measures_json(self.localisation),
+            "detection": self.detection and _detection_json(self.detection),
             "transient": self.transient and vars(self.transient),
             "published": [asdict(figure) for figure in self.published],
             "run": {
@@ -103,6 +107,7 @@ def summarise(
     multi_label: bool,
     processes: int,
     published: Sequence[PublishedFigure],
+    detection: DetectionMeasures | None = None,
 ) -> Summary:
     """Measure the records of a run; without any that count, there are no measures."""
     judged = tuple(record for record in result.records if record.error is None)
@@ -126,6 +131,7 @@ def summarise(
         measures=measures,
         transient=_measure_transient(traced, classes, multi_label=multi_label),
         localisation=_measure_localisation(judged, classes),
+        detection=detection,
         resumed=result.resumed,
         frames_per_second=result.frames / result.seconds if result.frames else None,
         processes=processes,
@@ -151,6 +157,14 @@ def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiL
     return measure_multi_label(
         stack_scores(rows), as_targets(labels, classes), unlabelled_last=False
     )
+
+
+def _detection_json(measures: DetectionMeasures) -> dict[str, Any]:
+    """JSON has no word for what is not a number."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in vars(measures).items()
+    }
 
 
 def _measures_json(measures: SingleLabelMeasures | MultiLabelMeasures) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from co3d.evaluation.frame_scores import FrameScores
 from co3d.evaluation.records import VideoRecord
 from co3d.files import output_file
 from co3d.packages import is_installed, require_package
@@ -23,25 +24,29 @@ STEP_COLUMNS = {
 }
 
 
-def write_predictions(records: Sequence[VideoRecord], folder: Path) -> list[Path]:
+def write_predictions(
+    records: Sequence[VideoRecord], folder: Path, frame_scores: FrameScores | None = None
+) -> list[Path]:
     """Write `predictions` (a row a video) and, of streams, `frames` (a row a step).
 
     A row of predictions has video_id, labels, error, frames and a list of K probabilities per
-    prediction; a row of frames has video_id, step, pts_seconds, valid, label and confidence.
+    prediction; a row of frames has video_id, step, pts_seconds, valid, label, confidence and, where
+    they are kept, a list of K probabilities.
 
     Returns:
         The files.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written. DataError: kept probabilities cannot be read.
     """
     names = list(dict.fromkeys(name for record in records for name in record.scores))
     columns = VIDEO_COLUMNS | dict.fromkeys(names, "float32[]")
     rows = (_describe_video(record, names) for record in records)
     written = [write_table(rows, columns, folder / "predictions")]
     if any(record.trace is not None for record in records):
-        steps = (step for record in records for step in _describe_steps(record))
-        written.append(write_table(steps, STEP_COLUMNS, folder / "frames"))
+        steps = (step for record in records for step in _describe_steps(record, frame_scores))
+        more = {} if frame_scores is None else {"scores": "float32[]"}
+        written.append(write_table(steps, STEP_COLUMNS | more, folder / "frames"))
     return written
 
 
@@ -88,10 +93,13 @@ def _describe_video(record: VideoRecord, names: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _describe_steps(record: VideoRecord) -> Iterator[dict[str, Any]]:
+def _describe_steps(
+    record: VideoRecord, frame_scores: FrameScores | None
+) -> Iterator[dict[str, Any]]:
     if record.trace is None:
         return
     trace = record.trace
+    scores = None if frame_scores is None else frame_scores.read(record.index, record.frames)
     rows = zip(trace.pts_seconds, trace.labels, trace.confidences, strict=True)
     for step, (pts_seconds, label, confidence) in enumerate(rows):
         yield {
@@ -101,4 +109,5 @@ def _describe_steps(record: VideoRecord) -> Iterator[dict[str, Any]]:
             "valid": step >= trace.first_valid,
             "label": label,
             "confidence": confidence,
+            **({} if scores is None else {"scores": scores[step].tolist()}),
         }

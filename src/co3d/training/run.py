@@ -5,7 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import Logger
 
 from co3d.errors import RecipeError
+from co3d.files import own_folder
 from co3d.packages import require_package
 from co3d.training.batches import make_loader
 from co3d.training.best_checkpoint import BestCheckpoint
@@ -32,7 +33,7 @@ from co3d.training.metrics_log import MetricsLog
 from co3d.training.module import ClipTraining
 from co3d.training.recipe import Recipe
 from co3d.training.resuming import blame_checkpoint, find_resume_point
-from co3d.training.run_folder import RunFolder, open_folder
+from co3d.training.run_folder import RunFolder, is_first_process, open_folder
 from co3d.training.setup import Setup, set_up
 from co3d.training.stream_module import StreamTraining
 from co3d.training.throughput import Throughput
@@ -94,19 +95,19 @@ def train(
         recipe: what to do.
         folder: new or empty; of an earlier run where `resume`.
         resume: go on after the last finished epoch, with the same losses as if nothing had
-            happened.
+            happened; a run that ended before its first is begun anew.
         callbacks: Lightning's, to follow the run.
         say: is told before the first batch which videos are trained on and which validate.
 
     Raises:
-        OutputError: the folder is taken, or the disk is full.
+        OutputError: the folder is taken, another process trains in it, or the disk is full.
         TrainingError: the loss is no number, memory does not suffice, or there is nothing to
             resume.
         RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
     """
     run = RunFolder(folder)
     open_folder(folder, recipe, run.newest, resume=resume)
-    with quiet_lightning(), explain_failures(recipe, run):
+    with _own(folder), quiet_lightning(), explain_failures(recipe, run):
         setup = set_up(recipe)
         if setup.data.division:
             say(setup.data.division)
@@ -114,6 +115,9 @@ def train(
         point = None
         if resume:
             run.remove_partial()
+        if resume and not run.has_progress:
+            say("no epoch was finished in that folder: starting anew")
+        elif resume:
             point = find_resume_point(run)
             # Lightning fetches the first batches of a resumed run before it tells the epoch.
             loaders[0].sampler.set_epoch(point.epochs)
@@ -135,6 +139,11 @@ def train(
             run.draw_curves()
             scores = run.keep(recipe, setup, loaders[1])
         return Result(folder, scores, trainer.current_epoch, was_stopped, setup.module.monitored)
+
+
+def _own(folder: Path) -> AbstractContextManager[None]:
+    """Of processes that train together, the first owns the folder."""
+    return own_folder(folder) if is_first_process() else nullcontext()
 
 
 def try_out(recipe: Recipe) -> None:

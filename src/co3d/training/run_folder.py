@@ -22,7 +22,7 @@ from co3d.training.recipe_file import read_recipe, write_recipe
 from co3d.training.setup import Setup
 from co3d.weights.containers import read_training_checkpoint
 
-RECIPE, LAST = "recipe.yaml", "last.ckpt"
+RECIPE, LAST, RESULTS = "recipe.yaml", "last.ckpt", "results.json"
 
 
 def is_first_process() -> bool:
@@ -37,7 +37,7 @@ def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> N
         path: the folder.
         recipe: what is to be done in it.
         progress: name of the file that is written on the way, without which nothing can go on.
-        resume: whether it is there already.
+        resume: whether work was begun in it; it may have ended before there was any progress.
 
     Raises:
         OutputError: the folder has content, or cannot be made.
@@ -59,10 +59,10 @@ def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> N
 
 
 def _check_resumable(path: Path, recipe: Recipe, progress: str) -> None:
-    if not (path / progress).is_file():
+    if not any((path / name).is_file() for name in (progress, RECIPE)):
         raise TrainingError(
-            f"cannot resume {path}: it has no {progress}, which is written on the way; start anew "
-            "in an empty folder"
+            f"cannot resume {path}: it has neither {RECIPE} nor {progress}, which a run writes; "
+            "start anew in an empty folder"
         )
     before, now = (r.model_dump() for r in (read_recipe(path / RECIPE), recipe))
     changed = [key for key in before if before[key] != now[key]]
@@ -85,6 +85,11 @@ class RunFolder:
         self.path = path
         self.metrics = path / "metrics.csv"
         self.last, self.best = path / LAST, path / "best.ckpt"
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether an epoch was finished."""
+        return any(path.exists() for path in (self.last, self.best, self.path / RESULTS))
 
     @property
     def newest(self) -> str:
@@ -149,7 +154,7 @@ class RunFolder:
             "videos_left_out": module.broken,
             "confusion": None if confusion is None else confusion.tolist(),
         }
-        self._write_json("results.json", results)
+        self._write_json(RESULTS, results)
         return scores
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ LayoutOption = Annotated[
     str,
     typer.Option(
         help="How the data set lies on disk: auto, kinetics, charades, something, diving48, "
-        "ucf101, hmdb51, manifest, lists or folders."
+        "ucf101, hmdb51, thumos14, epic-verbs, epic-nouns, manifest, lists or folders."
     ),
 ]
 Split = Annotated[

@@ -147,6 +147,14 @@ def evaluate(
             "and 1 on a GPU, where they step together."
         ),
     ] = None,
+    frame_scores: Annotated[
+        bool,
+        typer.Option(
+            "--frame-scores",
+            help="Streams: keep the probabilities of every frame, in frames.parquet too; of data "
+            "with times of classes, measure online detection.",
+        ),
+    ] = False,
     precision: PrecisionOption = None,
     device: DeviceOption = "cpu",
     limit: Limit = None,
@@ -179,6 +187,7 @@ def evaluate(
         init_frames=init_frames,
         backend=backend,
         slots=slots,
+        frame_scores=frame_scores,
         rate_hz=rate_hz,
         precision=precision,
         device=device,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from co3d.datasets.layouts.charades import (
@@ -11,6 +12,7 @@ from co3d.datasets.layouts.charades import (
 )
 from co3d.datasets.layouts.class_names import ClassIndex, read_classes
 from co3d.datasets.layouts.diving48 import is_diving_list, open_diving
+from co3d.datasets.layouts.epic_kitchens import is_epic_list, open_epic
 from co3d.datasets.layouts.folders import open_folders
 from co3d.datasets.layouts.hmdb51 import is_hmdb_list, open_hmdb51
 from co3d.datasets.layouts.kinetics import (
@@ -28,6 +30,7 @@ from co3d.datasets.layouts.splits import (
     take_only_split,
     take_split,
 )
+from co3d.datasets.layouts.thumos14 import is_thumos_list, open_thumos
 from co3d.datasets.layouts.ucf101 import is_ucf_list, open_ucf101
 from co3d.datasets.layouts.unread import refuse_unread
 from co3d.datasets.manifest import Manifest, VideoEntry
@@ -123,6 +126,9 @@ _LAYOUTS = {
     "diving48": _listed(is_diving_list, open_diving),
     "ucf101": _listed(is_ucf_list, open_ucf101),
     "hmdb51": _listed(is_hmdb_list, open_hmdb51),
+    "thumos14": _listed(is_thumos_list, open_thumos),
+    "epic-verbs": _listed(is_epic_list, partial(open_epic, "verb")),
+    "epic-nouns": _listed(is_epic_list, partial(open_epic, "noun")),
     "manifest": _listed(is_manifest, _read_manifest),
     "lists": Layout(find_lists, Path.is_file, _read_lists),
     "folders": Layout(
