@@ -13,7 +13,7 @@ from co3d.engine.regions import SharedReader, name_region
 from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded, TrackState
 from co3d.engine.track import Track
 from co3d.engine.track_states import TrackStates
-from co3d.errors import Co3dError, OptionError, OutputError, StreamError
+from co3d.errors import Co3dError, EngineFullError, OptionError, OutputError, StreamError
 from co3d.runtime import Snapshot
 from co3d.video import SourceState, VideoFrame, VideoReader
 from co3d.video.framing import Crop, Framing
@@ -57,6 +57,7 @@ class _Running:
         results: Results,
         ring_seconds: float | None,
         states: TrackStates | None,
+        retry_seconds: float | None,
     ) -> None:
         self.camera = camera
         self.own_notices: list[str] = []
@@ -67,7 +68,8 @@ class _Running:
         self.error: Exception | None = None
         self._engine, self._results, self._states = engine, results, states
         self._reader: VideoReader | None = None
-        self._is_stopped = self._is_over = False
+        self._retry_seconds = retry_seconds
+        self._stopped, self._is_over = threading.Event(), False
         results.hold()
         self.thread = threading.Thread(
             target=self._run, name=f"co3d follows {camera.name}", daemon=True
@@ -76,7 +78,7 @@ class _Running:
 
     def stop(self, *, leaves_state: bool) -> None:
         """End soon: what came before is labelled."""
-        self._is_stopped = True
+        self._stopped.set()
         track, reader = self.track, self._reader
         may_leave = self._states is not None and not self.camera.regions
         if track is not None and leaves_state and may_leave:
@@ -102,7 +104,8 @@ class _Running:
 
     def _run(self) -> None:
         try:
-            self._follow()
+            while not self._is_done():
+                pass
         except _StoppedError:
             if self.track is None:
                 self._results.tell(TrackEnded(self.camera.name))
@@ -113,12 +116,29 @@ class _Running:
             self._is_over = True
             self._results.release()
 
+    def _is_done(self) -> bool:
+        """Follow the source to its end, or wait for another attempt where the engine is full."""
+        try:
+            self._follow()
+        except EngineFullError as error:
+            if self._retry_seconds is None:
+                raise
+            self.close()
+            self.track, self.region_tracks, self._reader = None, [], None
+            again = f"tried again every {self._retry_seconds:g} s"
+            self._tell(SourceState("refused", f"{error}; {again}"))
+            if self._stopped.wait(self._retry_seconds):
+                raise _StoppedError from error
+            self.state = None
+            return False
+        return True
+
     def _follow(self) -> None:
         camera = self.camera
         rate_hz = camera.rate_hz or self._engine.card.rate_hz
         with camera.read(rate_hz, self._note, ring=self.ring) as reader:
             self._reader = reader
-            if self._is_stopped:
+            if self._stopped.is_set():
                 raise _StoppedError
             left = self._take_state() if reader.is_live and not camera.regions else None
             try:
@@ -137,6 +157,8 @@ class _Running:
                     beside = self._join(name_region(camera.name, region), reader)
                     self.region_tracks.append((region, beside))
             except Co3dError as error:
+                if isinstance(error, EngineFullError) and self._retry_seconds is not None:
+                    raise
                 self.close(error)
                 return
             if self.region_tracks:
@@ -201,8 +223,11 @@ class _Running:
             self.own_notices.append(f"will warm up anew after a restart: {error}")
 
     def _note(self, state: SourceState) -> None:
-        if self._is_stopped:
+        if self._stopped.is_set():
             raise _StoppedError
+        self._tell(state)
+
+    def _tell(self, state: SourceState) -> None:
         if state != self.state:
             self.state = state
             self._results.tell(SourceChanged(self.camera.name, state))
@@ -226,6 +251,8 @@ class CameraWatch:
         ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
         states: takes what live cameras leave when they are stopped, and lets them go on from it
             when they start; None for nothing of the kind. Cameras with regions leave nothing.
+        retry_seconds: after how many a camera that the engine refuses is opened again; None ends
+            it.
     """
 
     def __init__(
@@ -234,8 +261,10 @@ class CameraWatch:
         listener: Callable[[ResultItem], None] | None = None,
         ring_seconds: float | None = None,
         states: TrackStates | None = None,
+        retry_seconds: float | None = None,
     ) -> None:
         self._engine, self._ring_seconds, self._states = engine, ring_seconds, states
+        self._retry_seconds = retry_seconds
         self._results = Results(CAPACITY, listener)
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
@@ -255,7 +284,12 @@ class CameraWatch:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
             self._running[camera.name] = _Running(
-                camera, self._engine, self._results, self._ring_seconds, self._states
+                camera,
+                self._engine,
+                self._results,
+                self._ring_seconds,
+                self._states,
+                self._retry_seconds,
             )
 
     def stop(self, name: str) -> None:
