@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.engine.events import Event, Outbox
 from co3d.engine.events.event import make_event_id
 from co3d.engine.opening import open_engine

@@ -18,12 +18,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from co3d.engine import Prediction, TrackEnded
+from co3d.engine import Prediction, SourceChanged, TrackEnded
 from co3d.engine.cameras import Camera, CameraWatch
 from co3d.engine.opening import open_engine
 
 RATE_HZ = 4.0
 RETURN_SECONDS = 10.0
+RETRY_SECONDS = 5.0
+"""After which a camera that was refused tries again."""
+
 SERVER = Path(__file__).parent / "serve_cameras.py"
 
 
@@ -52,7 +55,7 @@ class Seen:
     def __init__(self, watch: CameraWatch) -> None:
         self.counts: Counter[str] = Counter()
         self.latest: dict[str, float] = {}
-        self.ended: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         threading.Thread(target=self._take, args=(watch,), daemon=True).start()
 
     def _take(self, watch: CameraWatch) -> None:
@@ -60,8 +63,11 @@ class Seen:
             if isinstance(item, Prediction):
                 self.counts[item.track] += 1
                 self.latest[item.track] = time.monotonic()
-            elif isinstance(item, TrackEnded):
-                self.ended[item.track] = str(item.error)
+                self.refused.pop(item.track, None)
+            elif isinstance(item, SourceChanged) and item.state.phase == "refused":
+                self.refused[item.track] = str(item.state.cause)
+            elif isinstance(item, TrackEnded) and item.error is not None:
+                self.refused[item.track] = str(item.error)
 
     def wait_for_all(self, names: list[str], since: float, longest: float) -> dict[str, float]:
         """Seconds from a moment until each camera gave its next prediction; of those that did."""
@@ -102,7 +108,10 @@ def main() -> None:
     random.seed(arguments.seed)
     server = Server(arguments.server_python, arguments.port, arguments.cameras)
     names = [f"camera {number}" for number in range(arguments.cameras)]
-    with open_engine("camera_motion", backend="native") as engine, CameraWatch(engine) as watch:
+    with (
+        open_engine("camera_motion", backend="native") as engine,
+        CameraWatch(engine, retry_seconds=RETRY_SECONDS) as watch,
+    ):
         before = read_usage()
         began = time.monotonic()
         for number, name in enumerate(names):
@@ -110,8 +119,8 @@ def main() -> None:
             watch.start(Camera(name, address, rate_hz=RATE_HZ, reconnect_seconds=None))
         seen = Seen(watch)  # which ends where no camera runs
         first = seen.wait_for_all(names, began, 60.0)
-        refused = dict(seen.ended)
-        running = [name for name in names if name not in refused]
+        refused = dict(seen.refused)
+        running = [name for name in names if name in first]
         counted, steady = Counter(seen.counts), time.monotonic()
         time.sleep(arguments.steady_seconds)
         spent = time.monotonic() - steady
@@ -128,6 +137,7 @@ def main() -> None:
             "before": before,
             "steady": usages[0],
             "load": round(engine.load, 3),
+            "step_cost_ms": round(engine.step_cost_ms, 2),
         }
         print(json.dumps(summary), flush=True)
         late, returns = 0, []

@@ -5,6 +5,7 @@ python scripts/soak_engine.py --operations 100000
 
 import argparse
 import random
+import signal
 import threading
 import time
 from collections import Counter, defaultdict
@@ -47,7 +48,7 @@ class Collector:
 
     def __init__(self, results: Results) -> None:
         self.made: dict[str, list[np.ndarray]] = defaultdict(list)
-        self.ended: dict[str, threading.Event] = defaultdict(threading.Event)
+        self._ended: dict[str, threading.Event] = {}
         threading.Thread(target=self._take, args=(results,), daemon=True).start()
 
     def _take(self, results: Results) -> None:
@@ -55,7 +56,16 @@ class Collector:
             if isinstance(item, Prediction):
                 self.made[item.track].append(item.probabilities)
             elif isinstance(item, TrackEnded):
-                self.ended[item.track].set()
+                self._find(item.track).set()
+
+    def take_all(self, name: str) -> list[np.ndarray]:
+        """What a track has made, once it has ended; nothing of it is kept."""
+        self._find(name).wait()
+        del self._ended[name]
+        return self.made.pop(name, [])
+
+    def _find(self, name: str) -> threading.Event:
+        return self._ended.setdefault(name, threading.Event())  # which is atomic
 
 
 def main() -> None:
@@ -64,28 +74,33 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     random.seed(arguments.seed)
     torch.set_num_threads(2)
     model = co3d.create_model("camera_motion")
     program = co3d.convert(model, model.card.clip_shape, edges="both")
     compiled = co3d.compile(program, backend="native")
     soak = Soak(Engine(compiled, model.card, workers=2, load_limit=None))
-    began, memory = time.monotonic(), []
-    for number in range(arguments.operations):
+    began, memory, done = time.monotonic(), [], 0
+    while done < arguments.operations and not stop.is_set():
         soak.operate()
-        if number % (arguments.operations // 10) == 0:
+        done += 1
+        if done % 1000 == 0:
             memory.append(read_resident_mb())
             print(
-                f"{number} operations, {soak.compared} results equal, {memory[-1]:.0f} MB, "
-                f"{threading.active_count()} threads",
+                f"{done} operations, {soak.compared} results equal, {memory[-1]:.0f} MB, "
+                f"{threading.active_count()} threads, {time.monotonic() - began:.0f} s",
                 flush=True,
             )
     soak.finish_all()
     print(
-        f"{arguments.operations} operations in {time.monotonic() - began:.0f} s: "
+        f"{done} operations in {time.monotonic() - began:.0f} s: "
         f"{dict(soak.counts)}; {soak.compared} results, each equal to its lone stream's; "
-        f"memory {memory[1]:.0f} -> {read_resident_mb():.0f} MB, "
-        f"{threading.active_count()} threads"
+        f"memory {memory[0]:.0f} -> {read_resident_mb():.0f} MB, "
+        f"{threading.active_count()} threads",
+        flush=True,
     )
 
 
@@ -155,8 +170,7 @@ class Soak:
         shown.track.finish()
         self._running.remove(shown)
         name = shown.track.name
-        self._collector.ended[name].wait()
-        made, expected = self._collector.made.pop(name, []), self._label_alone(shown)
+        made, expected = self._collector.take_all(name), self._label_alone(shown)
         assert len(made) == len(expected), (name, len(made), len(expected))
         for one, wanted in zip(made, expected, strict=True):
             assert np.array_equal(one, wanted), name
@@ -165,6 +179,7 @@ class Soak:
     def _close(self, shown: Shown) -> None:
         shown.track.close()
         self._running.remove(shown)
+        self._collector.take_all(shown.track.name)
 
     def _fail(self, shown: Shown) -> None:
         """Break the slot of a track, as a bug of a backend would."""
@@ -176,7 +191,7 @@ class Soak:
         shown.track._let_go()
         self._running.remove(shown)
         shown.track.finish()
-        self._collector.ended[shown.track.name].wait()
+        self._collector.take_all(shown.track.name)
 
     def _label_alone(self, shown: Shown) -> list[np.ndarray]:
         made: list[np.ndarray] = []

@@ -9,7 +9,8 @@ import pytest
 from co3d.cli.fleet_view import FleetView
 from co3d.console import Console
 from co3d.engine import Prediction
-from co3d.engine.cameras import Camera, CameraStatus
+from co3d.engine.camera import Camera
+from co3d.engine.followed_camera import CameraStatus
 from co3d.video import SourceState, VideoFrame
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from co3d.engine.admission import Admission, StepCost
+from co3d.engine.admission import Admission, SourceCost, StepCost
 from co3d.errors import EngineFullError
 
 
@@ -19,7 +19,7 @@ def test_the_cost_of_a_step_is_its_95th_percentile():
     assert cost.seconds == pytest.approx(0.09505)
 
 
-def test_waiting_for_the_interpreter_and_for_cores_counts():
+def test_waiting_for_the_interpreter_counts():
     cost = StepCost()
     for _ in range(100):
         cost.add(0.01, 0.025)
@@ -39,7 +39,7 @@ def test_streams_join_up_to_the_limit(cost):
 
 def test_what_decoding_costs_counts(cost):
     admission = Admission(cost, capacity=1, load_limit=0.8)
-    admission.reserve("door", 8, extra_seconds=0.09)
+    admission.reserve("door", 8, SourceCost(0.09))
     assert admission.load == pytest.approx(0.8)
     with pytest.raises(EngineFullError):
         admission.reserve("yard", 1)
@@ -65,3 +65,41 @@ def test_the_number_of_streams_may_be_limited(cost):
     admission.reserve("b", 0)
     with pytest.raises(EngineFullError, match="max_streams is 2"):
         admission.reserve("c", 0)
+
+
+def test_streams_that_turn_out_cheaper_make_room_for_others():
+    cost = StepCost()
+    for _ in range(12):
+        cost.add(0.02, 0.02)  # of a trial, say
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    admission.reserve("door", 30)
+    with pytest.raises(EngineFullError, match=r"a step costs 20\.0 ms"):
+        admission.reserve("yard", 30)
+    for _ in range(512):
+        cost.add(0.005, 0.005)
+    admission.reserve("yard", 30)
+    assert admission.load == pytest.approx(0.3)
+
+
+def test_where_none_fits_the_cost_is_measured_anew(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    with pytest.raises(EngineFullError, match=r"a step costs 10\.0 ms"):
+        admission.reserve("door", 100)
+    assert cost.seconds == 0
+
+
+def test_sources_count_as_they_are_measured(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8)
+    door, yard = SourceCost(), SourceCost()
+    admission.reserve("door", 10, door)
+    assert admission.load == pytest.approx(0.1)
+    for seconds in (0.05, 0.01):
+        door.add(seconds)
+    assert admission.load == pytest.approx(0.4)
+    admission.reserve("yard", 10, yard)  # not measured: as the others
+    assert admission.load == pytest.approx(0.8)
+    with pytest.raises(EngineFullError, match=r"decoding its frame 30\.0 ms"):
+        admission.reserve("gate", 10, SourceCost())
+    yard.add(0.0)
+    admission.reserve("gate", 5, SourceCost())
+    assert admission.load == pytest.approx(0.5 + 5 * 0.025)

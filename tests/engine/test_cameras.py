@@ -138,23 +138,49 @@ def test_a_name_runs_once(engine, videos):
         collect(watch)
 
 
-def test_a_camera_that_does_not_fit_is_refused(labeller, live_bytes):
-    compiled, card = labeller.compiled, labeller.card
+@pytest.fixture
+def live_url(live_bytes):
+    """A live source that lasts as long as the test."""
     over = threading.Event()
 
     def answer(handler, _number):
         send(handler, live_bytes)
         over.wait(30)
 
-    with (
-        serve(answer) as url,
-        Engine(compiled, card, workers=1, max_streams=1) as engine,
-        CameraWatch(engine) as watch,
-    ):
-        watch.start(Camera("door", url, reconnect_seconds=0))
-        next(item for item in watch if isinstance(item, Prediction))
-        watch.start(Camera("yard", url, reconnect_seconds=0))
-        ended = next(item for item in watch if isinstance(item, TrackEnded))
+    with serve(answer) as url:
+        yield url
         over.set()
+
+
+@pytest.fixture
+def full_engine(labeller):
+    """Which has room for one camera."""
+    compiled, card = labeller.compiled, labeller.card
+    with Engine(compiled, card, workers=1, max_streams=1) as engine:
+        yield engine
+
+
+def test_a_camera_that_does_not_fit_is_refused(full_engine, live_url):
+    with CameraWatch(full_engine) as watch:
+        watch.start(Camera("door", live_url, reconnect_seconds=0))
+        next(item for item in watch if isinstance(item, Prediction))
+        watch.start(Camera("yard", live_url, reconnect_seconds=0))
+        ended = next(item for item in watch if isinstance(item, TrackEnded))
         assert ended.track == "yard"
         assert isinstance(ended.error, EngineFullError)
+
+
+def test_a_camera_that_was_refused_joins_once_there_is_room(full_engine, live_url):
+    with CameraWatch(full_engine, retry_seconds=0.01) as watch:
+        watch.start(Camera("door", live_url, reconnect_seconds=0))
+        next(item for item in watch if isinstance(item, Prediction))
+        watch.start(Camera("yard", live_url, reconnect_seconds=0))
+        changes = (item for item in watch if isinstance(item, SourceChanged))
+        refused = next(change for change in changes if change.state.phase == "refused")
+        assert refused.track == "yard"
+        assert "max_streams is 1" in (refused.state.cause or "")
+        assert "tried again every 0.01 s" in (refused.state.cause or "")
+        watch.stop("door")
+        predictions = (item for item in watch if isinstance(item, Prediction))
+        next(prediction for prediction in predictions if prediction.track == "yard")
+        assert set(full_engine.tracks) == {"yard"}

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 
 from co3d.engine import SourceChanged
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.errors import NotAVideoError, OptionError, VideoLimitError
 from co3d.serving.app import make_app
 from co3d.serving.live_session import HEADER

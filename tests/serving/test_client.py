@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import co3d
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.errors import OptionError, SourceUnreachableError
 from co3d.serving.client import ServerRefusedError
 from co3d.serving.settings import ServingLimits

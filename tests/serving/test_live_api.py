@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.serving.live_session import HEADER
 from co3d.serving.settings import ServingLimits
 from support.serving import run_service, talk

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.serving.app import make_app
 from co3d.serving.tokens import Role
 from support.people import bearer

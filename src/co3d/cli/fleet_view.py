@@ -12,7 +12,8 @@ from co3d.cli.event_lines import describe
 from co3d.cli.live_view import draw_bar
 from co3d.console import Console
 from co3d.engine import Engine, Prediction, SourceChanged
-from co3d.engine.cameras import CameraStatus, CameraWatch
+from co3d.engine.cameras import CameraWatch
+from co3d.engine.followed_camera import CameraStatus
 from co3d.report import label_colours
 
 if TYPE_CHECKING:

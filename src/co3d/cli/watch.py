@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from co3d.engine.fleet_events import FleetEvents
 
 
+REFUSED_RETRY_SECONDS = 30.0
+"""After which a camera that the machine had no room for is opened again: measured costs change."""
+
 ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.5
 """For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
 
@@ -94,7 +97,13 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None
             stack.callback(events.close)
             states = None if state is None else TrackStates(state, engine.card)
             watch = stack.enter_context(
-                CameraWatch(engine, events.take, ring_seconds=0.0, states=states)
+                CameraWatch(
+                    engine,
+                    events.take,
+                    ring_seconds=0.0,
+                    states=states,
+                    retry_seconds=REFUSED_RETRY_SECONDS,
+                )
             )
             events.attach(watch)
 

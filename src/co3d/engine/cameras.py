@@ -1,223 +1,20 @@
 """Cameras on an engine: each is opened, followed, and labelled in a track of its own."""
 
-import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
 
 from co3d.engine.camera import Camera
 from co3d.engine.engine import Engine
-from co3d.engine.metrics import TrackMetrics
-from co3d.engine.regions import SharedReader, name_region
-from co3d.engine.results import ResultItem, Results, SourceChanged, TrackEnded, TrackState
-from co3d.engine.track import Track
+from co3d.engine.followed_camera import CameraStatus, FollowedCamera
+from co3d.engine.results import ResultItem, Results, TrackEnded
 from co3d.engine.track_states import TrackStates
-from co3d.errors import Co3dError, OptionError, OutputError, StreamError
+from co3d.errors import OptionError, StreamError
 from co3d.runtime import Snapshot
-from co3d.video import SourceState, VideoFrame, VideoReader
-from co3d.video.framing import Crop, Framing
 from co3d.video.packet_ring import PacketRing
-from co3d.video.source import LIVE_MAX_HOLD_SECONDS
 
 CAPACITY = 1024
 JOIN_SECONDS = 2.0
 """How long closing waits for a camera's thread; one that waits for a silent server ends later."""
-
-
-@dataclass(frozen=True)
-class CameraStatus:
-    """How a camera is doing.
-
-    Attributes:
-        camera: which one.
-        state: what its source does; None of files, and before the first attempt to open it.
-        metrics: of its track; None before it has joined.
-        has_ended: whether nothing more comes of it. error: why it ended, if with an error.
-    """
-
-    camera: Camera
-    state: SourceState | None
-    metrics: TrackMetrics | None
-    has_ended: bool
-    error: Exception | None
-
-
-class _StoppedError(Exception):
-    """Ends an attempt to connect."""
-
-
-class _Running:
-    """A camera at work, in a thread of its own."""
-
-    def __init__(
-        self,
-        camera: Camera,
-        engine: Engine,
-        results: Results,
-        ring_seconds: float | None,
-        states: TrackStates | None,
-        snapshot: Snapshot | None,
-        *,
-        keeps_pictures: bool,
-    ) -> None:
-        self.camera, self._snapshot, self._keeps_pictures = camera, snapshot, keeps_pictures
-        self.own_notices: list[str] = []
-        self.state: SourceState | None = None
-        self.track: Track | None = None
-        self.region_tracks: list[tuple[Crop, Track]] = []
-        self.ring = None if ring_seconds is None else PacketRing(ring_seconds)
-        self.error: Exception | None = None
-        self._engine, self._results, self._states = engine, results, states
-        self._reader: VideoReader | None = None
-        self._is_stopped = self._is_over = False
-        results.hold()
-        self.thread = threading.Thread(
-            target=self._run, name=f"co3d follows {camera.name}", daemon=True
-        )
-        self.thread.start()
-
-    def stop(self, *, leaves_state: bool) -> None:
-        """End soon: what came before is labelled."""
-        self._is_stopped = True
-        track, reader = self.track, self._reader
-        may_leave = self._states is not None and not self.camera.regions
-        if track is not None and leaves_state and may_leave:
-            track.leave_state()
-        if reader is not None:
-            reader.stop()
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What is odd about the source so far; see `VideoReader.notices`."""
-        return (*self.own_notices, *(self._reader.notices if self._reader else ()))
-
-    def describe(self) -> CameraStatus:
-        """How the camera is doing."""
-        track = self.track
-        return CameraStatus(
-            self.camera,
-            self.state,
-            None if track is None else track.metrics(),
-            self._is_over and (track is None or track.has_ended),
-            self.error if track is None else track.error,
-        )
-
-    def _run(self) -> None:
-        try:
-            self._follow()
-        except _StoppedError:
-            if self.track is None:
-                self._results.tell(TrackEnded(self.camera.name))
-        except Co3dError as error:
-            self.error = error
-            self._results.tell(TrackEnded(self.camera.name, error))
-        finally:
-            self._is_over = True
-            self._results.release()
-
-    def _follow(self) -> None:
-        camera = self.camera
-        rate_hz = camera.rate_hz or self._engine.card.rate_hz
-        with camera.read(rate_hz, self._note, ring=self.ring) as reader:
-            self._reader = reader
-            if self._is_stopped:
-                raise _StoppedError
-            left = self._take_state() if reader.is_live and not camera.regions else None
-            snapshot = self._snapshot if left is None else left.snapshot
-            shows = self._keeps_pictures
-            try:
-                track = self._join(camera.name, reader, snapshot=snapshot, keeps_pictures=shows)
-            except StreamError as error:
-                if left is None:
-                    raise
-                self._start_anew(error)
-                track, left = self._join(camera.name, reader, keeps_pictures=shows), None
-            self.track = track
-            try:
-                if camera.regions and camera.crop is not None:
-                    _check_part(reader, camera.crop)
-                for region in camera.regions:
-                    _check_part(reader, region)
-                    beside = self._join(name_region(camera.name, region), reader)
-                    self.region_tracks.append((region, beside))
-            except Co3dError as error:
-                self.close(error)
-                return
-            if self.region_tracks:
-                track.follow(SharedReader(reader, camera.crop, self.region_tracks))
-            else:
-                track.follow(reader, None if left is None else partial(self._go_on, track, left))
-
-    def close(self, error: Exception | None = None) -> None:
-        """End its tracks without what waits."""
-        tracks = [self.track, *(track for _, track in self.region_tracks)]
-        for track in filter(None, tracks):
-            track.close(error)
-
-    def _join(
-        self,
-        name: str,
-        reader: VideoReader,
-        *,
-        snapshot: Snapshot | None = None,
-        keeps_pictures: bool = False,
-    ) -> Track:
-        camera = self.camera
-        return self._engine.join(
-            name,
-            rate_hz=reader.rate_hz,
-            policy="latest" if reader.drops_late else "every",
-            priority=camera.priority,
-            resets_at_gaps=camera.gap == "reset",
-            top_k=camera.top_k,
-            threshold=camera.threshold,
-            smooth_seconds=camera.smooth_seconds,
-            keeps_pictures=keeps_pictures,
-            results=self._results,
-            snapshot=snapshot,
-        )
-
-    def _take_state(self) -> TrackState | None:
-        """What the camera left when it was stopped; what cannot be used is told."""
-        try:
-            return None if self._states is None else self._states.take(self.camera)
-        except StreamError as error:
-            self._start_anew(error)
-            return None
-
-    def _go_on(self, track: Track, left: TrackState, frame: VideoFrame) -> VideoFrame:
-        """The first frame after a restart, before which the network starts anew if it must."""
-        away_seconds = (frame.received_seconds or math.inf) - left.received_seconds
-        keeps = self.camera.gap == "keep"
-        most_seconds = LIVE_MAX_HOLD_SECONDS if keeps else left.longest_seconds
-        if not 0 <= away_seconds <= most_seconds:
-            advice = "" if keeps else f"; gap: keep goes on over {LIVE_MAX_HOLD_SECONDS:g} s"
-            self._start_anew(
-                f"{away_seconds:.1f} s have passed since its last frame, expected "
-                f"{most_seconds:.1f} s at most{advice}"
-            )
-            track.reset()
-            return frame
-        return replace(frame, gap_seconds=away_seconds) if keeps else frame
-
-    def _start_anew(self, reason: object) -> None:
-        self.own_notices.append(f"warms up anew after the restart: {reason}")
-
-    def save(self, state: TrackState) -> None:
-        """Keep what the track has left, for the next start."""
-        try:
-            if self._states is not None:
-                self._states.save(self.camera, state)
-        except OutputError as error:
-            self.own_notices.append(f"will warm up anew after a restart: {error}")
-
-    def _note(self, state: SourceState) -> None:
-        if self._is_stopped:
-            raise _StoppedError
-        if state != self.state:
-            self.state = state
-            self._results.tell(SourceChanged(self.camera.name, state))
 
 
 class CameraWatch:
@@ -238,6 +35,8 @@ class CameraWatch:
         ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
         states: takes what live cameras leave when they are stopped, and lets them go on from it
             when they start; None for nothing of the kind. Cameras with regions leave nothing.
+        retry_seconds: after how many a camera that the engine refuses is opened again; None ends
+            it.
         keeps_pictures: as for `Engine.join`; predictions must then be taken soon.
     """
 
@@ -247,13 +46,14 @@ class CameraWatch:
         listener: Callable[[ResultItem], None] | None = None,
         ring_seconds: float | None = None,
         states: TrackStates | None = None,
+        retry_seconds: float | None = None,
         *,
         keeps_pictures: bool = False,
     ) -> None:
         self._engine, self._ring_seconds, self._states = engine, ring_seconds, states
-        self._keeps_pictures = keeps_pictures
+        self._retry_seconds, self._keeps_pictures = retry_seconds, keeps_pictures
         self._results = Results(CAPACITY, listener)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, FollowedCamera] = {}
         self._lock = threading.Lock()
 
     @property
@@ -278,12 +78,13 @@ class CameraWatch:
         with self._lock:
             if camera.name in self._running:
                 raise OptionError(f"cannot start camera {camera.name}: one of that name runs")
-            self._running[camera.name] = _Running(
+            self._running[camera.name] = FollowedCamera(
                 camera,
                 self._engine,
                 self._results,
                 self._ring_seconds,
                 self._states,
+                self._retry_seconds,
                 snapshot,
                 keeps_pictures=self._keeps_pictures,
             )
@@ -375,8 +176,3 @@ class CameraWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _check_part(reader: VideoReader, part: Crop) -> None:
-    """Refuse a part of the pictures that lies outside of them."""
-    Framing(crop=part).size_of(reader.width, reader.height, "its pictures")

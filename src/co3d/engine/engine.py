@@ -2,14 +2,13 @@
 
 import itertools
 import threading
-import time
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from co3d.arguments import check_arguments
-from co3d.engine.admission import LOAD_LIMIT, Admission, StepCost
+from co3d.engine.admission import LOAD_LIMIT, Admission, SourceCost, StepCost
 from co3d.engine.describer import MS_PER_SECOND, Describer
 from co3d.engine.labels import TopLabels, check_display, check_top_k, list_labels
 from co3d.engine.playable import explain_unplayable
@@ -18,6 +17,7 @@ from co3d.engine.results import Results
 from co3d.engine.scheduler import Scheduler
 from co3d.engine.share import Share, prepare_share, step_shares
 from co3d.engine.step import StepListener
+from co3d.engine.thread_clock import ThreadClock
 from co3d.engine.track import Policy, Track
 from co3d.engine.trial import try_out
 from co3d.engine.turn import Act, Turn
@@ -88,7 +88,7 @@ class Engine:
         self.labels = list_labels(compiled.program, card)
         self._preprocess = Preprocessor(card, uses_kernel=compiled.backend.startswith("native"))
         self._blank = torch.zeros(1, *compiled.program.frame_shape)
-        self._cost = StepCost()
+        self._cost, self._measuring = StepCost(), threading.Lock()
         self._load_limit = load_limit
         self._admission = Admission(self._cost, max(1, workers), load_limit, max_streams)
         self._scheduler: Scheduler[str] = Scheduler()
@@ -142,7 +142,8 @@ class Engine:
             results: where predictions go; None for a queue of the track's own. Tracks that share
                 one are told apart by `Prediction.track`.
             extra_cost_ms: processor time that each frame takes outside of the engine, of decoding
-                for example; it counts when the engine decides who may join.
+                for example; it counts when the engine decides who may join. `Track.follow` measures
+                it.
             listener: takes the network's outputs as they are; None for predictions, to which
                 `top_k`, `threshold`, `smooth_seconds` and `keeps_pictures` belong.
 
@@ -179,6 +180,7 @@ class Engine:
             resets_at_gaps=resets_at_gaps,
             slot=slot,
             listener=listener,
+            source_cost=SourceCost(extra_cost_ms / MS_PER_SECOND),
             results=Results() if results is None else results,
             lock=self._lock,
             on_change=self._look_at,
@@ -186,7 +188,7 @@ class Engine:
         )
         try:
             with self._lock:
-                self._seat(track, extra_cost_ms / MS_PER_SECOND)
+                self._seat(track)
         except BaseException:
             slot.close()
             raise
@@ -201,8 +203,9 @@ class Engine:
         with self._lock:
             turns = self._take_turns()
         is_due = bool(turns)
-        while turns:
-            turns = self._run(turns, is_lone=True)
+        with ThreadClock() as clock:
+            while turns:
+                turns = self._run(turns, clock, is_lone=True)
         return is_due
 
     @property
@@ -244,14 +247,14 @@ class Engine:
             raise
         return slot
 
-    def _seat(self, track: Track, extra_seconds: float) -> None:
+    def _seat(self, track: Track) -> None:
         """Find room for a track, and add it, all of it or nothing; the lock is held."""
         name, is_live = track.name, track.is_live
         if self._is_closed:
             raise StreamError("cannot join: the engine is closed; start another one")
         if name in self._tracks:
             raise OptionError(f"cannot join {name}: a track of that name has joined; name another")
-        self._admission.reserve(name, track.rate_hz if is_live else 0.0, extra_seconds)
+        self._admission.reserve(name, track.rate_hz if is_live else 0.0, track.source_cost)
         self._scheduler.join(name, track.rate_hz, priority=track.priority, is_live=is_live)
         self._tracks[name] = track
         track.take_results()
@@ -271,22 +274,23 @@ class Engine:
     def _work(self) -> None:
         """Schedule, run, deliver, until the engine is closed; a worker's thread."""
         turns: _Turns = []
-        while True:
-            if not turns:
-                with self._lock:
-                    while not (self._scheduler.ready or self._is_closed):
-                        self._has_work.wait()
-                    if self._is_closed:
-                        return
-                    turns = self._take_turns()
-            is_lone = len(self._tracks) == 1
-            # It counts for this thread alone, and takes 0.1 microseconds.
-            torch.set_num_threads(self._lone_threads if is_lone else 1)
-            try:
-                turns = self._run(turns, is_lone=is_lone)
-            except Exception as error:
-                self._give_up(error)
-                raise
+        with ThreadClock() as clock:
+            while True:
+                if not turns:
+                    with self._lock:
+                        while not (self._scheduler.ready or self._is_closed):
+                            self._has_work.wait()
+                        if self._is_closed:
+                            return
+                        turns = self._take_turns()
+                is_lone = len(self._tracks) == 1
+                # It counts for this thread alone, and takes 0.1 microseconds.
+                torch.set_num_threads(self._lone_threads if is_lone else 1)
+                try:
+                    turns = self._run(turns, clock, is_lone=is_lone)
+                except Exception as error:
+                    self._give_up(error)
+                    raise
 
     def _take_turns(self) -> _Turns:
         """What tracks do that are due, as many as step together; the lock is held."""
@@ -296,13 +300,13 @@ class Engine:
             turns = [(track, track.take_turn()) for track in tracks if track.can_step]
         return turns
 
-    def _run(self, turns: _Turns, *, is_lone: bool) -> _Turns:
+    def _run(self, turns: _Turns, clock: ThreadClock, *, is_lone: bool) -> _Turns:
         """Carry out some tracks' turns; what fails ends its track, and no other.
 
         Returns:
             The turns that come next, if that is settled; see `_deliver`.
         """
-        began, began_to_run = time.thread_time(), time.perf_counter()
+        clock.start()
         shares: list[Share] = []
         for track, turn in turns:
             if turn.act is Act.END:
@@ -327,10 +331,8 @@ class Engine:
             next_turns += self._deliver(share, row, valid, fresh, step_ms)
         # A lone track's step is done by threads whose time this one's does not count.
         if not is_lone or self._lone_threads == 1:
-            self._cost.add(
-                (time.thread_time() - began) / len(shares),
-                (time.perf_counter() - began_to_run) / len(shares),
-            )
+            processor_seconds, elapsed_seconds = clock.stop()
+            self._cost.add(processor_seconds / len(shares), elapsed_seconds / len(shares))
         return next_turns
 
     def _deliver(
@@ -379,9 +381,10 @@ class Engine:
             track.abandon(error)
 
     def _know_cost(self) -> None:
-        """Measure what a step costs, unless some have been counted."""
-        if not self._cost.seconds:
-            try_out(self.compiled, self._preprocess, self._cost, max(1, len(self._workers)))
+        """Measure what a step costs, unless some have been counted; one thread does at a time."""
+        with self._measuring:
+            if not self._cost.seconds:
+                try_out(self.compiled, self._preprocess, self._cost, max(1, len(self._workers)))
 
     def __enter__(self) -> "Engine":
         return self

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from torch import Tensor
 
+from co3d.engine.admission import SourceCost
 from co3d.engine.describer import MS_PER_SECOND
 from co3d.engine.intake import Intake
 from co3d.engine.mailbox import Mailbox, WaitingFrame
@@ -51,6 +52,7 @@ class Track:
         name: unique in its engine.
         rate_hz: frames per second that the network sees. policy, priority: see `Engine.join`.
         results: where its predictions go.
+        source_cost: what its frames cost outside of the engine; `follow` measures it.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class Track:
         resets_at_gaps: bool,
         slot: Slot,
         listener: StepListener,
+        source_cost: SourceCost,
         results: Results,
         lock: threading.Lock,
         on_change: Callable[["Track"], None],
         on_close: Callable[["Track"], None],
     ) -> None:
         self.name, self.rate_hz, self.policy, self.priority = name, rate_hz, policy, priority
-        self.slot, self.results = slot, results
+        self.slot, self.results, self.source_cost = slot, results, source_cost
         self.is_live = policy == "latest"
         self._resets_at_gaps = resets_at_gaps
         self._listener = listener
@@ -124,11 +127,15 @@ class Track:
         """
         error: Exception | None = None
         try:
+            began = time.thread_time()
             for frame in reader:
                 shown = frame if see_first is None else see_first(frame)
                 see_first = None
                 if not self.feed(shown, dropped_frames=reader.dropped_frames):
                     break
+                now = time.thread_time()  # of this thread, which decodes
+                self.source_cost.add(now - began)
+                began = now
         except Co3dError as raised:
             error = raised
         finally:  # whatever a listener of the reader raises is the caller's

@@ -1,6 +1,5 @@
 """What a step costs before anybody joins."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from co3d.engine.admission import StepCost
+from co3d.engine.thread_clock import ThreadClock
 from co3d.runtime import CompiledProgram
 
 STEPS = 12
@@ -30,12 +30,12 @@ def try_out(
     def step_often(_: int) -> None:
         torch.set_num_threads(1)
         picture = np.zeros(PICTURE_SHAPE, np.uint8)
-        with compiled.open() as slot:
+        with compiled.open() as slot, ThreadClock() as clock:
             for number in range(STEPS):
-                began, started = time.thread_time(), time.perf_counter()
+                clock.start()
                 compiled.step([slot], preprocess(picture))
                 if number >= STEPS // 2:  # the first ones fill caches
-                    cost.add(time.thread_time() - began, time.perf_counter() - started)
+                    cost.add(*clock.stop())
 
     with ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(step_often, range(workers)):

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from co3d.console import warn
-from co3d.engine.cameras import Camera
+from co3d.engine.camera import Camera
 from co3d.files import make_folder, output_file, read_small
 from co3d.video.allowance import Allowance
 

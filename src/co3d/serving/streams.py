@@ -9,8 +9,10 @@ from hashlib import sha256
 from typing import Any
 
 from co3d.engine import Engine, Prediction, SourceChanged
-from co3d.engine.cameras import Camera, CameraStatus, CameraWatch
+from co3d.engine.camera import Camera
+from co3d.engine.cameras import CameraWatch
 from co3d.engine.fleet_events import FleetEvents
+from co3d.engine.followed_camera import CameraStatus
 from co3d.engine.results import ResultItem
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError
 from co3d.printable import make_printable

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Phase = Literal["connecting", "live", "stalled", "reconnecting"]
+Phase = Literal["connecting", "live", "stalled", "reconnecting", "refused"]
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class SourceState:
     Attributes:
         phase: "connecting" until the first frame has come, "live" while frames come,
             "stalled" while the connection stands but no frame comes, "reconnecting" from a break on
-            until the next frame has come.
-        cause: why the latest attempt to connect failed, or what broke; None where nothing has.
+            until the next frame has come, "refused" while the engine has no room for it.
+        cause: why the latest attempt to connect failed, what broke, or why it was refused; None
+            where nothing has.
         since_seconds: when it began, Unix time.
     """
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from co3d.engine.cameras import Camera, CameraStatus
+from co3d.engine.camera import Camera
+from co3d.engine.followed_camera import CameraStatus
 from co3d.engine.messages import format_time
 from co3d.printable import make_printable
 from co3d.runtime import Snapshot
