@@ -122,7 +122,7 @@ def evaluate_data(options: EvalOptions) -> int:
     manifest, split = _open_data(options, subject.card.labels, console)
     jobs = make_jobs(manifest, subject.classes, options.limit)
     try:
-        with interrupt_on_signals(), open_rank() as rank, _own(options.output, rank):
+        with interrupt_on_signals(), open_rank() as rank:
             scores = None
             if options.frame_scores:
                 scores = FrameScores(options.output / FOLDER, len(manifest.class_names))
@@ -139,7 +139,7 @@ def evaluate_data(options: EvalOptions) -> int:
                 "device": options.device,
                 **chosen,
             }
-            with show_progress(console, rank) as report:
+            with _own(options.output, rank), show_progress(console, rank) as report:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )

@@ -15,16 +15,12 @@ class FrameScores:
     """Keeps the probabilities of videos in a folder.
 
     Args:
-        folder: made where there is none.
+        folder: made with the first of them.
         classes: how many.
-
-    Raises:
-        OutputError: it cannot be made.
     """
 
     def __init__(self, folder: Path, classes: int) -> None:
         self._folder, self._classes = folder, classes
-        make_folder(folder)
 
     def add(self, index: int, probabilities: Tensor) -> None:
         """Keep those of one video.
@@ -36,6 +32,7 @@ class FrameScores:
         Raises:
             OutputError: the disk is full, say.
         """
+        make_folder(self._folder)
         with output_file(self._path(index)) as temporary:
             np.save(temporary, probabilities.float().numpy(), allow_pickle=False)
 
