@@ -121,7 +121,7 @@ def test_a_stopped_trial_goes_on_in_its_folder(tmp_path, tiny, monkeypatch):
 
 
 def test_what_cannot_be_searched_is_said(tmp_path, tiny, runs):
-    with pytest.raises(TrainingError, match=r"has no study\.log"):
+    with pytest.raises(TrainingError, match=r"neither recipe.yaml nor study.log"):
         tune(tiny(search=RATES), tmp_path / "study", trials=1, resume=True)
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.txt").touch()

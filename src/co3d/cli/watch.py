@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 REFUSED_RETRY_SECONDS = 30.0
 """After which a camera that the machine had no room for is opened again: measured costs change."""
 
-ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 10.0, 0.5
+ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 60.0, 0.5
 """For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
 
 

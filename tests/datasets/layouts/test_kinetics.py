@@ -181,3 +181,13 @@ def test_broken_lists_are_named(tmp_path, name, text, said):
     write(tmp_path / name, text)
     with pytest.raises(DataError, match=said):
         open_dataset(tmp_path, layout="kinetics")
+
+
+@pytest.mark.parametrize(
+    ("folder", "classes"),
+    [("pytest-600", 400), ("kinetics600", 600), ("K600_val", 600), ("kinetics-400", 400)],
+)
+def test_the_path_says_which_kinetics_where_it_names_one(tmp_path, folder, classes):
+    touch(tmp_path / folder / "val" / "air_drumming" / "abc.mp4")
+    manifest = open_dataset(tmp_path / folder, layout="kinetics", split="val")
+    assert len(manifest.class_names) == classes

@@ -217,7 +217,7 @@ def test_a_broken_list_names_its_line(tmp_path, lines, line, expected):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("EPIC_100_train.csv", "video_id,verb,start_frame\nP01_01,take,3\nP01_02,put,9\n",
+        ("actions.csv", "video_id,verb,start_frame\nP01_01,take,3\nP01_02,put,9\n",
          "expected headings with one column of paths"),
         ("boxes.json", '{"P01_01": [1, 2], "P01_02": [3, 4]}', "expected headings"),
         ("notes.txt", "P01_01.mp4 was filmed on Monday\nP01_02.mp4 on Tuesday\n", "other paths"),

@@ -1,5 +1,6 @@
 """Class names, which data sets spell with spaces, underscores, quotes and capitals as they like."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def read_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
 def choose_kinetics_classes(place: Path, labels: Iterable[str]) -> tuple[str, ...]:
     """The class names of the Kinetics that a list of labels comes from.
 
-    The one whose number stands in the path, else the smallest that has all labels; for a set of
-    one's own, its labels in order.
+    The one that the path names (`kinetics600`, `k600`), else the smallest that has all labels; for
+    a set of one's own, its labels in order.
     """
     spelt = sorted(set(labels))
     wanted = {normalise(label) for label in spelt}
@@ -56,5 +57,11 @@ def choose_kinetics_classes(place: Path, labels: Iterable[str]) -> tuple[str, ..
         for names in map(read_labels, KINETICS)
         if wanted <= {normalise(name) for name in names}
     ]
-    named = [names for names in fitting if any(str(len(names)) in part for part in place.parts)]
+    named = [names for names in fitting if _names_kinetics(place, len(names))]
     return (named or fitting or [tuple({normalise(label): label for label in spelt}.values())])[0]
+
+
+def _names_kinetics(place: Path, number: int) -> bool:
+    """Whether a folder or file of a path is named after the Kinetics of so many classes."""
+    name = re.compile(rf"(?<![a-z])k(inetics)?[-_ ]?{number}(?!\d)", re.IGNORECASE)
+    return any(name.search(part) for part in place.parts)
