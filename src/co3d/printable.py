@@ -1,10 +1,11 @@
-"""Text for people: from elsewhere as terminals may show it, and long lists in short."""
+"""Text for people: from elsewhere as terminals may show it, times, and long lists in short."""
 
 import json
 import logging
 import reprlib
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 _MOST_LETTERS = 120
@@ -22,6 +23,12 @@ def make_printable(text: str) -> str:
         letter.encode("unicode_escape").decode() if _is_obeyed(letter) else letter
         for letter in text
     )
+
+
+def spell_time(unix_seconds: float, timespec: str = "milliseconds") -> str:
+    """Unix time in ISO 8601 and UTC, as finely as `datetime.isoformat` takes it."""
+    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def spell_json(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Predictions and states of sources as plain values, ready for JSON."""
 
-from datetime import datetime, timezone
 from typing import Any
 
 from co3d.engine.prediction import Prediction
+from co3d.printable import spell_time
 from co3d.video import SourceState
 
 
@@ -23,7 +23,7 @@ def describe_prediction(prediction: Prediction) -> dict[str, Any]:
         ],
         "latency_ms": round(prediction.latency_ms, 3),
         "lag_ms": None if lag_ms is None else round(lag_ms, 3),
-        "received_at": None if received_seconds is None else format_time(received_seconds),
+        "received_at": None if received_seconds is None else spell_time(received_seconds),
         "dropped_frames": prediction.dropped_frames,
     }
 
@@ -32,12 +32,6 @@ def describe_state(state: SourceState) -> dict[str, Any]:
     """What a source does, but for its name."""
     return {
         "state": state.phase,
-        "since": format_time(state.since_seconds),
+        "since": spell_time(state.since_seconds),
         "cause": state.cause,
     }
-
-
-def format_time(unix_seconds: float) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

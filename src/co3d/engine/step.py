@@ -1,7 +1,7 @@
 """One step of a track, before anybody says what it means."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from torch import Tensor
 
@@ -33,7 +33,6 @@ class TrackStep:
     dropped_frames: int
 
 
-@runtime_checkable
 class StepListener(Protocol):
     """Takes the steps of one track, in order, in the threads that made them, one at a time."""
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from co3d.cli.options import Rate, Scope
-from co3d.sandbox import read_in_sandbox
 
 DEBUG_HINT = "Add `--debug` to any command for the traceback of an error."
 
@@ -65,6 +64,8 @@ LabelsOption = Annotated[
 def _open_sandbox(context: typer.Context, is_wanted: bool) -> bool:
     """Read in a sandbox until the command has ended."""
     if is_wanted:
+        from co3d.sandbox import read_in_sandbox  # not before: help waits for no numpy
+
         context.with_resource(read_in_sandbox())
     return is_wanted
 

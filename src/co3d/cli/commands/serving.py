@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import typer
 
 from co3d.cli.commands.declared import DEBUG_HINT
-from co3d.sandbox import read_in_sandbox
 
 SERVE_EPILOG = """
 **Examples**
@@ -81,6 +80,7 @@ def serve(
     """
     from co3d import __version__
     from co3d.cli.serve import serve_network
+    from co3d.sandbox import read_in_sandbox
     from co3d.serving.settings import ServerSettings
 
     settings = ServerSettings(

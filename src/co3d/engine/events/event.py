@@ -3,8 +3,10 @@
 import os
 import time
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Literal, get_args
+
+from co3d.printable import spell_time
 
 Kind = Literal["start", "update", "media", "end"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -84,7 +86,7 @@ class Event:
         """
         values = asdict(self)
         for name, short in _TIMES.items():
-            values[short] = _format_time(values.pop(name))
+            values[short] = _spell_time(values.pop(name))
         for name, value in values.items():
             if isinstance(value, float):
                 values[name] = round(value, 6)
@@ -123,7 +125,7 @@ class Record:
             "type": "event",
             "kind": self.kind,
             "number": self.number,
-            "committed_at": _format_time(self.committed_seconds),
+            "committed_at": _spell_time(self.committed_seconds),
             **self.event.as_dict(),
         }
 
@@ -138,12 +140,8 @@ def make_event_id(unix_seconds: float | None = None) -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def _format_time(unix_seconds: float | None) -> str | None:
-    """ISO 8601 in UTC, to the microsecond."""
-    if unix_seconds is None:
-        return None
-    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _spell_time(unix_seconds: float | None) -> str | None:
+    return None if unix_seconds is None else spell_time(unix_seconds, "microseconds")
 
 
 def _read_time(text: str | None) -> float | None:

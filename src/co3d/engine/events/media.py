@@ -7,6 +7,7 @@ from av.error import FFmpegError
 from PIL import Image
 
 from co3d.errors import Co3dError
+from co3d.files import output_file
 from co3d.video import read_video
 from co3d.video.framing import Flip
 from co3d.video.packet_ring import PacketRing
@@ -52,10 +53,6 @@ def save_picture(
                 image = frame.image
     if image is None:
         return False
-    temporary = path.with_suffix(".partial")
-    try:
+    with output_file(path) as temporary:
         Image.fromarray(image).save(temporary, "JPEG", quality=QUALITY)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True

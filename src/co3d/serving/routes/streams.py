@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from co3d.engine.camera import Camera
 from co3d.engine.followed_camera import CameraStatus
-from co3d.engine.messages import format_time
-from co3d.printable import make_printable
+from co3d.printable import make_printable, spell_time
 from co3d.runtime import Snapshot
 from co3d.serving.faults import Fault, document
 from co3d.serving.routes.access import Admin, Operator, ServiceOf, Viewer
@@ -189,7 +188,7 @@ def read_timeline(
     """The labels of the last hours, as runs, oldest first; the latest 5000 of them."""
     runs = service.streams.find(key).history.list_since(time.time() - hours * 3600)
     return [
-        Run(label=run.label, start=format_time(run.start_seconds), end=format_time(run.end_seconds))
+        Run(label=run.label, start=spell_time(run.start_seconds), end=spell_time(run.end_seconds))
         for run in runs
     ]
 
@@ -279,7 +278,7 @@ def _describe_state(entry: Entry, status: CameraStatus | None) -> dict[str, Any]
     if status.state is None:
         return {"state": "reading", "since": None, "cause": None}
     cause = None if status.state.cause is None else entry.clean(status.state.cause)
-    since = format_time(status.state.since_seconds)
+    since = spell_time(status.state.since_seconds)
     return {"state": status.state.phase, "since": since, "cause": cause}
 
 

@@ -1,6 +1,5 @@
 """Records as lines of JSON, in a file or on standard output."""
 
-import json
 import os
 import sys
 import threading
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from co3d.engine.events.outputs.output import Delivery, FailedDeliveryError
 from co3d.errors import OutputError
+from co3d.printable import spell_json
 
 
 class JsonLinesOutput:
@@ -35,7 +35,7 @@ class JsonLinesOutput:
 
     def deliver(self, delivery: Delivery, stopping: threading.Event) -> None:  # noqa: ARG002
         """Append a line; see `Output`."""
-        line = json.dumps(delivery.record.as_dict(), ensure_ascii=False) + "\n"
+        line = spell_json(delivery.record.as_dict()) + "\n"
         try:
             if self._path is None:
                 sys.stdout.write(line)
