@@ -8,7 +8,8 @@ from co3d.models.r2plus1d import r2plus1d_18
 from co3d.models.slow import slow_r50
 from co3d.models.slowfast import slowfast_r50_4x16
 from co3d.models.x3d import x3d_l, x3d_m
-from co3d.weights.keymaps import OPTIONAL_SUFFIX, match_keys
+from co3d.weights.keymaps import match_keys
+from support.key_checks import require_exact_cover
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -124,13 +125,7 @@ PRED = ["pred_w", "pred_b"]
 def test_keys_are_covered_exactly(build, keys: list[str], title: str) -> None:
     with torch.device("meta"):
         names = build().state_dict().keys()
-    match = match_keys(keys, names)
-    assert match.key_map.title == title
-    assert match.unused == []
-    assert match.missing == []
-    given = {name for name in names if not name.endswith(OPTIONAL_SUFFIX)}
-    assert given <= match.source_of.keys()
-    assert len(match.source_of) == len(keys)
+    require_exact_cover(keys, names, title)
 
 
 def test_left_overs_of_a_caffe2_training_are_ignored() -> None:

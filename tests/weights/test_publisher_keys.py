@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from co3d.models import create_model
-from co3d.weights.keymaps import OPTIONAL_SUFFIX, match_keys
+from support.key_checks import require_exact_cover
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 DEPTHS = (3, 4, 6, 3)
@@ -80,10 +80,4 @@ def test_published_keys_name_every_tensor_once(
 ) -> None:
     with torch.device("meta"):
         names = create_model(name, "random").state_dict().keys()
-    match = match_keys([prefix + key for key in keys], names)
-    assert match.key_map.title == title
-    assert match.unused == []
-    assert match.missing == []
-    given = {name for name in names if not name.endswith(OPTIONAL_SUFFIX)}
-    assert given <= match.source_of.keys()
-    assert len(match.source_of) == len(keys)
+    require_exact_cover([prefix + key for key in keys], names, title)

@@ -202,11 +202,12 @@ class Engine:
         """
         with self._lock:
             turns = self._take_turns()
-        is_due = bool(turns)
+        if not turns:
+            return False
         with ThreadClock() as clock:
             while turns:
                 turns = self._run(turns, clock, is_lone=True)
-        return is_due
+        return True
 
     @property
     def tracks(self) -> Mapping[str, Track]:
