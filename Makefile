@@ -32,7 +32,7 @@ test: $(STAMP)-dev
 test-quick: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(QUICK)
 
-test-slow: $(STAMP)-peers
+test-slow: $(STAMP)-peers $(STAMP)-deployment $(STAMP)-ray
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 fuzz: $(STAMP)-dev
@@ -50,7 +50,7 @@ sbom: $(STAMP)
 docs: $(STAMP)-docs
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs dist/docs
 
-wheel: $(INSTALLED)
+wheel: $(INSTALLED) docs
 	$(BIN)/python scripts/build_wheel.py
 
 format: $(INSTALLED)
@@ -98,6 +98,19 @@ $(STAMP)-peers: requirements-peers.txt $(STAMP)-dev $(STAMP)-continual
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[triton]'
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target $(VENV)/peers -r $<
 	command -v npm >/dev/null && npm install --silent --ignore-scripts --prefix $(VENV) onnxruntime-node || true
+	touch $@
+
+$(STAMP)-deployment: requirements-deployment.txt pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/deployment
+	$(VENV)/deployment/bin/python -m pip install -q -c constraints.txt -e . -r $<
+	touch $@
+
+# Ray in an environment of its own, which finds all else in this one and changes nothing there.
+$(STAMP)-ray: $(STAMP)-dev
+	$(BIN)/python -m venv $(VENV)/ray
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(" + repr(sysconfig.get_path("purelib")) + ")")' \
+		> $$(echo $(VENV)/ray/lib/python*/site-packages)/outer.pth
+	$(VENV)/ray/bin/python -m pip install -q -c constraints.txt 'ray[data,serve]>=2.60'
 	touch $@
 
 $(STAMP)-continual: $(STAMP)-dev

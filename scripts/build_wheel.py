@@ -3,7 +3,8 @@
 The binary wheel holds a library for each kind of processor (`VARIANTS` in
 src/co3d/backends/native/prebuilt.py), of which the best that runs is loaded. OpenMP is that of
 PyTorch, which every process that steps has loaded. The wheel is named after the oldest C library
-that its kernels run with, which is that of the machine it is built on or an older one.
+that its kernels run with, which is that of the machine it is built on or an older one. Both hold
+the documentation that `make docs` has built, which `co3d docs` opens.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from co3d.backends.native.prebuilt import VARIANTS, Variant, write_manifest
 
 ROOT = Path(__file__).parents[1]
 NEEDED = ("pyproject.toml", "README.md", "LICENSE")
+NOT_FOR_READERS = shutil.ignore_patterns(".doctrees", ".buildinfo", "objects.inv")
 # The C++ library of this machine is newer than that of others: what is used of it goes along.
 STATIC = ("-static-libstdc++", "-ffunction-sections", "-Wl,--gc-sections,--exclude-libs,ALL", "-s")
 
@@ -38,6 +40,10 @@ def build_wheels(output: Path, *, is_pure: bool = True) -> None:
         shutil.copytree(ROOT / "src", tree / "src", ignore=ignored)
         for name in NEEDED:
             shutil.copy(ROOT / name, tree / name)
+        if (ROOT / "dist" / "docs").is_dir():
+            shutil.copytree(ROOT / "dist" / "docs", tree / "src/co3d/site", ignore=NOT_FOR_READERS)
+        else:
+            print("the wheels have no documentation: run `make docs` first")
         if is_pure:
             _build(tree, output)
         compiler = find_compiler()

@@ -18,10 +18,12 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 import co3d
 from co3d.datasets.generated.canvases import build_canvases
 from co3d.files import output_file
+from co3d.picture_style import BLUE, INK, MUTED, ORANGE, save_figure, style_axes
 from co3d.training.recipe_file import check_recipe
 from co3d.training.run import train
 from evaluate_camera_motion import GeneratedSet, accuracy, describe_stream, measure_streams
@@ -90,26 +92,31 @@ def measure(folder: Path | None, source: GeneratedSet, streams: int) -> dict[str
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw a dot a seed for each form, and the start as a line."""
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    """Draw a dot for each seed of a form, the mean of each form, and the figures at the start."""
+    figure = Figure((11, 3.2), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
-        start = results["start"][name]
-        axes.axvline(start, color="grey", ls="--", lw=1, label="before")
+        axes.axvline(results["start"][name], color=MUTED, ls=":", label="before training")
         for row, form in enumerate(FORMS):
             values = [seed[name] for seed in results["forms"][form].values()]
-            axes.plot(values, [row] * len(values), "o", alpha=0.7, color="tab:blue")
+            label = None if row else "one seed"
+            axes.plot(values, [row] * len(values), "o", color=BLUE, alpha=0.7, label=label)
             mean = sum(values) / len(values)
-            axes.plot(mean, row, "|", ms=22, color="tab:red", label=None if row else "mean")
+            label = None if row else "mean of the seeds"
+            axes.plot(mean, row, "|", ms=22, mew=2, color=ORANGE, label=label)
         axes.set_yticks(range(len(FORMS)), FORMS)
         axes.set_ylim(len(FORMS) - 0.5, -0.5)
-        axes.set_title(title, fontsize=10)
-        axes.grid(axis="x", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(
-            fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, markerscale=0.4
-        )
-    with output_file(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        axes.set_title(title, loc="left", fontsize=9, color=MUTED)
+        style_axes(axes, grid="x")
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+    heading = "Fine-tuning on clips, on settled clips and on streams"
+    figure.suptitle(heading, x=0.005, ha="left", weight="bold", color=INK)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK}
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=3, **style)
+    for handle in legend.legend_handles:
+        if isinstance(handle, Line2D):
+            handle.set_markersize(8)
+    save_figure(figure, path, dpi=110)
 
 
 def main() -> None:

@@ -118,21 +118,21 @@ def format_page(rows: list[dict], hardware: str) -> str:
     lines = [
         "# Which networks run as streams",
         "",
-        f"{len(rows)} families of networks, each a small one of its kind in `tests/zoo`, spelled "
-        "as public code spells it. `tests/zoo/test_families.py` compares the steps of each with "
+        f"{len(rows)} families of networks, each a small one of its kind in `tests/zoo`, written "
+        "as in public code. `tests/zoo/test_families.py` compares the steps of each with "
         "its clips in double precision, dense and, where it has strides, native.",
         "",
         "| on a stream | families | what that means |",
         "|---|---:|---|",
         *(f"| {kind} | {counts[kind]} | {meaning} |" for kind, meaning in KINDS.items()),
         "",
-        "Delay and stride are in frames; MACs are multiply-accumulates at dense rate, a result at "
-        "every frame, against a clip at every frame; *rerun* is the share of them that a fallback "
-        "spends on past frames; *sliding* is how many fewer MACs a frame costs with "
-        '`scope="window"`, an approximation that sees the newest frames. '
+        "Delay and stride are in frames; MACs are multiply-accumulates at dense rate (a result at "
+        "every frame), compared with a clip at every frame; *rerun* is the share of them that a "
+        "fallback spends on past frames; *sliding* is how many times fewer MACs a frame costs with "
+        '`scope="window"`, an approximation over the newest frames. '
         "Times are medians of the eager torch backend and of the clip "
-        f"network on one thread, measured in turn in one run ({hardware}). The networks are so "
-        "small that calling operators takes most of a step: with networks of full size, times "
+        f"network on one thread, measured alternately in one run ({hardware}). The networks are so "
+        "small that calling operators takes most of a step; with networks of full size, times "
         "follow the MACs ([results](results/bench.md)). "
         "Written by `python scripts/coverage.py`.",
         "",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 PORT = 8790
@@ -90,6 +90,13 @@ def write_fleet(folder: Path) -> Path:
     path = folder / "fleet.yaml"
     path.write_text(json.dumps(fleet))
     return path
+
+
+def launch(kind: BrowserType, camera: Path) -> Browser:
+    """A browser with a fake camera."""
+    arguments = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    arguments += [f"--use-file-for-fake-video-capture={camera}", "--no-sandbox"]
+    return kind.launch(executable_path=CHROMIUM, args=arguments)
 
 
 def open_page(browser: Browser, url: str, viewport: dict[str, int], scheme: str = "light") -> Page:
@@ -173,10 +180,31 @@ def wait_for_no_visitor(url: str) -> float:
     return time.monotonic() - began
 
 
-def drive(browser: Browser, folder: Path, output: Path) -> dict[str, Any]:
+def list_descendants(process: int) -> set[int]:
+    """Its children, and theirs."""
+    children: set[int] = set()
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        children |= {int(child) for child in task.read_text().split()}
+    return children.union(*(list_descendants(child) for child in children))
+
+
+def kill_browser(kind: BrowserType, camera: Path, url: str, transport: str) -> float:
+    """Kill a browser whose camera is labelled; seconds until its place is free."""
+    before = list_descendants(os.getpid())
+    page = open_page(launch(kind, camera), f"{url}live?transport={transport}", DESK)
+    page.get_by_role("button", name="Use my camera").click()
+    page.wait_for_selector("main[data-first-label-ms]", timeout=20_000)
+    assert count_visitors(url) == 1
+    for victim in list_descendants(os.getpid()) - before:
+        if b"chrom" in Path(f"/proc/{victim}/cmdline").read_bytes():
+            os.kill(victim, signal.SIGKILL)
+    return wait_for_no_visitor(url)
+
+
+def drive(browser: Browser, camera: Path, output: Path) -> dict[str, Any]:
     """Everything; what came out."""
-    report: dict[str, Any] = {"transports": {}}
-    fleet = write_fleet(folder)
+    report: dict[str, Any] = {"transports": {}, "killed_browser_freed_seconds": {}}
+    fleet = write_fleet(output)
     with run_server(str(fleet), "--allow-source", "rtsp://127.0.0.0/8") as (process, address):
         url = address.partition("#")[0]
         report["page_bytes"] = weigh(open_page(browser, url, DESK), url)
@@ -184,6 +212,9 @@ def drive(browser: Browser, folder: Path, output: Path) -> dict[str, Any]:
         for transport in ("webrtc", "webcodecs", "jpeg"):
             report["transports"][transport] = label_camera(browser, url, transport, output)
             report["transports"][transport]["freed_seconds"] = wait_for_no_visitor(url)
+            report["killed_browser_freed_seconds"][transport] = kill_browser(
+                browser.browser_type, camera, url, transport
+            )
         report |= look_around(browser, address, output)
         report["restart"] = restart(browser, url, process, fleet)
     return report
@@ -278,12 +309,10 @@ def main() -> None:
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     camera = make_fake_camera(output)
-    arguments = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    arguments += [f"--use-file-for-fake-video-capture={camera}", "--no-sandbox"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = launch(playwright.chromium, camera)
         with send_cameras():
-            report = drive(browser, output, output)
+            report = drive(browser, camera, output)
         browser.close()
     (output / "page.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

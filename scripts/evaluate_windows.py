@@ -35,6 +35,7 @@ from co3d.evaluation.summary import Summary, summarise
 from co3d.files import output_file
 from co3d.models import ClipModel
 from co3d.models.camera_motion import CAMERA_MOTIONS
+from co3d.picture_style import BLUE, FAINT, INK, MUTED, ORANGE
 from co3d.video import VideoWriter
 
 WINDOWS = (4, 8, 16, 32, 64)
@@ -42,7 +43,6 @@ MOTION_FRAMES = 72  # the longest window, and the frames before it is full
 JOURNEY_FRAMES = 200
 SLOWEST_FIRST_ZOOM = 0.3  # log magnification a second, or nine seconds would outrun the pictures
 VIDEOS_AT_ONCE = 12
-BLUE, ORANGE, INK, MUTED, FAINT = "#0072B2", "#D55E00", "#1d2733", "#5b6878", "#e3e7ec"
 
 
 @dataclass(frozen=True)

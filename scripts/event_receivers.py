@@ -74,7 +74,7 @@ class Receivers:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: object) -> None:
-                """Whoever was killed says nothing more."""
+                """Print nothing: a connection may break because its client was killed."""
 
         self._server = Server(("127.0.0.1", self.ports[0]), Handler)
         self._server.daemon_threads = True

@@ -2,8 +2,9 @@
 
     python scripts/kill_test.py --rounds 15 --commands stream,eval
 
-Of each command: what stands under its final names after a kill is whole, or is not there; the same
-command then ends well, and gives what it gives unkilled. Leftovers under hidden names are counted.
+Of each command: what stands under its final names after a kill is whole, or is not there; what it
+started ends with it, whether the group or its first process is killed; the same command then ends
+well, and gives what it gives unkilled. Leftovers under hidden names are counted.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from co3d.video import VideoWriter
 SAMPLE = Path(__file__).parents[1] / "src/co3d/assets/sample.mp4"
 MODEL = ["--model", "camera_motion"]
 VIDEOS, FRAMES, SIDE, RATE_HZ = 6, 48, 96, 16
+GONE_SECONDS = 10
 CHANGING = re.compile(r"_ms$|_per_second|seconds$|^(run|files|resumed|peak|created|command|timing)")
 RECIPE = """
 name: tiny
@@ -69,6 +71,7 @@ COMMANDS = {
         ("features", "--data", "SET", "--layer", "blocks.1", *MODEL, "--output", "OUT"),
         ("features.*",),
     ),
+    "label": Command(("label", "SET", *MODEL, "--output", "OUT"), ("*.parquet",)),
     "prepare": Command(
         ("data", "prepare", "SET", "--output", "OUT", "--to", "video"),
         ("manifest.jsonl", "left_out.jsonl", "**/*.mp4"),
@@ -76,6 +79,9 @@ COMMANDS = {
     "doctor": Command(("data", "doctor", "SET", "--output", "OUT"), ("report.json", "clean.jsonl")),
     "export": Command(
         ("export", "camera_motion", "--format", "onnx", "--output", "OUT/m.onnx"), ("m.onnx",)
+    ),
+    "export two files": Command(
+        ("export", "camera_motion", "--format", "openvino", "--output", "OUT/m.xml"), ("m.*",)
     ),
     "train": Command(
         ("train", "RECIPE", "--output", "OUT/run"),
@@ -124,8 +130,11 @@ class Bench:
         try:
             process.wait(delay_seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            # As a user does, or as the kernel does that is out of memory: one process alone.
+            random.choice((os.killpg, os.kill))(process.pid, signal.SIGKILL)
             process.wait()
+            if not _await_end(process.pid):
+                self._fail(number, delay_seconds, "processes that it started went on")
         for name, value in self._read(place).items():
             if value != self._expected.get(name):
                 self._fail(number, delay_seconds, f"{name} stood there, and was not whole")
@@ -181,6 +190,18 @@ class Bench:
 
     def _log(self, place: Path) -> str:
         return (place / "stderr").read_text(errors="replace")[-500:]
+
+
+def _await_end(group: int) -> bool:
+    """Whether no process of a group is left, a few seconds after its first was killed."""
+    for _ in range(10 * GONE_SECONDS):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+    return False
 
 
 def _content(path: Path) -> Any:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from rich.progress import track
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from co3d.datasets.generated.camera_motion import RATE_HZ, film
 from co3d.datasets.generated.canvases import build_canvases
 from co3d.datasets.generated.journeys import draw_journeys
 from co3d.files import output_file
+from co3d.picture_style import BLUE, GREEN, INK, MUTED, ORANGE, save_figure, style_axes
 
 JOURNEY_FRAMES = 200
 CALIBRATION_FRAMES = 600
@@ -146,21 +148,24 @@ def format_markdown(figures: dict) -> str:
 
 def plot(engines: list[Engine], path: Path) -> None:
     """Median and 95th percentile of the error in bins of frames."""
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    for engine in engines:
+    figure = Figure((8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for engine, colour in zip(engines, (BLUE, ORANGE, GREEN), strict=True):
         bins = [engine.errors[i : i + BIN_FRAMES] for i in range(0, len(engine.errors), BIN_FRAMES)]
         middles = [BIN_FRAMES * (i + 0.5) for i in range(len(bins))]
-        (line,) = axes.plot(middles, [np.median(b) for b in bins], marker=".", label=engine.name)
-        upper = [np.percentile(b, 95) for b in bins]
-        axes.plot(middles, upper, color=line.get_color(), linewidth=0.8, linestyle="--")
-    axes.set(xlabel="frame", ylabel="relative error of logits", ylim=(0, None))
-    axes.set_title(f"medians (dashed: 95th percentile) of {BIN_FRAMES} frames", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend()
-    with output_file(path) as temporary:
-        figure.savefig(temporary)
-    plt.close(figure)
+        medians = [100 * np.median(errors) for errors in bins]
+        upper = [100 * np.percentile(errors, 95) for errors in bins]
+        axes.plot(middles, medians, color=colour, linewidth=1.8, label=engine.name)
+        axes.plot(middles, upper, color=colour, linewidth=0.9, linestyle=":")
+    axes.set(xlabel="frames since the start", ylabel="relative error of the logits, %")
+    axes.set(xlim=(0, len(engines[0].errors)), ylim=(0, None))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda frames, _position: f"{frames:,.0f}"))
+    title = f"median (line) and 95th percentile (dots) of each {BIN_FRAMES} frames"
+    axes.set_title(title, loc="left", fontsize=9, color=MUTED)
+    figure.suptitle("Rounding over a long stream", x=0.01, ha="left", weight="bold", color=INK)
+    style_axes(axes)
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="upper left")
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

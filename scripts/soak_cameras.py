@@ -6,6 +6,7 @@ It starts `serve_cameras.py`, which see for what that needs.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -26,6 +27,8 @@ RATE_HZ = 4.0
 RETURN_SECONDS = 10.0
 RETRY_SECONDS = 5.0
 """After which a camera that was refused tries again."""
+
+MALLINFO = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 SERVER = Path(__file__).parent / "serve_cameras.py"
 
@@ -81,11 +84,24 @@ class Seen:
         return returned
 
 
+def read_allocated() -> int:
+    """Bytes that this process has allocated and not freed; a leak makes them rise too."""
+
+    class Info(ctypes.Structure):
+        _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO.split())
+
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = Info
+    info = library.mallinfo2()
+    return info.uordblks + info.hblkhd
+
+
 def read_usage() -> dict[str, Any]:
-    """Memory, threads and open files of this process (Linux)."""
+    """Memory, threads and open files of this process (Linux with glibc)."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {
         "resident_mb": round(resident / 1e6, 1),
+        "allocated_mb": round(read_allocated() / 1e6, 1),
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "camera_threads": sum(
             thread.name.startswith(("co3d follows", "co3d receives", "co3d connects", "co3d reads"))

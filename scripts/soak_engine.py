@@ -185,10 +185,10 @@ class Soak:
         """Break the slot of a track, as a bug of a backend would."""
         snapshot = shown.track.snapshot()  # which waits for the step under way
         del snapshot
-        shown.track._hold()
+        shown.track._acquire_slot()
         state = shown.track.slot.state
         shown.track.slot.state = SimpleNamespace(close=state.close)  # type: ignore[assignment]
-        shown.track._let_go()
+        shown.track._release_slot()
         self._running.remove(shown)
         shown.track.finish()
         self._collector.take_all(shown.track.name)

@@ -36,7 +36,7 @@ import numpy as np
 from co3d.engine import Prediction
 from co3d.engine.events import EventLog, Outbox, Rule, RuleBook
 from co3d.engine.events import outbox as outbox_module
-from co3d.engine.events.courier import Courier, Wanted
+from co3d.engine.events.courier import Courier, RecordFilter
 from co3d.engine.events.outputs.json_lines import JsonLinesOutput
 from co3d.engine.events.outputs.mqtt import Broker, MqttOutput
 from co3d.engine.events.outputs.webhook import WebhookOutput
@@ -84,7 +84,9 @@ def make_events(
         "lines": JsonLinesOutput(folder.parent / f"{folder.name}.jsonl"),
     }
     couriers = [
-        Courier(name, output, outbox, Wanted(), on_notice=lambda text: said.send(("notice", text)))
+        Courier(
+            name, output, outbox, RecordFilter(), on_notice=lambda text: said.send(("notice", text))
+        )
         for name, output in outputs.items()
     ]
     service = EventService(RuleBook(RULES, LABELS), outbox, lambda _: None)

@@ -134,6 +134,7 @@ def watch_cameras(engine: Engine, url: str, kinds: dict[str, str], seconds: floa
                 phases[item.track][item.state.phase] += 1
             elif isinstance(item, TrackEnded) and item.error is not None:
                 phases[item.track][f"ended: {item.error}"] += 1
+        statuses = watch.statuses()
         for name in kinds:
             queue_ms = np.array([prediction.queue_ms for prediction in made[name]] or [np.nan])
             step_ms = np.array([prediction.latency_ms for prediction in made[name]] or [np.nan])
@@ -142,6 +143,7 @@ def watch_cameras(engine: Engine, url: str, kinds: dict[str, str], seconds: floa
                 "predictions": len(made[name]),
                 "states": dict(phases[name]),
                 "gaps": sum(prediction.gap_seconds > 0 for prediction in made[name]),
+                **vars(statuses[name].irregularities),
                 "notices": watch.list_notices(name),
                 "dropped": max((one.dropped_frames for one in made[name]), default=0),
                 "queue_ms": [round(float(q), 2) for q in np.percentile(queue_ms, (50, 95, 100))],

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import websockets
+from anyio import fail_after
 from PIL import Image
 
 from co3d.serving.live_session import HEADER
@@ -99,7 +100,8 @@ async def visit(place: str, pictures: list[bytes], seconds: float, delays_ms: li
         sending = asyncio.create_task(send())
         try:
             while not sending.done():
-                message = json.loads(await asyncio.wait_for(socket.recv(), 2.0))
+                with fail_after(2.0):
+                    message = json.loads(await socket.recv())
                 if message["type"] == "prediction":
                     # Its newest picture is settled by the one after it.
                     delays_ms.append(1000 * (time.monotonic() - message["seen_seconds"]))
@@ -165,7 +167,8 @@ async def visit_by_webrtc(place: str, predictions: int) -> None:
         answer = await client.post(f"http://{place}/v1/live/offer", json=offer, timeout=20)
     answer.raise_for_status()
     await peer.setRemoteDescription(RTCSessionDescription(answer.json()["sdp"], "answer"))
-    await asyncio.wait_for(enough.wait(), 20)
+    with fail_after(20):
+        await enough.wait()
     if channel.readyState == "open":
         channel.send("bye")
     await peer.close()

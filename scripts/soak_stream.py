@@ -29,7 +29,7 @@ from co3d.video import VideoReader, VideoWriter, back_off, read_video
 
 REPORT_STEPS = 1000
 WARM_UP_SHARE = 0.2
-"""Of all steps: until then caches and the allocator's arenas fill."""
+"""The share of steps during which caches and the allocator's arenas fill."""
 
 MAX_GROWTH_MB = 32.0
 RATE_HZ = 8.0

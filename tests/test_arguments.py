@@ -27,7 +27,7 @@ def tell(listener: Listener | None = None) -> None:
         listener.hear("a")
 
 
-def test_what_has_the_methods_of_a_protocol_is_one() -> None:
+def test_an_object_with_the_methods_of_a_protocol_is_accepted() -> None:
     ear = Ear()
     tell(ear)  # type: ignore[arg-type]
     tell(None)

@@ -13,7 +13,7 @@ SPELLED = r"a\x1b]0;title\x07\x1b[2Jb\x9b1m"
 
 
 @pytest.mark.parametrize("wrap", [str, Text, "table"])
-def test_consoles_spell_what_a_terminal_would_obey(wrap):
+def test_consoles_escape_control_characters(wrap):
     shown = HOSTILE if wrap == "table" else wrap(HOSTILE)
     if wrap == "table":
         shown = Table("name")
@@ -27,7 +27,7 @@ def test_consoles_spell_what_a_terminal_would_obey(wrap):
     assert not any(code in text for code in ("\x1b]", "\x1b[2J", "\x9b"))
 
 
-def test_plain_text_is_spelled_too(capsys):
+def test_plain_text_is_escaped_too(capsys):
     say(HOSTILE)
     assert capsys.readouterr().out == SPELLED + "\n"
 

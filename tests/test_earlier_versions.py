@@ -9,7 +9,7 @@ import pytest
     ("module", "name"),
     [("co3d.stream.program", "StepProgram"), ("co3d.backends.snapshot", "Snapshot")],
 )
-def test_pickles_by_earlier_names_say_what_to_do(module: str, name: str) -> None:
+def test_pickles_with_old_module_names_raise_a_clear_error(module: str, name: str) -> None:
     pickled = f"c{module}\n{name}\n.".encode()
     with pytest.raises(ImportError, match=r"of an earlier version; .*can be read"):
         pickle.loads(pickled)

@@ -49,19 +49,19 @@ def test_a_dot_env_file_of_a_folder_above_is_not_read(tmp_path, monkeypatch):
         (b"A=" + b"x" * 70_000, "it has more than 65536 bytes"),
     ],
 )
-def test_a_dot_env_file_that_is_none_is_an_error_of_ours(tmp_path, content, reason):
+def test_a_malformed_dot_env_file_raises_a_co3d_error(tmp_path, content, reason):
     (tmp_path / ".env").write_bytes(content)
     with pytest.raises(OptionError, match=reason):
         load_environment()
 
 
-def test_a_pipe_in_its_place_holds_nothing_up(tmp_path):
+def test_a_pipe_named_dot_env_does_not_block(tmp_path):
     os.mkfifo(tmp_path / ".env")
     with pytest.raises(OptionError, match="it is no regular file"):
         load_environment()
 
 
-def test_a_folder_in_its_place_is_an_error_of_ours(tmp_path):
+def test_a_folder_named_dot_env_raises_a_co3d_error(tmp_path):
     (tmp_path / ".env").mkdir()
     with pytest.raises(OptionError, match="it is no regular file"):
         load_environment()
@@ -72,7 +72,7 @@ def test_without_anything_logs_go_to_runs():
     assert logs_path() == Path("runs")
 
 
-def test_data_sets_lie_here_or_on_the_shelf(tmp_path, monkeypatch):
+def test_data_sets_are_found_here_or_in_datasets_path(tmp_path, monkeypatch):
     (tmp_path / "shelf" / "kinetics").mkdir(parents=True)
     with pytest.raises(DataError, match="DATASETS_PATH is not set"):
         find_dataset(Path("kinetics"))

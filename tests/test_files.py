@@ -45,7 +45,7 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
         assert path.stat().st_mode & 0o777 == mode
 
 
-def test_what_a_link_leads_to_is_replaced(tmp_path):
+def test_the_target_of_a_link_is_replaced(tmp_path):
     (tmp_path / "real").mkdir()
     link, target = tmp_path / "link.json", tmp_path / "real" / "result.json"
     link.symlink_to(target)
@@ -57,7 +57,7 @@ def test_what_a_link_leads_to_is_replaced(tmp_path):
     assert len(list((tmp_path / "real").iterdir())) == 1
 
 
-def test_what_replaces_a_private_file_is_never_open_to_others(tmp_path):
+def test_the_replacement_of_a_private_file_is_never_readable_by_others(tmp_path):
     path = tmp_path / "result.json"
     path.touch(0o400)
     with output_file(path) as temporary:

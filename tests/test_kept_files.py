@@ -36,7 +36,7 @@ def test_what_is_read_is_what_was_written(kept: KeptFiles) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"conten", b"cOntent", b"content "])
-def test_a_damaged_file_is_removed_and_said(
+def test_a_damaged_file_is_removed_with_a_warning(
     content: bytes, kept: KeptFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept.write("key", b"content")
@@ -46,7 +46,7 @@ def test_a_damaged_file_is_removed_and_said(
     assert not list(kept.folder.iterdir())
 
 
-def test_a_file_under_another_key_is_not_it(kept: KeptFiles) -> None:
+def test_a_file_of_another_key_is_not_read(kept: KeptFiles) -> None:
     kept.write("key", b"content")
     path = only_file(kept)
     path.rename(path.with_name(path.name.replace("key", "other")))
@@ -60,7 +60,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(
     kept.write("key", b"content")
     kept.folder.chmod(mode)
     assert kept.read("key") is None
-    assert "take that from them (chmod go-w)" in caplog.text
+    assert "forbid that with chmod go-w" in caplog.text
     with pytest.raises(OutputError, match="not the user's own folder"), kept.make("key"):
         pass
     kept.write("another", b"costs nothing")
@@ -77,13 +77,13 @@ def test_a_folder_of_another_user_is_not_used(
     assert kept.read("key") is None
 
 
-def test_what_fails_leaves_nothing(kept: KeptFiles) -> None:
+def test_a_failed_write_leaves_no_file(kept: KeptFiles) -> None:
     with suppress(ZeroDivisionError), kept.make("key") as temporary:
         temporary.write_bytes(b"con" * (1 // 0))
     assert not list(kept.folder.iterdir())
 
 
-def test_what_was_used_least_recently_goes(kept: KeptFiles) -> None:
+def test_the_least_recently_used_file_is_removed(kept: KeptFiles) -> None:
     for number in range(3):
         kept.write(f"key{number}", bytes([number]))
         os.utime(kept.find(f"key{number}") or "", (number, number))
@@ -93,7 +93,7 @@ def test_what_was_used_least_recently_goes(kept: KeptFiles) -> None:
     assert kept.read("key0") == b"\0"
 
 
-def test_what_a_killed_process_has_left_is_removed_in_time(kept: KeptFiles) -> None:
+def test_old_partial_files_of_killed_processes_are_removed(kept: KeptFiles) -> None:
     kept.write("key", b"content")
     old, new = (kept.folder / f".key.{name}.partial.bin" for name in ("old", "new"))
     for path in (old, new):
@@ -104,7 +104,7 @@ def test_what_a_killed_process_has_left_is_removed_in_time(kept: KeptFiles) -> N
     assert new.exists()
 
 
-def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(kept: KeptFiles) -> None:
+def test_partial_files_of_a_killed_process_are_removed_by_the_next(kept: KeptFiles) -> None:
     kept.write("key", b"content")
     left = name_partial(kept.folder / "key", ".partial.bin")
     left.touch()
@@ -119,7 +119,7 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(kept: Kept
         assert written.exists()
 
 
-def test_a_cache_that_is_no_folder_costs_nothing_else(
+def test_a_cache_that_is_no_folder_breaks_nothing_else(
     kept: KeptFiles, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

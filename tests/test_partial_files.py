@@ -46,7 +46,7 @@ def write_something(folder):
         temporary.write_text("whole")
 
 
-def test_what_a_living_process_writes_stays(writing, tmp_path):
+def test_partial_files_of_running_processes_are_kept(writing, tmp_path):
     write_something(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
     writing.communicate(b"")
@@ -54,7 +54,7 @@ def test_what_a_living_process_writes_stays(writing, tmp_path):
     assert (tmp_path / "b" / "a").read_text() == "half"
 
 
-def test_what_a_killed_one_has_left_is_removed(writing, tmp_path):
+def test_partial_files_of_killed_processes_are_removed(writing, tmp_path):
     token = f"00000000{partial_files._MACHINE}"
     others = [".mine.partial", f".a.{'0' * 12}.partial.json", f".a.{token}.part.mkv"]
     others = [tmp_path / name for name in others]

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from co3d.models.card import ModelCard
-from co3d.printable import PrintableFormatter, make_printable, spell_json
+from co3d.printable import PrintableFormatter, dump_json, make_printable
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from co3d.printable import PrintableFormatter, make_printable, spell_json
         ("", ""),
     ],
 )
-def test_what_a_terminal_would_obey_is_spelled(text, shown):
+def test_control_characters_are_escaped(text, shown):
     assert make_printable(text) == shown
     assert make_printable(shown) == shown
 
@@ -40,9 +40,9 @@ def test_warnings_can_be_shown():
     assert PrintableFormatter().format(record) == r"a\x1b[2Jb is damaged"
 
 
-def test_json_has_escapes_for_what_a_terminal_would_obey():
+def test_json_escapes_control_characters():
     value = {"labels": ["\x9b2J", "\x7f", "gpj\u202e", "\x1b[2J", "Tür 门", "half\udc80"]}
-    line = spell_json(value)
+    line = dump_json(value)
     assert make_printable(line) == line
     assert "Tür 门" in line
     assert json.loads(line) == value

@@ -66,7 +66,7 @@ def test_results_and_errors_come_back(sandbox):
     assert sandbox.run(os.getpid) != os.getpid()
 
 
-def test_too_much_memory_is_a_typed_error_and_the_child_lives_on(sandbox):
+def test_too_much_memory_raises_and_the_child_survives(sandbox):
     child = sandbox.run(os.getpid)
     assert sandbox.run(take, 2**20) == 2**20
     with pytest.raises(SandboxError, match="more than 256 MiB"):
@@ -76,7 +76,7 @@ def test_too_much_memory_is_a_typed_error_and_the_child_lives_on(sandbox):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("call", "said"), [(die, "exit code -11"), (spin, "1 s of CPU time")])
-def test_a_child_that_dies_is_replaced(sandbox, call, said):
+def test_a_dead_child_process_is_replaced(sandbox, call, said):
     with pytest.raises(SandboxError, match=said):
         sandbox.run(call)
     assert sandbox.run(add, 2, 3) == 5
@@ -116,7 +116,7 @@ def test_logs_come_back(sandbox, caplog):
     assert [(r.name, r.getMessage()) for r in caplog.records] == [("co3d.test", "mind 1")]
 
 
-def test_what_cannot_be_handed_over_is_told(sandbox):
+def test_a_result_that_cannot_be_pickled_raises(sandbox):
     with pytest.raises(SandboxError, match="cannot be handed over"):
         sandbox.run(make_function)
 

@@ -94,7 +94,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Names are handed on when first used: `co3d --help` must not wait for torch.
+    # Names are imported when first used, so that `co3d --help` does not wait for torch.
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(home), name)

@@ -10,18 +10,19 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 import numpy as np
 
 from co3d.errors import OptionError
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def check_arguments(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a public function, so that arguments of wrong types are OptionErrors that say so.
+    """Decorate a public function so that arguments of wrong types raise an OptionError.
 
-    It compares each argument with its annotation: classes, unions, literals, and what sequences and
-    mappings hold. Integers of NumPy are integers, integers are floats, and arrays are sequences. It
-    takes some microseconds a call, so steps are not decorated. Ranges are the function's own task.
+    Each argument is compared with its annotation: classes, unions, literals, and the items of
+    sequences and mappings. NumPy integers count as integers, integers as floats, and arrays as
+    sequences. A check takes some microseconds, so `step` is not decorated. Ranges are checked by
+    the function itself.
 
     Args:
         advice: name of a parameter -> what to do about a wrong one.
@@ -38,7 +39,7 @@ def check_arguments(**advice: str) -> Callable[[Callable[P, R]], Callable[P, R]]
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs).arguments
             for name, hint in read_hints().items():
-                # Of **keywords the annotation is of each value.
+                # The annotation of **keywords applies to each value, so these are not checked.
                 if name in given and not _fits(given[name], hint) and not _is_rest(signature, name):
                     raise OptionError(
                         f"cannot call {_name(function)}: got {name} = {_describe(given[name])}, "
@@ -60,14 +61,14 @@ def _is_rest(signature: inspect.Signature, name: str) -> bool:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says."""
+    """Whether a value fits an annotation."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any or isinstance(hint, TypeVar):
         return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, option) for option in inner)
     if origin is Literal:
-        # Of an array `in` would ask each element; which words there are, the function says.
+        # `in` would compare each element of an array. The function itself checks literals.
         return any(type(value) is type(word) for word in inner)
     if origin is tuple:
         return isinstance(value, tuple | list) and (
@@ -100,7 +101,7 @@ def _is_of_class(value: Any, kind: Any) -> bool:
         return isinstance(value, Integral) and not is_bool
     if kind is float:
         return isinstance(value, Real) and not is_bool
-    if getattr(kind, "_is_protocol", False):  # what has its methods is one
+    if getattr(kind, "_is_protocol", False):  # any object with its methods fits
         return all(hasattr(value, name) for name in vars(kind) if not name.startswith("_"))
     return value is None if kind in (None, type(None)) else isinstance(value, kind)
 
@@ -113,13 +114,13 @@ def _describe(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if value is None or isinstance(value, bool | int | float | str | bytes | list | tuple | dict):
-        return spell_short(value)
+        return short_repr(value)
     article = "an" if type(value).__name__[0] in "AEIOUaeiou" else "a"
     return f"{article} {type(value).__name__}"
 
 
 def _spell(hint: Any) -> str:
-    """An annotation, as a reader of the documentation knows it."""
+    """An annotation in the words of the documentation."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_spell, inner)))

@@ -1,4 +1,4 @@
-"""What people read on a terminal: nothing in it is obeyed, and no secret stands in it."""
+"""Output on a terminal, with control codes in foreign text escaped and secrets removed."""
 
 import sys
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from co3d.printable import make_printable
 
 
 class Console(RichConsole):
-    """Rich's console; what a terminal would obey in names, labels and keys is spelled out."""
+    """Rich's console, which escapes control characters in names, labels and keys."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """See `rich.console.Console`; its own control codes are segments of their own."""
+        """See `rich.console.Console`, whose own control codes are separate segments."""
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else make_printable(segment.text)
             yield segment._replace(text=shown)
@@ -35,6 +35,6 @@ def warn(text: str) -> None:
 
 def hide_secrets(text: str) -> str:
     """Text without the secrets of the addresses in it."""
-    from co3d.video.address import hide_password  # not before: `--help` waits for no decoder
+    from co3d.video.address import hide_password  # `--help` does not load PyAV
 
     return " ".join(hide_password(word) for word in text.split(" "))

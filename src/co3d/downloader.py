@@ -1,4 +1,4 @@
-"""Downloads over HTTP, with a bar on a terminal and without half a file at the end."""
+"""Downloads over HTTP, with a progress bar on a terminal and no partial file at the end."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ CHUNK_BYTES = 1 << 16
 
 
 def download(url: str, output_file: str, shelf: Any) -> None:
-    """Fetch one address into one file, as pooch asks of its downloaders.
+    """Fetch an address into a file, with the signature of pooch's downloaders.
 
     Raises:
         ValueError: the file is shorter than the server announced; pooch then tries again.
@@ -28,10 +28,10 @@ def download(url: str, output_file: str, shelf: Any) -> None:
     with open_progress(*columns) as display:
         bar: Any = _Bar(display, url.rsplit("/", 1)[-1])
         fetch = _HttpDownloader(
-            progressbar=bar,  # the stubs say bool, the documentation any such object
+            progressbar=bar,  # the stubs allow bool only, the documentation such objects
             chunk_size=CHUNK_BYTES,
             timeout=TIMEOUT_SECONDS,
-            headers={"Accept-Encoding": "identity"},  # else the length says nothing of the file
+            headers={"Accept-Encoding": "identity"},  # else Content-Length is not the file's length
         )
         fetch(url, output_file, shelf)
     got_bytes = Path(output_file).stat().st_size
@@ -40,7 +40,7 @@ def download(url: str, output_file: str, shelf: Any) -> None:
 
 
 class _HttpDownloader(pooch.HTTPDownloader):
-    """pooch's, which keeps the answer of a server that says no, and its socket with it."""
+    """pooch's downloader, but it closes the response (and its socket) when the server refuses."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Fetch one address into one file; see pooch."""

@@ -1,4 +1,4 @@
-"""Where things lie: data sets and logs, by the environment or `.env`, and the cache."""
+"""The folders of data sets, logs and the cache, from environment variables or `.env`."""
 
 import io
 import os
@@ -17,10 +17,10 @@ _MOST_BYTES = 1 << 16
 
 
 def load_environment() -> None:
-    """Take from the file `.env` of the working folder what the environment lacks.
+    """Read variables that the environment lacks from the file `.env` of the working folder.
 
-    Only the variables in `VARIABLES`: that folder may be anybody's, and is not to say where code is
-    loaded from.
+    Only those in `VARIABLES` are read: the folder may belong to anybody, and must not decide where
+    code is loaded from.
 
     Raises:
         OptionError: the file cannot be read as text of `NAME=value` lines.
@@ -32,9 +32,9 @@ def load_environment() -> None:
 
 
 def ignore_settings_here() -> None:
-    """Keep matplotlib from the `matplotlibrc` of the working folder, which may be anybody's.
+    """Keep matplotlib from reading `matplotlibrc` of the working folder, which may be anybody's.
 
-    It reads that file when it is imported, before any other: pictures would fail, or never end.
+    It reads that file first, at import: a bad one would make pictures fail or never finish.
     """
     folder = Path.cwd()
     if os.path.lexists("matplotlibrc"):
@@ -47,7 +47,7 @@ def ignore_settings_here() -> None:
 
 
 def _read(path: Path) -> str:
-    """The text of a small regular file; nothing where there is none."""
+    """The text of a small regular file; empty if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
@@ -77,10 +77,10 @@ def _refuse(reason: str | None) -> OptionError:
 
 
 def find_dataset(path: Path) -> Path:
-    """A folder or file as it stands, or else under `DATASETS_PATH`.
+    """The path itself if it exists, otherwise the path under `DATASETS_PATH`.
 
     Raises:
-        DataError: it is in neither place.
+        DataError: it exists in neither place.
     """
     if path.exists():
         return path
@@ -92,10 +92,10 @@ def find_dataset(path: Path) -> Path:
 
 
 def logs_path() -> Path:
-    """Where runs write when no folder is named: `LOGS_PATH`, else `runs`."""
+    """Where runs write if no folder is given: `LOGS_PATH`, else `runs`."""
     return Path(os.environ.get("LOGS_PATH") or "runs")
 
 
 def cache_path() -> Path:
-    """Where what can be made again is kept: `CO3D_CACHE`, else the platform's folder for caches."""
+    """The folder of caches: `CO3D_CACHE`, else the platform's cache folder."""
     return Path(os.environ.get("CO3D_CACHE") or pooch.os_cache("co3d"))

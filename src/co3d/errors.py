@@ -13,7 +13,7 @@ class Co3dError(Exception):
 
 
 class OptionError(Co3dError, ValueError):
-    """An argument has a value that cannot work."""
+    """An argument has an invalid value."""
 
     exit_code = 2
 
@@ -60,6 +60,12 @@ class SourceUnreachableError(Co3dError, ConnectionError):
     exit_code = 15
 
 
+class CertificateError(SourceUnreachableError):
+    """The certificate of a network stream does not verify."""
+
+    exit_code = 19
+
+
 class DataError(Co3dError):
     """A data set, annotation file or manifest cannot be used as it stands."""
 
@@ -103,7 +109,7 @@ class ConversionError(Co3dError):
 
 
 class InternalError(Co3dError):
-    """A step of co3d's own failed: a bug of ours, and none of the network that it was given."""
+    """A step of co3d's own failed: a bug in co3d, not in the given network."""
 
     exit_code = 37
 
@@ -145,7 +151,7 @@ class OutputError(Co3dError, OSError):
 
 
 class ExportError(Co3dError):
-    """A step program cannot be written in the format that was asked for."""
+    """A step program cannot be written in the requested format."""
 
     exit_code = 35
 
@@ -157,18 +163,18 @@ class ExportedFileError(Co3dError):
 
 
 class FleetError(Co3dError, ValueError):
-    """A fleet file has an unknown key or a value that cannot work."""
+    """A fleet file has an unknown key or an invalid value."""
 
     exit_code = 60
 
 
 class RecipeError(Co3dError, ValueError):
-    """A training recipe has an unknown key or a value that cannot work."""
+    """A training recipe has an unknown key or an invalid value."""
 
     exit_code = 50
 
 
 class TrainingError(Co3dError):
-    """Training cannot start or cannot go on; the run folder holds what came before."""
+    """Training cannot start or continue; the run folder keeps earlier results."""
 
     exit_code = 51

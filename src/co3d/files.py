@@ -1,4 +1,4 @@
-"""Output files and folders that appear whole or not at all, and caches of them that stay small."""
+"""Output files and folders that appear complete or not at all, and pruning of cache folders."""
 
 import math
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 from co3d.errors import OutputError
 from co3d.partial_files import claim, hold, name_partial
 
-# No drive of Windows, whose names are letters. A path has one slash where an address has two.
+# Windows drives have one letter, so they do not match. A path has one slash where an address has
+# two.
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]+:[/\\]")
 _ADVICE = "choose a folder that exists and has room"
 
@@ -21,17 +22,17 @@ _ADVICE = "choose a folder that exists and has room"
 def output_file(
     path: Path, advice: str = _ADVICE, *, outlives_kill: bool = False
 ) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
+    """Yield a temporary path beside `path`; it becomes `path` when the block succeeds.
 
-    The temporary file is made at once, so that a folder that cannot be written is found before
-    the work and not after it. When the block raises, the file is removed; what a killed process has
-    left is removed by the next one that writes into the folder. A file that is replaced
-    keeps its permissions; where `path` is a link, what it leads to is replaced. What is no file (a
-    folder, a pipe, a device such as /dev/null) is not replaced.
+    The temporary file is created at once, so that a folder that cannot be written is found before
+    the work. When the block raises, the file is removed; what a killed process has left is removed
+    by the next one that writes into the folder. A replaced file keeps its permissions; if `path` is
+    a link, its target is replaced. Only files are replaced, not a folder, a pipe or a device such
+    as /dev/null.
 
     Args:
-        advice: what to do next where it cannot be written.
-        outlives_kill: what a killed process has left is of use, and stays.
+        advice: what to do next if it cannot be written.
+        outlives_kill: keep the temporary file of a killed process, because it is of use.
 
     Raises:
         OutputError: the file cannot be made, written or moved.
@@ -51,16 +52,16 @@ def output_file(
 
 
 def find_target(path: Path) -> Path:
-    """The file that is written under a name: where the name is a link, what it leads to.
+    """The file to write under a name; links are followed.
 
     Raises:
-        OutputError: something that is no file stands there, or the name is an address.
+        OutputError: the path is something other than a file, or an address.
     """
     refuse_address(path)
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         mode = target.stat().st_mode
-    except OSError:  # what is the matter, if anything, whoever writes there will hear
+    except OSError:  # if there is a problem, writing will raise
         return target
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
@@ -69,23 +70,31 @@ def find_target(path: Path) -> Path:
 
 
 def refuse_address(path: Path) -> None:
-    """Refuse what would be written into folders that are named as the parts of an address.
+    """Refuse a path that is an address, which would become folders named after its parts.
 
     Raises:
-        OutputError: the path is an address, whose secrets would be names of files.
+        OutputError: the path is an address, whose secrets would become file names.
     """
     if _ADDRESS.match(str(path)):
         raise OutputError(f"cannot write {path}: it is an address; name a place on this machine")
 
 
+def require_folder(path: Path) -> None:
+    """Find out before the work that there is a folder for an output; OutputError."""
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"cannot write {path}: there is no folder {path.parent}; choose a folder that exists"
+        )
+
+
 def hide_as(temporary: Path, target: Path) -> None:
-    """Let nobody read what is being written who may not read the file that it will replace."""
+    """Restrict the temporary file to those who may read the file that it will replace."""
     with suppress(FileNotFoundError):
         temporary.chmod(stat.S_IMODE(target.stat().st_mode) & 0o666 | stat.S_IRUSR | stat.S_IWUSR)
 
 
 def replace(target: Path, temporary: Path) -> None:
-    """Give a file that is whole its name, with the permissions of the one that had it."""
+    """Rename a complete file to its final name, keeping the permissions of the replaced one."""
     with suppress(FileNotFoundError):
         temporary.chmod(stat.S_IMODE(target.stat().st_mode))
     temporary.replace(target)
@@ -93,7 +102,7 @@ def replace(target: Path, temporary: Path) -> None:
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder, which is empty when the block begins; `path` must not be there.
+    """Like `output_file` for a folder, which starts empty; `path` must not exist.
 
     Raises:
         OutputError: the folder cannot be made, written or moved.
@@ -111,11 +120,11 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 
 def read_small(path: Path, most_bytes: int) -> bytes:
-    """The content of a file that somebody else may have written.
+    """Read a file that somebody else may have written.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file, whose reading may never end, or has more bytes.
+        ValueError: it is not a regular file (reading may never end), or has more bytes.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -126,10 +135,10 @@ def read_small(path: Path, most_bytes: int) -> bytes:
 
 
 def make_folder(path: Path, *, choice: str = "folder") -> None:
-    """Make a folder and those above it; one that is there is left as it is.
+    """Make a folder and its parents; existing ones are left as they are.
 
     Args:
-        choice: what to choose another of, where it cannot be made: an option's name, say.
+        choice: what to change if it cannot be made, for instance an option's name.
 
     Raises:
         OutputError: it cannot be made.
@@ -145,10 +154,10 @@ def make_folder(path: Path, *, choice: str = "folder") -> None:
 
 @contextmanager
 def own_folder(path: Path) -> Iterator[None]:
-    """Make a folder where there is none, and let no other run work in it while the block runs.
+    """Make a folder if absent, and lock it against other runs while the block runs.
 
     Raises:
-        OutputError: another run does, or it cannot be made.
+        OutputError: another run has locked it, or it cannot be made.
     """
     make_folder(path)
     with claim(path) as is_ours:
@@ -162,7 +171,7 @@ def own_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def report_refusal(path: Path, advice: str = _ADVICE) -> Iterator[None]:
-    """Raise what the system refuses in the block as an OutputError of `path`.
+    """Raise an OSError in the block as an OutputError of `path`.
 
     Args:
         advice: what to do next.
@@ -178,13 +187,13 @@ def report_refusal(path: Path, advice: str = _ADVICE) -> Iterator[None]:
 def forget_least_used(
     entries: Iterable[Path], most_files: int, most_bytes: float = math.inf
 ) -> None:
-    """Remove the files of a cache that were used least recently, until the rest is small enough.
+    """Remove the least recently used files of a cache until the rest is small enough.
 
-    The time of a file's last change says when it was used; the newest stays, however large it is.
+    The modification time counts as the last use; the newest file stays, however large it is.
 
     Args:
         entries: all files of the cache.
-        most_files, most_bytes: that may stay.
+        most_files, most_bytes: the limits.
     """
     by_use = sorted(
         ((path, path.stat()) for path in entries), key=lambda entry: entry[1].st_mtime, reverse=True

@@ -1,7 +1,7 @@
-"""What can be made again, kept from one start to the next: checked whenever it is read.
+"""Disk caches of files that can be made again; each file is verified when it is read.
 
-The name of a file holds its key and the SHA-256 of key and content, so that a damaged one is found
-and made anew. Some of these files are code: a folder that others own or may write to is not used.
+A file's name holds its key and the SHA-256 of key and content, so that a damaged file is detected
+and made anew. Some of them are code, so a folder that others own or may write to is not used.
 """
 
 import contextlib
@@ -21,21 +21,22 @@ from co3d.files import forget_least_used, report_refusal
 from co3d.partial_files import hold, name_partial
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
-# Nothing takes so long to write: whoever began it was killed, on another machine, or before locks.
+# Writing takes less than this, so an older partial file's writer was killed. It may have run on
+# another machine, whose locks are not visible here.
 _ABANDONED_SECONDS = 3600.0
 _PIECE_BYTES = 1 << 20
 _LOG = logging.getLogger("co3d")
 
 
 class KeptFiles:
-    """The files of one kind, in a folder of the platform's folder for caches.
+    """A disk cache for one kind of file, in the platform's cache folder.
 
-    `CO3D_CACHE` in the environment names another one.
+    `CO3D_CACHE` in the environment names another folder.
 
     Args:
-        kind: names the folder, and what is in it in warnings.
+        kind: names the folder, and its files in warnings.
         suffix: of every file, such as ".onnx".
-        most_files, most_bytes: that may stay; those that were used least recently go.
+        most_files, most_bytes: limits; the least recently used files are removed.
     """
 
     def __init__(
@@ -50,17 +51,17 @@ class KeptFiles:
         return cache_path() / self.kind
 
     def find(self, key: str) -> Path | None:
-        """The whole file under a key; None without one. A damaged one is removed, with a warning.
+        """The file of a key; None if there is none. A damaged one is removed, with a warning.
 
-        A folder that is not the user's own, or cannot be read, has none.
+        A folder that others own or may write to, or that cannot be read, counts as empty.
         """
         try:
             if not _is_own(self.folder):
                 return None
             for path in self.folder.glob(f"{key}.*{self.suffix}"):
                 if path.name == _name(key, path, self.suffix):
-                    with contextlib.suppress(OSError):  # one may read without writing
-                        os.utime(path)  # used just now
+                    with contextlib.suppress(OSError):  # the folder may be read-only
+                        os.utime(path)  # marks the file as used now
                     return path
                 self.discard(path, "its content is not what was written")
         except OSError:
@@ -68,20 +69,20 @@ class KeptFiles:
         return None
 
     def find_any(self, prefix: str) -> Path | None:
-        """The whole file used last of those whose keys begin so; None without one."""
+        """The most recently used file whose key begins with `prefix`; None without one."""
         try:
             paths = sorted(
                 self.folder.glob(f"{prefix}*{self.suffix}"),
                 key=lambda path: path.stat().st_mtime,
                 reverse=True,
             )
-        except OSError:  # another process removes some as well
+        except OSError:  # another process may remove files, too
             return None
         found = (self.find(path.name.partition(".")[0]) for path in paths)
         return next((path for path in found if path is not None), None)
 
     def read(self, key: str) -> bytes | None:
-        """The content kept under a key; None as for `find`."""
+        """The content of a key; None as for `find`."""
         path = self.find(key)
         try:
             return None if path is None else path.read_bytes()
@@ -89,12 +90,12 @@ class KeptFiles:
             return None
 
     def discard(self, path: Path, reason: str) -> None:
-        """Remove a file that is no good, and say so."""
+        """Remove a damaged file, with a warning."""
         _LOG.warning("%s is damaged (%s): making it again", path, reason)
         path.unlink(missing_ok=True)
 
     def prepare(self) -> None:
-        """Make the folder, and remove what a process has left in it that was killed.
+        """Make the folder, and remove partial files that killed processes left in it.
 
         Raises:
             OutputError: as for `make_own_folder`.
@@ -107,7 +108,7 @@ class KeptFiles:
 
     @contextmanager
     def make(self, key: str) -> Iterator[Path]:
-        """Yield a path to write; what was written is kept under the key when the block ends well.
+        """Yield a path to write to; the file is stored under the key when the block succeeds.
 
         Raises:
             OutputError: the folder is not the user's own, or cannot be written.
@@ -122,18 +123,18 @@ class KeptFiles:
                 temporary.replace(self.folder / _name(key, temporary, self.suffix))
             finally:
                 temporary.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another process removes some as well
+        with contextlib.suppress(OSError):  # another process may remove files, too
             whole = self.folder.glob(f"[!.]*{self.suffix}")
             forget_least_used(whole, self.most_files, self.most_bytes)
 
     def write(self, key: str, data: bytes) -> None:
-        """Keep some content; a cache that cannot be written costs time at the next start alone."""
+        """Store content under a key; if the cache cannot be written, it is made again next time."""
         with contextlib.suppress(OSError, OutputError), self.make(key) as temporary:
             temporary.write_bytes(data)
 
 
 def make_own_folder(kind: str) -> Path:
-    """A folder of the cache that nobody else can put a file into.
+    """Make a cache folder into which nobody else can write.
 
     Raises:
         OutputError: others own it or may write to it, or it cannot be made.
@@ -147,8 +148,8 @@ def make_own_folder(kind: str) -> Path:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is there and nobody else can put a file into it."""
-    if os.name == "nt":  # folders of a user are the user's there
+    """Whether a folder exists into which nobody else can write."""
+    if os.name == "nt":  # user folders are private there
         return folder.is_dir()
     try:
         status = folder.stat()
@@ -157,8 +158,8 @@ def _is_own(folder: Path) -> bool:
     if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_MAY_WRITE:
         return True
     _LOG.warning(
-        "the cache %s is not used: others own it or may write to it; take that from them "
-        "(chmod go-w), or name a folder of your own in CO3D_CACHE",
+        "the cache %s is not used: others own it or may write to it; forbid that with "
+        "chmod go-w, or name a folder of your own in CO3D_CACHE",
         folder,
     )
     return False

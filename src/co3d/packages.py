@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and asked for by name when they are missing."""
+"""Import optional packages where they are used, with an error that says how to install them."""
 
 import importlib
 import importlib.util
@@ -9,12 +9,12 @@ from co3d.errors import MissingPackageError
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported, found out without importing it."""
+    """Whether a package can be imported; it is not imported for that."""
     return importlib.util.find_spec(package) is not None
 
 
 def find_version(package: str) -> str | None:
-    """The version of a package that is installed, by its name in an index; None without it."""
+    """The installed version of a package, by its name on the index; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -22,11 +22,10 @@ def find_version(package: str) -> str | None:
 
 
 def extra_command(extra: str) -> str:
-    """How to get an extra, for the way in which co3d itself is here.
+    """The command that installs an extra, for the way in which co3d itself is installed.
 
-    `pip install 'co3d[…]'` adds packages to a co3d that is installed, wherever it came from. Where
-    it is not (its sources are on the path), pip would look for one in an index, and might find
-    another project's.
+    `pip install 'co3d[…]'` adds packages to an installed co3d, wherever it came from. If co3d is
+    only on the path as sources, pip would search an index for it, and might find another project.
     """
     if find_version("co3d") is not None:
         return f"pip install 'co3d[{extra}]'"
@@ -38,7 +37,7 @@ def require_package(package: str, *, extra: str) -> Any:
 
     Args:
         package: its import name.
-        extra: the extra of co3d that brings it.
+        extra: the extra of co3d that contains it.
 
     Raises:
         MissingPackageError: as for `import_package`.
@@ -57,12 +56,12 @@ def import_package(module: str, *, install: str) -> Any:
         install: how to get it, in words or as a command.
 
     Raises:
-        MissingPackageError: it is not installed or cannot be imported; the message says why, and
-            how to get it.
+        MissingPackageError: it is not installed or cannot be imported; the message gives the reason
+            and `install`.
     """
     try:
         return importlib.import_module(module)
-    # It imports others in turn, and these fail in their own ways when versions do not match.
+    # The module imports others, which fail in many ways when versions do not match.
     except (ImportError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MissingPackageError(

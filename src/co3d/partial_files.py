@@ -1,9 +1,9 @@
-"""Files that are being written, under hidden names beside their final ones.
+"""Partial files: files being written, under hidden names beside their final ones.
 
-Whoever writes one holds a lock on it, which ends with the process. So a later process knows which
-of them nobody will complete, and removes them: those of this machine alone, since some network
-file systems keep locks to themselves. Videos that play as far as they are written are named
-otherwise (".part") and stay.
+Their writer holds a lock, which ends with the process. So a later process knows which of them
+nobody will complete, and removes them; only those of this machine, since some network file systems
+do not share locks. Videos that play as far as they were written have another ending (".part") and
+stay.
 """
 
 import hashlib
@@ -20,21 +20,21 @@ from secrets import token_hex
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing is removed
+except ImportError:  # Windows, nothing is removed there
     fcntl = None
 
 _MACHINE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
 _NAME = re.compile(rf"\..*\.[0-9a-f]{{8}}{_MACHINE}\.partial(\.[^.]*)?", re.DOTALL)
-# Between making a file and locking it, and where a library replaces it by another, it has no lock.
+# There is no lock between creating and locking a file, nor when a library replaces it by another.
 _YOUNG_SECONDS = 5.0
 
 
 def name_partial(path: Path, ending: str) -> Path:
-    """A new name for what is to become `path`, once nobody else's lies beside it any more.
+    """A new partial name for `path`, after abandoned partial files beside it are removed.
 
     Args:
-        ending: after the name's own token: ".partial", or ".part" for what is to stay after a kill,
-            and a suffix.
+        ending: after the name's random token: ".partial", or ".part" if the file is to survive a
+            kill, and a suffix.
     """
     _remove_abandoned(path.parent.absolute())
     return path.with_name(f".{path.name}.{token_hex(4)}{_MACHINE}{ending}")
@@ -42,7 +42,7 @@ def name_partial(path: Path, ending: str) -> Path:
 
 @contextmanager
 def hold(partial: Path) -> Iterator[None]:
-    """Let others see that a file or folder, which is there, is being written."""
+    """Lock an existing file or folder, which shows others that it is being written."""
     descriptor = None if fcntl is None else _lock(partial)
     try:
         yield
@@ -53,10 +53,10 @@ def hold(partial: Path) -> Iterator[None]:
 
 @contextmanager
 def claim(folder: Path) -> Iterator[bool]:
-    """Keep other processes from claiming a folder, which is there, while the block runs.
+    """Lock an existing folder against other processes while the block runs.
 
     Yields:
-        Whether it is ours now; of file systems without locks it is always.
+        Whether this process has the lock; always true on file systems without locks.
     """
     if fcntl is None:
         yield True
@@ -76,7 +76,7 @@ def claim(folder: Path) -> Iterator[bool]:
 
 
 def _lock(path: Path) -> int | None:
-    """A descriptor that holds the lock; None where it is held, or there are none here."""
+    """A descriptor that holds the lock; None if another process has it, or locks do not exist."""
     assert fcntl is not None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -92,7 +92,7 @@ def _lock(path: Path) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes have left in a folder; looked for once a process."""
+    """Remove partial files of killed processes from a folder; done once per process and folder."""
     if fcntl is None:
         return
     with suppress(OSError), os.scandir(folder) as entries:

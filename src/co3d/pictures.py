@@ -1,4 +1,4 @@
-"""What a picture is wherever one is taken: RGB, 8 bits per channel."""
+"""Checks that a picture is (H, W, 3) uint8 in RGB order."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from co3d.errors import InputShapeError
 
 
 def check_picture(picture: object, purpose: str) -> None:
-    """Refuse what is no picture.
+    """Raise unless `picture` is an RGB picture.
 
     Args:
         picture: (H, W, 3) uint8, RGB, of at least one pixel.
-        purpose: what it is for, in words that go after "cannot".
+        purpose: what it is for, as words that follow "cannot".
 
     Raises:
-        InputShapeError: it is of another shape or kind.
+        InputShapeError: it has another shape or type.
     """
     if isinstance(picture, np.ndarray):
         is_rgb = picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""Text for people: from elsewhere as terminals may show it, times, and long lists in short."""
+"""Text for people: foreign text with control characters escaped, times, and shortened lists."""
 
 import json
 import logging
@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 _MOST_LETTERS = 120
-# Controls (escape sequences begin with one), and halves of pairs, which no terminal can show.
+# Control characters (escape sequences begin with one), and lone surrogates, which cannot be shown.
 _UNSHOWN = {"Cc", "Cs"}
-# What turns the order of the letters behind it.
+# Characters that change the direction of the text after them.
 _TURNS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def make_printable(text: str) -> str:
-    r"""The text with `\x1b` and the like in place of what a terminal would obey; lines stay."""
+    r"""The text with `\x1b` and the like in place of control characters; line breaks stay."""
     if text.isprintable():
         return text
     return "".join(
@@ -25,16 +25,16 @@ def make_printable(text: str) -> str:
     )
 
 
-def spell_time(unix_seconds: float, timespec: str = "milliseconds") -> str:
-    """Unix time in ISO 8601 and UTC, as finely as `datetime.isoformat` takes it."""
+def format_time(unix_seconds: float, timespec: str = "milliseconds") -> str:
+    """Unix time in ISO 8601, UTC, with the precision `timespec` of `datetime.isoformat`."""
     moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
-def spell_json(value: Any) -> str:
-    r"""The value as one line of JSON, with `\u009b` and the like for what a terminal would obey.
+def dump_json(value: Any) -> str:
+    r"""The value as one line of JSON, with control characters escaped, for instance as `\u009b`.
 
-    JSON itself escapes the first 32 controls only.
+    JSON itself only escapes the first 32 control characters.
     """
     text = json.dumps(value, ensure_ascii=False)
     if text.isprintable():
@@ -52,18 +52,18 @@ def list_first(names: Sequence[object], most: int = 5) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
-def spell_short(value: Any) -> str:
-    """A value from elsewhere as Python spells it, in short however deep or long it is."""
+def short_repr(value: Any) -> str:
+    """The `repr` of a foreign value, shortened however deep or long it is."""
     spelling = reprlib.Repr()
     spelling.maxlevel, spelling.maxstring, spelling.maxother = 3, _MOST_LETTERS, _MOST_LETTERS
     try:
         return spelling.repr(value)[: 2 * _MOST_LETTERS]
-    except ValueError:  # Python spells no integer of over some thousand digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return f"{type(value).__name__} of too many digits to show"
 
 
 class PrintableFormatter(logging.Formatter):
-    """Messages as terminals may show them: file names and keys in them may be anybody's."""
+    """Escapes control characters in log messages, since they may contain foreign names and keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""

@@ -6,7 +6,7 @@ from co3d.console import Console
 
 
 def open_progress(*columns: str | ProgressColumn, transient: bool = False) -> Progress:
-    """A display of these columns, to be used in a `with` block.
+    """A progress display with these columns, to be used in a `with` block.
 
     Args:
         columns: of each task's row.

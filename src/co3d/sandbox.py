@@ -1,7 +1,7 @@
-"""Calls in processes of their own: memory and time are bounded, and a death is survived.
+"""Run calls in child processes with limited memory and time, and survive the death of a child.
 
-`read_in_sandbox` has checkpoints and videos read so. It guards against files that crash a decoder,
-hang it or exhaust memory; who takes a decoder over has the user's rights in the child, too.
+`read_in_sandbox` reads checkpoints and videos in this way. It guards against files that crash a
+decoder, hang it or exhaust memory. Whoever takes over a decoder still has the user's rights.
 """
 
 import logging
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from co3d.arguments import check_arguments
 from co3d.errors import OptionError, SandboxError
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.sandbox_child import (
     EndOfConversation,
     Logged,
@@ -36,7 +36,8 @@ from co3d.sandbox_child import (
 T = TypeVar("T")
 _LOG = logging.getLogger("co3d")
 _CLOCK_TIMES, _LEAST_CLOCK_SECONDS = 4, 60.0
-"""A busy machine takes longer than the processor time; what takes so many times as long hangs."""
+"""On a busy machine a call takes longer than its CPU time; after so many times as long, it
+hangs."""
 
 _LOOK_SECONDS = 0.2
 _FAREWELL_SECONDS = 5.0
@@ -45,12 +46,12 @@ _START = "import sys; sys.path[:] = {path!r}; from co3d.sandbox_child import ser
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """What one call may take.
+    """Limits of one call.
 
     Attributes:
-        memory_bytes: beyond what the process has when it starts; on Linux alone.
-        cpu_seconds: of all its threads, for a call, or for each frame of a video; not on Windows.
-            The default lets a day of 1080p be decoded in one call.
+        memory_bytes: beyond what the process has at its start; only on Linux.
+        cpu_seconds: of all its threads, per call, or per frame of a video; not on Windows. The
+            default allows a day of 1080p in one call.
 
     Raises:
         OptionError: one of them is not above zero.
@@ -63,20 +64,20 @@ class SandboxLimits:
         for name, value in vars(self).items():
             if not isinstance(value, int | float) or not value > 0:
                 raise OptionError(
-                    f"cannot limit calls to {name}={spell_short(value)}: expected a number above 0"
+                    f"cannot limit calls to {name}={short_repr(value)}: expected a number above 0"
                 )
 
 
 READING_LIMITS = SandboxLimits(cpu_seconds=300)
-"""Of one checkpoint, or of each frame of a video."""
+"""Limits for reading one checkpoint, or each frame of a video."""
 
 
 class Sandbox:
-    """Runs calls in child processes, one each, as many at a time as are asked for.
+    """Runs calls in child processes, each in its own; calls may run in parallel.
 
-    A child that dies or takes too much is replaced; functions and arguments must be such as can be
-    pickled. What a call raises is raised here, and what it logs is logged here. Threads may share a
-    sandbox, and forked processes start children of their own.
+    A child that dies or exceeds a limit is replaced; functions and arguments must be picklable.
+    Exceptions and log records of a call appear here. Threads may share a sandbox, and forked
+    processes start their own children.
 
     Args:
         limits: of each call.
@@ -91,10 +92,10 @@ class Sandbox:
         self._has_ended = False
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function in a child; a new one starts within a second or two.
+        """Call a function in a child; starting a new child takes a second or two.
 
         Raises:
-            SandboxError: the child died, of a fault or a limit.
+            SandboxError: the child died of a fault or a limit.
         """
         child = self._take()
         try:
@@ -106,10 +107,10 @@ class Sandbox:
             self._give_back(child)
 
     def converse(self, function: Callable[..., Any], *arguments: Any) -> "Conversation":
-        """Call a function that takes a `Talk` first, and exchange messages with it.
+        """Call a function with a `ParentChannel`, and exchange messages with it.
 
         Raises:
-            SandboxError: no child starts.
+            SandboxError: no child could be started.
         """
         child = self._take()
         try:
@@ -121,7 +122,7 @@ class Sandbox:
         return Conversation(child, self._give_back)
 
     def close(self) -> None:
-        """End the children, in the middle of their calls, too."""
+        """Kill the children, even during their calls."""
         with self._lock:
             self._has_ended = True
             children = [*self._idle, *self._busy]
@@ -147,7 +148,7 @@ class Sandbox:
         with self._lock:
             if self._has_ended:
                 raise SandboxError("its sandbox is closed; open another")
-            if self._owner != os.getpid():  # forked: the children answer to the parent alone
+            if self._owner != os.getpid():  # forked: the children belong to the parent
                 self._owner = os.getpid()
                 self._idle, self._busy = [], set()
             child = self._idle.pop() if self._idle else _Child(self._limits)
@@ -172,8 +173,8 @@ class Conversation:
         self._has_stopped = self._is_closed = False
 
     def say(self, message: Any) -> None:
-        """Send a short message; from any thread, and from a signal handler."""
-        with suppress(OSError):  # what became of the child, the next answer tells
+        """Send a short message; safe in any thread and in signal handlers."""
+        with suppress(OSError):  # the next `receive` reports a dead child
             self._child.send(message)
 
     def receive(self) -> Any:
@@ -181,7 +182,7 @@ class Conversation:
 
         Raises:
             EOFError: the function has returned.
-            SandboxError: the child died, of a fault or a limit.
+            SandboxError: the child died of a fault or a limit.
             Whatever the function raises.
         """
         if not self._child.is_answering:
@@ -192,18 +193,18 @@ class Conversation:
         raise EOFError
 
     def share(self, size_bytes: int) -> int:
-        """Make the memory that both can map so large; its descriptor here."""
+        """Resize the shared memory; returns its descriptor here."""
         return self._child.share(size_bytes)
 
     def stop(self) -> None:
-        """Tell the function that no more is wanted; what does not end in five seconds is ended."""
+        """Tell the function to stop; kills the child after five seconds."""
         if not self._has_stopped:
             self._has_stopped = True
             self._child.deadline = time.monotonic() + _FAREWELL_SECONDS
             self.say(EndOfConversation())
 
     def close(self) -> None:
-        """Let the function end, and hand its process on; nobody may be receiving."""
+        """Let the function end, and return its process for reuse; nobody may be receiving."""
         if self._is_closed or self._owner != os.getpid():
             return
         self._is_closed = True
@@ -219,8 +220,8 @@ class _Child:
     """A process that answers one call at a time.
 
     Attributes:
-        deadline: when to end it, if it still answers then, on the monotonic clock.
-        is_answering: a call has begun and not ended.
+        deadline: when to kill it if it is still answering, on the monotonic clock.
+        is_answering: whether a call is running.
     """
 
     def __init__(self, limits: SandboxLimits) -> None:
@@ -253,7 +254,7 @@ class _Child:
         write_message(self._process.stdin.fileno(), message)
 
     def receive(self) -> Said | Returned:
-        """The next answer; logs what it has logged, and raises what it raises."""
+        """The next answer; emits its log records, and raises its exceptions."""
         patience_seconds = max(_CLOCK_TIMES * self._limits.cpu_seconds, _LEAST_CLOCK_SECONDS)
         ends = time.monotonic() + patience_seconds
         process = self._process
@@ -288,7 +289,7 @@ class _Child:
         return self._shared
 
     def end(self) -> None:
-        """Kill it; whoever waits for its answer is told."""
+        """Kill it; a waiting `receive` raises."""
         self._has_ended = True
         if self._process is not None:
             self._process.kill()
@@ -299,19 +300,19 @@ class _Child:
         self._shared = _make_shared_file()
         path = [entry for entry in sys.path if entry]
         program = _START.format(path=path, memory=self._shared)
-        # Isolated, since Python otherwise looks for modules in the working folder first.
+        # Isolated mode, since Python otherwise searches the working folder for modules first.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=() if self._shared is None else (self._shared,),
-            start_new_session=True,  # Ctrl-C is this process's business
+            start_new_session=True,  # Ctrl-C goes to this process only
         )
-        if self._has_ended:  # meanwhile
+        if self._has_ended:  # killed meanwhile
             self._process.kill()
 
     def _explain_death(self, reason: str = "") -> SandboxError:
-        """Why the child has died, or must."""
+        """Why the child died or was killed."""
         process, self._process, self.is_answering = self._process, None, False
         code = None
         if process is not None:
@@ -337,8 +338,8 @@ class _Child:
 
 
 def _is_readable(descriptor: int) -> bool:
-    """Whether a read gives something, after a little while at most."""
-    if sys.platform == "win32":  # pipes cannot be waited for there: the read itself waits
+    """Whether the descriptor has data, waiting briefly."""
+    if sys.platform == "win32":  # no waiting on pipes there: the read itself waits
         return True
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
@@ -346,7 +347,7 @@ def _is_readable(descriptor: int) -> bool:
 
 
 def _make_shared_file() -> int | None:
-    """A file without a name, which a child can map as well."""
+    """An unnamed file, which a child can map, too."""
     if sys.platform == "win32":
         return None
     if hasattr(os, "memfd_create"):
@@ -363,12 +364,12 @@ _reading: list[Sandbox] = []
 def read_in_sandbox(limits: SandboxLimits = READING_LIMITS) -> Iterator[Sandbox]:
     """Read checkpoints and videos in child processes while the block runs, in all threads.
 
-    A file that crashes its reader, hangs or takes too much raises SandboxError, whatever else reads
-    meanwhile; the rest is as without: the same tensors, frames, notices and errors. A child starts
-    in a second or two, and is used again. Videos that are open at the end are ended.
+    A file that crashes its reader, hangs or exceeds a limit raises SandboxError, and other reads
+    are not affected. Otherwise results are the same: tensors, frames, notices and errors. A child
+    starts in a second or two, and is reused. Videos that are still open at the end are closed.
 
     Args:
-        limits: of each checkpoint, and of each frame of a video.
+        limits: per checkpoint, and per frame of a video.
     """
     sandbox = Sandbox(limits)
     _reading.append(sandbox)
@@ -380,5 +381,5 @@ def read_in_sandbox(limits: SandboxLimits = READING_LIMITS) -> Iterator[Sandbox]
 
 
 def find_sandbox() -> Sandbox | None:
-    """Where checkpoints and videos are to be read; None for this process."""
+    """The sandbox in which to read checkpoints and videos; None for this process."""
     return _reading[-1] if _reading else None

@@ -1,7 +1,7 @@
-"""What runs in a sandbox: a process that answers calls, bounds itself, and trusts nobody's folder.
+"""The child process of a sandbox: answers calls, limits its resources, imports from no open folder.
 
-Requests come by standard input, answers go by standard output, each as a length and a pickle. What
-else writes to standard output there ends up on standard error.
+Requests arrive on standard input and answers leave on standard output, each as a length and a
+pickle. Anything else written to standard output there is redirected to standard error.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ _LOGGER = "co3d"
 
 @dataclass(frozen=True)
 class Request:
-    """What a child is to do.
+    """A call for the child.
 
     Attributes:
-        function, arguments: the call; a conversation hands its `Talk` on as the first argument.
-        is_conversation: whether messages go to and fro until the function returns.
+        function, arguments: the call; in a conversation its first argument is a `ParentChannel`.
+        is_conversation: whether messages are exchanged until the function returns.
         memory_bytes, cpu_seconds: see `SandboxLimits`.
-        log_level: of the parent's log; what is less is not sent.
+        log_level: of the parent's log; lower records are not sent.
         folder: the parent's working folder.
     """
 
@@ -60,14 +60,14 @@ class Logged:
 
 @dataclass(frozen=True)
 class Returned:
-    """The call has ended well."""
+    """The call succeeded."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The call has ended with an error."""
+    """The call raised an error."""
 
     error: Exception
 
@@ -76,11 +76,11 @@ class EndOfConversation:
     """The parent's last message of a conversation."""
 
 
-class Talk:
-    """A conversation with the parent, in the child.
+class ParentChannel:
+    """A conversation's channel to the parent, in the child.
 
     Attributes:
-        shared_memory: descriptor of the memory that both can map; None where there is none.
+        shared_memory: descriptor of memory that both can map; None if there is none.
     """
 
     def __init__(self, requests: int, answers: int, shared: int | None, cpu_seconds: int) -> None:
@@ -88,26 +88,28 @@ class Talk:
         self._cpu_seconds = cpu_seconds
         self._lock = threading.Lock()
         self._heard = SimpleQueue[Any]()
-        self._listener = threading.Thread(target=self._hear, name="co3d listens", daemon=True)
+        self._listener = threading.Thread(
+            target=self._receive_all, name="co3d listens", daemon=True
+        )
         self.shared_memory = shared
 
     def say(self, message: Any) -> None:
-        """Send a message; the limit of time counts from here on."""
+        """Send a message; the CPU limit counts from here."""
         bound_cpu(self._cpu_seconds)
         self.send(Said(message))
 
     def send(self, answer: Any) -> None:
-        """Send what is no message."""
+        """Send an answer that is not a message of the conversation."""
         with self._lock:
             write_message(self._answers, answer)
 
     def begin(self) -> None:
-        """Start to hear the parent."""
+        """Start to receive messages from the parent."""
         self._listener.start()
 
     @property
     def is_over(self) -> bool:
-        """Whether the parent's last message has come."""
+        """Whether the parent's last message has arrived."""
         return not self._listener.is_alive()
 
     def listen(self) -> Iterator[Any]:
@@ -119,13 +121,13 @@ class Talk:
         """Wait for the parent's last message."""
         self._listener.join()
 
-    def _hear(self) -> None:
+    def _receive_all(self) -> None:
         try:
             message = None
             while not isinstance(message, EndOfConversation):
                 message = read_message(self._requests)
                 self._heard.put(message)
-        except EOFError:  # nobody is there to take an answer
+        except EOFError:  # the parent is gone
             os._exit(0)
 
 
@@ -144,26 +146,26 @@ def serve(shared_memory: int | None) -> None:
                 is_bounded = True
             bound_cpu(request.cpu_seconds)
             os.chdir(request.folder)
-            talk = Talk(requests, answers, shared_memory, request.cpu_seconds)
+            channel = ParentChannel(requests, answers, shared_memory, request.cpu_seconds)
             if request.is_conversation:
-                talk.begin()
-            answer = _answer(request, talk)
+                channel.begin()
+            answer = _answer(request, channel)
             try:
-                talk.send(answer)
+                channel.send(answer)
             except (pickle.PicklingError, TypeError, AttributeError) as error:
-                talk.send(Raised(SandboxError(f"its answer cannot be handed over: {error}")))
+                channel.send(Raised(SandboxError(f"its answer cannot be handed over: {error}")))
             if request.is_conversation:
-                talk.finish()
+                channel.finish()
 
 
-def _answer(request: Request, talk: Talk) -> Returned | Raised:
-    handler = _LogSender(talk)
+def _answer(request: Request, channel: ParentChannel) -> Returned | Raised:
+    handler = _LogSender(channel)
     log = logging.getLogger(_LOGGER)
     log.setLevel(request.log_level)
     log.addHandler(handler)
     log.propagate = False
     try:
-        first = (talk,) if request.is_conversation else ()
+        first = (channel,) if request.is_conversation else ()
         return Returned(request.function(*first, *request.arguments))
     except MemoryError:
         needs = f"it needs more than {request.memory_bytes >> 20} MiB; raise memory_bytes"
@@ -177,9 +179,9 @@ def _answer(request: Request, talk: Talk) -> Returned | Raised:
 class _LogSender(logging.Handler):
     """Hands records to the parent, with nothing in them that cannot be pickled."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, channel: ParentChannel) -> None:
         super().__init__()
-        self._talk = talk
+        self._talk = channel
 
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args = record.getMessage(), None
@@ -189,7 +191,7 @@ class _LogSender(logging.Handler):
 
 
 def write_message(descriptor: int, message: Any) -> None:
-    """Write one message; a short one in one piece, whoever else writes."""
+    """Write one message; a short one in a single write, so that others may write concurrently."""
     data = pickle.dumps(message, protocol=5)
     rest = memoryview(_LENGTH.pack(len(data)) + data)
     while rest:
@@ -200,7 +202,7 @@ def read_message(descriptor: int) -> Any:
     """Read one message.
 
     Raises:
-        EOFError: the other side has gone.
+        EOFError: the other side is gone.
     """
     (length,) = _LENGTH.unpack(_read(descriptor, _LENGTH.size))
     return pickle.loads(_read(descriptor, length))  # noqa: S301 (from a process of our own)
@@ -224,7 +226,7 @@ def _copy(descriptor: int, target: memoryview) -> int:
 
 
 def bound_memory(limit_bytes: int) -> None:
-    """Let this process take so much more than it has; on Linux alone."""
+    """Let this process allocate so many bytes more than it has; only on Linux."""
     if sys.platform != "linux":
         return
     import resource
@@ -236,7 +238,7 @@ def bound_memory(limit_bytes: int) -> None:
 
 
 def bound_cpu(limit_seconds: int) -> None:
-    """Let this process take so much processor time from now on; not on Windows."""
+    """Limit this process's further CPU time; not on Windows."""
     if sys.platform == "win32":
         return
     import resource

@@ -1,4 +1,4 @@
-"""The compiler's name until its room was renamed; pickles of that time still ask for it."""
+"""The former name of `co3d.compiler`, kept because older pickles contain it."""
 
 raise ImportError(
     "co3d.stream is co3d.compiler now: got a pickle, or code, of an earlier version; convert the "

@@ -1,8 +1,8 @@
-"""What PyYAML raises for a text that is no YAML."""
+"""The errors that PyYAML raises for malformed YAML."""
 
 import yaml
 
-# A tag that does not fit its text (`!!int ''`) trips PyYAML in any of the latter ways.
+# A tag that does not fit its text (`!!int ''`) makes PyYAML raise any of the latter.
 YAML_FAULTS = (
     yaml.YAMLError,
     RecursionError,

@@ -1,17 +1,16 @@
-"""Zip archives whose directory, which is read first, is of a size that real ones have."""
+"""Open zip archives only if their directory has a plausible size, since it is read first."""
 
 from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 MOST_DIRECTORY_BYTES = 8 << 20
-"""Some hundred thousand parts; each takes ten times what the directory says of it."""
+"""Enough for some hundred thousand parts; in memory each takes ten times its directory entry."""
 
 
 def open_zip(file: BinaryIO) -> ZipFile:
     """An archive over an open file, which the caller closes.
 
-    Raises:
-        BadZipFile: it is none, or its directory has more than `MOST_DIRECTORY_BYTES`.
+    BadZipFile: it is not a zip archive, or its directory exceeds `MOST_DIRECTORY_BYTES`.
     """
     bounded = _BoundedReads(file)
     archive = ZipFile(bounded)  # type: ignore[arg-type]
@@ -20,7 +19,7 @@ def open_zip(file: BinaryIO) -> ZipFile:
 
 
 class _BoundedReads:
-    """A file of which no large piece is read at once, as `ZipFile` does with the directory."""
+    """Refuses large single reads, which `ZipFile` uses for the directory."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Shelves of buffers that a step takes from and gives back to."""
+"""Free lists of buffers: a step takes its new elements from them and returns dropped ones."""
 
 import weakref
 
@@ -13,7 +13,7 @@ def make_pool() -> BufferPool:
     return BufferPool(torch.channels_last)
 
 
-def test_what_was_given_back_first_is_taken_first() -> None:
+def test_buffers_are_reused_first_in_first_out() -> None:
     pool = make_pool()
     take = pool.maker(SHAPE, torch.float32, is_state=True)
     first, second = take(), take()
@@ -26,7 +26,7 @@ def test_what_was_given_back_first_is_taken_first() -> None:
     assert pool.maker(SHAPE, torch.bfloat16, is_state=True)() is not second
 
 
-def test_results_and_strangers_are_not_kept() -> None:
+def test_results_and_foreign_tensors_are_not_reused() -> None:
     pool = make_pool()
     make = pool.maker(SHAPE, torch.float32, is_state=False)
     result = make()
@@ -36,7 +36,7 @@ def test_results_and_strangers_are_not_kept() -> None:
     assert pool.maker(SHAPE, torch.float32, is_state=True)() is not result
 
 
-def test_buffers_go_with_their_pool() -> None:
+def test_buffers_are_freed_with_their_pool() -> None:
     pool = make_pool()
     take = pool.maker(SHAPE, torch.float32, is_state=True)
     free, used = take(), take()
@@ -44,4 +44,4 @@ def test_buffers_go_with_their_pool() -> None:
     gone = weakref.ref(free)
     del pool, take, free
     assert gone() is None  # without a pass of the garbage collector
-    make_pool().give(used)  # its own shelf is gone: it is let go
+    make_pool().give(used)  # its free list is gone, so it is dropped

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 
 @pytest.fixture
 def _interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's backend in the table."""
+    """Register the page's backend in the table."""
     text = PAGE.read_text()
     code = text.split("```python\n")[1].split("```")[0]
     scope: dict[str, object] = {}
@@ -57,6 +57,6 @@ def test_the_documented_backend_steps_slots(rate: str) -> None:
 
 
 @pytest.mark.usefixtures("_interpreter")
-def test_the_documented_backend_refuses_what_it_has_not() -> None:
+def test_the_documented_backend_refuses_other_precisions_and_devices() -> None:
     with pytest.raises(co3d.errors.OptionError, match="'interpreter' has no precision 'float32'"):
         co3d.compile(make_program("dense"), backend="interpreter", precision="float32")

@@ -1,4 +1,4 @@
-"""Every backend and precision computes what the reference backend computes, whatever the slots do.
+"""Every backend and precision equals the reference backend, in whatever order slots step.
 
 Tolerances are relative L2 errors. float32 leaves room for another order of summation. bfloat16
 rounds every weight, frame and element of state to 8 bits (half a unit is 2^-9 = 0.2 %), and a
@@ -68,7 +68,7 @@ _STREAMS: dict[tuple[str, ...], Stream] = {}
 
 
 def _stream(kind: str, backend: str, precision: str, role: str = "tested") -> Stream:
-    """A stream of fresh slots; compiled once for every role."""
+    """A stream of reset slots; it is compiled once per role."""
     key = kind, backend, precision, role
     if key not in _STREAMS:
         _STREAMS[key] = open_anywhere(
@@ -87,7 +87,7 @@ def test_slots_equal_the_reference(kind: str, backend: str, precision: str) -> N
     @settings(deadline=None, max_examples=1 if is_interpreted(backend) else 8)
     @given(events=EVENTS)
     def check(events: list[list[str]]) -> None:
-        # In double precision the reference rounds nothing that any of them would notice.
+        # The reference computes in double precision, so that its own rounding does not matter.
         reference = _stream(kind, "torch", "float64", "reference")
         stream = _stream(kind, backend, precision)
         clips = make_clips([len(events)] * SLOTS, FRAME, torch.float32)
@@ -107,7 +107,7 @@ def test_slots_equal_the_reference(kind: str, backend: str, precision: str) -> N
         for actual, expected in zip(stream.flush(), reference.flush(), strict=True):
             _compare(actual.output, expected.output, precision)
 
-    # One compiled stream would otherwise depend on the example before.
+    # Otherwise the shared stream would depend on the example before.
     check()
 
 
@@ -121,8 +121,8 @@ def _compare(actual: torch.Tensor, expected: torch.Tensor, precision: str) -> No
 
 
 @pytest.mark.parametrize(("backend", "precision"), KINDS)
-def test_results_stay_when_the_stream_goes_on(backend: str, precision: str) -> None:
-    """Buffers are used again; never those that a caller holds."""
+def test_later_steps_do_not_overwrite_results(backend: str, precision: str) -> None:
+    """Buffers are reused, but never those of results that a caller holds."""
     stream = _stream("dense", backend, precision)
     steps = 14 if is_interpreted(backend) else 30
     (clip,) = make_clips([steps], FRAME, torch.float32)
@@ -149,7 +149,7 @@ def test_a_snapshot_continues_in_every_other_backend(
     expected = [source.step(frame).output[0] for frame in frames[at:]]
     for other, other_precision in PAIRS:
         if (other in SLOW and other != backend) or not is_ready(other):
-            continue  # the slow ones go the other way
+            continue  # slow backends are sources only
         stream = _stream("dense", other, other_precision)
         stream.restore(snapshot, slot=1)
         loosest = max(precision, other_precision, key=TOLERANCES.__getitem__)
@@ -161,7 +161,7 @@ def test_a_snapshot_continues_in_every_other_backend(
 
 
 class Remembered(torch.nn.Module):
-    """Booleans as state, and results that are themselves remembered or views of what is."""
+    """Has booleans as state, and results that are elements of state, or views of them."""
 
     def __init__(self) -> None:
         super().__init__()

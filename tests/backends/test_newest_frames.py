@@ -20,7 +20,7 @@ BACKENDS_OF_THE_CPU = sorted(BACKENDS.keys() & {"torch", "native", "onnxruntime"
 
 
 def attention() -> nn.Module:
-    """Heads of torch, then a non-local block over all places."""
+    """Multi-head attention of torch, then a non-local block over all positions."""
     torch.manual_seed(0)
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ NETWORKS = {"attention": attention, "norms": norms}
 
 
 def run(program: Program, backend: str, video: Tensor) -> Tensor:
-    """Results (T, slots, classes) of two slots, of which one is started anew midway."""
+    """Results (T, slots, classes) of two slots, one of which is reset midway."""
     with open_stream(program, backend=backend, slots=2) as stream:
         results = []
         for index, frame in enumerate(video.unbind(1)):

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("openvino")
 
-# The handler of Python runs on the thread's own signal stack, if it has one.
+# Python's handler runs on the thread's alternate signal stack, if it has one.
 PROGRAM = """
 import signal, threading
 

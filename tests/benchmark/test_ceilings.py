@@ -11,7 +11,7 @@ from co3d.benchmark.timing import Latency, measure
 CPU = torch.device("cpu")
 
 
-def test_ceilings_are_those_of_the_precisions_that_are_floats(monkeypatch):
+def test_only_floating_point_precisions_have_ceilings(monkeypatch):
     monkeypatch.setattr(timing, "LEAST_DISCARDED_SECONDS", 0.0)
     monkeypatch.setattr(ceilings_module, "CPU_SIZES", Sizes((64, 128), 2**20))
     subjects = open_ceilings(iter(["bfloat16", "int8", "float32", "float32"]), 1, CPU)
@@ -34,7 +34,7 @@ def test_ceilings_follow_from_the_median_of_the_faster_size():
     assert ceilings.copy_gb_per_second == pytest.approx(2 * CPU_SIZES.copy_bytes / 5e7)
 
 
-def test_other_devices_have_sizes_of_their_own_and_are_waited_for(monkeypatch):
+def test_other_devices_use_their_own_sizes_and_are_synchronised(monkeypatch):
     waited = []
     monkeypatch.setattr(ceilings_module, "GPU_SIZES", Sizes((8, 16), 64))
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
@@ -49,7 +49,7 @@ def test_other_devices_have_sizes_of_their_own_and_are_waited_for(monkeypatch):
     assert found.copy_gb_per_second == pytest.approx(2 * 64 / 1e6)
 
 
-def test_ceilings_tell_times():
+def test_ceilings_predict_times():
     ceilings = Ceilings({"float32": 20.0}, {"float32": 1.2}, 10.0)
     assert ceilings.product_ms(40e9, "float32") == pytest.approx(2000)
     assert ceilings.product_ms(40e9, "float64") is None

@@ -79,7 +79,7 @@ def test_another_network_is_refused(build):
 
 
 @pytest.mark.slow
-def test_the_fill_of_the_paper_s_protocol_is_near_that_of_the_library():
+def test_the_fill_of_the_paper_s_protocol_is_close_to_the_library_s():
     """At the 92nd frame, which predicts with a window of 64.
 
     The library's layers each repeat their own first input; the protocol repeats the first frame.

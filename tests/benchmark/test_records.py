@@ -26,7 +26,7 @@ def _be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings_module, "CPU_SIZES", Sizes((64, 128), 2**20))
 
 
-def test_records_tell_clip_and_step_of_each_batch_size():
+def test_there_is_a_record_for_clip_and_step_at_each_batch_size():
     selection = dataclasses.replace(
         TINY, engines=(("torch", "float32"), ("torch", "bfloat16")), batches=(1, 2)
     )
@@ -87,7 +87,7 @@ def test_clips_of_an_engine_are_compared_with_its_steps():
 
 
 @pytest.mark.parametrize("backend", ["native", "onnxruntime"])
-def test_clips_of_an_engine_are_the_clip_network(backend):
+def test_clips_of_an_engine_equal_the_clip_network(backend):
     torch.manual_seed(0)
     model = create_model("camera_motion")
     program = convert(model, (3, 8, 32, 32))
@@ -119,7 +119,7 @@ def test_native_rate_times_whole_periods():
     assert clip.macs_per_prediction / step.macs_per_prediction == pytest.approx(4, rel=0.01)
 
 
-def test_engines_are_the_pairs_that_exist():
+def test_engines_are_the_existing_pairs_of_backend_and_precision():
     pairs = select_engines(["torch", "onnxruntime"], ["float32", "bfloat16"])
     assert pairs == (("torch", "float32"), ("torch", "bfloat16"), ("onnxruntime", "float32"))
 
@@ -132,7 +132,7 @@ def test_engines_are_the_pairs_that_exist():
         (["onnxruntime"], ["bfloat16"], "none of onnxruntime has the precision bfloat16"),
     ],
 )
-def test_engines_that_do_not_exist_are_named(backends, precisions, message):
+def test_unknown_engines_are_refused_by_name(backends, precisions, message):
     with pytest.raises(OptionError, match=message):
         select_engines(backends, precisions)
 
@@ -159,7 +159,7 @@ def test_a_peer_that_cannot_run_a_network_is_left_out_with_a_remark(name, remark
 
 
 @pytest.mark.slow
-def test_peak_memory_is_that_of_a_process_of_its_own():
+def test_peak_memory_is_measured_in_a_separate_process():
     selection = dataclasses.replace(TINY, memory=True)
     ballast = torch.ones(2**28)  # a gigabyte, which must not count
     (clip, step), _ = measure_model("camera_motion", selection)
@@ -169,7 +169,7 @@ def test_peak_memory_is_that_of_a_process_of_its_own():
     assert 50e6 < step.peak_bytes < ballast.nbytes
 
 
-def test_all_is_on_the_device_and_waited_for(monkeypatch):
+def test_everything_runs_on_the_device_and_is_synchronised(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
     engines = (("torch", "float32"), ("torch", "bfloat16"))
@@ -183,7 +183,7 @@ def test_all_is_on_the_device_and_waited_for(monkeypatch):
     assert len(waited) >= sum(one.latency.samples for one in records)
 
 
-def test_a_cpu_is_not_waited_for(monkeypatch):
+def test_a_cpu_is_not_synchronised(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
     measure_model("camera_motion", TINY)
@@ -191,7 +191,7 @@ def test_a_cpu_is_not_waited_for(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["clip", "step"])
-def test_a_process_alone_runs_on_the_device(what):
+def test_the_memory_process_uses_the_device(what):
     task = AloneTask(
         model="camera_motion",
         variant=Variant(what, None, "torch", "float32", 2),
@@ -204,7 +204,7 @@ def test_a_process_alone_runs_on_the_device(what):
     assert run_alone(task) > 0
 
 
-def test_what_a_device_has_no_memory_for_is_left_out_with_a_remark(monkeypatch):
+def test_measurements_without_enough_device_memory_are_left_out_with_a_remark(monkeypatch):
     open_subject = records_module.open_subject
 
     def fail() -> None:

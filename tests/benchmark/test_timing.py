@@ -27,7 +27,7 @@ class FakeClock:
         return Subject(call, samples, **options)
 
 
-def test_statistics_are_those_of_the_timed_calls():
+def test_statistics_cover_the_timed_calls():
     clock = FakeClock()
     # Four calls that do not count, of 280 ms together, then ten that do.
     subject = clock.subject("a", *[70.0] * 4, *range(1, 11), samples=10)
@@ -42,14 +42,14 @@ def test_statistics_are_those_of_the_timed_calls():
     assert latency.throughput_std == 0
 
 
-def test_subjects_take_turns_in_bursts():
+def test_subjects_alternate_in_bursts():
     clock = FakeClock()
     subjects = {name: clock.subject(name, 32.0) for name in ("a", "b")}
     measure(subjects, clock=clock)
     assert clock.calls == (["a"] * 14 + ["b"] * 14) * 2
 
 
-def test_fast_subjects_have_time_to_settle():
+def test_fast_subjects_warm_up_before_timing():
     clock = FakeClock()
     # 2^-3 ms, so that sums are exact: 800 calls take the 100 ms that do not count.
     subject = clock.subject("a", *[0.125] * 800, *[0.0625] * 10, samples=10)
@@ -57,7 +57,7 @@ def test_fast_subjects_have_time_to_settle():
     assert len(clock.calls) == 810
 
 
-def test_who_has_its_samples_is_left_out():
+def test_subjects_with_enough_samples_are_skipped():
     clock = FakeClock()
     subjects = {
         "a": clock.subject("a", 32.0, samples=10),
@@ -77,7 +77,7 @@ def test_slow_subjects_make_fewer_calls_a_burst():
     assert (found.samples, found.bursts) == (4, 2)
 
 
-def test_a_call_of_several_steps_counts_as_so_many_frames():
+def test_a_call_of_several_steps_counts_as_several_frames():
     clock = FakeClock()
     subject = clock.subject("a", 8.0, samples=10, steps=4, predictions=3)
     found = measure({"a": subject}, clock=clock)["a"]
@@ -93,7 +93,7 @@ def test_progress_counts_wanted_samples():
     assert seen == [(10, 30), (20, 30), (25, 30), (30, 30)]
 
 
-def test_who_runs_out_of_memory_is_left_out_and_no_longer_waited_for():
+def test_subjects_that_run_out_of_memory_are_dropped():
     clock, seen = FakeClock(), []
 
     def fail() -> None:

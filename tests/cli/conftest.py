@@ -61,6 +61,12 @@ def co3d(
 
 
 @pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of evaluations without pictures, which take a third of a small one."""
+    monkeypatch.setattr("co3d.evaluation.report.draw_pictures", lambda *_: {})
+
+
+@pytest.fixture
 def spawn_co3d() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Start the command line in a process of its own, on one thread."""
     processes: list[subprocess.Popen[str]] = []

@@ -104,7 +104,7 @@ def test_a_negative_time_to_reconnect(co3d, video):
     expect_error(co3d("stream", video, *RANDOM, "--reconnect", -1), 2, "reconnect")
 
 
-def test_an_unknown_model_is_answered_with_the_nearest(co3d, video):
+def test_an_unknown_model_suggests_the_nearest_name(co3d, video):
     expect_error(co3d("stream", video, "--model", "x3d_n"), 20, "x3d_m")
     expect_error(co3d("explain", "camera_moton"), 20, "camera_motion")
 
@@ -156,7 +156,7 @@ def test_option_values_that_cannot_work(co3d, video, monkeypatch, tmp_path, argu
 def test_an_output_in_a_folder_that_does_not_exist(co3d, video, tmp_path, option):
     suffix = ".mp4" if option == "--output" else ".png"
     outcome = co3d("stream", video, *RANDOM, "--json", option, tmp_path / "absent" / f"out{suffix}")
-    expect_error(outcome, 40, "absent", "No such file or directory")
+    expect_error(outcome, 40, "there is no folder", "absent")
 
 
 @pytest.fixture
@@ -174,8 +174,11 @@ def test_a_disk_that_fills_up(co3d, video, tmp_path, option):
     path = tmp_path / ("out.mp4" if option == "--output" else "out.png")
     outcome = co3d("stream", video, *RANDOM, "--json", option, path)
     assert outcome.code == 40
-    assert outcome.err.startswith(f"error: cannot write {path}")
-    assert len(outcome.err.splitlines()) == 1
+    lines = outcome.err.splitlines()
+    if "kernels in the background" in lines[0]:  # no test has waited for them yet
+        del lines[0]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: cannot write {path}")
     assert not list(tmp_path.iterdir())  # in so little room no picture plays
     assert "it holds what was written" not in outcome.err
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from co3d.compiler.rules import conv
+from co3d.parity import streams
 from co3d.parity.streams import FrameStream, stream_video_file
 from support.videos import cut_short
 
@@ -61,7 +62,7 @@ def network(tmp_path: Path) -> Path:
     return path
 
 
-def test_ones_own_network_passes(co3d, network):
+def test_a_users_network_passes(co3d, network):
     outcome = co3d("check", f"{network}:build", *CLIP)
     assert outcome.code == 0
     assert "steps equal clips" in outcome.out
@@ -78,7 +79,7 @@ def test_json_lists_every_value(co3d, network):
     assert all(value["difference"] <= found["tolerance"] for value in found["values"])
 
 
-def test_weights_are_loaded_into_ones_own_network(co3d, network, tmp_path):
+def test_weights_are_loaded_into_a_users_network(co3d, network, tmp_path):
     shapes = {"0.weight": (4, 3, 3, 3, 3), "0.bias": (4,), "4.weight": (5, 4), "4.bias": (5,)}
     own = tmp_path / "own.safetensors"
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, own)
@@ -93,7 +94,7 @@ def test_weights_are_loaded_into_ones_own_network(co3d, network, tmp_path):
     assert outcome.out == ""
 
 
-def test_the_values_that_differ_most_or_all_of_them(co3d, network, monkeypatch):
+def test_the_values_that_differ_most_are_listed_or_all(co3d, network, monkeypatch):
     monkeypatch.setattr("co3d.cli.proof.SHOWN", 2)
     some = co3d("check", f"{network}:build", *ONE_CLIP, "--precision", "float32").out
     assert "the values that differ most" in some
@@ -121,7 +122,7 @@ def test_lengths_that_do_not_fit_are_left_out_with_one_line_each(co3d, network):
     assert "on clips of 6 frames, float64" in outcome.out
 
 
-def test_torch_does_not_complain_of_lengths_that_do_not_fit(co3d, network):
+def test_torch_prints_no_warning_for_lengths_that_do_not_fit(co3d, network):
     said: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = said.append
@@ -148,7 +149,7 @@ def test_a_mismatch_has_its_own_exit_code(co3d, network, monkeypatch):
     assert found["first_mismatch"] == "conv3d"
 
 
-def test_all_that_stands_in_the_way_is_in_one_report(co3d, network):
+def test_one_report_lists_everything_that_cannot_be_converted(co3d, network):
     outcome = co3d("check", f"{network}:Mixing", *CLIP)
     assert outcome.code == 30
     lines = outcome.err.splitlines()
@@ -159,7 +160,7 @@ def test_all_that_stands_in_the_way_is_in_one_report(co3d, network):
     assert co3d("check", f"{network}:Mixing", *ONE_CLIP, "--fallback").code == 0
 
 
-def test_a_branch_on_values_is_found_in_the_users_line(co3d, network):
+def test_a_branch_on_values_is_reported_with_the_users_line(co3d, network):
     outcome = co3d("check", f"{network}:Branching", *CLIP)
     assert outcome.code == 30
     (line,) = outcome.err.splitlines()
@@ -168,7 +169,7 @@ def test_a_branch_on_values_is_found_in_the_users_line(co3d, network):
     assert "torch.where" in line
 
 
-def test_a_clip_that_does_not_fit_is_blamed_on_a_module_and_no_generated_line(co3d, network):
+def test_a_clip_that_does_not_fit_is_reported_with_its_module(co3d, network):
     outcome = co3d("check", f"{network}:build", "--clip", "4,6,8,8")
     assert outcome.code == 30
     assert "in 0 (Conv3d)" in outcome.err
@@ -210,7 +211,11 @@ def test_backends_are_compared_on_a_video(co3d, video, monkeypatch):
     assert "random" not in outcome.out
 
 
-def test_the_json_of_a_comparison_has_all_that_the_table_has(co3d):
+def test_the_json_of_a_comparison_has_everything_in_the_table(co3d, monkeypatch):
+    monkeypatch.setattr(streams, "JOURNEYS_AT_ONCE", 1)  # film no more than is shown
+    monkeypatch.setattr(streams, "JOURNEY_SECONDS", 3)
+    monkeypatch.setattr(streams, "CROPS_PER_PHOTOGRAPH", 1)
+    monkeypatch.setattr(streams, "TEXTURES_PER_KIND", 1)
     outcome = co3d("check", "camera_motion", *COMPARED, "--frames", 12, "--device", "cpu", "--json")
     found = json.loads(outcome.out)
     assert found["device"] == "cpu"
@@ -225,22 +230,22 @@ def test_the_json_of_a_comparison_has_all_that_the_table_has(co3d):
     assert rough["tolerance"] is None
 
 
-def test_random_weights_are_named(co3d, video):
+def test_random_weights_give_a_note(co3d, video):
     options = ("--weights", "random", "--video", video, "--frames", 2)
     outcome = co3d("check", "camera_motion", *COMPARED, *options)
     assert outcome.code == 0
     assert "the weights are random" in outcome.out
 
 
-def test_ones_own_network_is_shown_videos_and_told_how(co3d, network, video):
+def test_a_users_network_gets_videos_and_a_note_on_their_preparation(co3d, network, video):
     options = ("--clip", "3,6,20,24", "--backend", "torch", "--video", video, "--frames", 5)
     outcome = co3d("check", f"{network}:build", *options)
     assert outcome.code == 0
     assert "100.00 %" in outcome.out
-    assert "note: the network says nothing of its pictures" in outcome.out
+    assert "note: the network does not describe its input" in outcome.out
 
 
-def test_float32_that_is_no_rounding_has_an_exit_code(co3d, video, monkeypatch):
+def test_float32_errors_beyond_rounding_have_an_exit_code(co3d, video, monkeypatch):
     monkeypatch.setattr("co3d.parity.precision_report.FLOAT32_TOLERANCE", 1e-12)
     outcome = co3d("check", "camera_motion", *COMPARED, "--video", video, "--frames", 2)
     assert outcome.code == 33
@@ -294,7 +299,7 @@ def test_ctrl_c_reports_the_frames_until_there(co3d, video, monkeypatch):
         (("--backend", "torch", "--window", 200), 13, "smaller --window"),
     ],
 )
-def test_comparisons_that_cannot_work(co3d, video, arguments, code, fragment):
+def test_impossible_comparisons_are_refused(co3d, video, arguments, code, fragment):
     given = ("--video", video) if "--window" in arguments else ()
     outcome = co3d("check", "camera_motion", *arguments, *given)
     assert outcome.code == code

@@ -33,7 +33,7 @@ def test_annotations_alone_become_a_manifest(co3d, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["video", "frames"])
-def test_copies_of_all_that_can_be_read(co3d, made, tmp_path, form):
+def test_all_readable_videos_are_copied(co3d, made, tmp_path, form):
     before = tree(made.root)
     out = tmp_path / "out"
     arguments = ("data", "prepare", made.root, "--split", "val", "--output", out, "--to", form,

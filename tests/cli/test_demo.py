@@ -1,11 +1,12 @@
 import json
 from importlib import resources
+from pathlib import Path
 
+import av
 import pytest
 
 from co3d.engine import compare_with_clip
 from co3d.report import read_truth
-from co3d.video import read_video
 
 
 @pytest.fixture
@@ -16,6 +17,11 @@ def demo(co3d, tmp_path, monkeypatch):
 
     monkeypatch.setattr("co3d.cli.demo.compare_with_clip", compare)
     return co3d("demo", "--output-dir", tmp_path / "new" / "demo"), tmp_path / "new" / "demo"
+
+
+def count_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
 
 
 def test_the_demo_shows_measures_and_writes_everything(demo):
@@ -29,8 +35,7 @@ def test_the_demo_shows_measures_and_writes_everything(demo):
     for name in ("annotated.mp4", "timeline.png", "summary.json"):
         assert f"wrote {folder / name}" in outcome.out.replace("\n", "")
     with resources.as_file(resources.files("co3d") / "assets" / "sample.mp4") as sample:
-        with read_video(sample) as source, read_video(folder / "annotated.mp4") as annotated:
-            assert sum(1 for _ in annotated) == sum(1 for _ in source)
+        assert count_frames(folder / "annotated.mp4") == count_frames(sample)
         truth = read_truth(sample.with_suffix(".json"))
     figures = json.loads((folder / "summary.json").read_text())
     assert [entry["truth"]["label"] for entry in figures["truth"]] == [t.label for t in truth]

@@ -13,9 +13,11 @@ SLOW_IMPORT = "import os, signal, sys, time\nprint('importing', flush=True)\ntim
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["typer", "torchmetrics"])
+@pytest.mark.parametrize(
+    "module", ["typer", "torch", pytest.param("torchmetrics", marks=pytest.mark.slow)]
+)
 def test_a_signal_during_imports_ends_the_command(module, number, tmp_path):
-    """`typer` is needed by the command line itself, `torchmetrics` by the command."""
+    """`typer` is needed by the command line itself, the others by the command."""
     (tmp_path / f"{module}.py").write_text(SLOW_IMPORT)
     paths = [str(tmp_path), *sys.path]
     process = subprocess.Popen(
@@ -31,7 +33,32 @@ def test_a_signal_during_imports_ends_the_command(module, number, tmp_path):
     assert (process.returncode, out, errors) == (130, "", "")
 
 
-def test_signals_that_are_ignored_stay_so():
+END = """
+import atexit, os, signal, sys, threading, time
+from co3d.cli import interrupts
+interrupts.PATIENCE_SECONDS = 0.1
+end = interrupts.CleanEnd()
+atexit.register(print, "registered later")
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print("done")
+end.finish(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "out"),
+    [
+        ("sys.exit(3)", "done\nregistered later\n"),
+        ("signal.raise_signal(signal.SIGTERM); time.sleep(60)", "done\n"),
+    ],
+)
+def test_a_running_thread_does_not_abort_the_exit(last, out):
+    command = [sys.executable, "-c", END + last]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, out, "")
+
+
+def test_ignored_signals_stay_ignored():
     previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with interrupt_on_signals():
@@ -43,7 +70,7 @@ def test_signals_that_are_ignored_stay_so():
         signal.signal(signal.SIGTERM, previous)
 
 
-def test_what_a_library_makes_of_an_interrupt_is_one(co3d, monkeypatch):
+def test_an_error_that_a_library_made_of_an_interrupt_counts_as_one(co3d, monkeypatch):
     def interrupted(*_, **__):
         try:
             raise KeyboardInterrupt

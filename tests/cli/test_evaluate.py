@@ -82,7 +82,8 @@ def test_streams(co3d, kinetics, uninterrupted):
     assert f"{100 * summary['measures']['last']['top1']:.2f}" in report
 
 
-def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
+@pytest.mark.usefixtures("no_pictures")
+def test_a_killed_run_resumes_without_repeating_or_losing_a_video(
     co3d, kinetics, uninterrupted, spawn_co3d, tmp_path
 ):
     folder = tmp_path / "killed"
@@ -114,7 +115,7 @@ def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
 
 
 @pytest.mark.parametrize("command", [("eval", *STREAM), ("features", "--layer", "blocks.1")])
-def test_a_folder_in_which_a_run_is_at_work_is_refused(co3d, kinetics, tmp_path, command):
+def test_a_folder_of_a_running_run_is_refused(co3d, kinetics, tmp_path, command):
     name, *options = command
     with own_folder(tmp_path):
         outcome = co3d(name, "--data", kinetics.root, "--output", tmp_path, *options)
@@ -187,6 +188,7 @@ def test_streams_of_several_labels_localise(co3d, charades, tmp_path):
     assert "frame_scores" in outcome.err
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_papers_studies_are_options(co3d, kinetics, tmp_path):
     """A longer window, another frame rate, another number of frames to start with."""
     options = ("--window", 12, "--rate-hz", 16, "--init", 20, "--limit", 8)
@@ -196,37 +198,39 @@ def test_the_papers_studies_are_options(co3d, kinetics, tmp_path):
     assert summary["transient"]["first_valid"] == 16  # four frames more than with a window of 8
     rows, steps = read_tables(tmp_path)
     assert max(row["frames"] for row in rows) == 128  # of the long video: all that were filmed
-    judged = next(row for row in rows if row["frames"] == 32)
-    (step,) = (s for s in steps if s["video_id"] == judged["video_id"] and s["step"] == 20)
-    assert max(judged["warm"]) == pytest.approx(step["confidence"])
+    evaluated = next(row for row in rows if row["frames"] == 32)
+    (step,) = (s for s in steps if s["video_id"] == evaluated["video_id"] and s["step"] == 20)
+    assert max(evaluated["warm"]) == pytest.approx(step["confidence"])
     assert "after the first 20 frames" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_json_is_all_that_is_printed(co3d, kinetics, tmp_path):
     options = ("--mode", "clip", "--limit", 3, "--json", "--output", tmp_path)
     outcome = co3d("eval", "--data", kinetics.root, *options)
     (summary,) = outcome.lines
     assert summary == json.loads((tmp_path / "summary.json").read_text())
     assert summary["settings"]["views"] == "1x1"
-    judged = summary["videos"]["judged"]
+    evaluated = summary["videos"]["judged"]
     # More videos go on from these, other settings do not.
     options = ("--mode", "clip", "--limit", 5, "--json", "--output", tmp_path)
-    assert co3d("eval", "--data", kinetics.root, *options).lines[0]["run"]["resumed"] == judged
+    assert co3d("eval", "--data", kinetics.root, *options).lines[0]["run"]["resumed"] == evaluated
     outcome = co3d("eval", "--data", kinetics.root, *options, "--views", "2x1")
     assert outcome.code == 2
     assert "views '1x1', now '2x1'" in outcome.err
 
 
-def test_strict_mode_stops_at_a_bad_video_and_keeps_what_was_judged(co3d, kinetics, tmp_path):
+@pytest.mark.usefixtures("no_pictures")
+def test_strict_mode_stops_at_a_bad_video_and_keeps_what_was_evaluated(co3d, kinetics, tmp_path):
     arguments = ("eval", "--data", kinetics.root, "--mode", "clip", "--output", tmp_path)
     outcome = co3d(*arguments, "--strict")
     assert outcome.code == 16
     assert "without --strict it would be left out" in outcome.err
-    judged = (tmp_path / "log.0.jsonl").read_text().count("\n") - 1
-    assert judged > 0
+    evaluated = (tmp_path / "log.0.jsonl").read_text().count("\n") - 1
+    assert evaluated > 0
     assert not (tmp_path / "report.md").exists()
     assert co3d(*arguments).code == 0
-    outcome = co3d(*arguments, "--strict")  # with everything judged
+    outcome = co3d(*arguments, "--strict")  # with everything evaluated
     assert outcome.code == 16
     assert "stopped at video" in outcome.err
 
@@ -237,9 +241,10 @@ def test_a_data_set_without_a_good_video_is_an_error_and_has_a_report(co3d, tmp_
     outcome = co3d("eval", "--data", tmp_path / "list.csv", "--mode", "clip", "--output", output)
     assert outcome.code == 16
     assert "got no video of 2 that can be read" in outcome.err
-    assert "No video could be judged" in (output / "report.md").read_text()
+    assert "No video could be evaluated" in (output / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_bad_video_that_was_fetched_again_counts(co3d, tmp_path):
     made = make_kinetics(
         tmp_path / "k", classes=("pan left",), per_class=2, kinds=("valid", "empty"), missing=0
@@ -270,7 +275,7 @@ def test_a_signal_stops_cleanly(co3d, kinetics, tmp_path, monkeypatch, number):
     arguments = ("eval", "--data", kinetics.root, "--mode", "clip", "--output", tmp_path)
     outcome = co3d(*arguments)
     assert outcome.code == 130
-    assert "goes on with the videos that are left" in outcome.err
+    assert "to continue with the remaining videos" in outcome.err
     assert "Traceback" not in outcome.err
     monkeypatch.undo()
     summary = evaluate(co3d, kinetics, tmp_path, "--mode", "clip")
@@ -308,7 +313,7 @@ def test_options_that_cannot_work_are_refused_at_once(co3d, kinetics, tmp_path, 
         (("features", "--layer", "stem", "--projection", "umap"), "umap"),
     ],
 )
-def test_a_missing_package_is_told_before_the_work(
+def test_a_missing_package_is_reported_before_any_work(
     co3d, kinetics, tmp_path, monkeypatch, command, package
 ):
     for module in ("co3d.packages", "co3d.cli.features"):
@@ -329,7 +334,8 @@ def test_a_model_of_other_classes_is_refused(co3d, kinetics, tmp_path):
     assert "got a data set of 2 classes, expected 400" in outcome.err
 
 
-def test_of_several_splits_the_one_that_is_judged_on_is_taken_and_said(co3d, tmp_path):
+@pytest.mark.usefixtures("no_pictures")
+def test_of_several_splits_the_default_one_is_used_and_printed(co3d, tmp_path):
     for split in ("train", "val"):
         make_kinetics(
             tmp_path / "set", classes=("zoom in",), kinds=("valid",), per_class=1, missing=0,
@@ -338,9 +344,9 @@ def test_of_several_splits_the_one_that_is_judged_on_is_taken_and_said(co3d, tmp
     arguments = ("eval", "--data", tmp_path / "set", "--mode", "clip", "--output")
     outcome = co3d(*arguments, tmp_path / "a")
     assert outcome.code == 0, outcome.err
-    said = "Judging the split val. "
+    said = "Evaluating the split val. "
     assert said in outcome.err
-    assert "train (1 video), val (1 video); --split NAME judges another" in outcome.err
+    assert "train (1 video), val (1 video); --split NAME evaluates another" in outcome.err
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert (summary["settings"]["split"], summary["videos"]["judged"]) == ("val", 1)
     outcome = co3d(*arguments, tmp_path / "b", "--split", "all")

@@ -9,6 +9,8 @@ from co3d.models import create_model, save_model
 from support.evaluations import STREAM, evaluate
 from support.miniature import make_kinetics
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(scope="module")
 def kinetics(tmp_path_factory):
@@ -32,7 +34,7 @@ def test_a_trained_network_is_named_by_its_folder(co3d, kinetics, tmp_path):
 
 
 @pytest.mark.parametrize("edges", ["start", "both"])
-def test_an_exported_file_is_judged_as_its_network(co3d, kinetics, tmp_path, edges):
+def test_an_exported_file_is_evaluated_like_its_network(co3d, kinetics, tmp_path, edges):
     path = tmp_path / "a.safetensors"
     export = ("export", "camera_motion", "--format", "torch", "--edges", edges, "--output", path)
     assert co3d(*export).code == 0
@@ -45,7 +47,7 @@ def test_an_exported_file_is_judged_as_its_network(co3d, kinetics, tmp_path, edg
     assert rows[0] == rows[1]
 
 
-def test_eight_bits_are_judged_in_their_own_precision(co3d, kinetics, tmp_path):
+def test_an_int8_file_is_evaluated_in_int8(co3d, kinetics, tmp_path):
     path = tmp_path / "a.onnx"
     video = next(kinetics.root.rglob("valid-0*.mp4"))
     export = ("export", "camera_motion", "--precision", "int8", "--calibrate", video)
@@ -70,7 +72,7 @@ def several():
 """
 
 
-def test_a_network_of_a_users_file_is_judged(co3d, kinetics, tmp_path):
+def test_a_network_of_a_users_file_is_evaluated(co3d, kinetics, tmp_path):
     (tmp_path / "net.py").write_text(NETWORK)
     options = ("--mode", "clip", "--limit", 3)
     expected = evaluate(co3d, kinetics, tmp_path / "a", *options)
@@ -87,18 +89,18 @@ def test_a_network_of_a_users_file_is_judged(co3d, kinetics, tmp_path):
     assert co3d("features", *layer, *arguments, f"{tmp_path}/net.py:build").code == 0
 
 
-def test_what_a_file_cannot_do_is_refused(co3d, kinetics, tmp_path):
+def test_options_that_an_exported_file_lacks_are_refused(co3d, kinetics, tmp_path):
     path = tmp_path / "a.safetensors"
     assert co3d("export", "camera_motion", "--format", "torch", "--output", path).code == 0
     arguments = ("--data", kinetics.root, "--output", tmp_path / "a", "--model", path)
     for options, said in (
-        (("--mode", "clip"), "it is a stream with a window of its own"),
-        (("--mode", "stream", "--window", 4), "it is a stream with a window of its own"),
-        (("--mode", "stream", "--weights", "x"), "its weights are settled in the file"),
+        (("--mode", "clip"), "an exported stream has a fixed window"),
+        (("--mode", "stream", "--window", 4), "an exported stream has a fixed window"),
+        (("--mode", "stream", "--weights", "x"), "an exported file contains its weights"),
     ):
         outcome = co3d("eval", *arguments, *options)
         assert outcome.code == 2
         assert said in outcome.err
     outcome = co3d("features", *arguments, "--layer", "blocks.1")
     assert outcome.code == 2
-    assert "has no layers any more" in outcome.err
+    assert "has no layers" in outcome.err

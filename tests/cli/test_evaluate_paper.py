@@ -7,6 +7,8 @@ import pytest
 from support.evaluations import evaluate
 from support.miniature import make_charades, make_kinetics
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 PAPER = ("--protocol", "paper", "--backend", "torch")
 
 
@@ -18,7 +20,7 @@ def kinetics(tmp_path_factory):
     )
 
 
-def test_the_protocol_settles_fill_and_initialisation(co3d, kinetics, tmp_path):
+def test_the_protocol_fixes_fill_and_initialisation(co3d, kinetics, tmp_path):
     summary = evaluate(co3d, kinetics, tmp_path, *PAPER)
     settings = summary["settings"]
     found = [settings[name] for name in ("mode", "protocol", "fill", "init", "full_frames")]
@@ -39,14 +41,16 @@ def test_the_protocol_settles_fill_and_initialisation(co3d, kinetics, tmp_path):
     ("options", "message"),
     [
         ((), "--mode clip, --mode stream or --protocol paper"),
-        ((*PAPER, "--mode", "clip"), "it is one of streams"),
-        ((*PAPER, "--fill", "zeros"), "with --fill: the protocol settles it"),
-        ((*PAPER, "--init", "3"), "with --init: the protocol settles it"),
-        ((*PAPER, "--rate-hz", "3"), "with --rate-hz: the protocol settles it"),
+        ((*PAPER, "--mode", "clip"), "it is for streams"),
+        ((*PAPER, "--fill", "zeros"), "with --fill: the protocol fixes it"),
+        ((*PAPER, "--init", "3"), "with --init: the protocol fixes it"),
+        ((*PAPER, "--rate-hz", "3"), "with --rate-hz: the protocol fixes it"),
         ((*PAPER, "--views", "1x1"), "--views: it belongs to clips"),
     ],
 )
-def test_what_contradicts_it_is_refused(co3d, kinetics, tmp_path, options, message):
+def test_options_that_contradict_the_protocol_are_refused(
+    co3d, kinetics, tmp_path, options, message
+):
     outcome = co3d("eval", "--data", kinetics.root, "--output", tmp_path / "new", *options)
     assert outcome.code != 0
     assert message in outcome.err
@@ -60,7 +64,7 @@ def test_several_classes_a_video_are_refused(co3d, tmp_path):
     assert "expected one, as Kinetics has" in outcome.err
 
 
-def test_mode_stream_may_be_said_too(co3d, kinetics, tmp_path):
+def test_mode_stream_may_be_given_with_the_protocol(co3d, kinetics, tmp_path):
     outcome = co3d(
         "eval", "--data", kinetics.root, "--output", tmp_path, *PAPER, "--mode", "stream",
         "--limit", 6, "--json",

@@ -12,7 +12,7 @@ def program():
     return convert(model, (3, 8, 32, 32), window=3)
 
 
-def test_the_text_is_that_of_the_program(co3d, program):
+def test_the_text_equals_the_programs_description(co3d, program):
     outcome = co3d("explain", "camera_motion", "--window", 3, "--clip", "3,8,32,32")
     assert outcome.code == 0
     assert outcome.out.strip() == program.explain().strip()
@@ -45,7 +45,7 @@ def test_a_picture_is_drawn_on_demand(co3d, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "code"), [("network.gif", 2), ("absent/network.svg", 40)])
-def test_a_picture_that_cannot_be_is_refused_before_the_work(
+def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(
     co3d, tmp_path, monkeypatch, name, code
 ):
     monkeypatch.setattr("co3d.cli.explain.convert_network", lambda _: pytest.fail("converted"))
@@ -67,7 +67,7 @@ def test_delay_sources_add_up(co3d):
     assert sum(figures["delay_sources"].values()) == figures["delay"]
 
 
-def test_a_network_of_ones_own_at_native_rate(co3d, tmp_path):
+def test_a_users_network_at_native_rate(co3d, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from torch import nn\n"
@@ -82,7 +82,7 @@ def test_a_network_of_ones_own_at_native_rate(co3d, tmp_path):
     assert sum(figures["macs_per_phase"]) == 2 * figures["macs_per_frame"]
 
 
-def test_all_that_stands_in_the_way_is_in_one_report(co3d, tmp_path):
+def test_one_report_lists_everything_that_cannot_be_converted(co3d, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from torch import nn\n"

@@ -50,6 +50,10 @@ def test_int8_is_calibrated_on_videos(co3d, tmp_path, video):
         (("--calibrate", ".", "--precision", "int8"), 2),
         (("--format", "openvino"), 2),
         (("--calibration-frames", "0", "--calibrate", "a.mp4", "--precision", "int8"), 2),
+        (("--idle-seconds", "5"), 2),
+        (("--format", "torch", "--strategy", "oldest"), 2),
+        (("--format", "triton", "--calibrate", "."), 2),
+        (("--format", "triton", "--slots", "0"), 2),
     ],
 )
 def test_bad_options_name_what_to_do(co3d, tmp_path, monkeypatch, arguments, code):
@@ -60,7 +64,23 @@ def test_bad_options_name_what_to_do(co3d, tmp_path, monkeypatch, arguments, cod
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_streaming_a_file_with_options_that_it_settles_is_refused(co3d, tmp_path):
+def test_a_model_for_triton_is_written_as_the_options_say(co3d, tmp_path):
+    arguments = ("export", "camera_motion", "--format", "triton", "--output", tmp_path / "models")
+    options = ("--slots", 5, "--strategy", "oldest", "--idle-seconds", 7, "--precision", "bfloat16")
+    outcome = co3d(*arguments, *options)
+    assert outcome.code == 0, outcome.err
+    assert f"tritonserver --model-repository {tmp_path / 'models'}" in outcome.out
+    config = (tmp_path / "models" / "camera_motion" / "config.pbtxt").read_text()
+    for line in (
+        "max_batch_size: 5",
+        "oldest { max_candidate_sequences: 5 }",
+        "max_sequence_idle_microseconds: 7000000",
+        '{ key: "precision" value { string_value: "bfloat16" } }',
+    ):
+        assert line in config
+
+
+def test_streaming_a_file_with_options_that_it_fixes_is_refused(co3d, tmp_path):
     path, video = tmp_path / "a.onnx", write_video(tmp_path / "v.mkv", 10)
     assert co3d("export", "camera_motion", "--output", path).code == 0
     for options in (("--window", 4), ("--weights", "x"), ("--precision", "bfloat16")):
@@ -123,7 +143,7 @@ def test_a_network_is_described_by_options(co3d, tmp_path, video, network):
         ((*CARD, "--labels", __file__), "names, expected one for each output"),
     ],
 )
-def test_descriptions_that_cannot_be_are_refused(co3d, tmp_path, network, options, said):
+def test_impossible_descriptions_are_refused(co3d, tmp_path, network, options, said):
     outcome = co3d(*network, "--output", tmp_path / "a.safetensors", *options)
     assert outcome.code == 2
     assert said in outcome.err

@@ -81,7 +81,7 @@ def test_a_row_per_frame_at_the_time_that_it_describes(co3d, kinetics, tmp_path)
     np.testing.assert_array_equal(arrays["features"][:13], alone)
 
 
-def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
+def test_a_killed_run_resumes_without_repeating_or_losing_a_video(
     co3d, kinetics, spawn_co3d, tmp_path
 ):
     options = ("--layer", "blocks.1", "--clips", 3)
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_without_repeating_or_losing_a_video(
     assert not parts.exists()
 
 
-def test_a_stopped_run_keeps_what_was_done(co3d, kinetics, tmp_path, monkeypatch):
+def test_a_stopped_run_keeps_finished_videos(co3d, kinetics, tmp_path, monkeypatch):
     add = FeatureStore.add
 
     def add_and_interrupt(self, features):
@@ -120,7 +120,7 @@ def test_a_stopped_run_keeps_what_was_done(co3d, kinetics, tmp_path, monkeypatch
     arguments = ("features", "--data", kinetics.root, "--output", tmp_path, "--layer", "stem")
     outcome = co3d(*arguments)
     assert outcome.code == 130
-    assert "goes on with the videos that are left" in outcome.err
+    assert "to continue with the remaining videos" in outcome.err
     monkeypatch.undo()
     outcome = co3d(*arguments, "--clips", 2)
     assert outcome.code == 2
@@ -142,7 +142,7 @@ def test_a_stopped_run_keeps_what_was_done(co3d, kinetics, tmp_path, monkeypatch
         (("--layer", "stem", "--limit", "0"), 2, "at least 1"),
     ],
 )
-def test_what_cannot_work_is_refused(co3d, kinetics, tmp_path, options, code, message):
+def test_impossible_options_are_refused(co3d, kinetics, tmp_path, options, code, message):
     outcome = co3d("features", "--data", kinetics.root, "--output", tmp_path, *options)
     assert outcome.code == code, outcome.err
     assert message in outcome.err

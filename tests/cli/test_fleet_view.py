@@ -12,15 +12,21 @@ from co3d.engine import Prediction
 from co3d.engine.camera import Camera
 from co3d.engine.followed_camera import CameraStatus
 from co3d.video import SourceState, VideoFrame
+from co3d.video.irregularities import Irregularities
 
 
 @pytest.fixture
 def draw():
     """The table's text for one live camera with a prediction."""
 
-    def draw(*, is_undersampled: bool) -> str:
+    def draw(*, is_undersampled: bool, jumps_back: int = 0, size_changes: int = 0) -> str:
         status = CameraStatus(
-            Camera("door", "rtsp://host"), SourceState("live"), None, has_ended=False, error=None
+            Camera("door", "rtsp://host"),
+            SourceState("live"),
+            None,
+            Irregularities(jumps_back, size_changes),
+            has_ended=False,
+            error=None,
         )
         watch = SimpleNamespace(statuses=lambda: {"door": status}, lost_predictions=0)
         engine = SimpleNamespace(
@@ -57,3 +63,8 @@ def test_a_camera_with_enough_pictures_is_not(draw):
     text = draw(is_undersampled=False)
     assert "live" in text
     assert "undersampled" not in text
+
+
+def test_jumps_back_and_changes_of_size_are_counted(draw):
+    assert "live, jumps back: 2" in draw(is_undersampled=False, jumps_back=2)
+    assert "live, size changes: 1" in draw(is_undersampled=False, size_changes=1)

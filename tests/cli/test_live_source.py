@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from co3d.cli.lines import JsonLines
-from co3d.video import read_video
+from co3d.video import container, read_video
 from support.servers import send, serve
 from support.videos import make_broadcast
 
@@ -104,14 +104,15 @@ def test_a_stream_that_is_gone_for_good_completes_its_outputs(co3d, broadcast, t
     assert all(line["lag_ms"] >= line["latency_ms"] for line in lines)
 
 
-def test_ctrl_c_ends_the_wait_for_a_server_that_says_nothing(co3d):
+def test_ctrl_c_ends_the_wait_for_a_server_that_says_nothing(co3d, monkeypatch):
+    monkeypatch.setattr(container, "OPEN_TIMEOUT_SECONDS", 60.0)
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/video"
         timer.start()
         started = time.monotonic()
         outcome = co3d("stream", url, *RANDOM, "--json")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
     timer.join()
     assert outcome.code == 130
     assert [(line["type"], line["state"]) for line in outcome.lines] == [("state", "connecting")]

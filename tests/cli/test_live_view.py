@@ -50,7 +50,7 @@ def test_it_shows_labels_progress_and_figures(labeller, screen, tmp_path):
         assert text in Text.from_ansi(drawn).plain
 
 
-def test_it_claims_nothing_before_the_window_is_full(labeller, screen, tmp_path):
+def test_no_label_is_shown_before_the_window_is_full(labeller, screen, tmp_path):
     drawn = show(labeller, screen, write_video(tmp_path / "video.mp4", 6))
     assert "filling the window" in drawn
     assert not any(label in drawn for label in labeller.labels)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,10 @@ def test_a_file_named_like_a_module_does_not_replace_it(tmp_path: Path) -> None:
     (tmp_path / "random.py").write_text("from torch import nn\nbuild = nn.ReLU\n")
     open_network(options(f"{tmp_path}/random.py:build", "3,4,8,8"))
     assert sys.modules["random"] is random
+    # Nor in a process that has not imported it yet, as those of the sandbox are.
+    found = PathFinder.find_spec("random")
+    assert found is not None
+    assert found.origin == random.__file__
 
 
 @pytest.mark.parametrize(
@@ -164,12 +169,12 @@ def test_an_absent_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("network", ["networks.py", "networks:build", ":build", "a.txt:build"])
-def test_half_an_address(network: str) -> None:
+def test_an_incomplete_file_network_is_refused(network: str) -> None:
     with pytest.raises(OptionError, match=r"expected FILE\.py:FACTORY"):
         open_network(options(network))
 
 
-def test_unknown_names_are_answered_with_the_nearest() -> None:
+def test_unknown_names_suggest_the_nearest_name() -> None:
     with pytest.raises(UnknownModelError, match="x3d_m"):
         open_network(options("x3d_n"))
 

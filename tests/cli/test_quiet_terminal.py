@@ -47,6 +47,6 @@ def test_a_background_process_changes_nothing(
         assert echoes_control(terminal)
 
 
-def test_a_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_is_not_changed(tmp_path: Path) -> None:
     with (tmp_path / "out.txt").open("w") as file, quiet_terminal(file):
         pass

@@ -70,7 +70,7 @@ def test_accuracies_are_those_of_the_protocol(co3d, kinetics, tmp_path):
         (("--steps", "0"), "--steps 0: expected at least 1"),
     ],
 )
-def test_what_cannot_work_is_refused(co3d, options, message):
+def test_impossible_options_are_refused(co3d, options, message):
     outcome = co3d("reproduce", "cox3d", *options)
     assert outcome.code == 2
     assert message in outcome.err

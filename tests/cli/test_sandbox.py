@@ -52,9 +52,9 @@ def test_a_decoder_that_dies_on_the_way_leaves_whole_outputs(co3d, tmp_path, mon
         assert len(list(reader)) > 0
 
 
-def serve_and_die(talk, request) -> None:
+def serve_and_die(channel, *arguments) -> None:
     """Send a few frames, and die; runs in the child."""
     rest = iter(range(8))
-    say = talk.say
-    talk.say = lambda message: say(message) if next(rest, None) is not None else os._exit(1)
-    serve_source(talk, request)
+    say = channel.say
+    channel.say = lambda message: say(message) if next(rest, None) is not None else os._exit(1)
+    serve_source(channel, *arguments)

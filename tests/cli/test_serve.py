@@ -20,7 +20,7 @@ def test_a_token_is_printed_once_and_its_hash_kept(co3d, tmp_path):
     assert token not in path.read_text()
 
 
-def test_strangers_are_not_let_in_unprotected(co3d):
+def test_serving_to_strangers_without_protection_is_refused(co3d):
     outcome = co3d("serve", "--host", "0.0.0.0")
     assert outcome.code == 2
     assert "without tokens" in outcome.err

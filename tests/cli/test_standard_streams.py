@@ -30,14 +30,14 @@ def test_a_full_output_is_a_typed_error(monkeypatch, flush):
             print("a result", flush=flush)
 
 
-def test_a_closed_output_swallows(monkeypatch):
+def test_a_closed_output_discards_what_is_printed(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with standard_streams():
         print("a result")
     sys.stdout.close()
 
 
-def test_other_errors_of_the_system_stay(monkeypatch):
+def test_other_os_errors_are_not_translated(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     for error in (OSError(28, "No space left on device", "file"), SourceNotFoundError("gone")):
         with pytest.raises(type(error)) as caught, standard_streams():

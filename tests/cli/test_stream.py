@@ -72,7 +72,7 @@ def test_plain_lines_tell_time_label_and_latency(co3d, video):
 
 
 @pytest.mark.parametrize("form", [("--json",), ()])
-def test_a_source_that_is_too_slow_is_said_once_and_its_results_are_marked(co3d, tmp_path, form):
+def test_a_slow_source_gives_one_notice_and_marked_results(co3d, tmp_path, form):
     slow = write_video(tmp_path / "slow.mp4", 24, rate_hz=2.0)
     outcome = co3d("stream", slow, *RANDOM, *form)
     assert outcome.code == 0
@@ -88,7 +88,7 @@ def test_a_source_that_is_too_slow_is_said_once_and_its_results_are_marked(co3d,
     assert "undersampled: 93 of 93 results" in outcome.err
 
 
-def test_after_a_gap_the_stream_starts_anew_or_goes_on(co3d, tmp_path):
+def test_after_a_gap_the_stream_is_reset_or_continues(co3d, tmp_path):
     path = write_video_with_gap(tmp_path / "gap.mp4", 60)
     reset = co3d("stream", path, *RANDOM, "--json")
     valid = [False] * 7 + [True] * 17
@@ -172,7 +172,7 @@ def test_the_packets_of_a_video_are_recorded(co3d, video, tmp_path):
     assert count_frames(folder / "00000000.000s.mkv") == 48
 
 
-def test_a_recording_that_fails_is_said_at_the_end_at_the_latest(co3d, video, tmp_path):
+def test_a_failed_recording_is_reported_at_the_end_at_the_latest(co3d, video, tmp_path):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -186,7 +186,7 @@ def test_a_recording_that_fails_is_said_at_the_end_at_the_latest(co3d, video, tm
     assert list((tmp_path / "recordings").iterdir()) == []
 
 
-def test_a_length_of_recordings_alone_is_refused(co3d, video):
+def test_record_seconds_without_record_is_refused(co3d, video):
     outcome = co3d("stream", video, *RANDOM, "--record-seconds", 5)
     assert outcome.code == 2
     assert "cannot use --record-seconds without --record DIR" in outcome.err
@@ -202,7 +202,7 @@ def test_a_length_of_recordings_alone_is_refused(co3d, video):
         ("--crop", "0,0,97,10", "its pictures have 96x64"),
     ],
 )
-def test_pictures_that_cannot_be_had_are_refused(co3d, video, option, value, complaint):
+def test_a_crop_outside_of_the_picture_is_refused(co3d, video, option, value, complaint):
     outcome = co3d("stream", video, *RANDOM, option, value)
     assert outcome.code == 2
     assert complaint in " ".join(outcome.err.split())

@@ -95,13 +95,13 @@ def test_an_absent_source_is_found_before_the_file_is_run(co3d, tmp_path, build)
         ("with_wrong_card", (), "its card has 1 labels for 2 outputs"),
     ],
 )
-def test_what_is_missing_is_said(co3d, video, build, factory, options, said):
+def test_missing_options_are_named(co3d, video, build, factory, options, said):
     outcome = co3d("stream", video, "--model", build + factory, *options)
     assert outcome.code == 2
     assert said in outcome.err.splitlines()[-1]
 
 
-def test_registered_networks_take_labels_alone(co3d, video, tmp_path):
+def test_registered_networks_take_only_labels(co3d, video, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"motion {index}" for index in range(9)))
     outcome = co3d("stream", video, "--labels", names, "--json")

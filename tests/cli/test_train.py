@@ -1,5 +1,6 @@
 """`co3d train` and `co3d finetune`, as a user meets them."""
 
+import csv
 import functools
 import json
 import sys
@@ -108,14 +109,40 @@ def test_a_folder_of_videos_makes_a_network(co3d, recipe, tmp_path):
     assert results["classes"] == ["left", "still", "background"]
 
 
-def test_finetuning_says_what_is_missing(co3d, tmp_path):
+NETWORK = """
+import co3d
+def build():
+    return co3d.create_model("camera_motion")
+"""
+
+
+def test_a_network_of_a_users_file_is_trained(co3d, recipe, tmp_path):
+    for label, name in enumerate(("still", "left")):
+        for number in range(2):
+            write_mp4(tmp_path / "mine" / name / f"{number}.mp4", film_motion(label, 16, number))
+    (tmp_path / "net.py").write_text(NETWORK)
+    settings = ("epochs=1", "data.workers=0", "data.clips_per_video=1", "logging.tensorboard=false")
+    outcome = co3d("finetune", "mine", "--model", "net.py:build", "--output", "run", *settings)
+    assert outcome.code == 0, outcome.err
+    played = "--model net.py:build --weights run/model.safetensors"
+    assert f"Play it: co3d stream VIDEO {played}\n" in outcome.err
+    judged = ("--data", "mine", "--mode", "clip", "--output", "judged", "--json")
+    outcome = co3d("eval", *judged, *played.split())
+    assert outcome.code == 0, outcome.err
+    with (tmp_path / "judged" / "classes.csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["left", "still"]
+
+
+def test_finetuning_says_what_is_missing(co3d, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert co3d("finetune", tmp_path, "--model", "x3d").code == 20
     empty = co3d("finetune", tmp_path, "--model", "camera_motion")
     assert empty.code == 16
     assert "got no video" in empty.err
+    assert not list(tmp_path.glob("runs/*"))  # no folder for a run that did not begin
 
 
-def test_a_search_leaves_a_network_and_goes_on(co3d, recipe, tmp_path):
+def test_a_search_leaves_a_network_and_resumes(co3d, recipe, tmp_path):
     study, rate = tmp_path / "study", "optimiser.learning_rate=log:1e-4..1e-1"
     searched = co3d("tune", recipe, "--search", rate, "--trials", 1, "--output", study, "--json")
     assert searched.code == 0, searched.err

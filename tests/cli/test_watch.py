@@ -43,6 +43,15 @@ def test_cameras_are_labelled_side_by_side(co3d_watch, write_fleet, videos):
         assert {line["type"] for line in mine} == {"prediction"}
 
 
+def test_a_part_of_the_cameras_is_labelled(co3d_watch, write_fleet, videos):
+    fleet = write_fleet(door=videos[0], yard=videos[1])
+    outcome = co3d_watch("watch", fleet, "--json", "--part", "2/2")
+    assert outcome.code == 0, outcome.err
+    assert {line["camera"] for line in outcome.lines} == {"yard"}
+    for wrong in ("3/2", "0/2", "half"):
+        assert "expected such as 1/4" in co3d_watch("watch", fleet, "--part", wrong).err
+
+
 def test_several_sources_of_stream(co3d_watch, videos):
     outcome = co3d_watch("stream", *videos, "--weights", "random")
     assert outcome.code == 0, outcome.err
@@ -57,7 +66,7 @@ def test_one_bad_source_ends_alone_and_gives_its_exit_code(co3d_watch, videos):
     assert "error: /nowhere.mp4: cannot open /nowhere.mp4: no such file" in outcome.err
 
 
-def test_what_is_odd_about_a_source_is_said_once(co3d_watch, tmp_path, videos):
+def test_notices_of_a_source_are_printed_once(co3d_watch, tmp_path, videos):
     slow = write_video(tmp_path / "slow.mp4", 12, rate_hz=2)
     outcome = co3d_watch("stream", slow, videos[0], "--json", "--weights", "random")
     assert outcome.code == 0, outcome.err
@@ -92,7 +101,7 @@ def test_passwords_of_sources_are_not_shown(co3d_watch, videos):
     assert "me:***@127.0.0.1:9" in outcome.err
 
 
-def test_check_says_what_fits(co3d_watch, write_fleet, videos):
+def test_check_reports_whether_cameras_fit(co3d_watch, write_fleet, videos):
     fleet = write_fleet(door=videos[0], yard=videos[1])
     outcome = co3d_watch("watch", fleet, "--check", "--json")
     assert outcome.code == 0, outcome.err
@@ -122,7 +131,7 @@ def test_check_does_not_show_a_password_with_a_space(co3d_watch, write_fleet):
     assert not {"se", "cret"} & set(re.split(r"\W+", outcome.out + outcome.err))
 
 
-def test_check_says_when_a_fleet_is_too_much(co3d_watch, tmp_path, videos):
+def test_check_reports_a_fleet_that_is_too_large(co3d_watch, tmp_path, videos):
     cameras = "\n".join(
         f"  - {{name: '{n}', source: '{videos[0]}', rate_hz: 1000}}" for n in range(4)
     )
@@ -172,7 +181,7 @@ def test_a_changed_file_changes_the_cameras_and_ctrl_c_ends(
         over.set()
     assert outcome.code == 130, outcome.err
     assert [path[-1] for path in asked] == ["a", "b"]
-    assert "was read again: 2 cameras" in outcome.err
+    assert "was reloaded: 2 cameras" in outcome.err
     states = [line["state"] for line in outcome.lines if line["type"] == "state"]
     assert states[:2] == ["connecting", "live"]
     assert any(line["type"] == "prediction" for line in outcome.lines)
@@ -212,7 +221,7 @@ def test_a_file_is_watched(tmp_path):
     path, called = tmp_path / "file", threading.Event()
     path.write_text("a")
     with FileWatcher(path, called.set) as watcher:
-        watcher.look_now()
+        watcher.notify()
         assert called.wait(10)
         called.clear()
         other = tmp_path / "other"

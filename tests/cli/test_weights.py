@@ -1,3 +1,4 @@
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from co3d.models import create_model
+from co3d.models import ClipModel, create_model
 from co3d.weights import cache_path, find_weights, list_weights
 
 
@@ -23,6 +24,18 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "x3d_s.pyth"
     torch.save({"model_state": create_model("x3d_s").state_dict()}, path)
     return path
+
+
+@functools.cache
+def _sketch(name: str) -> ClipModel:
+    with torch.device("meta"):
+        return create_model(name, weights="random")
+
+
+@pytest.fixture
+def sketched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build the networks that files are compared with once."""
+    monkeypatch.setattr("co3d.cli.weights_output.create_model", lambda name, **_: _sketch(name))
 
 
 def put_into_cache(content: bytes) -> Path:
@@ -68,7 +81,9 @@ def test_unknown_tags(co3d: Callable[..., Any], command: str, tag: str, suggesti
     assert suggestion in outcome.err
 
 
-def test_download_of_what_is_there(co3d: Callable[..., Any], cache: Path, checkpoint: Path) -> None:
+def test_download_of_a_cached_file_fetches_nothing(
+    co3d: Callable[..., Any], cache: Path, checkpoint: Path
+) -> None:
     path = put_into_cache(checkpoint.read_bytes())
     assert str(path) in co3d("weights", "download", "x3d_s/kinetics400").out
     (entry,) = json.loads(co3d("weights", "download", "x3d_s/kinetics400", "--json").out)
@@ -146,6 +161,7 @@ def test_import_refusals(co3d: Callable[..., Any], tmp_path: Path, checkpoint: P
     assert not output.exists()
 
 
+@pytest.mark.usefixtures("sketched_once")
 def test_inspect(co3d: Callable[..., Any], checkpoint: Path) -> None:
     entry = json.loads(co3d("weights", "inspect", checkpoint, "--json").out)
     assert entry["container"] == "torch"
@@ -158,6 +174,7 @@ def test_inspect(co3d: Callable[..., Any], checkpoint: Path) -> None:
     assert "more" in outcome.out
 
 
+@pytest.mark.usefixtures("sketched_once")
 def test_inspect_something_else(co3d: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"a": torch.tensor([float("inf")]), "b": torch.zeros(2).half()}, path)

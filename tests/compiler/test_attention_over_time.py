@@ -1,4 +1,4 @@
-"""Attention over a clip: each frame attends to the newest ones where that is asked for."""
+"""Attention over a clip: with `scope="window"` each frame attends to the newest frames."""
 
 import math
 from collections.abc import Callable
@@ -31,16 +31,16 @@ def by_bmm(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(F.softmax(torch.bmm(q, k.transpose(1, 2)), 2), v)
 
 
-def in_one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def by_sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)
 
 
-def by_counting(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def without_softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.transpose(-1, -2)) / (FRAMES * 9) @ v
 
 
 def places_of_all_frames(m: nn.Module, x: Tensor, attend: Attend) -> Tensor:
-    """A non-local block: keys of fewer places than queries."""
+    """A non-local block with fewer positions for keys than for queries."""
     y = m.stem(x)
     fewer = F.max_pool3d(y, (1, 2, 2))
     queries, keys, values = (
@@ -50,7 +50,7 @@ def places_of_all_frames(m: nn.Module, x: Tensor, attend: Attend) -> Tensor:
     return y + attend(queries, keys, values).transpose(1, 2).view_as(y)
 
 
-def heads_apart(m: nn.Module, x: Tensor, attend: Attend) -> Tensor:
+def heads_in_an_axis(m: nn.Module, x: Tensor, attend: Attend) -> Tensor:
     y = m.stem(x).mean((3, 4)).transpose(1, 2)
     parts = (part.unflatten(-1, (2, 2)).transpose(1, 2) for part in m.qkv(y).chunk(3, -1))
     return (y + attend(*parts).transpose(1, 2).flatten(2)).transpose(1, 2)
@@ -83,7 +83,7 @@ def network(function: Function, attend: Attend) -> nn.Module:
 
 
 def errors_of_steps(model: nn.Module, function: Function, weigh: Callable) -> list[float]:
-    """Of clips as long as in training, and longer, against each frame on its own."""
+    """Errors of steps for clips of the training length and longer, against each frame alone."""
     program = convert(model, SHAPE, scope="window", edges="both")
     (line,) = program.approximations
     assert line.startswith("model: attends to the newest frames instead of")
@@ -104,8 +104,8 @@ OF_THREE_AXES = [places_of_all_frames, heads_in_the_batch, each_place_over_time]
 @pytest.mark.parametrize(
     ("attend", "function"),
     [
-        *((attend, function) for attend in (by_matmul, in_one) for function in OF_THREE_AXES),
-        *((attend, heads_apart) for attend in (by_matmul, in_one)),
+        *((attend, function) for attend in (by_matmul, by_sdpa) for function in OF_THREE_AXES),
+        *((attend, heads_in_an_axis) for attend in (by_matmul, by_sdpa)),
         *((by_bmm, function) for function in OF_THREE_AXES),
     ],
 )
@@ -114,8 +114,8 @@ def test_each_frame_attends_to_the_newest(attend: Attend, function: Function) ->
     assert max(errors) < 1e-10
 
 
-def test_products_that_are_counted_need_no_softmax() -> None:
-    model = network(places_of_all_frames, by_counting)
+def test_attention_needs_no_softmax() -> None:
+    model = network(places_of_all_frames, without_softmax)
     errors = errors_of_steps(model, places_of_all_frames, lambda products: products / (FRAMES * 9))
     assert max(errors) < 1e-10
 
@@ -124,20 +124,20 @@ def by_inverses(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.transpose(-1, -2)).reciprocal() @ v
 
 
-def test_what_has_no_value_at_nothing_sees_no_missing_frames() -> None:
+def test_operators_infinite_at_zero_ignore_missing_frames() -> None:
     model = network(places_of_all_frames, by_inverses)
     errors = errors_of_steps(model, places_of_all_frames, torch.reciprocal)
     assert max(errors) < 1e-8  # near its poles the products lose digits
 
 
-def test_operations_of_attention_are_counted_however_it_is_written() -> None:
+def test_macs_of_attention_do_not_depend_on_how_it_is_written() -> None:
     counted = {
         (program.macs_per_frame, program.clip_macs)
-        for attend in (by_matmul, in_one)
+        for attend in (by_matmul, by_sdpa)
         if (program := convert(network(places_of_all_frames, attend), SHAPE, scope="window"))
     }
     assert len(counted) == 1
-    plain = convert(network(lambda m, x, _: m.stem(x), in_one), SHAPE)
+    plain = convert(network(lambda m, x, _: m.stem(x), by_sdpa), SHAPE)
     ((per_frame, _),) = counted
     # Projections of 36 and of two times 9 places, and products with keys and with values.
     own = 4 * 4 * (36 + 2 * 9) + 2 * 4 * 36 * FRAMES * 9
@@ -167,9 +167,9 @@ def causal_by_filling(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "attend", [causal_by_flag, causal_by_mask, causal_by_bias, causal_by_filling]
 )
-def test_causal_attention_is_the_clips_own_until_the_window_is_full(attend: Attend) -> None:
-    model = network(heads_apart, attend)
-    assert max(errors_of_steps(model, heads_apart, softmax)) < 1e-10
+def test_causal_attention_equals_the_clip_until_the_window_is_full(attend: Attend) -> None:
+    model = network(heads_in_an_axis, attend)
+    assert max(errors_of_steps(model, heads_in_an_axis, softmax)) < 1e-10
     program = convert(model, SHAPE, scope="window", edges="both")
     assert program.approximations[0].endswith("instead of all before")
     (clip,) = make_clips([FRAMES], (SHAPE[0], *SHAPE[2:]), torch.float64)
@@ -207,12 +207,12 @@ def read_twice(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return weights @ v + weights.mean(-1, keepdim=True)
 
 
-def keys_turned_back(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def keys_reversed(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (q @ k.flip(-2).transpose(-1, -2)).softmax(-1) @ v
 
 
 def first_alone(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """One row of a mask for all queries."""
+    """A mask with one row, for all queries."""
     seen = torch.zeros(1, FRAMES, dtype=torch.bool)
     seen[0, 0] = True
     return F.scaled_dot_product_attention(q, k, v, seen)
@@ -254,16 +254,16 @@ def last_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         over_queries,
         weighed_by_distance,
         read_twice,
-        keys_turned_back,
+        keys_reversed,
     ],
 )
-def test_what_only_looks_like_attention_over_the_clip_is_refused(attend: Attend) -> None:
+def test_lookalikes_of_attention_over_the_clip_are_refused(attend: Attend) -> None:
     with pytest.raises(ConversionError, match="cannot run frame by frame"):
-        convert(network(heads_apart, attend), SHAPE, scope="window")
+        convert(network(heads_in_an_axis, attend), SHAPE, scope="window")
 
 
-def test_unless_it_is_asked_for_attention_is_refused_or_rerun() -> None:
-    model = network(heads_apart, in_one)
+def test_without_scope_window_attention_is_refused_or_rerun() -> None:
+    model = network(heads_in_an_axis, by_sdpa)
     with pytest.raises(ConversionError, match='convert with scope="window"'):
         convert(model, SHAPE)
     program = convert(model, SHAPE, fallback=True)
@@ -274,8 +274,10 @@ def test_unless_it_is_asked_for_attention_is_refused_or_rerun() -> None:
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("need_weights", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_heads_of_torch_over_time(batch_first: bool, need_weights: bool, bias: bool) -> None:
-    """The reference projects with the layer's own weights, and attends frame by frame."""
+def test_multihead_attention_of_torch_over_time(
+    batch_first: bool, need_weights: bool, bias: bool
+) -> None:
+    """The reference uses the layer's weights, and attends frame by frame."""
     torch.manual_seed(0)
     layer = nn.MultiheadAttention(4, 2, batch_first=batch_first, bias=bias)
     for parameter in layer.parameters():
@@ -302,8 +304,8 @@ def test_heads_of_torch_over_time(batch_first: bool, need_weights: bool, bias: b
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
-def test_a_layer_of_torch_that_takes_time_first(norm_first: bool) -> None:
-    """Its residuals add two values with the batch elsewhere than in front."""
+def test_a_transformer_layer_of_torch_with_time_first(norm_first: bool) -> None:
+    """Its residuals add two values whose batch is not the first axis."""
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(4, 2, 8, norm_first=norm_first)
     first = nn.TransformerEncoderLayer(4, 2, 8, norm_first=norm_first, batch_first=True)
@@ -324,8 +326,8 @@ def test_a_layer_of_torch_that_takes_time_first(norm_first: bool) -> None:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_heads_of_torch_within_frames_are_exact(frozen: bool) -> None:
-    """Also of frozen weights, for which torch has an operator of its own."""
+def test_multihead_attention_of_torch_within_frames_is_exact(frozen: bool) -> None:
+    """Also with frozen weights, for which torch uses another operator."""
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, dropout=0.1)
 
@@ -348,8 +350,8 @@ def test_heads_of_torch_within_frames_are_exact(frozen: bool) -> None:
         assert relative_error(torch.stack(outputs[program.delay :], 1), expected) < 1e-10
 
 
-def test_dropout_that_is_asked_for_in_evaluation_is_no_attention_of_ours() -> None:
-    """Its results are random: they must not be taken for those without it."""
+def test_attention_with_active_dropout_is_not_rewritten() -> None:
+    """Its results are random and must not be replaced by those without dropout."""
     layer = nn.MultiheadAttention(4, 2)
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:

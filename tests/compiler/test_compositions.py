@@ -1,4 +1,4 @@
-"""Operators without a rule of their own: written with others, or along the axes that they name."""
+"""Operators that are decomposed, and operators along named axes."""
 
 from collections.abc import Callable
 
@@ -149,7 +149,7 @@ def test_statistics_over_a_strided_clip(name: str) -> None:
         (lambda y: torch.cat([y, torch.rand(2, 1, 8, 6, 6)], 1), "constant"),
     ],
 )
-def test_what_only_looks_alike_is_refused(function: Function, reason: str) -> None:
+def test_lookalikes_are_refused(function: Function, reason: str) -> None:
     model = Apply(lambda m, x: function(m.stem(x)), stem=stem()).eval()
     with pytest.raises(ConversionError, match=reason):
         convert(model, SHAPE)

@@ -1,4 +1,4 @@
-"""What `convert` promises beside parity: figures, determinism, errors."""
+"""The contract of `convert` other than parity: figures, determinism, errors."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_state_is_past_frames_and_delay_lines_only() -> None:
     assert program.state_bytes == 4 * (2 * frame + 2 * feature)
 
 
-def test_window_is_kept_after_the_spatial_pool() -> None:
+def test_the_window_state_is_kept_after_the_spatial_pool() -> None:
     short, long = (convert(Classifier(stem()), SHAPE, window=w) for w in (4, 64))
     assert long.state_bytes - short.state_bytes == 60 * 4 * 4
 
@@ -87,7 +87,7 @@ def test_gate_is_reported_as_an_approximation() -> None:
     assert convert(Classifier(stem()), SHAPE).approximations == ()
 
 
-def test_fingerprint_follows_weights_and_options() -> None:
+def test_the_fingerprint_depends_on_weights_and_options() -> None:
     model = Classifier(stem())
     original = convert(model, SHAPE).fingerprint
     assert convert(model, SHAPE, window=3).fingerprint != original
@@ -97,28 +97,28 @@ def test_fingerprint_follows_weights_and_options() -> None:
 
 
 @pytest.mark.parametrize("window", [0, -1])
-def test_window_below_one(window: int) -> None:
+def test_a_window_below_one_is_refused(window: int) -> None:
     with pytest.raises(OptionError, match="at least 1"):
         convert(stem(), SHAPE, window=window)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 6), (3, 0, 6, 6), (1, 3, 8, 6, 6)])
-def test_clip_shape_out_of_range(shape: tuple[int, ...]) -> None:
+def test_a_clip_shape_out_of_range_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=r"\(C, T, H, W\)"):
         convert(stem(), shape)
 
 
-def test_unknown_edges() -> None:
+def test_unknown_edges_are_refused() -> None:
     with pytest.raises(OptionError, match="'start', 'both' or 'none'"):
         convert(stem(), SHAPE, edges="end")  # type: ignore[arg-type]
 
 
-def test_window_without_a_pool() -> None:
+def test_a_window_without_a_pool_is_refused() -> None:
     with pytest.raises(ConversionError, match="no pool over time"):
         convert(stem(), SHAPE, window=4)
 
 
-def test_all_unsupported_operators_are_listed_with_their_place() -> None:
+def test_all_unsupported_operators_are_listed_with_module_and_line() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -163,12 +163,12 @@ def test_all_unsupported_operators_are_listed_with_their_place() -> None:
         (lambda m, x: m.c(x.mean(2, keepdim=True)), "collapsed"),
     ],
 )
-def test_unsupported_use(function: object, reason: str) -> None:
+def test_unsupported_uses_of_operators_are_refused(function: object, reason: str) -> None:
     with pytest.raises(ConversionError, match=reason):
         convert(Apply(function, c=nn.Conv3d(3, 3, 3, padding=1)), SHAPE)
 
 
-def test_uneven_frame_picking_is_evened_out_and_listed() -> None:
+def test_uneven_frame_picking_becomes_a_listed_stride() -> None:
     uneven = Apply(lambda m, x: m.c(x[:, :, torch.tensor([0, 2, 5, 7])]), c=stem())
     program = convert(uneven, SHAPE, edges="both")
     assert program.temporal_stride == 2
@@ -184,7 +184,7 @@ def test_uneven_frame_picking_is_evened_out_and_listed() -> None:
     assert odd.approximations == ()
 
 
-def test_data_dependent_branch() -> None:
+def test_a_data_dependent_branch_is_refused() -> None:
     model = Apply(lambda m, x: x * 2 if x.sum() > 0 else x)
     with pytest.raises(
         ConversionError, match=r"data-dependent branch in the model \(Apply\), .*test_convert\.py"

@@ -1,4 +1,4 @@
-"""Converting is a function of the model and the options: nothing that a process draws enters."""
+"""A conversion depends on the model and the options alone, not on the process."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def _graphs(program: StepProgram) -> list[fx.GraphModule]:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_converting_twice_gives_one_program(name: str) -> None:
+def test_converting_twice_gives_equal_programs(name: str) -> None:
     first, second = _first(name), PROGRAMS[name]()
     assert [g.code for g in _graphs(first)] == [g.code for g in _graphs(second)]
     assert first.rows == second.rows
@@ -80,7 +80,7 @@ for name, make in module.PROGRAMS.items():
 
 
 def test_another_process_makes_the_same_programs() -> None:
-    """With another seed for the order in which sets are gone through."""
+    """With another hash seed, which changes the order of sets."""
     seeds = {"1", "2"} - {os.environ.get("PYTHONHASHSEED")}
     tests = str(Path(__file__).parents[1])
     run = subprocess.run(

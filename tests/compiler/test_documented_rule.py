@@ -29,7 +29,7 @@ def test_the_documented_rule_passes_its_test() -> None:
     ("name", "right", "wrong"),
     [("order", "now, before)", "before, now)"), ("fill", "fill=0.0", "fill=1.0")],
 )
-def test_its_test_notices_mistakes(name: str, right: str, wrong: str) -> None:
+def test_its_test_fails_for_wrong_rules(name: str, right: str, wrong: str) -> None:
     # An operator's name can be taken once in a process.
     block = _block().replace("demo", f"demo_{name}")
     assert right in block

@@ -1,4 +1,4 @@
-"""What happens at the edges of a clip, and away from them."""
+"""Results at the edges of a clip, and in its interior."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from support.streaming import (
 FRAME = (3, 6, 6)
 
 
-def test_start_edge_equals_clip_until_the_end_would_show() -> None:
+def test_start_edges_equal_the_clip_as_far_as_its_end_has_no_effect() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(stem(), nn.ReLU(), nn.Conv3d(4, 4, 3, padding=1)).double()
     program = convert(model, (3, 8, 6, 6), edges="start")
@@ -30,7 +30,7 @@ def test_start_edge_equals_clip_until_the_end_would_show() -> None:
     assert relative_error(actual, expected[:, : 10 - program.delay]) <= 1e-10
 
 
-def test_steady_program_equals_interior_of_a_long_clip() -> None:
+def test_the_program_without_edges_equals_the_interior_of_a_long_clip() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         stem(), nn.Conv3d(4, 4, (5, 1, 1), padding=(2, 0, 0)), nn.MaxPool3d(3, 1, 1)
@@ -61,7 +61,7 @@ def test_steady_window_equals_mean_over_the_interior() -> None:
             assert relative_error(outputs[step], expected) <= 1e-10
 
 
-def test_window_longer_than_the_video_averages_what_there_is() -> None:
+def test_a_window_longer_than_the_video_averages_all_frames() -> None:
     torch.manual_seed(0)
     model = randomise_(small_network()).double()
     program = convert(model, (3, 8, 6, 6), edges="both", window=64)
@@ -71,7 +71,7 @@ def test_window_longer_than_the_video_averages_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 3, 8])
-def test_valid_from_the_first_full_window_on(window: int) -> None:
+def test_results_are_valid_from_the_first_full_window_on(window: int) -> None:
     program = convert(small_network(), (3, 8, 6, 6), window=window)
     stream = open_stream(program)
     valid = [bool(stream.step(torch.zeros(1, *FRAME)).valid) for _ in range(20)]
@@ -98,6 +98,6 @@ def test_flush_ends_a_video_and_reset_starts_another() -> None:
         stream.reset()
 
 
-def test_flush_of_an_unused_stream_gives_nothing() -> None:
+def test_a_flush_of_an_unused_stream_has_no_results() -> None:
     stream = open_stream(convert(stem(), (3, 4, 6, 6), edges="both"))
     assert stream.flush() == []

@@ -1,4 +1,4 @@
-"""What has no step form is rerun on the newest clip, and says so."""
+"""Operators without a step form are rerun on the newest clip, and listed."""
 
 import pytest
 import torch
@@ -72,8 +72,8 @@ def test_rerun_equals_clip_of_the_exported_length(name: str, rate: str) -> None:
     assert "networks.py" in program.fallbacks[0]
 
 
-def test_rerun_part_slides() -> None:
-    """Away from the edges it sees the newest elements, with real context before them."""
+def test_the_rerun_part_sees_the_newest_clip() -> None:
+    """In the interior it sees the newest elements, whose context is real frames, not padding."""
     torch.manual_seed(0)
     model = randomise_(NETWORKS["attention over time"]()).double()
     program = convert(model, SHAPE, edges="none", fallback=True)
@@ -89,7 +89,7 @@ def test_rerun_part_slides() -> None:
         assert relative_error(outputs[step], window[0]) <= 1e-10
 
 
-def test_share_of_recomputed_work_is_reported() -> None:
+def test_the_fraction_of_recomputed_work_is_reported() -> None:
     model = NETWORKS["a position for every frame"]()
     program = convert(model, SHAPE, fallback=True)
     # The product with the positions and what follows it: the last layer, of 4 values to 5.
@@ -97,6 +97,6 @@ def test_share_of_recomputed_work_is_reported() -> None:
     assert "rerun on the newest clip" in program.explain()
 
 
-def test_window_cannot_change_what_is_rerun() -> None:
+def test_a_window_is_refused_with_a_rerun_part() -> None:
     with pytest.raises(ConversionError, match="leave window out"):
         convert(NETWORKS["a recurrent head, both ways"](), SHAPE, fallback=True, window=4)

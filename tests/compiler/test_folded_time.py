@@ -1,4 +1,4 @@
-"""Time that is folded with other axes into one, and batches that hold more than the batch."""
+"""Time folded into an axis with others, and other axes folded into the batch."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ def along_time_with_shortcut(m: nn.Module, x: Tensor) -> Tensor:
     return (shifted.view(n, h, w, c, t).permute(0, 3, 4, 1, 2) * y).mean((3, 4))
 
 
-def by_way_of_channels(m: nn.Module, x: Tensor) -> Tensor:
+def frames_in_channels(m: nn.Module, x: Tensor) -> Tensor:
     """(N, T·C, H, W), as loaders of per-frame networks give clips."""
     y = m.stem(x)
     n, c, t, h, w = y.shape
@@ -62,7 +62,7 @@ NETWORKS: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], Callable[[], nn
     "mean": (along_time, lambda: nn.AvgPool1d(3, 1, 1, count_include_pad=False)),
     "maximum": (along_time, lambda: nn.MaxPool1d(3, 1, 1)),
     "shortcut": (along_time_with_shortcut, lambda: nn.Conv1d(4, 4, 5, padding=2)),
-    "channels": (by_way_of_channels, lambda: nn.Conv2d(4, 2, 6)),
+    "channels": (frames_in_channels, lambda: nn.Conv2d(4, 2, 6)),
     "pixels": (pixels_as_rows, lambda: nn.Linear(4, 5)),
     "time inside": (time_inside_pixels, lambda: nn.Linear(4, 5)),
 }
@@ -88,7 +88,7 @@ def test_every_value_equals_its_clip(name: str) -> None:
     found.require()
 
 
-def test_a_learned_shift_costs_what_a_kernel_in_time_does() -> None:
+def test_a_learned_shift_has_the_state_and_macs_of_a_temporal_kernel() -> None:
     def plainly(m: nn.Module, x: Tensor) -> Tensor:
         return m.inner(m.stem(x)).mean((3, 4))
 
@@ -100,8 +100,8 @@ def test_a_learned_shift_costs_what_a_kernel_in_time_does() -> None:
     assert folded.state_bytes == plain.state_bytes
 
 
-def test_rows_of_a_stream_stay_with_it() -> None:
-    """A result of several rows per stream keeps them apart from other streams."""
+def test_rows_of_streams_are_not_mixed() -> None:
+    """A result with several rows per stream has no rows of other streams."""
     forward = Apply(
         lambda m, x: m.stem(x).permute(0, 3, 4, 2, 1).reshape(-1, x.shape[2], 4).mean(1),
         stem=stem(),
@@ -140,13 +140,13 @@ REFUSED: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
     ),
     "norm over frames and channels": (
         lambda m, x: F.layer_norm(m.stem(x).mean((3, 4)).flatten(1), (32,)),
-        "takes time and what is folded",
+        "treats time and what is folded",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_takes_time_for_channels_is_refused(name: str) -> None:
+def test_operators_along_merged_time_are_refused(name: str) -> None:
     forward, reason = REFUSED[name]
     model = Apply(forward, stem=stem())
     model.weight = nn.Parameter(torch.randn(32, 1, 3, 3))

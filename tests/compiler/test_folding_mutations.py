@@ -1,4 +1,4 @@
-"""Rules of folded time, whole clips, named axes and statistics, made to err, are caught."""
+"""Mutated rules of folded time, whole clips, named axes and statistics are caught."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -14,7 +14,7 @@ from support.rule_networks import FRAMEWISE
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
-def behind_a_stem(forward: Forward, **modules: Callable[[], nn.Module]) -> nn.Module:
+def after_a_stem(forward: Forward, **modules: Callable[[], nn.Module]) -> nn.Module:
     made = {name: make() for name, make in modules.items()}
     return Apply(lambda m, x: forward(m, m.stem(x)), stem=stem(), **made)
 
@@ -39,47 +39,47 @@ def mix_by_einsum(_m: nn.Module, y: Tensor) -> Tensor:
     return torch.einsum("ncthw,hw->nct", y, torch.linspace(-1, 1, 36).view(6, 6).to(y))
 
 
-def spread_over_time(_m: nn.Module, y: Tensor) -> Tensor:
+def variance_over_time(_m: nn.Module, y: Tensor) -> Tensor:
     return y.mean((3, 4)).logsumexp(2) + y.mean((3, 4)).norm(dim=2)
 
 
 WHOLE = {"lengths": (8,)}
 CASES: dict[str, Case] = {
     "shift of pixels": Case(
-        partial(behind_a_stem, shift_pixels, inner=partial(nn.Conv1d, 4, 4, 3, padding=1)), 1
+        partial(after_a_stem, shift_pixels, inner=partial(nn.Conv1d, 4, 4, 3, padding=1)), 1
     ),
     "pairs of frames": Case(
-        partial(behind_a_stem, pair_frames, inner=partial(nn.Conv2d, 8, 5, 1)),
+        partial(after_a_stem, pair_frames, inner=partial(nn.Conv2d, 8, 5, 1)),
         1,
         lengths=(8, 4, 12),
     ),
     "pairs of frames, native": Case(
-        partial(behind_a_stem, pair_frames, inner=partial(nn.Conv2d, 8, 5, 1)),
+        partial(after_a_stem, pair_frames, inner=partial(nn.Conv2d, 8, 5, 1)),
         1,
         rate="native",
         lengths=(8, 4, 12),
     ),
     "layer over a flattened clip": Case(
-        partial(behind_a_stem, lambda m, y: m.head(y.flatten(1)), head=partial(nn.Linear, 1152, 5)),
+        partial(after_a_stem, lambda m, y: m.head(y.flatten(1)), head=partial(nn.Linear, 1152, 5)),
         **WHOLE,
     ),
     "whole frames of channels": Case(
         partial(
-            behind_a_stem,
+            after_a_stem,
             lambda m, y: m.head(y.transpose(1, 2).flatten(1, 2)[:, 8:20]),
             head=partial(nn.Conv2d, 12, 5, 3),
         ),
         **WHOLE,
     ),
-    "an older frame": Case(partial(behind_a_stem, lambda _m, y: y[:, :, 3]), **WHOLE),
-    "frames by a table": Case(partial(behind_a_stem, lambda _m, y: y[:, :, [1, 6, 3]]), **WHOLE),
-    "sorted channels": Case(partial(behind_a_stem, sort_channels), 1),
-    "einsum within frames": Case(partial(behind_a_stem, mix_by_einsum), 1),
+    "an older frame": Case(partial(after_a_stem, lambda _m, y: y[:, :, 3]), **WHOLE),
+    "frames by a table": Case(partial(after_a_stem, lambda _m, y: y[:, :, [1, 6, 3]]), **WHOLE),
+    "sorted channels": Case(partial(after_a_stem, sort_channels), 1),
+    "einsum within frames": Case(partial(after_a_stem, mix_by_einsum), 1),
     "statistics within frames": Case(FRAMEWISE["statistics over channels and space"], 1),
-    "statistics over time": Case(partial(behind_a_stem, spread_over_time), reference="sliding"),
+    "statistics over time": Case(partial(after_a_stem, variance_over_time), reference="sliding"),
 }
 
-# Mutations that leave the steps right, and why.
+# Mutations that do not change the steps, with the reason.
 FULL = dict.fromkeys(("another fill", "no fill"), "a clip of the training length fills its window")
 WHOLE_PAIRS = dict.fromkeys(
     ("another fill", "no fill"), "no pair begins before the clip, and none ends behind it"
@@ -115,13 +115,13 @@ def subject(name: str) -> Subject:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_without_a_mutation_all_is_right(name: str) -> None:
+def test_without_a_mutation_steps_equal_clips(name: str) -> None:
     assert subject(name).error() <= EXACT < CAUGHT
     assert subject(name).states_its_receptive_field()
 
 
 @pytest.mark.parametrize(("rule", "name"), PAIRS)
-def test_mutated_rule_is_caught(rule: str, name: str) -> None:
+def test_a_mutated_rule_is_caught(rule: str, name: str) -> None:
     found = {what: subject(name).judge(rule, mutation) for what, mutation in MUTATIONS.items()}
     assert {what for what in found if found[what] == "unnoticed"} == TABLE[rule][name].keys()
     assert {what for what in found if found[what] == "refused"} <= MAY_BE_REFUSED

@@ -1,4 +1,4 @@
-"""What is written without torch's decompositions is what they give."""
+"""Graphs that `functional` writes equal those of torch's decompositions."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def vector(x: Tensor) -> Tensor:
     return x.mean((3, 4))
 
 
-# How networks come to have each of the operators.
+# A network for each of the operators.
 MAKES_A_TENSOR: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
     _ATEN.conv1d.default: lambda m, x: m.conv1(vector(m.stem(x))),
     _ATEN.conv2d.default: lambda m, x: m.conv2(m.stem(x).transpose(1, 2).flatten(0, 1)),
@@ -70,7 +70,7 @@ VIEWS: dict[object, Callable[[nn.Module, Tensor], Tensor]] = {
     _ATEN.split_with_sizes.default: lambda m, x: torch.cat(m.stem(x).split([1, 3], 1)[::-1], 1),
     _ATEN.unbind.int: lambda m, x: torch.stack(m.stem(x).unbind(3)[::-1], 3),
 }
-# What torch writes in other operators, and so do we.
+# Operators that torch decomposes, and so do we.
 WRITTEN: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "reshape as a view": lambda m, x: m.stem(x).reshape(2, 4, 8, 36) + 1,
     "reshape to what is left": lambda m, x: m.stem(x).reshape(-1, 4, 8, 36) + 1,
@@ -116,7 +116,7 @@ def apply(function: Callable[[nn.Module, Tensor], Tensor]) -> nn.Module:
     ).eval()
 
 
-def say_all(program: StepProgram) -> tuple[object, ...]:
+def describe_all(program: StepProgram) -> tuple[object, ...]:
     return (
         program.fingerprint,
         program.explain(),
@@ -125,7 +125,7 @@ def say_all(program: StepProgram) -> tuple[object, ...]:
     )
 
 
-def is_decomposed(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> bool:
+def needs_decomposition(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the capture of a network asks torch to decompose its graph."""
     asked = []
     decompose = torch.export.ExportedProgram.run_decompositions
@@ -138,7 +138,7 @@ def is_decomposed(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> bool:
     return bool(asked)
 
 
-def test_every_operator_has_a_network_here() -> None:
+def test_every_handled_operator_has_a_network_here() -> None:
     assert MAKES_A_TENSOR.keys() == functional.MAKES_A_TENSOR
     assert VIEWS.keys() == functional.VIEWS
     assert IN_PLACE.keys() == functional.IN_PLACE.keys()
@@ -147,37 +147,44 @@ def test_every_operator_has_a_network_here() -> None:
 # torch's own use of its deprecated pytree API.
 @pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
 @pytest.mark.parametrize("target", [*MAKES_A_TENSOR, *IN_PLACE, *VIEWS], ids=str)
-def test_an_operator_is_kept_as_torch_keeps_it(
+def test_operators_that_torch_keeps_are_kept(
     target: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = apply({**MAKES_A_TENSOR, **IN_PLACE, **VIEWS}[target])
     exported = torch.export.export(model, (torch.zeros(2, *SHAPE),), strict=False)
     assert target in {node.target for node in exported.graph.nodes}
     nodes = [n for n in exported.graph.nodes if n.target is target]
-    assert all(functional._is_usual(node) for node in nodes)
-    # Where they stand beside operators that torch must decompose, they are left to it.
+    assert all(functional._is_supported(node) for node in nodes)
+    # In graphs with operators that torch must decompose, torch decomposes all.
+    decomposed = require_equal(exported, monkeypatch)
     wanted = functional.IN_PLACE.get(target, target)
-    assert wanted in {node.target for node in exported.run_decompositions({}).graph.nodes}
-    require_equal(exported, monkeypatch)
+    assert wanted in {node.target for node in decomposed.graph.nodes}
 
 
 # torch's own use of its deprecated pytree API.
 @pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
 @pytest.mark.parametrize("name", WRITTEN)
-def test_what_torch_decomposes_is_written_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decomposed_operators_equal_those_of_torch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = apply(WRITTEN[name])
     require_equal(torch.export.export(model, (torch.zeros(2, *SHAPE),), strict=False), monkeypatch)
 
 
-def require_equal(exported: torch.export.ExportedProgram, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert functional.is_usual(exported.graph)
+def require_equal(
+    exported: torch.export.ExportedProgram, monkeypatch: pytest.MonkeyPatch
+) -> functional.FunctionalExport:
+    """Require that our graph equals the one that torch decomposes, and return that one."""
+    assert functional.is_supported(exported.graph)
     ours = functional.write_functional(exported)
-    monkeypatch.setattr(functional, "is_usual", lambda _: False)
-    assert describe(ours) == describe(functional.write_functional(exported))
+    monkeypatch.setattr(functional, "is_supported", lambda _: False)
+    decomposed = functional.write_functional(exported)
+    assert describe(ours) == describe(decomposed)
+    return decomposed
 
 
 def describe(exported: functional.FunctionalExport) -> list[object]:
-    """Every operator with its arguments and with the kind, sizes and strides of its result."""
+    """Every operator with its arguments and the dtype, sizes and strides of its result."""
     names: dict[torch.fx.Node, str] = {}
     said: list[object] = []
     for node in exported.graph.nodes:
@@ -199,17 +206,17 @@ def test_programs_are_those_of_torchs_decompositions(
     torch.manual_seed(0)
     model = NETWORKS[name]()
     ours = convert(model, SHAPE, edges="both")
-    monkeypatch.setattr(functional, "is_usual", lambda _: False)
-    assert say_all(ours) == say_all(convert(model, SHAPE, edges="both"))
+    monkeypatch.setattr(functional, "is_supported", lambda _: False)
+    assert describe_all(ours) == describe_all(convert(model, SHAPE, edges="both"))
 
 
 @pytest.mark.parametrize(
     "make", [small_network, *map(lambda f: lambda: apply(f), IN_PLACE.values())]
 )
-def test_usual_networks_are_traced_once(
+def test_common_networks_are_traced_once(
     make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not is_decomposed(make(), monkeypatch)
+    assert not needs_decomposition(make(), monkeypatch)
 
 
 def read_what_was_written_over(m: nn.Module, x: Tensor) -> Tensor:
@@ -224,25 +231,25 @@ def write_into_a_view(m: nn.Module, x: Tensor) -> Tensor:
     return y
 
 
-def keep_a_narrower_kind(m: nn.Module, x: Tensor) -> Tensor:
+def keep_a_narrower_dtype(m: nn.Module, x: Tensor) -> Tensor:
     return m.stem(x).add_(torch.ones(1, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
     "function",
-    [write_into_a_view, keep_a_narrower_kind],
+    [write_into_a_view, keep_a_narrower_dtype],
 )
-def test_writes_that_others_see_are_left_to_torch(
+def test_writes_with_other_readers_are_left_to_torch(
     function: Callable[[nn.Module, Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = apply(function)
-    assert is_decomposed(model, monkeypatch)
+    assert needs_decomposition(model, monkeypatch)
     clip = torch.randn(2, *SHAPE)
     with torch.no_grad():
         torch.testing.assert_close(capture(model, [SHAPE]).clip_graph(clip), model(clip))
 
 
-def test_what_was_written_over_is_read_anew() -> None:
+def test_overwritten_values_are_read_after_the_write() -> None:
     model = apply(read_what_was_written_over)
     clip = torch.randn(2, *SHAPE)
     with torch.no_grad():
@@ -254,13 +261,13 @@ def test_a_network_that_writes_into_its_clip_is_refused() -> None:
         convert(apply(lambda m, x: m.stem(m.relu(x))), SHAPE)
 
 
-def test_a_batch_norm_by_the_clips_own_statistics_is_left_to_torch(
+def test_a_batch_norm_with_batch_statistics_is_left_to_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = nn.Sequential(stem(), nn.BatchNorm3d(4, track_running_stats=False)).eval()
-    assert is_decomposed(model, monkeypatch)
+    assert needs_decomposition(model, monkeypatch)
 
 
 def test_constants_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = apply(lambda m, x: m.stem(x) * torch.tensor([1.0, 2, 3, 4, 5, 6]))
-    assert is_decomposed(model, monkeypatch)
+    assert needs_decomposition(model, monkeypatch)

@@ -1,4 +1,4 @@
-"""Gates that pool over the clip: what they see in a stream, and which cannot be helped."""
+"""Gates that pool over the clip: what they pool in a stream, and which are refused."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def pool_frame(x: Tensor) -> Tensor:
 
 
 def pool_newest(x: Tensor) -> Tensor:
-    """The mean of each frame and those before it, as many as the clip had; fewer at its start."""
+    """The mean of each frame and those before it, as many as the clip had or fewer at first."""
     frames = x.mean((3, 4), keepdim=True)
     newest = [frames[:, :, max(0, t - 7) : t + 1].mean(2) for t in range(x.shape[2])]
     return torch.stack(newest, 2)
@@ -46,12 +46,12 @@ def through_linear(m: nn.Module, x: Tensor, pool: Pool) -> Tensor:
 
 
 def drop_axes(m: nn.Module, x: Tensor) -> Tensor:
-    """The same as `through_linear`, the pooled axes dropped: (N, C), then back."""
+    """Like `through_linear`, with the pooled axes dropped and restored: (N, C)."""
     return x * m.fc(x.mean((2, 3, 4))).sigmoid()[:, :, None, None, None]
 
 
 def pool_vectors(m: nn.Module, x: Tensor) -> Tensor:
-    """Space goes first, and the clip's mean is one over (N, C, T)."""
+    """Pool space first, then (N, C, T) over time."""
     seen = F.adaptive_avg_pool1d(x.mean((3, 4)), 1)
     return x * m.gate(seen[..., None, None]).sigmoid()
 
@@ -71,7 +71,7 @@ def squeeze_and_unsqueeze(m: nn.Module, x: Tensor) -> Tensor:
     return x * m.fc(gate).sigmoid().unflatten(1, (-1, 1, 1, 1))
 
 
-# How a network writes its gate -> the same gate with the pool as an argument.
+# Spelling of a gate -> the gate, with the pool as an argument.
 GATES = {
     "convolution": (lambda m, x: convolve(m, x, pool_clip), convolve),
     "one pool, two meetings": (lambda m, x: add_and_scale(m, x, pool_clip), add_and_scale),
@@ -115,7 +115,7 @@ def test_gate_equals_clip_with_the_same_approximation(name: str, scope: str, edg
         assert error_against(model, program) > 1e-3
 
 
-def test_largest_value_of_each_frame_can_be_a_gate() -> None:
+def test_a_maximum_of_each_frame_can_be_a_gate() -> None:
     torch.manual_seed(0)
     clip = gated(lambda m, x: x * m.gate(x.amax((2, 3, 4), keepdim=True)).sigmoid())
     model = randomise_(clip).double()
@@ -128,23 +128,23 @@ def test_largest_value_of_each_frame_can_be_a_gate() -> None:
 
 
 def time_first(m: nn.Module, x: Tensor) -> Tensor:
-    """Pools over axis 1, where this network keeps its frames."""
+    """Pool over axis 1, the time axis of this network."""
     frames = x.transpose(1, 2)
     gate = m.fc(frames.mean((1, 3, 4))).sigmoid()
     return (frames * gate[:, None, :, None, None]).transpose(1, 2)
 
 
-def test_gate_that_cannot_be_localised_is_listed_with_all_other_problems() -> None:
+def test_an_unsupported_gate_is_listed_with_all_other_problems() -> None:
     model = gated(lambda m, x: time_first(m, x).flip(2) + x.sort(2)[0])
     with pytest.raises(ConversionError) as caught:
         convert(model, SHAPE)
     message = str(caught.value)
     assert "2 operators" in message
-    assert "it is the pool of a gate, and it has time elsewhere than at axis 2" in message
+    assert "it is the pool of a gate, and its time axis is not axis 2" in message
     assert "aten.sort" in message
 
 
-def test_gate_that_cannot_be_localised_is_rerun_on_the_clip() -> None:
+def test_an_unsupported_gate_is_rerun_on_the_clip() -> None:
     torch.manual_seed(0)
     model = Apply(
         lambda m, x: m.head(time_first(m, m.stem(x)).mean((2, 3, 4))),

@@ -1,4 +1,4 @@
-"""Time cut into groups of frames, folded into one axis with all else, or a picture's width."""
+"""Time split into groups of frames, folded into one axis with all others, or used as width."""
 
 from collections.abc import Callable
 
@@ -24,19 +24,19 @@ def pairs_as_channels(m: nn.Module, x: Tensor) -> Tensor:
 
 
 def clips_of_a_clip(m: nn.Module, x: Tensor) -> Tensor:
-    """Two segments of four frames, each a clip of its own, and the mean of what they say."""
+    """Two segments of four frames, each a clip, and the mean of their results."""
     y = m.stem(x).transpose(1, 2).reshape(-1, 4, 4, 6, 6).transpose(1, 2)
     return m.inner(y).mean((2, 3, 4)).view(-1, 2, 5).mean(1)
 
 
-def groups_side_by_side(m: nn.Module, x: Tensor) -> Tensor:
-    """Frames 0 to 2 and 2 to 4 of (N, T·C, H, W), as networks that denoise take them."""
+def overlapping_groups(m: nn.Module, x: Tensor) -> Tensor:
+    """Frames 0 to 2 and 2 to 4 of (N, T·C, H, W), as in networks for denoising."""
     y = m.stem(x).transpose(1, 2).flatten(1, 2)
     return m.inner(torch.cat([y[:, 4 * i : 4 * i + 12] for i in (0, 2)], 1)).mean((2, 3))
 
 
 def time_as_width(m: nn.Module, x: Tensor) -> Tensor:
-    """(N, C, H, T), as networks that hear take spectra."""
+    """(N, C, H, T), as in networks for audio spectra."""
     y = m.stem(x).mean(4).transpose(2, 3)
     y = F.avg_pool2d(F.max_pool2d(m.inner(y), (3, 2)), (1, 3), (1, 1), (0, 1))
     return y.mean((2, 3))
@@ -51,7 +51,7 @@ NETWORKS: dict[str, tuple[Forward, Callable[[], nn.Module], int]] = {
         lambda: nn.Conv3d(4, 5, 1),
         2,
     ),
-    "groups side by side": (groups_side_by_side, lambda: nn.Conv2d(24, 5, 3), 1),
+    "groups side by side": (overlapping_groups, lambda: nn.Conv2d(24, 5, 3), 1),
     "time as width": (time_as_width, lambda: nn.Conv2d(4, 5, (3, 5), padding=(1, 2)), 2),
     "mean of all in one axis": (
         lambda m, x: m.inner(m.stem(x)).flatten(2).mean(-1),
@@ -96,12 +96,12 @@ def test_steps_equal_clips(name: str, rate: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_clip_network_takes_any_batch(name: str) -> None:
+def test_the_clip_graph_takes_any_batch_size(name: str) -> None:
     model = build(name)
     program = convert(model, SHAPE)
     clips = torch.randn(3, *SHAPE, dtype=torch.float64)
     with torch.inference_mode():
-        # One by one: some of these networks take no other batch than that of the export.
+        # One by one: some of these networks take no batch size but the exported one.
         expected = torch.cat([model(clip[None]) for clip in clips])
         assert torch.allclose(program.clip_graph(clips), expected, rtol=1e-10, atol=1e-12)
 
@@ -114,11 +114,11 @@ def test_every_value_equals_its_clip(name: str) -> None:
 REFUSED: dict[str, tuple[Forward, str]] = {
     "frames that are cut": (
         lambda m, x: m.stem(x).transpose(1, 2).reshape(len(x), 16, 2, 6, 6).mean((1, 2)),
-        "it takes time and what is folded into its axis for one",
+        "it treats time and what is folded into its axis as one",
     ),
     "half a frame's channels": (
         lambda m, x: m.stem(x).transpose(1, 2).flatten(1, 2)[:, 2:6].mean((2, 3)),
-        "it cuts from 2 to 6",
+        "it slices 2 to 6",
     ),
     "constants that tell rows apart": (
         lambda m, x: (m.stem(x) * torch.arange(2.0).view(2, 1, 1, 1, 1)).mean((2, 3, 4)),
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[Forward, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_looks_alike_is_refused(name: str) -> None:
+def test_lookalikes_are_refused(name: str) -> None:
     forward, reason = REFUSED[name]
     with pytest.raises(ConversionError, match=reason):
         convert(Apply(forward, stem=stem()), SHAPE)

@@ -63,7 +63,7 @@ class Writer:
 
 
 def convolve(writer: Writer, x: fx.Node) -> fx.Node:
-    """A convolution in time, its batch norm, and a shortcut that waits for it."""
+    """A convolution in time, its batch norm, and a shortcut with a delay line."""
     weight, one = writer.constant(torch.ones(4, 4, 3, 1, 1)), torch.ones(4)
     conv = writer.call(_ATEN.conv3d.default, x, weight, None, [1, 1, 1], [1, 0, 0])
     statistics = [writer.constant(one) for _ in range(4)]
@@ -81,7 +81,7 @@ def gate(writer: Writer, x: fx.Node) -> fx.Node:
 
 
 def flat_gate(writer: Writer, x: fx.Node) -> fx.Node:
-    """The same with a linear layer, which wants no axes of space."""
+    """Squeeze-and-excitation with linear layers, without axes of space."""
     weight = writer.constant(torch.ones(4, 4))
     pooled = writer.call(_ATEN.mean.dim, x, [2, 3, 4])
     hidden = writer.call(_ATEN.linear.default, pooled, weight)
@@ -90,7 +90,7 @@ def flat_gate(writer: Writer, x: fx.Node) -> fx.Node:
 
 
 def shift(writer: Writer, x: fx.Node) -> fx.Node:
-    """A frame late, by zeros in front of a slice; and lists of results, and stacks."""
+    """A shift by a frame (zeros before a slice), operators with several results, and stacks."""
     zeros = writer.constant(torch.zeros(EXPORT_BATCH, 4, 1, 2, 2))
     cut = writer.call(_ATEN.slice.Tensor, x, 2, 0, -1)
     late = writer.call(_ATEN.cat.default, [zeros, cut], 2)
@@ -100,13 +100,13 @@ def shift(writer: Writer, x: fx.Node) -> fx.Node:
 
 
 def grow(writer: Writer, x: fx.Node) -> fx.Node:
-    """A value that is joined to what is there already, and cut off again."""
+    """A concatenation with a value, which is sliced off again."""
     joined = writer.call(_ATEN.cat.default, [x, writer.call(_ATEN.relu.default, x)], 1)
     return writer.call(_ATEN.slice.Tensor, joined, 1, 2, 6)
 
 
 def pool(writer: Writer, x: fx.Node) -> fx.Node:
-    """A maximum in time and space, which makes a state with a fill of its own."""
+    """A maximum in time and space, with a state of another fill."""
     return writer.call(_ATEN.max_pool3d.default, x, [3, 3, 3], [1, 1, 1], [1, 1, 1])
 
 
@@ -114,7 +114,7 @@ BLOCKS = [convolve, gate, flat_gate, shift, grow, pool]
 
 
 def write(blocks: list[Callable[[Writer, fx.Node], fx.Node]], operators: int) -> Captured:
-    """Blocks one after the other, until there are that many operators."""
+    """Write blocks until there are this many operators."""
     writer = Writer()
     x = writer.clip
     while writer.operators < operators:
@@ -159,7 +159,7 @@ def convert_captured(captured: Captured, options: ConvertOptions) -> None:
     ],
     ids=["all kinds", "gates over windows"],
 )
-def test_work_grows_as_operators_do(
+def test_work_grows_linearly_with_operators(
     blocks: list[Callable[[Writer, fx.Node], fx.Node]],
     options: ConvertOptions,
     few: int,

@@ -35,7 +35,7 @@ def _last(program: StepProgram, *clips: Tensor) -> object:
     return ([result, *stream.flush()])[-1].output
 
 
-def test_two_inputs() -> None:
+def test_two_inputs_step_together() -> None:
     torch.manual_seed(0)
     model = randomise_(TwoStreams()).double()
     program = convert(model, (RGB, FLOW), edges="both")
@@ -47,7 +47,7 @@ def test_two_inputs() -> None:
     assert relative_error(output, expected) <= 1e-10
 
 
-def test_inputs_of_the_wrong_number_or_length() -> None:
+def test_inputs_of_the_wrong_number_or_length_are_refused() -> None:
     program = convert(TwoStreams(), (RGB, FLOW))
     with pytest.raises(InputShapeError, match="got 1 arrays of frames for 1 slots, expected 2"):
         open_stream(program).step(torch.zeros(1, 3, 6, 6))
@@ -56,7 +56,7 @@ def test_inputs_of_the_wrong_number_or_length() -> None:
 
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
-def test_dict_of_outputs_of_unequal_delay(rate: str) -> None:
+def test_outputs_of_unequal_delay_are_aligned(rate: str) -> None:
     """Features and logits of one result describe the same frame."""
     torch.manual_seed(0)
 
@@ -88,7 +88,7 @@ def test_dict_of_outputs_of_unequal_delay(rate: str) -> None:
             assert relative_error(made[position][name], reference) <= 1e-10
 
 
-def test_features_and_logits() -> None:
+def test_features_and_logits_equal_the_clip() -> None:
     torch.manual_seed(0)
 
     def forward(m: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ def test_features_and_logits() -> None:
             assert relative_error(made, expected) <= 1e-10
 
 
-def test_output_that_is_no_tensor_or_no_function_of_the_clip() -> None:
+def test_outputs_that_are_no_tensors_or_constant_are_refused() -> None:
     with pytest.raises(ConversionError, match="not a tensor"):
         convert(Apply(lambda m, x: (m.stem(x), 3), stem=stem()), RGB)
     with pytest.raises(ConversionError, match="does not depend on the clip"):

@@ -1,8 +1,8 @@
-"""Every rule, made to err in one way, is caught by a network that tests this rule alone.
+"""Mutation tests: every wrong change of a rule is caught by a network that tests this rule alone.
 
-A parity test that a wrong rule passes proves nothing. Where no test can notice a mutation, because
-the steps of that network stay right, the table says why; a mutation that goes unnoticed without a
-reason is a hole in the tests, and one that is noticed in spite of its reason a wrong reason.
+A parity test that a wrong rule passes proves nothing. If a mutation does not change the steps of a
+network, no test can catch it, and a table has the reason. A mutation that is not caught and has no
+reason is a hole in the tests; one that is caught despite its reason shows that the reason is wrong.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ CASES: dict[str, Case] = {
     "scores of two rates, native": Case(scores_of_two_rates, **_TWO_RATES, rate="native"),
 }
 
-# Mutations that leave the steps right, and why.
+# Mutations that do not change the steps, with the reason.
 ORDER = {"readings in reverse order": "its terms are summed, or the largest is taken, in any order"}
 NO_PADDING = {"no fill": "without padding it reads nothing outside the clip"}
 ZEROS = {"no fill": "before the clip states hold zeros anyway, and no result comes after its end"}
@@ -80,7 +80,7 @@ FULL = {
     "no fill": "a clip of the training length fills its window",
 }
 
-# Rule -> the networks that test it alone, each with the mutations that it cannot notice.
+# Rule -> the networks that test it alone, each with the mutations that it cannot catch.
 TABLE: dict[str, dict[str, dict[str, str]]] = {
     "lower_sum_taps": {
         "depthwise with a stride in space": ORDER,
@@ -224,18 +224,18 @@ def subject(name: str) -> Subject:
     return Subject(CASES[name])
 
 
-def test_every_rule_has_its_mutations() -> None:
+def test_every_rule_is_mutated() -> None:
     assert TABLE.keys() | PASSING | RECURRENT | FOLDING == rules_by_name().keys()
 
 
 @pytest.mark.parametrize("name", _USED)
-def test_without_a_mutation_all_is_right(name: str) -> None:
+def test_without_a_mutation_steps_equal_clips(name: str) -> None:
     assert subject(name).error() <= EXACT
     assert subject(name).states_its_receptive_field()
 
 
 @pytest.mark.parametrize(("rule", "name"), [(rule, name) for rule in TABLE for name in TABLE[rule]])
-def test_mutated_rule_is_caught(rule: str, name: str) -> None:
+def test_a_mutated_rule_is_caught(rule: str, name: str) -> None:
     found = {what: subject(name).judge(rule, mutation) for what, mutation in MUTATIONS.items()}
     assert any(found.values())
     assert {what for what in found if found[what] == "unnoticed"} == TABLE[rule][name].keys()
@@ -254,7 +254,7 @@ def test_values_outside_the_clip_do_not_matter_where_no_rule_fills_them(
     assert subject(name).error() <= EXACT
 
 
-# Masks: what hides the elements outside the clip.
+# Masks of the elements outside the clip.
 
 
 def _always_real(self: StepBuilder, node: fx.Node, fill: float) -> fx.Node:
@@ -318,7 +318,7 @@ def test_mean_over_elements_outside_the_clip_is_caught(
     assert case.error() > CAUGHT
 
 
-# Native rate: what is not made at the tick of its reader lies one deeper.
+# Native rate: a value that is not made at its reader's tick is read from state.
 
 Reading = tuple[int, bool]
 LATCHES: dict[str, Callable[[Reading], Reading]] = {
@@ -342,7 +342,7 @@ LATCHES: dict[str, Callable[[Reading], Reading]] = {
 def test_wrong_latches_are_caught(
     name: str, mutation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case, original, changed = subject(name), states.reading_index, []
+    case, original, changed = subject(name), states.find_element, []
 
     def wrong(*args: Any, **kwargs: Any) -> Reading:
         right = original(*args, **kwargs)
@@ -350,12 +350,12 @@ def test_wrong_latches_are_caught(
         return LATCHES[mutation](right)
 
     for module in (states, emit):
-        monkeypatch.setattr(module, "reading_index", wrong)
+        monkeypatch.setattr(module, "find_element", wrong)
     assert case.verdict() in ("differs", "refused")
     assert any(changed)
 
 
-# Spread work: what is made later is read later.
+# Spread work: values that are postponed are read later.
 
 
 def _postpone(lowering: Lowering, delay: int, back: int) -> Lowering:

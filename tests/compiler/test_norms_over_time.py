@@ -1,4 +1,4 @@
-"""Norms over a clip: by the statistics of the newest frames where that is asked for."""
+"""Norms over a clip: with `scope="window"` they use the statistics of the newest frames."""
 
 from collections.abc import Callable
 
@@ -46,7 +46,7 @@ def network(norm: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_norms_take_the_statistics_of_the_newest_frames(name: str) -> None:
+def test_norms_use_the_statistics_of_the_newest_frames(name: str) -> None:
     make, groups = NORMS[name]
     model = network(make())
     program = convert(model, SHAPE, scope="window", edges="both")
@@ -68,11 +68,11 @@ def test_norms_take_the_statistics_of_the_newest_frames(name: str) -> None:
         assert relative_error(torch.stack(outputs[program.delay :], 1), expected) < 1e-10
 
 
-def test_in_single_precision_a_large_mean_costs_no_digits() -> None:
+def test_a_large_mean_costs_no_precision_in_float32() -> None:
     model = network(nn.InstanceNorm3d(4)).float()
     program = convert(model, SHAPE, scope="window", edges="both")
     (clip,) = make_clips([13], (SHAPE[0], *SHAPE[2:]), torch.float32)
-    (outputs,) = run_steps(program, [clip])
+    (outputs,) = run_steps(program, [clip], backend="torch")
     double = model.double()
     with torch.inference_mode():
         y = double.stem(clip[None].double()) + OFFSET
@@ -81,7 +81,7 @@ def test_in_single_precision_a_large_mean_costs_no_digits() -> None:
     assert error < 1e-3  # what is normalised has itself only 100 / 2**24 of its spread
 
 
-def test_unless_it_is_asked_for_a_norm_is_refused_or_rerun() -> None:
+def test_without_scope_window_a_norm_is_refused_or_rerun() -> None:
     model = network(nn.GroupNorm(2, 4))
     with pytest.raises(ConversionError, match=r'statistics of the whole clip.*scope="window"'):
         convert(model, SHAPE)
@@ -90,7 +90,7 @@ def test_unless_it_is_asked_for_a_norm_is_refused_or_rerun() -> None:
     assert any("statistics of the whole clip" in line for line in program.fallbacks)
 
 
-def test_gates_behind_a_refused_norm_are_rerun_as_they_are() -> None:
+def test_gates_after_a_refused_norm_are_rerun_unchanged() -> None:
     model = Apply(
         lambda m, x: m.fc((g := m.norm(m.stem(x))) * g.mean((2, 3, 4), keepdim=True).sigmoid()),
         stem=stem(),
@@ -102,7 +102,7 @@ def test_gates_behind_a_refused_norm_are_rerun_as_they_are() -> None:
     assert not program.approximations
 
 
-def test_an_instance_norm_by_the_statistics_of_training_is_exact() -> None:
+def test_an_instance_norm_with_running_statistics_is_exact() -> None:
     norm = nn.InstanceNorm3d(4, affine=True, track_running_stats=True)
     nn.init.normal_(norm.running_mean)
     nn.init.uniform_(norm.running_var, 0.5, 2.0)
@@ -116,7 +116,7 @@ def test_an_instance_norm_by_the_statistics_of_training_is_exact() -> None:
     assert relative_error(torch.stack(outputs[program.delay :], 1), expected) < 1e-10
 
 
-def test_a_norm_within_frames_stays_exact() -> None:
+def test_a_norm_within_frames_is_exact() -> None:
     def per_frame(m: nn.Module, x: Tensor) -> Tensor:
         y = m.stem(x)
         n, c, t, h, w = y.shape

@@ -1,4 +1,4 @@
-"""Spellings of padding, picking and pooling in time that cost nothing, or must not be misread."""
+"""Ways to write padding, selection and pooling in time: without extra delay, and never misread."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ EXACT = 1e-10
 def padded(
     start: int, end: int, *, dilation: int = 1, stride: int = 1, space: bool = True
 ) -> Apply:
-    """A pad in front of a convolution of three frames."""
+    """A pad before a convolution of three frames."""
     around = (1, 1, 1, 1) if space else (0, 0, 0, 0)
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ PADS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 
 @pytest.mark.parametrize("name", PADS)
-def test_a_pad_before_a_convolution_costs_no_delay(name: str) -> None:
+def test_a_pad_before_a_convolution_adds_no_delay(name: str) -> None:
     torch.manual_seed(0)
     make, delay = PADS[name]
     model = randomise_(make()).double()
@@ -66,7 +66,7 @@ UNLIKE: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", UNLIKE)
-def test_what_a_convolution_cannot_pad_itself_stays_a_pad(name: str) -> None:
+def test_pads_that_no_convolution_can_do_are_not_fused(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(UNLIKE[name]()).double()
     assert worst_error(model, convert(model, SHAPE, edges="both"), [8, 6, 10], time_axis=1) <= EXACT
@@ -118,7 +118,7 @@ def test_a_resize_to_uneven_frames_picks_those() -> None:
 
 
 @pytest.mark.parametrize("zero", [lambda x: x - x, lambda x: x * 0, torch.zeros_like])
-def test_shift_with_zeros_of_any_spelling(zero: Callable[[Tensor], Tensor]) -> None:
+def test_shifts_however_they_are_written(zero: Callable[[Tensor], Tensor]) -> None:
     def shift(m: nn.Module, x: Tensor) -> Tensor:
         y = m.stem(x).transpose(1, 2)
         left, right, rest = y[:, :, :1], y[:, :, 1:2], y[:, :, 2:]
@@ -132,14 +132,14 @@ def test_shift_with_zeros_of_any_spelling(zero: Callable[[Tensor], Tensor]) -> N
     assert worst_error(model, program, [8, 5, 11, 1], time_axis=1) <= EXACT
 
 
-def test_a_difference_of_two_values_is_no_zero() -> None:
+def test_a_difference_of_two_values_is_not_zero() -> None:
     model = randomise_(Apply(lambda m, x: m.stem(x) - m.other(x), stem=stem(), other=stem()))
     program = convert(model.double(), SHAPE, edges="both")
     assert worst_error(model, program, [8, 3], time_axis=1) <= EXACT
 
 
 class Halving(nn.Module):
-    """Pools that halve until one element is left: the last is as long as what is left."""
+    """Pools that halve until one element is left; the last is as long as its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,8 +152,8 @@ class Halving(nn.Module):
         return self.last(F.avg_pool3d(x, (2, 1, 1))).mean((2, 3, 4))
 
 
-class Beside(nn.Module):
-    """A pool beside a convolution of the same stride."""
+class PoolAndConvolution(nn.Module):
+    """A pool in parallel to a convolution of the same stride."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,8 +167,10 @@ class Beside(nn.Module):
 
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
-@pytest.mark.parametrize(("make", "frames"), [(Halving, 8), (Beside, 2), (Beside, 4)])
-def test_a_pool_as_long_as_what_is_left_may_slide(
+@pytest.mark.parametrize(
+    ("make", "frames"), [(Halving, 8), (PoolAndConvolution, 2), (PoolAndConvolution, 4)]
+)
+def test_a_pool_as_long_as_the_remaining_elements_slides(
     make: Callable[[], nn.Module], frames: int, rate: str
 ) -> None:
     torch.manual_seed(0)
@@ -180,8 +182,8 @@ def test_a_pool_as_long_as_what_is_left_may_slide(
     co3d.verify(model, shape, rate=rate, lengths=[]).require()  # type: ignore[arg-type]
 
 
-def test_a_pool_as_long_as_the_clip_before_a_layer_per_frame_is_the_clips() -> None:
-    """Nothing behind it looks along time: its window may be another."""
+def test_a_pool_as_long_as_the_clip_without_kernels_in_time_after_it_is_global() -> None:
+    """Nothing after it has a kernel in time, so that `window` can change it."""
     model = Apply(
         lambda m, x: m.head(F.avg_pool3d(m.stem(x), (8, 6, 6))).flatten(1),
         stem=stem(),

@@ -1,4 +1,4 @@
-"""The pipeline that all conversions share: options, passes, and what their errors say."""
+"""The pipeline that all conversions share: options, passes, and their errors."""
 
 from collections.abc import Callable
 
@@ -42,7 +42,7 @@ def fail(_clip_graph: fx.GraphModule) -> PassResult:
 
 
 def break_graph(clip_graph: fx.GraphModule) -> PassResult:
-    """Let the first operator read what comes after it."""
+    """Let the first operator read a later one."""
     first, *_, last = (n for n in clip_graph.graph.nodes if n.op == "call_function")
     first.args = (last, *first.args[1:])
     return PassResult(changed=True)
@@ -106,7 +106,7 @@ def test_the_graph_is_checked_after_every_pass(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("change", dict.fromkeys(pipeline.EXACT_PASSES), ids=lambda c: c.__name__)
-def test_a_pass_says_whether_it_changed_the_graph(change: Callable[..., PassResult]) -> None:
+def test_a_pass_reports_whether_it_changed_the_graph(change: Callable[..., PassResult]) -> None:
     clip_graph = captured()
     before = [(n.op, n.target, n.args, n.kwargs) for n in clip_graph.graph.nodes]
     result = run_pass(clip_graph, change)
@@ -116,7 +116,7 @@ def test_a_pass_says_whether_it_changed_the_graph(change: Callable[..., PassResu
     assert not run_pass(clip_graph, change).changed
 
 
-# Options are checked where they are gathered, and nowhere else.
+# Options are checked in `ConvertOptions` alone.
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_pass_says_whether_it_changed_the_graph(change: Callable[..., PassResu
         ({"spread": True}, "got spread=True with rate='dense'"),
     ],
 )
-def test_options_are_refused_in_one_place(given: dict, message: str) -> None:
+def test_all_entry_points_refuse_the_same_options(given: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ConvertOptions(**given)
     with pytest.raises(OptionError, match=message):
@@ -181,7 +181,7 @@ def test_readers_are_visited_once_and_in_graph_order() -> None:
     assert seen == [near, far, last]
 
 
-def test_shapes_are_followed_no_further_than_they_change() -> None:
+def test_shapes_are_updated_only_where_they_change() -> None:
     clip_graph = captured()
     nodes = {n.name: n for n in clip_graph.graph.nodes}
     (clip,) = (n for n in nodes.values() if n.op == "placeholder")

@@ -11,7 +11,7 @@ from support.streaming import make_clips, randomise_, relative_error, run_steps,
 # torch says so of every even kernel with padding="same"; that case is here on purpose.
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("name", FRAMEWISE)
-def test_framewise_network_equals_clip(name: str) -> None:
+def test_a_per_frame_network_equals_the_clip(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(FRAMEWISE[name]()).double()
     program = convert(model, SHAPE, edges="both")
@@ -23,7 +23,7 @@ def test_framewise_network_equals_clip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_head_equals_clip(name: str) -> None:
+def test_a_head_equals_the_clip(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(HEADS[name]()).double()
     program = convert(model, SHAPE, edges="both", window=12)
@@ -31,7 +31,7 @@ def test_head_equals_clip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_last_element_equals_clip(name: str) -> None:
+def test_a_last_element_equals_the_clip(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(LAST[name]()).double()
     program = convert(model, SHAPE, edges="both")
@@ -40,7 +40,7 @@ def test_last_element_equals_clip(name: str) -> None:
 
 
 @pytest.mark.parametrize("spread", [False, True])
-def test_pathways_of_two_rates_equal_clip(spread: bool) -> None:
+def test_pathways_of_two_rates_equal_the_clip(spread: bool) -> None:
     torch.manual_seed(0)
     model = randomise_(two_pathways()).double()
     dense = convert(model, SHAPE, edges="both", window=3)
@@ -53,7 +53,7 @@ def test_pathways_of_two_rates_equal_clip(spread: bool) -> None:
 
 
 def test_pathways_of_two_rates_slide_by_one_frame() -> None:
-    """Away from the edges every step equals the clip network on the frames it has seen."""
+    """In the interior every step equals the clip network on the frames so far."""
     torch.manual_seed(0)
     model = randomise_(two_pathways()).double()
     program = convert(model, (3, 8, 6, 6), edges="none")

@@ -1,4 +1,4 @@
-"""The rules of recurrences, made to err in every way that applies, are caught."""
+"""Mutated rules of recurrences are caught."""
 
 from functools import cache
 
@@ -11,12 +11,12 @@ from support.mutations import CAUGHT, EXACT, MUTATIONS, Case, Subject, rules_by_
 from support.recurrent_networks import FRAMEWISE
 from support.rule_networks import LENGTHS
 
-# Mutations that leave the steps right, and why.
+# Mutations that do not change the steps, with the reason.
 FIGURES = ("said to see a frame more", "said to see a frame fewer")
 ENDLESS = dict.fromkeys(FIGURES, "it sees all frames from the first one on, whatever else it sees")
 ZEROS = {"no fill": "a state without a fill begins with zeros, as this recurrence does"}
 ORDER = {"readings in reverse order": "its terms are summed, or the largest is taken, in any order"}
-# Rule -> the networks that test it alone, each with the mutations that it cannot notice.
+# Rule -> the networks that test it alone, each with the mutations that it cannot catch.
 TABLE = {
     "lower_scan": {
         "loop of convolutional LSTM cells": ENDLESS | ZEROS,
@@ -54,7 +54,7 @@ def subject(name: str) -> Subject:
 
 
 @pytest.mark.parametrize(("rule", "name"), PAIRS)
-def test_mutated_rule_is_caught(rule: str, name: str) -> None:
+def test_a_mutated_rule_is_caught(rule: str, name: str) -> None:
     assert subject(name).error() <= EXACT < CAUGHT
     assert subject(name).states_its_receptive_field()
     found = {what: subject(name).judge(rule, mutation) for what, mutation in MUTATIONS.items()}
@@ -63,7 +63,7 @@ def test_mutated_rule_is_caught(rule: str, name: str) -> None:
     assert {what for what in found if found[what] == "refused"} <= MAY_BE_REFUSED
 
 
-def test_what_runs_both_ways_is_refused() -> None:
+def test_bidirectional_layers_are_refused() -> None:
     x = fx.Graph().placeholder("x")
     two_ways = (x, x, [], False, 1, 0.0, False, True, True)
     node = x.graph.call_function(torch.ops.aten.gru.input, two_ways)

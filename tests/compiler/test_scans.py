@@ -63,14 +63,14 @@ def test_verification_passes_at_several_lengths(name: str) -> None:
     assert found.notes == ()
 
 
-def test_an_unbounded_receptive_field_is_said() -> None:
+def test_an_unbounded_receptive_field_is_reported() -> None:
     program = convert(FRAMEWISE["GRU"][0](), SHAPE)
     assert program.receptive_field is None
     assert "receptive field all frames from the stream's first one on, delay 1" in program.explain()
     assert convert(FrameLoop(), SHAPE).receptive_field == 3
 
 
-def test_streams_of_other_ages_resets_and_snapshots() -> None:
+def test_streams_of_different_ages_resets_and_snapshots() -> None:
     torch.manual_seed(0)
     model = randomise_(FRAMEWISE["loop of cells"][0]()).double()
     program = convert(model, SHAPE, edges="start")
@@ -98,12 +98,12 @@ def test_streams_of_other_ages_resets_and_snapshots() -> None:
             assert relative_error(result.output[0], expected[20][step - 1]) <= 1e-10
 
 
-def test_without_masks_padding_would_stay_in_the_state() -> None:
+def test_recurrences_that_would_keep_padding_in_state_are_refused_without_masks() -> None:
     with pytest.raises(ConversionError, match="edges='none'"):
         convert(FRAMEWISE["LSTM"][0](), SHAPE, edges="none")
 
 
-def test_without_masks_what_sees_one_frame_is_right_from_the_first_on() -> None:
+def test_recurrences_of_single_frames_are_exact_without_masks() -> None:
     torch.manual_seed(0)
     model = randomise_(FRAMEWISE["frames folded, then an LSTM"][0]()).double()
     program = convert(model, SHAPE, edges="none")
@@ -114,7 +114,7 @@ def test_without_masks_what_sees_one_frame_is_right_from_the_first_on() -> None:
         assert relative_error(torch.stack(steps), model(clip[None])[0]) <= 1e-10
 
 
-def test_missing_masks_are_noticed() -> None:
+def test_missing_masks_are_caught() -> None:
     torch.manual_seed(0)
     model = randomise_(FRAMEWISE["GRU"][0]()).double()
     program = convert(model, SHAPE, edges="both")
@@ -132,7 +132,7 @@ def test_clips_unroll_into_one_graph(name: str) -> None:
         assert relative_error(output, model(clip[None])) <= 1e-10
 
 
-def test_both_ways_is_refused_with_the_cause() -> None:
+def test_bidirectional_layers_are_refused_with_the_cause() -> None:
     model = Apply(
         lambda m, x: m.rnn(m.stem(x).mean((3, 4)).transpose(1, 2))[0],
         stem=stem(),
@@ -142,7 +142,7 @@ def test_both_ways_is_refused_with_the_cause() -> None:
         convert(model, SHAPE)
 
 
-def test_a_learnt_start_is_refused_with_the_cause() -> None:
+def test_a_learnt_initial_state_is_refused_with_the_cause() -> None:
     model = Apply(
         lambda m, x: m.rnn(
             m.stem(x).mean((3, 4)).transpose(1, 2), m.start.weight.expand(1, x.shape[0], 5).clone()
@@ -156,6 +156,6 @@ def test_a_learnt_start_is_refused_with_the_cause() -> None:
 
 
 def test_copies_of_the_first_frame_never_fill_a_recurrence() -> None:
-    compiled = compile_program(convert(FRAMEWISE["GRU"][0](), SHAPE))
+    compiled = compile_program(convert(FRAMEWISE["GRU"][0](), SHAPE), backend="torch")
     with pytest.raises(OptionError, match="never forgets"):
         StreamEvaluator(None, None, compiled, fill="replicate", rate_hz=8.0)  # type: ignore[arg-type]

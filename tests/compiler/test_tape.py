@@ -1,4 +1,4 @@
-"""The tape plays again what was computed from weights, and nothing else."""
+"""The tape replays what was computed from weights, and nothing else."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from co3d.compiler.tape import WeightTape
 from co3d.errors import ConversionError
 
 
-def test_what_was_computed_is_computed_again_from_other_weights():
+def test_recorded_operators_are_replayed_with_other_weights():
     weight, bias, other = torch.randn(2, 3), torch.randn(3), torch.randn(3)
     with WeightTape({"weight": weight, "bias": bias, "unused": other}) as tape:
         first, second = (weight.double() * 2).unbind(0)
@@ -36,7 +36,7 @@ def test_reading_the_value_of_a_weight_is_refused(read):
     assert read(weight)
 
 
-def test_a_weight_that_stands_as_it_is_is_passed_through():
+def test_an_unchanged_weight_is_passed_through():
     weight = torch.randn(3)
     with WeightTape({"weight": weight}) as tape:
         same = weight.float()

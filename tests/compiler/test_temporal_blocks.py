@@ -56,7 +56,7 @@ def test_elements_are_counted(chain: Chain) -> None:
 
 @settings(max_examples=600, deadline=None, derandomize=True)
 @given(chains())
-def test_whether_an_element_exists_is_known_from_its_place_alone(chain: Chain) -> None:
+def test_whether_an_element_exists_depends_on_its_position_alone(chain: Chain) -> None:
     type_, _ = chain
     for frames in CLIPS:
         exist = [q <= type_.horizon(frames) for q in range(0, 80, type_.stride)]
@@ -66,8 +66,8 @@ def test_whether_an_element_exists_is_known_from_its_place_alone(chain: Chain) -
 
 @settings(max_examples=600, deadline=None, derandomize=True)
 @given(chains())
-def test_what_is_made_before_the_end_is_known_exists(chain: Chain) -> None:
-    """A stream that has seen its last frame makes nothing that its clip does not have."""
+def test_elements_made_before_the_end_is_known_exist(chain: Chain) -> None:
+    """A stream makes no element that its clip does not have."""
     type_, _ = chain
     assert 0 <= type_.overhang < type_.block
     for frames in CLIPS:
@@ -77,7 +77,7 @@ def test_what_is_made_before_the_end_is_known_exists(chain: Chain) -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(chains(), chains())
-def test_values_that_meet_have_as_many_elements_as_each(first: Chain, second: Chain) -> None:
+def test_a_join_has_as_many_elements_as_its_operands(first: Chain, second: Chain) -> None:
     (one, count_one), (other, count_other) = first, second
     if one.stride != other.stride:
         return
@@ -87,8 +87,8 @@ def test_values_that_meet_have_as_many_elements_as_each(first: Chain, second: Ch
             assert joined.last_position(frames) == (count_one(frames) - 1) * one.stride
 
 
-def test_a_delay_is_no_longer_than_it_must_be() -> None:
-    """Two pools of two, and back by twos: all wait for the fourth frame of each block."""
+def test_delays_are_minimal() -> None:
+    """Two pools of two, enlarged again twice: all wait for the fourth frame of each block."""
     pooled = TemporalType(axis=2).slide(2, 2, 1, 0, 0).slide(2, 2, 1, 0, 0)
     middle = pooled.stretch(2).slide(2, 1, 1, 1, 1)
     fine = middle.stretch(2).slide(2, 1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Networks of the structures that people train: steps + flush equal the clip network."""
+"""Networks with the structures of published ones: steps + flush equal the clip network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from support.third_party.x3d import x3d
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the clips that it was trained on, and what else it takes."""
+    """A network, its training clip, and other properties."""
 
     make: Callable[[], nn.Module]
     frames: int
@@ -43,7 +43,7 @@ class Case:
     lengths: tuple[int, ...] = ()
     # Elements that its pool over time holds at the longest of them; None for the clip's own.
     window: int | None = None
-    # Of the output without its batch, where there is one element per frame.
+    # The axis of time in the output without its batch; None where the output has no time.
     time_axis: int | None = None
     temporal_stride: int = 1
     # What each of its approximations says; none where empty.
@@ -93,7 +93,7 @@ def _check(
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_dense_steps_equal_clip(name: str) -> None:
+def test_dense_steps_equal_the_clip(name: str) -> None:
     case = CASES[name]
     model, shape = _make(case)
     program = convert(model, shape, edges="both", window=case.window)
@@ -102,7 +102,7 @@ def test_dense_steps_equal_clip(name: str) -> None:
 
 @pytest.mark.parametrize("spread", slow_but([False, True], True))
 @pytest.mark.parametrize("name", STRIDED)
-def test_native_steps_equal_clip(name: str, spread: bool) -> None:
+def test_native_steps_equal_the_clip(name: str, spread: bool) -> None:
     case = CASES[name]
     model, shape = _make(case)
     program = convert(model, shape, edges="both", window=case.window, rate="native", spread=spread)
@@ -113,7 +113,7 @@ def test_native_steps_equal_clip(name: str, spread: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_value_equals_the_clips(name: str) -> None:
-    """Of the training clip; further lengths are compared above, by their results."""
+    """Compares values for the training clip; the tests above compare results of other lengths."""
     model, shape = _make(CASES[name])
     verify(model, shape, lengths=()).require()
 

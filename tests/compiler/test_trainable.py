@@ -27,8 +27,8 @@ def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: g for name, g in zip(named, found, strict=True) if g is not None}
 
 
-def judge(logits: Tensor) -> Tensor:
-    """A loss that weighs every output of every clip differently."""
+def weigh_outputs(logits: Tensor) -> Tensor:
+    """A loss that weights every output of every clip differently."""
     weights = torch.linspace(-1, 1.3, logits.numel(), dtype=logits.dtype).view_as(logits)
     return (logits * weights).sum() + F.cross_entropy(logits, torch.arange(len(logits)))
 
@@ -61,14 +61,14 @@ def test_gradients_through_steps_equal_those_through_the_clip(name):
     through_clip = live.run_clip(clips, live.derive(model))
     through_steps = step_through(live, model, clips)
     torch.testing.assert_close(through_steps, through_clip, rtol=1e-9, atol=1e-11)
-    expected = gradients(model, judge(through_clip))
-    got = gradients(model, judge(through_steps))
+    expected = gradients(model, weigh_outputs(through_clip))
+    got = gradients(model, weigh_outputs(through_steps))
     assert got.keys() == expected.keys() == dict(model.named_parameters()).keys()
     for key, gradient in expected.items():
         assert gradient.abs().max() > 1e-9, f"{key} has no gradient to compare"
         torch.testing.assert_close(got[key], gradient, rtol=1e-7, atol=1e-10, msg=key)
     if not live.program.approximations:
-        own = gradients(model, judge(model(clips)))
+        own = gradients(model, weigh_outputs(model(clips)))
         for key, gradient in own.items():
             torch.testing.assert_close(got[key], gradient, rtol=1e-7, atol=1e-10, msg=key)
 
@@ -78,14 +78,14 @@ def test_gradients_through_the_steps_of_x3d():
     model = randomise_(X3D(0.5, 32, num_classes=5).double())
     clips = clips_for(frames=4, side=32)
     live = convert_trainable(model, (3, 4, 32, 32), edges="both")
-    expected = gradients(model, judge(live.run_clip(clips, live.derive(model))))
-    got = gradients(model, judge(step_through(live, model, clips)))
+    expected = gradients(model, weigh_outputs(live.run_clip(clips, live.derive(model))))
+    got = gradients(model, weigh_outputs(step_through(live, model, clips)))
     assert got.keys() == dict(model.named_parameters()).keys()
     for key, gradient in expected.items():
         torch.testing.assert_close(got[key], gradient, rtol=1e-6, atol=1e-9, msg=key)
 
 
-def test_the_weights_are_live():
+def test_steps_use_the_current_weights():
     model = randomise_(small_network().double())
     live = convert_trainable(model, (3, FRAMES, 12, 12), edges="both")
     clips = clips_for()

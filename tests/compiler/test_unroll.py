@@ -1,4 +1,4 @@
-"""Clip networks as graphs over frames, against the clip networks."""
+"""Unrolled clip networks equal the clip networks."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ RULES = rule_networks.list_all()
 
 
 def _pools(self: nn.Module, clip: Tensor) -> tuple[Tensor, ...]:
-    """Windows that reach beyond the clip, over signed numbers; booleans, and two outputs."""
+    """Windows that extend beyond the clip, on signed numbers; booleans, and two outputs."""
     made = self.stem(clip)
     mean = F.avg_pool3d(made, (3, 1, 1), (2, 1, 1), (1, 0, 0), count_include_pad=False)
     most = F.max_pool3d(-made.abs(), (3, 2, 2), (2, 2, 2), (1, 0, 0))
@@ -60,12 +60,12 @@ def test_unrolled_clips_equal_clips(name: str) -> None:
         for i, name in enumerate(sorted(RULES))
     ],
 )
-def test_every_rule(name: str) -> None:
+def test_clips_of_every_rule_unroll(name: str) -> None:
     torch.manual_seed(0)
     _compare(RULES[name](), rule_networks.SHAPE)
 
 
-def test_what_reruns_clips_is_refused() -> None:
+def test_programs_that_rerun_clips_are_refused() -> None:
     class Flipped(nn.Module):
         def forward(self, clip: Tensor) -> Tensor:
             return clip.flip(2).mean((2, 3, 4))

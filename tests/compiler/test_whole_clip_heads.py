@@ -1,4 +1,4 @@
-"""Heads that see a clip whole: layers over all of its frames, picks of frames, and space alone."""
+"""Heads over a whole clip: layers over all frames, selections of frames, and heads over space."""
 
 from collections.abc import Callable
 
@@ -17,15 +17,15 @@ SHAPE = (3, 8, 6, 6)
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
-def flatten_behind_a_pool(m: nn.Module, x: Tensor) -> Tensor:
+def flatten_after_a_pool(m: nn.Module, x: Tensor) -> Tensor:
     return F.max_pool3d(m.stem(x), 2).view(len(x), -1)
 
 
-# Each with the layer `head`, and the window that its results see.
+# Each with the layer `head`, and the window of its results.
 HEADS: dict[str, tuple[Forward, Callable[[], nn.Module], int | None]] = {
     "flatten": (lambda m, x: m.head(m.stem(x).flatten(1)), lambda: nn.Linear(4 * 8 * 36, 5), 8),
     "flatten behind a pool": (
-        lambda m, x: m.head(flatten_behind_a_pool(m, x)).relu(),
+        lambda m, x: m.head(flatten_after_a_pool(m, x)).relu(),
         lambda: nn.Linear(4 * 4 * 9, 5),
         4,
     ),
@@ -94,7 +94,7 @@ def build(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_head_equals_clip(name: str) -> None:
+def test_a_head_equals_the_clip(name: str) -> None:
     model = build(name)
     program = convert(model, SHAPE, edges="both")
     assert program.window == HEADS[name][2]
@@ -103,8 +103,8 @@ def test_head_equals_clip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_head_slides_by_one_frame(name: str) -> None:
-    """Without strides each step equals the network's last result of all that it has seen."""
+def test_a_head_slides_by_one_frame(name: str) -> None:
+    """Without strides each step equals the network's last result for all frames so far."""
     if "pool" in name:
         return
     model = build(name)
@@ -118,19 +118,19 @@ def test_head_slides_by_one_frame(name: str) -> None:
     assert relative_error(outputs[-1], newest[0]) <= 1e-10
 
 
-def test_no_other_window_fits_such_a_head() -> None:
+def test_other_windows_are_refused() -> None:
     for name in ("flatten", "first frame"):
         with pytest.raises(ConversionError, match="window=12"):
             convert(build(name), SHAPE, window=12)
 
 
-def test_verification_leaves_out_lengths_that_a_head_cannot_take() -> None:
+def test_verification_skips_lengths_that_a_head_cannot_take() -> None:
     found = co3d.verify(build("frames by a table"), SHAPE)
     found.require()
     assert any("clips of 3 frames left out" in note for note in found.notes)
 
 
-def test_one_element_of_a_pool_is_no_channel() -> None:
+def test_a_pooled_element_is_not_mistaken_for_a_channel() -> None:
     model = Apply(lambda m, x: m.head(m.stem(x).mean(2, keepdim=True).mean((3, 4))), stem=stem())
     model.head = nn.Linear(1, 3)
     with pytest.raises(ConversionError, match="the one element that a pool over time has left"):

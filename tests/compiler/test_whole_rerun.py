@@ -1,4 +1,4 @@
-"""`fallback=True` on networks of which no part can be cut off: all of them run, and exactly."""
+"""`fallback=True` on networks that cannot be cut: they are rerun as a whole, exactly."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def rows(model: nn.Module, clip: Tensor) -> list[Tensor]:
-    """The outputs for one clip, without the batch where there is one."""
+    """The outputs for one clip, without the batch axis if they have one."""
     with torch.inference_mode():
         made = list_tensors(model(clip[None]))
     return [output[0] if output.shape[0] == 1 else output for output in made]
@@ -54,7 +54,7 @@ def rows(model: nn.Module, clip: Tensor) -> list[Tensor]:
 def check_windows(
     model: nn.Module, program: StepProgram, backend: str, precision: str, tolerance: float
 ) -> None:
-    """Three slots that begin one step apart: from frame T on all equal the newest clip."""
+    """Three slots that start one step apart equal the newest clip from frame T on."""
     clips = make_clips([FRAMES + 3] * 3, SHAPE[:1] + SHAPE[2:], program.dtype)
     with co3d.open_stream(program, backend=backend, precision=precision, slots=3) as stream:
         compared = 0
@@ -107,7 +107,7 @@ BACKENDS = [
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_backend_reruns(backend: str) -> None:
+def test_every_backend_reruns_the_network(backend: str) -> None:
     torch.manual_seed(0)
     model = NETWORKS["a loop over the batch"]().eval()
     check_windows(model, convert(model, SHAPE, fallback=True), backend, "float32", 1e-4)
@@ -125,14 +125,14 @@ def test_results_are_packed_as_the_model_packs_them() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_verification(name: str) -> None:
+def test_verification_passes(name: str) -> None:
     torch.manual_seed(0)
     found = co3d.verify(NETWORKS[name](), SHAPE, fallback=True)
     found.require()
     assert found.lengths == (FRAMES,)
 
 
-def test_a_snapshot_goes_on_elsewhere() -> None:
+def test_a_snapshot_continues_in_another_stream() -> None:
     torch.manual_seed(0)
     model = NETWORKS["rows of all axes"]().double().eval()
     program = convert(model, SHAPE, fallback=True)
@@ -148,19 +148,19 @@ def test_a_snapshot_goes_on_elsewhere() -> None:
     assert relative_error(result.output[1], expected) < 1e-12
 
 
-def test_window_is_refused() -> None:
+def test_a_window_is_refused() -> None:
     with pytest.raises(ConversionError, match="leave window out"):
         convert(NETWORKS["a loop over the batch"](), SHAPE, fallback=True, window=4)
 
 
-def test_a_network_that_converts_has_nothing_to_rerun() -> None:
+def test_a_network_with_step_forms_is_not_rerun() -> None:
     model = Apply(lambda m, x: m.stem(x).mean((2, 3, 4)), stem=stem())
     program = convert(model, SHAPE, fallback=True)
     assert program.fallbacks == ()
     assert program.graph_slots is None
 
 
-def test_exported_files(tmp_path: Path) -> None:
+def test_exported_files_rerun_the_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = NETWORKS["a loop over the batch"]().eval()
     program = convert(model, SHAPE, fallback=True)

@@ -70,7 +70,7 @@ def test_lists_are_taken_out_of_archives_by_name_alone(site, tmp_path, monkeypat
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_what_is_in_the_cache_is_not_fetched_again(site, tmp_path, monkeypatch):
+def test_cached_archives_are_not_fetched_again(site, tmp_path, monkeypatch):
     folder, address = site
     (folder / "val.csv").write_bytes(b"v")
     offer(monkeypatch, address, "val.csv")
@@ -122,7 +122,7 @@ def test_the_command_prints_the_manual_steps_even_offline(
 
 
 def test_every_set_names_https_addresses_and_what_to_do():
-    assert set(ANNOTATIONS) == {"kinetics400", "kinetics600", "charades"}
+    assert set(ANNOTATIONS) == {"kinetics400", "kinetics600", "kinetics700", "charades"}
     for published in ANNOTATIONS.values():
         assert all(url.startswith("https://") for url in published.files.values())
         assert "https://" in published.videos

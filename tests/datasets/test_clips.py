@@ -78,7 +78,7 @@ def test_a_folder_of_frames_has_the_rate_that_it_is_given(tmp_path):
     assert (np.diff(clip.pts_seconds) * 24).round().tolist() == [4, 4, 4]
 
 
-def test_every_readable_video_gives_clips_and_every_other_a_report(kinetics, manifest):
+def test_every_readable_video_gives_clips_and_every_other_is_reported(kinetics, manifest):
     clips = VideoClips(manifest, CARD)
     items = [clips[index] for index in range(len(clips))]
     assert len(items) == len(kinetics.kinds) == 2 * len(KINDS) + 1

@@ -18,7 +18,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_a_saved_manifest_loads_unchanged(tmp_path):
     entries = (
         VideoEntry("a", "run/a b ü 漢字.mp4", (0,)),
         VideoEntry("b", "frames/b", (0, 1), 1.5, 9.0, (Segment(1, 2.0, 3.25),), rate_hz=24.0),
@@ -63,6 +63,7 @@ def test_a_root_below_the_manifest_moves_with_it(tmp_path):
         ([HEADER, ENTRY.replace("}", ', "extra": 1}')], 2, "only the fields"),
         ([HEADER, ENTRY.replace("}", ', "segments": [{}]}')], 2, "a segment with"),
         ([HEADER, ENTRY.replace("}", ', "split": 3}')], 2, "the name of a split"),
+        ([HEADER, ENTRY.replace("}", ', "source": ""}')], 2, "the name of a source"),
         (["a.mp4,run"], 1, "JSON object"),
     ],
 )
@@ -73,7 +74,7 @@ def test_a_broken_manifest_names_its_line(tmp_path, lines, line, expected):
     assert len(str(info.value)) < 400 + len(str(tmp_path))
 
 
-def test_no_text_nothing_and_nowhere(tmp_path):
+def test_binary_empty_and_absent_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_manifest(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no line"):

@@ -84,7 +84,7 @@ def test_video_to_frames_and_back(tmp_path, pictures):
 
 
 @pytest.mark.parametrize("form", ["video", "frames"])
-def test_sampling_keeps_the_pace(tmp_path, pictures, form):
+def test_sampled_copies_keep_the_playing_speed(tmp_path, pictures, form):
     source = write_mp4(tmp_path / "a.mp4", pictures)
     target = tmp_path / ("b.mp4" if form == "video" else "b")
     assert copy_video(source, entry("a.mp4"), target, Recipe(form, rate_hz=4.0)) == 4.0
@@ -104,7 +104,7 @@ def test_bad_videos_leave_nothing_behind(tmp_path, pictures):
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_copy_that_is_there_is_kept(tmp_path, pictures):
+def test_an_existing_copy_is_kept(tmp_path, pictures):
     source = write_mp4(tmp_path / "a.mp4", pictures)
     target = tmp_path / "b.mp4"
     target.write_bytes(b"mine")

@@ -159,6 +159,6 @@ def test_duration_and_rate_of_few_frames():
         {"frames": 0},
     ],
 )
-def test_what_cannot_work_is_refused(values):
+def test_impossible_samplings_are_refused(values):
     with pytest.raises(OptionError):
         Sampling(**values)

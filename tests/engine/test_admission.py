@@ -19,7 +19,7 @@ def test_the_cost_of_a_step_is_its_95th_percentile():
     assert cost.seconds == pytest.approx(0.09505)
 
 
-def test_waiting_for_the_interpreter_counts():
+def test_waiting_for_the_gil_counts():
     cost = StepCost()
     for _ in range(100):
         cost.add(0.01, 0.025)
@@ -37,7 +37,7 @@ def test_streams_join_up_to_the_limit(cost):
     admission.reserve("camera 20", 8)
 
 
-def test_what_decoding_costs_counts(cost):
+def test_the_cost_of_decoding_counts(cost):
     admission = Admission(cost, capacity=1, load_limit=0.8)
     admission.reserve("door", 8, SourceCost(0.09))
     assert admission.load == pytest.approx(0.8)
@@ -45,14 +45,27 @@ def test_what_decoding_costs_counts(cost):
         admission.reserve("yard", 1)
 
 
-def test_a_stream_that_is_refused_takes_nothing(cost):
+def test_beside_a_gpu_all_cores_decode(cost):
+    admission = Admission(cost, capacity=1, load_limit=0.8, decoding_cores=4)
+    admission.reserve("door", 4, SourceCost(0.1))
+    assert admission.load == pytest.approx(0.1)  # of the cores; of the GPU it is 0.04
+    for number in range(7):
+        admission.reserve(f"yard {number}", 4, SourceCost(0.1))
+    with pytest.raises(EngineFullError, match="1 steps while 4 decode"):
+        admission.reserve("gate", 4, SourceCost(0.1))
+    admission = Admission(cost, capacity=1, load_limit=0.8, decoding_cores=4)
+    admission.reserve("fast", 80, SourceCost(0.01))
+    assert admission.load == pytest.approx(0.8)  # of the GPU; of the cores it is 0.2
+
+
+def test_a_refused_stream_reserves_nothing(cost):
     admission = Admission(cost, capacity=1, load_limit=0.8)
     with pytest.raises(EngineFullError):
         admission.reserve("door", 100)
     assert admission.load == 0
 
 
-def test_offline_streams_take_what_is_left(cost):
+def test_offline_streams_reserve_nothing(cost):
     admission = Admission(cost, capacity=1, load_limit=0.8)
     admission.reserve("door", 80)
     admission.reserve("archive", 0)
@@ -81,7 +94,7 @@ def test_streams_that_turn_out_cheaper_make_room_for_others():
     assert admission.load == pytest.approx(0.3)
 
 
-def test_where_none_fits_the_cost_is_measured_anew(cost):
+def test_if_no_stream_fits_the_cost_is_measured_again(cost):
     admission = Admission(cost, capacity=1, load_limit=0.8)
     with pytest.raises(EngineFullError, match=r"a step costs 10\.0 ms"):
         admission.reserve("door", 100)

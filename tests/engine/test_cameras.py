@@ -1,4 +1,4 @@
-"""Several sources on one engine: files, live ones over loopback, and those that are not there."""
+"""Several sources on one engine: files, live sources over loopback, and missing ones."""
 
 import threading
 
@@ -10,8 +10,9 @@ from co3d.engine.camera import Camera
 from co3d.engine.cameras import CameraWatch
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError, SourceUnreachableError
 from co3d.video import read_video
+from co3d.video.irregularities import Irregularities
 from support.servers import send, serve
-from support.videos import make_broadcast, write_video
+from support.videos import make_broadcast, make_transport_stream, write_video
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def live_bytes(tmp_path_factory) -> bytes:
     return make_broadcast(tmp_path_factory.mktemp("live") / "live.flv", 160)
 
 
-def test_live_sources_say_what_they_do_and_end_when_asked(engine, live_bytes):
+def test_live_sources_report_their_states_and_end_when_asked(engine, live_bytes):
     over = threading.Event()
 
     def answer(handler, _number):
@@ -103,7 +104,38 @@ def test_live_sources_say_what_they_do_and_end_when_asked(engine, live_bytes):
     assert not engine.tracks
 
 
-def test_cameras_that_did_not_change_go_on(engine, live_bytes):
+def test_jumps_back_and_changes_of_size_are_reported_and_labelling_goes_on(engine, tmp_path):
+    films = make_transport_stream(tmp_path / "a.ts", 48, start_seconds=1000.0)
+    films += make_transport_stream(tmp_path / "b.ts", 48, size=(160, 96))
+    over = threading.Event()
+
+    def answer(handler, _number):
+        send(handler, films)
+        over.wait(30)
+
+    with serve(answer) as url, CameraWatch(engine) as watch:
+        watch.start(Camera("door", url, policy="every", reconnect_seconds=0))
+        made, causes = list[Prediction](), list[str | None]()
+        for item in watch:
+            if isinstance(item, SourceChanged):
+                causes.append(item.state.cause)
+            elif isinstance(item, Prediction):
+                made.append(item)
+                if len(made) == 30:
+                    break
+        over.set()
+        assert watch.statuses()["door"].irregularities == Irregularities(1, 1)
+    assert causes[2:] == [
+        "its clock jumped back by 1002.9 s (jump 1); its pictures now have 160x96 pixels (change 1)"
+    ]
+    times = [prediction.frame.pts_seconds for prediction in made]
+    np.testing.assert_allclose(np.diff(times), 1 / 8, atol=1e-6)
+    first_valid = next(place for place, prediction in enumerate(made) if prediction.valid)
+    assert first_valid < 10  # warmed up once: the network sees both films as one
+    assert all(prediction.valid for prediction in made[first_valid:])
+
+
+def test_unchanged_cameras_keep_running(engine, live_bytes):
     asked = []
 
     def answer(handler, number):
@@ -130,7 +162,7 @@ def test_cameras_that_did_not_change_go_on(engine, live_bytes):
     assert not engine.tracks
 
 
-def test_a_name_runs_once(engine, videos):
+def test_a_second_camera_of_a_name_is_refused(engine, videos):
     with CameraWatch(engine) as watch:
         watch.start(Camera("a", str(videos[0])))
         with pytest.raises(OptionError, match="of that name"):
@@ -140,7 +172,7 @@ def test_a_name_runs_once(engine, videos):
 
 @pytest.fixture
 def live_url(live_bytes):
-    """A live source that lasts as long as the test."""
+    """A live source that runs as long as the test."""
     over = threading.Event()
 
     def answer(handler, _number):
@@ -154,7 +186,7 @@ def live_url(live_bytes):
 
 @pytest.fixture
 def full_engine(labeller):
-    """Which has room for one camera."""
+    """An engine with room for one camera."""
     compiled, card = labeller.compiled, labeller.card
     with Engine(compiled, card, workers=1, max_streams=1) as engine:
         yield engine

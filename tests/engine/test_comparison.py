@@ -15,7 +15,7 @@ def make_comparison(labeller) -> SpeedComparison:
     return SpeedComparison(labeller.program.macs_per_frame, labeller.program.clip_macs)
 
 
-def test_each_full_clip_is_timed_once_beside_one_step(labeller, frames):
+def test_each_full_clip_is_timed_with_one_step(labeller, frames):
     comparison = make_comparison(labeller)
     rounds = list(compare_with_clip(labeller, frames, comparison))
     expected = len(frames) - labeller.card.clip_frames + 1

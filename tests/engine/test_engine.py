@@ -1,4 +1,4 @@
-"""What the engine says of each stream is what the network says of it alone."""
+"""The engine's predictions for each stream equal those of the network on that stream alone."""
 
 import dataclasses
 import random
@@ -19,7 +19,7 @@ from co3d.errors import (
     StreamError,
 )
 from co3d.runtime import CompiledProgram
-from co3d.video import read_video
+from co3d.video import VideoFrame, read_video
 from support.videos import cut_short, open_reader, write_video, write_video_with_gap
 
 RATE_HZ = 8.0
@@ -47,7 +47,7 @@ def make_pictures(seed: int, count: int) -> list[np.ndarray]:
 def label_alone(
     compiled: CompiledProgram, engine: Engine, pictures: Iterable[np.ndarray], *, flush: bool
 ) -> list[np.ndarray]:
-    """Probabilities of each picture that can be described, by a slot of its own."""
+    """The probabilities for each picture, from a slot of its own."""
     program, made = compiled.program, []
     with compiled.open() as slot:
         frames = [engine.card.preprocess(picture) for picture in pictures]
@@ -63,7 +63,7 @@ def push_all(track: Track, pictures: Sequence[np.ndarray]) -> None:
         track.push(picture, number / RATE_HZ)
 
 
-def test_streams_side_by_side_are_each_as_if_alone(any_engine):
+def test_concurrent_streams_do_not_affect_each_other(any_engine):
     videos = {f"video {seed}": make_pictures(seed, 12 + seed) for seed in range(5)}
     results = Results(capacity=10)
     tracks = {name: any_engine.join(name, policy="every", results=results) for name in videos}
@@ -149,7 +149,7 @@ def test_after_a_reset_a_new_video_begins(engine):
     assert [p.valid for p in made] == [False] * 7 + [True] * 2 + [False] * 7 + [True] * 4
 
 
-def test_a_snapshot_goes_on_in_another_track(engine):
+def test_another_track_continues_from_a_snapshot(engine):
     pictures = make_pictures(3, 30)
     track = engine.join(policy="every")
     push_all(track, pictures[:20])
@@ -177,12 +177,12 @@ def test_live_streams_never_wait(labeller):
     with Engine(compiled, card, workers=1, load_limit=None) as engine:
         track = engine.join(rate_hz=100)
         blocked = engine.join("blocked", rate_hz=100)
-        blocked._hold()  # as a step would that never ends
+        blocked._acquire_slot()  # as a step would that never ends
         for number in range(400):
             blocked.push(pictures[number % 2], number / 100)
         assert blocked.dropped_frames == 399 - 50  # the newest waits for its tick to pass
         blocked.finish()
-        blocked._let_go()
+        blocked._release_slot()
         made = list(blocked)
         # Half a second is left, after a gap of 3.5 s.
         assert [p.frame.index for p in made] == list(range(350, 400 - compiled.program.delay))
@@ -207,7 +207,7 @@ def test_a_step_that_fails_ends_its_track_alone(engine, monkeypatch):
     assert not engine.tracks
 
 
-def test_what_a_reader_raises_comes_after_all_predictions(engine, tmp_path):
+def test_a_readers_error_comes_after_all_predictions(engine, tmp_path):
     whole = write_video(tmp_path / "whole.mkv", 64)
     damaged = cut_short(whole, tmp_path / "damaged.mkv")
     track, made = engine.join(policy="every"), []
@@ -242,6 +242,20 @@ def test_the_engine_is_full_when_the_machine_is(engine):
     assert engine.load == 0
 
 
+def test_the_first_step_of_a_track_does_not_count_as_its_cost(labeller, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # else a lone thread does not count
+    first, second, third = make_pictures(0, 3)
+    with Engine(labeller.compiled, labeller.card, workers=0) as engine:
+        track, before_ms = engine.join(rate_hz=RATE_HZ), engine.step_cost_ms
+        track.push(first, 0.0)
+        track.push(second, 1 / RATE_HZ)  # so that the first one is known to be its frame
+        assert engine.step()
+        assert engine.step_cost_ms == before_ms
+        track.push(third, 2 / RATE_HZ)
+        assert engine.step()
+        assert engine.step_cost_ms != before_ms
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -260,13 +274,13 @@ def test_arguments_out_of_range_are_refused(engine, options, said):
     "picture",
     [None, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)],
 )
-def test_only_pictures_are_taken(engine, picture):
+def test_other_arrays_than_pictures_are_refused(engine, picture):
     with engine.join() as track, pytest.raises(InputShapeError, match="a picture"):
         track.push(picture, 0.0)
 
 
 @pytest.mark.parametrize("pts_seconds", [1.0, 0.5, float("nan"), float("inf")])
-def test_times_must_rise(engine, pts_seconds):
+def test_times_must_increase(engine, pts_seconds):
     picture = make_pictures(0, 1)[0]
     with engine.join() as track:
         track.push(picture, 1.0)
@@ -306,14 +320,14 @@ def test_closing_the_engine_ends_its_tracks_and_threads(labeller):
         engine.join()
 
 
-def test_a_network_of_other_pictures_than_its_card_says_is_refused(labeller):
+def test_a_network_whose_input_differs_from_its_card_is_refused(labeller):
     card = dataclasses.replace(labeller.card, crop_px=32)
     with pytest.raises(OptionError, match=r"of \(3, 64, 64\), but its card .*\(3, 32, 32\)"):
         Engine(labeller.compiled, card)
 
 
 def test_random_operations_leave_every_stream_as_if_alone(any_engine):
-    """Joins, pushes, resets, copies to other tracks, and ends, over eight tracks."""
+    """Random joins, pushes, resets, snapshots to other tracks, and ends, with eight tracks."""
     random.seed(0)
     pictures = make_pictures(9, 5)
     compiled = any_engine.compiled
@@ -349,3 +363,15 @@ def test_random_operations_leave_every_stream_as_if_alone(any_engine):
             np.testing.assert_array_equal(prediction.probabilities, wanted)
             described += 1
     assert described > 200
+
+
+def test_pixels_of_another_shape_end_their_track_alone(engine):
+    with engine.join(policy="every") as bad, engine.join(policy="every") as good:
+        frame = VideoFrame(make_pictures(0, 1)[0], 0.0, 0)
+        bad.feed(frame, torch.zeros(1, 3, 8, 8))
+        good.feed(frame, engine.card.preprocess(frame.image))
+        bad.finish()
+        good.finish()
+        with pytest.raises(InputShapeError, match="cannot step"):
+            list(bad)
+        assert len(list(good)) == 1

@@ -1,4 +1,4 @@
-"""`rules`, `outputs` and `events` of a fleet file."""
+"""The sections `rules`, `outputs` and `events` of a fleet file."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from co3d.engine.camera import Camera
 from co3d.engine.events import ClipSpan, Retention, Rule, Schedule, Span
-from co3d.engine.events.courier import Wanted
+from co3d.engine.events.courier import RecordFilter
 from co3d.engine.events.outputs.webhook import WebhookOutput
 from co3d.engine.fleet_file import read_fleet
 from co3d.errors import FleetError
@@ -96,7 +96,7 @@ def test_outputs_are_read_with_their_secrets(write, monkeypatch):
     monkeypatch.setenv("KEY", "s3cret")
     fleet = read_fleet(write(FLEET))
     _, hook = fleet.outputs
-    assert hook.to_wanted() == Wanted(None, ["falls"], ["start", "end"])
+    assert hook.to_filter() == RecordFilter(None, ["falls"], ["start", "end"])
     assert fleet.list_pairs(hook) == [("door", "falls")]
     assert fleet.list_pairs(fleet.outputs[0]) == [
         ("door", "falls"), ("door", "any"), ("yard", "any")
@@ -109,7 +109,7 @@ def test_outputs_are_read_with_their_secrets(write, monkeypatch):
     assert "s3cret" not in repr(fleet) + repr(output)
 
 
-def test_a_secret_of_an_output_that_is_not_there_is_named(write, monkeypatch):
+def test_a_missing_secret_of_an_output_is_named(write, monkeypatch):
     monkeypatch.delenv("TOKEN", raising=False)
     hook = read_fleet(write(FLEET)).outputs[1]
     with pytest.raises(FleetError, match=r"use the output hook: its url .*variable 'TOKEN'"):
@@ -167,7 +167,7 @@ def test_mistakes_name_line_and_key(write, old, new, said):
         (("walking", "running"), "line 6: the network has no label 'falling'"),
     ],
 )
-def test_labels_that_are_not_there_name_their_line(write, labels, said):
+def test_errors_for_unknown_labels_name_the_line(write, labels, said):
     fleet = read_fleet(write(FLEET))
     fleet.check_labels(("falling", "walking", "running"))
     with pytest.raises(FleetError, match=said):

@@ -1,4 +1,4 @@
-"""Cameras that stall, die, jump in time, change size or send in bursts, and those beside them."""
+"""Cameras that stall, die, jump in time, change size or send in bursts do not affect others."""
 
 from collections import defaultdict
 
@@ -16,7 +16,7 @@ FAULTY = ("stalls", "dies", "jumps", "resizes", "bursts")
 
 
 class Source:
-    """What feeds a track a frame a round."""
+    """Feeds a track one frame per round."""
 
     def __init__(self, track: Track) -> None:
         self._track = track
@@ -46,7 +46,7 @@ class Source:
 
 @pytest.fixture(scope="module")
 def rounds(labeller: Labeller) -> list[list[Prediction | TrackEnded]]:
-    """What comes of all tracks in each round, in the order of their steps."""
+    """The predictions of all tracks in each round, in the order of their steps."""
     results, rounds = Results(), []
     with Engine(labeller.compiled, labeller.card, workers=0, load_limit=None) as engine:
         sources = {
@@ -74,7 +74,7 @@ def test_a_faulty_camera_delays_no_other_by_more_than_a_step(rounds):
             assert names[:last].count(name) <= 1
 
 
-def test_its_own_track_says_so(rounds):
+def test_the_faulty_cameras_own_track_reports_it(rounds):
     made: dict[str, list[Prediction]] = defaultdict(list)
     ends = {}
     for item in (item for made_now in rounds[STEADY_ROUNDS:] for item in made_now):

@@ -1,4 +1,4 @@
-"""`label_video`: the labels of a source, without a loop of one's own."""
+"""`label_video` yields the predictions of a source."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_it_gives_the_valid_predictions_of_a_labeller(clip_video: Path, labeller
     assert all(isinstance(made.label, str) and 0 < made.probability <= 1 for made in actual)
 
 
-def test_a_network_of_ones_own_with_a_card(clip_video: Path) -> None:
+def test_a_users_network_with_a_card_labels(clip_video: Path) -> None:
     network = _network()
     network.card = co3d.ModelCard("own", 4, 8.0, 32, 32, (0, 0, 0), (1, 1, 1), labels=("a", "b"))
     found = list(co3d.label_video(clip_video, model=network))

@@ -68,7 +68,7 @@ def test_probabilities_sum_to_one_and_top_is_sorted(labeller, clip_video):
         assert len(values) == 3
 
 
-def test_a_damaged_video_is_described_as_far_as_it_decodes(labeller, tmp_path):
+def test_a_damaged_video_is_labelled_as_far_as_it_decodes(labeller, tmp_path):
     whole = write_video(tmp_path / "whole.mkv", 64)
     damaged = cut_short(whole, tmp_path / "damaged.mkv")
     times, predictions = list_decodable_times(damaged), []
@@ -88,11 +88,11 @@ def test_a_source_without_an_end_is_not_flushed(clip_video):
 
 @pytest.fixture(scope="module")
 def broken_video(tmp_path_factory) -> Path:
-    """Three seconds of pictures, an hour of none, and three seconds again."""
+    """A video of three seconds of pictures, a gap of an hour, and three more seconds."""
     return write_video_with_gap(tmp_path_factory.mktemp("engine") / "broken.mp4", 3600)
 
 
-def test_after_a_gap_the_network_starts_anew(labeller, broken_video, tmp_path):
+def test_a_gap_resets_the_network(labeller, broken_video, tmp_path):
     part = write_video(tmp_path / "part.mp4", 48)
     expected = list(labeller.label(read_video(part, rate_hz=8)))
     predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
@@ -110,7 +110,7 @@ def test_a_gap_may_be_kept(labeller, broken_video):
     assert predictions[24].gap_seconds == pytest.approx(3600.125)
 
 
-def test_before_a_gap_a_source_without_an_end_describes_what_it_has_seen_enough_of(broken_video):
+def test_before_a_gap_a_source_without_an_end_is_not_flushed(broken_video):
     labeller = open_labeller(weights="random", has_end=False)
     predictions = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
     delay = labeller.program.delay
@@ -133,7 +133,7 @@ def test_an_error_after_a_gap_comes_after_all_predictions(labeller, tmp_path):
 
 
 @pytest.mark.parametrize("window", [1, 2, 8, 32])
-def test_a_result_says_where_its_window_begins(tmp_path, window):
+def test_a_prediction_has_the_time_of_its_windows_start(tmp_path, window):
     labeller = open_labeller(weights="random", window=window)
     path = write_video(tmp_path / "video.mp4", 96)
     predictions = list(labeller.label(open_reader(path)))
@@ -164,7 +164,7 @@ def test_labels_below_the_threshold_are_left_out(labeller, clip_video):
     assert last.why_unlabelled == "no label reaches the threshold"
 
 
-def test_smoothing_averages_over_time_and_starts_anew_after_a_gap(labeller, broken_video):
+def test_smoothing_averages_over_time_and_a_gap_resets_it(labeller, broken_video):
     plain = list(labeller.label(read_video(broken_video, rate_hz=8, gap="reset")))
     smooth = dataclasses.replace(labeller, smooth_seconds=0.5)
     smoothed = list(smooth.label(read_video(broken_video, rate_hz=8, gap="reset")))
@@ -193,7 +193,7 @@ def test_a_kept_gap_ends_smoothing_too(labeller, broken_video):
 @pytest.mark.parametrize(
     "options", [{"threshold": 50.0}, {"threshold": -0.1}, {"smooth_seconds": -1.0}]
 )
-def test_thresholds_and_averages_that_cannot_work_are_refused(options):
+def test_thresholds_and_smoothing_out_of_range_are_refused(options):
     with pytest.raises(OptionError, match="expected 0"):
         open_labeller(weights="random", **options)
 

@@ -39,7 +39,7 @@ def test_a_new_video_starts_though_its_first_frame_is_dropped():
     assert [mailbox.take().starts_anew for _ in range(2)] == [True, False]
 
 
-def test_frames_that_were_dropped_leave_a_gap():
+def test_dropped_frames_leave_a_gap():
     pace = Pace(1 / 8, 10.0)
     continuity = Continuity(8.0, pace, Pace(1 / 8, 10.0))
     mailbox = Mailbox(8.0, drops_oldest=True)

@@ -1,4 +1,4 @@
-"""Frames that the native kernel makes are those of PyTorch, bit for bit."""
+"""The native kernel's frames equal PyTorch's, bit for bit."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def test_frames_are_those_of_the_card(name, height, width):
         lambda picture: np.lib.stride_tricks.as_strided(picture[:1], (60, 80, 3), (0, 3, 1)),
     ],
 )
-def test_pictures_may_lie_in_memory_in_any_way(cut):
+def test_pictures_may_have_any_memory_layout(cut):
     picture = cut(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
     assert torch.equal(Preprocessor(CARD, uses_kernel=True)(picture), CARD.preprocess(picture))
 
@@ -50,7 +50,7 @@ def test_pictures_may_lie_in_memory_in_any_way(cut):
 def test_nothing_beyond_the_last_pixel_is_read():
     from mmap import PAGESIZE, mmap
 
-    # The picture ends where its mapping does: what is read beyond it ends the process.
+    # The picture ends at the end of a memory mapping, so that reading beyond it is a fault.
     height, width = 64, 64
     memory = mmap(-1, -(-height * width * 3 // PAGESIZE) * PAGESIZE)
     assert len(memory) == height * width * 3
@@ -65,7 +65,19 @@ def test_networks_that_scale_without_antialiasing_are_fed_by_pytorch():
     assert torch.equal(Preprocessor(card, uses_kernel=True)(picture), card.preprocess(picture))
 
 
+def test_pictures_of_several_sizes_and_frames_are_made_in_their_order():
+    random = np.random.default_rng(0)
+    sizes = [(48, 64), (3, 2), (90, 121), (7, 4000)]
+    pictures = [random.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+    frames = [CARD.preprocess(picture) for picture in pictures]
+    preprocess = Preprocessor(CARD, uses_kernel=True)
+    plans = [preprocess.plan(picture) for picture in pictures]
+    assert torch.equal(preprocess.make(plans), torch.cat(frames))
+    mixed = [plans[0], frames[1], plans[2], frames[3]]
+    assert torch.equal(preprocess.make(mixed), torch.cat(frames))
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3)])
-def test_what_is_no_picture_is_refused(shape):
+def test_other_arrays_than_pictures_are_refused(shape):
     with pytest.raises(InputShapeError):
         Preprocessor(CARD, uses_kernel=True)(np.zeros(shape, np.uint8))

@@ -41,7 +41,7 @@ def test_a_live_track_drops_the_oldest_and_counts_it():
     assert results.lost == 3
 
 
-def test_a_full_queue_tells_all_its_tracks_of_room():
+def test_all_tracks_are_told_when_a_full_queue_has_room():
     results, told = Results(capacity=2), []
     results.join(lambda: told.append("a"))
     results.join(lambda: told.append("b"))
@@ -55,7 +55,7 @@ def test_a_full_queue_tells_all_its_tracks_of_room():
     assert sorted(told) == ["a", "b"]
 
 
-def test_a_consumer_waits_for_what_comes():
+def test_a_consumer_waits_for_items():
     results, seen = Results(), []
     on_room = lambda: None  # noqa: E731
     results.join(on_room)

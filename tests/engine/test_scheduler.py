@@ -13,7 +13,7 @@ from co3d.errors import OptionError
 def simulate(
     scheduler: Scheduler[str], rates_hz: dict[str, float], step_seconds: float, until: float
 ):
-    """Serve tracks of which two frames may wait, one worker, in simulated time; steps per track."""
+    """Simulate one worker and tracks with mailboxes of two frames; returns steps per track."""
     served: Counter[str] = Counter()
     waiting: Counter[str] = Counter()
     arrivals = sorted(
@@ -74,7 +74,7 @@ def test_a_higher_priority_comes_first_and_offline_tracks_come_last():
     assert scheduler.take(4) == ["door", "old films", "yard", "archive"]
 
 
-def test_a_track_that_rested_claims_nothing_for_it():
+def test_an_idle_track_gains_no_claim():
     scheduler = Scheduler[str]()
     for name in ("busy", "resting"):
         scheduler.join(name, 1)
@@ -113,7 +113,7 @@ def test_a_track_is_taken_once_for_each_time_that_it_is_ready():
     assert scheduler.take(5) == []
 
 
-def test_a_name_joins_once():
+def test_a_second_track_of_a_name_is_refused():
     scheduler = Scheduler[str]()
     scheduler.join("a", 1)
     with pytest.raises(OptionError, match="a track of that name has joined"):
@@ -121,7 +121,7 @@ def test_a_name_joins_once():
 
 
 @given(st.lists(st.tuples(st.sampled_from("jlrt"), st.integers(0, 4)), max_size=60))
-def test_what_is_taken_is_what_was_ready(operations):
+def test_only_ready_tracks_are_taken(operations):
     scheduler, ready, joined = Scheduler[int](), set[int](), set[int]()
     for kind, track in operations:
         if kind == "j" and track not in joined:
@@ -169,7 +169,7 @@ def test_an_offline_track_steps_several_times_in_a_row_and_others_catch_up():
     while len(steps) < 48:
         (track,) = scheduler.take()
         steps.append(track)
-        while scheduler.take_again(track):
+        while scheduler.repeat(track):
             steps.append(track)
         scheduler.mark_ready(track)
     assert "".join(steps) == 3 * (8 * "a" + 8 * "b")
@@ -181,8 +181,8 @@ def test_no_track_steps_again_before_one_that_is_more_urgent():
         scheduler.join(name, 8, is_live=is_live)
         scheduler.mark_ready(name)
     assert scheduler.take() == ["live"]
-    assert not scheduler.take_again("live")
+    assert not scheduler.repeat("live")
     assert scheduler.take() == ["offline"]
-    assert scheduler.take_again("offline")
+    assert scheduler.repeat("offline")
     scheduler.mark_ready("live")
-    assert not scheduler.take_again("offline")
+    assert not scheduler.repeat("offline")

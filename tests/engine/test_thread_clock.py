@@ -1,4 +1,4 @@
-"""What steps cost on a machine that other programs use, on a fake clock."""
+"""The cost of steps while other programs use the machine, with a fake clock."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from co3d.errors import EngineFullError
 
 
 class FakeTime:
-    """A thread's times, and the file in which Linux says how long it waited for a core."""
+    """Fakes a thread's times, and Linux's file of how long the thread waited for a core."""
 
     def __init__(self, statistics: Path) -> None:
         self._statistics = statistics
@@ -53,13 +53,37 @@ def test_waiting_for_a_core_is_not_elapsed(fake, statistics):
         assert clock.stop() == pytest.approx((0.002, 0.003))
 
 
-def test_without_the_kernels_word_all_waiting_is_elapsed(fake, tmp_path):
+def test_without_the_kernels_statistics_all_waiting_is_elapsed(fake, tmp_path):
     with ThreadClock(str(tmp_path / "none")) as clock:
         fake.spend(computing=0.002, queued=0.03)
         assert clock.stop() == pytest.approx((0.002, 0.032))
 
 
-def test_a_machine_that_others_use_has_as_much_room(fake, statistics):
+def test_a_gil_holder_that_waits_for_a_core_costs_no_more_than_the_gil(fake, statistics):
+    cost = StepCost(most_slowdown=2)
+    admission = Admission(cost, capacity=2, load_limit=0.8)
+    with ThreadClock(str(statistics)) as clock:
+        for _ in range(100):  # at load 22 on two cores
+            clock.start()
+            fake.spend(computing=0.005, queued=0.05, locked=0.115)
+            cost.add(*clock.stop())
+    assert cost.seconds == pytest.approx(0.01)  # as though all of it held the lock
+    for number in range(20):  # 8 a second, 10 ms each: 0.04 of two workers
+        admission.reserve(f"visitor {number}", 8)
+    with pytest.raises(EngineFullError, match=r"a step costs 10\.0 ms"):
+        admission.reserve("one more", 8)
+
+
+def test_on_a_gpu_the_whole_time_of_a_step_counts(fake, statistics):
+    cost = StepCost()
+    with ThreadClock(str(statistics)) as clock:
+        clock.start()
+        fake.spend(computing=0.001, locked=0.009)  # waits for the device
+        cost.add(*clock.stop())
+    assert cost.seconds == pytest.approx(0.01)
+
+
+def test_load_of_other_programs_does_not_change_admission(fake, statistics):
     cost = StepCost()
     admission = Admission(cost, capacity=2, load_limit=0.8)
     with ThreadClock(str(statistics)) as clock:

@@ -1,4 +1,4 @@
-"""A camera that was stopped goes on where it was; of anything else it says why not."""
+"""A stopped camera continues from its saved state; other states are refused with a reason."""
 
 import threading
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ def serving(content):
 
 
 def watch_until(engine, states, camera, count):
-    """So many predictions and those that come until all has ended; the state left; notices."""
+    """Watch for a number of predictions, then stop; returns predictions, the state and notices."""
     made, left = [], None
     with CameraWatch(engine, states=states) as watch:
         watch.start(camera)
@@ -74,7 +74,7 @@ def watch_until(engine, states, camera, count):
         return made, left, watch.list_notices(camera.name)
 
 
-def test_a_stopped_camera_goes_on_as_if_nothing_had_been(engine, states, broadcast):
+def test_a_stopped_camera_continues_as_if_it_had_not_stopped(engine, states, broadcast):
     content, frames = broadcast
     compiled, card = engine.compiled, engine.card
     with serving(content) as url:
@@ -103,7 +103,7 @@ def test_a_stopped_camera_goes_on_as_if_nothing_had_been(engine, states, broadca
     ("gap", "away_seconds", "said"),
     [("keep", 11.0, "expected 10.0 s at most"), ("reset", 2.0, "gap: keep goes on over 10 s")],
 )
-def test_after_too_long_it_warms_up_and_says_why(
+def test_after_too_long_it_warms_up_with_a_notice(
     engine, states, broadcast, gap, away_seconds, said
 ):
     with serving(broadcast[0]) as url:
@@ -125,7 +125,7 @@ def test_the_state_of_another_program_is_not_used(engine, states, broadcast):
     assert any("belongs to another program" in notice for notice in notices)
 
 
-def test_a_state_is_given_back_once_and_holds_no_password(states, tmp_path):
+def test_a_state_is_used_once_and_holds_no_password(states, tmp_path):
     states.save(DOOR, STATE)
     (path,) = (tmp_path / "state").iterdir()
     assert b"secret" not in path.read_bytes()
@@ -161,7 +161,7 @@ def test_the_state_of_another_card_is_refused(states, tmp_path, labeller):
 
 
 @pytest.mark.parametrize("kind", ["damaged", "a snapshot of nobody", "a folder"])
-def test_what_is_no_state_is_refused(states, tmp_path, kind):
+def test_a_damaged_state_is_refused(states, tmp_path, kind):
     states.save(DOOR, STATE)
     (path,) = (tmp_path / "state").iterdir()
     if kind == "damaged":

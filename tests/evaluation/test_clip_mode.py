@@ -91,6 +91,6 @@ def test_squares_count_like_clips(manifest, model, jobs):
 
 
 @pytest.mark.parametrize("text", ["", "10", "0x1", "3x", "-1x2", "axb", "1x1x1", "99999x1"])
-def test_views_that_make_no_sense_are_refused(text):
+def test_impossible_views_are_refused(text):
     with pytest.raises(OptionError, match="--views 10x3"):
         parse_views(text)

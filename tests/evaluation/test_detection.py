@@ -11,9 +11,9 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from co3d.datasets.manifest import Segment, VideoEntry
 from co3d.errors import DataError
-from co3d.evaluation.detection import JudgedVideo, measure_detection, rank_precision
+from co3d.evaluation.detection import ScoredVideo, measure_detection, rank_precision
 from co3d.evaluation.frame_scores import FrameScores
-from co3d.evaluation.localisation import judge_frames
+from co3d.evaluation.localisation import score_frames
 
 FRAMES = st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=30)
 
@@ -34,7 +34,7 @@ def count_precision(frames: list[tuple[int, bool]], weight: float) -> float:
 
 
 @given(FRAMES.filter(lambda frames: any(happens for _, happens in frames)))
-def test_precision_is_that_of_its_definition(frames):
+def test_precision_follows_its_definition(frames):
     scores = np.array([score / 10 for score, _ in frames], np.float32)
     happens = np.array([truth for _, truth in frames])
     plain = rank_precision(scores, happens)
@@ -56,12 +56,12 @@ def test_calibration_makes_chance_one_half():
     assert rank_precision(scores, happens, weight=49) == pytest.approx(0.5, abs=0.05)
 
 
-def make_video(offset: float = 0.0) -> JudgedVideo:
+def make_video(offset: float = 0.0) -> ScoredVideo:
     """Class 0 from 1 to 2 s, seen 0.25 s late; class 1 from 3 to 4 s, not seen."""
     times = np.arange(0, 5, 0.25) + offset
     scores = np.full((20, 3), 0.1, np.float32)
     scores[5:9, 0] = 0.9  # from 1.25 to 2 s
-    return JudgedVideo(times, scores, (Segment(0, 1.0, 2.0), Segment(1, 3.0, 4.0)))
+    return ScoredVideo(times, scores, (Segment(0, 1.0, 2.0), Segment(1, 3.0, 4.0)))
 
 
 def test_measures_of_videos():
@@ -79,9 +79,9 @@ def test_measures_of_videos():
     assert found.median_delay_seconds == found.mean_delay_seconds == pytest.approx(0.25)
 
 
-def test_no_frame_has_no_measure_and_no_class_no_mean():
+def test_without_frames_there_is_no_measure_and_without_classes_no_mean():
     assert measure_detection([], 2) is None
-    quiet = JudgedVideo(np.zeros(1), np.zeros((1, 2), np.float32), ())
+    quiet = ScoredVideo(np.zeros(1), np.zeros((1, 2), np.float32), ())
     found = measure_detection([quiet], 2)
     assert found is not None
     assert np.isnan(found.mean_average_precision)
@@ -93,7 +93,7 @@ def test_frames_are_timed_from_the_beginning_of_the_file(origin, start):
     begin = start or 0.0
     entry = VideoEntry("a", "a.mp4", (0,), start, segments=(Segment(0, begin + 1, begin + 2),))
     times = [origin + begin + second for second in range(4)]
-    video = judge_frames(entry, times, np.ones((4, 1), np.float32))
+    video = score_frames(entry, times, np.ones((4, 1), np.float32))
     assert video.times_seconds.tolist() == [begin + second for second in range(4)]
     found = measure_detection([video], 1)
     assert found is not None
@@ -101,7 +101,7 @@ def test_frames_are_timed_from_the_beginning_of_the_file(origin, start):
     assert found.per_class == (0.5,)  # two of four frames
 
 
-def test_scores_that_are_gone_or_of_another_video_are_an_error(tmp_path):
+def test_missing_scores_and_scores_of_another_video_are_errors(tmp_path):
     kept = FrameScores(tmp_path / "scores", 2)
     kept.add(3, torch.tensor([[0.25, 0.75]]))
     assert kept.read(3, 1).tolist() == [[0.25, 0.75]]

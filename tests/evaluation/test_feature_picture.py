@@ -42,7 +42,7 @@ def test_too_few_rows_have_no_umap():
 
 
 @pytest.mark.slow
-def test_umap_keeps_apart_what_is_apart():
+def test_umap_keeps_separate_clusters_separate():
     generator = torch.Generator().manual_seed(2)
     rows = torch.randn(60, 6, generator=generator)
     rows[30:] += 50
@@ -53,7 +53,7 @@ def test_umap_keeps_apart_what_is_apart():
     assert torch.equal(plane.coordinates, project_umap(rows).coordinates)
 
 
-def test_every_row_is_as_likely_to_be_kept():
+def test_every_row_is_equally_likely_to_be_sampled():
     counts = np.zeros(50)
     for seed in range(200):
         sample = FeatureSample(10)
@@ -66,7 +66,7 @@ def test_every_row_is_as_likely_to_be_kept():
     assert counts.max() < 65  # 40 on average
 
 
-def test_of_many_classes_the_most_frequent_are_named(tmp_path):
+def test_the_legend_names_the_most_frequent_of_many_classes(tmp_path):
     sample = FeatureSample()
     for label in range(20):
         sample.add(make_features(torch.randn(1 + label, 4), label))

@@ -26,7 +26,7 @@ def test_a_video_of_a_single_label_set_has_one_class(tmp_path, labels):
     assert len(make_jobs(build(tmp_path, labels, multi_label=True), 2)) == 2
 
 
-def test_what_cannot_be_evaluated_is_refused(tmp_path):
+def test_data_sets_that_cannot_be_evaluated_are_refused(tmp_path):
     with pytest.raises(DataError, match="no videos"):
         make_jobs(build(tmp_path, []), 2)
     with pytest.raises(DataError, match="got a data set of 2 classes, expected 400"):

@@ -10,7 +10,7 @@ from co3d.evaluation.layer import LayerFeatures
 
 
 @pytest.mark.parametrize("layer", ["stem", "blocks.1", "blocks.2.conv1", "classifier"])
-def test_a_clip_gives_what_the_layer_gave(model, layer):
+def test_features_of_a_clip_equal_the_layer_s_output(model, layer):
     given = []
     module = model.get_submodule(layer)
     hook = module.register_forward_hook(lambda _m, _i, output: given.append(output))
@@ -37,7 +37,7 @@ def test_steps_give_the_features_of_the_clip(model, layer):
     assert program.window is None
 
 
-def test_what_follows_the_layer_costs_nothing(model, program):
+def test_operators_after_the_layer_do_not_run(model, program):
     stem = co3d.convert(LayerFeatures(model, "stem"), model.card.clip_shape)
     assert stem.macs_per_frame < program.macs_per_frame / 2
     assert stem.delay == 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from co3d.datasets.manifest import Segment, VideoEntry
-from co3d.evaluation.localisation import judge_moments
+from co3d.evaluation.localisation import match_moments
 
 SECONDS = st.floats(0, 20, allow_nan=False)
 
@@ -16,10 +16,10 @@ SECONDS = st.floats(0, 20, allow_nan=False)
     st.lists(SECONDS, min_size=1, max_size=30),
     st.floats(0, 100),
 )
-def test_moments_are_those_of_the_official_script(segments, frames, times, origin):
+def test_moments_equal_those_of_the_official_script(segments, frames, times, origin):
     entry = VideoEntry("a", "a.mp4", (), segments=tuple(Segment(*segment) for segment in segments))
     clock = (origin + np.arange(frames) / 10).tolist()
-    chosen, truth = judge_moments(entry, [origin + time for time in times], clock)
+    chosen, truth = match_moments(entry, [origin + time for time in times], clock)
     for j in range(1, 26):
         moment = (j - 1) / 25 * frames / 10
         if all(abs(moment - edge) > 1e-6 for _, *edges in segments for edge in edges):
@@ -33,12 +33,12 @@ def test_moments_are_those_of_the_official_script(segments, frames, times, origi
 def test_the_ends_of_an_interval_belong_to_it():
     segments = (Segment(1, 1.0, 2.0), Segment(0, 2.0, 2.0))
     entry = VideoEntry("a", "a.mp4", (0, 1), end_seconds=25.0, segments=segments)
-    _, truth = judge_moments(entry, [0.0], [0.0, 0.1])
+    _, truth = match_moments(entry, [0.0], [0.0, 0.1])
     assert truth[:4] == ((), (1,), (0, 1), ())
 
 
-def test_a_part_of_a_file_has_its_own_moments():
+def test_moments_count_from_the_start_of_a_part_of_a_file():
     entry = VideoEntry("a", "a.mp4", (1,), 10.0, 15.0, (Segment(1, 12.0, 13.0),))
-    chosen, truth = judge_moments(entry, [60.0, 63.0], [50.0, 60.2, 64.8])
+    chosen, truth = match_moments(entry, [60.0, 63.0], [50.0, 60.2, 64.8])
     assert [bool(row) for row in truth] == [10 <= index <= 15 for index in range(25)]
     assert chosen == [0] * 8 + [1] * 17  # the file begins at 50 s

@@ -34,7 +34,7 @@ def write(path, *records):
             log.append(record)
 
 
-def test_records_come_back_as_they_were(tmp_path):
+def test_records_survive_a_round_trip(tmp_path):
     path = tmp_path / "new" / "log.jsonl"
     write(path, RECORD)
     write(path, BAD)
@@ -42,7 +42,7 @@ def test_records_come_back_as_they_were(tmp_path):
         assert log.records == [RECORD, BAD]
 
 
-def test_a_full_disk_is_an_error_of_ours_and_the_next_run_goes_on(tmp_path):
+def test_a_full_disk_is_a_typed_error_and_the_next_run_resumes(tmp_path):
     """A limit on the size of files stands for the disk; the last line is written in part."""
     path = tmp_path / "log.jsonl"
     write(path, RECORD)
@@ -62,7 +62,7 @@ def test_a_full_disk_is_an_error_of_ours_and_the_next_run_goes_on(tmp_path):
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1))
-def test_probabilities_keep_every_bit(values):
+def test_probabilities_survive_a_round_trip_bit_for_bit(values):
     record = dataclasses.replace(RECORD, scores={"clip": pack(torch.tensor(values))})
     text = json.dumps(record.to_json())
     assert VideoRecord.from_json(json.loads(text)) == record
@@ -70,7 +70,7 @@ def test_probabilities_keep_every_bit(values):
 
 
 @pytest.mark.parametrize("lost", range(1, 60, 7))
-def test_a_last_line_without_its_end_is_cut_off(tmp_path, lost):
+def test_an_incomplete_last_line_is_dropped(tmp_path, lost):
     path = tmp_path / "log.jsonl"
     write(path, RECORD, BAD)
     path.write_bytes(path.read_bytes()[:-lost])
@@ -79,7 +79,7 @@ def test_a_last_line_without_its_end_is_cut_off(tmp_path, lost):
     assert [record.index for record in read_log(path, SETTINGS)] == [3, 5]
 
 
-def test_a_kill_in_the_first_line_leaves_a_new_log(tmp_path):
+def test_a_kill_during_the_first_line_leaves_an_empty_log(tmp_path):
     path = tmp_path / "log.jsonl"
     write(path)
     path.write_bytes(path.read_bytes()[:20])
@@ -87,7 +87,7 @@ def test_a_kill_in_the_first_line_leaves_a_new_log(tmp_path):
     assert read_log(path, SETTINGS) == [RECORD]
 
 
-def test_a_log_of_other_settings_is_refused_and_left_alone(tmp_path):
+def test_a_log_with_other_settings_is_refused_and_unchanged(tmp_path):
     path = tmp_path / "log.jsonl"
     write(path, RECORD)
     before = path.read_bytes()
@@ -97,7 +97,7 @@ def test_a_log_of_other_settings_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("line", [b"{}", b"[1]", b"null", b'{"index": 1}', b"\xff", b"garbage"])
-def test_a_line_broken_in_the_middle_is_named(tmp_path, line):
+def test_a_damaged_line_in_the_middle_is_reported_by_number(tmp_path, line):
     path = tmp_path / "log.jsonl"
     write(path, RECORD, BAD)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -107,7 +107,7 @@ def test_a_line_broken_in_the_middle_is_named(tmp_path, line):
 
 
 @pytest.mark.parametrize("content", [b"a film\n", b"notes without an end"])
-def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path, content):
+def test_a_file_that_is_no_log_is_refused_and_unchanged(tmp_path, content):
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
     with pytest.raises(DataError, match="is no co3d evaluation log"):

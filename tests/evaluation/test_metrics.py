@@ -97,7 +97,7 @@ def test_multi_label_measures_equal_numpy(seed, videos, classes):
         )
 
 
-def test_a_video_without_classes_cannot_cost_precision():
+def test_a_video_without_classes_does_not_lower_precision():
     probabilities = torch.tensor([[0.9], [0.6], [0.2]])
     targets = torch.tensor([[False], [True], [False]])
     assert measure_multi_label(probabilities, targets).mean_average_precision == 1
@@ -111,7 +111,7 @@ def test_average_precision_without_any_class_is_not_a_number():
     assert measures.per_class == (None, None)
 
 
-def test_the_gaps_of_the_reliability_bins_make_the_calibration_error():
+def test_the_calibration_error_is_the_weighted_gap_of_the_bins():
     logits, labels = draw(3, 400, 6)
     confidences, predicted = logits.softmax(1).max(1)
     bins = gather_reliability(confidences, predicted == labels)

@@ -67,7 +67,7 @@ def records(manifest, model, program, jobs):
 
 
 @pytest.mark.parametrize("kind", ["valid", "long", "short", "rotated"])
-def test_the_prediction_is_that_of_a_calculation_by_hand(records, miniature, manifest, model, kind):
+def test_the_prediction_equals_a_calculation_by_hand(records, miniature, manifest, model, kind):
     video_id = next(v for v, k in miniature.kinds.items() if k == kind)
     entry = next(e for e in manifest.entries if e.video_id == video_id)
     images = [frame.image for frame in co3d.read_video(manifest.resolve(entry))]
@@ -93,12 +93,12 @@ def test_ten_seconds_at_five_frames_a_second_repeat_their_last_frame():
     assert (indices == 299).sum() == 42
 
 
-def test_a_clip_shorter_than_the_video_lies_in_its_middle():
+def test_a_clip_shorter_than_the_video_is_taken_from_its_middle():
     indices = choose_paper_indices(np.arange(300) / 30, 44, 6.0, 30.0)
     assert (indices[0], indices[-1]) == (40, 259)
 
 
-def test_the_rate_of_the_video_counts():
+def test_clips_are_sampled_by_the_rate_of_the_video():
     """At 25 frames/s the same time has fewer frames; the mean stands for an unstated rate."""
     times = np.arange(250) / 25
     indices = choose_paper_indices(times, 41, 5.0, 25.0)
@@ -110,7 +110,7 @@ def test_the_rate_of_the_video_counts():
     ("name", "window", "full", "init"),
     [("x3d_s", 64, 91, 91), ("x3d_m", 64, 91, 91), ("x3d_l", 64, 120, 123), ("x3d_m", 16, 43, 43)],
 )
-def test_as_many_frames_initialise_as_its_code_asks_for(name, window, full, init):
+def test_as_many_frames_initialise_as_in_the_paper_s_code(name, window, full, init):
     assert count_init_frames(name, window, full) == init
 
 

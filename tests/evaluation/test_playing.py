@@ -57,7 +57,7 @@ def times(frames):
     return [number / 8 for number in range(frames)]
 
 
-def test_each_video_is_played_to_its_end_with_no_more_open_than_asked(compiled, model):
+def test_each_video_is_read_to_its_end_and_no_more_are_open_than_allowed(compiled, model):
     Counted.most_open = 0
     sessions = [Counted(model.card, frames) for frames in (3, 0, 5, 1, 4)]
     ended = list(VideoPlayer(compiled, model.card, at_once=2).play(iter(sessions)))
@@ -67,13 +67,13 @@ def test_each_video_is_played_to_its_end_with_no_more_open_than_asked(compiled, 
     assert Counted.most_open <= 2
 
 
-def test_nothing_is_kept_of_copies(compiled, model):
+def test_predictions_for_copies_of_the_first_frame_are_discarded(compiled, model):
     session = Counted(model.card, 3, copies=4)
     list(VideoPlayer(compiled, model.card).play([session]))
     assert session.times == times(3)
 
 
-def test_an_error_ends_its_own_video_after_all_its_frames(compiled, model):
+def test_an_error_ends_only_its_own_video_after_its_earlier_frames(compiled, model):
     good, bad = Counted(model.card, 6), Counted(model.card, 4, error=DamagedVideoError("broken"))
     ended = dict(VideoPlayer(compiled, model.card).play([bad, good]))
     assert ended[good] is None

@@ -52,13 +52,13 @@ def make_kinetics(videos=19_900, classes=400, name="{:011d}_000000_000010"):
 WHOLE = make_kinetics()
 
 
-def compare(settings, manifest=WHOLE, *, card=CARD, weights=WEIGHTS, judged=None):
-    judged = len(manifest.entries) if judged is None else judged
-    figures = list_published(weights, card, settings, manifest, judged=judged)
+def compare(settings, manifest=WHOLE, *, card=CARD, weights=WEIGHTS, evaluated=None):
+    evaluated = len(manifest.entries) if evaluated is None else evaluated
+    figures = list_published(weights, card, settings, manifest, evaluated=evaluated)
     return {figure.measure: figure.differences for figure in figures}
 
 
-def test_the_protocol_of_a_figure_is_repeated_by_it_alone():
+def test_only_the_same_protocol_has_no_differences():
     figures = compare(CLIP)
     assert figures[THIRTY] == ()
     assert figures[TEN] == ("views 10x3 instead of 10x1",)
@@ -83,7 +83,7 @@ def test_the_protocol_of_a_figure_is_repeated_by_it_alone():
         ({"precision": "bfloat16"}, "precision bfloat16 instead of float32"),
     ],
 )
-def test_every_difference_is_named(changes, difference):
+def test_every_difference_of_a_clip_protocol_is_listed(changes, difference):
     assert compare(CLIP | changes)[THIRTY] == (difference,)
 
 
@@ -97,7 +97,7 @@ def test_every_difference_is_named(changes, difference):
         ({"precision": "bfloat16"}, "precision bfloat16 instead of float32"),
     ],
 )
-def test_every_difference_of_a_stream_is_named(changes, difference):
+def test_every_difference_of_a_stream_protocol_is_listed(changes, difference):
     assert compare(STREAM | changes, card=PAPER_CARD)[PAPER_STREAM] == (difference,)
 
 
@@ -109,7 +109,7 @@ def test_a_stream_of_the_card_s_own_pictures_is_not_the_paper_s():
     )
 
 
-def test_the_large_network_is_initialised_by_more_frames_than_fill_it():
+def test_the_large_network_is_initialised_with_more_frames_than_its_receptive_field():
     card = make_paper_card(get_card("x3d_l"))
     weights = find_weights("x3d_l", "kinetics400")
     settings = STREAM | {"full_frames": 120, "init": 123}
@@ -118,7 +118,7 @@ def test_the_large_network_is_initialised_by_more_frames_than_fill_it():
     assert only == "init 120 instead of 123"
 
 
-def test_the_size_of_pictures_counts():
+def test_another_size_of_pictures_is_listed_as_a_difference():
     card = dataclasses.replace(CARD, crop_px=112, short_side_px=128)
     assert compare(CLIP, card=card)[THIRTY] == (
         "short side 128 instead of 256",
@@ -135,18 +135,18 @@ def test_the_size_of_pictures_counts():
         (make_kinetics(name="mine/{}"), "data 19900 videos of 400 classes by other names instead"),
     ],
 )
-def test_other_videos_are_no_kinetics(manifest, difference):
+def test_another_data_set_is_not_compared_with_kinetics(manifest, difference):
     (only,) = compare(CLIP, manifest)[THIRTY]
     assert only.startswith(difference)
     assert only.endswith("the 20000 of 400 of Kinetics-400")
 
 
-def test_a_part_of_the_videos_is_not_the_whole():
-    assert compare(CLIP, judged=100)[THIRTY] == ("100 of 19900 videos judged",)
+def test_a_subset_of_the_videos_is_not_compared_with_the_whole():
+    assert compare(CLIP, evaluated=100)[THIRTY] == ("100 of 19900 videos evaluated",)
 
 
-def test_weights_of_unknown_origin_have_no_figures(tmp_path, monkeypatch):
-    assert list_published(None, CARD, CLIP, WHOLE, judged=1) == []
+def test_weights_of_unknown_origin_have_no_published_accuracy(tmp_path, monkeypatch):
+    assert list_published(None, CARD, CLIP, WHOLE, evaluated=1) == []
     monkeypatch.setenv("CO3D_CACHE", str(tmp_path / "cache"))
     mine = tmp_path / "x3d_m.pyth"
     mine.write_bytes(b"by the name of the published file")

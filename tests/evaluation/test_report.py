@@ -9,7 +9,7 @@ import torch
 from co3d.evaluation import tables
 from co3d.evaluation.published import PublishedFigure
 from co3d.evaluation.records import FrameTrace, VideoRecord, pack
-from co3d.evaluation.report import write_report
+from co3d.evaluation.report import format_run, write_report
 from co3d.evaluation.run import RunResult
 from co3d.evaluation.summary import summarise
 
@@ -51,7 +51,7 @@ def summary():
     )
 
 
-def test_the_report_says_it_all(summary, tmp_path):
+def test_the_report_contains_every_result(summary, tmp_path):
     written = write_report(summary, tmp_path, command="co3d eval")
     names = {path.name for path in written}
     assert {"report.md", "summary.json", "confusion.png", "classes.png"} < names
@@ -64,10 +64,14 @@ def test_the_report_says_it_all(summary, tmp_path):
     )
     assert "not to be compared with this run:\n" in text
     assert "| top-1, 10 views | 75.1 | views 10x3 instead of 10x1; a \\| b |" in text
-    assert "6 videos were judged, 1 were left out." in text
+    assert "6 videos were evaluated, 1 were left out." in text
     assert "| v\\|6 | EmptyVideoError: nothing there \\| at &lt;b>all |" in text
     assert "| run \\| away | $swim_^ | 1 |" in text
-    assert "25.0 frames/s" in text
+    assert "frames/s" not in text  # equal runs write equal bytes
+    assert list(format_run(summary)) == [
+        "2 videos were evaluated by an earlier run",
+        "25.0 frames/s in each of 1 process(es), reading included",
+    ]
     values = json.loads((tmp_path / "summary.json").read_text())
     assert values["videos"]["per_class"] == [2, 2, 2]
     assert (tmp_path / "classes.csv").read_text().splitlines() == [
@@ -97,7 +101,7 @@ def test_a_run_without_any_good_video_has_a_report(summary, tmp_path):
     )
     write_report(empty, tmp_path, command="co3d eval")
     text = (tmp_path / "report.md").read_text()
-    assert "No video could be judged." in text
+    assert "No video could be evaluated." in text
     assert "| 10 more | see summary.json |" in text
     assert json.loads((tmp_path / "summary.json").read_text())["measures"] == {}
 
@@ -127,11 +131,13 @@ def test_many_classes_are_drawn_without_their_names(summary, tmp_path):
     assert "## Confusion" in (tmp_path / "report.md").read_text()
 
 
-def test_without_pyarrow_tables_are_lines_of_json(summary, tmp_path, monkeypatch):
+def test_without_pyarrow_tables_are_written_as_json_lines(summary, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "is_installed", lambda package: package != "pyarrow")
-    predictions, frames = tables.write_predictions([*summary.judged, *summary.excluded], tmp_path)
+    predictions, frames = tables.write_predictions(
+        [*summary.evaluated, *summary.excluded], tmp_path
+    )
     assert (predictions.name, frames.name) == ("predictions.jsonl", "frames.jsonl")
     rows = [json.loads(line) for line in predictions.read_text().splitlines()]
-    assert rows[0]["last"] == summary.judged[0].scores["last"].tolist()
+    assert rows[0]["last"] == summary.evaluated[0].scores["last"].tolist()
     assert rows[6]["last"] is None
     assert len(frames.read_text().splitlines()) == 12

@@ -39,7 +39,7 @@ def _step_by_hand(model, program, path, *, copies=0):
     return probabilities.numpy(), [bool(r.valid[0]) for r in results]
 
 
-def test_good_videos_are_judged_and_bad_ones_left_out(records, miniature):
+def test_readable_videos_are_evaluated_and_unreadable_ones_left_out(records, miniature):
     assert set(records) == set(miniature.kinds)
     good = {video_id for video_id, record in records.items() if record.error is None}
     assert good == miniature.readable
@@ -53,7 +53,9 @@ def test_good_videos_are_judged_and_bad_ones_left_out(records, miniature):
     assert errors["missing"] == "SourceNotFoundError"
 
 
-def test_predictions_are_those_of_a_stream_of_one_video(records, miniature, manifest, step_by_hand):
+def test_predictions_equal_those_of_a_stream_of_one_video(
+    records, miniature, manifest, step_by_hand
+):
     for kind in ("valid", "long", "short", "rotated", "variable"):
         video_id = next(v for v, k in miniature.kinds.items() if k == kind)
         entry = next(e for e in manifest.entries if e.video_id == video_id)
@@ -69,7 +71,7 @@ def test_predictions_are_those_of_a_stream_of_one_video(records, miniature, mani
         np.testing.assert_array_equal(record.scores["warm"], warm)
 
 
-def test_a_short_video_has_no_valid_step_and_a_prediction(records, miniature):
+def test_a_short_video_has_a_prediction_without_a_valid_step(records, miniature):
     video_id = next(v for v, kind in miniature.kinds.items() if kind == "short")
     record = records[video_id]
     assert record.trace.first_valid == record.frames < 12
@@ -78,14 +80,16 @@ def test_a_short_video_has_no_valid_step_and_a_prediction(records, miniature):
 
 
 @pytest.mark.parametrize("at_once", [1, 5])
-def test_how_many_videos_run_at_once_changes_no_bit(records, open_evaluator, jobs, at_once):
+def test_results_do_not_depend_on_how_many_videos_run_at_once(
+    records, open_evaluator, jobs, at_once
+):
     others = list(open_evaluator(at_once=at_once).evaluate(jobs))
     assert {record.video_id: record for record in others} == records
     if at_once == 1:
         assert [record.index for record in others] == [job.index for job in jobs]
 
 
-def test_replicate_shows_the_first_frame_until_nothing_else_is_left(
+def test_replicate_repeats_the_first_frame_until_the_receptive_field_is_full(
     open_evaluator, jobs, manifest, program, step_by_hand
 ):
     job = jobs[0]
@@ -110,7 +114,7 @@ def test_the_warm_prediction_comes_after_as_many_frames_as_asked(
         np.testing.assert_allclose(record.scores["last"], expected[-1], rtol=1e-3, atol=1e-6)
 
 
-def test_another_rate_shows_other_frames(open_evaluator, jobs):
+def test_another_rate_samples_other_frames(open_evaluator, jobs):
     (slow,) = open_evaluator(rate_hz=4.0).evaluate(jobs[:1])
     (fast,) = open_evaluator(rate_hz=16.0).evaluate(jobs[:1])
     assert (slow.frames, fast.frames) == (8, 32)
@@ -123,7 +127,7 @@ def test_strict_mode_names_the_bad_video(open_evaluator, jobs, miniature):
     assert not any(thread.name == "co3d reads ahead" for thread in threading.enumerate())
 
 
-def test_only_the_part_between_start_and_end_is_seen(manifest, jobs):
+def test_only_the_part_between_start_and_end_is_stepped(manifest, jobs):
     entry = dataclasses.replace(jobs[0].entry, start_seconds=0.5, end_seconds=1.5)
     whole = [frame.pts_seconds for frame in read_entry(manifest, jobs[0].entry, 8.0)]
     part = [frame.pts_seconds for frame in read_entry(manifest, entry, 8.0)]
@@ -131,13 +135,15 @@ def test_only_the_part_between_start_and_end_is_seen(manifest, jobs):
     assert len(part) == 8
 
 
-def test_a_part_without_frames_is_a_bad_video(open_evaluator, jobs):
+def test_a_part_without_frames_counts_as_unreadable(open_evaluator, jobs):
     entry = dataclasses.replace(jobs[0].entry, start_seconds=50.0)
     (record,) = open_evaluator().evaluate([Job(0, entry)])
     assert record.error.startswith("EmptyVideoError")
 
 
-def test_moments_are_judged_by_the_step_that_describes_them(tmp_path, open_evaluator, step_by_hand):
+def test_moments_take_the_score_of_the_step_that_describes_them(
+    tmp_path, open_evaluator, step_by_hand
+):
     frames = np.zeros((64, 64, 64, 3), np.uint8)
     write_mp4(tmp_path / "a.mp4", frames)
     segments = (Segment(1, 0.0, 1.0), Segment(3, 2.0, 9.0))

@@ -32,7 +32,7 @@ def make_record(label, said, first_valid):
     ),
     st.integers(0, 9),
 )
-def test_it_equals_a_table_of_right_and_wrong(videos, first_valid):
+def test_it_equals_the_mean_over_a_table_of_hits(videos, first_valid):
     transient = measure_transient([make_record(label, s, first_valid) for label, s in videos])
     table = np.full((len(videos), 9), np.nan)
     for row, (label, said) in enumerate(videos):

@@ -26,7 +26,7 @@ def frames(program: StepProgram) -> list[Tensor]:
 
 @pytest.fixture(scope="session")
 def sample_frames(model: ClipModel) -> list[Tensor]:
-    """The bundled sample as the network sees it, in order."""
+    """The frames of the bundled sample as network inputs, in order."""
     from importlib import resources
 
     with resources.as_file(resources.files("co3d").joinpath("assets/sample.mp4")) as path:

@@ -60,8 +60,8 @@ def test_steps_and_flush_of_the_file_equal_those_of_the_program(
 
 
 @pytest.mark.parametrize("edges", ["start", "none"])
-def test_files_of_programs_without_an_end_equal_them(tmp_path, model, frames, edges):
-    """Without edges a graph knows nothing of time: no clock may come between frame and past."""
+def test_files_without_edges_equal_their_programs(tmp_path, model, frames, edges):
+    """Without edges a graph has no clock input between frames and past."""
     program = co3d.convert(model, model.card.clip_shape, edges=edges)
     path = tmp_path / "network.onnx"
     co3d.export_program(program, path, format="onnx")
@@ -70,7 +70,7 @@ def test_files_of_programs_without_an_end_equal_them(tmp_path, model, frames, ed
     assert relative_error(run(stored, frames, backend="onnxruntime"), expected) <= 1e-5
 
 
-def test_slots_of_a_file_start_and_rest_independently(tmp_path, program, frames):
+def test_slots_of_a_file_are_independent(tmp_path, program, frames):
     path = tmp_path / "network.onnx"
     co3d.export_program(program, path, format="onnx", slots=2)
     both = co3d.open_stream(co3d.load_program(path).program, backend="onnxruntime")
@@ -97,7 +97,7 @@ def test_torch_files_keep_every_phase_of_a_native_rate(tmp_path):
         co3d.export_program(native, tmp_path / "native.onnx", format="onnx")
 
 
-def test_a_snapshot_goes_from_the_program_to_its_file(tmp_path, program, frames):
+def test_a_snapshot_of_the_program_continues_in_its_file(tmp_path, program, frames):
     path = tmp_path / "network.onnx"
     co3d.export_program(program, path, format="onnx")
     first = co3d.open_stream(program, backend="torch")
@@ -111,7 +111,7 @@ def test_a_snapshot_goes_from_the_program_to_its_file(tmp_path, program, frames)
         assert relative_error(second.step(frame).output, first.step(frame).output) <= 1e-5
 
 
-def test_a_file_says_its_precision_and_slots_and_allows_no_others(tmp_path, program):
+def test_a_file_has_a_fixed_precision_and_number_of_slots(tmp_path, program):
     path = tmp_path / "network.onnx"
     co3d.export_program(program, path, format="onnx")
     stored = co3d.load_program(path).program
@@ -143,7 +143,7 @@ def test_float64_programs_are_refused(tmp_path, model):
         co3d.export_program(double, tmp_path / "a.onnx", format="onnx")
 
 
-def test_a_failed_export_leaves_the_file_of_before(tmp_path, program, monkeypatch):
+def test_a_failed_export_keeps_the_previous_file(tmp_path, program, monkeypatch):
     path = tmp_path / "network.xml"
     path.write_text("before")
 
@@ -187,7 +187,7 @@ def test_openvino_without_its_weights_is_refused(tmp_path, program):
         co3d.load_program(path)
 
 
-def test_a_file_is_valid_onnx_whose_states_come_in_pairs(tmp_path, program, model):
+def test_a_file_is_valid_onnx_with_states_as_inputs_and_outputs(tmp_path, program, model):
     path = tmp_path / "network.onnx"
     text = co3d.export_program(program, path, format="onnx", card=model.card)
     file = onnx.load(Path(path))
@@ -202,7 +202,7 @@ def test_a_file_is_valid_onnx_whose_states_come_in_pairs(tmp_path, program, mode
     assert dataclasses.asdict(model.card)["rate_hz"] == about["card"]["rate_hz"]
 
 
-def test_weights_that_are_views_of_one_are_kept_apart(tmp_path):
+def test_weights_that_share_memory_are_saved_separately(tmp_path):
     """safetensors refuses tensors that share memory."""
 
     class Sliced(nn.Module):

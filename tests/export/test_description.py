@@ -10,7 +10,7 @@ from co3d.export.description import describe, read_description
 NOTHING = st.none() | st.integers(-3, 3) | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 
 
-def test_what_was_described_is_read_back(program, model):
+def test_a_description_is_read_back(program, model):
     text = describe(program, model.card, slots=2, precision="float32")
     read = read_description(text, "file")
     assert (read.slots, read.precision, read.card) == (2, "float32", model.card)
@@ -20,8 +20,8 @@ def test_what_was_described_is_read_back(program, model):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_broken_description_is_named_and_does_no_harm(program, model, data):
-    """Any part may be missing or another thing: it is read, or refused with the file's name."""
+def test_a_broken_description_is_refused_with_the_files_name(program, model, data):
+    """Any part may be missing or of another type: it is read, or refused with the file's name."""
     raw = json.loads(describe(program, model.card, slots=1, precision="float32"))
     parent = raw
     while True:

@@ -1,4 +1,4 @@
-"""The example runners know nothing of co3d, and label as it does."""
+"""The example runners do not import co3d, and give the same labels."""
 
 import json
 import os
@@ -33,14 +33,14 @@ def _label(program, frames, labels) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["run_onnx.py", "run_onnx.mjs"])
-def test_runners_are_short_and_import_nothing_of_ours(name):
+def test_runners_are_short_and_do_not_import_co3d(name):
     text = (EXAMPLES / name).read_text()
     assert len(text.splitlines()) < 40
     assert "import co3d" not in text
     assert "import torch" not in text
 
 
-def test_the_python_runner_labels_as_the_stream_does(exported, program, model, sample_frames):
+def test_the_python_runner_gives_the_streams_labels(exported, program, model, sample_frames):
     with resources.as_file(resources.files("co3d").joinpath("assets/sample.mp4")) as video:
         done = subprocess.run(
             [sys.executable, EXAMPLES / "run_onnx.py", exported[0], video],
@@ -55,7 +55,7 @@ def test_the_python_runner_labels_as_the_stream_does(exported, program, model, s
     assert np.mean([a == b for a, b in zip(theirs, ours, strict=True)]) >= 0.98
 
 
-def test_the_python_runner_says_that_a_card_is_missing(program, tmp_path):
+def test_the_python_runner_reports_a_missing_card(program, tmp_path):
     co3d.export_program(program, tmp_path / "network.onnx", format="onnx")
     done = subprocess.run(
         [sys.executable, EXAMPLES / "run_onnx.py", tmp_path / "network.onnx", "video.mp4"],
@@ -68,8 +68,8 @@ def test_the_python_runner_says_that_a_card_is_missing(program, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_javascript_runner_labels_as_the_stream_does(exported, program, model, tmp_path):
-    """Raw pictures in, so that both see the same ones. `make test-slow` installs its package."""
+def test_the_javascript_runner_gives_the_streams_labels(exported, program, model, tmp_path):
+    """With raw pictures, so that both see the same. `make test-slow` installs its package."""
     if not (NODE_MODULES / "onnxruntime-node").is_dir():
         message = "onnxruntime-node is not installed; install it with make test-slow (it needs npm)"
         if os.environ.get("CI") == "true":

@@ -41,7 +41,7 @@ def _round_trip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS)[::6])
-def test_graphs_are_read_back_as_they_were(name):
+def test_graphs_are_read_back_unchanged(name):
     _round_trip(name)
 
 
@@ -49,7 +49,7 @@ def test_graphs_are_read_back_as_they_were(name):
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_graphs_of_every_rule_are_read_back_as_they_were(name):
+def test_graphs_of_every_rule_are_read_back_unchanged(name):
     _round_trip(name)
 
 
@@ -85,7 +85,7 @@ def test_hostile_graphs_are_refused(tmp_path, attack):
         co3d.load_program(path)
 
 
-def test_functions_of_rules_that_readers_lack_are_refused(tmp_path, monkeypatch):
+def test_unknown_functions_of_rules_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("co3d.export.fx_json._NAMES", {})
     program = co3d.convert(stem(), rule_networks.SHAPE)
     with pytest.raises(ExportError, match="built-in"):

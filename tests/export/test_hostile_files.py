@@ -1,4 +1,4 @@
-"""Files that do not hold what they say of themselves."""
+"""Files whose content contradicts their description."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _open_torch(path: Path) -> tuple[list[dict[str, Any]], Callable[[Path], None]]:
-    """The phases of a file, and what writes it again with these phases, changed or not."""
+    """The phases of a file, and a function that writes the file with changed phases."""
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -66,7 +66,7 @@ def _open_torch(path: Path) -> tuple[list[dict[str, Any]], Callable[[Path], None
         lambda d: d.update(masked_steps=10**9),
     ],
 )
-def test_descriptions_that_do_not_fit_the_graph(
+def test_descriptions_that_do_not_fit_the_graph_are_refused(
     files: dict[str, Path], tmp_path: Path, change: Change, backend: str
 ) -> None:
     model = onnx.load(files["onnx"])
@@ -80,7 +80,7 @@ def test_descriptions_that_do_not_fit_the_graph(
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_graphs_that_do_not_fit_the_description(
+def test_graphs_that_do_not_fit_the_description_are_refused(
     files: dict[str, Path], tmp_path: Path, backend: str
 ) -> None:
     def rename(model: onnx.ModelProto) -> None:
@@ -120,7 +120,7 @@ def test_graphs_that_do_not_fit_the_description(
         lambda phase: next(r for r in phase["steady"] if r[0] == "call_function").__setitem__(2, 1),
     ],
 )
-def test_torch_files_whose_graphs_do_not_fit(
+def test_torch_files_whose_graphs_do_not_fit_are_refused(
     files: dict[str, Path], tmp_path: Path, change: Change
 ) -> None:
     phases, write = _open_torch(files["torch"])
@@ -153,7 +153,7 @@ def test_operators_cannot_write_to_their_arguments(
         co3d.load_program(path)
 
 
-def test_files_that_may_not_be_read_are_named(files: dict[str, Path], tmp_path: Path) -> None:
+def test_unreadable_files_are_named(files: dict[str, Path], tmp_path: Path) -> None:
     for kind, path in files.items():
         folder = tmp_path / kind
         folder.mkdir()

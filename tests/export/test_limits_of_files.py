@@ -1,4 +1,4 @@
-"""Files from strangers: operators that trust their inputs, sizes that no memory holds."""
+"""Untrusted files: operators that do not check their inputs, and sizes beyond memory."""
 
 import json
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def rewrite(
 
 
 def insert(function: str, *args: Any, **kwargs: Any) -> Callable[[Any, Any], None]:
-    """A call before the end of the first graph, whose result nothing reads."""
+    """Insert a call at the end of the first graph, whose result is not used."""
 
     def change(_: dict[str, Any], phases: list[dict[str, Any]]) -> None:
         rows = phases[0]["steady"]
@@ -94,7 +94,7 @@ def test_operators_that_no_step_needs_are_refused(
         co3d.load_program(path)
 
 
-def test_every_operator_that_a_file_may_call_writes_to_nothing() -> None:
+def test_allowed_operators_write_to_no_argument() -> None:
     for name in operators._list_allowed():
         packet = getattr(torch.ops.aten, name)
         assert not name.endswith("_")
@@ -106,7 +106,7 @@ def test_every_operator_that_a_file_may_call_writes_to_nothing() -> None:
 
 @pytest.mark.parametrize("spelling", ["out", "\uff4f\uff55\uff54", "o\uff55t"])
 @pytest.mark.parametrize("function", ["torch.mul", "aten.mul", "aten.mul.Tensor"])
-def test_no_spelling_of_an_argument_is_written_to(
+def test_out_arguments_are_refused_however_they_are_passed(
     function: str, spelling: str, folder: Path, tmp_path: Path
 ) -> None:
     change = insert(function, FRAME, 2.0, **{spelling: FRAME})
@@ -126,9 +126,23 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_values_that_take_too_much_are_refused(bomb: str, folder: Path, tmp_path: Path) -> None:
+def test_values_that_are_too_large_are_refused(bomb: str, folder: Path, tmp_path: Path) -> None:
     path = rewrite(folder, tmp_path / "b.safetensors", BOMBS[bomb])
     with pytest.raises(ExportedFileError, match=r"takes \d+ bytes, expected at most"):
+        co3d.load_program(path)
+
+
+def test_values_that_are_too_large_together_are_refused(folder: Path, tmp_path: Path) -> None:
+    def keep_many(description: dict[str, Any], phases: list[dict[str, Any]]) -> None:
+        first, count = len(phases[0]["steady"]) - 1, 40
+        for _ in range(count):
+            insert("aten.zeros.default", [15 * 10**6])(description, phases)
+        for i in range(count):
+            last = {"node": first + count - 1 + i}
+            insert("aten.add.Tensor", last, {"node": first + i})(description, phases)
+
+    path = rewrite(folder, tmp_path / "b.safetensors", keep_many)
+    with pytest.raises(ExportedFileError, match=r"values take 2\d{9} bytes at once, expected"):
         co3d.load_program(path)
 
 
@@ -140,15 +154,13 @@ def test_values_that_take_too_much_are_refused(bomb: str, folder: Path, tmp_path
         lambda d, _: d.update(output_shapes=[[10**6, 10**6]]),
     ],
 )
-def test_state_that_takes_too_much_is_refused(
-    change: Callable, folder: Path, tmp_path: Path
-) -> None:
+def test_state_that_is_too_large_is_refused(change: Callable, folder: Path, tmp_path: Path) -> None:
     path = rewrite(folder, tmp_path / "b.safetensors", change)
     with pytest.raises(ExportedFileError, match=r"state take \d+ bytes, expected at most"):
         co3d.load_program(path)
 
 
-def test_whoever_trusts_a_file_may_allow_more(folder: Path) -> None:
+def test_the_limit_can_be_raised_for_trusted_files(folder: Path) -> None:
     path = folder / "a.safetensors"
     with pytest.raises(ExportedFileError, match="most_bytes"):
         co3d.load_program(path, most_bytes=1000)
@@ -164,7 +176,7 @@ def move_outside(model: onnx.ModelProto) -> None:
 
 
 def hide_deep(model: onnx.ModelProto) -> None:
-    """In a constant of a graph inside a node."""
+    """Put external data in a constant of a subgraph."""
     value = helper.make_tensor("w", TensorProto.FLOAT, [1], [0.0])
     value.ClearField("float_data")
     value.data_location = TensorProto.EXTERNAL
@@ -186,10 +198,10 @@ def test_weights_outside_of_a_file_are_refused(
         co3d.load_program(path)
 
 
-def test_an_export_that_fails_leaves_both_files_of_openvino(
+def test_a_failed_export_keeps_both_previous_files_of_openvino(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a full disk, which OpenVINO reports as a RuntimeError."""
+    """Like a full disk, which OpenVINO reports as a RuntimeError."""
     import openvino
 
     path = tmp_path / "a.xml"

@@ -1,4 +1,4 @@
-"""Files that would keep ONNX Runtime or OpenVINO busy, or exhaust memory, are refused before."""
+"""ONNX files that would keep a runtime busy, or exhaust memory, are refused before it sees them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 import co3d
 from co3d.errors import ExportedFileError
 from co3d.export.onnx_limits import check_onnx
-from co3d.export.openvino_limits import check_layers
 from support.networks import stem
 
 SHAPE = (3, 4, 6, 6)
@@ -19,11 +18,10 @@ SHAPE = (3, 4, 6, 6)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network in both formats, a.onnx and a.xml."""
+    """A small network, a.onnx."""
     folder = tmp_path_factory.mktemp("files")
     program = co3d.convert(stem(), SHAPE)
     co3d.export_program(program, folder / "a.onnx", format="onnx")
-    co3d.export_program(program, folder / "a.xml", format="openvino")
     return folder
 
 
@@ -52,7 +50,7 @@ def loop() -> onnx.GraphProto:
 
 
 def declare_sizes(model: onnx.ModelProto) -> None:
-    """A value of a size that depends on numbers, which the file says is small."""
+    """Declare a small shape for a value whose size depends on numbers."""
     add("Range", *(np.array(n) for n in (0, 10**12, 1)))(model)
     model.graph.node[-1].input[1] = "counted"
     first = model.graph.input[0].name
@@ -63,7 +61,20 @@ def declare_sizes(model: onnx.ModelProto) -> None:
 
 ONE = np.ones((), np.float32)
 HUGE = np.array([10**5, 10**5])
+
+
+def keep_many(model: onnx.ModelProto) -> None:
+    """Forty values of 60 MB that are all needed in the end."""
+    size = numpy_helper.from_array(np.array([15 * 10**6]), "large")
+    model.graph.initializer.extend([size, numpy_helper.from_array(np.ones(1, np.float32), "one")])
+    names = [f"kept{i}" for i in range(40)]
+    for name in names:
+        model.graph.node.append(helper.make_node("Expand", ["one", "large"], [name]))
+    model.graph.node.append(helper.make_node("Sum", names, ["sum of all"]))
+
+
 BOMBS = {
+    "many": (keep_many, r"take 24\d{8} bytes at once, expected at most 1073741824"),
     "Expand": (add("Expand", ONE, HUGE), "takes 40000000000 bytes"),
     "Tile": (add("Tile", np.ones((1, 1), np.float32), HUGE), "takes 40000000000 bytes"),
     "ConstantOfShape": (add("ConstantOfShape", HUGE), "takes 40000000000 bytes"),
@@ -84,8 +95,8 @@ BOMBS = {
 }
 
 
-def compute_places(model: onnx.ModelProto) -> None:
-    """Places that depend on the frame."""
+def compute_indices(model: onnx.ModelProto) -> None:
+    """Indices that depend on the frame."""
     add("GatherND", np.ones((4, 4), np.float32), np.array([[0]]))(model)
     model.graph.node[-1].input[1] = "places"
     first = model.graph.input[0].name
@@ -106,7 +117,7 @@ TRUSTED = {
     "GatherElements": (add("GatherElements", FOUR, np.array([[-5]]), axis=1), "lead beyond"),
     "GatherND": (add("GatherND", FOUR, np.array([[10**12]])), "lead beyond"),
     "ScatterND": (add("ScatterND", FOUR, np.array([[0, 4]]), FOUR[0, :1]), "lead beyond"),
-    "computed": (compute_places, "indices that it computes"),
+    "computed": (compute_indices, "indices that it computes"),
     "AveragePool": (
         add("AveragePool", MAP, kernel_shape=[2**40] * 2, pads=[2**39] * 4),
         "a window of over 68",
@@ -115,6 +126,8 @@ TRUSTED = {
         add("ConvTranspose", MAP, MAP, strides=[2**30] * 2, pads=[2**30] * 2 + [2**31] * 2),
         "a window of over 68",
     ),
+    "CumSum": (add("CumSum", FOUR, np.array(2)), "an axis that it computes, or that"),
+    "empty": (add("CumSum", FOUR[:0], np.array(0)), "an empty value"),
     "LRN": (add("LRN", MAP, size=10**9 + 1), "a window of over 68"),
     "Einsum": (
         add("Einsum", LONG, LONG, COLUMN, COLUMN, equation="a,b,ac,bc->"),
@@ -124,9 +137,7 @@ TRUSTED = {
 
 
 @pytest.mark.parametrize("bomb", [*BOMBS, *TRUSTED])
-def test_graphs_of_onnx_that_take_or_trust_too_much_are_refused(
-    bomb: str, folder: Path, tmp_path: Path
-) -> None:
+def test_dangerous_graphs_of_onnx_are_refused(bomb: str, folder: Path, tmp_path: Path) -> None:
     change, message = (BOMBS | TRUSTED)[bomb]
     model = onnx.load(folder / "a.onnx")
     change(model)
@@ -141,6 +152,7 @@ def test_graphs_of_onnx_that_take_or_trust_too_much_are_refused(
     [
         add("Div", LEAST, np.array([2])),
         add("Div", FOUR, FOUR),
+        add("CumSum", FOUR, np.array(-2)),
         add("Gather", FOUR, np.array([-4, 3]), axis=-1),
         add("GatherND", FOUR, np.array([[3, -1]])),
         add("ScatterND", FOUR, np.array([[0, 3]]), FOUR[0, :1]),
@@ -149,9 +161,7 @@ def test_graphs_of_onnx_that_take_or_trust_too_much_are_refused(
         add("Einsum", FOUR, FOUR, FOUR, equation="ab,bc,cd->ad"),
     ],
 )
-def test_operators_that_trust_nothing_wrong_are_run(
-    change: Callable, folder: Path, tmp_path: Path
-) -> None:
+def test_harmless_operators_are_run(change: Callable, folder: Path, tmp_path: Path) -> None:
     model = onnx.load(folder / "a.onnx")
     change(model)
     path = tmp_path / "b.onnx"
@@ -160,7 +170,7 @@ def test_operators_that_trust_nothing_wrong_are_run(
 
 
 @pytest.mark.parametrize("name", [b"frame", b"input_1"])
-def test_names_that_are_no_text_are_refused(name: bytes, folder: Path, tmp_path: Path) -> None:
+def test_names_that_are_not_text_are_refused(name: bytes, folder: Path, tmp_path: Path) -> None:
     content = (folder / "a.onnx").read_bytes()
     assert name in content
     path = tmp_path / "b.onnx"
@@ -178,67 +188,3 @@ def test_functions_and_sparse_constants_are_refused(folder: Path) -> None:
         change(model)
         with pytest.raises(ExportedFileError, match="which no step graph needs"):
             check_onnx(model, "a", 1 << 30)
-
-
-DIVISION = (
-    '<layer id="d" type="Divide" version="opset1"><output><port id="2" precision="I64"/></output>'
-    "</layer>"
-)
-THREE_FACTORS = (
-    '<layer id="e" type="Einsum" version="opset7"><input><port id="0"/><port id="1"/>'
-    '<port id="2"/></input></layer>'
-)
-WIDE_POOL = (
-    '<layer id="p" type="MaxPool" version="opset1"><data kernel="3,2147483648" pads_begin="0,0"/>'
-    "</layer>"
-)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('type="Convolution"', 'type="TensorIterator"', "a layer 'TensorIterator'"),
-        ('version="opset1"', 'version="extension"', "a layer .* of 'extension'"),
-        ('type="Convolution"', 'type="GatherND"', "a layer 'GatherND'"),
-        ("<layers>", f"<layers>{THREE_FACTORS}", "an Einsum of over 2 inputs"),
-        ("<layers>", f"<layers>{DIVISION}", "a division of integers"),
-        ("<layers>", f"<layers>{WIDE_POOL}", "a window of over 4096"),
-        ("<?xml", "<!DOCTYPE net [<!ENTITY a 'b'>]><?xml", "no XML|a document type"),
-        ("<layers>", "<layers><body/>", "a graph in a layer"),
-        ("<layers>", "<layers>" + "<a>" * 100, "elements over 64 deep"),
-        ("<layers>", "<layers><", "no XML that can be read"),
-        ("<layers>", "<layers>\ud800", "no XML that can be read"),
-    ],
-)
-def test_layers_of_openvino_that_no_step_needs_are_refused(
-    old: str, new: str, message: str, folder: Path
-) -> None:
-    text = (folder / "a.xml").read_text()
-    assert old in text
-    with pytest.raises(ExportedFileError, match=message):
-        check_layers(text.replace(old, new).encode(errors="surrogatepass"), "a")
-
-
-def test_entities_are_not_expanded_in_any_encoding(folder: Path) -> None:
-    text = (folder / "a.xml").read_text().partition("?>")[2]
-    for start in ("<!DOCTYPE net [<!ENTITY a 'b'>]>", '<!DOCTYPE net SYSTEM "file:///etc/passwd">'):
-        with pytest.raises(ExportedFileError, match="a document type"):
-            check_layers((start + text).encode(), "a")
-        with pytest.raises(ExportedFileError, match=r"a document type|no XML"):
-            check_layers((start + text).encode("utf-16"), "a")
-
-
-def test_values_of_openvino_that_take_too_much_are_refused(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "b.bin").write_bytes((folder / "a.bin").read_bytes())
-    text = (folder / "a.xml").read_text()
-    assert 'shape="1,6,6,3"' in text
-    changed = text.replace('shape="1,6,6,3"', 'shape="1,60000,60000,3"')
-    (tmp_path / "b.xml").write_text(changed.replace("<dim>6</dim>", "<dim>60000</dim>"))
-    with pytest.raises(
-        ExportedFileError, match=r"bytes, expected at most|export the network again"
-    ):
-        co3d.load_program(tmp_path / "b.xml")
-    changed = text.replace('shape="1,6,6,3"', 'shape="1,?,6,3"')
-    (tmp_path / "b.xml").write_text(changed)
-    with pytest.raises(ExportedFileError, match="of any size"):
-        co3d.load_program(tmp_path / "b.xml")

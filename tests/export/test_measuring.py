@@ -1,4 +1,4 @@
-"""Graphs from strangers: what their operators allocate on the way, and what these would trust."""
+"""Untrusted graphs: intermediate memory of operators, and arguments that these do not check."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def measure(step: Callable[[Tensor], object], *shape: int, dtype: torch.dtype) -
         MeasuringInterpreter(graph, "a.safetensors", LIMIT).run(given)
 
 
-def _spread(x: Tensor) -> tuple[Tensor, Tensor]:
+def _expand(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.view(100, 1, 1, 100), x.view(1, 100, 100, 1)
 
 
@@ -31,7 +31,7 @@ def _attend(x: Tensor) -> Tensor:
 
 
 BOMBS: dict[str, Callable[[Tensor], object]] = {
-    "matmul": lambda x: ATEN.matmul(*_spread(x)),
+    "matmul": lambda x: ATEN.matmul(*_expand(x)),
     "einsum": lambda x: ATEN.einsum("a,b,ac,bc->", [x, x, x.view(-1, 1), x.view(-1, 1)]),
     "cosine_similarity": lambda x: ATEN.cosine_similarity(x.view(100, 1, 100), x.view(1, 100, 100)),
     "attention": _attend,
@@ -40,7 +40,7 @@ BOMBS: dict[str, Callable[[Tensor], object]] = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("has_gradients", [True, False])
-def test_values_on_the_way_to_a_small_one_are_limited(bomb: str, has_gradients: bool) -> None:
+def test_large_intermediate_values_are_refused(bomb: str, has_gradients: bool) -> None:
     with (
         torch.inference_mode(not has_gradients),
         pytest.raises(ExportedFileError, match=r"takes \d+ bytes, expected at most 1048576"),
@@ -57,7 +57,7 @@ def test_values_on_the_way_to_a_small_one_are_limited(bomb: str, has_gradients: 
         lambda x: ATEN.chunk(x, 1 << 40),
     ],
 )
-def test_values_are_not_split_into_millions(split: Callable[[Tensor], object]) -> None:
+def test_splits_into_millions_of_values_are_refused(split: Callable[[Tensor], object]) -> None:
     with pytest.raises(ValueError, match="over 16384 calls or results"):
         measure(split, 200_000, dtype=torch.int8)
 
@@ -71,10 +71,10 @@ def test_values_are_not_split_into_millions(split: Callable[[Tensor], object]) -
         lambda x: torch.div(x, x, rounding_mode="trunc"),
     ],
 )
-def test_integers_are_not_divided_where_the_processor_stops(
+def test_integer_divisions_that_trap_are_refused(
     divide: Callable[[Tensor], Tensor],
 ) -> None:
-    """As the least one is by -1."""
+    """Such as the smallest integer by -1."""
     with pytest.raises(ValueError, match="what may be 0 or -1"):
         measure(divide, 9, dtype=torch.int64)
 
@@ -88,12 +88,12 @@ def test_integers_are_not_divided_where_the_processor_stops(
         lambda x: ATEN.native_group_norm(x, x, x, 2, 4, 3, 2, 1e-5),
     ],
 )
-def test_norms_read_nothing_beyond_their_parameters(norm: Callable[[Tensor], object]) -> None:
+def test_norms_with_short_parameters_are_refused(norm: Callable[[Tensor], object]) -> None:
     with pytest.raises(ValueError, match=r"it norms \d+ "):
         measure(norm, 2, 4, 3, dtype=torch.float32)
 
 
-def test_attention_reads_no_values_that_are_not_there() -> None:
+def test_attention_with_short_values_is_refused() -> None:
     def attend(x: Tensor) -> Tensor:
         return ATEN.scaled_dot_product_attention(x, x, x[:, :, :3])
 
@@ -111,5 +111,5 @@ def _work(x: Tensor) -> Tensor:
     return product + ATEN.div(x, x, rounding_mode="trunc").sum() + halves.sum()
 
 
-def test_what_steps_need_is_measured_and_passes() -> None:
+def test_the_memory_of_ordinary_steps_is_measured() -> None:
     measure(_work, 2, 4, 3, dtype=torch.float32)

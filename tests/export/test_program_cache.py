@@ -1,4 +1,4 @@
-"""Converted programs are kept, and what is read is what would be made."""
+"""The cache of converted programs: a cached program equals a new conversion."""
 
 import logging
 import multiprocessing
@@ -35,7 +35,7 @@ def run(program: Program) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("options", [OPTIONS, ConvertOptions(rate="native"), ConvertOptions(5)])
-def test_a_program_that_is_read_is_the_one_that_was_made(options: ConvertOptions) -> None:
+def test_a_cached_program_equals_the_converted_one(options: ConvertOptions) -> None:
     made = convert_or_read(network(), SHAPE, options)
     read = convert_or_read(network(), SHAPE, options)
     assert isinstance(made, StepProgram)
@@ -50,7 +50,7 @@ def test_a_program_that_is_read_is_the_one_that_was_made(options: ConvertOptions
             assert torch.equal(ours, theirs)
 
 
-def test_snapshots_go_on_in_a_program_that_is_read() -> None:
+def test_snapshots_continue_in_a_cached_program() -> None:
     made, read = (convert_or_read(network(), SHAPE, OPTIONS) for _ in range(2))
     frames = torch.randn(12, 1, *made.frame_shape)
     first, second = (open_stream(program, backend="torch") for program in (made, read))
@@ -61,7 +61,7 @@ def test_snapshots_go_on_in_a_program_that_is_read() -> None:
         assert torch.equal(first.step(frame).output, second.step(frame).output)
 
 
-def test_a_labeller_takes_its_program_from_the_cache() -> None:
+def test_a_labeller_uses_the_cache() -> None:
     first, second = (open_labeller(backend="torch") for _ in range(2))
     assert isinstance(first.program, StepProgram)
     assert isinstance(second.program, StoredProgram)
@@ -85,7 +85,7 @@ def clear(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, clear, lambda _: b""])
-def test_a_damaged_entry_is_replaced_and_that_is_said_once(
+def test_a_damaged_entry_is_replaced_with_one_warning(
     damage: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = run(convert_or_read(network(), SHAPE, OPTIONS))
@@ -104,7 +104,7 @@ def test_a_damaged_entry_is_replaced_and_that_is_said_once(
         assert torch.equal(ours, theirs)
 
 
-def test_another_programs_file_under_a_key_is_refused(tmp_path: Path) -> None:
+def test_the_file_of_another_program_is_not_used(tmp_path: Path) -> None:
     convert_or_read(network(), SHAPE, OPTIONS)
     (own,) = entries(tmp_path)
     other = convert_or_read(network(), SHAPE, ConvertOptions(3, edges="both"))
@@ -124,7 +124,7 @@ def test_another_programs_file_under_a_key_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_another_version_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its digest is right, and its description is none that this version reads."""
+    """Its digest is right, but this version cannot read its description."""
     with monkeypatch.context() as patch:
         patch.setattr("co3d.export.description.VERSION", 1)
         convert_or_read(network(), SHAPE, OPTIONS)
@@ -135,7 +135,7 @@ def test_a_file_of_another_version_is_replaced(
 
 
 @pytest.mark.parametrize("kind", ["file", "missing folder above"])
-def test_a_cache_that_cannot_be_written_costs_time_only(
+def test_an_unwritable_cache_is_not_an_error(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = tmp_path / "blocked"
@@ -146,7 +146,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_costs_time_only(tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "programs").mkdir(mode=0o500)
     assert isinstance(convert_or_read(network(), SHAPE, OPTIONS), StepProgram)
 
@@ -158,7 +158,7 @@ def _convert(cache: str, started: multiprocessing.Barrier, results: multiprocess
 
 
 @pytest.mark.slow
-def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
+def test_two_processes_can_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     started, results = context.Barrier(2), context.Queue()
     workers = [
@@ -178,7 +178,9 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     assert read.fingerprint in fingerprints
 
 
-def test_the_least_recently_used_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_least_recently_used_entries_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(program_cache._KEPT, "most_files", 2)
     for age, window in ((30, 2), (20, 3), (10, 4)):
         before = set(entries(tmp_path))

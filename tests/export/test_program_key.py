@@ -1,4 +1,4 @@
-"""The key of a converted program: whatever a conversion depends on is in it, or there is none."""
+"""The key of a converted program has everything that a conversion depends on, or there is none."""
 
 import random
 import subprocess
@@ -19,7 +19,7 @@ from co3d.export.program_cache import convert_or_read
 from co3d.export.program_key import find_program_key
 from support.kept_programs import OPTIONS, SHAPE, key, network, own_cache  # noqa: F401
 
-# Whatever a conversion depends on is in the key.
+# Everything that a conversion depends on is in the key.
 
 
 def test_the_same_network_has_the_same_key() -> None:
@@ -30,7 +30,7 @@ def test_the_same_network_has_the_same_key() -> None:
 
 @pytest.mark.slow
 def test_other_processes_find_the_same_key() -> None:
-    """Whatever else they have imported."""
+    """Also if they have imported other modules."""
     code = (
         "import co3d.compiler.trainable, co3d.benchmark.records, colorsys\n"
         "from co3d.compiler.options import ConvertOptions\n"
@@ -60,7 +60,7 @@ def change_stride(model: nn.Module) -> None:
     next(m for m in model.modules() if isinstance(m, nn.Conv3d)).stride = (1, 1, 2)
 
 
-def change_kind(model: nn.Module) -> None:
+def change_dtype(model: nn.Module) -> None:
     next(m for m in model.modules() if isinstance(m, nn.ReLU)).inplace ^= True
 
 
@@ -85,13 +85,13 @@ def change_precision(model: nn.Module) -> None:
         change_statistic,
         change_epsilon,
         change_stride,
-        change_kind,
+        change_dtype,
         swap_a_layer,
         move_memory,
         change_precision,
     ],
 )
-def test_every_change_of_a_network_is_another_key(change: Callable[[nn.Module], None]) -> None:
+def test_every_change_of_a_network_changes_the_key(change: Callable[[nn.Module], None]) -> None:
     model = network()
     change(model)
     assert key(model) not in (None, key())
@@ -133,7 +133,7 @@ def test_code_and_versions_are_in_the_key(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(set(keys)) == len(described) == 4
 
 
-def test_distributions_are_known_by_name_and_version(
+def test_packages_enter_the_key_by_name_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installed, "_site_folders", lambda: (tmp_path,))
@@ -143,7 +143,7 @@ def test_distributions_are_known_by_name_and_version(
     assert installed.describe_installed.__wrapped__() != first
 
 
-def test_a_module_that_no_distribution_lists_is_not_installed(
+def test_a_module_without_a_package_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = tmp_path / "nets-1.0.dist-info"
@@ -166,7 +166,7 @@ def test_constants_of_the_models_are_in_the_key(monkeypatch: pytest.MonkeyPatch)
     assert key() not in (None, before)
 
 
-def test_torchs_default_kind_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_default_dtype_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     model, before = network(), key()
     torch.set_default_dtype(torch.float64)
     try:
@@ -175,7 +175,7 @@ def test_torchs_default_kind_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> N
         torch.set_default_dtype(torch.float32)
 
 
-# What cannot be vouched for is converted anew.
+# Networks with code that may have changed are converted again.
 
 
 class Users(nn.Module):
@@ -203,7 +203,7 @@ def hold_an_object(model: nn.Module) -> None:
     model.extra = object()
 
 
-def hold_a_kind_of_tensor(model: nn.Module) -> None:
+def hold_a_tensor_subclass(model: nn.Module) -> None:
     class Marked(Tensor): ...
 
     model.extra = torch.zeros(1).as_subclass(Marked)
@@ -220,17 +220,17 @@ def hold_a_users_layer(model: nn.Module) -> None:
         replace_forward,
         hold_a_function,
         hold_an_object,
-        hold_a_kind_of_tensor,
+        hold_a_tensor_subclass,
         hold_a_users_layer,
     ],
 )
-def test_what_nobody_can_vouch_for_has_no_key(change: Callable[[nn.Module], None]) -> None:
+def test_networks_with_code_of_their_own_have_no_key(change: Callable[[nn.Module], None]) -> None:
     model = network()
     change(model)
     assert key(model) is None
 
 
-def test_a_network_of_the_users_own_is_converted_anew(tmp_path: Path) -> None:
+def test_a_users_own_network_is_not_cached(tmp_path: Path) -> None:
     for _ in range(2):
         assert isinstance(convert_or_read(Users(), SHAPE, OPTIONS), StepProgram)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -252,7 +252,7 @@ def test_replaced_code_has_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -
     assert key(model) is None
 
 
-def test_passes_and_rules_of_the_users_own_have_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_passes_and_rules_prevent_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("co3d.compiler.pipeline.EXACT_PASSES", (lambda graph: graph,))
     assert key() is None
     monkeypatch.undo()
@@ -260,7 +260,7 @@ def test_passes_and_rules_of_the_users_own_have_no_key(monkeypatch: pytest.Monke
     assert key() is None
 
 
-def test_modes_and_hooks_on_all_modules_have_no_key() -> None:
+def test_global_modes_and_hooks_prevent_a_key() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert key() is None
     hook = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
@@ -273,14 +273,14 @@ def test_modes_and_hooks_on_all_modules_have_no_key() -> None:
 @pytest.mark.parametrize(
     "held", [partial(torch.nn.functional.leaky_relu, negative_slope=0.1), random.Random(1)]
 )
-def test_objects_that_keep_more_than_their_attributes_have_no_key(held: object) -> None:
+def test_objects_with_hidden_state_prevent_a_key(held: object) -> None:
     model = co3d.create_model("camera_motion")
     assert find_program_key(model, ((3, 8, 64, 64),), ConvertOptions()) is not None
     model.held = held  # type: ignore[assignment]
     assert find_program_key(model, ((3, 8, 64, 64),), ConvertOptions()) is None
 
 
-def test_values_that_a_class_holds_enter_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_attributes_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     model = co3d.create_model("camera_motion")
     before = find_program_key(model, ((3, 8, 64, 64),), ConvertOptions())
     monkeypatch.setattr(type(model), "scale_by", 2.0, raising=False)

@@ -1,4 +1,4 @@
-"""How results are packed, in a file from a stranger."""
+"""The structure of results in untrusted files."""
 
 import json
 import sys
@@ -25,14 +25,14 @@ HARM = (
     "packed",
     [LEAF, (LEAF,), [LEAF, LEAF], {"b": LEAF, "a": (LEAF, [LEAF])}, OrderedDict(z=LEAF, a=LEAF)],
 )
-def test_what_was_written_is_read_back(packed: object) -> None:
+def test_a_structure_is_read_back(packed: object) -> None:
     leaves, spec = tree_flatten(packed)
     again = read_structure(write_structure(spec), len(leaves))
     assert tree_unflatten(range(len(leaves)), again) == tree_unflatten(range(len(leaves)), spec)
 
 
 @pytest.mark.parametrize("packed", [Pair(LEAF, LEAF), {1: LEAF}])
-def test_other_packings_are_refused(packed: object) -> None:
+def test_unsupported_structures_are_refused(packed: object) -> None:
     with pytest.raises(ExportError, match="return one of those"):
         write_structure(tree_flatten(packed)[1])
 
@@ -41,7 +41,7 @@ def test_other_packings_are_refused(packed: object) -> None:
     "structure",
     [HARM, {"tuple": [None, None]}, {"tuple": None}, {"set": [None]}, {"list": []}, [], 1, "*"],
 )
-def test_a_file_cannot_name_types_of_its_own(program, model, structure: object) -> None:
+def test_a_file_cannot_name_other_types(program, model, structure: object) -> None:
     sys.modules.pop("this", None)
     raw = json.loads(describe(program, model.card, slots=1, precision="float32"))
     raw["output_structure"] = structure

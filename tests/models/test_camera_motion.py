@@ -37,7 +37,7 @@ def test_every_parameter_gets_a_gradient():
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_delay_is_the_reach_of_its_convolutions_in_time():
+def test_its_delay_is_the_reach_of_its_convolutions_in_time():
     model = CameraMotionNet().eval()
     frames = 15
     clip = torch.rand(1, 3, frames, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -48,7 +48,7 @@ def test_delay_is_the_reach_of_its_convolutions_in_time():
     assert seen == list(range(7 - model.delay, 7 + model.delay + 1))
 
 
-def test_its_own_weights_come_by_default_with_their_labels():
+def test_its_weights_and_labels_are_loaded_by_default():
     model = co3d.create_model("camera_motion")
     assert model.card.labels == CAMERA_MOTIONS
     assert not model.training
@@ -60,13 +60,13 @@ def unseen():
     return draw_clips(canvases, 198, torch.Generator().manual_seed(11))
 
 
-def test_it_names_motions_over_unseen_photographs(unseen):
+def test_it_recognises_motions_over_unseen_photographs(unseen):
     with torch.inference_mode():
         predicted = co3d.create_model("camera_motion")(unseen.clips).argmax(1)
     assert (predicted == unseen.labels).float().mean() >= 0.9
 
 
-def test_random_weights_name_nothing(unseen):
+def test_random_weights_recognise_nothing(unseen):
     model = co3d.create_model("camera_motion", "random")
     with torch.inference_mode():
         predicted = model(unseen.clips).argmax(1)

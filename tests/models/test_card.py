@@ -26,7 +26,7 @@ def test_clip_shape() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 40), (81, 43), (17, 300), (1, 5), (720, 1280)])
-def test_a_flat_picture_keeps_its_colour(size: tuple[int, int]) -> None:
+def test_a_picture_of_one_colour_keeps_its_colour(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), (255, 0, 51), dtype=np.uint8)
     frame = CARD.preprocess(image)
     assert frame.shape == (1, 3, 32, 32)
@@ -36,7 +36,7 @@ def test_a_flat_picture_keeps_its_colour(size: tuple[int, int]) -> None:
     torch.testing.assert_close(frame.amin((0, 2, 3)), expected)
 
 
-def test_crops_the_centre_and_keeps_the_orientation() -> None:
+def test_preprocessing_crops_the_centre_and_keeps_the_orientation() -> None:
     image = np.zeros((40, 60, 3), dtype=np.uint8)  # already at the short side: no scaling
     image[4:36, 14:46] = 255
     image[4, 14] = 0  # top left of the crop
@@ -45,7 +45,7 @@ def test_crops_the_centre_and_keeps_the_orientation() -> None:
     assert torch.all(frame.flatten()[1:] > 0)
 
 
-def test_a_fixed_size_whatever_the_shape_of_the_picture() -> None:
+def test_every_picture_is_resized_to_the_fixed_size() -> None:
     card = dataclasses.replace(CARD, resize_px=(40, 64))
     image = np.zeros((80, 32, 3), dtype=np.uint8)
     image[:, 16:] = 255  # the right half is white: it stays so when the picture is stretched
@@ -54,7 +54,7 @@ def test_a_fixed_size_whatever_the_shape_of_the_picture() -> None:
     assert torch.all(frame[:, 17:] > 0)
 
 
-def test_scaling_without_antialiasing_reads_four_pixels_each() -> None:
+def test_scaling_without_antialiasing_interpolates_four_pixels() -> None:
     """As torchvision does it: in floating point, and back to whole numbers."""
     image = np.random.default_rng(0).integers(0, 256, (160, 200, 3), dtype=np.uint8)
     frame = dataclasses.replace(CARD, antialias=False).preprocess(image)
@@ -66,7 +66,7 @@ def test_scaling_without_antialiasing_reads_four_pixels_each() -> None:
     torch.testing.assert_close(frame[0], expected)
 
 
-def test_takes_views_with_negative_strides() -> None:
+def test_views_with_negative_strides_are_accepted() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     flipped = image[:, ::-1]
     torch.testing.assert_close(CARD.preprocess(flipped), CARD.preprocess(image).flip(-1))
@@ -82,7 +82,7 @@ def test_takes_views_with_negative_strides() -> None:
         np.zeros((0, 40, 3), np.uint8),
     ],
 )
-def test_refuses_what_is_no_picture(image: np.ndarray) -> None:
+def test_arrays_that_are_no_picture_are_refused(image: np.ndarray) -> None:
     with pytest.raises(InputShapeError, match="cannot preprocess this image"):
         CARD.preprocess(image)
 
@@ -116,7 +116,7 @@ def test_probabilities() -> None:
         ("activation", "relu"),
     ],
 )
-def test_a_card_of_ones_own_is_checked(name: str, value: object) -> None:
+def test_cards_of_users_are_validated(name: str, value: object) -> None:
     with pytest.raises(OptionError, match=rf"card's (short_side_px|{name}) is .* expected"):
         dataclasses.replace(CARD, **{name: value})
 

@@ -20,7 +20,7 @@ def positions(model: SlidingHead, *maps: torch.Tensor) -> list[torch.Tensor]:
     ]
 
 
-def test_a_window_in_space_and_all_of_time() -> None:
+def test_the_pool_covers_a_window_in_space_and_all_frames() -> None:
     x = torch.randn(2, 6, 5, 3, 4)
     pooled = pool_positions(x, 2)
     assert pooled.shape == (2, 6, 1, 2, 3)
@@ -33,13 +33,13 @@ def test_the_window_is_clamped_to_the_map() -> None:
 
 
 @pytest.mark.parametrize("join", ["probabilities", "logits"])
-def test_one_position_gives_its_logits(join: str) -> None:
+def test_a_single_position_gives_its_own_logits(join: str) -> None:
     model, x = head(join), torch.randn(3, 6, 4, 2, 2)
     with torch.no_grad():
         torch.testing.assert_close(model(x), model.classifier(x.mean((2, 3, 4))))
 
 
-def test_mean_of_the_probabilities() -> None:
+def test_several_positions_give_the_mean_of_the_probabilities() -> None:
     model, x = head("probabilities"), torch.randn(3, 6, 4, 3, 4)
     with torch.no_grad():
         expected = torch.stack([y.softmax(-1) for y in positions(model, x)]).mean(0)
@@ -47,7 +47,7 @@ def test_mean_of_the_probabilities() -> None:
         torch.testing.assert_close(model(x).exp(), expected)
 
 
-def test_mean_of_the_logits() -> None:
+def test_several_positions_give_the_mean_of_the_logits() -> None:
     model, x = head("logits"), torch.randn(3, 6, 4, 3, 4)
     with torch.no_grad():
         torch.testing.assert_close(model(x), torch.stack(positions(model, x)).mean(0))

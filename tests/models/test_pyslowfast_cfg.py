@@ -36,7 +36,7 @@ def load(folder: Path, cfg: object):
     return create_model("x3d_xs", folder / "mine.pyth")
 
 
-def test_the_card_is_what_the_cfg_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_card_follows_the_cfg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     card = load(tmp_path, CFG).card
     assert (card.clip_frames, card.rate_hz) == (10, 5)
     assert (card.crop_px, card.short_side_px) == (112, 128)
@@ -58,7 +58,7 @@ def test_the_card_is_what_the_cfg_says(tmp_path: Path, caplog: pytest.LogCapture
         CFG + "x" * (1 << 17),
     ],
 )
-def test_what_is_no_such_cfg_changes_nothing(tmp_path: Path, cfg: object) -> None:
+def test_another_cfg_leaves_the_card_unchanged(tmp_path: Path, cfg: object) -> None:
     card = load(tmp_path, cfg).card
     assert card.clip_shape == get_card("x3d_xs").clip_shape
     assert card.mean == get_card("x3d_xs").mean

@@ -18,6 +18,7 @@ from co3d.models import (
     registry,
 )
 from co3d.models.description import write_description
+from co3d.models.resnet3d import STAGE_DEPTHS
 from co3d.weights import save_weights
 from support.registry import MODELS
 from support.slow import slow_but
@@ -27,10 +28,11 @@ FRAMES = 2
 # Where these are too few for a map to vary under its norms.
 LARGER: dict[str, tuple[int, int]] = {
     "i3d_r50": (4, 64),
+    "i3d_r50_32x2": (16, 64),
     "slow_r50": (2, 64),
-    "slowfast_r50_4x16": (8, 64),
-    "slowfast_r50_8x8": (4, 64),
+    **{name: (8, 64) for name in list_models() if name.startswith("slowfast_")},
     "r2plus1d_18": (4, 32),
+    **dict.fromkeys(("r2plus1d_r34_8x8", "r2plus1d_r34_32x2", "r2plus1d_r50"), (4, 64)),
     "r3d_18": (4, 32),
     "mc3_18": (4, 32),
     "s3d": (16, 64),
@@ -38,6 +40,13 @@ LARGER: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("ir_csn_101", "ir_csn_152", "ip_csn_152"), (8, 64)),
     **{name: (4, 64) for name in list_models() if name.startswith(("tsm_", "movinet_"))},
 }
+
+MMACTION_SAMPLING = [
+    ("i3d_r50_32x2", 32, 2),
+    ("r2plus1d_r34_8x8", 8, 8),
+    ("r2plus1d_r34_32x2", 32, 2),
+    *((name, 32, 2) for name in list_models() if name.startswith("slowfast_") and "mma" in name),
+]
 
 
 def clip_for(name: str, batch: int = 1) -> torch.Tensor:
@@ -77,7 +86,7 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", slow_but(list_models(), "camera_motion", "x3d_xs"))
-def test_exports(name: str) -> None:
+def test_models_can_be_exported(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7))
     clip = clip_for(name)
     exported = torch.export.export(model, (clip,)).module()
@@ -86,7 +95,7 @@ def test_exports(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", slow_but(list_models(), "camera_motion"))
-def test_compiles_without_graph_breaks(name: str) -> None:
+def test_models_compile_without_graph_breaks(name: str) -> None:
     model = enliven(create_model(name, weights="random", num_classes=7))
     clip = clip_for(name)
     torch.compiler.reset()
@@ -96,7 +105,7 @@ def test_compiles_without_graph_breaks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_card(name: str) -> None:
+def test_every_model_has_a_complete_card(name: str) -> None:
     card = get_card(name)
     assert card.name == name
     assert card.clip_frames >= 1
@@ -107,7 +116,7 @@ def test_card(name: str) -> None:
     assert all(0 < value <= 100 for value in card.published_accuracy.values())
 
 
-def test_x3d_cards() -> None:
+def test_x3d_cards_have_the_published_values() -> None:
     cards = {name: get_card(f"x3d_{name}") for name in ("xs", "s", "m", "l")}
     assert [card.clip_frames for card in cards.values()] == [4, 13, 16, 16]
     assert [card.rate_hz for card in cards.values()] == [2.5, 5, 6, 6]
@@ -116,11 +125,11 @@ def test_x3d_cards() -> None:
     assert cards["m"].published_accuracy["Kinetics-400 top-1, 30 views"] == 76.2
 
 
-def test_resnet_cards() -> None:
+def test_resnet_cards_have_the_published_values() -> None:
     """Frames x rate as published: a rate of r means every r-th frame of 30 a second."""
     sampling = {
         name: (card.clip_frames, 30 / card.rate_hz, card.crop_px, card.short_side_px)
-        for name in ("i3d_r50", "slow_r50", "slowfast_r50_4x16", "slowfast_r50_8x8")
+        for name in ("i3d_r50", "slow_r50", "slowfast_r50_4x16", "slowfast_r50_8x8", "r2plus1d_r50")
         for card in [get_card(name)]
     }
     assert sampling == {
@@ -128,10 +137,21 @@ def test_resnet_cards() -> None:
         "slow_r50": (8, 8, 224, 256),
         "slowfast_r50_4x16": (32, 2, 224, 256),
         "slowfast_r50_8x8": (32, 2, 224, 256),
+        "r2plus1d_r50": (16, 4, 224, 256),
     }
 
 
-def test_r2plus1d_card() -> None:
+def test_mmaction_cards_have_the_published_values() -> None:
+    """Frames x interval of its configurations, at 30 frames a second; pixels from 0 to 255."""
+    for name, frames, interval in MMACTION_SAMPLING:
+        card = get_card(name)
+        assert (card.clip_frames, 30 / card.rate_hz) == (frames, interval), name
+        assert (card.crop_px, card.short_side_px) == (224, 256), name
+        assert [255 * value for value in card.mean] == pytest.approx([123.675, 116.28, 103.53])
+        assert [255 * value for value in card.std] == pytest.approx([58.395, 57.12, 57.375])
+
+
+def test_r2plus1d_s_card_has_the_published_values() -> None:
     card = get_card("r2plus1d_18")
     assert (card.clip_frames, card.rate_hz, card.crop_px) == (16, 15, 112)
     assert card.resize_px == (128, 171)
@@ -140,20 +160,20 @@ def test_r2plus1d_card() -> None:
     assert card.std == (0.22803, 0.22145, 0.216989)
 
 
-def test_unknown_model_names_the_nearest() -> None:
+def test_an_unknown_model_suggests_the_nearest_name() -> None:
     with pytest.raises(UnknownModelError, match="x3d_m"):
         create_model("x3dm")
-    with pytest.raises(UnknownModelError, match="did you mean"):
+    with pytest.raises(UnknownModelError, match=r"known are c2d_r50, .* and \d+ more; `co3d"):
         get_card("zzzzzz")
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_can_be_registered_only_once() -> None:
     with pytest.raises(OptionError, match="taken"):
         register_model(get_card("x3d_s"))(lambda: None)
 
 
 @pytest.mark.parametrize("options", [{"num_classes": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
-def test_options_out_of_range(options: dict[str, float]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError):
         create_model("x3d_s", weights="random", **options)
 
@@ -186,12 +206,12 @@ def test_unknown_tag_lists_the_tags(weights: str) -> None:
 
 
 @pytest.mark.parametrize("weights", ["absent.pyth", "folder/absent", Path("absent")])
-def test_absent_file(weights: str | Path) -> None:
+def test_an_absent_weight_file_is_reported(weights: str | Path) -> None:
     with pytest.raises(WeightError, match="No such file"):
         create_model("x3d_s", weights=weights)
 
 
-def test_published_file_name_brings_the_labels(tmp_path: Path) -> None:
+def test_the_name_of_a_published_file_implies_its_labels(tmp_path: Path) -> None:
     path = tmp_path / "x3d_s.pyth"
     torch.save({"model_state": create_model("x3d_s").state_dict()}, path)
     labels = create_model("x3d_s", weights=path).card.labels
@@ -200,7 +220,7 @@ def test_published_file_name_brings_the_labels(tmp_path: Path) -> None:
     assert labels[-1] == "zumba"
 
 
-def test_new_classes_replace_the_head_and_say_so(
+def test_new_classes_replace_the_head_with_a_message(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "x3d_s.pyth"
@@ -245,7 +265,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.usefixtures("slow")
-def test_two_published_files_of_one_name(
+def test_the_number_of_classes_tells_published_files_of_one_name_apart(
     tmp_path: Path, num_classes: int, first: str, activation: str, given: bool
 ) -> None:
     path = tmp_path / "SLOW_8x8_R50.pyth"
@@ -256,7 +276,7 @@ def test_two_published_files_of_one_name(
     assert model.card.activation == activation
 
 
-def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
+def test_the_number_of_classes_comes_from_the_weights(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     save_weights(create_model("x3d_s", num_classes=3), path)
     model = create_model("x3d_s", weights=path)
@@ -265,7 +285,7 @@ def test_the_classes_are_those_of_the_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 2048), ()])
-def test_a_classifier_without_rows(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_a_classifier_without_rows_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = tmp_path / "mine.pth"
     state = create_model("x3d_s").state_dict()
     torch.save(state | {"head.classifier.weight": torch.zeros(shape)}, path)
@@ -273,7 +293,7 @@ def test_a_classifier_without_rows(tmp_path: Path, shape: tuple[int, ...]) -> No
         create_model("x3d_s", weights=path)
 
 
-def test_a_file_describes_its_weights(tmp_path: Path) -> None:
+def test_a_weight_file_contains_its_card(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     model = create_model("x3d_s", num_classes=2)
     card = dataclasses.replace(
@@ -283,7 +303,26 @@ def test_a_file_describes_its_weights(tmp_path: Path) -> None:
     assert create_model("x3d_s", weights=path).card == card
 
 
-def test_an_unknown_activation(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("slowfast_r50_8x8_steplr_mmaction", "slowfast_r50_8x8"),
+        ("i3d_r50", "i3d_r50_32x2"),
+    ],
+)
+def test_our_own_file_of_another_network_with_the_same_tensors_is_refused(
+    written: str, read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STAGE_DEPTHS, 50, (1, 1, 1, 1))
+    path = tmp_path / "theirs.safetensors"
+    model = create_model(written, weights="random", num_classes=5)
+    save_weights(model, path, write_description(model.card))
+    assert create_model(written, weights=path).card == model.card
+    with pytest.raises(WeightError, match=f"weights of {written}.*: choose that model"):
+        create_model(read, weights=path)
+
+
+def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     save_weights(create_model("x3d_s", num_classes=2), path, {"activation": "exp"})
     with pytest.raises(WeightError, match="activation"):

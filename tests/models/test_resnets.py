@@ -21,19 +21,29 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 2, 32, 32), (2, 3, 5, 33, 47), (1, 3, 13, 40, 32)])
-def test_any_length_and_size(model: nn.Module, shape: tuple[int, ...]) -> None:
+def test_clips_of_any_length_and_size_are_accepted(
+    model: nn.Module, shape: tuple[int, ...]
+) -> None:
     with torch.no_grad():
         logits = model(torch.randn(shape))
     assert logits.shape == (shape[0], 5)
     assert torch.isfinite(logits).all()
 
 
-def test_least_length(model: nn.Module) -> None:
+def test_clips_shorter_than_the_least_length_are_refused(model: nn.Module) -> None:
     frames = 2 if isinstance(model, I3D) else 1
     with torch.no_grad():
         assert model(torch.randn(1, 3, frames, 32, 32)).shape == (1, 5)
     with pytest.raises(InputShapeError, match=f"T >= {frames} frames"):
         model(torch.randn(1, 3, frames - 1, 32, 32))
+
+
+def test_an_i3d_that_halves_time_thrice_takes_five_frames() -> None:
+    network = create_model("i3d_r50_32x2", weights="random", num_classes=5)
+    with torch.no_grad():
+        assert network(torch.randn(1, 3, 5, 32, 32)).shape == (1, 5)
+    with pytest.raises(InputShapeError, match="T >= 5 frames"):
+        network(torch.randn(1, 3, 4, 32, 32))
 
 
 def test_a_small_frame_is_refused(model: nn.Module) -> None:
@@ -56,7 +66,7 @@ def test_slow_frames(frames: int, alpha: int, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("alpha", [4, 8])
-def test_slow_frames_are_those_of_a_linspace(alpha: int) -> None:
+def test_slow_frames_equal_a_linspace_over_the_clip(alpha: int) -> None:
     for frames in range(alpha, 129, alpha):
         expected = torch.linspace(0, frames - 1, frames // alpha).long().tolist()
         assert pick_slow_frames(frames, alpha) == expected
@@ -80,7 +90,7 @@ def test_the_fast_pathway_sees_every_frame() -> None:
     assert not torch.equal(seen["fast"], before["fast"])
 
 
-def test_depth() -> None:
+def test_depth_101_is_built_and_other_depths_are_refused() -> None:
     with torch.device("meta"):
         blocks = [m for m in slow_r50(depth=101).modules() if isinstance(m, Bottleneck)]
         both = [m for m in slowfast_r50_8x8(depth=101).modules() if isinstance(m, Bottleneck)]
@@ -91,7 +101,7 @@ def test_depth() -> None:
             build(depth=18)
 
 
-def test_published_branches_start_at_zero_but_for_r2plus1d() -> None:
+def test_branches_start_at_zero_except_in_r2plus1d() -> None:
     slow = create_model("slow_r50", weights="random")
     assert not any(b.expand_norm.weight.any() for b in slow.trunk.res2)
     assert all(b.reduce_norm.weight.all() for b in slow.trunk.res2)
@@ -100,7 +110,7 @@ def test_published_branches_start_at_zero_but_for_r2plus1d() -> None:
     assert all(b.norm2.weight.all() for stage in factorised.stages for b in stage)
 
 
-def test_dropout_is_that_of_the_paper() -> None:
+def test_dropout_equals_the_paper_s() -> None:
     rates = {name: create_model(name, weights="random").get_submodule("") for name in RESNETS[:2]}
     assert all(model.head.dropout.p == 0.5 for model in rates.values())
     assert create_model("r2plus1d_18", weights="random", dropout=0.3).dropout.p == 0.3

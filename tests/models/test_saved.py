@@ -67,7 +67,7 @@ def test_broken_cards_are_refused(folder, key, value):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "\xff"])
-def test_files_that_are_no_card_are_refused(folder, text):
+def test_files_without_a_card_are_refused(folder, text):
     path, _ = folder
     (path / CARD).write_text(text, encoding="latin-1")
     with pytest.raises(WeightError, match="cannot read the card"):

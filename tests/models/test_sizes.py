@@ -13,16 +13,21 @@ SIZES = [
     ("x3d_m", 3_794_322, 16, {224: 4.733, 256: 6.186}),
     ("x3d_l", 6_153_432, 16, {312: 18.37, 356: 24.78}),
     ("i3d_r50", 28_043_472, 8, {224: 28.41, 256: 37.11}),
+    ("i3d_r50_32x2", 28_043_472, 32, {224: 33.13, 256: 43.27}),
     ("slowfast_r50_8x8", 34_566_488, 32, {224: 50.31, 256: 65.71}),
     ("slowfast_r50_4x16", 34_480_216, 32, {224: 27.64, 256: 36.10}),
+    ("slowfast_r50_8x8_mmaction", 34_565_560, 32, {224: 50.31, 256: 65.71}),
+    ("slowfast_r50_4x16_mmaction", 34_479_288, 32, {224: 27.64, 256: 36.10}),
     ("slow_r50", 32_454_096, 8, {224: 41.74, 256: 54.52}),
     ("r2plus1d_18", 31_505_325, 8, {112: 20.26}),
     ("r2plus1d_18", 31_505_325, 16, {112: 40.52}),
+    ("r2plus1d_r50", 28_107_600, 16, {256: 75.15}),
+    ("r2plus1d_r34_8x8", 63_759_281, 8, {224: 40.56, 256: 52.98}),
 ]
 
 
 @pytest.mark.parametrize(("name", "parameters", "frames", "giga_macs"), SIZES)
-def test_published_size(
+def test_the_number_of_parameters_is_the_published_one(
     name: str, parameters: int, frames: int, giga_macs: dict[int, float]
 ) -> None:
     with torch.device("meta"):  # shapes without memory

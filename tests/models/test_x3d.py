@@ -19,7 +19,7 @@ def small() -> X3D:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 32, 32), (2, 3, 3, 33, 47), (1, 3, 7, 64, 50)])
-def test_any_length_and_size(shape: tuple[int, ...]) -> None:
+def test_clips_of_any_length_and_size_are_accepted(shape: tuple[int, ...]) -> None:
     with torch.no_grad():
         assert small()(torch.randn(shape)).shape == (shape[0], 5)
 
@@ -35,14 +35,14 @@ def test_any_length_and_size(shape: tuple[int, ...]) -> None:
         ((1, 3, 4, 64, 31), "the least is 32x32 px"),
     ],
 )
-def test_refuses_clips_it_cannot_take(shape: tuple[int, ...], message: str) -> None:
+def test_clips_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(InputShapeError) as caught:
         small()(torch.zeros(shape))
     assert message in str(caught.value)
     assert str(shape[3:] if "px" in message else shape)[1:-1].split(",")[0] in str(caught.value)
 
 
-def test_initial_values_follow_the_published_training() -> None:
+def test_initial_weights_follow_the_published_training_code() -> None:
     torch.manual_seed(0)
     model = X3D(2.2, 64)
     block = model.stages[2][0]

@@ -1,4 +1,4 @@
-"""The program that returns features as well is, apart from them, the program itself."""
+"""A program that also returns features otherwise equals the program without them."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def _steps(program, frames: int = 12) -> list:
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
 @pytest.mark.parametrize("build", [small_network, two_pathways])
-def test_scores_and_timing_stay_and_features_make_the_scores(build, rate) -> None:
+def test_scores_and_timing_do_not_change_and_features_give_the_scores(build, rate) -> None:
     torch.manual_seed(0)
     model = randomise_(build()).double()
     clip_shape = (3, 8, 6, 6)

@@ -1,4 +1,4 @@
-"""Every published checkpoint against the logits and features that upstream computes from it."""
+"""Every published checkpoint gives the logits and features that upstream computes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +83,7 @@ TAPS: dict[type[ClipModel], Callable[[Any], dict[str, nn.Module]]] = {
 
 
 def record_taps(model: ClipModel) -> dict[str, torch.Tensor]:
-    """Fill the returned dictionary with the tensors that the oracle calls taps, at every call."""
+    """A dictionary that each forward fills with the features that the oracle calls taps."""
     taps: dict[str, torch.Tensor] = {}
     for name, module in TAPS[type(model)](model).items():
 
@@ -94,12 +94,14 @@ def record_taps(model: ClipModel) -> dict[str, torch.Tensor]:
     return taps
 
 
-def test_parameters(oracle: dict[str, Any], model: ClipModel) -> None:
+def test_checkpoints_have_the_published_number_of_parameters(
+    oracle: dict[str, Any], model: ClipModel
+) -> None:
     assert sum(p.numel() for p in model.parameters()) == oracle["params"]
 
 
-def test_card(oracle: dict[str, Any], model: ClipModel) -> None:
-    """What is known of the file under its published name."""
+def test_the_card_of_a_published_file_is_known(oracle: dict[str, Any], model: ClipModel) -> None:
+    """The registry's entry for the file's published name."""
     published = oracle["published_input"]
     assert len(model.card.labels) == oracle["num_classes"]
     assert model.card.activation == oracle["eval_activation"]
@@ -110,7 +112,7 @@ def test_card(oracle: dict[str, Any], model: ClipModel) -> None:
         assert model.card.short_side_px == published["test_crop"]
 
 
-def test_cases(oracle: dict[str, Any], model: ClipModel) -> None:
+def test_logits_and_features_equal_upstream(oracle: dict[str, Any], model: ClipModel) -> None:
     taps = record_taps(model)
     for case in oracle["cases"]:
         with torch.inference_mode():
@@ -140,7 +142,7 @@ def check_features(taps: dict[str, torch.Tensor], expected: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("oracle", ["x3d_xs"], indirect=True)
-def test_the_oracle_notices_a_changed_weight(oracle: dict[str, Any], model: X3D) -> None:
+def test_a_changed_weight_fails_the_comparison(oracle: dict[str, Any], model: X3D) -> None:
     case = oracle["cases"][0]
     bias = model.stages[3][6].excite.reduce.bias
     kept = bias.clone()

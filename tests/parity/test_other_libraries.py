@@ -1,9 +1,10 @@
-"""Networks equal those of the libraries that publish their weights, and their files are read.
+"""Networks equal those of other libraries, and read the files that these save.
 
-Each library builds its own network, with random weights of its own; what its state is saved as is
-read under our name, and both compute the same clip.
+Each library builds its network with random weights and saves it in its format. The file is read
+into our network, and both are run on one clip.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +28,14 @@ CLASSES = 5
 
 @dataclass(frozen=True)
 class Library:
-    """A network as a library builds it.
+    """A network of another library.
 
     Attributes:
-        name: ours.
-        make: builds theirs.
+        name: our name of the network.
+        make: builds the library's network.
         clip: (C, T, H, W).
-        wrap: what the library saves a state as.
-        run: its output on a clip.
+        wrap: makes the library's file content from a state dict.
+        run: computes the network's output for a clip.
     """
 
     name: str
@@ -59,6 +60,28 @@ def pytorchvideo(name: str, module: str, function: str, **options: Any) -> Libra
     return Library(name, make, wrap=lambda state: {"model_state": state, "cfg": "…"})
 
 
+def pytorchvideo_r2plus1d(name: str, clip: tuple[int, int, int, int]) -> Library:
+    """Its head averages the probabilities of positions, which random weights make 0 and 1.
+
+    So the logits of the positions are taken, and the logarithm of that mean is computed here.
+    """
+
+    def make() -> nn.Module:
+        return load_package("pytorchvideo.models.hub").r2plus1d_r50(
+            model_num_class=CLASSES,
+            head_pool_kernel_size=(clip[1] // 4, 7, 7),
+            head_activation=None,
+            head_output_with_global_average=False,
+        )
+
+    def run(network: nn.Module, clip: Tensor) -> Tensor:
+        positions = network(clip).log_softmax(1).flatten(2)
+        assert positions.shape[2] > 1
+        return positions.logsumexp(2) - math.log(positions.shape[2])
+
+    return Library(name, make, clip, wrap=lambda state: {"model_state": state}, run=run)
+
+
 def slowfast(name: str, alpha: int, kernel_t: int) -> Library:
     def make() -> nn.Module:
         library = load_package("pytorchvideo.models.slowfast")
@@ -79,7 +102,7 @@ def slowfast(name: str, alpha: int, kernel_t: int) -> Library:
 
 
 class Recognizer(nn.Module):
-    """A backbone of mmaction2 and its head, with the names that its files have."""
+    """A backbone of mmaction2 and its head, with the parameter names of its files."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -90,11 +113,16 @@ class Recognizer(nn.Module):
 
 
 class FrameRecognizer(Recognizer):
-    """Its networks of pictures take frames as a batch."""
+    """A 2D backbone of mmaction2, which takes frames as a batch."""
 
     def forward(self, clip: Tensor) -> Tensor:
         frames = clip.transpose(1, 2).flatten(0, 1)
         return self.cls_head(self.backbone(frames), clip.shape[2])
+
+
+def wrap_for_mmaction(state: dict[str, Tensor]) -> dict[str, Any]:
+    """What its runner saves."""
+    return {"meta": {"epoch": 1}, "state_dict": state}
 
 
 def mmaction(
@@ -102,6 +130,7 @@ def mmaction(
     backbone: str,
     head: tuple[str, int],
     recognizer: type[Recognizer] = Recognizer,
+    clip: tuple[int, int, int, int] = (3, 8, 64, 64),
     **options: Any,
 ) -> Library:
     def make() -> nn.Module:
@@ -111,8 +140,60 @@ def mmaction(
             getattr(models, head[0])(CLASSES, head[1]),
         )
 
-    # Its runner saves more beside the state.
-    return Library(name, make, wrap=lambda state: {"meta": {"epoch": 1}, "state_dict": state})
+    return Library(name, make, clip, wrap_for_mmaction)
+
+
+def mmaction_slowfast(
+    name: str,
+    tau: int,
+    kernel_t: int,
+    depths: tuple[int, int] = (50, 50),
+    clip: tuple[int, int, int, int] = (3, 16, 64, 64),
+    **slow: Any,
+) -> Library:
+    pathway = {"type": "resnet3d", "pretrained": None, "conv1_stride_t": 1, "pool1_stride_t": 1}
+    return mmaction(
+        name,
+        "ResNet3dSlowFast",
+        ("SlowFastHead", 2304),
+        clip=clip,
+        resample_rate=tau,
+        speed_ratio=tau,
+        channel_ratio=8,
+        slow_pathway={
+            **pathway,
+            "depth": depths[0],
+            "lateral": True,
+            "fusion_kernel": kernel_t,
+            "conv1_kernel": (1, 7, 7),
+            "inflate": (0, 0, 1, 1),
+            **slow,
+        },
+        fast_pathway={
+            **pathway,
+            "depth": depths[1],
+            "lateral": False,
+            "base_channels": 8,
+            "conv1_kernel": (5, 7, 7),
+        },
+    )
+
+
+def mmaction_r2plus1d(name: str, clip: tuple[int, int, int, int]) -> Library:
+    def make() -> nn.Module:
+        models, common = load_mmaction(), load_package("mmaction.models.common")
+        backbone = models.ResNet2Plus1d(
+            depth=34,
+            pretrained2d=False,
+            conv_cfg={"type": common.Conv2plus1d},
+            norm_cfg={"type": "BN3d", "requires_grad": True, "eps": 1e-3},
+            conv1_kernel=(3, 7, 7),
+            temporal_strides=(1, 2, 2, 2),
+            zero_init_residual=False,
+        )
+        return Recognizer(backbone, models.I3DHead(CLASSES, 512))
+
+    return Library(name, make, clip, wrap_for_mmaction)
 
 
 LIBRARIES = [
@@ -146,6 +227,7 @@ LIBRARIES = [
         depth_factor=2.2,
         head_activation=None,
     ),
+    pytorchvideo_r2plus1d("r2plus1d_r50", (3, 8, 256, 226)),  # four positions in the head
     slowfast("slowfast_r50_8x8", 4, 7),
     mmaction(
         "slow_r50",
@@ -158,6 +240,27 @@ LIBRARIES = [
         pool1_stride_t=1,
         inflate=(0, 0, 1, 1),
     ),
+    mmaction(
+        "i3d_r50_32x2",
+        "ResNet3d",
+        ("I3DHead", 2048),
+        clip=(3, 32, 64, 96),
+        depth=50,
+        pretrained2d=False,
+        conv1_kernel=(5, 7, 7),
+        conv1_stride_t=2,
+        pool1_stride_t=2,
+        inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
+        zero_init_residual=False,
+    ),
+    # Larger than the training crop: the head still averages the whole map.
+    mmaction_slowfast("slowfast_r50_4x16_mmaction", 8, 5, clip=(3, 16, 256, 232)),
+    mmaction_slowfast("slowfast_r50_8x8_mmaction", 4, 7),
+    mmaction_slowfast("slowfast_r50_8x8_steplr_mmaction", 4, 7, lateral_norm=True),
+    mmaction_slowfast("slowfast_r101_8x8_mmaction", 4, 7, (101, 101)),
+    mmaction_slowfast("slowfast_r101_r50_4x16_mmaction", 8, 5, (101, 50)),
+    mmaction_r2plus1d("r2plus1d_r34_8x8", (3, 8, 64, 96)),
+    mmaction_r2plus1d("r2plus1d_r34_32x2", (3, 13, 33, 47)),
     mmaction("x3d_s", "X3D", ("X3DHead", 432), gamma_w=1, gamma_b=2.25, gamma_d=2.2),
     *(
         mmaction(
@@ -177,7 +280,9 @@ LIBRARIES = [
 
 
 @pytest.mark.parametrize("library", [pytest.param(one, id=one.name) for one in LIBRARIES])
-def test_a_network_as_its_library_builds_and_saves_it(library: Library, tmp_path: Path) -> None:
+def test_networks_saved_by_other_libraries_are_read_and_equal(
+    library: Library, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     theirs = randomise_(library.make()).eval()
     torch.save(library.wrap(theirs.state_dict()), tmp_path / "theirs.pth")
@@ -187,11 +292,19 @@ def test_a_network_as_its_library_builds_and_saves_it(library: Library, tmp_path
         assert relative_error(ours(clip), library.run(theirs, clip)) <= TOLERANCE
 
 
-def test_a_network_of_other_strides_or_norms_is_refused(tmp_path: Path) -> None:
-    """All tensors of these fit, and would give other results."""
+def test_networks_with_other_strides_or_norms_are_refused(tmp_path: Path) -> None:
+    """All tensors of these files fit, but the results would differ."""
     i3d = mmaction("", "ResNet3d", ("I3DHead", 2048), depth=50, pretrained2d=False, inflate=(
         (1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)
     ))  # fmt: skip
     torch.save(i3d.make().state_dict(), tmp_path / "i3d.pth")
     with pytest.raises(WeightError, match="halves time twice"):
         create_model("i3d_r50", weights=tmp_path / "i3d.pth")
+    theirs = load_package("pytorchvideo.models.hub").i3d_r50(model_num_class=400)
+    torch.save(theirs.state_dict(), tmp_path / "i3d.pth")
+    with pytest.raises(WeightError, match=r"that of this file's does not; .* fit i3d_r50: choose"):
+        create_model("i3d_r50_32x2", weights=tmp_path / "i3d.pth")
+    slowfast = mmaction_slowfast("", 4, 7, lateral_norm=True)
+    torch.save(slowfast.make().state_dict(), tmp_path / "slowfast.pth")
+    with pytest.raises(WeightError, match="mmaction2's slow pathway takes every alpha-th frame"):
+        create_model("slowfast_r50_8x8", weights=tmp_path / "slowfast.pth")

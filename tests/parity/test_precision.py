@@ -1,4 +1,4 @@
-"""The comparison of precisions finds what is put before it, and counts what it should."""
+"""The comparison of precisions measures known differences correctly."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +24,7 @@ from support.networks import small_network
 from support.streaming import make_clips, randomise_
 
 FRAME = (3, 6, 6)
-# Errors below these would mean that something else was run than what the row says.
+# Errors below these would mean that another precision was run.
 BOUNDS = {"float64": (0.0, 0.0), "float32": (1e-9, 1e-5), "bfloat16": (1e-4, 3e-2)}
 
 
@@ -79,7 +79,7 @@ def test_every_backend_and_precision_gets_its_row(program) -> None:
                 assert low <= spread.worst <= high
 
 
-def test_frames_are_shared_out_and_short_streams_leave_theirs(program) -> None:
+def test_frames_are_divided_and_short_streams_leave_more_to_others(program) -> None:
     waits = program.first_valid_step
     comparison = _compare(program)
     seen: list[tuple[int, int]] = []
@@ -97,7 +97,7 @@ def test_frames_are_shared_out_and_short_streams_leave_theirs(program) -> None:
     assert len(seen) == sum(steps)
 
 
-def test_streams_start_anew(program) -> None:
+def test_each_stream_starts_with_fresh_state(program) -> None:
     alone, second = _compare(program), _compare(program)
     streams = _streams(30, 30)
     alone.run(streams[1:], 10, _ignore)
@@ -110,9 +110,7 @@ def test_streams_start_anew(program) -> None:
     assert both.worst == worst
 
 
-def test_engines_run_on_the_device_and_what_they_are_compared_with_on_the_cpu(
-    program, monkeypatch
-) -> None:
+def test_engines_run_on_the_device_and_the_reference_on_the_cpu(program, monkeypatch) -> None:
     opened: list[tuple[str, str, str]] = []
 
     def open_here(program, *, backend, precision, device):
@@ -137,7 +135,7 @@ def test_engines_run_on_the_device_and_what_they_are_compared_with_on_the_cpu(
     assert [(row.backend, row.precision) for row in report.rows] == list(engines)
 
 
-def test_float32_is_compared_in_full(program) -> None:
+def test_float32_is_compared_on_all_frames(program) -> None:
     settings: list[bool] = []
 
     def play() -> Iterator[Tensor]:
@@ -151,12 +149,12 @@ def test_float32_is_compared_in_full(program) -> None:
     assert torch.backends.cudnn.allow_tf32 == before
 
 
-def test_streams_that_are_too_short(program) -> None:
+def test_streams_that_are_too_short_are_refused(program) -> None:
     with pytest.raises(EmptyVideoError, match="none of s0, s1 fills"):
         _compare(program).run(_streams(2, 3), 10, _ignore)
 
 
-def test_outputs_that_are_no_scores() -> None:
+def test_outputs_that_are_not_scores_are_refused() -> None:
     program, has_features = convert_with_features(nn.Conv3d(3, 4, 3, padding=1), (3, 4, 6, 6))
     with pytest.raises(OptionError, match="one score per class"):
         _compare(program, has_features=has_features)
@@ -195,7 +193,7 @@ def _report(*rows: PrecisionRow) -> PrecisionReport:
 
 
 @pytest.mark.parametrize(("changed", "kept"), [(0, True), (5, True), (6, False)])
-def test_the_rule_is_half_a_percent(changed: int, kept: bool) -> None:
+def test_the_limit_is_half_a_percent_of_frames(changed: int, kept: bool) -> None:
     assert _row("bfloat16", 0.1, changed).keeps_labels is kept
 
 

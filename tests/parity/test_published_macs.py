@@ -21,7 +21,7 @@ BOUNDS_GMACS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), BOUNDS_GMACS)
-def test_macs_per_frame(name: str, side: int) -> None:
+def test_macs_per_frame_are_within_the_published_bounds(name: str, side: int) -> None:
     model = create_model(name, weights="random")
     program = convert(model, (3, model.card.clip_frames, side, side), window=64)
     assert 0 < program.macs_per_frame / 1e9 <= BOUNDS_GMACS[name, side]
@@ -29,7 +29,7 @@ def test_macs_per_frame(name: str, side: int) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_steps_do_not_drift() -> None:
-    """A stream that has run for long equals one that has just settled on the same frames."""
+    """A long stream equals a stream that has just filled its window with the same frames."""
     torch.manual_seed(0)
     model = create_model("camera_motion")
     program = convert(model, model.card.clip_shape)

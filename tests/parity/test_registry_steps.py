@@ -1,7 +1,7 @@
 """Every registered network frame by frame equals itself on the clip.
 
 Where a stream cannot be exact (gates pooled over the clip, SlowFast's uneven frame picking) the
-reference makes the same approximation, written by hand.
+reference has the same approximation, written by hand.
 """
 
 import pytest
@@ -16,7 +16,7 @@ from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 SIDE = 33  # odd, and small enough to be quick
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-# The others take up to half a minute each; quick tests have networks of other projects like them.
+# The others take up to half a minute each; `test_third_party.py` has small ones like them.
 QUICK = {
     ("camera_motion", torch.float32),
     ("camera_motion", torch.float64),

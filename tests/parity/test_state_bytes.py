@@ -1,8 +1,8 @@
-"""State is no larger than the formula, reckoned without the compiler.
+"""State has the size of a formula that is computed without the compiler.
 
-The formula: every value that is read again is kept as far back as its furthest reading, in float32;
-`support/state_ledger.py` says how far that is. The networks have one path, but for SlowFast, whose
-pathways meet five times: the ledger follows both, so that the equality is exact there as well.
+The formula: every value that is read later is kept back to its oldest read, in float32;
+`support/state_ledger.py` computes how far that is. The networks have one path, except SlowFast,
+whose pathways are joined five times: the ledger follows both.
 """
 
 import pytest
@@ -18,7 +18,7 @@ from support.slow import slow_but
 from support.state_ledger import count_state_elements
 
 QUICK = ("camera_motion", "i3d_r50")
-# Of these the ledger follows neither the shifts nor the running sums.
+# The ledger follows neither the shifts nor the running sums of these networks.
 UNKNOWN = ("tsm_", "movinet_a0_stream")
 NAMES = slow_but([name for name in STEPPED if not name.startswith(UNKNOWN)], *QUICK)
 
@@ -36,8 +36,8 @@ def test_state_is_as_large_as_the_formula(name: str, monkeypatch: pytest.MonkeyP
         assert convert(model, clip_shape, rate="native").state_bytes < program.state_bytes
 
 
-def test_the_ledger_on_a_network_done_by_hand() -> None:
-    """Two residual blocks: the second's kernel of 5 frames looks further back than its shortcut."""
+def test_the_ledger_equals_a_sum_by_hand() -> None:
+    """Two residual blocks: the second's kernel of 5 frames reads older ones than its shortcut."""
     network = Classifier(
         nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0)),
         Residual(),
@@ -56,7 +56,7 @@ def test_the_ledger_on_a_network_done_by_hand() -> None:
     assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
 
 
-def test_depthwise_taps_are_remembered_where_they_are_smaller_than_their_frames() -> None:
+def test_depthwise_taps_are_kept_if_they_are_smaller_than_their_frames() -> None:
     network = Classifier(
         nn.Conv3d(3, 4, 1),
         nn.Conv3d(4, 4, 3, (1, 2, 2), 1, groups=4),
@@ -72,7 +72,7 @@ def test_depthwise_taps_are_remembered_where_they_are_smaller_than_their_frames(
     assert convert(network, (3, 8, 6, 6)).state_bytes == 4 * elements
 
 
-def test_a_delay_line_where_nothing_else_is_kept() -> None:
+def test_a_value_kept_only_for_a_delay_line_is_counted() -> None:
     class Beside(nn.Module):
         def __init__(self) -> None:
             super().__init__()

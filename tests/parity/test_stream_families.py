@@ -41,7 +41,7 @@ def test_channels_come_from_the_next_and_the_previous_frame() -> None:
 
 
 @pytest.mark.slow
-def test_online_tsm_steps_as_its_authors_step_it(tmp_path: Path) -> None:
+def test_online_tsm_equals_its_authors_implementation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = randomise_(OnlineMobileNet(CLASSES))
     ours = load("tsm_mobilenet_v2_online", theirs.state_dict(), tmp_path)
@@ -57,7 +57,9 @@ def test_online_tsm_steps_as_its_authors_step_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("size", [(32, 32), (43, 54)])
-def test_movinet_equals_the_paper(stream: bool, size: tuple[int, int], tmp_path: Path) -> None:
+def test_movinet_equals_a_network_written_from_the_paper(
+    stream: bool, size: tuple[int, int], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     theirs = randomise_(MoViNetA0(stream, CLASSES))
     ours = load("movinet_a0_stream" if stream else "movinet_a0", theirs.state_dict(), tmp_path)
@@ -67,7 +69,7 @@ def test_movinet_equals_the_paper(stream: bool, size: tuple[int, int], tmp_path:
 
 
 @pytest.mark.slow
-def test_movinet_stream_steps_are_its_clips_without_delay(tmp_path: Path) -> None:
+def test_movinet_streams_equal_clips_without_delay(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = randomise_(MoViNetA0(True, CLASSES))
     ours = load("movinet_a0_stream", theirs.state_dict(), tmp_path)

@@ -1,4 +1,4 @@
-"""`verify` passes right programs, and names the first value that a wrong one gets wrong."""
+"""`verify` passes right programs, and names the first wrong value of wrong ones."""
 
 import sys
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_every_value_is_compared() -> None:
     assert [value.elements for value in found.values] == [13, 13, 13]
 
 
-def test_several_inputs() -> None:
+def test_several_inputs_are_verified() -> None:
     found = co3d.verify(PictureAndFlow(), [SHAPE, (2, 8, 6, 6)], lengths=[5])
     assert found.passed
     assert found.lengths == (8, 5)
@@ -194,7 +194,7 @@ def test_the_first_wrong_value_is_named(name: str, monkeypatch: pytest.MonkeyPat
     def err(ctx: Context, node: fx.Node) -> Lowering:
         right = original(ctx, node)
         here = node.target is target and node.meta["origin"].module_path == path
-        # Of a pool over space and time, the part over time.
+        # The part over time of a pool over space and time.
         if not here or (target is ATEN.mean.dim and len(right.uses) == 1):
             return right
         wrong.append(node.name)
@@ -210,7 +210,7 @@ def test_the_first_wrong_value_is_named(name: str, monkeypatch: pytest.MonkeyPat
         found.require()
 
 
-def test_elements_outside_the_clip_that_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unmasked_elements_outside_the_clip_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StepBuilder, "_newest", lambda self, node, fill: self._current[node])
     found = co3d.verify(nn.Sequential(stem(), nn.ReLU(), stem_after(3)), SHAPE, lengths=[5])
     assert found.first_mismatch is not None
@@ -248,10 +248,10 @@ def test_steady_graphs_are_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("make", [plain, gated])
-def test_passes_are_checked_beside_approximations(
+def test_a_wrong_pass_is_caught_despite_approximations(
     make: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch norm that is folded wrongly: steps equal the folded network, which is another."""
+    """A wrongly folded batch norm: steps equal the folded network, which differs from the model."""
     folding = sys.modules["co3d.compiler.passes.fold_batch_norm"]
     original = folding._scale_and_shift
     monkeypatch.setattr(
@@ -264,7 +264,7 @@ def test_passes_are_checked_beside_approximations(
         found.require()
 
 
-def test_approximations_are_measured_and_no_failure() -> None:
+def test_approximations_are_measured_and_not_failures() -> None:
     torch.manual_seed(0)
     found = co3d.verify(randomise_(gated()), SHAPE, lengths=[])
     assert found.passed
@@ -272,7 +272,7 @@ def test_approximations_are_measured_and_no_failure() -> None:
     assert found.simplified_difference <= found.tolerance < found.model_difference
 
 
-def test_rounding_is_told_from_errors() -> None:
+def test_rounding_is_distinguished_from_errors() -> None:
     found = co3d.verify(plain(), SHAPE, lengths=[], precision="float32")
     found = replace(found, output_difference=3e-5)
     with pytest.raises(ParityError, match="check in float64 whether that is rounding"):
@@ -282,7 +282,7 @@ def test_rounding_is_told_from_errors() -> None:
 # What equality does not prove is said.
 
 
-def test_values_that_are_zero_prove_nothing() -> None:
+def test_values_that_are_zero_are_reported() -> None:
     block = Residual()
     nn.init.zeros_(block.norm.weight)
     found = co3d.verify(Classifier(stem(), block), SHAPE, lengths=[])
@@ -292,14 +292,14 @@ def test_values_that_are_zero_prove_nothing() -> None:
     assert note.endswith("(trunk.1.conv)")
 
 
-def test_values_that_are_undefined() -> None:
+def test_values_that_are_nan_are_reported() -> None:
     model = Apply(lambda m, x: m.stem(x).log().relu().mean((2, 3, 4)), stem=stem())
     found = co3d.verify(model, SHAPE, lengths=[])
     assert found.passed
     assert any("NaN somewhere on these clips" in note and "log" in note for note in found.notes)
 
 
-def test_clips_longer_than_the_window() -> None:
+def test_heads_are_not_compared_on_clips_longer_than_the_window() -> None:
     found = co3d.verify(plain(), SHAPE, window=3, lengths=[9])
     assert found.passed
     assert found.output_difference is None
@@ -312,7 +312,7 @@ def test_clips_longer_than_the_window() -> None:
         co3d.verify(Apply(lambda m, x: x.mean(2)), SHAPE, window=3, lengths=[9])
 
 
-def test_lengths_that_the_network_cannot_take() -> None:
+def test_lengths_that_the_network_cannot_take_are_skipped() -> None:
     with pytest.raises(ConversionError):
         co3d.verify(recurrent(), SHAPE, lengths=[6])  # no fallback
     flat = Apply(
@@ -330,7 +330,7 @@ def test_lengths_that_the_network_cannot_take() -> None:
         co3d.verify(flat, SHAPE, fallback=True, lengths=[5])
 
 
-def test_networks_that_run_other_operators_on_other_lengths() -> None:
+def test_lengths_with_other_operators_are_skipped_or_refused() -> None:
     model = Apply(lambda m, x: m.stem(x) if x.shape[2] == 8 else F.relu(m.stem(x)), stem=stem())
     assert "other operators run on them" in co3d.verify(model, SHAPE).notes[0]
     with pytest.raises(ConversionError, match="the network runs other operators"):
@@ -340,7 +340,7 @@ def test_networks_that_run_other_operators_on_other_lengths() -> None:
 # The model, the options, the report.
 
 
-def test_the_model_is_left_as_it_is() -> None:
+def test_the_model_is_not_changed() -> None:
     model = plain().train()
     threads = torch.get_num_threads()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -352,7 +352,7 @@ def test_the_model_is_left_as_it_is() -> None:
         assert torch.equal(tensor, before[name])
 
 
-def test_a_model_that_cannot_be_copied() -> None:
+def test_a_model_that_cannot_be_copied_is_an_error() -> None:
     model = stem()
     model.computed = model.weight * 2
     with pytest.raises(ConversionError, match="cannot verify Conv3d: it cannot be copied"):
@@ -370,12 +370,12 @@ def test_a_model_that_cannot_be_copied() -> None:
         ({"spread": True}, "native"),
     ],
 )
-def test_options_out_of_range(options: dict, message: str) -> None:
+def test_options_out_of_range_are_refused(options: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         co3d.verify(plain(), SHAPE, **options)
 
 
-def test_a_clip_of_another_shape_than_four_sizes() -> None:
+def test_a_clip_shape_without_four_sizes_is_refused() -> None:
     with pytest.raises(OptionError, match="expected four positive sizes"):
         co3d.verify(plain(), (3, 8, 6))
 

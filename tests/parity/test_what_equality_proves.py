@@ -1,4 +1,4 @@
-"""Verification says when equal results prove nothing, and lifts casts to double precision."""
+"""Verification reports equal results that prove nothing, and converts casts to double precision."""
 
 from importlib import import_module
 
@@ -15,7 +15,7 @@ SHAPE = (3, 8, 6, 6)
 
 
 class Remembering(nn.Module):
-    """Scales by the mean of the clip before, which it keeps; and counts its calls."""
+    """Scales by the mean of the previous clip, which it keeps in a buffer, and counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ def test_outputs_that_ignore_the_clip_do_not_pass() -> None:
         found.require()
 
 
-def test_steps_that_ignore_the_clip_are_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a rewrite that makes x - x of x - mean(x) would have it."""
+def test_steps_that_ignore_the_clip_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like a rewrite that turns x - mean(x) into x - x."""
     gated = Apply(lambda m, x: m.stem(x) * m.stem(x).mean((2, 3, 4), keepdim=True), stem=stem())
     found = co3d.verify(gated, SHAPE)
     assert found.program.approximations
@@ -61,7 +61,7 @@ def test_steps_that_ignore_the_clip_are_a_complaint(monkeypatch: pytest.MonkeyPa
         lambda m, x: (m.stem(x) * torch.ones(4, 1, 1, 1)).mean((2, 3, 4), dtype=torch.float32),
     ],
 )
-def test_casts_are_lifted_to_double(forward: object) -> None:
+def test_casts_are_converted_to_double(forward: object) -> None:
     torch.manual_seed(0)
     model = Apply(forward, stem=stem())
     for precision in ("float32", "float64"):
@@ -74,7 +74,7 @@ def test_casts_are_lifted_to_double(forward: object) -> None:
     assert not vars(model).get("forward")
 
 
-def test_buffers_that_forward_changes_stay_as_they_are() -> None:
+def test_buffers_that_forward_changes_stay_constant() -> None:
     torch.manual_seed(0)
     model = Remembering()
     found = co3d.verify(model, SHAPE)

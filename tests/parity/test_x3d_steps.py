@@ -13,7 +13,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
 class Features(nn.Module):
-    """What the final pool of an X3D reads, per frame."""
+    """The input of an X3D's final pool, per frame."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ def trunk() -> nn.Module:
 
 
 @pytest.mark.slow
-def test_features_of_every_frame(trunk: nn.Module) -> None:
+def test_features_of_every_frame_equal_the_clip(trunk: nn.Module) -> None:
     program = convert(trunk, (3, 13, SIDE, SIDE), edges="both")
     for dtype, tolerance in TOLERANCE.items():
         (clip,) = make_clips([13], program.frame_shape, dtype)
@@ -42,7 +42,7 @@ def test_features_of_every_frame(trunk: nn.Module) -> None:
 
 
 @pytest.mark.slow
-def test_steady_features_equal_the_interior_of_a_long_clip(trunk: nn.Module) -> None:
+def test_features_without_edges_equal_the_interior_of_a_long_clip(trunk: nn.Module) -> None:
     program = convert(trunk, (3, 64, SIDE, SIDE), edges="none")
     (clip,) = make_clips([64], program.frame_shape, torch.float64)
     (outputs,) = run_steps(program, [clip])

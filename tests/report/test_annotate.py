@@ -40,14 +40,14 @@ def test_small_frames_are_enlarged_by_whole_numbers(size, expected):
     assert annotated.dtype == np.uint8
 
 
-def test_only_the_foot_of_the_frame_is_drawn_on():
+def test_only_the_bottom_of_the_frame_is_drawn_on():
     annotated = annotate(GREY, make_prediction("pan", 1.0), 1.0)
     changed = np.flatnonzero((annotated != GREY).any(axis=(1, 2)))
     assert changed[0] > 0.6 * len(GREY)
     assert changed[-1] == len(GREY) - 1
 
 
-def test_the_frame_itself_is_left_alone():
+def test_the_original_frame_is_not_modified():
     image = GREY.copy()
     annotate(image, make_prediction("pan", 1.0), 1.0)
     assert np.array_equal(image, GREY)
@@ -62,7 +62,7 @@ def test_a_bar_is_as_long_as_its_probability():
     assert pixels[1] / pixels[0] == pytest.approx(2, rel=0.1)
 
 
-def test_nothing_is_claimed_before_the_window_is_full():
+def test_no_label_is_shown_before_the_window_is_full():
     prediction = make_prediction("tilt", 1.0, valid=False)
     annotated = annotate(GREY, prediction, 1.0)
     assert bar_pixels(annotated, "tilt") == 0
@@ -82,7 +82,7 @@ def test_a_label_below_the_threshold_is_not_drawn_and_the_panel_keeps_its_height
     assert (annotated != annotate(GREY, replace(unsure, valid=False), 1.0)).any()
 
 
-def test_on_anamorphic_pictures_text_has_its_shape_once_they_are_shown():
+def test_text_on_anamorphic_pictures_is_undistorted_when_shown():
     prediction = make_prediction("tilt", 1.0)
     squeezed = annotate(GREY[:, ::2], prediction, 1.0, Fraction(2))
     stretched = np.repeat(squeezed, 2, axis=1).astype(int)

@@ -27,13 +27,13 @@ def levels_of(make: Callable[[], nn.Module], **options) -> list[Level]:
 
 
 def draw(program: StepProgram):
-    return _Picture(program, find_levels(program.rows)).draw()
+    return _Picture(program, find_levels(program.rows), program.name).draw()
 
 
 # The rows.
 
 
-def test_rows_are_values_that_look_along_time(program: StepProgram) -> None:
+def test_there_is_a_row_for_each_value_with_a_kernel_in_time(program: StepProgram) -> None:
     levels = find_levels(program.rows)
     assert [level.operators for level in levels] == ["input", "conv3d", "conv3d + add", "mean"]
     assert [[(r.level, r.offsets, r.backs) for r in level.readings] for level in levels] == [
@@ -51,7 +51,7 @@ def test_rows_are_values_that_look_along_time(program: StepProgram) -> None:
     ]
 
 
-def test_rows_tell_what_is_remembered(program: StepProgram) -> None:
+def test_rows_show_what_is_remembered(program: StepProgram) -> None:
     levels = find_levels(program.rows)
     assert [level.depth for level in levels] == [2, 2, 7, 0]
     assert sum(level.state_bytes for level in levels) == program.state_bytes
@@ -59,18 +59,18 @@ def test_rows_tell_what_is_remembered(program: StepProgram) -> None:
     assert levels[0].state_bytes == 2 * 3 * 6 * 6 * 4
 
 
-def test_windows_are_told_from_kernels(program: StepProgram) -> None:
+def test_windows_are_distinguished_from_kernels(program: StepProgram) -> None:
     levels = find_levels(program.rows)
     assert [level.window is not None for level in levels] == [False, False, False, True]
     assert not any(level.is_rerun for level in levels)
 
 
-def test_values_that_are_not_looked_at_along_time_need_no_row() -> None:
+def test_values_without_a_kernel_in_time_have_no_row() -> None:
     (level,) = levels_of(lambda: Apply(lambda m, x: x.relu() * 2 + x))
     assert level.row.name == "x"
 
 
-def test_branches_side_by_side_meet_in_a_row_of_their_own() -> None:
+def test_parallel_branches_meet_in_a_row_of_their_own() -> None:
     levels = levels_of(
         lambda: Apply(
             lambda m, x: torch.cat([m.stem(x), m.other(x)], 1).relu(), stem=stem(), other=stem()
@@ -80,7 +80,7 @@ def test_branches_side_by_side_meet_in_a_row_of_their_own() -> None:
     assert [(r.level, r.is_immediate) for r in levels[-1].readings] == [(1, True), (2, True)]
 
 
-def test_a_branch_that_others_read_as_well_keeps_its_row() -> None:
+def test_a_branch_with_other_readers_keeps_its_row() -> None:
     levels = levels_of(
         lambda: Apply(
             lambda m, x: m.last((y := m.branch(m.stem(x))) + m.stem(x)) + m.last(y),
@@ -101,7 +101,7 @@ def test_crops_and_strides_have_rows_of_their_own() -> None:
     assert [level.row.stride for level in strided] == [1, 2]
 
 
-def test_what_a_fallback_reruns_is_a_row() -> None:
+def test_the_rerun_part_of_a_fallback_is_one_row() -> None:
     levels = levels_of(lambda: Apply(lambda m, x: m.stem(x).flip(2), stem=stem()), fallback=True)
     assert levels[-1].is_rerun
     assert levels[-1].operators == "rerun"
@@ -111,7 +111,7 @@ def test_what_a_fallback_reruns_is_a_row() -> None:
 # The drawing.
 
 
-def test_every_row_ends_at_the_frame_that_its_newest_element_stands_for(
+def test_every_row_ends_at_the_frame_of_its_newest_element(
     program: StepProgram,
 ) -> None:
     (axes,) = draw(program).axes
@@ -140,7 +140,7 @@ def test_delay_lines_are_dashed(program: StepProgram) -> None:
             {},
             {
                 "window 8",
-                "delay line",
+                "remembered, read by a delay line",
                 "not known yet",
                 "conv3d + add",
                 "trunk.1.conv",
@@ -155,7 +155,12 @@ def test_delay_lines_are_dashed(program: StepProgram) -> None:
         (
             lambda: nn.Sequential(stem(), nn.Conv3d(4, 4, 3, (2, 1, 1), 1), stem_after(3)),
             {},
-            {"stride", "made by this step", "remembered, read now", "remembered"},
+            {
+                "stride",
+                "made by this step",
+                "remembered, read by a kernel",
+                "remembered, read later",
+            },
         ),
         (
             lambda: Apply(lambda m, x: m.stem(x).flip(2), stem=stem()),
@@ -189,11 +194,29 @@ def test_nothing_overlaps_and_nothing_is_cut_off() -> None:
     assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
 
 
+def test_the_legend_explains_every_kind_of_dot_and_line(program: StepProgram) -> None:
+    (legend,) = draw(program).legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "made by this step",
+        "remembered, read by a kernel",
+        "remembered, read by a delay line",
+        "remembered, read by a window",
+        "not known yet",
+    ]
+
+
+def test_the_title_is_the_name_that_the_caller_gives(program: StepProgram, tmp_path: Path) -> None:
+    draw_network(program, tmp_path / "named.svg", title="camera_motion")
+    draw_network(program, tmp_path / "plain.svg")
+    assert "camera_motion" in (tmp_path / "named.svg").read_text(encoding="utf-8")
+    assert program.name in (tmp_path / "plain.svg").read_text(encoding="utf-8")
+
+
 # The file.
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "SVG"])
-def test_it_is_written_in_the_format_of_its_name(
+def test_the_format_follows_the_file_name(
     program: StepProgram, suffix: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"network.{suffix}"
@@ -204,7 +227,7 @@ def test_it_is_written_in_the_format_of_its_name(
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
-def test_pictures_do_not_change_from_run_to_run(
+def test_pictures_are_identical_from_run_to_run(
     program: StepProgram, suffix: str, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -212,7 +235,7 @@ def test_pictures_do_not_change_from_run_to_run(
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
-def test_a_picture_that_fails_leaves_the_old_one(
+def test_a_failed_picture_keeps_the_old_file(
     program: StepProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "network.svg"

@@ -7,7 +7,7 @@ from co3d.report.time_axis import choose_step, format_tick
     ("seconds", "step"),
     [(0.5, 0.1), (10, 1), (59, 5), (60, 5), (600, 60), (3600, 300), (7200, 600), (86_400, 7200)],
 )
-def test_steps_are_round(seconds, step):
+def test_tick_steps_are_round_numbers(seconds, step):
     assert choose_step(seconds) == step
 
 
@@ -29,5 +29,5 @@ def test_there_are_twelve_ticks_at_most(days):
         (180_000.0, 200_000.0, "50:00"),
     ],
 )
-def test_ticks_read_as_people_say_times(tick, axis_seconds, text):
+def test_tick_labels_are_written_as_clock_times(tick, axis_seconds, text):
     assert format_tick(tick, axis_seconds) == text

@@ -20,7 +20,7 @@ def make_timeline(names: list[str], rate_hz: float = 8.0, start_seconds: float =
     return timeline
 
 
-def test_rows_bear_the_labels_and_their_colours():
+def test_rows_show_the_labels_in_their_colours():
     timeline = make_timeline(["pan"] * 8 + ["tilt"] * 8)
     rows = timeline.draw(title="a").axes[-1]
     assert [tick.get_text() for tick in rows.get_yticklabels()] == list(LABELS)
@@ -113,7 +113,7 @@ def test_long_names_are_cut_in_the_middle():
     assert title.endswith("x.mp4")
 
 
-def test_the_strip_of_truth_stands_above_the_predicted_one():
+def test_the_true_labels_are_drawn_above_the_predicted_ones():
     timeline = make_timeline(["pan"] * 8)
     truth = [Segment("pan", 0.0, 0.5), Segment("tilt", 0.5, 1.0)]
     figure = timeline.draw(title="a", truth=truth)
@@ -124,7 +124,7 @@ def test_the_strip_of_truth_stands_above_the_predicted_one():
     assert [to_hex(c) for c in bars[0].get_facecolor()] == [COLOURS["pan"], COLOURS["tilt"]]
 
 
-def test_of_many_labels_the_likeliest_are_drawn():
+def test_only_the_likeliest_of_many_labels_are_drawn():
     labels = tuple(f"label {number}" for number in range(400))
     timeline = Timeline(labels, label_colours(labels), 8.0)
     prediction = make_prediction("pan", 0.0)
@@ -145,7 +145,7 @@ def test_without_a_valid_prediction_the_picture_says_so(tmp_path):
     figure.savefig(tmp_path / "empty.png")
 
 
-def test_dollar_signs_are_no_formula(tmp_path):
+def test_dollar_signs_are_not_read_as_formulas(tmp_path):
     labels = ("$\\oops$", "")
     timeline = Timeline(labels, label_colours(labels), 8.0)
     prediction = make_prediction("pan", 0.0)

@@ -48,7 +48,7 @@ def sum_up(series) -> tuple[TimelineSpans, list[tuple[float, float, np.ndarray]]
 
 
 @given(SERIES)
-def test_while_there_are_few_each_prediction_holds_until_the_next(series):
+def test_few_predictions_are_drawn_until_the_next_one(series):
     spans, held = sum_up(series)
     assert [(s.start_seconds, s.end_seconds) for s in spans.spans] == [h[:2] for h in held]
     for span, (_, _, probabilities) in zip(spans.spans, held, strict=True):
@@ -56,7 +56,7 @@ def test_while_there_are_few_each_prediction_holds_until_the_next(series):
 
 
 @given(SERIES)
-def test_many_are_summed_up_and_nothing_is_lost(series):
+def test_many_predictions_are_summarised_with_equal_totals_and_peaks(series):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline_spans, "MOST_SPANS", 8)
         spans, held = sum_up(series)

@@ -10,7 +10,7 @@ from support.predictions import make_prediction
 TRUTH = [Segment("pan", 0.0, 1.0), Segment("tilt", 1.0, 2.0), Segment("pan", 2.0, 3.0)]
 
 
-def test_each_prediction_counts_in_the_segment_of_its_frame():
+def test_each_prediction_counts_for_the_segment_of_its_frame():
     said = ["pan", "pan", "pan", "tilt", "tilt", "tilt", "pan", "tilt"]
     predictions = [make_prediction(label, number / 4) for number, label in enumerate(said)]
     first, second, third = compare_with_truth(TRUTH, predictions, window_seconds=0.5)

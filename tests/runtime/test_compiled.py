@@ -88,7 +88,7 @@ def test_flushes_interleave_with_steps() -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 4])
-def test_finishing_what_has_no_end_changes_nothing(frames: int) -> None:
+def test_finishing_a_program_without_end_edges_changes_nothing(frames: int) -> None:
     edges = "start" if frames else "both"
     compiled = co3d.compile(make_program(edges), backend="torch")
     slot = compiled.open()
@@ -98,7 +98,7 @@ def test_finishing_what_has_no_end_changes_nothing(frames: int) -> None:
     compiled.step([slot], make_frames(1))
 
 
-def test_a_copy_in_the_middle_of_a_flush_goes_on(tmp_path) -> None:
+def test_a_copy_made_during_a_flush_continues_it(tmp_path) -> None:
     compiled, frames = make_compiled(), make_frames(8)
     slot, other = compiled.open(), compiled.open()
     play(compiled, slot, frames)
@@ -163,7 +163,7 @@ def test_a_slot_serves_one_thread_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
-def test_a_step_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypatch) -> None:
+def test_a_slot_cannot_continue_after_an_interrupted_step(backend: str, monkeypatch) -> None:
     compiled, frames = make_compiled(backend), make_frames(6)
     slot, other = compiled.open(), compiled.open()
     expected = play(compiled, compiled.open(), frames)
@@ -187,8 +187,8 @@ def test_a_step_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypat
 
 @pytest.mark.parametrize("steps", [40, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("backend", ON_THE_CPU)
-def test_threads_step_slots_of_their_own(backend: str, steps: int) -> None:
-    """Eight threads: what each of them gets is what it gets alone."""
+def test_threads_can_step_different_slots_at_once(backend: str, steps: int) -> None:
+    """Eight threads get the results that each gets alone."""
     compiled, threads = make_compiled(backend), 8
     frames = make_frames(steps)
     expected = play(compiled, compiled.open(), frames)
@@ -232,7 +232,7 @@ def test_reprs_are_short() -> None:
 
 
 class Kernels(nn.Module):
-    """Nothing but what the native kernels run: several slots go through the library at a time."""
+    """Operators of the native kernels alone, so that the library steps several slots per call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class Kernels(nn.Module):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_slots_that_step_together_equal_each_alone(
+def test_slots_stepped_as_a_batch_equal_each_alone(
     threads: int, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -276,7 +276,7 @@ def test_slots_that_step_together_equal_each_alone(
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
-def test_a_reset_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypatch) -> None:
+def test_a_slot_cannot_continue_after_an_interrupted_reset(backend: str, monkeypatch) -> None:
     compiled, frames = make_compiled(backend), make_frames(2)
     slot = compiled.open()
     compiled.step([slot], frames[:1])
@@ -304,7 +304,7 @@ def test_a_reset_that_was_interrupted_is_not_gone_on_from(backend: str, monkeypa
         torch.zeros(1, *FRAME, dtype=torch.uint8),
     ],
 )
-def test_frames_of_a_bad_kind_change_nothing(frames) -> None:
+def test_frames_with_a_wrong_dtype_change_nothing(frames) -> None:
     compiled = make_compiled()
     slot = compiled.open()
     with pytest.raises(InputShapeError, match="expected floating-point frames"):
@@ -312,21 +312,21 @@ def test_frames_of_a_bad_kind_change_nothing(frames) -> None:
     compiled.step([slot], make_frames(1))
 
 
-def test_frames_that_are_views_of_other_numbers_are_read_as_they_read() -> None:
+def test_frames_may_be_views() -> None:
     compiled, frames = make_compiled(), make_frames(1)
     expected = compiled.step([compiled.open()], -frames).output
     assert torch.equal(compiled.step([compiled.open()], torch._neg_view(frames)).output, expected)
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
-def test_a_callers_modes_change_nothing(backend: str) -> None:
+def test_the_callers_torch_modes_change_nothing(backend: str) -> None:
     compiled, frames = make_compiled(backend), make_frames(1)
     expected = compiled.step([compiled.open()], frames).output
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(compiled.step([compiled.open()], frames).output, expected)
 
 
-def test_a_slot_restored_in_the_middle_of_a_flush_is_flushed_to_its_end() -> None:
+def test_a_slot_restored_during_a_flush_continues_it() -> None:
     compiled, frames = make_compiled("torch"), make_frames(6)
     slot = compiled.open()
     play(compiled, slot, frames)
@@ -343,15 +343,15 @@ def test_a_slot_restored_in_the_middle_of_a_flush_is_flushed_to_its_end() -> Non
 
 
 @pytest.mark.parametrize(("age", "end"), [(5, 40), (5, -1), (-1, 1 << 60), (500, 3)])
-def test_clocks_that_no_stream_has_are_refused(age: int, end: int) -> None:
+def test_impossible_clocks_are_refused(age: int, end: int) -> None:
     slot = make_compiled("torch").open()
     snapshot = replace(slot.snapshot(), age=age, end=end)
     with pytest.raises(StreamError, match="cannot restore: the snapshot is of age"):
         slot.restore(snapshot)
 
 
-def test_slots_in_circles_are_collected_while_others_open() -> None:
-    """A collection may come while blocks are taken, and gives blocks back in there."""
+def test_slots_in_reference_cycles_are_collected_while_others_open() -> None:
+    """The garbage collector may run while memory blocks are allocated, and free others."""
     compiled = make_compiled()
 
     class Holder:

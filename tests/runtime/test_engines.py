@@ -13,7 +13,7 @@ def _add_a_backend_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "is_ready", lambda name: True)
 
 
-def test_engines_are_those_of_the_device():
+def test_engines_fit_the_device():
     names = ["native", "torch", "there"]
     assert select_engines(names, ["float32"]) == (("native", "float32"), ("torch", "float32"))
     there = select_engines(names, ["float32", "float64"], "cuda")
@@ -21,11 +21,11 @@ def test_engines_are_those_of_the_device():
 
 
 @pytest.mark.parametrize(("backend", "device"), [("there", "cpu"), ("native", "cuda")])
-def test_a_backend_for_another_device_is_no_engine(backend, device):
+def test_a_backend_for_another_device_is_not_an_engine(backend, device):
     with pytest.raises(OptionError, match=f"none of {backend} .* float32 on {device}"):
         select_engines([backend], ["float32"], device)
 
 
-def test_quick_backends_are_those_of_the_device():
+def test_quick_backends_fit_the_device():
     assert set(list_quick_backends()) == {"native", "openvino", "onnxruntime", "torch"}
     assert set(list_quick_backends("cuda")) == {"torch", "triton", "there"}

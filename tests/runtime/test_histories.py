@@ -1,7 +1,7 @@
-"""Many slots of one compiled program: whatever they do, each is a stream on its own.
+"""Many slots of one compiled program: each equals a stream of its own, in any order of events.
 
-A random history opens, steps, rests, resets, flushes, copies and closes slots. The same videos are
-then played one after the other, each in a slot that is alone in its compiled program.
+A random history opens, steps, pauses, resets, flushes, copies and closes slots. Then each video is
+played again in a compiled program with one slot.
 """
 
 import itertools
@@ -37,7 +37,7 @@ def make_program(kind: str) -> StepProgram:
 
 @dataclass
 class Video:
-    """What one slot was shown since its video began, and what it said."""
+    """The frames of a slot since its video began, and its results."""
 
     start: Snapshot | None = None
     frames: list[Tensor | None] = field(default_factory=list)  # None: a blank one of a flush
@@ -47,7 +47,7 @@ class Video:
 
 
 class History:
-    """Plays random events on the slots of a compiled program, and remembers all videos."""
+    """Plays random events on the slots of a compiled program, and records all videos."""
 
     def __init__(self, compiled: CompiledProgram, slots: int, seed: int) -> None:
         self._compiled, self._random = compiled, random.Random(seed)
@@ -57,7 +57,7 @@ class History:
         self.finished: list[Video] = []
 
     def step(self) -> None:
-        """A few slots change, and some of all step."""
+        """Change a few slots, and step some."""
         for _ in range(self._random.randint(0, 6)):
             self._change(self._random.randrange(len(self.slots)))
         able = [i for i, slot in enumerate(self.slots) if slot.remaining != 0]
@@ -95,7 +95,7 @@ class History:
             self._videos[i] = Video(start=snapshot)
 
     def end(self) -> list[Video]:
-        """Close all slots; the videos that were shown, longest first."""
+        """Close all slots, and return the videos, longest first."""
         for slot in self.slots:
             slot.close()
         videos = [video for video in (*self.finished, *self._videos) if video.frames]
@@ -103,7 +103,7 @@ class History:
 
 
 def play_alone(compiled: CompiledProgram, video: Video) -> list[tuple[Tensor, tuple[bool, bool]]]:
-    """The same video in a slot that is alone."""
+    """Play a video in a compiled program with one slot."""
     made = []
     with compiled.open() as slot:
         if video.start is not None:
@@ -132,8 +132,9 @@ PAIRS = [
     ],
 )
 def test_a_random_history_equals_each_stream_alone(backend: str, kind: str) -> None:
-    few = is_interpreted(backend)
-    slots, steps, compared = (6, 10, 4) if few else (SLOTS, STEPS, 60)
+    # The slots of other backends are tensors in a list; the native ones share blocks of memory.
+    sizes = (SLOTS, STEPS, 60) if backend == "native" else (SLOTS // 2, STEPS // 2, 30)
+    slots, steps, compared = (6, 10, 4) if is_interpreted(backend) else sizes
     compiled = compile_anywhere(make_program(kind), backend=backend)
     alone = compile_anywhere(make_program(kind), backend=backend)
     history = History(compiled, slots, seed=1)
@@ -153,7 +154,7 @@ def test_a_random_history_equals_each_stream_alone(backend: str, kind: str) -> N
                 assert torch.equal(actual, expected)
 
 
-def test_a_history_ends_with_as_many_blocks_as_it_began_with() -> None:
+def test_a_history_frees_all_memory_blocks() -> None:
     compiled = co3d.compile(make_program("dense"), backend="native")
     pool = compiled._executable._pool  # type: ignore[attr-defined]
     known = 0

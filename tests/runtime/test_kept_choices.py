@@ -1,4 +1,4 @@
-"""What "auto" measured is kept, and measured again when anything that it depends on has changed."""
+"""The cache of measurements of "auto", whose key has everything that a measurement depends on."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from co3d.compiler.program import StepProgram
 from co3d.runtime import choice, kept_choices
 from co3d.runtime.choice import Choice, choose_backend
 from co3d.runtime.kept_choices import find_choice_key, keep_choice, read_choice
-from co3d.runtime.measure import Measured, StepCost
+from co3d.runtime.measure import Measured, StepTime
 
 CPU = torch.device("cpu")
 
@@ -30,28 +30,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def measured(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Whose name was measured; torch is always the quickest."""
+    """The names of measured backends; torch is always the fastest."""
     names: list[str] = []
 
     def measure_candidates(program, precision, backends, thread_counts) -> list[Measured]:
         names.append(program.name)
         return [
-            Measured("torch", 1, StepCost(1e-3, 4e-3)),
-            Measured("openvino", 1, StepCost(5e-3, 5e-3)),
+            Measured("torch", 1, StepTime(1e-3, 4e-3)),
+            Measured("openvino", 1, StepTime(5e-3, 5e-3)),
         ]
 
     monkeypatch.setattr(choice, "measure_candidates", measure_candidates)
     return names
 
 
-def test_one_measurement_serves_all_starts_and_all_weights(measured: list[str]) -> None:
+def test_a_measurement_is_reused_for_other_starts_and_weights(measured: list[str]) -> None:
     expected = Choice("torch", 1, "auto: 2.0 ms a step here; openvino 5.0")
     for _ in range(3):
         assert choose_backend(make(), "float32", CPU) == expected
     assert len(measured) == 1
 
 
-def test_what_differs_is_measured_anew(
+def test_a_changed_key_is_measured_again(
     measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose_backend(make(), "float32", CPU)
@@ -93,7 +93,7 @@ def test_a_damaged_entry_is_measured_again(
     assert path.read_text() == text
 
 
-def test_a_kept_backend_that_is_no_candidate_is_not_taken(cache: Path, measured) -> None:
+def test_a_cached_backend_that_is_not_a_candidate_is_not_used(cache: Path, measured) -> None:
     program = make()
     choose_backend(program, "float32", CPU)
     (path,) = cache.iterdir()
@@ -101,7 +101,7 @@ def test_a_kept_backend_that_is_no_candidate_is_not_taken(cache: Path, measured)
     assert choose_backend(program, "float32", CPU).backend == "torch"
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(
+def test_an_unwritable_cache_is_not_an_error(
     tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -111,7 +111,9 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
     assert len(measured) == 2
 
 
-def test_entries_used_least_recently_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_least_recently_used_entries_are_deleted(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kept_choices._KEPT, "most_files", 3)
     for place, key in enumerate("abc"):
         keep_choice(key, "torch", 1, "because")
@@ -121,5 +123,5 @@ def test_entries_used_least_recently_go(cache: Path, monkeypatch: pytest.MonkeyP
     assert sorted(path.name.split(".")[0] for path in cache.iterdir()) == ["a", "c", "d"]
 
 
-def test_a_key_has_no_weights() -> None:
+def test_a_key_does_not_depend_on_weights() -> None:
     assert find_choice_key(make(), "float32", ()) == find_choice_key(make(), "float32", ())

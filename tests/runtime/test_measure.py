@@ -1,4 +1,4 @@
-"""How candidates are measured, with clocks that tests turn."""
+"""How candidates are measured, with fake clocks."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from co3d.compiler import convert
 from co3d.compiler.program import StepProgram
 from co3d.runtime import measure
 from co3d.runtime.compiled import CompiledProgram
-from co3d.runtime.measure import Measured, StepCost, measure_candidates, measure_step
+from co3d.runtime.measure import Measured, StepTime, measure_candidates, measure_step
 from co3d.runtime.threads import choose_threads, list_thread_counts
 from support.networks import small_network
 from support.rule_networks import two_pathways
@@ -31,7 +31,7 @@ def program() -> StepProgram:
 
 
 class Clock:
-    """Every look at it takes some seconds of time and of processors."""
+    """A fake clock: every read advances it by some seconds of wall and processor time."""
 
     def __init__(self, ticks: Sequence[float]) -> None:
         self._ticks, self._now = iter(ticks), 0.0
@@ -41,11 +41,11 @@ class Clock:
         return self._now, 2 * self._now
 
 
-def test_a_score_takes_processors_into_account() -> None:
-    alone, both = StepCost(4.0, 4.0), StepCost(3.0, 6.0)
+def test_a_score_includes_processor_time() -> None:
+    alone, both = StepTime(4.0, 4.0), StepTime(3.0, 6.0)
     assert alone.score == 4
     assert both.score > alone.score  # a third more speed is not worth twice the processors
-    assert StepCost(2.0, 4.0).score < alone.score
+    assert StepTime(2.0, 4.0).score < alone.score
 
 
 def test_the_best_block_counts(program: StepProgram, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +53,10 @@ def test_the_best_block_counts(program: StepProgram, monkeypatch: pytest.MonkeyP
     # Per block a look before, one after a step, one for the cost; between blocks one at the limit.
     blocks = [[0, 5.0, 1.0], [0.1, 0, 3.0, 1.0], [0.1, 0, 9.0, 1.0]]
     cost = measure_step(compiled, 99.0, Clock([0.0, *(tick for block in blocks for tick in block)]))
-    assert cost == StepCost(pytest.approx(4.0), pytest.approx(8.0))
+    assert cost == StepTime(pytest.approx(4.0), pytest.approx(8.0))
 
 
-def test_no_block_begins_when_time_is_up(program: StepProgram) -> None:
+def test_no_block_begins_after_the_time_limit(program: StepProgram) -> None:
     compiled = co3d.compile(program, backend="torch")
     cost = measure_step(compiled, 1.0, Clock([0.0, 0.0, 5.0, 1.0, 0.0]))
     assert cost.wall == pytest.approx(6.0)
@@ -66,7 +66,7 @@ def test_no_block_begins_when_time_is_up(program: StepProgram) -> None:
 @pytest.mark.parametrize(
     "backend", slow_but(["native", "torch", "onnxruntime", "openvino"], "native", "torch")
 )
-def test_steps_are_those_far_from_the_edges_of_all_phases(
+def test_measured_steps_are_steady_and_of_all_phases(
     backend: str, rate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = convert(randomise_(two_pathways()), (3, 8, 6, 6), rate=rate, edges="both")
@@ -84,7 +84,7 @@ def test_steps_are_those_far_from_the_edges_of_all_phases(
     assert all(is_masked == (phase in one_graph) for phase, is_masked in seen)
 
 
-def test_neither_streams_nor_random_numbers_notice(program: StepProgram) -> None:
+def test_measuring_changes_neither_streams_nor_random_numbers(program: StepProgram) -> None:
     compiled = co3d.compile(program, backend="native")
     slot, other = compiled.open(), compiled.open()
     frames = torch.randn(8, 1, *program.frame_shape)
@@ -97,19 +97,19 @@ def test_neither_streams_nor_random_numbers_notice(program: StepProgram) -> None
 
 
 class Costs:
-    """Costs by backend and threads; who was asked is kept."""
+    """Costs by backend and threads; records what was measured."""
 
     def __init__(self, costs: dict[tuple[str, int], float]) -> None:
         self.costs, self.asked = costs, []
 
-    def __call__(self, compiled: CompiledProgram, seconds: float) -> StepCost:
+    def __call__(self, compiled: CompiledProgram, seconds: float) -> StepTime:
         threads = 2 if "2 threads" in compiled.backend else 1
         asked = compiled.backend.split()[0].strip(","), threads
         self.asked.append(asked)
-        return StepCost(self.costs[asked], self.costs[asked] * threads)
+        return StepTime(self.costs[asked], self.costs[asked] * threads)
 
 
-def test_the_best_comes_first_and_losers_are_not_tried_with_more_threads(program) -> None:
+def test_only_the_best_backends_are_measured_with_more_threads(program) -> None:
     costs = Costs(
         {
             ("openvino", 1): 4.0,
@@ -138,9 +138,9 @@ def test_a_backend_that_fails_is_left_out(program, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("co3d.backends.onnx_runtime.store_as_onnx", fail)
     found = measure_candidates(
-        program, "float32", ("onnxruntime", "torch"), (1,), lambda *_: StepCost(1.0, 1.0)
+        program, "float32", ("onnxruntime", "torch"), (1,), lambda *_: StepTime(1.0, 1.0)
     )
-    assert found == [Measured("torch", 1, StepCost(1.0, 1.0))]
+    assert found == [Measured("torch", 1, StepTime(1.0, 1.0))]
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def _two_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_two_threads")
-def test_small_networks_take_one_thread(program: StepProgram) -> None:
+def test_small_networks_use_one_thread(program: StepProgram) -> None:
     assert choose_threads(program) == 1
     assert list_thread_counts(program) == (1,)
     for backend in ("native", "onnxruntime", "openvino"):
@@ -165,7 +165,7 @@ def test_small_networks_take_one_thread(program: StepProgram) -> None:
 
 @pytest.mark.usefixtures("_two_threads")
 @pytest.mark.parametrize("backend", ["torch", "native"])
-def test_operators_of_torch_take_no_more_threads_than_the_backend(
+def test_operators_of_torch_use_no_more_threads_than_the_backend(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []

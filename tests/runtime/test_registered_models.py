@@ -1,4 +1,4 @@
-"""Every registered network on every backend, in every precision, whatever the slots do.
+"""Every registered network on every backend, in every precision, with all events of slots.
 
 The reference is the eager backend in float32, of which `tests/parity/test_registry_steps.py` proves
 (as of float64) that its steps equal the clip network. All programs have exact edges.
@@ -61,7 +61,7 @@ def _convert(name: str, rate: str) -> StepProgram:
 
 
 def _events(program: StepProgram) -> Iterator[Event]:
-    """Masks, then none, then slots of different ages, then one that pauses."""
+    """Masked steps, steady steps, slots of different ages, and a slot that pauses."""
     yield from [("step", "step")] * (program.masked_steps + 2)
     yield ("step", "reset")
     yield ("step", "step")
@@ -70,14 +70,14 @@ def _events(program: StepProgram) -> Iterator[Event]:
 
 
 def _short_clip(program: StepProgram) -> int:
-    """Frames that the second slot sees after its reset: whole strides, as the training clip has."""
+    """Length of the second slot's video after its reset: whole strides, as in the training clip."""
     return max(4, program.temporal_stride)
 
 
 def _play(
     stream: Stream, clip: Tensor, events: Sequence[Event]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Output, valid and fresh of every step, then those of the flush."""
+    """Outputs, `valid` and `fresh` of every step, then of the flush."""
     for t, row in enumerate(events):
         active = torch.tensor([event != "sleep" for event in row])
         reset = torch.tensor([event == "reset" for event in row])
@@ -101,7 +101,7 @@ def _worst_error(stream: Stream, clip: Tensor, events, expected) -> float:
 
 
 def _error(made: Tensor, wanted: Tensor) -> float:
-    """Relative; what is zero (no new result, or none of the window seen yet) must be zero."""
+    """The relative error; outputs without a result must be zero in both."""
     if not wanted.any():
         return float("inf") if made.any() else 0.0
     return relative_error(made.double(), wanted.double())
@@ -111,7 +111,9 @@ def _error(made: Tensor, wanted: Tensor) -> float:
     ("name", "rate"),
     [*((name, "dense") for name in STEPPED), *((name, "native") for name in NATIVE)],
 )
-def test_every_backend_and_precision(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_backend_and_precision_equals_the_eager_reference(
+    name: str, rate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = _convert(name, rate)
     events = list(_events(program))
     clip = _frames(program, len(events))

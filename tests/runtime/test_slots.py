@@ -1,4 +1,4 @@
-"""Slots: whatever the others do, a stream in a batch is a stream on its own."""
+"""A stream in a batch equals the same stream alone, whatever the other slots do."""
 
 from functools import cache
 

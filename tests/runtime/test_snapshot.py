@@ -1,4 +1,4 @@
-"""Snapshots: a stream continues in another slot, another process, as if nothing had happened."""
+"""Snapshots: a stream continues exactly in another slot or process."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def _steps(stream: Stream, clip: torch.Tensor, start: int, stop: int) -> list[to
     return [stream.step(clip[None, :, t]).output for t in range(start, stop)]
 
 
-def test_continue_in_a_new_process_bit_for_bit(tmp_path: Path) -> None:
+def test_a_stream_continues_in_a_new_process_bit_for_bit(tmp_path: Path) -> None:
     cuts = 2, 12  # under masks, and in the steady program
     (clip,) = make_clips([16], FRAME, torch.float32)
     stream = open_stream(_program())
@@ -68,7 +68,7 @@ def test_continue_in_a_new_process_bit_for_bit(tmp_path: Path) -> None:
         assert all(map(torch.equal, actual, outputs[at:]))
 
 
-def test_move_to_another_slot() -> None:
+def test_a_stream_moves_to_another_slot() -> None:
     program = _program()
     (clip,) = make_clips([12], FRAME, torch.float32)
     stream = open_stream(program, slots=2)
@@ -99,7 +99,7 @@ def test_another_program_is_refused(other: dict[str, int]) -> None:
         open_stream(_program(**other)).restore(snapshot)
 
 
-def test_files_that_are_no_snapshots(tmp_path: Path) -> None:
+def test_files_that_are_not_snapshots_are_refused(tmp_path: Path) -> None:
     text, foreign = tmp_path / "text", tmp_path / "foreign.safetensors"
     text.write_text("hello")
     save_file({"x": torch.zeros(1)}, foreign)
@@ -108,12 +108,12 @@ def test_files_that_are_no_snapshots(tmp_path: Path) -> None:
             Snapshot.load(path)
 
 
-def test_unwritable_folder(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*choose a folder"):
         open_stream(_program()).snapshot().save(tmp_path / "absent" / "s")
 
 
-def test_files_of_strangers_are_refused(tmp_path: Path) -> None:
+def test_files_with_wrong_sizes_and_pipes_are_refused(tmp_path: Path) -> None:
     header = json.dumps({"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}).encode()
     (tmp_path / "four bits").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     os.mkfifo(tmp_path / "pipe")

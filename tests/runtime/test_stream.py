@@ -1,4 +1,4 @@
-"""The stream's contract beside parity: copies, errors, options."""
+"""The stream's contract other than parity: copies, errors, options."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def program():
     return convert(randomise_(small_network()), (3, 4, 6, 6), edges="both")
 
 
-def test_caller_may_reuse_its_frame_buffer(program) -> None:
+def test_the_caller_may_reuse_its_frame_buffer(program) -> None:
     (clip,) = make_clips([10], FRAME, torch.float32)
     fresh, reusing = open_stream(program), open_stream(program)
     buffer = torch.empty(1, *FRAME)
@@ -44,13 +44,13 @@ def test_float64_model_runs_in_float32() -> None:
     assert open_stream(program).step(torch.zeros(1, *FRAME)).output.dtype == torch.float32
 
 
-def test_results_and_programs_print_shapes_not_numbers(program) -> None:
+def test_reprs_have_shapes_and_not_numbers(program) -> None:
     result = open_stream(program).step(torch.zeros(1, *FRAME))
     assert repr(result) == "StepResult(output=(1, 5), valid=[False])"
     assert "frame=(3, 6, 6)" in repr(program)
 
 
-def test_backend_says_what_it_is(program) -> None:
+def test_a_stream_has_the_name_of_its_backend(program) -> None:
     stream = open_stream(program, backend="torch")
     assert stream.backend == "torch (eager), float32 on cpu (as asked)"
 
@@ -73,12 +73,12 @@ def test_step_after_flush_needs_a_reset(program) -> None:
         torch.zeros(1, *FRAME, dtype=torch.uint8),
     ],
 )
-def test_frames_of_another_shape(program, frames: torch.Tensor) -> None:
+def test_frames_of_another_shape_are_refused(program, frames: torch.Tensor) -> None:
     with pytest.raises(InputShapeError, match=r"\(slots, C, H, W\) = \(1, 3, 6, 6\)"):
         open_stream(program).step(frames)
 
 
-def test_masks_of_another_shape(program) -> None:
+def test_masks_of_another_shape_are_refused(program) -> None:
     stream = open_stream(program)
     for mask in (torch.tensor([True, True]), torch.tensor([1])):
         with pytest.raises(InputShapeError, match="one per slot"):
@@ -89,12 +89,12 @@ def test_masks_of_another_shape(program) -> None:
     "options",
     [{"slots": 0}, {"precision": "int4"}, {"backend": "magic"}, {"device": "cuda:99"}],
 )
-def test_options_out_of_range(program, options: dict) -> None:
+def test_options_out_of_range_are_refused(program, options: dict) -> None:
     with pytest.raises(OptionError, match="cannot open a stream"):
         open_stream(program, **options)
 
 
-def test_slot_out_of_range(program) -> None:
+def test_a_slot_out_of_range_is_refused(program) -> None:
     for call in ("reset", "flush", "snapshot"):
         with pytest.raises(OptionError, match="no such slot"):
             getattr(open_stream(program), call)(1)

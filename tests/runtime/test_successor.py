@@ -1,4 +1,4 @@
-"""While the native kernels are compiled PyTorch steps; then the same streams go on with them."""
+"""Streams step in PyTorch while native kernels are compiled, then switch to the kernels."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ CLIP = (3, 4, 6, 6)
 
 
 class Building:
-    """A process that compiles until it is told that it is through."""
+    """A fake compiler process, which ends when the test says so."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.is_through, self._error = threading.Event(), error
@@ -44,7 +44,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Building]:
     return start
 
 
-def test_streams_go_on_with_the_kernels_once_they_are_there(program, build) -> None:
+def test_streams_switch_to_the_kernels_when_they_are_compiled(program, build) -> None:
     building = build()
     compiled = co3d.compile(program, meanwhile=True)
     assert compiled.backend.startswith("torch")
@@ -66,7 +66,7 @@ def test_streams_go_on_with_the_kernels_once_they_are_there(program, build) -> N
     assert ours[0].snapshot().age == 12
 
 
-def test_kernels_that_cannot_be_compiled_change_nothing(
+def test_streams_stay_on_pytorch_when_kernels_cannot_be_compiled(
     program, build, caplog: pytest.LogCaptureFixture
 ) -> None:
     building = build(MissingPackageError("it cannot be compiled"))
@@ -78,10 +78,10 @@ def test_kernels_that_cannot_be_compiled_change_nothing(
     assert "no faster backend: it cannot be compiled" in caplog.text
 
 
-def test_kernels_that_are_there_are_used_at_once(program) -> None:
+def test_compiled_kernels_are_used_at_once(program) -> None:
     assert co3d.open_stream(program, meanwhile=True).backend.startswith("native")
 
 
-def test_a_backend_that_is_named_waits_for_itself(program, build) -> None:
+def test_a_named_backend_waits_for_its_kernels(program, build) -> None:
     build()
     assert co3d.open_stream(program, backend="torch", meanwhile=True).compiled._successor is None

@@ -29,10 +29,13 @@ def open_server(network: tuple[CompiledProgram, object]) -> Iterator[Opener]:
     opened: list[Service] = []
 
     def make(
-        load_limit: float | None = None, fleet: FleetFile | None = None, **settings
+        load_limit: float | None = None,
+        fleet: FleetFile | None = None,
+        max_streams: int | None = None,
+        **settings,
     ) -> Service:
         compiled, card = network
-        engine = Engine(compiled, card, workers=1, load_limit=load_limit)
+        engine = Engine(compiled, card, workers=1, load_limit=load_limit, max_streams=max_streams)
         events = None if fleet is None else FleetEvents(fleet, engine)
         opened.append(open_service(ServerSettings(**settings), engine, PEOPLE, events))
         return opened[-1]

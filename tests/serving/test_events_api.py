@@ -67,9 +67,19 @@ def test_events_are_listed_with_filters_and_media(outbox, client):
 
 
 @pytest.mark.parametrize(
-    "path", ["?limit=0", "?after=none", "?since=yesterday", "/none", "/stream?after=-1"]
+    "path",
+    [
+        "?limit=0",
+        "?after=none",
+        "?since=yesterday",
+        "?since=0.0",
+        "?until=1e9",
+        "?since=2026-01-31T12:00:00",
+        "/none",
+        "/stream?after=-1",
+    ],
 )
-def test_questions_that_cannot_be_answered_are_refused(client, path):
+def test_invalid_event_queries_are_refused(client, path):
     assert client.get(f"/v1/events{path}").status_code in (400, 422)
 
 
@@ -89,7 +99,7 @@ def read(lines: Iterator[str]) -> tuple[int, dict]:
     raise AssertionError("the stream ended")
 
 
-def test_a_client_that_comes_back_goes_on_from_its_last_event(outbox, service):
+def test_a_client_that_reconnects_resumes_after_its_last_event(outbox, service):
     first = add(outbox, "door", 100.0)
     second = add(outbox, "yard", 200.0)
     with run_service(service) as url, httpx2.Client(base_url=url, timeout=10) as client:
@@ -116,12 +126,24 @@ def test_a_client_that_comes_back_goes_on_from_its_last_event(outbox, service):
             assert read(lines)[0] == 3
 
 
-def test_cameras_of_a_fleet_file_make_events(open_server, network, tmp_path, video):
+def test_a_clock_that_is_set_back_hides_no_event_from_followers(outbox, service):
+    add(outbox, "door", 7200.0)
+    later = add(outbox, "door", 3600.0)  # an hour before, by the clock
+    with run_service(service) as url, httpx2.Client(base_url=url, timeout=10) as client:
+        headers = {"Last-Event-ID": "1"}
+        with client.stream("GET", "/v1/events/stream", headers=headers) as answer:
+            number, data = read(answer.iter_lines())
+    assert (number, data["id"]) == (2, later.id)
+
+
+def test_cameras_of_a_fleet_file_make_events(
+    sandboxed_or_not, open_server, network, tmp_path, video
+):
     path = tmp_path / "fleet.yaml"
     rule = {"name": "any", "groups": {"all": list(network[1].labels or ["class 0"])}}
     fleet = {
         "cameras": [{"name": "door", "source": str(video)}],
-        "rules": [{**rule, "threshold": 0.01}],
+        "rules": [{**rule, "threshold": 0.01, "clip": {"before_seconds": 1}}],
         "events": {"folder": str(tmp_path / "made")},
     }
     path.write_text(json.dumps(fleet))
@@ -130,12 +152,13 @@ def test_cameras_of_a_fleet_file_make_events(open_server, network, tmp_path, vid
     client = TestClient(make_app(service), base_url="http://localhost")
     service.streams.configure(read.list_cameras())
     events = []
-    for _ in range(1000):
+    for _ in range(3000):
         events = client.get("/v1/events?is_open=false").json()
-        if events and events[0]["picture"]:
+        if events and events[0]["picture"] and events[0]["clip"]:
             break
         time.sleep(0.01)
     assert [(event["camera"], event["label"], event["cause"]) for event in events] == [
         ("door", "all", "over")
     ]
     assert client.get(events[0]["picture"]).content[:2] == b"\xff\xd8"
+    assert client.get(events[0]["clip"]).content[:4] == b"\x1a\x45\xdf\xa3"  # Matroska

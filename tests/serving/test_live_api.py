@@ -1,6 +1,7 @@
-"""Visitors' own video, and what follows streams, over WebSockets."""
+"""Visitors' own video and the feed of streams, over WebSockets."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from co3d.engine.camera import Camera
+from co3d.serving import live_session
 from co3d.serving.live_session import HEADER
 from co3d.serving.settings import ServingLimits
 from support.serving import run_service, talk
@@ -27,7 +29,7 @@ def url(service):
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for what another thread does, ten seconds at most."""
+    """Wait up to ten seconds for another thread."""
     for _ in range(2000):
         if is_so():
             return
@@ -88,7 +90,7 @@ def test_more_visitors_than_there_is_room_for_are_refused(service, url):
     assert service.visits.refused == 1
 
 
-def test_a_reset_lets_times_begin_again(service, url):
+def test_times_may_start_again_after_a_reset(service, url):
     with talk(url, "/v1/live") as socket:
         socket.send_json({"type": "start"})
         socket.receive_json()
@@ -105,14 +107,14 @@ def test_a_reset_lets_times_begin_again(service, url):
 @pytest.mark.parametrize(
     "first", ["", "{}", '{"type": "start", "format": "raw"}', '{"type": "start", "rate_hz": 1e9}']
 )
-def test_another_first_message_is_refused(url, first):
+def test_a_first_message_other_than_start_is_refused(url, first):
     with talk(url, "/v1/live") as socket:
         socket.send(first)
         assert socket.receive_json()["type"] == "error"
         assert socket.receive_end() == 1008
 
 
-def test_damaged_pictures_are_told_and_too_many_end_the_session(service, url):
+def test_damaged_pictures_are_reported_and_too_many_end_the_session(service, url):
     with talk(url, "/v1/live") as socket:
         socket.send_json({"type": "start"})
         socket.receive_json()
@@ -125,7 +127,31 @@ def test_damaged_pictures_are_told_and_too_many_end_the_session(service, url):
     wait_until(lambda: not len(service.visits))
 
 
-def test_who_says_nothing_gives_the_place_back(open_server):
+def test_of_pictures_that_wait_too_long_only_the_newest_is_labelled(service, url, monkeypatch):
+    monkeypatch.setattr(live_session, "LIVE_SECONDS", 0.0)
+    may_decode, decoded = threading.Event(), list[bytes]()
+
+    def decode(data: bytes, _max_pixels: int) -> np.ndarray:
+        decoded.append(data)
+        assert may_decode.wait(20)
+        return np.zeros((64, 96, 3), np.uint8)
+
+    monkeypatch.setattr(live_session, "decode_jpeg", decode)
+    with talk(url, "/v1/live") as socket:
+        socket.send_json({"type": "start"})
+        socket.receive_json()
+        socket.send(picture(0, b"first"))
+        wait_until(lambda: decoded == [b"first"])
+        for number in range(1, 7):
+            socket.send(picture(number, b"late"))
+        socket.send(picture(7, b"newest"))
+        wait_until(lambda: service.counters.pictures == 8)
+        may_decode.set()
+        wait_until(lambda: service.counters.late_pictures == 6)
+        wait_until(lambda: decoded == [b"first", b"newest"])
+
+
+def test_an_idle_visitor_loses_the_place(open_server):
     service = open_server(limits=ServingLimits(idle_seconds=0.05))
     with run_service(service) as url, talk(url, "/v1/live") as socket:
         socket.send_json({"type": "start"})

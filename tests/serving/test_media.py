@@ -1,4 +1,4 @@
-"""The media process: what it decodes, and what becomes of visitors when it dies."""
+"""What the media process decodes, and what happens to visitors when it dies."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from anyio import fail_after
 
 from co3d.errors import NotAVideoError
 from co3d.serving.live_session import HEADER
@@ -57,13 +58,13 @@ def test_damaged_and_too_large_frames_are_refused():
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4, 0), (4, 5), (-4, -4)])
-def test_a_picture_of_another_size_than_it_says_is_refused(size):
+def test_a_picture_whose_size_differs_from_its_header_is_refused(size):
     head = {"height": size[0], "width": size[1]}
     with pytest.raises(NotAVideoError):
         read_picture(head, memoryview(bytes(48)))
 
 
-def test_messages_pass_a_pipe_and_its_end_is_told():
+def test_messages_pass_a_pipe_and_its_end_is_reported():
     ours, theirs = multiprocessing.Pipe()
     taken, over = [], threading.Event()
     left = FramedPipe(ours, lambda *_: None, lambda: None)
@@ -93,6 +94,7 @@ def test_a_pipe_that_nobody_reads_keeps_few_messages():
 @pytest.mark.slow
 def test_visitors_over_webcodecs_and_webrtc_and_the_death_of_their_process(open_server):
     service = open_server(limits=ServingLimits(sessions=2))
+    service.media.start()  # as `run_server` does: who is silent meanwhile for 5 s has gone
     frames = encode(32)
     with run_service(service) as url:
         with talk(url, "/v1/live") as socket:
@@ -114,12 +116,12 @@ def test_visitors_over_webcodecs_and_webrtc_and_the_death_of_their_process(open_
             None,
             *service.engine.labels,
         }
-        assert seconds < 5  # after which the place of a visitor who vanished is free
+        assert seconds < 5  # by then the place of a visitor who vanished is free
     assert service.media.deaths == 1
 
 
 async def call_by_webrtc(service) -> tuple[list[dict], float]:
-    """Send noise as a browser does, then fall silent; predictions, and for how long it is kept."""
+    """Send noise like a browser, then fall silent; returns predictions and the silent seconds."""
     from aiortc import RTCPeerConnection, RTCSessionDescription
     from aiortc.mediastreams import VideoStreamTrack
 
@@ -144,7 +146,8 @@ async def call_by_webrtc(service) -> tuple[list[dict], float]:
     await peer.setLocalDescription(await peer.createOffer())
     answer = await service.rtc.accept(peer.localDescription.sdp, 60.0)
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    await asyncio.wait_for(enough.wait(), 20)
+    with fail_after(20):
+        await enough.wait()
     assert len(service.visits) == 1
     sender.replaceTrack(None)
     began = time.monotonic()

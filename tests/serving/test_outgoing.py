@@ -37,3 +37,19 @@ def test_waiting_ends_in_time():
         return await Outgoing[int](3, stuck_seconds=1).take(0.01)
 
     assert asyncio.run(run()) is None
+
+
+def test_sending_ends_though_a_message_arrives_just_as_it_is_cancelled():
+    async def run():
+        outgoing = Outgoing[int](3, stuck_seconds=60)
+        outgoing.put(1)
+        loop = asyncio.get_running_loop()
+
+        async def send(_: int) -> None:
+            loop.call_soon(sending.cancel)
+
+        sending = asyncio.create_task(outgoing.send_all(send))
+        await asyncio.wait({sending}, timeout=10)
+        return sending.cancelled()
+
+    assert asyncio.run(run())

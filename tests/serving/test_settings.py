@@ -1,4 +1,4 @@
-"""What the server refuses to start with."""
+"""Settings with which the server refuses to start."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ TOKENS = {"tokens": Path("tokens.json")}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
-def test_this_machine_alone_needs_nothing(host):
+def test_serving_on_loopback_needs_no_tokens(host):
     settings = ServerSettings(host=host)
     assert settings.is_loopback
     assert not settings.is_open
@@ -34,12 +34,12 @@ def test_this_machine_alone_needs_nothing(host):
         {"port": 70_000},
     ],
 )
-def test_what_leaves_it_open_is_refused(given):
+def test_unprotected_settings_are_refused(given):
     with pytest.raises(OptionError):
         ServerSettings(**given)
 
 
-def test_others_need_tokens_and_tls_or_a_proxy():
+def test_serving_to_others_needs_tokens_and_tls_or_a_proxy():
     assert ServerSettings(host="0.0.0.0", **TOKENS, **FILES).is_secure
     assert ServerSettings(public_url="https://cameras.example.org", **TOKENS).is_secure
     assert not ServerSettings(public_url="http://cameras.local", **TOKENS).is_secure

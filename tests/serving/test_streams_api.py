@@ -9,9 +9,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from co3d.engine.camera import Camera
+from co3d.serving import streams
 from co3d.serving.app import make_app
 from co3d.serving.tokens import Role
 from support.people import bearer
+from support.videos import make_transport_stream
 
 
 def wait_for(client: TestClient, path: str, key: str, value: object):
@@ -50,6 +52,25 @@ def test_a_configured_camera_is_listed_with_its_picture_and_timeline(service, cl
     assert runs
 
 
+def test_a_camera_without_room_is_refused_until_there_is_some(open_server, video, monkeypatch):
+    monkeypatch.setattr(streams, "REFUSED_RETRY_SECONDS", 0.01)
+    service = open_server(max_streams=1)
+    client = TestClient(make_app(service), base_url="http://localhost")
+    other = service.engine.join("other")
+    service.streams.configure([Camera("door", str(video))])
+    refused = wait_for(client, "/v1/streams/door", "state", "refused")
+    assert "tried again every 0.01 s" in refused["cause"]
+    other.close()
+    ended = wait_for(client, "/v1/streams/door", "state", "ended")
+    assert ended["counts"]["predictions"] == 12
+
+
+def test_every_operation_documents_what_the_guard_may_answer(client):
+    for path in client.get("/v1/openapi.json").json()["paths"].values():
+        for operation in path.values():
+            assert {"400", "403", "408", "413", "429"} <= set(operation["responses"])
+
+
 def test_the_latest_picture_is_scaled_down(service, client, video):
     service.streams.configure([Camera("door", str(video))])
     entry = service.streams.find("door")
@@ -81,7 +102,8 @@ def test_operators_pause_change_and_remove(service, client, video):
 
 def test_an_added_camera_survives_a_restart_and_hides_its_password(open_server, service, client):
     operator = bearer(Role.OPERATOR)
-    new = {"name": "gate", "source": "rtsp://me:secret@127.0.0.1:9/x", "threshold": 0.5}
+    source = "rtsp://me:secret@127.0.0.1:9/x"
+    new = {"name": "gate", "source": source, "threshold": 0.5, "tls": "off"}
     assert client.post("/v1/streams", json=new).status_code == 403
     added = client.post("/v1/streams", json=new, headers=operator)
     assert added.status_code == 201
@@ -100,10 +122,10 @@ def test_an_added_camera_survives_a_restart_and_hides_its_password(open_server, 
     assert "secret" not in client.get("/v1/streams", headers=operator).text
     assert "secret" not in client.get("/metrics").text
     second = open_server(state=service.settings.state, allowed_sources=("rtsp://127.0.0.0/8",))
-    second.streams.restore_kept()
+    second.streams.restore_saved()
     entry = second.streams.find("gate")
     assert (entry.camera.threshold, entry.is_paused, entry.is_added) == (0.5, True, True)
-    assert entry.camera.source == new["source"]
+    assert (entry.camera.source, entry.camera.tls) == (source, "off")
 
 
 def test_a_full_machine_refuses_and_says_when_to_try_again(open_server, tmp_path):
@@ -117,7 +139,7 @@ def test_a_full_machine_refuses_and_says_when_to_try_again(open_server, tmp_path
     assert client.get("/v1/streams").json() == []
 
 
-def test_a_stream_goes_on_from_a_snapshot(service, client, video):
+def test_a_stream_continues_from_a_snapshot(service, client, video):
     service.streams.configure([Camera("door", str(video)), Camera("yard", str(video))])
     wait_for(client, "/v1/streams/door", "state", "ended")
     admin = bearer(Role.ADMIN)
@@ -136,7 +158,7 @@ def test_a_stream_goes_on_from_a_snapshot(service, client, video):
     assert client.put("/v1/streams/door/snapshot", content=b"x", headers=admin).status_code == 415
 
 
-def test_names_with_odd_letters_get_ids_that_fit_addresses(service, client, video):
+def test_names_with_special_characters_get_ids_that_fit_urls(service, client, video):
     service.streams.configure([Camera("Tür/../ 1", str(video))])
     [found] = client.get("/v1/streams").json()
     assert found["name"] == "Tür/../ 1"
@@ -153,6 +175,18 @@ def test_health_and_metrics(service, client, video):
     assert 'co3d_stream_up{stream="door"} 0.0' in text
     service.is_ending = True
     assert client.get("/readyz").status_code == 503
+
+
+def test_jumps_back_and_changes_of_size_are_counted(service, client, tmp_path):
+    path = tmp_path / "odd.ts"
+    later = make_transport_stream(tmp_path / "a.ts", 16, start_seconds=1000.0)
+    path.write_bytes(later + make_transport_stream(tmp_path / "b.ts", 16, size=(160, 96)))
+    service.streams.configure([Camera("door", str(path))])
+    counts = wait_for(client, "/v1/streams/door", "state", "ended")["counts"]
+    assert (counts["jumps_back"], counts["size_changes"]) == (1, 1)
+    text = client.get("/metrics").text
+    assert 'co3d_stream_jumps_back_total{stream="door"} 1.0' in text
+    assert 'co3d_stream_size_changes_total{stream="door"} 1.0' in text
 
 
 def test_an_engine_that_makes_no_step_is_not_healthy(service, monkeypatch):
@@ -179,7 +213,7 @@ def test_an_engine_that_makes_no_step_is_not_healthy(service, monkeypatch):
     assert service.progress.find_stuck() == []
 
 
-def test_a_state_folder_that_cannot_be_written_is_told_and_streams_go_on(service, client):
+def test_an_unwritable_state_folder_is_reported_and_streams_continue(service, client):
     (service.settings.state / "streams.json").mkdir()
     new = {"name": "gate", "source": "rtsp://127.0.0.1:9/x"}
     told = client.post("/v1/streams", json=new, headers=bearer(Role.OPERATOR))

@@ -1,15 +1,17 @@
 import json
 import stat
+import time
 
 import pytest
 
 from co3d.errors import OptionError
 from co3d.serving.browser_sessions import LIFE_SECONDS, MOST_SESSIONS, BrowserSessions
+from co3d.serving.history import LabelHistory, LabelRun
 from co3d.serving.throttle import Throttle
 from co3d.serving.tokens import Person, Role, TokenFile, add_token
 
 
-def test_the_file_keeps_hashes_alone_and_is_its_owners(tmp_path):
+def test_the_token_file_holds_only_hashes_and_only_its_owner_can_read_it(tmp_path):
     path = tmp_path / "tokens.json"
     first = add_token(path, "alice", "viewer")
     second = add_token(path, "bob", "operator")
@@ -62,7 +64,7 @@ def test_sessions_end_with_time_and_are_bounded():
     assert sessions.find(cookies[1]) is not None
 
 
-def test_permits_come_back_at_their_rate():
+def test_permits_are_refilled_at_their_rate():
     now = [0.0]
     throttle = Throttle(2, 3, lambda: now[0])
     assert [throttle.take("a") for _ in range(4)] == [True, True, True, False]
@@ -71,3 +73,23 @@ def test_permits_come_back_at_their_rate():
     now[0] = 0.5
     assert throttle.take("a")
     assert not throttle.take("a")
+
+
+def test_a_clock_that_is_set_back_or_forward_changes_no_session_and_no_limit(monkeypatch):
+    sessions, throttle = BrowserSessions(), Throttle(0.001, 1)
+    cookie, session = sessions.open(Person("alice", Role.VIEWER))
+    assert throttle.take("10.0.0.1")
+    for now in (0.0, 4e9):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert sessions.find(cookie) is session
+        assert not throttle.take("10.0.0.1")
+
+
+def test_a_clock_that_is_set_back_starts_a_new_run_of_the_timeline():
+    history = LabelHistory(8.0)
+    for at_seconds in (1000.0, 1000.125, 400.0, 400.125):
+        history.add("pan left", at_seconds)
+    assert history.list_since(0.0) == [
+        LabelRun("pan left", 1000.0, 1000.25),
+        LabelRun("pan left", 400.0, 400.25),
+    ]

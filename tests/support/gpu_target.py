@@ -75,7 +75,7 @@ def main() -> None:
     program = convert(EveryKernel(), (3, 4, 16, 16), edges="both")
     executor = TritonExecutor(PRECISIONS[precision], torch.device("cpu"))
     executable: Any = executor.load(program)
-    with executable._entered():
+    with executable._on_device():
         for size in map(int, sizes):
             for phase, is_masked in executable._graphs:
                 executable._compiled.discard((phase, is_masked, size))

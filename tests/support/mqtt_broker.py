@@ -1,5 +1,9 @@
-"""An MQTT 3.1.1 broker on the loopback interface, as far as publishers need one."""
+"""An MQTT 3.1.1 broker on the loopback interface, as far as publishers need one.
 
+Who subscribes gets what is retained, and nothing that comes later.
+"""
+
+import re
 import socketserver
 import struct
 import threading
@@ -10,7 +14,8 @@ from dataclasses import dataclass, field
 
 from support.servers import run_server
 
-CONNECT, CONNACK, PUBLISH, PUBACK, PINGREQ, PINGRESP, DISCONNECT = 1, 2, 3, 4, 12, 13, 14
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
+PINGREQ, PINGRESP, DISCONNECT = 12, 13, 14
 REFUSED_USER = 4
 
 
@@ -35,8 +40,15 @@ class Broker:
 
     def publish(self, topic: str, payload: bytes, retain: bool) -> None:
         self.published.append((topic, payload, retain))
-        if retain:
+        if retain and payload:
             self.retained[topic] = payload
+        elif retain:
+            self.retained.pop(topic, None)
+
+    def find_retained(self, pattern: str) -> list[tuple[str, bytes]]:
+        """Topics in which + stands for any level, and what is retained there."""
+        expression = re.compile("[^/]*".join(map(re.escape, pattern.split("+"))))
+        return [one for one in self.retained.items() if expression.fullmatch(one[0])]
 
     def wait_for(self, condition: Callable[["Broker"], bool], seconds: float = 10.0) -> None:
         until = time.monotonic() + seconds
@@ -75,6 +87,15 @@ def serve_mqtt(broker: Broker) -> Iterator[Broker]:
                             broker.publish(topic.decode(), payload, bool(flags & 1))
                         if quality and broker.acknowledges:
                             self._write(PUBACK, number)
+                    elif kind == SUBSCRIBE:
+                        pattern, _ = take_text(body[2:])
+                        self._write(SUBACK, body[:2] + b"\0")
+                        with lock:
+                            retained = broker.find_retained(pattern.decode())
+                        for topic, payload in retained:
+                            name = topic.encode()
+                            length = struct.pack(">H", len(name))
+                            self._write(PUBLISH, length + name + payload, flags=1)
                     elif kind == PINGREQ:
                         self._write(PINGRESP, b"")
                     elif kind == DISCONNECT:
@@ -117,8 +138,12 @@ def serve_mqtt(broker: Broker) -> Iterator[Broker]:
                 raise EOFError
             return data
 
-        def _write(self, kind: int, body: bytes) -> None:
-            self.wfile.write(bytes([kind << 4, len(body)]) + body)
+        def _write(self, kind: int, body: bytes, flags: int = 0) -> None:
+            length, digits = len(body), bytearray()
+            while length > 127:
+                digits.append(length & 127 | 128)
+                length >>= 7
+            self.wfile.write(bytes([kind << 4 | flags, *digits, length]) + body)
 
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address = True

@@ -50,3 +50,18 @@ def send(handler: BaseHTTPRequestHandler, data: bytes, length: int | None = None
         handler.send_header("Content-Length", str(length))
     handler.end_headers()
     handler.wfile.write(data)
+
+
+class VideoHandler(BaseHTTPRequestHandler):
+    """Answers each GET with a video."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        try:
+            send(self, self.body, len(self.body))
+        except OSError:  # the client has gone
+            self.close_connection = True
+
+    def log_message(self, *args) -> None:
+        pass

@@ -29,7 +29,7 @@ TIME = 2
 
 @dataclass
 class Timing:
-    """Of one value: when it is ready, and how far back it is read."""
+    """When one value is ready, and how far back it is read."""
 
     value: Tensor  # kept, so that its id is not reused
     stride: int
@@ -140,7 +140,7 @@ class StateLedger(TorchFunctionMode):
         self._note(out, stride, delay, latest.has_time)
 
     def _ready(self, operand: Timing) -> int:
-        """Of frames, how late; of what is pooled, when it is there for the whole clip."""
+        """The delay of frames; for pooled values, when they are there for the whole clip."""
         start = 0 if operand.has_time else self._last_position(operand.stride)
         return start + operand.delay
 

@@ -51,14 +51,17 @@ def make_clips(
 
 
 def run_steps(
-    program: StepProgram, clips: list[Tensor], dtype: torch.dtype | None = None
+    program: StepProgram,
+    clips: list[Tensor],
+    dtype: torch.dtype | None = None,
+    backend: str = "auto",
 ) -> list[list[Tensor]]:
     """Step and flush one slot per clip, each ending when its clip ends; all results per slot.
 
     Frames of slots that have ended are garbage on purpose.
     """
     precision = str(dtype or program.dtype).removeprefix("torch.")
-    stream = open_stream(program, precision=precision, slots=len(clips))
+    stream = open_stream(program, backend=backend, precision=precision, slots=len(clips))
     lengths = [clip.shape[1] for clip in clips]
     outputs: list[list[Tensor]] = [[] for _ in clips]
     for step in range(max(lengths)):
@@ -115,6 +118,7 @@ def worst_error(
     time_axis: int | None = None,
     *,
     rewritten: bool = True,
+    backend: str = "auto",
 ) -> float:
     """Largest relative error over clips of these lengths: steps + flush against the clip network.
 
@@ -124,7 +128,7 @@ def worst_error(
     """
     clips = make_clips(lengths, program.frame_shape, program.dtype)
     worst = 0.0
-    for clip, outputs in zip(clips, run_steps(program, clips), strict=True):
+    for clip, outputs in zip(clips, run_steps(program, clips, backend=backend), strict=True):
         with torch.inference_mode():
             expected = clip_reference(model, program, clip) if rewritten else model(clip[None])[0]
         if time_axis is None:

@@ -72,3 +72,18 @@ def list_decodable_times(path: Path) -> list[float]:
 
 def open_reader(path: Path, rate_hz: float | None = 8.0) -> VideoReader:
     return read_video(path, rate_hz=rate_hz)
+
+
+def make_transport_stream(
+    path: Path, frames: int, *, start_seconds: float = 0.0, size: tuple[int, int] = (96, 64)
+) -> bytes:
+    """Frames at 16 per second from a time on; parts of other times and sizes may follow."""
+    with av.open(str(path), "w", "mpegts") as container:
+        stream = container.add_stream("libx264", rate=16, options={"g": "8", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(drifting_picture(number, size), format="rgb24")
+            frame.pts, frame.time_base = round(16 * start_seconds) + number, Fraction(1, 16)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()

@@ -1,5 +1,8 @@
+import functools
+
 import pytest
 
+from co3d.datasets.generated.photographs import load_photograph
 from co3d.training.recipe_file import check_recipe
 
 # A network, two clips a batch and a few pictures: a run of seconds.
@@ -33,6 +36,26 @@ def merge(values, changes):
             for key, value in changes.items()
         },
     }
+
+
+_load_once = functools.cache(load_photograph)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """The pictures of runs are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def _be_quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no pictures unless a test asks for them, and load photographs once.
+
+    Both took more than half of a tiny run.
+    """
+    monkeypatch.setattr("co3d.datasets.generated.canvas_cache.load_photograph", _load_once)
+    if "pictures" not in request.fixturenames:
+        for name in ("draw_curves", "draw_confusion"):
+            monkeypatch.setattr(f"co3d.training.run_folder.{name}", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_a_resumed_run_remembers_the_loss(tmp_path):
     assert follow(second, [(0.5, 1.1), (0.5, 0.9)]) == [1]
 
 
-def test_a_run_keeps_the_last_of_equal_accuracies_while_the_loss_falls(tmp_path, tiny):
+def test_a_run_keeps_the_later_of_equal_accuracies_while_the_loss_falls(tmp_path, tiny):
     for name in ("a", "b"):
         for number in range(3):
             write_noise(tmp_path / "set" / name / f"{number}.mp4", number + 10 * (name == "b"))

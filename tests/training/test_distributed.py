@@ -36,7 +36,7 @@ def run(recipe, logs, *overrides):
 
 
 @pytest.mark.slow
-def test_two_gloo_processes_equal_one(tmp_path):
+def test_training_in_two_gloo_processes_equals_one(tmp_path):
     for label, name in enumerate(("still", "left")):
         for number in range(5):
             path = tmp_path / "videos" / name / f"{number}.mp4"

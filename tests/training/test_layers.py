@@ -15,7 +15,7 @@ def camera_motion():
     return co3d.create_model("camera_motion", "random").train()
 
 
-def test_groups_go_from_the_clip_to_the_classifier():
+def test_layer_groups_are_ordered_from_the_input_to_the_classifier():
     x3d = [f"stages.{index}" for index in range(4)]
     assert find_layer_groups(co3d.create_model("x3d_s", "random")) == ["stem", *x3d, "head"]
     blocks = [f"blocks.{index}" for index in range(3)]
@@ -23,7 +23,7 @@ def test_groups_go_from_the_clip_to_the_classifier():
 
 
 @pytest.mark.parametrize("name", co3d.list_models())
-def test_every_network_has_a_few_groups_that_hold_every_parameter_once(name):
+def test_every_parameter_is_in_exactly_one_of_a_few_layer_groups(name):
     with torch.device("meta"):
         model = co3d.create_model(name, "random")
     groups = find_layer_groups(model)
@@ -65,7 +65,7 @@ def test_gradual_unfreezing_begins_with_the_classifier(tmp_path, tiny):
     assert {key[:9] for key in changed if key.startswith("blocks")} == {"blocks.2."}
 
 
-def test_all_is_unfrozen_in_the_end():
+def test_everything_is_unfrozen_in_the_end():
     freezer = Freezer(camera_motion(), FreezingSection(unfreeze_every=2))
     assert len(freezer.frozen_paths(0)) == len(freezer.frozen_paths(1)) == 4
     assert len(freezer.frozen_paths(2)) == 3
@@ -78,7 +78,7 @@ def test_a_misspelt_layer_is_corrected():
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_rates_fall_towards_the_clip_and_norms_do_not_decay(kind):
+def test_learning_rates_fall_towards_the_input_and_norms_have_no_weight_decay(kind):
     model = camera_motion()
     optimiser = make_optimiser(
         model, OptimiserSection(kind=kind, learning_rate=0.1, layer_decay=0.5, weight_decay=0.3)
@@ -107,7 +107,7 @@ def rates(section, steps):
     return found
 
 
-def test_schedules_rise_and_fall_as_they_should():
+def test_schedules_warm_up_and_decay():
     cosine = rates(ScheduleSection(kind="cosine", warm_up=0.1), 100)
     assert cosine[0] == pytest.approx(0.01)
     assert cosine[10] == max(cosine) == 1

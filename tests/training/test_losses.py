@@ -18,7 +18,7 @@ def softmax_loss(logits, shares):
     return float(-(shares * logs).sum(1).mean())
 
 
-def test_cross_entropy_with_smoothing_and_with_shares():
+def test_cross_entropy_supports_smoothing_and_soft_targets():
     one_hot = np.eye(3)[LABELS.numpy()]
     section = LossSection(label_smoothing=0.3)
     expected = softmax_loss(LOGITS.numpy(), 0.7 * one_hot + 0.1)
@@ -27,7 +27,7 @@ def test_cross_entropy_with_smoothing_and_with_shares():
     assert float(compute_loss(section, LOGITS, shares)) == pytest.approx(expected)
 
 
-def test_binary_cross_entropy_with_smoothing():
+def test_binary_cross_entropy_supports_smoothing():
     truth = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]])
     smooth = 0.8 * truth.numpy() + 0.1
     p = 1 / (1 + np.exp(-LOGITS.numpy()))
@@ -36,7 +36,7 @@ def test_binary_cross_entropy_with_smoothing():
     assert float(compute_loss(section, LOGITS, truth)) == pytest.approx(expected)
 
 
-def test_balanced_weights_let_every_class_count_alike():
+def test_balanced_weights_give_every_class_the_same_weight_in_total():
     counts = (10, 30, 60)
     weights = balance(LossSection(class_weights="balanced"), counts, 100)
     assert weights is not None
@@ -48,3 +48,16 @@ def test_balanced_weights_let_every_class_count_alike():
     assert presence is not None
     assert presence.tolist() == pytest.approx([9, 70 / 30, 40 / 60])
     assert balance(LossSection(), counts, 100) is None
+
+
+def test_classes_without_videos_have_weight_zero():
+    section = LossSection(class_weights="balanced", label_smoothing=0.1)
+    weights = balance(section, (10, 0, 30), 40)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2.0, 0.0, 2 / 3])
+    loss = compute_loss(section, torch.zeros(2, 3), torch.tensor([0, 2]), weights)
+    assert torch.isfinite(loss)
+    binary = LossSection(kind="binary_cross_entropy", class_weights="balanced")
+    presence = balance(binary, (10, 0), 40)
+    assert presence is not None
+    assert presence.tolist() == [3.0, 1.0]

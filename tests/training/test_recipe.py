@@ -36,7 +36,7 @@ def test_shipped_recipes_are_valid_and_survive_a_round_trip(tmp_path, name):
     name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=9),
 )
 @settings(max_examples=40, deadline=None)
-def test_any_recipe_survives_a_round_trip(tmp_path_factory, rate, lengths, decay, name):
+def test_random_recipes_survive_a_round_trip(tmp_path_factory, rate, lengths, decay, name):
     values = {
         "name": name,
         "ema_decay": decay,
@@ -49,7 +49,7 @@ def test_any_recipe_survives_a_round_trip(tmp_path_factory, rate, lengths, decay
     assert read_recipe(path) == recipe
 
 
-def test_an_empty_recipe_is_the_default(tmp_path):
+def test_an_empty_recipe_equals_the_default(tmp_path):
     assert recipe_from(tmp_path, "") == Recipe()
 
 
@@ -71,7 +71,7 @@ def test_overrides_are_yaml_and_reach_into_sections(tmp_path):
     assert recipe.form == StreamForm(loss="last")
 
 
-def test_another_kind_keeps_the_keys_that_both_have(tmp_path):
+def test_changing_the_kind_keeps_the_common_keys(tmp_path):
     text = "optimiser: {kind: adamw, learning_rate: 0.5}\nschedule: {kind: cosine, warm_up: 0.3}"
     recipe = recipe_from(tmp_path, text, "optimiser.kind=sgd", "schedule.kind=constant")
     assert (recipe.optimiser.kind, recipe.optimiser.learning_rate) == ("sgd", 0.5)
@@ -96,7 +96,7 @@ def test_another_kind_keeps_the_keys_that_both_have(tmp_path):
         ("name=[", "is no YAML"),
     ],
 )
-def test_mistakes_are_named(tmp_path, override, message):
+def test_mistakes_are_reported_by_name(tmp_path, override, message):
     with pytest.raises(RecipeError) as error:
         recipe_from(tmp_path, "epochs: 1\ndata: {kind: camera_motion}\n", override)
     assert message in str(error.value)
@@ -108,7 +108,7 @@ def test_chunks_must_fill_the_video(tmp_path):
         recipe_from(tmp_path, text)
 
 
-def test_parts_that_do_not_go_together_are_refused(tmp_path):
+def test_incompatible_sections_are_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"expected compute\.compile false in stream form"):
         recipe_from(tmp_path, "", "form.kind=stream", "compute.compile=true")
     with pytest.raises(RecipeError, match=r"expected data\.mixup and data\.cutmix 0"):
@@ -120,7 +120,7 @@ def test_parts_that_do_not_go_together_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "text", ["- 1", "a: [", "!!python/object:os.system {}", "a: &a [*a]", "\x00"]
 )
-def test_files_that_are_no_recipe_are_refused(tmp_path, text):
+def test_files_without_a_recipe_are_refused(tmp_path, text):
     with pytest.raises(RecipeError):
         recipe_from(tmp_path, text)
 

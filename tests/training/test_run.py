@@ -50,7 +50,8 @@ def stop_at(monkeypatch, batch):
     monkeypatch.setattr(CameraMotionClips, "draw", draw_and_stop)
 
 
-def test_a_run_leaves_everything_and_a_model_to_stream(tmp_path, tiny):
+@pytest.mark.usefixtures("pictures")
+def test_a_run_writes_all_its_files_and_a_model_that_streams(tmp_path, tiny):
     folder = tmp_path / "run"
     recipe = tiny(logging={"tensorboard": True}, keep="last")
     result = train(recipe, folder)
@@ -92,7 +93,9 @@ def test_a_run_leaves_everything_and_a_model_to_stream(tmp_path, tiny):
     ],
     ids=["one_cycle and EMA", "sgd and accumulation", "stream"],
 )
-def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(tmp_path, tiny, monkeypatch, changes):
+def test_a_resumed_run_has_the_same_losses_as_an_uninterrupted_one(
+    tmp_path, tiny, monkeypatch, changes
+):
     recipe = tiny(epochs=3, **changes)
     whole = train(recipe, tmp_path / "whole")
     assert not whole.was_stopped
@@ -128,7 +131,7 @@ def stop_in_streams(monkeypatch):
     monkeypatch.setattr(generated, "draw_streams", draw_and_stop)
 
 
-def test_the_moving_average_is_that_of_its_formula(tmp_path, tiny, monkeypatch):
+def test_the_moving_average_follows_its_formula(tmp_path, tiny, monkeypatch):
     decay, seen = 0.7, []
 
     class Watch(Callback):
@@ -152,20 +155,18 @@ def test_the_moving_average_is_that_of_its_formula(tmp_path, tiny, monkeypatch):
     assert np.abs(average - seen[-1]).max() > 1e-5, "the average is the last weight"
 
 
-def test_early_stopping_ends_a_run_that_gets_no_better(tmp_path, tiny):
+def test_early_stopping_ends_a_run_that_stops_improving(tmp_path, tiny):
     recipe = tiny(epochs=9, early_stopping=1, optimiser={"learning_rate": 1e-12})
     assert train(recipe, tmp_path / "run").epochs == 2
 
 
-def test_a_try_out_leaves_nothing(tmp_path, tiny, monkeypatch):
+def test_a_fast_dev_run_writes_nothing(tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try_out(tiny())
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_last_epoch(
-    tmp_path, tiny, monkeypatch
-):
+def test_a_nan_loss_names_the_batch_and_keeps_the_last_epoch(tmp_path, tiny, monkeypatch):
     draw, drawn = CameraMotionClips.draw, []
 
     def draw_nan(self, seed):
@@ -199,7 +200,9 @@ STREAM = {"form": {"kind": "stream", "chunk_frames": 4, "video_frames": 4, "stre
     [({}, r"data\.frames_per_batch \(now 8\)"), (STREAM, r"form\.streams \(now 3\)")],
     ids=["clips", "streams"],
 )
-def test_too_little_memory_names_the_setting(tmp_path, tiny, monkeypatch, error, changes, setting):
+def test_running_out_of_memory_names_the_setting_to_change(
+    tmp_path, tiny, monkeypatch, error, changes, setting
+):
     def refuse(*_):
         raise error
 
@@ -209,7 +212,7 @@ def test_too_little_memory_names_the_setting(tmp_path, tiny, monkeypatch, error,
         train(tiny(**changes), tmp_path / "run")
 
 
-def test_a_full_disk_is_named(tmp_path, tiny, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, tiny, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -218,7 +221,7 @@ def test_a_full_disk_is_named(tmp_path, tiny, monkeypatch):
         train(tiny(), tmp_path / "run")
 
 
-def test_folders_are_not_mixed_up(tmp_path, tiny):
+def test_folders_with_other_content_are_refused(tmp_path, tiny):
     folder = tmp_path / "run"
     with pytest.raises(TrainingError, match=r"has neither recipe.yaml nor last.ckpt"):
         train(tiny(), folder, resume=True)
@@ -232,7 +235,7 @@ def test_folders_are_not_mixed_up(tmp_path, tiny):
         train(tiny(epochs=1, seed=1), folder, resume=True)
 
 
-def test_a_run_that_died_in_its_first_epoch_begins_anew(tmp_path, tiny, monkeypatch):
+def test_a_run_killed_in_its_first_epoch_starts_over(tmp_path, tiny, monkeypatch):
     recipe, folder, said = tiny(epochs=1), tmp_path / "run", []
     with monkeypatch.context() as patch:
         patch.setattr(ClipTraining, "training_step", lambda *_: 1 / 0)
@@ -251,7 +254,7 @@ def test_a_run_that_died_in_its_first_epoch_begins_anew(tmp_path, tiny, monkeypa
         train(recipe, folder, resume=True)
 
 
-def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path, tiny, monkeypatch):
+def test_a_folder_with_an_active_run_is_refused(tmp_path, tiny, monkeypatch):
     def train_there_too(*_):
         train(tiny(epochs=1), tmp_path / "run", resume=True)
 
@@ -260,7 +263,7 @@ def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path, tiny, monkeypat
         train(tiny(epochs=1), tmp_path / "run")
 
 
-def test_an_earlier_run_can_be_started_from(tmp_path, tiny):
+def test_training_can_start_from_an_earlier_run(tmp_path, tiny):
     train(tiny(epochs=1), tmp_path / "first")
     second = tiny(
         epochs=1,
@@ -272,14 +275,14 @@ def test_an_earlier_run_can_be_started_from(tmp_path, tiny):
     torch.testing.assert_close(one.stem[0].weight, two.stem[0].weight)
 
 
-def test_settled_form_judges_long_clips_too(tmp_path, tiny):
+def test_settled_form_also_validates_on_long_clips(tmp_path, tiny):
     recipe = tiny(epochs=1, form={"kind": "settled"}, data={"clip_lengths": [16]})
     assert train(recipe, tmp_path / "run").scores.keys() == {
         *("clip_loss", "clip_accuracy", "settled_loss", "settled_accuracy")
     }
 
 
-def test_keys_are_those_of_their_epoch():
+def test_seeds_of_samples_repeat_within_an_epoch_and_differ_between_epochs():
     from co3d.training.batches import EpochSampler
 
     sampler = EpochSampler(5, seed=3, shuffle=True)
@@ -297,7 +300,7 @@ def test_keys_are_those_of_their_epoch():
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, tiny):
+def test_a_killed_run_resumes_with_the_same_results(tmp_path, tiny):
     recipe = tiny(epochs=4, data={"steps_per_epoch": 20})
     write_recipe(recipe, tmp_path / "recipe.yaml")
     command = [sys.executable, "-m", "co3d", "train", tmp_path / "recipe.yaml", "--output"]

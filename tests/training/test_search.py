@@ -54,7 +54,7 @@ def test_the_command_line_adds_to_the_recipe():
         ("epochs.x=1..2", "epochs is no section"),
     ],
 )
-def test_mistakes_are_named(word, message):
+def test_mistakes_are_reported_by_name(word, message):
     with pytest.raises(RecipeError) as error:
         space(word)
     assert message in str(error.value)
@@ -65,7 +65,7 @@ def test_nothing_to_vary_is_a_mistake():
         read_space(Recipe())
 
 
-def test_kinds_come_before_the_keys_that_they_bring():
+def test_a_kind_is_set_before_its_own_keys():
     changed = apply(Recipe(), {"form.chunk_frames": 8, "form.kind": "stream", "seed": 4})
     assert (changed.form.kind, changed.form.chunk_frames, changed.seed) == ("stream", 8, 4)
     assert changed.search == {}

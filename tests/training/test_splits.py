@@ -32,7 +32,7 @@ def divide(path, **changes):
     return *sides, parts.division
 
 
-def test_test_videos_are_left_alone(tmp_path):
+def test_the_test_split_is_not_read(tmp_path):
     train, validation, said = divide(make(tmp_path, train=5, test=2))
     assert len(train) == 8
     assert len(validation) == 2
@@ -43,7 +43,7 @@ def test_test_videos_are_left_alone(tmp_path):
     )
 
 
-def test_a_split_to_validate_on_is_taken(tmp_path):
+def test_an_existing_validation_split_is_used(tmp_path):
     train, validation, said = divide(make(tmp_path, training=3, valid=2, test=1))
     assert {path.split("/")[0] for path in train} == {"training"}
     assert len(train) == 6
@@ -52,7 +52,7 @@ def test_a_split_to_validate_on_is_taken(tmp_path):
     assert said.endswith("validating on 4 videos of the split val; left alone: test")
 
 
-def test_what_is_asked_for_is_done(tmp_path):
+def test_named_splits_are_used(tmp_path):
     make(tmp_path, train=3, test=2)
     train, validation, _ = divide(tmp_path, validation_split="test")
     assert (len(train), len(validation)) == (6, 4)
@@ -65,7 +65,7 @@ def test_what_is_asked_for_is_done(tmp_path):
     assert {path.split("/")[0] for path in train + validation} == {"test"}
 
 
-def test_without_a_split_to_train_on_nothing_is_trained(tmp_path):
+def test_without_a_training_split_training_is_refused(tmp_path):
     make(tmp_path, test=2, val=2)
     with pytest.raises(
         DataError, match=r"got test \(4 videos\), val \(4 videos\), expected .* train"
@@ -73,7 +73,7 @@ def test_without_a_split_to_train_on_nothing_is_trained(tmp_path):
         divide(tmp_path)
 
 
-def test_mixed_splits_are_not_held_out(tmp_path):
+def test_videos_are_not_held_out_of_mixed_splits(tmp_path):
     manifest = open_dataset(make(tmp_path, train=3, test=2), split="all")
     with pytest.raises(DataError, match="which split"):
         hold_out(manifest, 0.2, 0)
@@ -90,7 +90,18 @@ def test_a_video_on_both_sides_is_refused(tmp_path):
         divide(tmp_path)
 
 
-def test_one_class_is_nothing_to_learn(tmp_path, tiny):
+def test_sources_on_both_sides_of_given_splits_are_said(tmp_path, caplog):
+    rows = ["path,label,split,group", "a.mp4,run,train,x", "b.mp4,swim,train,y"]
+    rows += ["c.mp4,run,val,x", "d.mp4,swim,val,z"]
+    (tmp_path / "all.csv").write_text("\n".join(rows))
+    divide(tmp_path / "all.csv")
+    assert (
+        "1 video to validate on: cut from the same source as some to train on (c.mp4)"
+        in caplog.text
+    )
+
+
+def test_a_single_class_is_refused(tmp_path, tiny):
     from co3d.training.setup import set_up
 
     for number in range(3):
@@ -99,7 +110,7 @@ def test_one_class_is_nothing_to_learn(tmp_path, tiny):
         set_up(tiny(data=videos(tmp_path)))
 
 
-def test_the_division_is_said_and_kept(tmp_path, tiny, capsys):
+def test_the_held_out_videos_are_printed_and_saved(tmp_path, tiny, capsys):
     for name in ("a", "b"):
         for number in range(2):
             write_noise(tmp_path / "set" / "train" / name / f"{number}.mp4", number)
@@ -138,6 +149,7 @@ def hold(paths, labels=None, share=0.3):
         ([f"{video}.mp4" for video in "aaabbbccc"], slice(None)),
         ([f"{11 * v}_{n:06}_{n + 10:06}.mp4" for v in "abc" for n in range(3)], slice(11)),
         ([f"run/v_Run_g0{g}_c0{n}.avi" for g in range(3) for n in range(3)], slice(13)),
+        ([f"run/{s}_run_f_cm_np1_ba_med_{n}.avi" for s in "abc" for n in range(3)], slice(5)),
     ],
 )
 def test_clips_of_one_source_video_stay_together(paths, cut):
@@ -147,12 +159,23 @@ def test_clips_of_one_source_video_stay_together(paths, cut):
     assert not {path[cut] for path in train} & {path[cut] for path in held}
 
 
+def test_a_list_may_say_what_was_cut_from_one_video(tmp_path):
+    rows = [f"{name}.mp4,run,{name[0]}" for name in ("a1", "a2", "b1", "b2", "c1", "c2")]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    manifest = open_dataset(tmp_path / "list.csv")
+    manifest.save(tmp_path / "manifest.jsonl")
+    assert open_dataset(tmp_path / "manifest.jsonl").entries == manifest.entries
+    train, held = ({e.path[0] for e in part.entries} for part in hold_out(manifest, 0.3, seed=0))
+    assert (len(train), len(held)) == (2, 1)
+    assert not train & held
+
+
 def test_a_class_of_one_source_video_cannot_be_held_out():
     with pytest.raises(DataError, match=r"one video only of swim .* stay together"):
         hold(["a.mp4", "b.mp4", "c.mp4", "c.mp4"], [0, 0, 1, 1])
 
 
-def test_a_source_of_two_classes_is_on_one_side_of_both():
+def test_a_source_video_of_two_classes_is_held_out_in_both_or_neither():
     paths = ["a.mp4", "a.mp4", "b.mp4", "b.mp4", "c.mp4", "c.mp4"]
     train, held = hold(paths, [0, 1, 0, 1, 0, 1])
     assert not set(train) & set(held)

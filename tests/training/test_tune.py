@@ -84,7 +84,7 @@ def test_a_search_comes_near_the_best_and_survives_failures(tmp_path, tiny, runs
     assert kept == f"model.safetensors at {found.best['settings']['optimiser.learning_rate']}"
 
 
-def test_hopeless_trials_end_early(tmp_path, tiny, runs):
+def test_unpromising_trials_end_early(tmp_path, tiny, runs):
     search = {"optimiser.learning_rate": [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07]}
     found = tune(tiny(epochs=4, search=search), tmp_path / "study", trials=12)
     states = [trial["state"] for trial in found.trials]
@@ -93,7 +93,7 @@ def test_hopeless_trials_end_early(tmp_path, tiny, runs):
     assert found.best["state"] == "complete"
 
 
-def test_a_stopped_trial_goes_on_in_its_folder(tmp_path, tiny, monkeypatch):
+def test_a_stopped_trial_resumes_in_its_folder(tmp_path, tiny, monkeypatch):
     recipe = tiny(epochs=2, search=RATES)
     train, asked = tune_module.train, []
 
@@ -120,7 +120,7 @@ def test_a_stopped_trial_goes_on_in_its_folder(tmp_path, tiny, monkeypatch):
     assert len(tune(recipe, tmp_path / "study", trials=1, resume=True).trials) == len(asked) - 1
 
 
-def test_what_cannot_be_searched_is_said(tmp_path, tiny, runs):
+def test_impossible_searches_are_refused_with_a_reason(tmp_path, tiny, runs):
     with pytest.raises(TrainingError, match=r"neither recipe.yaml nor study.log"):
         tune(tiny(search=RATES), tmp_path / "study", trials=1, resume=True)
     (tmp_path / "study").mkdir()
@@ -143,7 +143,7 @@ def test_what_cannot_be_searched_is_said(tmp_path, tiny, runs):
         lambda lines: [line.replace("datetime", "x") for line in lines],
     ],
 )
-def test_a_journal_of_something_else_is_named(tmp_path, tiny, runs, change):
+def test_a_journal_of_another_search_is_refused(tmp_path, tiny, runs, change):
     recipe = tiny(search=RATES)
     tune(recipe, tmp_path / "study", trials=1)
     path = tmp_path / "study" / "study.log"

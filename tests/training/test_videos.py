@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_sixteen_clips_are_learnt_by_heart(tmp_path, tiny, folder):
+def test_sixteen_clips_can_be_overfitted(tmp_path, tiny, folder):
     recipe = tiny(
         epochs=25,
         data=videos(folder, train_split="train", validation_split="train", clips_per_video=1),
@@ -45,7 +45,7 @@ def test_sixteen_clips_are_learnt_by_heart(tmp_path, tiny, folder):
     assert (model.card.clip_frames, model.card.rate_hz) == (4, 8.0)
 
 
-def test_a_loss_that_is_no_number_names_the_videos(tmp_path, tiny, folder):
+def test_a_nan_loss_names_the_videos(tmp_path, tiny, folder):
     recipe = tiny(
         data=videos(folder / "train", batch=2),
         optimiser={"kind": "sgd", "learning_rate": 1e30, "clip_norm": None},
@@ -57,7 +57,7 @@ def test_a_loss_that_is_no_number_names_the_videos(tmp_path, tiny, folder):
         train(recipe, tmp_path / "run")
 
 
-def test_background_is_a_last_class(tmp_path, tiny, folder):
+def test_the_background_becomes_the_last_class(tmp_path, tiny, folder):
     for number in range(3):
         write_noise(tmp_path / f"{number}.mp4", 100 + number)
     setup = set_up(
@@ -86,7 +86,8 @@ def test_streams_of_videos_can_be_trained(tmp_path, tiny, folder):
     }
 
 
-def test_videos_of_several_classes_are_judged_by_their_mean_average_precision(tmp_path, tiny):
+@pytest.mark.usefixtures("pictures")
+def test_multi_label_videos_are_scored_by_mean_average_precision(tmp_path, tiny):
     make_charades(tmp_path / "set", videos=4, frames=48)
     data = videos(tmp_path / "set", layout="charades", batch=2, mixup=0.5, train_split="test")
     recipe = tiny(epochs=1, data=data, loss={"kind": "binary_cross_entropy"})
@@ -111,12 +112,12 @@ def test_published_recipes_find_their_splits_and_classes(tmp_path):
         set_up(recipe)
 
 
-def test_mixing_takes_part_in_training(tmp_path, tiny, folder):
+def test_mix_up_and_cut_mix_are_applied_in_training(tmp_path, tiny, folder):
     data = videos(folder / "train", mixup=0.8, cutmix=1.0)
     train(tiny(epochs=1, data=data), tmp_path / "run")
 
 
-def test_what_is_held_out_is_no_part_of_training():
+def test_held_out_videos_are_not_trained_on():
     entries = tuple(VideoEntry(str(i), f"{i}.mp4", (i % 2,)) for i in range(20))
     manifest = Manifest(".", ("a", "b"), entries)
     left, held = hold_out(manifest, 0.3, seed=1)
@@ -128,7 +129,7 @@ def test_what_is_held_out_is_no_part_of_training():
     assert hold_out(manifest, 0.3, seed=2)[1] != held
 
 
-def test_bad_data_are_named(tmp_path, tiny):
+def test_invalid_data_are_reported_by_name(tmp_path, tiny):
     def open_with(**changes):
         set_up(tiny(data=videos(tmp_path / "set", **changes)))
 

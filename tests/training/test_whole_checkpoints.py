@@ -35,14 +35,14 @@ def save(checkpoint, path):
     WholeCheckpoints().save_checkpoint(checkpoint, path)
 
 
-def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
+def test_checkpoints_survive_a_round_trip(tmp_path):
     save(BEFORE, tmp_path / "last.ckpt")
     got = WholeCheckpoints().load_checkpoint(tmp_path / "last.ckpt")
     assert torch.equal(got.pop("state_dict")["w"], BEFORE["state_dict"]["w"])
     assert got == {key: value for key, value in BEFORE.items() if key != "state_dict"}
 
 
-def test_while_one_is_written_the_one_before_is_whole_and_nothing_lies_elsewhere(
+def test_writing_a_checkpoint_keeps_the_previous_one_and_leaves_no_other_file(
     tmp_path, monkeypatch
 ):
     run = RunFolder(tmp_path / "run")
@@ -69,7 +69,7 @@ def test_while_one_is_written_the_one_before_is_whole_and_nothing_lies_elsewhere
     assert find_resume_point(killed).epochs == 2
 
 
-def test_a_full_disk_leaves_the_one_before(tmp_path):
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     run = RunFolder(tmp_path)
     save(BEFORE, run.last)
     before = run.last.read_bytes()
@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path):
     assert list(run.path.iterdir()) == [run.last]
 
 
-def test_a_run_goes_on_from_the_best_one_where_the_last_is_damaged(tmp_path, caplog):
+def test_a_run_resumes_from_the_best_checkpoint_if_the_last_is_damaged(tmp_path, caplog):
     run = RunFolder(tmp_path)
     save(BEFORE, run.best)
     save({**BEFORE, "epoch": 4}, run.last)
@@ -110,7 +110,7 @@ def test_a_run_goes_on_from_the_best_one_where_the_last_is_damaged(tmp_path, cap
         [1, 2],
     ],
 )
-def test_a_checkpoint_of_something_else_is_none_to_go_on_from(tmp_path, content):
+def test_a_foreign_checkpoint_cannot_be_resumed(tmp_path, content):
     run = RunFolder(tmp_path)
     torch.save(content, run.last)
     with pytest.raises(TrainingError, match="cannot resume"):
@@ -143,7 +143,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_a_checkpoint_that_does_not_fit_the_run_is_named(case, stopped):
+def test_a_checkpoint_that_does_not_match_the_run_is_refused_by_name(case, stopped):
     recipe, folder = stopped
     run = RunFolder(folder)
     before = run.last.read_bytes()
@@ -170,7 +170,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_metrics_of_something_else_are_named(case, stopped, tmp_path):
+def test_metrics_of_another_program_are_refused_by_name(case, stopped, tmp_path):
     text = BROKEN[case]((stopped[1] / "metrics.csv").read_text())
     path = tmp_path / "metrics.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

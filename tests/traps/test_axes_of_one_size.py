@@ -1,7 +1,7 @@
-"""Trap: where axes are small, time and channels look alike.
+"""Trap: small axes of time and channels cannot be distinguished by their sizes.
 
-Of a pooled value with one channel neither shape nor stride tells which axis of size one was time;
-and written into two frames, a shift leaves a constant beside it along time as well as channels.
+For a pooled value with one channel neither shape nor stride tells which axis of size one was time.
+In a clip of two frames, a shift leaves a constant next to it along time as well as channels.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SHIFTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_head_of_one_channel(pool: str) -> None:
+def test_a_head_of_one_channel_equals_the_clip(pool: str) -> None:
     model = Apply(
         lambda m, x: m.fc(POOLS[pool](m.narrow(m.stem(x)))),
         stem=stem(),
@@ -42,8 +42,8 @@ def test_head_of_one_channel(pool: str) -> None:
 
 @pytest.mark.parametrize("frames", [6, 9])
 @pytest.mark.parametrize("shift", SHIFTS)
-def test_shift_of_two_frames(shift: str, frames: int) -> None:
-    """Behind a stride of 3 six frames are two, nine are three."""
+def test_a_shift_of_two_frames_equals_the_clip(shift: str, frames: int) -> None:
+    """After a stride of 3, six frames are two elements and nine are three."""
     model = Apply(
         lambda m, x: m.after(SHIFTS[shift](m.down(m.stem(x)))),
         stem=stem(),

@@ -1,7 +1,7 @@
-"""Trap: inside a gate over a clip there is one element of time, and in a stream one per frame.
+"""Trap: inside a gate over a clip there is one element in time, in a stream one per frame.
 
-What does nothing else to one element than to each of several may run on all of them side by side.
-A norm, a kernel or a sum along time may not: over the frames of a stream it would be another gate.
+Operators that act on each element alone may run on all elements at once. A norm, a kernel or a sum
+along time may not: over the frames of a stream it would compute another gate.
 """
 
 from collections.abc import Callable
@@ -57,8 +57,8 @@ def network(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", GATES)
-def test_a_full_window_gives_the_clips_own_gate(name: str) -> None:
-    """Where the newest frames are the clip, the newest frame is the clip's."""
+def test_a_gate_over_a_full_window_equals_the_clips(name: str) -> None:
+    """When the newest frames are the clip, the newest result equals the clip's."""
     model = network(name)
     program = convert(model, SHAPE, scope="window", edges="both")
     (clip,) = make_clips([SHAPE[1]], (SHAPE[0], *SHAPE[2:]), torch.float64)
@@ -69,7 +69,7 @@ def test_a_full_window_gives_the_clips_own_gate(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GATES)
-def test_a_gate_per_frame_is_that_of_a_clip_of_one_frame(name: str) -> None:
+def test_a_gate_per_frame_equals_that_of_a_one_frame_clip(name: str) -> None:
     model = network(name)
     program = convert(model, SHAPE, scope="frame", edges="both")
     (clip,) = make_clips([SHAPE[1]], (SHAPE[0], *SHAPE[2:]), torch.float64)
@@ -81,7 +81,7 @@ def test_a_gate_per_frame_is_that_of_a_clip_of_one_frame(name: str) -> None:
 
 @pytest.mark.parametrize("scope", ["frame", "window"])
 @pytest.mark.parametrize("name", ALONG_TIME)
-def test_what_acts_along_time_is_refused_or_rerun(name: str, scope: str) -> None:
+def test_gates_with_operators_along_time_are_refused_or_rerun(name: str, scope: str) -> None:
     model = network(name)
     with pytest.raises(ConversionError, match="cannot run frame by frame"):
         convert(model, SHAPE, scope=scope)

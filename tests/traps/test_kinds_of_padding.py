@@ -1,7 +1,7 @@
 """Trap: there are more ways to pad than zeros on both sides.
 
-`padding="same"` pads even kernels unevenly, the odd frame at the *end*; means may leave padding out
-of their count; and a border that is repeated or mirrored in time needs frames that come later.
+`padding="same"` pads even kernels unevenly, with the odd frame at the *end*. Means may exclude
+padding from their divisor. Replication and reflection in time need frames that come later.
 """
 
 import pytest
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (4, 1), (4, 3)])
-def test_odd_frame_of_an_even_kernels_padding_comes_last(kernel: int, dilation: int) -> None:
+def test_even_kernels_pad_the_odd_frame_at_the_end(kernel: int, dilation: int) -> None:
     conv = nn.Conv3d(1, 1, (kernel, 1, 1), padding="same", dilation=(dilation, 1, 1), bias=False)
     with torch.no_grad():
-        # Decimal digits, one per tap: the sum shows which tap met which frame.
+        # One decimal digit per tap: the sum shows which tap multiplied which frame.
         conv.weight.copy_((10.0 ** torch.arange(kernel)).reshape(1, 1, kernel, 1, 1))
     program = convert(conv, (1, 9, 1, 1), edges="both")
     total = (kernel - 1) * dilation
@@ -37,8 +37,8 @@ def test_odd_frame_of_an_even_kernels_padding_comes_last(kernel: int, dilation: 
 
 @pytest.mark.parametrize("includes", [True, False])
 @pytest.mark.parametrize("rounds_up", [True, False])
-def test_mean_divides_by_what_the_clip_network_counts(includes: bool, rounds_up: bool) -> None:
-    """Of ones: every element shows its divisor."""
+def test_means_have_the_clip_networks_divisor(includes: bool, rounds_up: bool) -> None:
+    """The pool averages ones, so that every result shows its divisor."""
 
     def make() -> nn.Module:
         ones = nn.Conv3d(3, 1, 1)
@@ -51,7 +51,7 @@ def test_mean_divides_by_what_the_clip_network_counts(includes: bool, rounds_up:
 
 
 @pytest.mark.parametrize("mode", ["replicate", "reflect", "circular"])
-def test_borders_made_of_frames_are_refused_in_time_alone(mode: str) -> None:
+def test_reflection_and_replication_are_refused_in_time_alone(mode: str) -> None:
     def conv(kernel: int) -> nn.Module:
         pads = (kernel // 2, 1, 1)
         return nn.Conv3d(3, 4, (kernel, 3, 3), padding=pads, padding_mode=mode)

@@ -1,8 +1,8 @@
-"""Trap: what lies outside the clip is padding of whoever reads it, so no value has *one* mask.
+"""Trap: outside the clip each reader of a value has its own padding, so no value has *one* mask.
 
-A convolution wants zeros there, a maximum minus infinity; hiding the value once, where it is made,
-serves one of them. And a hidden element may be anything, infinite too, so that a product with zero
-does not remove it.
+A convolution needs zeros there, a maximum minus infinity. Masking the value once, where it is made,
+is right for one of them. And a masked element may be infinite, so that multiplying it by zero does
+not remove it.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from support.rule_networks import SHAPE, stem_after
 from support.streaming import make_clips, run_steps
 
 
-def test_maximum_of_negative_values_is_never_the_padding() -> None:
+def test_a_maximum_of_negative_values_is_never_the_padding() -> None:
     model = Apply(lambda m, x: F.max_pool3d(-1 - x.abs(), (3, 1, 1), 1, (1, 0, 0))).double()
     program = convert(model, SHAPE, edges="both")
     clips = make_clips([8, 5], program.frame_shape, program.dtype)
@@ -38,7 +38,7 @@ def test_two_readers_of_one_value_each_see_their_own_padding() -> None:
     assert Subject(Case(make, 1)).error() <= EXACT
 
 
-def test_infinite_values_outside_the_clip_are_hidden_as_well() -> None:
+def test_infinite_values_outside_the_clip_are_masked() -> None:
     def make() -> nn.Module:
         # A flush steps with blank frames, of which this is minus infinity.
         return Apply(lambda m, x: m.conv(m.plane(x).abs().log()), plane=plane, conv=stem_after(3))
@@ -60,8 +60,8 @@ def largest_level(m: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("forward", "axis"), [(choose_by_the_frame_before, 1), (largest_level, None)]
 )
-def test_padding_keeps_the_kind_of_a_value(forward: object, axis: int | None) -> None:
-    """A mask stays a mask, a whole number a whole number."""
+def test_padding_keeps_the_dtype_of_a_value(forward: object, axis: int | None) -> None:
+    """Bool stays bool, and integers stay integers."""
     # No clip is longer than the window.
     case = Case(lambda: Apply(forward, stem=stem()), axis, lengths=(8, 5))
     assert Subject(case).error() <= EXACT

@@ -1,7 +1,7 @@
-"""Trap: states go by name wherever a program is written to a file, and phases are many graphs.
+"""Trap: exported files identify states by name, and a program has many graphs.
 
-A name must be unique and mean the same on the way in and out. Weights that every phase, and every
-masked and steady graph, held for itself would multiply the program's size.
+State names must be unique, and the same for inputs and outputs. If each phase's masked and steady
+graphs had their own copies of the weights, these would multiply the program's size.
 """
 
 import pytest
@@ -18,7 +18,7 @@ def _graphs(program: StepProgram) -> list[fx.GraphModule]:
 
 
 def _weight_bytes(graphs: list[fx.GraphModule]) -> int:
-    """Of the storages that the graphs read, each counted once."""
+    """Bytes of the storages that the graphs use, each counted once."""
     storages = {}
     for graph in graphs:
         for name in {str(n.target) for n in graph.graph.nodes if n.op == "get_attr"}:
@@ -30,7 +30,7 @@ def _weight_bytes(graphs: list[fx.GraphModule]) -> int:
 
 
 @pytest.mark.parametrize("make", [small_network, two_pathways])
-def test_all_graphs_together_hold_the_weights_once(make: object) -> None:
+def test_all_graphs_share_one_copy_of_the_weights(make: object) -> None:
     program = convert(make(), SHAPE, rate="native", edges="both")  # type: ignore[operator]
     graphs = _graphs(program)
     assert len(graphs) == 2 * program.temporal_stride
@@ -45,7 +45,7 @@ def test_state_names_are_unique_identifiers(name: str) -> None:
     assert all(name.isidentifier() for name in names)
 
 
-def test_states_keep_their_place_from_step_to_step() -> None:
+def test_newest_elements_are_in_the_order_of_states() -> None:
     """`newest` comes in the order of the states, one for each that a phase updates."""
     program = convert(two_pathways(), SHAPE, rate="native")
     for phase in program.phases:
@@ -57,7 +57,7 @@ def test_states_keep_their_place_from_step_to_step() -> None:
 
 
 class Named(nn.Module):
-    """A network whose inputs are called what a step program calls its own."""
+    """A network whose inputs have names that step programs use for their own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Trap: a value of one element of time is spread over the frames of another, as PyTorch broadcasts.
+"""Trap: PyTorch broadcasts a value with one element in time over the frames of another.
 
-In a stream both would seem to have one element per frame: x - x[:, :, :1] would be x - x.
+In a stream both would have one element per frame: x - x[:, :, :1] would be x - x.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def build(forward: Callable[[nn.Module, Tensor], Tensor]) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", SPREAD)
-def test_it_is_refused_and_rerun(name: str) -> None:
+def test_broadcasting_one_frame_over_others_is_refused_or_rerun(name: str) -> None:
     model = build(SPREAD[name])
     with pytest.raises(ConversionError, match="elements of time"):
         convert(model, SHAPE)
@@ -58,7 +58,7 @@ def test_a_gate_of_a_part_of_the_clip_is_refused(part: str, scope: str) -> None:
         convert(build(forward), SHAPE, scope=scope)  # type: ignore[arg-type]
 
 
-def test_a_gate_before_a_part_that_is_rerun_is_no_error_of_the_passes() -> None:
+def test_a_gate_before_a_rerun_part_converts() -> None:
     def forward(_m: nn.Module, y: Tensor) -> Tensor:
         gated = y * y.mean((2, 3, 4), keepdim=True).sigmoid()
         return gated.flip(2)[:, :, 0].mean((2, 3))
@@ -69,7 +69,7 @@ def test_a_gate_before_a_part_that_is_rerun_is_no_error_of_the_passes() -> None:
 
 
 @pytest.mark.parametrize("table", [[-1, -3], [6, 1]])
-def test_a_table_may_count_from_the_end(table: list[int]) -> None:
+def test_negative_frame_indices_are_supported(table: list[int]) -> None:
     model = build(lambda _m, y: y[:, :, table].mean((3, 4)))
     program = convert(model, SHAPE, edges="both")
     assert worst_error(model, program, [8, 8]) <= 1e-10
@@ -77,6 +77,6 @@ def test_a_table_may_count_from_the_end(table: list[int]) -> None:
     found.require()
 
 
-def test_a_pick_behind_a_stride_is_verified_at_every_length() -> None:
+def test_a_pick_after_a_stride_is_verified_at_every_length() -> None:
     model = build(lambda m, y: F.max_pool3d(y, (2, 1, 1))[:, :, 1].mean((2, 3)))
     co3d.verify(model, SHAPE).require()

@@ -1,7 +1,7 @@
-"""Trap: the exported graph is not spelled like the network.
+"""Trap: the exported graph has other operators than the network's code.
 
-Dropout is a copy, what was done in place is not any more, and a head may take its probabilities
-before its last pool, where a mean of probabilities is no softmax of means.
+Dropout becomes a copy, and in-place operators become functional ones. And a head may have its
+softmax before its last pool: a mean of probabilities is not the softmax of means.
 """
 
 import pytest
@@ -27,7 +27,7 @@ def _make() -> nn.Module:
     return Apply(in_place, stem=stem(), after=nn.Sequential(nn.Dropout3d(), stem_after(3)))
 
 
-def test_dropout_and_work_in_place_leave_no_trace() -> None:
+def test_dropout_and_in_place_operators_are_removed() -> None:
     model = _make().train()
     program = convert(model, SHAPE)
     (phase,) = program.phases
@@ -36,7 +36,7 @@ def test_dropout_and_work_in_place_leave_no_trace() -> None:
     assert Subject(Case(_make, 1)).error() <= EXACT
 
 
-def test_network_that_writes_into_its_callers_clip_is_refused() -> None:
+def test_a_network_that_writes_into_its_input_is_refused() -> None:
     model = Apply(in_place, stem=nn.Identity(), after=nn.Identity())
     with pytest.raises(ConversionError, match="writes into the clip"):
         convert(model, (4, 8, 6, 6))
@@ -51,7 +51,7 @@ def test_probabilities_are_taken_before_the_mean(pool: nn.Module) -> None:
     assert convert(make(), SHAPE).window == 8
 
 
-def test_converted_model_goes_on_training_as_before() -> None:
+def test_a_converted_model_stays_in_training_mode() -> None:
     model = Classifier(stem(), nn.BatchNorm3d(4), nn.Dropout3d()).train()
     convert(model, SHAPE)
     assert all(module.training for module in model.modules())

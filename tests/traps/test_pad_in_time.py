@@ -1,8 +1,7 @@
-"""Trap: frames put before a clip make its elements *earlier* by count, but not known any earlier.
+"""Trap: padding before a clip changes the index of its elements, not the time when they are known.
 
-Element 2 of a clip padded with two frames is frame 0. Counted as a negative delay, the padding has
-a step read frames that have not come, and nothing but the values shows it: least of all where the
-padding is zero.
+Element 2 of a clip padded with two frames is frame 0. If padding counted as a negative delay, steps
+would read frames that have not come. Only values show that, and with zero padding hardly they.
 """
 
 import pytest
@@ -18,8 +17,8 @@ PADS = [(2, 0), (0, 2), (3, 1), (5, 0), (-1, 2), (2, -1), (-2, -1)]
 
 
 @pytest.mark.parametrize("pads", PADS)
-def test_padded_values_meet_others_in_time(pads: tuple[int, int]) -> None:
-    """Padded before the stem with one value, after it with another, added and convolved."""
+def test_padded_values_are_combined_with_the_right_frames(pads: tuple[int, int]) -> None:
+    """Padded before the stem with one value and after it with another, then added and convolved."""
     flat = (0, 0, 0, 0, *pads)
 
     def make() -> nn.Module:
@@ -38,7 +37,7 @@ def test_padded_values_meet_others_in_time(pads: tuple[int, int]) -> None:
 def test_no_value_is_ready_before_its_frames(pads: tuple[int, int]) -> None:
     program = convert(Apply(lambda m, x: F.pad(x, (0, 0, 0, 0, *pads), value=1.0)), SHAPE)
     before, after = pads
-    # A frame that a crop may cut off is kept when as many have followed as the crop takes.
+    # A crop at the end delays a frame by the frames that it removes.
     assert program.delay == max(0, -before, -(before + after))
     delays = {row.name: row.delay for row in program.rows}
     for row in program.rows:

@@ -1,7 +1,7 @@
-"""Trap: a pool over the clip may be written as a sliding pool whose kernel is the clip's length.
+"""Trap: a pool over the clip may be written as a sliding pool with a kernel of the clip's length.
 
-It is then global, and `window` slides it. But a kernel can be as long as a value by accident too:
-a pool of two frames over a value that strides have left two elements of.
+It is then global, and `window` applies to it. But a kernel may have that length by chance: a pool
+of two frames on a value that strides have reduced to two elements.
 """
 
 import pytest
@@ -17,12 +17,12 @@ from support.streaming import make_clips, randomise_, relative_error, run_steps
 
 
 def _planes() -> nn.Module:
-    """A convolution within each frame, so that a window of frames can be compared with a clip."""
+    """A convolution within each frame, so that a window of frames equals a clip."""
     return nn.Conv3d(3, 4, (1, 3, 3))
 
 
 @pytest.mark.parametrize("window", [1, 3, 8, 20])
-def test_kernel_of_the_clips_length_slides_as_a_window(window: int) -> None:
+def test_a_pool_with_the_clips_length_becomes_a_window(window: int) -> None:
     torch.manual_seed(0)
     pooled = Apply(
         lambda m, x: m.fc(F.avg_pool3d(m.planes(x), (8, 4, 4)).flatten(1)),
@@ -38,8 +38,8 @@ def test_kernel_of_the_clips_length_slides_as_a_window(window: int) -> None:
     assert relative_error(outputs[-1], expected) <= EXACT
 
 
-def test_pair_of_elements_that_are_all_of_the_clip_slides_as_a_window() -> None:
-    """A head that pools two elements at a time, of two: with a longer window, the mean of more."""
+def test_a_pool_of_two_elements_that_are_all_becomes_a_window() -> None:
+    """A head that pools two of two elements; with a longer window it is the mean of more."""
     torch.manual_seed(0)
     model = Apply(
         lambda m, x: m.score(F.avg_pool3d(m.planes(x[:, :, ::4]), (2, 4, 4), 1)).mean((2, 3, 4)),
@@ -55,23 +55,23 @@ def test_pair_of_elements_that_are_all_of_the_clip_slides_as_a_window() -> None:
     assert relative_error(outputs[-1], expected) <= EXACT
 
 
-def pool_beside_a_stride(m: nn.Module, x: Tensor) -> Tensor:
-    """A shortcut that pools two elements where its branch takes every second."""
+def pool_parallel_to_a_stride(m: nn.Module, x: Tensor) -> Tensor:
+    """A shortcut that pools two elements in parallel to a branch with stride 2."""
     short = m.down(m.stem(x))
     return m.fc((m.branch(short) + F.avg_pool3d(short, (2, 1, 1))).mean((2, 3, 4)))
 
 
-def test_strided_pool_that_happens_to_see_all_is_never_silently_wrong() -> None:
+def test_a_strided_pool_over_all_elements_is_never_silently_wrong() -> None:
     def make() -> nn.Module:
         return Apply(
-            pool_beside_a_stride,
+            pool_parallel_to_a_stride,
             stem=stem(),
             down=nn.Conv3d(4, 4, 3, (4, 1, 1), 1),
             branch=nn.Conv3d(4, 4, 3, (2, 1, 1), 1),
             fc=nn.Linear(4, 5),
         )
 
-    # Of two elements and of four it is a pool of stride 2, as the branch beside it shows.
+    # Over two or four elements it is a pool of stride 2, as the parallel branch shows.
     for frames in (8, 16):
         torch.manual_seed(0)
         model = randomise_(make()).double()
@@ -83,7 +83,7 @@ def test_strided_pool_that_happens_to_see_all_is_never_silently_wrong() -> None:
             assert relative_error(outputs[-1], model(clip[None])[0]) <= EXACT
 
 
-def test_maximum_over_all_elements_keeps_its_stride() -> None:
+def test_a_maximum_over_all_elements_keeps_its_stride() -> None:
     def make() -> nn.Module:
         return Apply(lambda m, x: F.max_pool3d(m.stem(x)[:, :, ::4], (2, 1, 1)), stem=stem())
 

@@ -1,7 +1,7 @@
-"""Trap: pools of a slow and a fast pathway belong together when they are of the same *clip*.
+"""Trap: pools of a slow and a fast pathway must be combined for the same *clip*.
 
-Their newest elements do not stand for the same frame: of frames 0 … 7 a pathway that takes every
-fourth has frame 4 as its last, and is ready three frames before the other.
+Their newest elements do not stand for the same frame: of frames 0 … 7 a pathway with stride 4 has
+frame 4 as its last, and is ready three frames before the other.
 """
 
 import pytest

@@ -1,6 +1,6 @@
-"""Trap: a pool over the clip that meets frames again looks like a gate.
+"""Trap: a pool over the clip whose result is combined with frames again looks like a gate.
 
-A gate scales the features that it pooled, and may pool a frame of them instead. A clip less its own
+A gate scales the features that it pooled, and may pool each frame alone instead. A clip minus its
 mean over time, pooled frame by frame, would be x - x = 0: a stream that ignores its input.
 """
 
@@ -45,7 +45,7 @@ def subtract_and_scale(m: nn.Module, x: Tensor, mean: Callable[[Tensor], Tensor]
     return (y - pooled) * y * m.context(pooled).sigmoid()
 
 
-def join_to_frames(m: nn.Module, x: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+def concatenate_with_frames(m: nn.Module, x: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
     return m.conv(mean(x).expand_as(x) - x)
 
 
@@ -68,7 +68,14 @@ def over_time(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("scope", ["frame", "window"])
 @pytest.mark.parametrize(
     "function",
-    [subtract, divide, add_context, scale_other_features, subtract_and_scale, join_to_frames],
+    [
+        subtract,
+        divide,
+        add_context,
+        scale_other_features,
+        subtract_and_scale,
+        concatenate_with_frames,
+    ],
 )
 def test_other_pools_see_the_newest_frames_and_are_listed(function: Function, scope: str) -> None:
     program = convert(network(function, over_time), SHAPE, scope=scope, edges="both")
@@ -82,7 +89,7 @@ def test_other_pools_see_the_newest_frames_and_are_listed(function: Function, sc
             assert relative_error(frames, slid(clip[None])[0]) < 1e-10
 
 
-def test_a_clip_less_its_mean_follows_its_input() -> None:
+def test_a_clip_minus_its_mean_depends_on_its_input() -> None:
     model = Apply(lambda m, x: m.conv(x - over_time(x)).mean((2, 3, 4)), conv=stem())
     program = convert(model, SHAPE)
     first, second = (
@@ -95,7 +102,7 @@ def test_a_clip_less_its_mean_follows_its_input() -> None:
 
 
 @pytest.mark.parametrize("scope", ["frame", "window"])
-def test_a_maximum_that_is_no_gate_is_refused(scope: str) -> None:
+def test_a_maximum_that_is_not_a_gate_is_refused(scope: str) -> None:
     model = Apply(lambda m, x: m.conv(x - x.amax(2, keepdim=True)), conv=stem())
     with pytest.raises(ConversionError, match="only means over time"):
         convert(model, SHAPE, scope=scope)
@@ -118,7 +125,7 @@ def pool_space_first(m: nn.Module, x: Tensor, mean: Callable[[Tensor], Tensor]) 
 
 
 @pytest.mark.parametrize("function", [two_pools, scale_twice, pool_space_first])
-def test_what_scales_the_features_that_it_pooled_is_a_gate(function: Function) -> None:
+def test_a_pool_that_scales_its_features_is_a_gate(function: Function) -> None:
     program = convert(network(function, over_time), SHAPE)
     assert program.approximations
     assert all(

@@ -1,4 +1,4 @@
-"""Trap: an axis told by its size. Clips of an even number of frames divide by the batch, too."""
+"""Trap: the batch axis cannot be found by its size, as time may be a multiple of the batch too."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ class Attention(nn.Module):
 
 
 @pytest.mark.parametrize("frames", [7, 8, 9, 10, 12])
-def test_attention_over_clips_of_any_length(frames: int) -> None:
+def test_attention_over_clips_of_any_length_is_rerun(frames: int) -> None:
     torch.manual_seed(0)
     model = Attention().double().eval()
     program = convert(model, (3, frames, 4, 4), fallback=True, edges="both")
@@ -38,7 +38,7 @@ def test_attention_over_clips_of_any_length(frames: int) -> None:
 
 
 @pytest.mark.parametrize("frames", [7, 8])
-def test_verification_of_attention_over_clips_of_any_length(frames: int) -> None:
+def test_attention_over_clips_of_any_length_verifies(frames: int) -> None:
     torch.manual_seed(0)
     found = co3d.verify(Attention(), (3, frames, 4, 4), fallback=True, lengths=[])
     found.require()

@@ -1,7 +1,7 @@
-"""Trap: time is where the network put it, and a view may have the exported batch in its sizes.
+"""Trap: any axis may be time, and views may contain the exported batch size.
 
-Heads permute and reshape. Sizes do not tell which axis is time, least of all in a clip whose axes
-are equally long; and a view written for two streams must run for any number.
+Heads permute and reshape. Sizes do not tell which axis is time, least of all if all axes have the
+same size. And a view exported for two streams must run for any number.
 """
 
 import pytest
@@ -25,7 +25,7 @@ ALIKE = (4, 4, 4, 4)
     [((0, 2, 3, 4, 1), 1), ((0, 4, 2, 3, 1), 2), ((0, 3, 4, 2, 1), 3), ((0, 4, 3, 2, 1), 3)],
 )
 def test_permuted_clip_is_pooled_over_time(order: tuple[int, ...], time: int) -> None:
-    """Scores per place, probabilities of each, and their mean over time first."""
+    """Scores per position, their probabilities, and the mean of these, over time first."""
 
     def make() -> nn.Module:
         return Apply(
@@ -59,7 +59,7 @@ def _alike(forward: object) -> nn.Module:
 
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("forward", [merge_places, fold_frames, places_first])
-def test_axes_of_one_size_are_told_apart_for_any_batch(forward: object, slots: int) -> None:
+def test_axes_of_equal_size_are_distinguished_for_any_batch(forward: object, slots: int) -> None:
     model = _alike(forward)
     program = convert(model, ALIKE, edges="both")
     assert worst_error(model, program, [4] * slots) <= EXACT
@@ -71,12 +71,12 @@ def test_time_merged_with_rows_is_refused() -> None:
         rows = m.stem(x).permute(0, 3, 2, 4, 1).reshape(x.shape[0], 4, 16, 4)
         return m.fc(rows).amax((1, 2))
 
-    with pytest.raises(ConversionError, match="takes time and what is folded"):
+    with pytest.raises(ConversionError, match="treats time and what is folded"):
         convert(_alike(merge), ALIKE)
 
 
 class FoldOne(nn.Module):
-    """A stride leaves one element of five frames, and folds it into the batch, as one of many."""
+    """Reduces five frames to one element by a stride, and folds time into the batch."""
 
     def __init__(self, channels: int, *, fixed: bool = False) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ class FoldOne(nn.Module):
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
 @pytest.mark.parametrize("channels", [1, 4])
-def test_one_element_of_time_is_folded_as_several_are(channels: int, rate: Rate) -> None:
-    """Of one element sizes do not tell time from what is not there, or from one channel."""
+def test_one_element_in_time_is_folded_like_several(channels: int, rate: Rate) -> None:
+    """An axis of size 1 may be time or a channel, or be missing: sizes do not tell."""
     torch.manual_seed(0)
     model = randomise_(FoldOne(channels)).double()
     program = convert(model, (3, 5, 4, 4), rate=rate, edges="both")
@@ -102,15 +102,15 @@ def test_one_element_of_time_is_folded_as_several_are(channels: int, rate: Rate)
     assert worst_error(model, program, [5, 6, 11, 14], time_axis=1) <= EXACT
 
 
-def test_one_element_is_not_folded_where_longer_clips_cannot_be() -> None:
-    """It is all that is left of the clip: its last element, which space alone follows."""
+def test_one_element_is_not_folded_if_longer_clips_cannot_be() -> None:
+    """The element is the last one of the clip, and only operators over space follow."""
     torch.manual_seed(0)
     model = randomise_(FoldOne(4, fixed=True)).double()
     co3d.verify(model, (3, 5, 4, 4), lengths=[]).require()
 
 
-def test_only_elements_of_a_clip_meet_whatever_their_strides() -> None:
-    """What could be folds, in a network for clips of one length: they are results of the clip."""
+def test_results_of_a_clip_are_combined_whatever_their_strides() -> None:
+    """Reshapes that could be folds of time, in a network that takes one clip length."""
 
     def join(m: nn.Module, x: Tensor) -> Tensor:
         pathways = (m.down(x), x[:, :, ::8])

@@ -1,8 +1,8 @@
-"""Trap: in native rate two paths meet whose delays differ by no whole number of elements.
+"""Trap: in native rate the delays of two paths may differ by a fraction of a stride.
 
 A shortcut of stride 2 that waits 3 ticks for its branch is not made at the tick when it is read:
-its newest element lies in its state already. Counting in elements from the newest, as dense rate
-does, reads the one before or after it.
+its newest element is in its state already. Counting elements back from the newest, as in dense
+rate, reads the one before or after it.
 """
 
 import itertools
@@ -12,16 +12,14 @@ from torch import nn
 
 from co3d.compiler import TemporalType, convert
 from co3d.compiler.rules import Use
-from co3d.compiler.states import reading_index
+from co3d.compiler.states import find_element
 from support.mutations import EXACT, Case, Subject
 from support.networks import Apply, stem
 from support.rule_networks import SHAPE, stem_after
 
 
 @pytest.mark.parametrize(("stride", "coarser"), [(1, 1), (1, 4), (2, 2), (2, 4), (4, 4)])
-def test_reading_finds_the_element_that_a_written_out_timeline_holds(
-    stride: int, coarser: int
-) -> None:
+def test_reads_find_the_element_of_an_explicit_timeline(stride: int, coarser: int) -> None:
     latched = 0
     for delay, late, back in itertools.product(range(6), range(6), range(13)):
         value = TemporalType(axis=2, stride=stride, delay=delay)
@@ -30,7 +28,7 @@ def test_reading_finds_the_element_that_a_written_out_timeline_holds(
         if (tick - back - delay) % stride:
             continue  # no element is made at that tick
         made = [t for t in range(tick, -1, -1) if value.is_due(t)]
-        index, is_made_now = reading_index(Use(None, back), value, reader, dense=False)  # type: ignore[arg-type]
+        index, is_made_now = find_element(Use(None, back), value, reader, dense=False)  # type: ignore[arg-type]
         assert made[index] == tick - back
         assert is_made_now == (made[0] == tick)
         latched += not is_made_now
@@ -38,7 +36,9 @@ def test_reading_finds_the_element_that_a_written_out_timeline_holds(
 
 
 @pytest.mark.parametrize(("stride", "kernel", "wait"), [(2, 3, 3), (4, 5, 6), (4, 3, 5), (8, 3, 9)])
-def test_shortcut_that_waits_for_part_of_an_element(stride: int, kernel: int, wait: int) -> None:
+def test_a_shortcut_that_waits_for_a_fraction_of_a_stride(
+    stride: int, kernel: int, wait: int
+) -> None:
     def make() -> nn.Module:
         down = nn.Conv3d(4, 4, (kernel, 3, 3), (stride, 1, 1), (kernel // 2, 1, 1))
         return Apply(

@@ -1,7 +1,7 @@
-"""Trap: a slow pathway may pick its frames by a rounded table that is no stride.
+"""Trap: a slow pathway may select its frames by a rounded table that is not a stride.
 
-`linspace(0, T - 1, T // 4)`, rounded down, takes frames 0, 4, 8, 13, 17 … of 32: which frame comes
-fourth depends on the length of the clip. A stream takes every fourth, and must say so.
+`linspace(0, T - 1, T // 4)`, rounded down, selects frames 0, 4, 8, 13, 17 … of 32, which depend on
+the clip's length. A stream takes every fourth frame, and must list that as an approximation.
 """
 
 import pytest
@@ -31,7 +31,7 @@ def _network(forward: object) -> nn.Module:
 
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
-def test_rounded_table_becomes_a_stride_and_is_listed(rate: str) -> None:
+def test_a_rounded_table_becomes_a_listed_stride(rate: str) -> None:
     model, even = _network(by_table), _network(by_stride)
     program = convert(model, (3, FRAMES, 6, 6), edges="both", rate=rate)  # type: ignore[arg-type]
     (line,) = program.approximations
@@ -44,8 +44,8 @@ def test_rounded_table_becomes_a_stride_and_is_listed(rate: str) -> None:
         assert relative_error(outputs[-1], model(clip[None])[0]) > 1e-3
 
 
-def test_table_that_is_a_stride_moves_no_frame_and_is_listed() -> None:
-    """On longer clips the table names the same frames, and a stride further ones."""
+def test_a_table_that_is_a_stride_is_exact_and_listed() -> None:
+    """On longer clips the table selects the same frames, but a stride more."""
     table = torch.arange(0, FRAMES, 4)
     model = _network(lambda m, x: m.fc(m.stem(x.index_select(2, table)).mean((2, 3, 4))))
     (listed,) = convert(model, (3, FRAMES, 6, 6)).approximations

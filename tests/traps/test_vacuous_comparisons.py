@@ -1,7 +1,7 @@
-"""Trap: networks as they are initialised give nearly the same answer to everything.
+"""Trap: networks with default initialisation give nearly the same output for any input.
 
-Any two programs are then equal to many digits, right or wrong. What tests compare must differ
-between models, clips and orders of frames by far more than they tolerate.
+Then a wrong program equals the right one to many digits. The outputs that tests compare must differ
+between models, clips and orders of frames by far more than the tolerance.
 """
 
 import pytest
@@ -31,7 +31,7 @@ def _clip(name: str, seed: int = 1) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["x3d_xs", "r2plus1d_18"])
-def test_randomised_networks_tell_models_clips_and_orders_apart(name: str) -> None:
+def test_randomised_networks_distinguish_models_clips_and_orders(name: str) -> None:
     clip = _clip(name)
     answer = _answer(name, clip, 0)
     assert relative_error(_answer(name, clip, 1).softmax(-1), answer.softmax(-1)) > 0.1
@@ -39,8 +39,8 @@ def test_randomised_networks_tell_models_clips_and_orders_apart(name: str) -> No
     assert relative_error(_answer(name, clip.flip(1), 0), answer) > TELLING
 
 
-def test_fresh_networks_do_not() -> None:
-    """Why the tests do not take networks as they come."""
+def test_networks_as_initialised_do_not_distinguish_them() -> None:
+    """The reason why tests randomise networks."""
     clip = _clip("x3d_xs")
     fresh, other = (_answer("x3d_xs", clip, s, randomised=False).softmax(-1) for s in (0, 1))
     assert relative_error(fresh, other) < 0.1

@@ -1,4 +1,4 @@
-"""What a file or server names is opened only where it may lead."""
+"""Addresses and files that a source names are opened only where `Reach` allows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def clip(tmp_path_factory, make) -> Path:
 
 @contextmanager
 def serve_paths(answers: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]:
-    """Serve bytes, or a redirect for text; the address, and the paths that were asked for."""
+    """Serve bytes, or a redirect for text; yields the address and the paths that were requested."""
     asked: list[str] = []
 
     def answer(handler, _number) -> None:
@@ -54,7 +54,7 @@ def count_frames(address: str, drain) -> int:
 
 @pytest.fixture
 def far_away(monkeypatch) -> None:
-    """Let 127.0.0.1 be a public address, and localhost what it is."""
+    """Let 127.0.0.1 count as public, and localhost as this machine."""
 
     def measure(host: str) -> Distance:
         return Distance.PUBLIC if host == "127.0.0.1" else measure_distance(host)
@@ -84,12 +84,12 @@ def test_a_local_playlist_reads_no_other_file(tmp_path, clip, name, form):
     ],
 )
 @pytest.mark.parametrize("suffix", [".ffconcat", ".sdp", ".mpd", ".mp4"])
-def test_other_lists_of_files_are_refused(tmp_path, clip, text, suffix):
+def test_playlists_with_other_suffixes_are_refused(tmp_path, clip, text, suffix):
     path = tmp_path / f"list{suffix}"
     path.write_text(text.format(clip=clip))
     with pytest.raises((NotAVideoError, EmptyVideoError)):
         open_file(path)
-    if suffix != ".sdp" or not text.startswith("v=0"):  # a description of a session is read as one
+    if suffix != ".sdp" or not text.startswith("v=0"):  # an .sdp file of a session is valid
         with pytest.raises((NotAVideoError, EmptyVideoError)):
             read_video(path)
 
@@ -118,8 +118,8 @@ def test_playlists_and_redirects_work_over_http(clip, drain):
     assert asked[-1] == "/elsewhere/b.ts"
 
 
-def test_a_playlist_that_is_moved_leads_on_from_where_it_lies(clip, drain):
-    """A variant redirects to another folder, which its relative addresses are of."""
+def test_relative_addresses_of_a_redirected_playlist_resolve_against_its_new_place(clip, drain):
+    """A variant redirects to another folder, where its relative addresses lie."""
     master = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=64x48\nthere/list.m3u8\n"
     answers = {
         "/master.m3u8": master,
@@ -133,7 +133,7 @@ def test_a_playlist_that_is_moved_leads_on_from_where_it_lies(clip, drain):
     assert "/there/a.ts" not in asked
 
 
-def test_a_far_address_does_not_lead_to_this_machine(clip, drain, far_away):
+def test_a_public_address_may_not_redirect_to_this_machine(clip, drain, far_away):
     data = clip.read_bytes()
     answers: dict[str, bytes | str] = {"/a.ts": data}
     with serve_paths(answers) as (host, asked):
@@ -155,7 +155,7 @@ def test_a_far_address_does_not_lead_to_this_machine(clip, drain, far_away):
     assert "/secret.ts" not in asked
 
 
-def test_addresses_that_are_none(clip):
+def test_malformed_addresses_are_refused(clip):
     with pytest.raises(NotAVideoError, match="is no address"):
         read_video("http://[bad/a.ts", reconnect_seconds=0)
     with serve_paths({"/a.ts": "http://[bad/a.ts"}) as (host, _), pytest.raises(Co3dError):
@@ -179,5 +179,5 @@ def test_addresses_that_are_none(clip):
         ("", Distance.PUBLIC),
     ],
 )
-def test_distances(host, distance):
+def test_distances_of_hosts(host, distance):
     assert measure_distance(host) is distance

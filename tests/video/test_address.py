@@ -13,7 +13,7 @@ from support.servers import send, serve
         ("rtsp://me:secret@host:554/1?x=y", "rtsp://me:***@host:554/1?x=y"),
         ("rtsp://me:sec@ret:x@host/1", "rtsp://me:***@host/1"),
         ("rtsp://me:12/34@host/1", "rtsp://me:***@host/1"),
-        ("rtsp://host:554/me:x@y", "rtsp://host:***@y"),  # for 554 may begin a password
+        ("rtsp://host:554/me:x@y", "rtsp://host:***@y"),  # 554 may begin a password
         ("rtsp://me@host/1", "rtsp://***@host/1"),
         ("rtsp:/token@host/1", "rtsp:/***@host/1"),
         ("rtsp:me:secret@host/1", "rtsp:***@host/1"),
@@ -48,13 +48,13 @@ def test_error_does_not_tell_the_password() -> None:
 
 
 @pytest.mark.parametrize("password", ["sec/ret", "s#cret", "s?cret"])
-def test_an_address_that_must_be_encoded_says_so(password) -> None:
+def test_the_error_says_when_a_password_must_be_percent_encoded(password) -> None:
     with pytest.raises(SourceUnreachableError, match="percent-encode the password") as caught:
         read_video(f"rtsp://me:{password}@127.0.0.1:9/stream", reconnect_seconds=0)
     assert password not in str(caught.value)
 
 
-def test_an_encoded_password_is_not_complained_about() -> None:
+def test_the_error_does_not_mention_encoding_for_an_encoded_password() -> None:
     with pytest.raises(SourceUnreachableError) as caught:
         read_video("rtsp://me:sec%2Fret@127.0.0.1:9/stream", reconnect_seconds=0)
     assert "percent-encode" not in str(caught.value)

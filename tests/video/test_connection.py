@@ -35,7 +35,7 @@ def test_a_camera_that_stops_is_not_tried_again(endless_path):
     connection.close()
 
 
-def test_waiting_doubles_up_to_a_bound_and_up_to_half_of_it_is_left_to_chance(monkeypatch):
+def test_retry_delays_double_up_to_a_limit_with_up_to_half_removed_at_random(monkeypatch):
     bounds = []
 
     def draw(shortest, longest):
@@ -47,7 +47,7 @@ def test_waiting_doubles_up_to_a_bound_and_up_to_half_of_it_is_left_to_chance(mo
     assert bounds == [(0.25, 0.5), (0.5, 1), (1, 2), (2, 4), (4, 8), (4, 8)]
 
 
-def test_waiting_ends_with_the_time_that_was_given(endless_path, monkeypatch):
+def test_retrying_ends_after_reconnect_seconds(endless_path, monkeypatch):
     now, waits = [0.0], []
 
     class Clock(threading.Event):

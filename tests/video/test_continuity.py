@@ -11,7 +11,7 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 
 
 def mark(intervals, rate_hz=8.0, stated_seconds=None):
-    """Marked frames, the first at 0 s, each of the others so much later; 0.0 repeats a picture."""
+    """Marked frames: the first at 0 s, the others at these intervals; 0.0 repeats a picture."""
     source_pace = Pace(stated_seconds, 60.0)
     continuity = Continuity(rate_hz, source_pace, Pace(stated_seconds, 60.0))
     times = list(itertools.accumulate(intervals, initial=0.0))
@@ -27,7 +27,7 @@ def gaps(intervals, rate_hz=8.0, stated_seconds=None):
     return [frame.gap_seconds for frame in mark(intervals, rate_hz, stated_seconds)]
 
 
-def test_the_first_frame_after_a_gap_bears_it():
+def test_the_first_frame_after_a_gap_carries_gap_seconds():
     assert gaps([0.125] * 3 + [3.0] + [0.125] * 3) == [0, 0, 0, 0, 3.0, 0, 0, 0]
 
 
@@ -54,12 +54,12 @@ def test_a_variable_frame_rate_has_no_gaps():
     assert not any(gaps([0.033, 0.1, 0.4, 0.033, 0.066, 0.3, 0.033, 0.5] * 5, stated_seconds=0.18))
 
 
-def test_a_slow_camera_has_no_gaps_but_those_of_its_own():
+def test_a_slow_camera_has_gaps_only_relative_to_its_own_pace():
     assert not any(gaps([0.5] * 20))
     assert [gap for gap in gaps([0.5] * 20 + [5.0] + [0.5] * 5) if gap] == [5.0]
 
 
-def test_no_pace_makes_a_minute_without_a_picture_usual():
+def test_a_minute_without_a_picture_is_a_gap_at_any_pace():
     assert gaps([61.0] * 3) == [0, 61.0, 61.0, 61.0]
 
 
@@ -69,7 +69,7 @@ def test_repeats_are_no_pictures():
     assert all(frame.is_undersampled for frame in frames[16:])
 
 
-def test_a_repeat_of_the_first_frame_after_a_gap_bears_none():
+def test_a_repeat_of_the_first_frame_after_a_gap_carries_no_gap():
     frames = mark([0.125] * 4 + [3.0, 0.0])
     assert [frame.gap_seconds for frame in frames[-2:]] == [3.0, 0.0]
 
@@ -77,7 +77,7 @@ def test_a_repeat_of_the_first_frame_after_a_gap_bears_none():
 @pytest.mark.parametrize(
     ("pictures_hz", "is_slow"), [(25, False), (5, False), (4, False), (3, True), (2, True)]
 )
-def test_fewer_than_two_new_pictures_in_five_are_too_few(pictures_hz, is_slow):
+def test_fewer_than_two_new_pictures_in_five_are_undersampled(pictures_hz, is_slow):
     frames = mark([1 / pictures_hz] * 40)
     assert frames[-1].is_undersampled == is_slow
     assert not any(frame.is_undersampled for frame in frames[:3])
@@ -99,7 +99,7 @@ def test_without_a_rate_nothing_is_undersampled():
 
 
 def deliver(times, pictures_hz=25.0):
-    """Marked frames of a source that sends so many, of which these times are delivered."""
+    """Marked frames at these times, from a source that sends `pictures_hz`."""
     source_pace = Pace(None, 10.0)
     for _ in range(15):
         source_pace.add(1 / pictures_hz)
@@ -112,13 +112,13 @@ def test_dropped_frames_are_a_gap_even_at_the_start():
     assert [frame.gap_seconds for frame in frames] == [0, 5.6, 0, 0, 0, 0]
 
 
-def test_a_consumer_that_is_always_late_sees_too_little():
+def test_frames_for_a_consumer_that_is_always_late_are_undersampled():
     frames = deliver([1.0 * n for n in range(12)])
     assert [bool(frame.gap_seconds) for frame in frames] == [False] + [True] * 3 + [False] * 8
     assert all(frame.is_undersampled for frame in frames[3:])
 
 
-def test_a_gap_that_a_reader_has_found_stays():
+def test_a_gap_that_a_reader_has_found_is_kept():
     frames = [VideoFrame(PICTURE, n / 8, n, gap_seconds=9.0 * (n == 2)) for n in range(4)]
     continuity = Continuity(8.0, Pace(None, 10.0), Pace(None, 10.0))
     assert [continuity.mark(frame).gap_seconds for frame in frames] == [0, 0, 9.0, 0]

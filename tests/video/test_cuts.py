@@ -13,7 +13,7 @@ VIDEO_ID = 0x100
 
 
 def mark(text: str, format_name: str = "mpegts") -> list[int]:
-    """Which packets are found to be cut: k is a key frame, p another one; capitals are marked."""
+    """Packets found to be cut: k is a key frame, p another one; capitals carry FFmpeg's mark."""
     cuts, found = CutPackets(format_name), []
     for number, letter in enumerate(text):
         packet = SimpleNamespace(
@@ -52,7 +52,7 @@ def is_video(packet: bytes) -> bool:
 
 
 def test_recordings_joined_are_one_video(tmp_path, make, number_of, drain):
-    """The counters of the second recording do not go on from the first."""
+    """The counters of the second recording do not continue those of the first."""
     make(tmp_path / "first.ts", 12)
     make(tmp_path / "second.ts", 12)
     packets = transport_packets((tmp_path / "second.ts").read_bytes())
@@ -67,7 +67,7 @@ def test_recordings_joined_are_one_video(tmp_path, make, number_of, drain):
     assert [number_of(frame.image) for frame in frames] == 2 * list(range(12))
 
 
-def test_a_packet_that_is_lost_takes_no_other_picture_along(tmp_path, make, drain):
+def test_a_lost_packet_damages_no_other_picture(tmp_path, make, drain):
     path = make(tmp_path / "whole.ts", 30, noise=True, options={"bf": "0"})
     packets = transport_packets(path.read_bytes())
     starts = [n for n, packet in enumerate(packets) if is_video(packet) and packet[1] & 64]

@@ -3,11 +3,11 @@ from fractions import Fraction
 import pytest
 
 from co3d.errors import DamagedVideoError
-from co3d.video.damage import Damage, LossTracker, Promise
+from co3d.video.damage import Damage, LossTracker, StreamMetadata
 
 
 def make_tracker(codec="h264", frame_count: int | None = 10, end_seconds: float | None = 1.0):
-    return LossTracker(Promise(codec, Fraction(1, 10), 10.0, frame_count, end_seconds))
+    return LossTracker(StreamMetadata(codec, Fraction(1, 10), 10.0, frame_count, end_seconds))
 
 
 def play(tracker, pts, lost=(), failed=(), hidden=()):
@@ -65,13 +65,13 @@ def test_frames_cut_away_by_an_edit_list_are_not_damage():
     assert tracker.damage() is None
 
 
-def test_an_early_end_counts_what_the_header_promised():
+def test_an_early_end_loses_the_frames_that_the_header_states():
     tracker = make_tracker()
     play(tracker, range(6))
     assert tracker.damage() == Damage(6, 4, 0.6)
 
 
-def test_an_early_end_is_unknowable_without_a_stated_one():
+def test_without_a_stated_end_no_loss_at_the_end_is_known():
     tracker = make_tracker(frame_count=None, end_seconds=None)
     play(tracker, range(6))
     assert tracker.damage() is None

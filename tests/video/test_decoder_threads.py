@@ -1,4 +1,4 @@
-"""How many threads of the system decode a source."""
+"""How many system threads decode a source."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Live sources that the thread decodes which iterates: `decodes_ahead=False`."""
+"""Live sources that the iterating thread decodes: `decodes_ahead=False`."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from co3d.errors import SourceUnreachableError
 from co3d.video import SourceState, read_video
-from co3d.video.aside import AttentiveEvent, run_aside
+from co3d.video.interruptible import InterruptibleEvent, run_interruptibly
 from support.servers import send, serve
 from support.videos import make_broadcast
 
@@ -17,12 +17,8 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 @pytest.fixture(scope="module")
 def live_bytes(tmp_path_factory) -> bytes:
-    """So much that FFmpeg need not wait for more before it tells what it is."""
+    """Enough bytes for FFmpeg to detect the format without waiting for more."""
     return make_broadcast(tmp_path_factory.mktemp("live") / "live.flv", 160)
-
-
-def list_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("co3d ")]
 
 
 def test_a_camera_that_goes_and_comes_back(tmp_path, make):
@@ -31,7 +27,7 @@ def test_a_camera_that_goes_and_comes_back(tmp_path, make):
     def answer(handler, number):
         if number == 1:
             handler.send_error(503)
-        else:  # each time from another packet on, or it would be a recording
+        else:  # each starts at another packet, or it would be a recording
             send(handler, data[number * 188 * 4 :])
 
     states: list[SourceState] = []
@@ -56,10 +52,13 @@ def test_one_thread_reads_and_none_else_is_started(live_bytes):
         send(handler, live_bytes)
         over.wait(30)
 
-    with serve(answer) as url, read_video(url, decodes_ahead=False) as reader:
-        next(reader)
-        assert list_threads() == ["co3d receives"]
-        over.set()
+    with serve(answer) as url:
+        before = set(threading.enumerate())
+        with read_video(url, decodes_ahead=False) as reader:
+            next(reader)
+            names = [one.name for one in set(threading.enumerate()) - before]
+            assert [name for name in names if name.startswith("co3d ")] == ["co3d receives"]
+            over.set()
 
 
 @pytest.mark.parametrize("sends_first", [True, False])
@@ -105,12 +104,12 @@ def test_what_a_listener_raises_ends_the_first_connection():
     over.set()
 
 
-def test_nobody_there():
+def test_an_unreachable_source_raises():
     with pytest.raises(SourceUnreachableError):
         read_video("http://127.0.0.1:9/", reconnect_seconds=0, decodes_ahead=False)
 
 
-def test_what_comes_too_late_is_discarded():
+def test_a_result_that_comes_after_an_interrupt_is_discarded():
     discarded, go_on = [], threading.Event()
 
     def tell() -> None:
@@ -123,16 +122,16 @@ def test_what_comes_too_late_is_discarded():
         return "late"
 
     with pytest.raises(TimeoutError):
-        run_aside(work, "work", tell, discarded.append)
+        run_interruptibly(work, "work", tell, discarded.append)
     for thread in threading.enumerate():
         if thread.name == "work":
             thread.join(10)
     assert discarded == ["late"]
 
 
-def test_who_waits_for_an_event_is_heard_of():
+def test_a_wait_for_an_event_calls_tell():
     told = []
-    event = AttentiveEvent(lambda: told.append(event.set()))
+    event = InterruptibleEvent(lambda: told.append(event.set()))
     assert event.wait(10)
     assert told == [None]
-    assert not AttentiveEvent(lambda: None).wait(0.01)
+    assert not InterruptibleEvent(lambda: None).wait(0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Sizes that are no multiples of the encoder's blocks, and frames that it puts out of order.
+# Sizes that are no multiples of the encoder's blocks, and frames that it reorders.
 _WRITE_AND_READ = """
 import hashlib, sys
 import numpy as np
@@ -28,7 +28,7 @@ for height, width in ((121, 67), (64, 64), (80, 128)):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc fills memory as it is told to")
-def test_what_memory_held_before_changes_no_byte(tmp_path: Path) -> None:
+def test_earlier_memory_contents_change_no_byte(tmp_path: Path) -> None:
     said = set()
     for fill in ("0", "85", "254"):
         folder = tmp_path / fill

@@ -1,4 +1,4 @@
-"""What PyAV trips over is an error of the source, and never ends a run over many."""
+"""Exceptions inside PyAV become errors of the source, and never end a run over many sources."""
 
 import av
 import pytest
@@ -6,20 +6,20 @@ from PIL import Image
 
 from co3d.errors import NotAVideoError, SourceNotFoundError
 from co3d.video import read_video
-from co3d.video.container import read_packets, report_faults
+from co3d.video.container import read_packets, translate_pyav_errors
 from co3d.video.indexed_opening import open_indexed_video
 
 
-def test_a_fault_of_pyav_is_one_of_the_source():
+def test_an_exception_in_pyav_becomes_an_error_of_the_source():
     expected = r"cannot read film: ValueError \(.*; fetch it again"
-    with pytest.raises(NotAVideoError, match=expected), report_faults("film"):
+    with pytest.raises(NotAVideoError, match=expected), translate_pyav_errors("film"):
         av.VideoFrame(4, 4, "no such format")
 
 
-def test_a_fault_of_ours_stays_what_it_is():
-    with pytest.raises(KeyError), report_faults("film"):
+def test_an_exception_of_our_own_is_not_translated():
+    with pytest.raises(KeyError), translate_pyav_errors("film"):
         raise KeyError("a bug")
-    with pytest.raises(SourceNotFoundError), report_faults("film"):
+    with pytest.raises(SourceNotFoundError), translate_pyav_errors("film"):
         read_video("nowhere.mp4")
 
 

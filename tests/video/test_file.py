@@ -40,7 +40,7 @@ def test_frames_come_whole_in_order_and_with_their_times(video_path, number_of):
 
 def test_a_transport_stream_of_ten_packets(tmp_path):
     path = write_mp4(tmp_path / "short.ts", film_motion(1, 2, 5, (32, 16)), times=[1.01, 1.02])
-    assert path.stat().st_size == 10 * 188  # FFmpeg does not know one of this length by its content
+    assert path.stat().st_size == 10 * 188  # FFmpeg cannot detect one this short
     with read_video(path) as reader:
         assert len(list(reader)) == 2
 
@@ -73,7 +73,7 @@ def test_a_slow_file_repeats_its_newest_frame_without_another_conversion(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a b ü 漢字.mp4", "10:30.mp4", "%03d.mp4", "-.mp4", "a#?.mp4"])
-def test_any_file_name_will_do(tmp_path, make, name, video_path, drain):
+def test_unusual_file_names_are_opened(tmp_path, make, name, video_path, drain):
     path = tmp_path / name
     path.write_bytes(video_path.read_bytes())
     assert len(drain(read_video(path))[0]) == 20

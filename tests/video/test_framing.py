@@ -102,6 +102,6 @@ def test_pixels_are_square_unless_something_sensible_is_stated(tmp_path, picture
         ({"crop": (0, 40, 48, 25), "rotate": 90}, "its pictures have 48x64"),
     ],
 )
-def test_what_cannot_work_is_refused(video_path, options, complaint):
+def test_impossible_framings_are_refused(video_path, options, complaint):
     with pytest.raises(OptionError, match=complaint):
         read_video(video_path, **options)

@@ -1,4 +1,4 @@
-"""Playlists of HTTP live streaming, and what is fetched of them."""
+"""HLS playlists, and which of their files are fetched."""
 
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ def list_segments(name: str) -> str:
 
 @pytest.fixture
 def watched(segments):
-    """The address of a server, and the names of what it was asked for."""
+    """The address of a server, and the names that were requested from it."""
     asked: list[str] = []
 
     def answer(handler, number):
@@ -57,7 +57,7 @@ def test_only_the_variant_that_is_read_is_fetched(watched):
         assert (reader.width, reader.height) == (64, 48)
         frames = list(reader)
     assert len(frames) == 120
-    # FFmpeg looks into the first segment of each variant before it knows what they are.
+    # FFmpeg reads the first segment of every variant to find out what the variants are.
     assert {name for name in asked if name.startswith("large")} <= {"large.m3u8", "large0.ts"}
     assert asked.count("small2.ts") == 1
 

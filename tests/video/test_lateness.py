@@ -4,9 +4,9 @@ from co3d.video.lateness import DueTimes
 
 
 def lateness(packets) -> list[float]:
-    """How long before its due time each (timestamp, arrival) came."""
+    """How long before its due time each (timestamp, arrival) arrived."""
     due_times = DueTimes()
-    return [due_times.judge(seconds, arrival) - arrival for seconds, arrival in packets]
+    return [due_times.find_due_time(seconds, arrival) - arrival for seconds, arrival in packets]
 
 
 def test_packets_of_a_steady_camera_are_due_when_they_come():
@@ -14,13 +14,13 @@ def test_packets_of_a_steady_camera_are_due_when_they_come():
     assert early == pytest.approx([0.0] * 600, abs=1e-6)
 
 
-def test_what_comes_at_once_has_as_long_as_it_lasts():
+def test_packets_of_a_burst_are_due_over_its_duration():
     early = lateness([(6 * part + n, 100 + 6 * part) for part in range(5) for n in range(6)])
     assert early == pytest.approx([0, 1, 2, 3, 4, 5] * 5)
 
 
-def test_time_that_was_lost_once_is_forgotten():
-    """A network that stalled for four seconds gives no time for ever after."""
+def test_a_delay_of_one_stall_is_forgotten():
+    """A network stall of four seconds does not delay due times for ever."""
     stalled = [(n / 10, 100 + max(n / 10, 4.0)) for n in range(600)]
     early = lateness(stalled)
     assert early[40] == pytest.approx(4.0)
@@ -28,6 +28,6 @@ def test_time_that_was_lost_once_is_forgotten():
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
-def test_a_clock_that_starts_anew_starts_anew(jump):
+def test_a_reset_clock_starts_new_due_times(jump):
     packets = [(n / 10 + jump * (n >= 50), 100 + n / 10) for n in range(100)]
     assert lateness(packets) == pytest.approx([0.0] * 100, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Small files that claim pictures and times of any size."""
+"""Small files that claim huge pictures and long times are refused."""
 
 import os
 import struct
@@ -50,7 +50,7 @@ def read_all(path: Path, **options) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measured on Linux")
 @pytest.mark.parametrize("write", [write_gif, write_png])
-def test_a_claim_of_a_size_takes_no_memory(tmp_path, write):
+def test_a_claimed_size_allocates_no_memory(tmp_path, write):
     folder = tmp_path / "pictures"
     folder.mkdir()
     file = write(folder / "1.png" if write is write_png else tmp_path / "1.gif")
@@ -64,7 +64,7 @@ def test_a_claim_of_a_size_takes_no_memory(tmp_path, write):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
-def test_pictures_have_at_most_so_many_pixels(tmp_path, make, suffix):
+def test_pictures_over_the_pixel_limit_are_refused(tmp_path, make, suffix):
     path = make(tmp_path / f"a{suffix}", 3)
     assert read_all(path, limits=VideoLimits(pixels=64 * 48)) == 3
     with pytest.raises(VideoLimitError, match="64x48, at most 3071"):
@@ -89,7 +89,7 @@ def test_a_video_of_8k_is_within_the_limits():
     VideoLimits().check_frames(24 * 3600 * 60, "a day")
 
 
-def test_frames_are_counted(tmp_path, make, drain):
+def test_videos_over_the_frame_limit_are_refused(tmp_path, make, drain):
     path = make(tmp_path / "a.mp4", 20)
     frames, error = drain(read_video(path, limits=VideoLimits(frames=19)))
     assert len(frames) == 19
@@ -99,7 +99,7 @@ def test_frames_are_counted(tmp_path, make, drain):
         open_indexed_video(path, limits=VideoLimits(frames=19))
 
 
-def test_pictures_far_apart_are_not_repeated_for_ever(tmp_path, make, drain):
+def test_repeats_of_pictures_far_apart_are_limited(tmp_path, make, drain):
     path = make(tmp_path / "a.mkv", [0.0, 50.0, 100.0, 150.0])
     limits = VideoLimits(held_seconds=60)
     frames, error = drain(read_video(path, rate_hz=4, limits=limits))
@@ -109,13 +109,13 @@ def test_pictures_far_apart_are_not_repeated_for_ever(tmp_path, make, drain):
     assert read_all(path, limits=limits) == 4
 
 
-def test_slow_videos_are_not_held(tmp_path, make, drain):
+def test_slow_videos_do_not_reach_the_repeat_limit(tmp_path, make, drain):
     path = make(tmp_path / "a.mkv", [float(second) for second in range(20)])
     frames, error = drain(read_video(path, rate_hz=30, limits=VideoLimits(held_seconds=0.01)))
     assert (len(frames), error) == (19 * 30 + 1, None)
 
 
-def test_a_folder_of_pictures(tmp_path):
+def test_the_limits_hold_for_a_folder_of_pictures(tmp_path):
     for number in range(3):
         Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / f"{number}.png")
     size = (tmp_path / "0.png").stat().st_size

@@ -10,6 +10,7 @@ import pytest
 
 import co3d.video.back_off
 import co3d.video.container
+import co3d.video.live
 from co3d.errors import (
     CameraError,
     DamagedVideoError,
@@ -44,7 +45,7 @@ def film(tmp_path_factory, make) -> bytes:
     return make(path, 40, noise=True, container_options=options).read_bytes()
 
 
-def test_a_film_far_away_ends_at_its_end_and_loses_nothing(film):
+def test_a_remote_film_ends_at_its_end_and_loses_nothing(film):
     with serve(lambda handler, _: send(handler, film, len(film))) as url:
         with read_video(url, queue_frames=2, policy="latest") as reader:
             assert (reader.is_live, reader.width, reader.height) == (False, 64, 48)
@@ -53,7 +54,7 @@ def test_a_film_far_away_ends_at_its_end_and_loses_nothing(film):
         assert (reader.dropped_frames, reader.damage) == (0, None)
 
 
-def test_a_film_far_away_is_sampled(film):
+def test_a_remote_film_is_sampled(film):
     with serve(lambda handler, _: send(handler, film, len(film))) as url:
         indices = [frame.index for frame in read_video(url, rate_hz=4)]
     assert indices == list(range(0, 40, 5))
@@ -81,8 +82,8 @@ def test_a_film_that_always_ends_early_is_damaged(film, drain):
     assert reader.damage.frames_lost == pytest.approx(40 - len(frames), abs=2)
 
 
-def test_a_live_stream_comes_back_and_its_time_has_gone_on(tmp_path, make):
-    """The time that it was away counts: from the start of its first part on at most."""
+def test_the_time_of_an_outage_counts_when_a_live_stream_comes_back(tmp_path, make):
+    """The outage counts, measured at most from the start of the first part."""
     options = {"flvflags": "no_duration_filesize"}
     parts = [
         make(tmp_path / f"{n}.flv", 20, noise=True, seed=n, container_options=options).read_bytes()
@@ -150,7 +151,7 @@ def test_a_live_stream_that_stays_away_is_given_up(broadcast, drain):
 
 
 @pytest.mark.parametrize(("policy", "drops"), [(None, True), ("latest", True), ("every", False)])
-def test_what_a_slow_consumer_sees(broadcast, drain, policy, drops):
+def test_a_slow_consumer_gets_the_newest_frames(broadcast, drain, policy, drops):
     sent = threading.Event()
 
     def answer(handler, number):
@@ -194,7 +195,9 @@ def test_live_time_that_jumps_is_not_filled_with_invented_frames(tmp_path, make,
     assert [frame.index for frame in frames] == list(range(5))
 
 
-def test_close_ends_the_thread_and_the_iteration(broadcast):
+def test_close_ends_the_thread_and_the_iteration(broadcast, monkeypatch):
+    monkeypatch.setattr(co3d.video.live, "JOIN_SECONDS", 60.0)
+
     def answer(handler, number):
         send(handler, broadcast)
 
@@ -204,7 +207,7 @@ def test_close_ends_the_thread_and_the_iteration(broadcast):
         assert len(reader_threads()) == 1
         started = time.monotonic()
         reader.close()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 30
         assert reader_threads() == []
         assert list(reader) == []
         reader.close()
@@ -215,7 +218,7 @@ def test_close_from_another_thread_wakes_a_waiting_consumer(film):
 
     def answer(handler, number):
         send(handler, film[: len(film) // 2], len(film))
-        done.wait(10)  # silent, but the line stays open
+        done.wait(60)  # silent, but the line stays open
 
     with serve(answer) as url:
         reader = read_video(url)
@@ -224,7 +227,7 @@ def test_close_from_another_thread_wakes_a_waiting_consumer(film):
         started = time.monotonic()
         frames = list(reader)
         assert 0 < len(frames) < 40
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30
         timer.join()
         done.set()
 
@@ -247,7 +250,7 @@ def test_an_unread_reader_leaves_nothing(broadcast):
         assert reader_threads() == []
 
 
-def test_nobody_listens():
+def test_a_port_without_a_server_is_unreachable():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -258,12 +261,12 @@ def test_nobody_listens():
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp", "rtmp"])
 def test_a_server_that_says_nothing_is_given_up_in_time(scheme, monkeypatch):
-    monkeypatch.setattr(co3d.video.container, "OPEN_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(co3d.video.container, "OPEN_TIMEOUT_SECONDS", 0.3)  # of 10
     with socket.create_server(("127.0.0.1", 0)) as server:
         started = time.monotonic()
         with pytest.raises(SourceUnreachableError):
             read_video(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/video", reconnect_seconds=0)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 8
 
 
 def test_a_missing_page_and_a_page_of_text():

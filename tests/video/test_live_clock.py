@@ -6,7 +6,7 @@ from co3d.video.live_clock import LiveClock
 
 
 def stamp_all(clock, times, arrivals, waited=1.0):
-    """Times of frames that were waited for this share of the time."""
+    """Times of frames; this share of the time was spent waiting for them."""
     settled = []
     for number, (seconds, arrival) in enumerate(zip(times, arrivals, strict=True)):
         settled += clock.put(number, seconds, Arrival(arrival, waited * arrival))
@@ -30,7 +30,7 @@ def test_an_outage_of_a_source_without_a_clock_is_a_gap():
     assert stamp_all(clock, [0.0, 0.04], [25.0, 25.2]) == pytest.approx([20.0, 20.2])
 
 
-def test_a_slow_clock_is_not_believed_for_long():
+def test_a_slow_clock_is_replaced_by_arrival():
     clock = LiveClock(0.04, has_timestamps=True)
     arrivals = [100 + 0.2 * n for n in range(200)]
     stamps = stamp_all(clock, [0.04 * n for n in range(200)], arrivals)
@@ -44,14 +44,14 @@ def test_a_slow_clock_is_not_believed_for_long():
 
 
 @pytest.mark.parametrize("speed", [0.6, 0.98, 1.0, 1.1, 30.0])
-def test_a_clock_that_arrival_does_not_contradict_is_believed(speed):
+def test_a_clock_that_agrees_with_arrival_is_kept(speed):
     clock = LiveClock(0.04, has_timestamps=True)
     times = [speed * 0.2 * n for n in range(200)]
     assert stamp_all(clock, times, [100 + 0.2 * n for n in range(200)]) == pytest.approx(times)
     assert (clock.by_arrival, clock.notices) == (False, [])
 
 
-def test_a_reader_that_never_waits_says_nothing_of_the_source():
+def test_clocks_are_not_judged_while_the_consumer_is_the_slow_one():
     clock = LiveClock(0.04, has_timestamps=True)
     times = [0.04 * n for n in range(200)]
     stamps = stamp_all(clock, times, [100 + 0.2 * n for n in range(200)], waited=0.1)
@@ -59,7 +59,7 @@ def test_a_reader_that_never_waits_says_nothing_of_the_source():
     assert not clock.by_arrival
 
 
-def test_a_burst_at_the_start_and_stalls_are_no_disagreement():
+def test_a_burst_at_the_start_and_stalls_do_not_count_against_a_clock():
     clock = LiveClock(0.04, has_timestamps=True)
     times = [0.2 * n for n in range(300)]
     arrivals = [max(100.0, 90 + seconds) for seconds in times]  # ten seconds come at once

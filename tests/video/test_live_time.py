@@ -63,7 +63,7 @@ def test_silence_is_a_gap_as_long_as_it_lasted(send_pictures):
     assert 1.2 < gaps[0] < 2.5
 
 
-def test_a_camera_that_comes_back_was_away_for_a_while(send_pictures, monkeypatch):
+def test_the_outage_of_a_camera_is_a_gap(send_pictures, monkeypatch):
     monkeypatch.setattr(co3d.video.live, "STALLED_PERIOD_SECONDS", 0.3)  # stalled after 1.2 s
 
     def answer(handler, number):

@@ -12,7 +12,7 @@ def pace_of(intervals, stated_seconds=None, longest_seconds=60.0):
     return pace
 
 
-def test_of_an_unknown_pace_only_the_longest_hold_tells():
+def test_with_an_unknown_pace_only_the_longest_hold_makes_a_gap():
     assert pace_of([]).usual_seconds is None
     assert pace_of([]).longest_without_gap(0.125) == pytest.approx(60, abs=2e-3)
     assert pace_of([], longest_seconds=math.inf).longest_without_gap(0.125) == math.inf
@@ -47,7 +47,7 @@ def test_a_stated_pace_counts_until_enough_is_measured():
     assert pace_of([9.0], 5.0).usual_seconds == 9.0
 
 
-def test_three_intervals_tell_a_slow_pace_or_one_where_it_is_stated():
+def test_a_slow_pace_shows_in_three_intervals_or_in_one_if_it_is_stated():
     assert not pace_of([0.5] * 2).is_slower_than(0.3)
     assert pace_of([0.5] * 3).is_slower_than(0.3)
     assert not pace_of([], 0.5).is_slower_than(0.3)

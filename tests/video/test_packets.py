@@ -1,4 +1,4 @@
-"""Which packets of a live source are decoded when decoding is slow, on a clock of the test's."""
+"""Which packets of a live source are decoded when decoding is slow, measured on a fake clock."""
 
 import threading
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Camera:
 
 
 def read_late(clock: Clock, late_seconds: float, decode_seconds: float, *, gop: int) -> list[int]:
-    """Numbers of the packets that are decoded, when the first of 60 is taken so late."""
+    """Numbers of the packets that are decoded when the first of 60 is taken `late_seconds` late."""
     camera = Camera(clock, 60, gop)
     queue = LatestPackets(camera, SimpleNamespace(index=0), counts_frames=False)
     queue._thread.join()
@@ -79,21 +79,21 @@ def test_a_decoder_that_keeps_up_gets_every_packet(clock):
     assert read_late(clock, 0.0, 0.1, gop=20) == list(range(60))
 
 
-def test_of_key_frames_alone_the_latest_are_decoded(clock):
+def test_among_key_frames_only_the_latest_are_decoded(clock):
     taken = read_late(clock, 0.0, 0.3, gop=1)
     assert taken[:4] == [0, 1, 4, 7]  # at 0, 0.3, 0.6 and 0.9 s: 0.25 s behind the camera at most
 
 
-def test_decoding_goes_on_at_a_key_frame_that_has_just_come(clock):
+def test_decoding_continues_at_a_key_frame_that_has_just_arrived(clock):
     assert read_late(clock, 2.4, 0.1, gop=20) == list(range(20, 60))
 
 
-def test_without_one_it_waits_for_the_next(clock):
+def test_without_a_recent_key_frame_decoding_waits_for_the_next_one(clock):
     assert read_late(clock, 2.6, 0.0, gop=50) == list(range(50, 60))
     assert read_late(clock, 5.6, 0.0, gop=50) == []
 
 
-def test_a_late_decoder_is_told_before_it_is_too_late(clock):
+def test_a_late_decoder_first_skips_unreferenced_pictures(clock):
     camera = Camera(clock, 10, 10)
     queue = LatestPackets(camera, SimpleNamespace(index=0), counts_frames=False)
     queue._thread.join()
@@ -102,7 +102,7 @@ def test_a_late_decoder_is_told_before_it_is_too_late(clock):
 
 
 def test_the_thread_closes_what_it_still_reads(clock):
-    """A server that says nothing keeps nobody waiting for it."""
+    """A silent server blocks nobody."""
     sends = threading.Event()
 
     class Silent(Camera):
@@ -112,7 +112,7 @@ def test_the_thread_closes_what_it_still_reads(clock):
 
     camera = Silent(clock, 1, 1)
     queue = LatestPackets(camera, SimpleNamespace(index=0), counts_frames=False)
-    queue._thread.join = lambda timeout: None  # which would take a second
+    queue._thread.join = lambda timeout: None  # the real join takes a second
     queue.close()
     assert not camera.is_closed
     sends.set()
@@ -133,7 +133,7 @@ def test_what_breaks_the_container_is_raised_after_its_packets(clock):
     assert taken == [0, 1, 2]
 
 
-def test_pictures_that_no_other_needs_are_left_out_and_counted(video_path):
+def test_unreferenced_pictures_are_skipped_and_counted(video_path):
     with av.open(str(video_path)) as container:
         context = container.streams.video[0].codec_context
         skipper, left_out, delivered = Skipper(context), 0, []
@@ -149,8 +149,8 @@ def test_pictures_that_no_other_needs_are_left_out_and_counted(video_path):
     assert len(delivered) + left_out == 20
 
 
-def test_frames_after_a_drop_have_their_own_place_and_time(tmp_path, make, monkeypatch, number_of):
-    """Key frames are 0 and 10; what lies between 3 and 10 is dropped."""
+def test_frames_after_a_drop_have_their_own_index_and_time(tmp_path, make, monkeypatch, number_of):
+    """Key frames are 0 and 10; the packets between 3 and 10 are dropped."""
     path = make(tmp_path / "live.ts", 20, options={"bf": "0"})
 
     class Dropping:
@@ -166,7 +166,7 @@ def test_frames_after_a_drop_have_their_own_place_and_time(tmp_path, make, monke
             yield from others
 
     monkeypatch.setattr(decoding, "LatestPackets", Dropping)
-    monkeypatch.setattr(decoding, "_duration_seconds", lambda container: None)  # as of a camera
+    monkeypatch.setattr(decoding, "_duration_seconds", lambda container: None)  # like a camera
     live = VideoDecoder(av.open(str(path)), "live", resumable=True, drops_late=True)
     frames = list(live.frames())
     live.close()

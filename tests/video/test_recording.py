@@ -1,4 +1,4 @@
-"""Recordings of the original packets, in files that play by themselves."""
+"""Recordings of the original packets, in files that each play alone."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ def list_segments(folder: Path) -> list[Path]:
 
 
 def check_playable(segments: list[Path], number_of) -> list[int]:
-    """The numbers of the frames in files, each of which plays by itself."""
+    """The numbers of the frames in files, each of which must play alone."""
     numbers: list[int] = []
     for path in segments:
         with av.open(str(path)) as container:
@@ -73,7 +73,7 @@ def test_a_file_is_recorded_packet_by_packet(film, tmp_path, number_of, seconds,
     assert check_playable(segments, number_of) == list(range(40))
 
 
-def test_frames_keep_their_distances(tmp_path, make):
+def test_recorded_frames_keep_their_intervals(tmp_path, make):
     times = [10.0, 10.05, 10.4, 11.9, 12.0, 12.35]
     source = make(tmp_path / "uneven.mkv", times, options={"bf": "2"})
     with read_video(source, record=tmp_path / "recordings") as reader:
@@ -99,7 +99,7 @@ def test_a_reader_that_is_closed_early_completes_what_it_has(film, tmp_path, num
 
 
 def split_units(packets: list[bytes], *, has_lengths: bool) -> list[list[bytes]]:
-    """The H.264 units of packets, whose bounds are told by start codes or by lengths."""
+    """The H.264 units of packets, delimited by start codes or by lengths."""
     if not has_lengths:
         return [re.split(rb"\x00*\x00\x00\x01", packet)[1:] for packet in packets]
     split = []
@@ -113,8 +113,8 @@ def split_units(packets: list[bytes], *, has_lengths: bool) -> list[list[bytes]]
     return split
 
 
-def test_of_a_transport_stream_units_are_kept_byte_by_byte(tmp_path, make):
-    """Matroska wants lengths where transport streams have start codes."""
+def test_h264_units_of_a_transport_stream_are_kept_byte_by_byte(tmp_path, make):
+    """Matroska stores lengths where transport streams have start codes."""
     source = make(tmp_path / "film.ts", 40, noise=True, options={"sc_threshold": "0"})
     with read_video(source, record=tmp_path / "recordings", record_seconds=0.4) as reader:
         list(reader)
@@ -146,9 +146,7 @@ def test_a_live_source_is_recorded_whole_while_frames_are_dropped(tmp_path, broa
     assert segments[0].name.startswith(day) or time.gmtime().tm_hour == 0
 
 
-def test_what_a_server_sends_again_from_its_start_is_recorded_once(
-    tmp_path, broadcast, quick_retries
-):
+def test_a_recording_that_a_server_repeats_is_recorded_once(tmp_path, broadcast, quick_retries):
     source = tmp_path / "live.flv"
     source.write_bytes(broadcast)
     with serve(lambda handler, _: send(handler, broadcast)) as url:
@@ -182,7 +180,7 @@ def test_each_connection_of_a_live_source_begins_a_file(tmp_path, make, quick_re
 
 
 def record_packets(recorder: Recorder, path: Path, clock, change=lambda number, packet: None):
-    """Feed the packets of a file to a recorder as those of a live source, 0.2 s apart."""
+    """Feed a file's packets to a recorder like those of a live source, 0.2 s apart."""
     with av.open(str(path)) as container:
         recorder.begin(container.streams.video[0], clock, is_live=False, may_repeat=False)
         for number, packet in enumerate(container.demux(video=0)):
@@ -217,7 +215,7 @@ def test_a_source_without_a_clock_is_recorded_with_times_of_arrival(tmp_path, ma
     assert times == pytest.approx([number * 0.2 for number in range(8)], abs=2e-3)
 
 
-def test_a_full_disk_is_said_and_recording_goes_on_once_there_is_room(film, tmp_path):
+def test_a_full_disk_gives_a_notice_and_recording_resumes_when_there_is_room(film, tmp_path):
     resource = pytest.importorskip("resource")
     recorder = Recorder(tmp_path, 0.4)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -272,7 +270,7 @@ def test_notices_stay_in_the_order_in_which_they_came_up(tmp_path, make):
 
 @pytest.mark.parametrize("seconds", [0.2, 4.0])
 def test_a_source_without_key_frames_is_said_not_to_be_recorded(film, tmp_path, seconds):
-    """After half a minute, or at its end."""
+    """The notice comes after half a minute, or at the end of the source."""
 
     def change(_number: int, packet: Packet) -> None:
         packet.is_keyframe = False
@@ -288,7 +286,7 @@ def test_a_source_without_key_frames_is_said_not_to_be_recorded(film, tmp_path, 
     assert list_segments(tmp_path) == []
 
 
-def test_what_matroska_does_not_hold_is_said(tmp_path, make):
+def test_a_codec_that_matroska_cannot_hold_gives_a_notice(tmp_path, make):
     source = make(tmp_path / "film.flv", 20, codec="flv")
     reader = read_video(source, record=tmp_path / "recordings")
     assert len(list(reader)) == 20
@@ -296,7 +294,7 @@ def test_what_matroska_does_not_hold_is_said(tmp_path, make):
     assert list_segments(tmp_path / "recordings") == []
 
 
-def test_what_cannot_be_recorded_is_refused(film, tmp_path):
+def test_sources_that_cannot_be_recorded_are_refused(film, tmp_path):
     with pytest.raises(OptionError, match="above 0"):
         read_video(film, record=tmp_path / "recordings", record_seconds=0)
     with pytest.raises(OutputError, match="cannot make the folder"):

@@ -1,4 +1,4 @@
-"""Sources over RTSP that state how long they last."""
+"""RTSP sources that state a duration."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_a_film_ends_at_the_end_that_was_stated(film, number_of, drain):
     assert [number_of(frame.image) for frame in frames] == list(range(40))
 
 
-def test_a_film_that_breaks_off_for_good_is_no_finished_film(film, drain):
+def test_a_film_that_breaks_off_for_good_is_damaged(film, drain):
     with serve_rtsp(film, 20, [25], 2.0) as url:
         frames, error = drain(read_video(url, reconnect_seconds=0.3))
     assert isinstance(error, SourceUnreachableError)

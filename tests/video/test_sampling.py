@@ -20,7 +20,7 @@ def sample(times, rate_hz, max_hold_seconds=60.0, pace=None):
     return [stamp.name for stamp in sample_at_rate(watched, rate_hz, max_hold_seconds, pace)]
 
 
-def test_no_rate_passes_everything():
+def test_without_a_rate_every_frame_passes():
     assert sample([0, 0, 5, 99], None) == [0, 1, 2, 3]
 
 
@@ -55,18 +55,18 @@ def test_after_a_long_gap_the_grid_starts_again():
     assert len(sample([0, 1e12], 10, max_hold_seconds=1)) == 2
 
 
-def test_over_a_gap_in_the_pace_nothing_is_held():
+def test_no_frame_is_held_over_a_gap():
     times = [n / 20 for n in range(8)] + [3 + n / 20 for n in range(5)]
     assert sample(times, 10) == [0, 2, 4, 6, *[7] * 26, 8, 10, 12]
     assert sample(times, 10, pace=Pace(None, 60.0)) == [0, 2, 4, 6, 8, 10, 12]
 
 
-def test_a_slow_source_is_held_as_its_pace_wants():
+def test_a_slow_source_is_repeated_up_to_its_own_pace():
     times = [2.0 * n for n in range(6)]
     assert sample(times, 2, pace=Pace(2.0, 60.0)) == sample(times, 2)
 
 
-def test_frames_come_before_the_source_ends():
+def test_frames_are_delivered_before_the_source_ends():
     sampled = sample_at_rate((Stamp(float(n), n) for n in itertools.count()), 1, 60)
     assert [next(sampled).name for _ in range(3)] == [0, 1, 2]
 

@@ -1,9 +1,11 @@
-"""Videos that are decoded in a sandbox's process: what the reader gets is the same."""
+"""Videos that a sandboxed process decodes give the reader the same frames, notices and errors."""
 
 import os
 import signal
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from co3d.errors import (
     SourceUnreachableError,
 )
 from co3d.sandbox import find_sandbox
-from co3d.sandbox_child import Talk
+from co3d.sandbox_child import ParentChannel
 from co3d.video import sandboxed_source
 from co3d.video.indexed_opening import open_indexed_video
+from co3d.video.source_state import SourceState, StateListener
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no memory is shared there")
 RATE_HZ = 10.0
@@ -39,7 +42,7 @@ def without(sandbox, monkeypatch):
 
 @pytest.fixture
 def video(tmp_path):
-    """Forty pictures of noise, with half a second in which nothing is new."""
+    """Forty pictures of noise, with half a second of repeats."""
     rng = np.random.default_rng(7)
     path = tmp_path / "vidéo.mp4"
     with co3d.VideoWriter(path, 20.0) as writer:
@@ -50,7 +53,7 @@ def video(tmp_path):
 
 
 def read_all(path, **options):
-    """Frames, what the reader says of them, and the error at their end."""
+    """Frames, the reader's attributes, and the error at the end."""
     frames, error = [], None
     with co3d.read_video(path, rate_hz=RATE_HZ, **options) as reader:
         try:
@@ -69,7 +72,7 @@ def assert_same(first, second):
         assert pairs[0] == pairs[1]
         assert np.array_equal(mine.image, theirs.image)
     repeats = [[a is b for a, b in pairwise(frames)] for frames, _ in (first, second)]
-    assert repeats[0] == repeats[1]  # a repeated picture is one picture
+    assert repeats[0] == repeats[1]  # a repeated picture is sent once
 
 
 @pytest.mark.parametrize("options", [{}, {"gap": "reset", "rotate": 90, "crop": (1, 2, 20, 30)}])
@@ -79,7 +82,14 @@ def test_frames_are_the_same(sandbox, without, video, options):
     assert_same(inside, read_all(video, **options))
 
 
-def test_what_is_lost_is_told(sandbox, without, video):
+def test_the_processor_time_of_the_process_that_decodes_is_told(sandbox, video):
+    with co3d.read_video(video, rate_hz=RATE_HZ) as reader:
+        assert reader.elsewhere_seconds == 0
+        spent_seconds = [reader.elsewhere_seconds for _ in reader]
+    assert 0 < spent_seconds[0] < spent_seconds[-1]
+
+
+def test_damage_is_reported(sandbox, without, video):
     data = bytearray(video.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     video.write_bytes(data)
@@ -90,7 +100,7 @@ def test_what_is_lost_is_told(sandbox, without, video):
     assert outside[1][-1] is not None
 
 
-def test_errors_are_the_same(sandbox, tmp_path):
+def test_the_sandbox_raises_the_same_errors(sandbox, tmp_path):
     with pytest.raises(SourceNotFoundError, match="no such file; check the path"):
         co3d.read_video(tmp_path / "absent.mp4")
     with pytest.raises(SourceUnreachableError, match="9"):
@@ -108,8 +118,8 @@ def test_a_decoder_that_dies_ends_its_own_video_alone(sandbox, video, monkeypatc
             assert len(list(other)) == 39
 
 
-def serve_two(talk: Talk, request):
-    sent = talk.say
+def serve_two(channel: ParentChannel, *arguments):
+    sent = channel.say
     said = []
 
     def say(message):
@@ -118,8 +128,8 @@ def serve_two(talk: Talk, request):
             os.kill(os.getpid(), signal.SIGSEGV)
         sent(message)
 
-    talk.say = say
-    sandboxed_source.serve_source(talk, request)
+    channel.say = say
+    sandboxed_source.serve_source(channel, *arguments)
 
 
 def test_stopping_ends_the_iteration_and_the_process_serves_on(sandbox, video):
@@ -146,13 +156,27 @@ def test_frames_by_number_are_the_same(sandbox, without, video):
 
 
 @pytest.mark.parametrize("options", [{"source": "-"}, {"record": "kept"}])
-def test_what_does_not_go_there_is_refused(sandbox, video, tmp_path, monkeypatch, options):
+def test_sources_that_a_sandbox_cannot_read_are_refused(
+    sandbox, video, tmp_path, monkeypatch, options
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(OptionError, match="sandbox"):
         co3d.read_video(**{"source": video, **options})
 
 
-def test_none_is_open_by_default(without):
+def test_no_sandbox_is_open_by_default(without):
     without()
     assert find_sandbox() is None
+
+
+def test_a_source_that_changes_when_nobody_listens_any_more_ends_without_an_error(monkeypatch):
+    channel: Any = SimpleNamespace(is_over=True, say=None)
+    request: Any = None
+
+    def open_source(_request: object, _recorder: None, tell: StateListener) -> None:
+        tell(SourceState("reconnecting"))
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(sandboxed_source, "open_source", open_source)
+    sandboxed_source.serve_source(channel, request, copies_packets=False)

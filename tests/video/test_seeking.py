@@ -64,7 +64,7 @@ def test_every_frame_of_real_videos(shared_dir, name):
     check_against_playing(shared_dir / "videos" / name)
 
 
-def test_damage_in_the_middle_hurts_only_the_clips_that_touch_it(shared_dir):
+def test_damage_fails_only_the_clips_that_touch_it(shared_dir):
     path = shared_dir / "videos" / "corrupted.mp4"
     delivered = {}
     reader = read_video(path)
@@ -88,7 +88,7 @@ def test_damage_in_the_middle_hurts_only_the_clips_that_touch_it(shared_dir):
     assert len(refused) < len(source.times_seconds) / 2
 
 
-def test_every_readable_kind_of_miniature(tmp_path):
+def test_all_readable_kinds_of_miniature_equal_playing(tmp_path):
     made = make_kinetics(tmp_path, classes=["roll clockwise"])
     paths = [path for path in (tmp_path / "val").rglob("*.mp4") if path.stem in made.readable]
     assert len(paths) == 7
@@ -105,7 +105,7 @@ def test_every_readable_kind_of_miniature(tmp_path):
     suffix=st.sampled_from([".mp4", ".mkv", ".mov", ".ts"]),
     data=st.data(),
 )
-def test_any_times_and_groups_of_pictures(
+def test_random_times_and_groups_of_pictures_equal_playing(
     tmp_path_factory, gaps, gop_frames, start, turned, suffix, data
 ):
     path = tmp_path_factory.mktemp("drawn") / f"drawn{suffix}"
@@ -142,7 +142,7 @@ def test_without_timestamps_the_video_is_played(tmp_path):
 
 
 def count_continuously(stream: bytes) -> bytes:
-    """Number the packets of a transport stream anew, else the joint counts as damage."""
+    """Renumber a transport stream's packets, else the joint counts as damage."""
     data, counters = bytearray(stream), {}
     for start in range(0, len(data), 188):
         pid = int.from_bytes(data[start + 1 : start + 3]) & 0x1FFF
@@ -152,7 +152,7 @@ def count_continuously(stream: bytes) -> bytes:
     return bytes(data)
 
 
-def test_a_clock_that_starts_again_is_played(tmp_path):
+def test_a_video_whose_clock_is_reset_is_played(tmp_path):
     parts = [write_mp4(tmp_path / f"{n}.ts", film_motion(n, 20, n)).read_bytes() for n in (1, 2)]
     path = tmp_path / "joined.ts"
     path.write_bytes(count_continuously(b"".join(parts)))
@@ -162,7 +162,7 @@ def test_a_clock_that_starts_again_is_played(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
-def test_a_file_without_its_end_is_refused_whole(tmp_path, suffix):
+def test_a_file_without_its_end_is_refused(tmp_path, suffix):
     path = write_mp4(tmp_path / f"whole{suffix}", film_motion(1, 96, 1))
     if suffix == ".mov":
         with (

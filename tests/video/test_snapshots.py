@@ -28,7 +28,7 @@ def send_picture(handler, image, kind="JPEG"):
 @pytest.mark.parametrize(
     ("ending", "kind"), [("", "JPEG"), ("/snap%03d.jpg", "JPEG"), (".png", "PNG")]
 )
-def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind):
+def test_a_picture_address_is_requested_repeatedly(picture, number_of, ending, kind):
     paths = set()
 
     def answer(handler, number):
@@ -53,7 +53,7 @@ def test_a_picture_is_asked_for_again_and_again(picture, number_of, ending, kind
     assert len(paths) == 1
 
 
-def test_the_query_of_an_address_stays_what_it_is(picture):
+def test_the_query_of_an_address_is_kept(picture):
     asked = []
 
     def answer(handler, number):
@@ -65,7 +65,7 @@ def test_the_query_of_an_address_stays_what_it_is(picture):
     assert asked[0] == {"file": ["a.jpg"]}
 
 
-def test_a_picture_that_has_not_changed_is_no_new_one(picture, number_of):
+def test_an_unchanged_picture_gives_no_new_frame(picture, number_of):
     def answer(handler, number):
         send_picture(handler, picture(number // 3))
 
@@ -73,7 +73,7 @@ def test_a_picture_that_has_not_changed_is_no_new_one(picture, number_of):
         assert [number_of(next(reader).image) for _ in range(4)] == list(range(4))
 
 
-def test_a_camera_that_is_away_for_a_while_is_asked_on(picture, number_of):
+def test_a_camera_that_is_away_is_requested_until_it_is_back(picture, number_of):
     def answer(handler, number):
         if number in (2, 3):
             handler.send_error(503)
@@ -88,7 +88,7 @@ def test_a_camera_that_is_away_for_a_while_is_asked_on(picture, number_of):
         assert [number_of(next(reader).image) for _ in range(3)] == [0, 1, 4]
     away = [state for state in states if state.phase == "reconnecting"]
     assert away
-    for state in away:  # the first one too names the refusal
+    for state in away:  # already the first one names the refusal
         assert state.cause is not None
         assert "503" in state.cause or "5XX" in state.cause
 
@@ -109,7 +109,7 @@ def test_pictures_are_recorded_into_one_file_each_once(tmp_path, picture, number
     assert distances == pytest.approx([seconds - times[0] for seconds in times], abs=0.01)
 
 
-def test_pictures_that_become_of_a_kind_that_matroska_does_not_hold_are_said(tmp_path, picture):
+def test_a_change_to_a_codec_that_matroska_cannot_hold_gives_a_notice(tmp_path, picture):
     def answer(handler, number):
         send_picture(handler, picture(number), "PNG" if number > 2 else "JPEG")
 

@@ -13,7 +13,7 @@ FORMATS = {".mkv": "matroska", ".webm": "webm"}
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".flv", ".mkv", ".mov", ".mp4", ".webm"])
-def test_a_tag_keeps_nobody_from_the_frames(suffix: str, tmp_path: Path) -> None:
+def test_a_tag_that_is_not_utf8_is_tolerated(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"video{suffix}"
     kind = FORMATS.get(suffix, suffix[1:])
     with av.open(str(path), "w", format=kind) as container:

@@ -82,7 +82,7 @@ def test_times_that_repeat_or_fall_follow_at_once(tmp_path, picture, number_of):
     assert frames[-1].pts_seconds == pytest.approx(0.1, abs=1e-3)
 
 
-def test_an_error_leaves_what_stood_there(tmp_path, picture):
+def test_an_error_leaves_the_existing_file(tmp_path, picture):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"precious")
 
@@ -141,7 +141,7 @@ def test_abort_removes_everything(tmp_path, picture):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_picture_no_file(tmp_path):
+def test_without_pictures_no_file_is_left(tmp_path):
     VideoWriter(tmp_path / "out.mp4", 20).close()
     assert list(tmp_path.iterdir()) == []
 
@@ -207,7 +207,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, limit_bytes, optio
 
 @pytest.mark.skipif(sys.platform == "win32", reason="resource limits are a Unix feature")
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_a_full_disk_keeps_what_plays(tmp_path, drain, suffix):
+def test_a_full_disk_keeps_the_playable_part(tmp_path, drain, suffix):
     code = FILL_A_DISK.format(limit_bytes=300_000, options="keeps_unfinished=True")
     path = tmp_path / f"out{suffix}"
     done = subprocess.run(
@@ -237,7 +237,7 @@ def test_a_crash_leaves_a_file_that_plays(tmp_path, drain, suffix):
     assert len(frames) > 60  # of 100; the last seconds are lost
 
 
-def test_what_a_link_leads_to_is_replaced_and_keeps_its_permissions(tmp_path, picture):
+def test_the_target_of_a_link_is_replaced_and_keeps_its_permissions(tmp_path, picture):
     target, link = tmp_path / "real" / "out.mp4", tmp_path / "link.mp4"
     target.parent.mkdir()
     link.symlink_to(target)

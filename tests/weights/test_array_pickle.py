@@ -42,7 +42,9 @@ def assert_arrays(got: Any, expected: dict[str, Any] = ARRAYS) -> None:
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("mapping", [dict, collections.OrderedDict])
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_every_protocol(tmp_path: Path, protocol: int, mapping: type, wrapped: bool) -> None:
+def test_every_pickle_protocol_is_read(
+    tmp_path: Path, protocol: int, mapping: type, wrapped: bool
+) -> None:
     path = tmp_path / "I3D_8x8_R50.pkl"
     content = mapping(ARRAYS)
     if wrapped:
@@ -70,7 +72,7 @@ def python2_pickle(blobs: dict[str, np.ndarray]) -> bytes:
     return b"".join([*parts, b"us."])
 
 
-def test_a_pickle_of_python_2(tmp_path: Path) -> None:
+def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
     blobs = {
         "conv1_w": np.random.default_rng(0).standard_normal((4, 3, 5), dtype=np.float32),
         "pred_b": np.arange(70, dtype=np.float32),
@@ -83,7 +85,7 @@ def test_a_pickle_of_python_2(tmp_path: Path) -> None:
     assert_arrays(read_checkpoint(path).tensors, blobs)
 
 
-def test_an_array_that_two_names_share() -> None:
+def test_an_array_shared_by_two_names_is_read() -> None:
     array = np.ones(1000, dtype=np.float32)
     got: Any = read_array_pickle(pickle.dumps({"a": array, "b": array}, protocol=2))
     assert torch.equal(got["a"], got["b"])
@@ -101,7 +103,7 @@ class Call:
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_call_never_runs(tmp_path: Path, protocol: int, wrapped: bool) -> None:
+def test_calls_in_a_pickle_never_run(tmp_path: Path, protocol: int, wrapped: bool) -> None:
     path, mark = tmp_path / "file.pkl", tmp_path / "ran"
     attack = {"conv1_w": Call(os.system, f"touch '{mark}'")}
     path.write_bytes(pickle.dumps({"blobs": attack} if wrapped else attack, protocol=protocol))
@@ -163,7 +165,7 @@ def test_anything_but_plain_arrays_is_refused(tmp_path: Path, stranger: object) 
         b"\x80\x02(" * 10 + b"t.",
     ],
 )
-def test_broken_programs(tmp_path: Path, program: bytes) -> None:
+def test_broken_pickle_programs_are_refused(tmp_path: Path, program: bytes) -> None:
     path = tmp_path / "file.pkl"
     path.write_bytes(program.ljust(40, b"\x00"))
     with pytest.raises(WeightError, match="cannot read weights"):
@@ -180,14 +182,14 @@ def dump_array(shape: tuple[int, ...], data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("claim", [3, 5, 1 << 40])
-def test_an_array_that_claims_another_shape(tmp_path: Path, claim: int) -> None:
+def test_an_array_with_a_wrong_shape_is_refused(tmp_path: Path, claim: int) -> None:
     path = tmp_path / "file.pkl"
     path.write_bytes(dump_array((claim,), bytes(16)))
     with pytest.raises(WeightError, match=r"bytes cannot be|arrays claim"):
         read_checkpoint(path)
 
 
-def test_a_file_cannot_name_the_same_bytes_for_ever(tmp_path: Path) -> None:
+def test_arrays_that_share_bytes_are_counted_each_time(tmp_path: Path) -> None:
     data = "x" * 100_000
     # The text is the value of an item 0, from where it goes into the memo.
     head = b"\x80\x02}(K\x00X" + struct.pack("<I", len(data)) + data.encode() + b"q\x01"
@@ -212,7 +214,7 @@ def test_deep_nesting_ends_in_an_error(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-def test_odd_escapes_in_text_are_no_warning() -> None:
+def test_odd_escapes_in_text_raise_no_warning() -> None:
     # The tests turn warnings into errors.
     with pytest.raises(RefusedPickleError, match="it takes the step POP"):
         read_array_pickle(b"S'\\u'\n0")
@@ -220,7 +222,7 @@ def test_odd_escapes_in_text_are_no_warning() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_damaged_bytes_end_in_a_value_or_an_expected_error(data: st.DataObject) -> None:
+def test_damaged_bytes_give_a_value_or_a_typed_error(data: st.DataObject) -> None:
     buffer = io.BytesIO()
     protocol = data.draw(st.sampled_from([2, 5]))
     pickle.dump({"blobs": {"a": np.ones(3, dtype=np.float32), "b": 1.5}}, buffer, protocol)

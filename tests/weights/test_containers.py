@@ -37,14 +37,14 @@ def assert_same(got: Any, expected: dict[str, torch.Tensor] = STATE) -> None:
         *("ema", "model_ema", "state_dict_ema", None),
     ],
 )
-def test_torch_files(tmp_path: Path, zipped: bool, wrapper: str | None) -> None:
+def test_torch_files_are_read(tmp_path: Path, zipped: bool, wrapper: str | None) -> None:
     path = tmp_path / "file.bin"
     content = {wrapper: STATE, "optimizer": {"state": {}}, "epoch": 3} if wrapper else STATE
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     assert_same(read_checkpoint(path).tensors)
 
 
-def test_a_lightning_checkpoint(tmp_path: Path) -> None:
+def test_lightning_checkpoints_are_read(tmp_path: Path) -> None:
     path = tmp_path / "epoch=3.ckpt"
     content = {
         "epoch": 3,
@@ -61,13 +61,13 @@ def test_a_lightning_checkpoint(tmp_path: Path) -> None:
     assert_same(read_checkpoint(path).tensors, content["state_dict"])
 
 
-def test_a_wrapper_in_a_wrapper(tmp_path: Path) -> None:
+def test_nested_wrappers_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     torch.save({"ema": {"module": STATE, "decay": 0.9}}, path)
     assert_same(read_checkpoint(path).tensors)
 
 
-def test_of_weights_and_their_average_the_weights_are_read_and_that_is_said(
+def test_weights_are_preferred_to_their_average_and_a_message_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "file.pth"
@@ -78,7 +78,7 @@ def test_of_weights_and_their_average_the_weights_are_read_and_that_is_said(
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_arguments_beside_the_weights_do_no_harm(tmp_path: Path, zipped: bool) -> None:
+def test_arguments_stored_with_the_weights_are_ignored(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "file.pth"
     arguments = argparse.Namespace(lr=1.0, data=Path("/data"))
     content = {"model": STATE, "args": arguments, "epoch": 3}
@@ -87,7 +87,7 @@ def test_arguments_beside_the_weights_do_no_harm(tmp_path: Path, zipped: bool) -
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_type_that_is_not_run_is_named(tmp_path: Path, zipped: bool) -> None:
+def test_a_refused_type_is_named(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "file.pth"
     content = {"model": STATE, "cfg": fractions.Fraction(1, 2)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
@@ -96,7 +96,7 @@ def test_a_type_that_is_not_run_is_named(tmp_path: Path, zipped: bool) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
-def test_safetensors(tmp_path: Path, suffix: str) -> None:
+def test_safetensors_files_are_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"file{suffix}"
     save_file(STATE, path, {"labels": "[]"})
     checkpoint = read_checkpoint(path)
@@ -148,7 +148,7 @@ def test_a_whole_module_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "text", 3])
-def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
+def test_content_other_than_tensors_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "file.pth"
     torch.save(content, path)
     with pytest.raises(WeightError, match="expected a mapping"):
@@ -160,7 +160,7 @@ def test_other_content_is_refused(tmp_path: Path, content: object) -> None:
     [3, None, [torch.zeros(1)], torch.zeros(2, device="meta"), torch.eye(2).to_sparse()],
     ids=["int", "none", "list", "meta tensor", "sparse tensor"],
 )
-def test_what_is_not_a_plain_tensor_is_named(tmp_path: Path, stranger: object) -> None:
+def test_a_value_that_is_no_plain_tensor_is_named(tmp_path: Path, stranger: object) -> None:
     path = tmp_path / "file.pth"
     torch.save({"a": torch.zeros(1), "the_stranger": stranger}, path)
     with pytest.raises(WeightError, match="the_stranger"):
@@ -176,7 +176,7 @@ def test_an_empty_state_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.05, 0.5, 0.99])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
-def test_truncated_files(tmp_path: Path, kind: str, keep: float) -> None:
+def test_truncated_files_are_refused(tmp_path: Path, kind: str, keep: float) -> None:
     path = tmp_path / "file.bin"
     content = encode({"a": torch.zeros(1000)}, kind)
     path.write_bytes(content[: int(len(content) * keep)])
@@ -192,7 +192,7 @@ def encode(state: dict[str, torch.Tensor], kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_zip_of_something_else(tmp_path: Path) -> None:
+def test_a_zip_without_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -201,7 +201,9 @@ def test_a_zip_of_something_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("claim", [4 << 30, (1 << 64) - 1, 90_000_000])
-def test_safetensors_with_a_huge_header_claim(tmp_path: Path, claim: int) -> None:
+def test_a_safetensors_header_that_claims_a_huge_size_is_refused(
+    tmp_path: Path, claim: int
+) -> None:
     path = tmp_path / "file.safetensors"
     path.write_bytes(struct.pack("<Q", claim) + b'{"a":{}}')
     with pytest.raises(WeightError, match="cannot read weights"):
@@ -209,14 +211,14 @@ def test_safetensors_with_a_huge_header_claim(tmp_path: Path, claim: int) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"<!DOCTYPE html><html>", bytes(100)])
-def test_files_of_another_kind(tmp_path: Path, content: bytes) -> None:
+def test_files_of_another_format_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.pth"
     path.write_bytes(content)
     with pytest.raises(WeightError, match="neither a torch checkpoint nor"):
         read_checkpoint(path)
 
 
-def test_absent_and_folder(tmp_path: Path) -> None:
+def test_absent_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightError, match="No such file"):
         read_checkpoint(tmp_path / "absent.pth")
     with pytest.raises(WeightError, match="directory"):
@@ -229,7 +231,7 @@ def test_absent_and_folder(tmp_path: Path) -> None:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_damaged_bytes_end_in_tensors_or_a_weight_error(
+def test_damaged_bytes_give_tensors_or_a_weight_error(
     tmp_path: Path, kind: str, data: st.DataObject
 ) -> None:
     content = bytearray(encode({"a": torch.zeros(4)}, kind))
@@ -241,7 +243,7 @@ def test_damaged_bytes_end_in_tensors_or_a_weight_error(
         assert all(isinstance(t, torch.Tensor) for t in read_checkpoint(path).tensors.values())
 
 
-def test_a_name_in_torch_is_looked_up_in_a_list(tmp_path: Path, monkeypatch: Any) -> None:
+def test_only_listed_torch_names_are_resolved(tmp_path: Path, monkeypatch: Any) -> None:
     asked = []
     monkeypatch.setattr(torch, "__getattr__", lambda name: asked.append(name), raising=False)
     content = io.BytesIO()

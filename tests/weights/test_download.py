@@ -75,7 +75,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def test_downloads_once(server: Server, entry: PublishedWeights, cache: Path) -> None:
+def test_a_file_is_downloaded_once(server: Server, entry: PublishedWeights, cache: Path) -> None:
     path = fetch_weights(entry)
     assert path == cache / "kinetics400" / "x3d_s.pyth"
     assert path.read_bytes() == server.content
@@ -83,7 +83,7 @@ def test_downloads_once(server: Server, entry: PublishedWeights, cache: Path) ->
     assert server.requests == 1
 
 
-def test_create_model_by_tag(
+def test_create_model_loads_weights_by_tag(
     server: Server, entry: PublishedWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "_PUBLISHED", (entry,))
@@ -108,7 +108,7 @@ def test_a_connection_that_keeps_dropping_leaves_nothing(
     assert files(cache) == []
 
 
-def test_hash_mismatch(server: Server, entry: PublishedWeights, cache: Path) -> None:
+def test_a_wrong_hash_is_refused(server: Server, entry: PublishedWeights, cache: Path) -> None:
     with pytest.raises(DownloadError, match="its SHA-256 begins with"):
         fetch_weights(dataclasses.replace(entry, sha256="0" * 64))
     assert files(cache) == []
@@ -135,7 +135,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(
     assert fetch_weights(known).read_bytes() == server.content
 
 
-def test_size_mismatch(entry: PublishedWeights, cache: Path) -> None:
+def test_a_wrong_size_is_refused(entry: PublishedWeights, cache: Path) -> None:
     with pytest.raises(DownloadError, match="expected 17"):
         fetch_weights(dataclasses.replace(entry, size_bytes=17))
     assert files(cache) == []
@@ -150,13 +150,13 @@ def test_a_web_page_is_not_a_checkpoint(
     assert files(cache) == []
 
 
-def test_not_found(server: Server, entry: PublishedWeights) -> None:
+def test_a_missing_page_is_reported(server: Server, entry: PublishedWeights) -> None:
     server.status = 404
     with pytest.raises(DownloadError, match="404"):
         fetch_weights(entry)
 
 
-def test_offline_names_address_target_and_way_out(
+def test_offline_errors_name_the_address_the_target_and_the_remedy(
     server: Server, entry: PublishedWeights, cache: Path
 ) -> None:
     offline = dataclasses.replace(entry, url="http://127.0.0.1:9/x3d_s.pyth")
@@ -176,7 +176,7 @@ def test_a_file_saved_by_hand_is_used(server: Server, entry: PublishedWeights, c
     assert server.requests == 0
 
 
-def test_a_cache_that_cannot_be_made(
+def test_a_cache_that_cannot_be_created_is_an_error(
     entry: PublishedWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"")

@@ -128,19 +128,19 @@ def test_keys_are_covered_exactly(build, keys: list[str], title: str) -> None:
     require_exact_cover(keys, names, title)
 
 
-def test_left_overs_of_a_caffe2_training_are_ignored() -> None:
+def test_training_blobs_of_caffe2_are_ignored() -> None:
     left_overs = ["conv1_w_momentum", "lr", "model_iter", "res2_0_branch2a_bn_s_momentum"]
     match = match_keys([*left_overs, "conv1_w", "conv9_w"], ["trunk.stem.conv.weight"])
     assert match.source_of == {"trunk.stem.conv.weight": "conv1_w"}
     assert match.unused == ["conv9_w"]
 
 
-def test_the_other_name_of_a_caffe2_stem() -> None:
+def test_both_names_of_a_caffe2_stem_are_known() -> None:
     match = match_keys(["res_conv1_w"], ["slow.stem.conv.weight"])
     assert match.source_of == {"slow.stem.conv.weight": "res_conv1_w"}
 
 
-def test_our_own_keys_need_no_map() -> None:
+def test_keys_of_co3d_need_no_map() -> None:
     match = match_keys(["a.weight", "b"], ["a.weight", "b", "c"])
     assert match.source_of == {"a.weight": "a.weight", "b": "b"}
     assert match.missing == ["c"]

@@ -27,7 +27,7 @@ def checkpoint(tensors: dict[str, torch.Tensor]) -> Checkpoint:
     return Checkpoint("file", tensors)
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_saved_weights_survive_a_round_trip(tmp_path: Path) -> None:
     path, original, copy = tmp_path / "net.safetensors", network(), network()
     original[1].running_mean.fill_(3)
     save_weights(original, path, {"labels": "[]"})
@@ -38,12 +38,22 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-def test_save_to_an_absent_folder(tmp_path: Path) -> None:
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    original, text = network(), dict.fromkeys("abcdefgh", "ä\n")
+    for name in "xy":
+        save_weights(original, tmp_path / name, text)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    assert read_checkpoint(tmp_path / "x").metadata == text
+    save_weights(original, tmp_path / "x")
+    assert read_checkpoint(tmp_path / "x").metadata == {}
+
+
+def test_saving_to_an_absent_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*choose a folder"):
         save_weights(network(), tmp_path / "absent" / "net.safetensors")
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     path.mkdir()
     with pytest.raises(OutputError):
@@ -51,7 +61,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_counters_are_optional() -> None:
+def test_batch_norm_counters_are_optional() -> None:
     tensors = state()
     del tensors["1.num_batches_tracked"]
     model = network()
@@ -80,7 +90,7 @@ def test_counters_are_optional() -> None:
         (lambda s: s.update({"1.num_batches_tracked": torch.tensor(1.5)}), "expected torch.int64"),
     ],
 )
-def test_what_does_not_fit_is_named_and_nothing_changes(change, message: str) -> None:
+def test_mismatches_are_named_and_the_network_is_unchanged(change, message: str) -> None:
     model, tensors = network(), state()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     change(tensors)
@@ -89,14 +99,14 @@ def test_what_does_not_fit_is_named_and_nothing_changes(change, message: str) ->
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_long_lists_are_cut_and_counted() -> None:
+def test_long_lists_are_shortened_with_a_count() -> None:
     tensors = state() | {f"extra{i:02}": torch.zeros(1) for i in range(30)}
     with pytest.raises(WeightError, match=r"30 problems: extra00 .*extra19 left over, and 10 more"):
         load_weights(network(), checkpoint(tensors))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
+def test_weights_of_other_precisions_are_cast(dtype: torch.dtype) -> None:
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in state().items()}
     model = network()
     load_weights(model, checkpoint(tensors))
@@ -105,7 +115,7 @@ def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_not_finite_weights_are_named(value: float, caplog: pytest.LogCaptureFixture) -> None:
+def test_non_finite_weights_are_named(value: float, caplog: pytest.LogCaptureFixture) -> None:
     tensors = state()
     tensors["1.running_var"][2] = value
     with caplog.at_level(logging.WARNING, logger="co3d"):
@@ -127,7 +137,7 @@ def test_a_replaceable_part_of_another_shape_keeps_its_values(
         load_weights(model, checkpoint(tensors))
 
 
-def test_networks_that_fit_better_are_named() -> None:
+def test_registered_networks_that_match_better_are_suggested() -> None:
     others = {"wide": lambda: network(8), "wider": lambda: network(16), "twin": lambda: network(8)}
     with pytest.raises(WeightError, match="all of them fit wide or twin: choose"):
         load_weights(network(), checkpoint(state(network(8))), others=others)
@@ -143,7 +153,7 @@ PREFIXES = ("", "module.", "model.", "net.", "module.model.", "model._orig_mod."
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("name", ["file.pth", "file.safetensors"])
-def test_prefixes_of_training_code_are_taken_off(tmp_path: Path, name: str, prefix: str) -> None:
+def test_prefixes_of_training_code_are_removed(tmp_path: Path, name: str, prefix: str) -> None:
     tensors, model = state(), network()
     prefixed = {prefix + key: value for key, value in tensors.items()}
     save = save_file if name.endswith("safetensors") else torch.save
@@ -152,7 +162,7 @@ def test_prefixes_of_training_code_are_taken_off(tmp_path: Path, name: str, pref
     assert all(torch.equal(model.state_dict()[key], tensors[key]) for key in tensors)
 
 
-def test_a_network_may_have_a_part_of_such_a_name() -> None:
+def test_a_submodule_may_be_named_like_such_a_prefix() -> None:
     class Wrapped(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -164,7 +174,7 @@ def test_a_network_may_have_a_part_of_such_a_name() -> None:
     load_weights(network(), checkpoint(tensors))
 
 
-def test_losses_and_metrics_beside_the_network_are_let_go_and_said(
+def test_losses_and_metrics_are_skipped_with_a_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tensors = {f"model.{key}": value for key, value in state().items()}
@@ -201,7 +211,20 @@ def test_advice_names_the_family_of_unknown_keys(key: str, family: str) -> None:
     assert "choose that model" not in str(info.value)
 
 
-def test_keys_of_nobody_are_shown() -> None:
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("roi_head.bbox_head.fc_cls.weight", "classifies boxes of a frame"),
+        ("module.roi_head.bbox_head.fc_cls.weight", "classifies boxes of a frame"),
+        ("cls_head.fc2d.4.weight", "two classifiers"),
+    ],
+)
+def test_a_head_that_no_network_has_is_the_reason(key: str, reason: str) -> None:
+    with pytest.raises(WeightError, match=f"{reason}.*convert the network as your own"):
+        load_weights(network(), checkpoint({key: torch.zeros(1)}))
+
+
+def test_unrecognised_keys_are_shown() -> None:
     with pytest.raises(WeightError, match="such as x, are like those of no library known"):
         load_weights(network(), checkpoint({"x": torch.zeros(1)}))
 

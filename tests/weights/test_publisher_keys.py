@@ -1,4 +1,4 @@
-"""Key maps of publishers whose code no test can run: their keys, built from their naming alone."""
+"""Key maps of publishers: their keys, built from their naming alone, name every tensor of ours."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from co3d.models import create_model
+from co3d.weights.keymaps import match_keys
 from support.key_checks import require_exact_cover
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -33,6 +34,46 @@ def pyslowfast(pathways: int) -> list[str]:
         convs.append(f"s{stage}_fuse.conv_f2s")
         norms.append(f"s{stage}_fuse.bn")
     return write_keys(convs, norms, "head.projection")
+
+
+def mmaction_layers(backbone: str, parts: Iterable[str], strided_from: int = 1) -> list[str]:
+    """Modules of a convolution and a norm each; shortcuts have some from a layer on."""
+    layers = [f"{backbone}.conv1"]
+    for layer, depth in enumerate(DEPTHS, start=1):
+        for index in range(depth):
+            shortcut = ["downsample"] * (index == 0 and layer >= strided_from)
+            layers += [f"{backbone}.layer{layer}.{index}.{part}" for part in (*parts, *shortcut)]
+    return layers
+
+
+def mmaction_slowfast(*, has_norm: bool) -> list[str]:
+    paths = ("backbone.slow_path", "backbone.fast_path")
+    layers = [layer for p in paths for layer in mmaction_layers(p, ("conv1", "conv2", "conv3"))]
+    laterals = [f"{paths[0]}.{m}_lateral" for m in ("conv1", "layer1", "layer2", "layer3")]
+    convs = [f"{layer}.conv" for layer in (*layers, *laterals)]
+    norms = [f"{layer}.bn" for layer in (*layers, *(laterals * has_norm))]
+    return write_keys(convs, norms, "cls_head.fc_cls")
+
+
+def mmaction_r2plus1d() -> list[str]:
+    layers = mmaction_layers("backbone", ("conv1", "conv2"), strided_from=2)
+    convs = [f"{layer}.conv.conv_{axis}" for layer in layers for axis in "st"]
+    norms = [f"{layer}.{norm}" for layer in layers for norm in ("conv.bn_s", "bn")]
+    return write_keys(convs, norms, "cls_head.fc_cls")
+
+
+def pytorchvideo_r2plus1d() -> list[str]:
+    convs, norms = ["blocks.0.conv"], ["blocks.0.norm"]
+    for stage, depth in enumerate(DEPTHS, start=1):
+        for index in range(depth):
+            block = f"blocks.{stage}.res_blocks.{index}"
+            parts = ("conv_a", "conv_b.conv_t", "conv_b.conv_xy", "conv_c")
+            convs += [f"{block}.branch2.{part}" for part in parts]
+            convs += [f"{block}.branch1_conv"] * (index == 0)
+            parts = ("norm_a", "conv_b.norm", "norm_b", "norm_c")
+            norms += [f"{block}.branch2.{part}" for part in parts]
+            norms += [f"{block}.branch1_norm"] * (index == 0)
+    return write_keys(convs, norms, "blocks.5.proj")
 
 
 def tsm_resnet() -> list[str]:
@@ -63,6 +104,48 @@ def tsm_mobilenet() -> list[str]:
     return write_keys(convs, norms, "new_fc")
 
 
+def mmaction_resnet2d(shifted: str) -> list[str]:
+    """Files of mmaction2's pictures' ResNet: TSN's and C2D's, and TSM's, which wraps layers."""
+    layers = mmaction_layers("backbone", ("conv1", "conv2", "conv3"))
+    wrapped = [
+        f"{layer}.conv{shifted * (layer.endswith('.conv1') and '.layer' in layer)}"
+        for layer in layers
+    ]
+    return write_keys(wrapped, [f"{layer}.bn" for layer in layers], "cls_head.fc_cls")
+
+
+def mmaction_mobilenet() -> list[str]:
+    layers = ["backbone.conv1", "backbone.conv2"]
+    for stage, depth in enumerate((1, 2, 3, 4, 3, 3, 1), start=1):
+        for index in range(depth):
+            block = f"backbone.layer{stage}.{index}.conv"
+            layers += [
+                f"{block}.{number}{'.net' * (number == 0 and index > 0)}"
+                for number in range(2 if stage == 1 else 3)
+            ]
+    convs, norms = ([f"{layer}.{part}" for layer in layers] for part in ("conv", "bn"))
+    return write_keys(convs, norms, "cls_head.fc_cls")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "expand"),
+    [
+        ("tsm_r50", mmaction_resnet2d(""), "backbone.layer1.0.conv1.conv.weight"),
+        ("tsm_r50", tsm_resnet(), "base_model.layer1.0.conv1.weight"),
+        ("tsm_mobilenet_v2", tsm_mobilenet(), "base_model.features.3.conv.0.weight"),
+        ("tsm_mobilenet_v2", mmaction_mobilenet(), "backbone.layer2.1.conv.0.conv.weight"),
+    ],
+)
+def test_networks_without_shifts_are_not_taken_for_tsm(
+    name: str, keys: list[str], expand: str
+) -> None:
+    """They have the same tensors, but the results would be others."""
+    with torch.device("meta"):
+        names = create_model(name, "random").state_dict().keys()
+    unused = match_keys([key.replace(".net", "") for key in keys], names).unused
+    assert expand in unused
+
+
 @pytest.mark.parametrize(
     ("name", "keys", "title"),
     [
@@ -70,12 +153,22 @@ def tsm_mobilenet() -> list[str]:
         ("i3d_r50", pyslowfast(1), "PySlowFast ResNet"),
         ("c2d_r50", pyslowfast(1), "PySlowFast ResNet"),
         ("slowfast_r50_8x8", pyslowfast(2), "PySlowFast SlowFast"),
+        ("slowfast_r50_8x8_mmaction", mmaction_slowfast(has_norm=False), "mmaction2 SlowFast"),
+        (
+            "slowfast_r50_8x8_steplr_mmaction",
+            mmaction_slowfast(has_norm=True),
+            "mmaction2 SlowFast",
+        ),
+        ("r2plus1d_r50", pytorchvideo_r2plus1d(), "PyTorchVideo R(2+1)D"),
+        ("r2plus1d_r34_8x8", mmaction_r2plus1d(), "mmaction2 R(2+1)D"),
+        ("tsm_r50", mmaction_resnet2d(".net"), "mmaction2 TSM"),
         ("tsm_r50", tsm_resnet(), "TSM"),
         ("tsm_mobilenet_v2", tsm_mobilenet(), "TSM"),
+        ("tsm_mobilenet_v2", mmaction_mobilenet(), "mmaction2 TSM"),
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_published_keys_name_every_tensor_once(
+def test_published_keys_map_to_every_tensor_exactly_once(
     name: str, keys: list[str], title: str, prefix: str
 ) -> None:
     with torch.device("meta"):

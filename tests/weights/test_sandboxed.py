@@ -24,7 +24,7 @@ def kill_itself(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_tensors_and_warnings_are_the_same(tmp_path, caplog):
+def test_the_sandbox_returns_the_same_tensors_and_warnings(tmp_path, caplog):
     shared = torch.arange(12.0).reshape(3, 4)
     state = {
         "a": shared,
@@ -48,19 +48,19 @@ def test_tensors_and_warnings_are_the_same(tmp_path, caplog):
         assert torch.equal(tensor, expected.tensors[key])
 
 
-def test_errors_are_the_same(tmp_path):
+def test_the_sandbox_raises_the_same_errors(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"<html>")
     with pytest.raises(WeightError, match="saved web page"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_file_that_kills_its_reader_is_a_typed_error(tmp_path, monkeypatch):
+def test_a_file_that_crashes_its_reader_raises_a_typed_error(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "copy_plain", kill_itself)
     with pytest.raises(SandboxError, match=r"cannot read weights .*w\.pth: .*exit code -9"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_folder_may_lie_anywhere(tmp_path, monkeypatch):
+def test_a_relative_path_is_read(tmp_path, monkeypatch):
     torch.save({"a": torch.ones(2)}, tmp_path / "w.pth")
     monkeypatch.chdir(tmp_path)
     assert read_checkpoint(Path("w.pth")).origin == "w.pth"

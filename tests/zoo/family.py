@@ -55,7 +55,7 @@ class Family:
 
     @property
     def frames(self) -> int:
-        """Of the clips that it is trained on."""
+        """Frames of the clips that it is trained on."""
         return self.clips[0][1]
 
 

@@ -1,1 +1,1 @@
-"""Backends: what compiles a step program and runs its steps."""
+"""Backends, which compile step programs for a device and run their steps."""

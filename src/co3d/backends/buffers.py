@@ -1,4 +1,4 @@
-"""Buffers that runtimes write their results to, used again when nobody reads them any more."""
+"""Pools of the buffers that inference runtimes write elements of state to."""
 
 import weakref
 from collections import deque
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from co3d.backends.contract import make_map
 
-_SHELF = "_co3d_shelf"
+_FREE_LIST = "_co3d_free_list"
 
 
-def _find_none() -> None:
-    """The shelf of a tensor that has none."""
+def _no_list() -> None:
+    """Stands for the reference to a free list, for tensors that have none."""
 
 
-class Shelf:
-    """Free host tensors of one shape, dtype and layout."""
+class FreeList:
+    """Free CPU tensors of one shape, dtype and layout."""
 
     def __init__(
         self, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
@@ -27,59 +27,60 @@ class Shelf:
         self._free: deque[Tensor] = deque()
 
     def take(self) -> Tensor:
-        """A tensor with arbitrary content: the one given back first, as `Bindings` wants."""
+        """Take a tensor with arbitrary content, first in, first out, as `Bindings` needs it."""
         if self._free:
             return self._free.popleft()
         made = make_map(self._shape, self._dtype, torch.device("cpu"), self._layout)
-        # Found again at once, where a look-up by shape takes longer.
-        setattr(made, _SHELF, weakref.ref(self))
+        # An attribute is faster to read than a dictionary by shape.
+        setattr(made, _FREE_LIST, weakref.ref(self))
         return made
 
-    def put_back(self, tensor: Tensor) -> None:
-        """Take a tensor back that this shelf made and nobody reads any more."""
+    def give_back(self, tensor: Tensor) -> None:
+        """Return an unused tensor to this list, which made it."""
         self._free.append(tensor)
 
 
 class BufferPool:
-    """Shelves for elements of state, by shape and dtype, in one layout.
+    """Free lists of elements of state, by shape and dtype, in one layout.
 
-    A step makes one new element per state and drops the oldest. Without reuse each step would ask
-    the system for megabytes of fresh memory, and pay for every page of it.
+    A step makes one new element per state and drops the oldest. Without reuse each step would
+    allocate megabytes, and cause a page fault for every page of them.
     """
 
     def __init__(self, layout: torch.memory_format) -> None:
         self._layout = layout
-        self._shelves: dict[tuple[tuple[int, ...], torch.dtype], Shelf] = {}
+        self._lists: dict[tuple[tuple[int, ...], torch.dtype], FreeList] = {}
 
     def maker(
         self, shape: Sequence[int], dtype: torch.dtype, *, is_state: bool
     ) -> Callable[[], Tensor]:
-        """What gives a tensor with arbitrary content: always a new one if it is to be a result."""
+        """A function that allocates a tensor; it reuses buffers for state, but not for results."""
         if not is_state:
             return partial(make_map, shape, dtype, torch.device("cpu"), self._layout)
         key = tuple(shape), dtype
-        if key not in self._shelves:
-            self._shelves[key] = Shelf(*key, self._layout)
-        return self._shelves[key].take
+        if key not in self._lists:
+            self._lists[key] = FreeList(*key, self._layout)
+        return self._lists[key].take
 
     def give(self, tensor: Tensor) -> None:
-        """Take a tensor back that nobody reads any more; those from elsewhere are let go."""
-        shelf = getattr(tensor, _SHELF, _find_none)()
-        if shelf is not None:
-            shelf.put_back(tensor)
+        """Return an unused tensor; tensors of other origin are dropped."""
+        free_list = getattr(tensor, _FREE_LIST, _no_list)()
+        if free_list is not None:
+            free_list.give_back(tensor)
 
 
 class Bindings:
-    """Which buffer is bound to each place of a runtime's request; binds what changed, and no more.
+    """Remembers which buffers an inference request is bound to, and binds only those that changed.
 
-    The buffers of a state of two elements go round, and every third step meets the same ones:
+    The buffers of a state of two elements rotate, so that every third step uses the same ones:
 
         step          0      1      2      3
         past 1, 2     A, B   C, A   B, C   A, B
         newest        C      B      A      C
 
-    Those of one element meet at every second step. With `CYCLE` requests in turn, of a step's
-    hundred and more places those of such states are bound already.
+    Those of a state of one element repeat at every second step. `CYCLE` requests are used
+    alternately. It is a multiple of 2 and 3, so that a request finds the buffers of such states,
+    which are most of its more than hundred, bound already.
     """
 
     CYCLE = 6
@@ -88,7 +89,7 @@ class Bindings:
         self._bound: list[Tensor | None] = [None] * places
 
     def update(self, tensors: Sequence[Tensor], bind: Callable[[int, Tensor], None]) -> None:
-        """Call `bind(place, tensor)` for each place where another tensor is bound."""
+        """Call `bind(place, tensor)` for each place that is bound to another tensor."""
         for place, (bound, tensor) in enumerate(zip(self._bound, tensors, strict=True)):
             if bound is not tensor:
                 bind(place, tensor)

@@ -1,10 +1,10 @@
-"""What a backend is: it compiles step programs for a device, and steps slots of them.
+"""The interface of backends, which compile step programs for a device and step their slots.
 
     Backend  --open-->  Executor  --load(program)-->  Executable  --open-->  State (of one slot)
     a record            device and precision          weights, plans         ring buffers
 
-An `Executable` never changes once it is made, so threads and slots share it. All that belongs to
-one stream lies in its `State`. `docs/backends.md` shows how to add a backend.
+An `Executable` is immutable, so threads and slots share it. Everything that belongs to one stream
+is in its `State`. `docs/backends.md` shows how to add a backend.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ class Executor(Protocol):
 
     Attributes:
         description: backend, precision, device and threads, in words.
-        dtype: of floating state, and of what is computed.
+        dtype: of floating state and intermediate values.
         output_dtype: of the results.
         device: where results and state are.
         map_layout: memory format of tensors with four axes.
@@ -65,7 +65,7 @@ class State(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the memory back; nobody may use the state afterwards."""
+        """Free the memory; the state must not be used afterwards."""
         ...
 
 
@@ -84,13 +84,13 @@ class Executable(Protocol):
         frames: Sequence[Tensor],
         clocks: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Run one step graph for k slots, and put its newest elements into their states.
+        """Run one step graph for k slots, and push its newest elements to their states.
 
-        Several threads may call this at a time, for states that differ. States that are not named
-        are neither read nor written.
+        Several threads may call this at a time, for different states. States that are not named are
+        neither read nor written.
 
         Args:
-            phase: the number of the program's phase that all of these slots run.
+            phase: the index of the program's phase, the same for all of these slots.
             is_masked: which of the phase's two graphs.
             states: of the k slots, each named once.
             frames: per input (k, C, H, W), floating, on any device; the caller may reuse them.
@@ -113,7 +113,7 @@ def make_map(
 
 
 def copy_map(value: Tensor, executor: Executor) -> Tensor:
-    """A copy in an executor's precision and layout: first the one, then the other, is quickest."""
+    """Copy to an executor's precision, then to its layout, which is faster than both at once."""
     copied = make_map(value.shape, executor.dtype, executor.device, executor.map_layout)
     return copied.copy_(value.to(executor.dtype))
 
@@ -121,9 +121,9 @@ def copy_map(value: Tensor, executor: Executor) -> Tensor:
 def detach_results(
     results: Sequence[Tensor | None], held: Iterable[Tensor | None], dtype: torch.dtype
 ) -> list[Tensor | None]:
-    """Results in their precision, which share no memory with what a stream holds, or each other.
+    """Convert results to `dtype`, and copy those that share memory with state or with each other.
 
-    Whoever gets them may write to them.
+    The caller may therefore write to them.
     """
     kept = {value.untyped_storage().data_ptr() for value in held if value is not None}
 
@@ -146,9 +146,9 @@ def list_examples(
     frame_layout: torch.memory_format,
     frame_dtype: torch.dtype,
 ) -> list[Tensor]:
-    """An input of each kind that a step graph takes, for so many slots: frames, clocks, past.
+    """Example inputs of a step graph for this many slots: frames, clocks, elements of state.
 
-    Their content is arbitrary, but for the clocks', which are of a first frame.
+    Clocks are zero, those of a first frame; the other contents are arbitrary.
     """
     device, layout = executor.device, executor.map_layout
     frames = [
@@ -166,14 +166,14 @@ def list_examples(
 
 
 def join_rows(parts: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-    """The results of several calls, one below the other."""
+    """Concatenate the results of several calls along the batch axis."""
     if len(parts) == 1:
         return list(parts[0])
     return [None if rows[0] is None else torch.cat(rows) for rows in zip(*parts, strict=True)]
 
 
 def list_graphs(program: Program[Any]) -> dict[tuple[int, bool], StepGraph]:
-    """The step graphs of a program, by phase and whether they are masked, each once."""
+    """The distinct step graphs of a program, by phase and whether they are masked."""
     graphs = {}
     for number, phase in enumerate(program.phases):
         if phase.masked is not None:

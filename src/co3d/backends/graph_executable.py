@@ -1,6 +1,6 @@
-"""Programs as functions of frames and past elements, for backends that run whole graphs.
+"""Slots and state for backends that run whole graphs, such as ONNX Runtime.
 
-Such a backend compiles graphs and knows nothing of slots: it writes `GraphExecutor.prepare`.
+Such a backend only compiles graphs, by implementing `GraphExecutor.prepare`.
 """
 
 import threading
@@ -25,7 +25,7 @@ from co3d.backends.contract import (
 from co3d.backends.graphs.stored_graph import StepGraph
 from co3d.compiler.program import Program
 
-# Gives a slot its own way to call a compiled graph; the slot's buffers come from the pool.
+# Binds a compiled graph to a slot: the function that it returns takes its buffers from the pool.
 BindGraph = Callable[[BufferPool], StepFunction]
 
 
@@ -42,8 +42,8 @@ class GraphExecutor(ABC):
     def prepare(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> BindGraph:
         """Compile a graph once for inputs of these shapes, dtypes and layouts.
 
-        Several threads may call what it binds at a time. The results that these calls give must be
-        new tensors of `output_dtype`.
+        Several threads may call bound functions at a time. Results must be new tensors of
+        `output_dtype`.
 
         Args:
             results: how many of the graph's outputs are results; the others are elements of state.
@@ -59,9 +59,9 @@ class GraphExecutor(ABC):
 
 
 class GraphState:
-    """Past elements of one slot, as tensors (1, …); see `co3d.backends.contract.State`.
+    """The elements of one slot as tensors (1, …); see `co3d.backends.contract.State`.
 
-    A step makes new tensors, and gives the oldest ones back to the slot's own pool.
+    A step makes new tensors, and returns the oldest ones to the slot's own pool.
     """
 
     def __init__(self, program: Program[Any], executor: GraphExecutor) -> None:
@@ -76,7 +76,7 @@ class GraphState:
         return [[element[0].clone() for element in past] for past in self.elements]
 
     def write(self, elements: Sequence[Sequence[Tensor]]) -> None:
-        """See `State.write`; in new tensors, for two states may hold the same one."""
+        """See `State.write`. It makes new tensors, because two states may share one."""
         empty = [[self._make(i) for _ in past] for i, past in enumerate(elements)]
         for to, given in zip(empty, elements, strict=True):
             for one, element in zip(to, given, strict=True):
@@ -91,7 +91,7 @@ class GraphState:
         ]
 
     def advance(self, updates: Iterable[int], newest: Iterable[Tensor | None]) -> None:
-        """Put newest elements, (1, …), in front, and let the oldest go."""
+        """Push the newest elements, (1, …), and return the oldest to the pool."""
         for i, made in zip(updates, newest, strict=True):
             assert made is not None
             *kept, oldest = self.elements[i]
@@ -112,8 +112,8 @@ class GraphExecutable:
     """See `co3d.backends.contract.Executable`.
 
     Args:
-        rows: that a graph takes: 1 steps slots one by one; with another number, or None for any,
-            their elements are laid side by side for a step, in chunks of so many.
+        rows: the batch size of the graphs, None for any. With 1, slots step one by one; otherwise
+            the elements of this many slots are concatenated for a step.
     """
 
     def __init__(self, program: Program[Any], executor: GraphExecutor, rows: int | None) -> None:
@@ -134,7 +134,7 @@ class GraphExecutable:
             )
             for key, graph in list_graphs(program).items()
         }
-        # Of rows side by side there is one set of buffers for all slots.
+        # Batched slots share one set of buffers.
         self._lock = threading.Lock()
         self._pool = BufferPool(executor.map_layout)
         self._functions: dict[BindGraph, StepFunction] = {}
@@ -185,7 +185,7 @@ class GraphExecutable:
         states: Sequence[GraphState],
         inputs: list[Tensor],
     ) -> list[Tensor | None]:
-        # Rows that no slot fills are copies of the first one's, and what they give is dropped.
+        # The batch is padded with copies of the first slot, whose results are dropped.
         filled = len(states)
         padding = (self._rows or filled) - filled
         padded = [*states, *[states[0]] * padding]

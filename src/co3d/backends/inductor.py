@@ -1,4 +1,4 @@
-"""PyTorch's compiler on the CPU: step graphs as fused C++ that the machine's compiler builds."""
+"""The inductor backend: `torch.compile` on the CPU, which compiles step graphs to fused C++."""
 
 import logging
 import os
@@ -28,8 +28,8 @@ _LOG = logging.getLogger("co3d")
 class InductorExecutor(GraphExecutor):
     """Compiles step graphs with `torch.compile`, once, for fixed shapes and layouts.
 
-    A step's newest elements are inputs of the steps after it. The compiled graph lays them out as
-    the runner laid out its first state, for each new layout would be compiled anew.
+    A step's newest elements are inputs of later steps. The compiled graph makes them in the layout
+    of the initial state, because `torch.compile` recompiles for each new layout.
     """
 
     map_layout = torch.channels_last
@@ -55,7 +55,7 @@ class InductorExecutor(GraphExecutor):
         fixed = [_copy(example) for example in examples]
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor | None]:
-            # Tensors of inference mode would count as another kind of input.
+            # `torch.compile` would recompile for tensors that are made in inference mode.
             with torch.inference_mode(False), torch.no_grad(), limit_threads(threads):
                 pairs = zip(inputs, fixed, strict=True)
                 made = compiled(*[x if _is_alike(x, f) else _copy(x) for x, f in pairs])
@@ -64,7 +64,7 @@ class InductorExecutor(GraphExecutor):
             return [*outputs, *newest]
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # those of the compiler's own code
+            warnings.simplefilter("ignore")  # the compiler's own code causes warnings
             try:
                 try:
                     run(fixed)
@@ -81,7 +81,7 @@ class InductorExecutor(GraphExecutor):
 
 
 def _lay_out(graph: fx.GraphModule, results: int) -> fx.GraphModule:
-    """The graph with newest elements as tensors of their own, maps with channels last."""
+    """Copy newest elements to tensors of their own, with channels last for maps."""
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph.graph, {}))
     output = next(n for n in copied.nodes if n.op == "output")
@@ -104,10 +104,10 @@ def _is_alike(tensor: Tensor, fixed: Tensor) -> bool:
 
 
 def _choose_cache() -> None:
-    """Let compiled code lie where nobody else can put any, unless the user names a folder.
+    """Put compiled code in a folder that only this user can write, unless the user named a folder.
 
-    PyTorch's own choice is in the folder for temporary files, under a name that anybody can take
-    first. It puts that into the environment as it is imported.
+    PyTorch's default is a predictable name in the folder for temporary files, which another user
+    could create first. PyTorch writes its default to the environment when it is imported.
     """
     own_choice = str(Path(tempfile.gettempdir()) / "torchinductor_")
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", own_choice).startswith(own_choice):
@@ -124,7 +124,7 @@ def _explain(error: BackendCompilerFailed) -> str:
 
 
 def _forget_compiled(reason: str) -> bool:
-    """Remove what was compiled before, which may be damaged; whether there was anything."""
+    """Delete cached code, which may be damaged; returns whether there was any."""
     folder = cache_path() / "inductor"
     if os.environ["TORCHINDUCTOR_CACHE_DIR"] != str(folder) or not any(folder.rglob("*.so")):
         return False
@@ -135,6 +135,6 @@ def _forget_compiled(reason: str) -> bool:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """In the layout in which steps make their newest elements."""
+    """Copy to the layout in which steps make their newest elements."""
     made = make_map(tensor.shape, tensor.dtype, tensor.device, torch.channels_last)
     return made.copy_(tensor)

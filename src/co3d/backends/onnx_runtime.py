@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: step graphs with float32 state, bound in place."""
+"""The onnxruntime backend: ONNX Runtime on the CPU, with bound float32 state (no copies)."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from co3d.backends.graph_executable import BindGraph, GraphExecutor
 from co3d.backends.graphs.stored_graph import StepGraph, StoredGraph, store_as_onnx
 from co3d.packages import require_package
 
-# How long a thread spins while it waits for work. Waking one takes about as long; the runtime's own
-# choice is to spin until the next frame of a live source, which takes the processors from others:
-# a step of X3D-M on two threads, 25 times a second, then takes 64 CPU-ms in place of 33.
+# How long a thread spins while it waits for work; waking one takes about as long. By default
+# the runtime spins until the next frame of a live source, which keeps cores busy: a step of X3D-M
+# on two threads, 25 times a second, then takes 64 CPU-ms instead of 33.
 SPIN_MICROSECONDS = 50
 
 _KINDS = (
@@ -37,8 +37,8 @@ _DTYPES = {f"tensor({name})": dtype for dtype, _, name in _KINDS}
 class OnnxRuntimeExecutor(GraphExecutor):
     """Runs step graphs through ONNX Runtime's I/O binding: state is neither copied nor allocated.
 
-    A step rebinds its inputs to the buffers in which the steps before it left the state, and its
-    outputs to buffers that have been dropped.
+    A step binds its inputs to the buffers to which earlier steps wrote the state, and its outputs
+    to buffers of elements that have been dropped.
     """
 
     dtype = output_dtype = torch.float32
@@ -58,7 +58,7 @@ class OnnxRuntimeExecutor(GraphExecutor):
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         spin = {"intra_op.spin_duration_us": str(SPIN_MICROSECONDS), "force_spinning_stop": "1"}
-        for name, value in spin.items():  # versions that do not know the first know the second
+        for name, value in spin.items():  # older versions support only the second option
             options.add_session_config_entry(f"session.{name}", value)
         stored = store_as_onnx(graph, examples)
         session = self._runtime.InferenceSession(
@@ -68,7 +68,7 @@ class OnnxRuntimeExecutor(GraphExecutor):
 
 
 class _BoundSession:
-    """One step graph in a session, with the bindings that its steps use in turn."""
+    """One step graph in a session, with bindings that steps use alternately."""
 
     def __init__(self, stored: StoredGraph, session: Any, results: int, pool: BufferPool) -> None:
         self._stored, self._session, self._results = stored, session, results
@@ -80,11 +80,11 @@ class _BoundSession:
             for i, value in enumerate(session.get_outputs())
         ]
         places = len(self._inputs) + len(self._outputs)
-        turns = [(session.io_binding(), Bindings(places)) for _ in range(Bindings.CYCLE)]
-        self._turns = itertools.cycle(turns)
+        bindings = [(session.io_binding(), Bindings(places)) for _ in range(Bindings.CYCLE)]
+        self._bindings = itertools.cycle(bindings)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        binding, bound = next(self._turns)
+        binding, bound = next(self._bindings)
 
         def bind(place: int, tensor: Tensor) -> None:
             if place < len(self._inputs):
@@ -101,5 +101,5 @@ class _BoundSession:
 
 
 def _describe(tensor: Tensor) -> tuple[Any, list[int], int]:
-    """Element type, shape and address, as a binding wants them."""
+    """Element type, shape and address, the arguments of a binding."""
     return _NUMPY[tensor.dtype], list(tensor.shape), tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: step graphs with float32 or bfloat16 state, bound with channels last."""
+"""The openvino backend: OpenVINO on the CPU, with state in float32 or bfloat16, channels last."""
 
 import functools
 import itertools
@@ -20,8 +20,8 @@ _WORDS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 class OpenVinoExecutor(GraphExecutor):
     """Runs step graphs through OpenVINO's CPU plugin.
 
-    The plugin's convolutions want channels last; state that is kept so, and in the precision that
-    they compute in, goes in and out of the graph without being reordered.
+    The plugin's convolutions compute with channels last. State is stored in that layout and in the
+    compute precision, so that the graph need not convert it.
     """
 
     output_dtype = torch.float32
@@ -36,7 +36,7 @@ class OpenVinoExecutor(GraphExecutor):
             "INFERENCE_PRECISION_HINT": _WORDS[dtype],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            # Else all processes of one thread sit on the first core, and share it.
+            # Pinning would put every single-threaded process on the first core.
             "ENABLE_CPU_PINNING": False,
         }
         version = self._package.__version__.split("-")[0]
@@ -55,11 +55,11 @@ class OpenVinoExecutor(GraphExecutor):
 
 @functools.cache
 def open_core() -> Any:
-    """OpenVINO's core, one for as long as the process lives.
+    """OpenVINO's core, one per process.
 
-    Where the processor has AMX, the CPU plugin gives the thread that loads it another signal stack,
-    and frees that with the last core. If this happens in another thread, the next signal to the
-    first one ends the process (seen with 2026.4).
+    The CPU plugin replaces the signal stack of the thread that loads it, and frees the new stack
+    with the core. If cores are destroyed in another order than they were made, or in another
+    thread, the next signal to that thread kills the process (seen with 2026.4).
 
     Raises:
         MissingPackageError: openvino is not installed.
@@ -68,11 +68,11 @@ def open_core() -> Any:
 
 
 def declare_layouts(package: Any, model: Any, results: int, dtype: torch.dtype) -> Any:
-    """Let frames and state come and go with channels last in `dtype`, and results in float32.
+    """Declare frames and state as NHWC in `dtype`, and results as NHWC in float32.
 
     Args:
-        package: openvino.
-        model: a step graph, as OpenVINO reads it from ONNX.
+        package: the module `openvino`.
+        model: a step graph that OpenVINO has read from ONNX.
         results: how many of its outputs are results; the others are state.
         dtype: of frames and state.
     """
@@ -92,7 +92,7 @@ def declare_layouts(package: Any, model: Any, results: int, dtype: torch.dtype) 
 
 
 class _BoundRequests:
-    """Requests of one compiled step graph, which its steps use in turn."""
+    """Inference requests of one compiled step graph, which steps use alternately."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class _BoundRequests:
         ]
         self._results = results
         places = len(self._used) + len(self._makers)
-        self._turns = itertools.cycle([(request, Bindings(places)) for request in requests])
+        self._bindings = itertools.cycle([(request, Bindings(places)) for request in requests])
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        request, bound = next(self._turns)
+        request, bound = next(self._bindings)
 
         def bind(place: int, tensor: Tensor) -> None:
             if place < len(self._used):
@@ -134,20 +134,22 @@ class _BoundRequests:
     def _wrap(self, tensor: Tensor) -> Any:
         """An OpenVINO tensor over the same memory.
 
-        It stays with the buffer, which comes back: a step of X3D-M would make 150 of them anew.
+        It is kept as an attribute of the buffer, which is reused: otherwise each step of X3D-M
+            would
+        make 150 of them.
         """
         wrapper = getattr(tensor, _WRAPPER, None)
         if wrapper is None:
             flat = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
             kind = _element_types(self._package)[tensor.dtype]
-            # NumPy has no bfloat16: its bits pass for whole numbers.
+            # NumPy has no bfloat16, so that the bits are viewed as int16.
             bits = flat.view(torch.int16) if tensor.dtype == torch.bfloat16 else flat
             wrapper = self._package.Tensor(bits.numpy(), list(flat.shape), kind)
             setattr(tensor, _WRAPPER, wrapper)
         return wrapper
 
     def _release(self, results: Sequence[Tensor]) -> None:
-        """Take the wrappers off what goes to the caller, who may want to save or copy it."""
+        """Remove the wrappers from results, so that the caller can pickle or copy them."""
         for result in results:
             delattr(result, _WRAPPER)
 
@@ -169,6 +171,6 @@ def _element_types(package: Any) -> dict[torch.dtype, Any]:
 
 
 def _plain_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """(N, H, W, C), as the plugin sees a map, as the (N, C, H, W) that it is."""
+    """The shape (N, C, H, W) of a map that the plugin describes as (N, H, W, C)."""
     sizes = tuple(shape)
     return (sizes[0], sizes[3], *sizes[1:3]) if len(sizes) == 4 else sizes

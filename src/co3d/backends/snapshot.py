@@ -1,4 +1,4 @@
-"""Where snapshots were until the runtime got its room; pickles of that time still ask for it."""
+"""A stub at the former place of `co3d.runtime.snapshot`, because older pickles name it."""
 
 raise ImportError(
     "co3d.backends.snapshot is co3d.runtime.snapshot now: got a pickle, or code, of an earlier "

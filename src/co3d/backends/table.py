@@ -1,4 +1,4 @@
-"""The table of backends: one record each, all that is known of one without importing it."""
+"""The table of backends: a record of what each can do, which can be read without importing it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from torch import fx
 
 from co3d.backends.contract import Executor
 from co3d.backends.graphs.stored_graph import Format
-from co3d.backends.native.coverage import find_share
-from co3d.backends.native.library import find_compiler, find_obstacle
-from co3d.backends.triton_gpu.obstacle import find_obstacle as find_gpu_obstacle
+from co3d.backends.native.coverage import find_coverage
+from co3d.backends.native.library import find_compiler, why_unavailable
+from co3d.backends.triton_gpu.availability import why_unavailable as why_triton_unavailable
 from co3d.errors import MissingPackageError
 from co3d.packages import extra_command, is_installed, require_package
 
@@ -19,11 +19,11 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
-    "int8": torch.float32,  # inside the graph only: frames, state and results are float32
+    "int8": torch.float32,  # frames, state and results stay float32
 }
 
 
-def _lack_nothing() -> str | None:
+def _always_runs() -> str | None:
     return None
 
 
@@ -32,18 +32,19 @@ class Backend:
     """What a backend can do.
 
     Attributes:
-        precisions: that it runs.
-        devices: kinds of torch device; None for all.
-        open: makes its executor for a precision, a device and a number of threads, which counts
-            on a CPU; imports what it needs.
-        package: the optional package that it needs, and so the name of the extra, if any.
-        formats: of stored graphs that it reads.
-        find_lack: why it cannot run here although its package is installed, in words that may
+        precisions: the precisions that it supports.
+        devices: the types of torch device that it supports; None for all.
+        open: makes its executor for a precision, a device and a number of threads (used on a CPU);
+            imports what it needs.
+        package: the optional package that it needs, which is also the name of the extra.
+        formats: the formats of stored graphs that it reads.
+        check_machine: why it cannot run here although its package is installed, in words that may
             follow "auto: …"; None where it can. It may take seconds.
-        find_share: of a backend with kernels of its own, the share of the operators of step graphs
-            that they run, 0 to 1; "auto" takes it first where they run all. None for others.
-        runs_clips: whether it runs graphs of whole clips (N, C, T, H, W), and not of frames alone.
-        is_slow_to_open: it compiles for minutes, so it is used only when asked for.
+        find_coverage: for a backend with its own kernels, the share of step graphs' operators that
+            the kernels run, 0 to 1; "auto" prefers the backend where it is 1. None for other
+            backends.
+        runs_clips: whether it also runs graphs of whole clips (N, C, T, H, W).
+        is_slow_to_open: whether it compiles for minutes; such a backend runs only on request.
     """
 
     precisions: tuple[str, ...]
@@ -51,20 +52,20 @@ class Backend:
     open: Callable[[str, torch.device, int], Executor]
     package: str | None = None
     formats: tuple[Format, ...] = ()
-    find_lack: Callable[[], str | None] = _lack_nothing
-    find_share: Callable[[Sequence[fx.GraphModule]], float] | None = None
+    check_machine: Callable[[], str | None] = _always_runs
+    find_coverage: Callable[[Sequence[fx.GraphModule]], float] | None = None
     runs_clips: bool = True
     is_slow_to_open: bool = False
 
     def runs_on(self, device_type: str) -> bool:
-        """Whether it runs on a kind of device, such as "cuda"."""
+        """Whether it supports a device type, such as "cuda"."""
         return self.devices is None or device_type in self.devices
 
     def find_reason(self) -> str | None:
-        """Why it is unavailable, in words that may follow "auto: …"; None where it is not."""
+        """Why it is unavailable, in words that may follow "auto: …"; None if it is available."""
         if self.package is not None and not is_installed(self.package):
             return f"{extra_command(self.package)} brings a faster one"
-        return self.find_lack()
+        return self.check_machine()
 
 
 def _open_torch(precision: str, device: torch.device, threads: int) -> Executor:
@@ -101,31 +102,31 @@ def _open_native(precision: str, device: torch.device, threads: int) -> Executor
     return NativeExecutor(precision, PRECISIONS[precision], threads)
 
 
-def _lack_kernels() -> str | None:
-    obstacle = find_obstacle()
-    if obstacle is None:
+def _check_kernels() -> str | None:
+    reason = why_unavailable()
+    if reason is None:
         return None
     has_compiler = find_compiler() is not None
-    return obstacle.split(";")[0] if has_compiler else "a C++ compiler brings a faster one"
+    return reason.split(";")[0] if has_compiler else "a C++ compiler brings a faster one"
 
 
 def _open_triton(precision: str, device: torch.device, threads: int) -> Executor:
     del threads
     require_package("triton", extra="triton")
-    obstacle = find_gpu_obstacle()
-    if obstacle is not None:
-        raise MissingPackageError(obstacle)
+    reason = why_triton_unavailable()
+    if reason is not None:
+        raise MissingPackageError(reason)
     from co3d.backends.triton_gpu.executor import TritonExecutor
 
     return TritonExecutor(PRECISIONS[precision], device)
 
 
-def _lack_gpu() -> str | None:
-    obstacle = find_gpu_obstacle()
-    return None if obstacle is None else f"a faster one is not to be had: {obstacle}"
+def _check_triton() -> str | None:
+    reason = why_triton_unavailable()
+    return None if reason is None else f"a faster one is not to be had: {reason}"
 
 
-# In the order in which "auto" prefers them where it measures nothing; docs/results/bench.md has the
+# In the order in which "auto" prefers them where it does not measure; docs/results/bench.md has the
 # measurements.
 BACKENDS: Mapping[str, Backend] = {
     "openvino": Backend(
@@ -142,14 +143,14 @@ BACKENDS: Mapping[str, Backend] = {
         package="onnxruntime",
         formats=("onnx",),
     ),
-    # The fastest, on the machines that were measured, where its kernels run all convolutions; it
-    # leaves grouped ones to PyTorch.
+    # The fastest on the machines that were measured, if its kernels run all convolutions. PyTorch
+    # runs grouped convolutions.
     "native": Backend(
         precisions=("float32", "bfloat16"),
         devices=("cpu",),
         open=_open_native,
-        find_lack=_lack_kernels,
-        find_share=find_share,
+        check_machine=_check_kernels,
+        find_coverage=find_coverage,
         runs_clips=False,
     ),
     "triton": Backend(
@@ -157,7 +158,7 @@ BACKENDS: Mapping[str, Backend] = {
         devices=("cuda",),
         open=_open_triton,
         package="triton",
-        find_lack=_lack_gpu,
+        check_machine=_check_triton,
         runs_clips=False,
     ),
     "torch": Backend(precisions=("float32", "float64", "bfloat16"), devices=None, open=_open_torch),

@@ -1,4 +1,4 @@
-"""How many threads PyTorch's own operators take, where a backend leaves some to it."""
+"""Limits the threads of PyTorch's operators, for backends that run some operators with PyTorch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import torch
 
 @contextmanager
 def limit_threads(threads: int) -> Iterator[None]:
-    """Let PyTorch's operators take no more threads than this, in the thread that calls.
+    """Let PyTorch's operators use at most this many threads, in the calling thread.
 
-    Setting the number takes 0.1 microseconds. A smaller number that is set already stays.
+    A smaller number that is set already is kept. Setting the number takes 0.1 microseconds.
     """
     before = torch.get_num_threads()
     if before <= threads:

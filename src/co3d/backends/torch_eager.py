@@ -1,4 +1,4 @@
-"""The reference backend: the step graphs as PyTorch runs them, operator by operator."""
+"""The reference backend: PyTorch runs step graphs eagerly, operator by operator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from co3d.compiler.program import Program
 
 
 class TorchExecutor(GraphExecutor):
-    """Runs step graphs eagerly. Maps lie in memory with channels last, as the weights do."""
+    """Runs step graphs eagerly. Maps and weights have channels last in memory."""
 
     map_layout = torch.channels_last
 
@@ -44,8 +44,8 @@ class TorchExecutor(GraphExecutor):
     def load(self, program: Program[Any]) -> Executable:
         """See `Executor.load`.
 
-        A CPU steps slots one by one, since side by side they would take as long. A GPU waits for
-        its kernels to be launched, and runs those of all slots at once.
+        On a CPU slots step one by one, because a batch takes as long. On a GPU they step as one
+        batch, because launching kernels takes most of the time.
         """
         if self.device.type == "cpu":
             return super().load(program)

@@ -1,4 +1,4 @@
-"""What the machine can do at most: matrix products and copies, timed beside the networks."""
+"""The speed of matrix products and copies, as ceilings timed interleaved with the networks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ COPY = "copy"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What keeps a device busy.
+    """Sizes that keep a device busy.
 
     Attributes:
         matrix_sides: of square matrices, the smaller first. copy_bytes: of a copy.
@@ -31,13 +31,13 @@ GPU_SIZES = Sizes((4096, 8192), 2**30)
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the device reaches, by median time; the CPU with the threads that torch uses.
+    """What the device reaches, by median times; on the CPU with torch's number of threads.
 
     Attributes:
         gmacs_per_second: precision -> 10⁹ multiply-accumulates per second of a square matrix
             product, of the size that is faster.
-        p99_ratio: precision -> the 99th percentile of the smaller product's latency over its
-            median, 1 or more: how quiet the machine was. Networks are hardly steadier than that.
+        p99_ratio: precision -> the 99th percentile of the smaller product's latency divided by its
+            median: near 1 on a quiet machine. Networks are hardly steadier.
         copy_gb_per_second: 10⁹ bytes per second, read and written, of a copy in memory.
     """
 
@@ -46,22 +46,22 @@ class Ceilings:
     copy_gb_per_second: float
 
     def product_ms(self, macs: float, precision: str) -> float | None:
-        """Milliseconds of a matrix product of so many MACs; None for another precision."""
+        """Milliseconds of a matrix product with this many MACs; None if the precision has none."""
         ceiling = self.gmacs_per_second.get(precision)
         return None if ceiling is None else macs / ceiling / 1e6
 
     def copy_ms(self, read_bytes: float) -> float:
-        """Milliseconds to read so many bytes from memory, as fast as a copy reads and writes."""
+        """Milliseconds to read this many bytes at the speed of a copy."""
         return read_bytes / self.copy_gb_per_second / 1e6
 
 
 def open_ceilings(
     precisions: Iterable[str], samples: int, device: torch.device
 ) -> dict[str, Subject]:
-    """Matrix products in those of these precisions that have a ceiling, and a copy, to be timed.
+    """Matrix products in the precisions that have a ceiling, and a copy, to be timed.
 
-    They take turns with the networks that are compared with them, for a processor's speed changes
-    from one minute to the next.
+    They are interleaved with the networks that are compared with them, because a processor's speed
+    changes from minute to minute.
     """
     wanted, sizes = set(precisions), _sizes(device)
     calls = {
@@ -77,11 +77,11 @@ def open_ceilings(
 
 
 def read_ceilings(latencies: Mapping[str, Latency], device: torch.device) -> Ceilings:
-    """What the subjects of `open_ceilings` reached.
+    """The ceilings from the latencies of the subjects of `open_ceilings`.
 
     Args:
-        latencies: of these subjects, by the same names; others are left alone.
-        device: that they were opened for.
+        latencies: of these subjects, by name; others are ignored.
+        device: the one that they were opened for.
     """
     sizes = _sizes(device)
     smaller = sizes.matrix_sides[0]

@@ -1,4 +1,4 @@
-"""Devices other than the processor: calls return before these have done their work."""
+"""Wait for devices other than the CPU, whose calls return before their work is done."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 
 
 def wait_after(call: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """A call that ends when the device has the result; on the CPU the call itself."""
+    """A call that returns once the device has the result; on the CPU the call itself."""
     if device.type == "cpu":
         return call
 

@@ -1,4 +1,4 @@
-"""Networks on co3d's backends, as the benchmark runs them: steps and, for comparison, clips."""
+"""Run networks on co3d's backends for the benchmark: steps and, for comparison, clips."""
 
 import tempfile
 from collections.abc import Callable
@@ -20,10 +20,7 @@ CALIBRATION_FRAMES = 24
 def open_step(
     program: StepProgram, backend: str, precision: str, slots: int, device: torch.device
 ) -> Stream:
-    """A stream; in int8 by way of an exported file, with ranges measured on noise.
-
-    Ranges change no speed.
-    """
+    """A stream; in int8 from an exported file calibrated on noise, which does not affect speed."""
     if precision != "int8":
         return open_stream(
             program, backend=backend, precision=precision, device=str(device), slots=slots
@@ -40,14 +37,14 @@ def open_step(
 def open_clip(
     program: StepProgram, clip: Tensor, backend: str, precision: str
 ) -> tuple[Callable[[], object], str]:
-    """A call of the clip network on one clip, on the clip's device, and what runs it.
+    """A function that runs the clip network on one clip, and a description of the backend.
 
-    It is the clip graph that the program came from: batch norm folded as in the steps. Backends
-    whose kernels know of maps run it frame by frame and layer after layer.
+    It runs the clip graph that the program was made from, with batch norm folded as in the steps.
+    Backends with kernels for 2-D maps run it frame by frame, layer after layer.
     """
     executor = BACKENDS[backend].open(precision, clip.device, torch.get_num_threads())
     if not BACKENDS[backend].runs_clips:
-        # A step without state, and of a whole clip: what makes steps quick serves it, too.
+        # A stateless step over a whole clip, which benefits from the same optimisations.
         frames = [frame.float().contiguous() for frame in clip.unbind(2)]
         run_frames = executor.compile(unroll_clip(program), frames, len(program.output_shapes))
         return lambda: run_frames(frames), executor.description
@@ -58,7 +55,7 @@ def open_clip(
 
 
 def _with_a_tuple(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph with its one output in a tuple, as step graphs have theirs."""
+    """The graph with its single output in a tuple, like step graphs."""
     copied = fx.Graph()
     output = copied.graph_copy(graph.graph, {})
     copied.output(output if isinstance(output, tuple) else (output,))

@@ -1,4 +1,4 @@
-"""What a measurement ran on."""
+"""Describe the machine of a measurement."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def describe_hardware(device: torch.device | None = None) -> str:
-    """Processor and number of logical cores, after the device where that is another."""
+    """Processor and number of logical cores, preceded by the device if it is not the CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -33,7 +33,7 @@ def describe_hardware(device: torch.device | None = None) -> str:
 
 
 def list_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that take part, as far as they are installed."""
+    """Versions of Python and of the packages involved, if they are installed."""
     versions = {"python": platform.python_version()}
     found = {package: find_version(package) for package in PACKAGES}
     return versions | {package: number for package, number in found.items() if number is not None}

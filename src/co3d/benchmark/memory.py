@@ -1,4 +1,4 @@
-"""Peak memory of one variant of a network, alone in a process of its own."""
+"""Peak memory of one variant of a network, measured in a process of its own."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class AloneTask:
-    """What a process of its own shall run.
+    """A variant to run in a process of its own.
 
     Attributes:
         model: registry name.
@@ -47,13 +47,13 @@ class AloneTask:
 
 
 def measure_peak_bytes(task: AloneTask) -> int:
-    """Bytes that a process held at most that did only this, from its start.
+    """The peak memory in bytes of a process that only does this, including its start.
 
-    Of co3d's step that includes conversion and compilation. On a CUDA device they are what PyTorch
-    had allocated there at most, without what the driver takes for itself.
+    For co3d's step that includes conversion and compilation. On a CUDA device it is PyTorch's peak
+    allocation, without the driver's own memory.
 
     Raises:
-        Co3dError: that process failed; its own message stands before this one.
+        Co3dError: that process failed; its own message is printed before this one.
     """
     command = [sys.executable, "-m", __name__, json.dumps(dataclasses.asdict(task))]
     # This interpreter, this module, and no shell.
@@ -67,7 +67,7 @@ def measure_peak_bytes(task: AloneTask) -> int:
 
 
 def run_alone(task: AloneTask) -> int:
-    """Run the task in this process; its peak memory in bytes."""
+    """Run the task in this process; returns its peak memory in bytes."""
     torch.set_num_threads(task.threads)
     device = torch.device(task.device)
     run = _open(task, device)
@@ -78,7 +78,7 @@ def run_alone(task: AloneTask) -> int:
 
 
 def _open(task: AloneTask, device: torch.device) -> Callable[[], object]:
-    """What to run. Eager clips and peers need no conversion."""
+    """The function to run. Eager clips and peers need no conversion."""
     variant, model = task.variant, create_model(task.model, weights="random")
     channels, clip_frames, _, _ = model.card.clip_shape
     clip_shape = (channels, clip_frames, task.size_px, task.size_px)
@@ -101,11 +101,11 @@ def _open(task: AloneTask, device: torch.device) -> Callable[[], object]:
 
 
 def _peak_bytes(device: torch.device) -> int:
-    """Most memory that this process has held since it was started, on a CUDA device or in all."""
+    """Peak memory of this process on a CUDA device, or in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.exists():
-        # Linux counts in `ru_maxrss` what the parent held, too.
+        # Linux's `ru_maxrss` would include the parent's memory.
         line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""The measurement of a model: all variants in turn, and how they compare."""
+"""Measure all variants of a model interleaved, and compare them."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from co3d.benchmark.ceilings import Ceilings, open_ceilings, read_ceilings
+from co3d.benchmark.energy import measure_joules, open_meter
 from co3d.benchmark.memory import AloneTask, measure_peak_bytes
 from co3d.benchmark.peers.select import PEERS
 from co3d.benchmark.selection import EAGER, Selection, Variant, What
@@ -20,7 +21,7 @@ from co3d.models import create_model, get_card
 from co3d.runtime.threads import choose_threads
 
 OnRemark = Callable[[str], None]
-"""Told in a sentence what was left out, and why."""
+"""Called with a sentence about what was left out, and why."""
 
 CLIP, SAME_CLIP = "clip", "clip, same engine"
 FASTEST_CLIP = "fastest clip, same precision"
@@ -31,20 +32,20 @@ class Record:
     """One row of a benchmark.
 
     Attributes:
-        what: "clip", a network on a whole clip per prediction; "step", on a frame at a time.
+        what: "clip", a whole clip per prediction; "step", a frame at a time.
         peer: the library that runs it; None for co3d.
-        backend: what ran it, in words.
+        backend: description of what ran it.
         batch: videos at once.
         rate: "dense" or "native". size_px: side of the square frames. clip_frames: of a clip.
         parameters: of the clip network.
         macs_per_prediction: multiply-accumulates of one clip, or of the steps from one result to
-            the next, for one video. A peer counts as many as ours: it computes the same.
-        frames_per_prediction: how many steps that are: 1, and more in native rate.
+            the next, for one video. A peer is counted like ours, since it computes the same.
+        frames_per_prediction: number of those steps: 1, or more at native rate.
         state_bytes: carried from frame to frame, for all videos; 0 for a clip.
-        latency: in milliseconds per clip, or per frame; for the whole batch. In native rate a
+        latency: in milliseconds per clip, or per frame; for the whole batch. At native rate a
             sample is the mean over the frames of a prediction. Throughput is in clips or frames
             per second, of all videos together.
-        convert_seconds, open_seconds: to make the step program, and to compile it.
+        convert_seconds, open_seconds: time to convert to a step program, and to compile it.
         speedups: "clip" for the eager clip network, "clip, same engine" for that of the same
             backend and precision, "fastest clip, same precision" for the best of ours in any
             backend, or a peer's name -> its median time for a prediction at the same batch size
@@ -53,10 +54,11 @@ class Record:
             many multiply-accumulates takes, timed in the same rounds; None without a ceiling for
             the precision.
         times_the_copy: the same for reading weights, state and frames at the speed of a copy.
-        peak_bytes: most memory that a process held which does only this, from its start on and
-            conversion included; on a CUDA device what PyTorch had allocated there; None when it was
-            not asked for.
+        peak_bytes: peak memory of a process that only does this, including its start and
+            conversion; on a CUDA device, PyTorch's peak allocation there. None if not requested.
         published_accuracy: name of a measure -> percent, with the published weights.
+        joules_per_prediction: energy of the package or GPU per prediction of one video; None if not
+            requested.
     """
 
     model: str
@@ -81,6 +83,7 @@ class Record:
     times_the_copy: float
     peak_bytes: int | None
     published_accuracy: Mapping[str, float]
+    joules_per_prediction: float | None = None
 
     @property
     def prediction_ms(self) -> float:
@@ -89,7 +92,7 @@ class Record:
 
 
 def ignore_remark(remark: str) -> None:
-    """For who need not know what was left out."""
+    """Ignore a remark about what was left out."""
     del remark
 
 
@@ -99,21 +102,21 @@ def measure_model(
     on_burst: OnBurst = ignore_burst,
     on_remark: OnRemark = ignore_remark,
 ) -> tuple[list[Record], Ceilings]:
-    """Measure a registered network with random weights, which change no speed.
+    """Measure a registered network with random weights, which do not affect speed.
 
     Args:
         name: of the model.
         selection: what to measure.
-        on_burst: told how far it is.
-        on_remark: told which peers do not have this network, and what the device has too little
-            memory for.
+        on_burst: called with the progress.
+        on_remark: called with the peers that lack this network, and the variants for which the
+            device has too little memory.
 
     Returns:
-        A record per variant, and what the machine reached in the same rounds.
+        A record per variant, and the ceilings measured in the same rounds.
 
     Raises:
-        UnknownModelError, OptionError, InputShapeError, MissingPackageError: what was asked for
-            does not exist.
+        UnknownModelError, OptionError, InputShapeError, MissingPackageError: the selection names
+            something that does not exist.
     """
     model = create_model(name, weights="random")
     channels, frames, side_px, _ = model.card.clip_shape
@@ -122,16 +125,17 @@ def measure_model(
     program = convert(model, (channels, frames, size_px, size_px), rate=selection.rate)
     convert_seconds = time.perf_counter() - start
     device = torch.device(selection.device)
+    meter = open_meter(device) if selection.energy else None
     model.to(device)
     peers = []
     for peer in selection.peers:
-        complaint = PEERS[peer].complain(model, program)
+        complaint = PEERS[peer].reason_unavailable(model, program)
         if complaint is None:
             peers.append(peer)
         else:
             on_remark(f"{name}: {peer} {complaint}")
     variants = {str(index): one for index, one in enumerate(selection.variants(peers))}
-    # First, so that the memory of a device is there for them.
+    # Opened first, so that the device still has memory for them.
     try:
         wanted = (one.precision for one in variants.values())
         limits = open_ceilings(wanted, selection.steps, device)
@@ -151,15 +155,19 @@ def measure_model(
         if key not in measured:
             on_remark(f"{name}: {_describe(variant)} needs more memory than {device} has")
     ceilings = read_ceilings(measured, device)
-    subjects = [one for key, one in opened.items() if key in measured]
-    latencies = [measured[key] for key in opened if key in measured]
+    joules: dict[str, float] = {}
+    if meter is not None:
+        with torch.inference_mode():
+            joules = {key: measure_joules(named[key], meter) for key in named if key in measured}
+    keys = [key for key in opened if key in measured]
+    subjects, latencies = [opened[key] for key in keys], [measured[key] for key in keys]
     peaks: list[int | None] = [None] * len(subjects)
     if selection.memory:
-        torch.cuda.empty_cache()  # for the processes that want it
+        torch.cuda.empty_cache()  # for the processes started below
         rest = (selection.rate, size_px, torch.get_num_threads(), program.window or 1, str(device))
         peaks = [measure_peak_bytes(AloneTask(name, one.variant, *rest)) for one in subjects]
     records = []
-    for one, latency, peak_bytes in zip(subjects, latencies, peaks, strict=True):
+    for key, one, latency, peak_bytes in zip(keys, subjects, latencies, peaks, strict=True):
         variant = one.variant
         product_ms = ceilings.product_ms(one.macs * variant.batch, variant.precision)
         ours = variant.what == "step" and variant.peer is None
@@ -187,6 +195,7 @@ def measure_model(
                 times_the_copy=latency.median_ms / ceilings.copy_ms(one.touched_bytes),
                 peak_bytes=peak_bytes,
                 published_accuracy=dict(get_card(name).published_accuracy),
+                joules_per_prediction=joules.get(key),
             )
         )
     return records, ceilings
@@ -203,7 +212,7 @@ def _compare(
     subjects: Sequence[OpenSubject],
     latencies: Sequence[Latency],
 ) -> dict[str, float]:
-    """How many times as long clip networks and peers take."""
+    """The speed-ups over clip networks and peers."""
     own = one.variant
     speedups: dict[str, float] = {}
     is_our_step = own.what == "step" and own.peer is None

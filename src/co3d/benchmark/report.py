@@ -36,22 +36,26 @@ CUDA_MEMORY_EXPLANATION = (
     " *peak MB* is the most memory of the device that PyTorch had allocated in a process that does "
     "only this, compilation included; what the driver takes for itself comes on top."
 )
+ENERGY_EXPLANATION = (
+    " *mJ* is the energy of a prediction: what the processor's package, or the card, drew "
+    "meanwhile, what it draws when idle and for other programs included."
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that one run of the benchmark found.
+    """All results of one run of the benchmark.
 
     Attributes:
-        command: that repeats it.
+        command: repeats the run.
         date: when it ended, ISO 8601.
-        device: torch device that all of it ran on.
-        hardware: that device, if it is not the CPU, processor and number of cores.
+        device: torch device of the run.
+        hardware: that device if it is not the CPU, the processor and the number of cores.
         threads: that the CPU backends used.
         versions: package -> version.
         ceilings: of each model's rounds, in the order of the records.
         remarks: what could not be measured, and why.
-        is_complete: False when it was stopped; models that were not finished are left out.
+        is_complete: False if the run was stopped; unfinished models are left out.
     """
 
     command: str
@@ -75,11 +79,11 @@ class Report:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write bench.json, bench.md and bench.svg, each whole or not at all.
+    """Write bench.json, bench.md and bench.svg, each completely or not at all.
 
     Args:
         report: what was measured.
-        folder: made if absent.
+        folder: created if absent.
 
     Returns:
         The paths that were written.
@@ -97,7 +101,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def format_markdown(report: Report) -> str:
-    """One table per model, with what it was measured on and what the columns mean."""
+    """One table per model, with the setup and the meaning of the columns."""
     lines = [
         f"Measured on {_describe_setup(report)}, {report.date[:10]}. Written by "
         f"`{report.command}`.",
@@ -111,6 +115,7 @@ def format_markdown(report: Report) -> str:
         records = [record for record in report.records if record.model == name]
         lines += _format_model(records, report.ceilings[name])
     has_peaks = any(record.peak_bytes is not None for record in report.records)
+    has_energy = any(record.joules_per_prediction is not None for record in report.records)
     has_periods = any(record.frames_per_prediction > 1 for record in report.records)
     is_cuda = torch.device(report.device).type == "cuda"
     memory = CUDA_MEMORY_EXPLANATION if is_cuda else MEMORY_EXPLANATION
@@ -118,6 +123,7 @@ def format_markdown(report: Report) -> str:
         EXPLANATION,
         NATIVE_EXPLANATION if has_periods else "",
         memory if has_peaks else "",
+        ENERGY_EXPLANATION if has_energy else "",
     ]
     lines += ["".join(explanations), ""]
     return "\n".join(lines)
@@ -129,7 +135,8 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
     columns = [
         heading
         for heading in rows[0]
-        if heading != "peak MB" or any(one.peak_bytes is not None for one in records)
+        if (heading != "peak MB" or any(one.peak_bytes is not None for one in records))
+        and (heading != "mJ" or any(one.joules_per_prediction is not None for one in records))
     ]
     alignment = ["---"] * LEFT_COLUMNS + ["---:"] * (len(columns) - LEFT_COLUMNS)
     lines = [
@@ -161,7 +168,7 @@ def _format_model(records: Sequence[Record], ceilings: Ceilings) -> list[str]:
 
 
 def _describe_work(records: Sequence[Record]) -> str:
-    """Multiply-accumulates of clip and step; a device may have had no memory for one of them."""
+    """Multiply-accumulates of clip and step; one may be missing for lack of memory."""
     clip = next((one for one in records if one.what == "clip"), None)
     step = next((one for one in records if one.what == "step" and one.peer is None), None)
     counts = [] if clip is None else [f"clip {clip.macs_per_prediction / 1e6:,.0f} M"]
@@ -177,9 +184,9 @@ def _describe_work(records: Sequence[Record]) -> str:
 
 
 def _references(records: Sequence[Record]) -> list[str]:
-    """What the others are compared with: the clip network and the peers."""
+    """The records that others are compared with: the clip network and the peers."""
     peers = (record.peer for record in records if record.peer is not None)
-    # Where the eager clip network is the only one, the fastest is that.
+    # If the eager clip network is the only one, it is also the fastest.
     others = SAME_CLIP in {name for record in records for name in record.speedups}
     ours = (SAME_CLIP, FASTEST_CLIP) if others else ()
     return list(dict.fromkeys((CLIP, *ours, *peers)))
@@ -203,12 +210,17 @@ def _list_cells(record: Record, references: Sequence[str]) -> dict[str, str]:
         "times copy": _format_ratio(record.times_the_copy),
         "state MB": _format_megabytes(record.state_bytes or None, 2),
         "peak MB": _format_megabytes(record.peak_bytes, 0),
+        "mJ": _format_millijoules(record.joules_per_prediction),
         "open s": f"{record.open_seconds:.1f}" if record.open_seconds else "-",
     }
 
 
 def _format_megabytes(size_bytes: int | None, decimals: int) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 1e6:.{decimals}f}"
+
+
+def _format_millijoules(joules: float | None) -> str:
+    return "-" if joules is None else f"{1e3 * joules:.1f}"
 
 
 def _format_ratio(ratio: float | None) -> str:

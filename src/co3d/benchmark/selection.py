@@ -1,4 +1,4 @@
-"""What a benchmark measures of each model, and which of it exists."""
+"""What a benchmark measures for each model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Variant:
     Attributes:
         what: "clip", a whole clip per prediction; "step", a frame at a time.
         peer: name of the library that runs it; None for co3d.
-        backend: of co3d's step; "torch" for whatever torch runs eagerly.
+        backend: of co3d's step; "torch" for everything that torch runs eagerly.
         precision: of weights, frames and state.
         batch: videos at once.
     """
@@ -40,10 +40,11 @@ class Selection:
         batches: numbers of videos at once.
         rate: "dense" or "native".
         peers: names of other libraries, of `PEERS`.
-        steps: timed steps of each, at least.
+        steps: the least number of timed steps.
         size_px: side of the square frames; None for the model's own.
-        clips: whether to time the clip network on each engine, too, and not only eagerly.
-        memory: whether to run each variant once more, alone in a process, for its peak memory.
+        clips: whether to time the clip network on each engine, in addition to eagerly.
+        memory: whether to run each variant once more, in a process of its own, for its peak memory.
+        energy: whether to measure the energy of each variant.
         device: torch device that all of it runs on.
     """
 
@@ -55,10 +56,11 @@ class Selection:
     size_px: int | None = None
     clips: bool = False
     memory: bool = False
+    energy: bool = False
     device: str = "cpu"
 
     def variants(self, peers: Sequence[str]) -> Iterator[Variant]:
-        """All variants, the clip network first; of the peers only these."""
+        """All variants, the clip network first; only with the given peers."""
         for batch in self.batches:
             yield Variant("clip", None, *EAGER, batch)
             for backend, precision in self.engines:
@@ -69,15 +71,15 @@ class Selection:
                 yield Variant(PEERS[peer].what, peer, "torch", "float32", batch)
 
     def _has_clip(self, backend: str, precision: str) -> bool:
-        """Whether an engine runs a clip network, other than the eager one that is timed anyway."""
+        """Whether an engine runs a clip network other than the eager one, which is always timed."""
         if backend == "torch":
-            # On the CPU pools of clips lack other precisions.
+            # On the CPU, pools over clips lack other precisions.
             return precision != "float32" and self.device != "cpu"
-        return precision != "int8"  # which is calibrated for steps
+        return precision != "int8"  # int8 is calibrated for steps
 
 
 def select_peers(names: Sequence[str]) -> tuple[str, ...]:
-    """The peers of these names, all of which can be imported.
+    """The peers of these names, after checking that all can be imported.
 
     Raises:
         OptionError: an unknown name. MissingPackageError: a peer is not installed.

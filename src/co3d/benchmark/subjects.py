@@ -1,4 +1,4 @@
-"""Networks made ready to be timed: on clips, frame by frame, by co3d and by other libraries."""
+"""Prepare networks to be timed: on clips or frame by frame, by co3d and by other libraries."""
 
 import time
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from co3d.compiler import StepProgram
 from co3d.models import ClipModel
 
 CLIP_SHARE = 10  # timed steps per timed clip
-# Periods after which a backend has met all places where its state may lie, and prepared a step for
-# each: rings of 2, 3 and 6 buffers turn back as one.
+# A backend prepares a step for each combination of its ring buffers' positions. Rings of 2, 3 and 6
+# buffers return to their first positions after 6 periods, after which nothing new is prepared.
 SETTLING_PERIODS = 6
 
 
@@ -27,14 +27,13 @@ class OpenSubject:
     """A variant of a network, ready to be timed.
 
     Attributes:
-        variant: what it is.
+        variant: of the network.
         description: what runs it, with versions.
-        macs: multiply-accumulates of one clip, or of one step on the average over frames, for one
-            video.
+        macs: multiply-accumulates of one clip, or of one step averaged over frames, for one video.
         frames_per_prediction: steps from one result to the next; 1 for a clip.
         state_bytes: carried from frame to frame, for the whole batch; 0 for a clip.
-        touched_bytes: of weights, of state and of the clip or frames: what a call has to read.
-        open_seconds: that it took to make it ready, conversion apart.
+        touched_bytes: of weights, state and input, which a call has to read.
+        open_seconds: time to prepare it, without conversion.
     """
 
     variant: Variant
@@ -50,14 +49,14 @@ class OpenSubject:
 def open_subject(
     variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
 ) -> OpenSubject:
-    """Make a variant ready; one that steps has full windows then.
+    """Prepare a variant; if it steps, its windows are full afterwards.
 
     Args:
-        variant: what to run. A peer must have no complaint about the program.
+        variant: what to run. `Peer.reason_unavailable` must return None for a peer.
         model: the clip network, on the device.
         program: its step program, of the rate and frame size to measure.
-        steps: timed steps that are wanted.
-        device: that clips and frames are on, and results when a call ends.
+        steps: number of timed steps.
+        device: of the inputs, and of the results.
 
     Raises:
         torch.OutOfMemoryError: the device has too little memory.
@@ -70,7 +69,7 @@ def open_subject(
 def _open_clip(
     variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
 ) -> OpenSubject:
-    """A clip network, a whole clip per prediction: eager as it is, or in another backend."""
+    """A clip network, with a whole clip per prediction: eager, or in another backend."""
     channels, height, width = program.frame_shape
     shape = (variant.batch, channels, program.clip_frames, height, width)
     clip = torch.randn(shape, device=device)
@@ -99,9 +98,9 @@ def _open_clip(
 def _open_step(
     variant: Variant, model: ClipModel, program: StepProgram, steps: int, device: torch.device
 ) -> OpenSubject:
-    """A network that sees one frame at a time, in its steady state."""
+    """A network that steps frame by frame, in its steady state."""
     itemsize = PRECISIONS[variant.precision].itemsize
-    # In int8 weights alone take a byte; frames and state are floats.
+    # In int8 only weights take a byte; frames and state are floats.
     weight_size = 1 if variant.precision == "int8" else itemsize
     frame = torch.randn(variant.batch, *program.frame_shape, device=device)
     state_bytes = program.state_bytes * variant.batch * itemsize // program.dtype.itemsize
@@ -116,7 +115,7 @@ def _open_step(
         run, description = peer.run, peer.description
     open_seconds = time.perf_counter() - start
     with torch.inference_mode():
-        # Full windows, and a whole number of periods, so that the timed ones start at phase 0.
+        # Run until windows are full, for whole periods, so that timing starts at phase 0.
         for _ in range((-(-program.masked_steps // period) + SETTLING_PERIODS) * period):
             run(frame)
     if peer is not None:
@@ -129,13 +128,13 @@ def _open_step(
         state_bytes=state_bytes,
         touched_bytes=_weight_bytes(model, weight_size) + state_bytes + frame.numel() * itemsize,
         open_seconds=open_seconds,
-        # Frames of a stream come one by one, so that every step is waited for.
+        # A live stream's frames arrive one by one, so each step is waited for.
         subject=_repeat(wait_after(lambda: run(frame), device), period, variant.batch, steps),
     )
 
 
 def _repeat(call: Callable[[], object], period: int, batch: int, steps: int) -> Subject:
-    """Whole periods as one call, since their steps differ."""
+    """Time whole periods as one call, because the steps of a period differ."""
 
     def run_period() -> None:
         for _ in range(period):

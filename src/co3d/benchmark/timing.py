@@ -1,4 +1,4 @@
-"""Latency of several subjects, measured in turn so that all of them meet the same machine."""
+"""Measure latencies of several subjects interleaved, so that all run under equal conditions."""
 
 import statistics
 import time
@@ -9,14 +9,14 @@ import torch
 
 MS_PER_SECOND = 1e3
 
-# The thread pools of different runtimes spin after their last call and disturb whoever comes next
-# (ONNX Runtime's for 40 ms), and caches hold what came before, so each burst starts with calls that
-# do not count.
+# The thread pools of some runtimes keep spinning after their last call and slow down the next
+# subject
+# (ONNX Runtime's for 40 ms), and caches hold earlier data, so each burst starts with untimed calls.
 DISCARDED_CALLS, LEAST_DISCARDED_SECONDS, MOST_DISCARDED_SECONDS = 4, 0.1, 0.3
 TIMED_CALLS, TIMED_SECONDS = 10, 2.0
 
 OnBurst = Callable[[int, int], None]
-"""Told after each burst how many samples there are, and how many there will be."""
+"""Called after each burst with the number of samples so far, and in all."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Subject:
 
     Attributes:
         call: what is timed.
-        samples: timed calls that it needs at least.
-        steps: equal pieces that a call consists of; a latency is that of one piece.
+        samples: the least number of timed calls.
+        steps: equal pieces of a call; a latency is that of one piece.
         predictions: made by one piece, for all elements of a batch together.
     """
 
@@ -41,7 +41,7 @@ class Latency:
     """Latencies in milliseconds, and the predictions per second of whole bursts.
 
     Attributes:
-        samples: timed calls. bursts: runs of calls without anything in between.
+        samples: timed calls. bursts: runs of uninterrupted calls.
         throughput_mean, throughput_std: predictions per second, over bursts.
     """
 
@@ -58,7 +58,7 @@ class Latency:
 
 @dataclass
 class _Measured:
-    """What has been measured of one subject so far."""
+    """The measurements of one subject so far."""
 
     latencies_ms: list[float] = field(default_factory=list)
     burst_throughputs: list[float] = field(default_factory=list)
@@ -78,7 +78,7 @@ class _Measured:
 
 
 def ignore_burst(done: int, total: int) -> None:
-    """For who need not know how far the measurement is."""
+    """Ignore the progress of the measurement."""
     del done, total
 
 
@@ -88,19 +88,18 @@ def measure(
     on_burst: OnBurst = ignore_burst,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
-    """Time subjects in rounds, one burst each, until every one has its samples.
+    """Time subjects in rounds, one burst each, until every subject has its samples.
 
-    A burst is calls that do not count, 4 or more that take 0.1 s or longer, then 10 that do. Slow
-    subjects make fewer calls a burst: no further one starts after 0.3 s of the former kind or 2 s
-    of the latter.
+    A burst is untimed calls (at least 4, for 0.1 s or longer), then 10 timed ones. Slow subjects
+    make fewer calls per burst: no further one starts after 0.3 s of untimed or 2 s of timed calls.
 
     Args:
         subjects: by name.
-        on_burst: told how far it is.
+        on_burst: called with the progress.
         clock: seconds.
 
     Returns:
-        The latencies by the same names, without subjects that a device has too little memory for.
+        The latencies by name, without subjects for which a device has too little memory.
     """
     measured = {name: _Measured() for name in subjects}
     while pending := [
@@ -119,7 +118,7 @@ def measure(
 
 
 def _run_burst(subject: Subject, measured: _Measured, clock: Callable[[], float]) -> None:
-    """Some calls that do not count, then some that do."""
+    """Untimed calls, then timed ones."""
     start = before = clock()
     calls = 0
     while before - start < LEAST_DISCARDED_SECONDS or (

@@ -10,6 +10,7 @@ import torch
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from co3d.benchmark.ceilings import Ceilings
+from co3d.benchmark.energy import open_meter
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.records import Record, measure_model
 from co3d.benchmark.report import Report, write_report
@@ -30,16 +31,15 @@ from co3d.runtime.choice import find_device, list_quick_backends, select_engines
 class BenchOptions:
     """The options of `co3d bench`, as the command line gives them.
 
-    Names may also be joined by commas.
+    Names may be joined by commas.
 
     Attributes:
         models: registry names.
-        backends: empty for all for the device that are installed and need no minutes to compile.
-        precisions: of weights, frames and state. batches: numbers of videos at once.
-        peers: other libraries. steps: timed steps of each, at least. threads: None for torch's own.
+        backends: empty for all that are installed, run on the device and compile within minutes.
+        precisions: of weights, frames and state. batches: numbers of videos that step together.
+        peers: other libraries. steps: the least number of timed steps. threads: None for torch's.
         size_px: side of the square frames. clips: whether to time clips on each engine.
-        memory: whether to measure peak memory.
-        device: torch device.
+        memory: whether to measure peak memory. energy: whether to measure energy.
         output: folder for the report.
         as_json: print JSON instead of tables.
     """
@@ -55,19 +55,20 @@ class BenchOptions:
     size_px: int | None
     clips: bool
     memory: bool
+    energy: bool
     device: str
     output: Path | None
     as_json: bool
 
 
 def run_bench(options: BenchOptions) -> int:
-    """Measure, print the result, and write it where that is wanted.
+    """Measure, print the result, and write it if an output folder is given.
 
     Returns:
-        The exit code: 130 when a signal stopped it; what was finished by then is reported.
+        The exit code: 130 when a signal stopped it; finished models are reported.
 
     Raises:
-        OptionError, UnknownModelError, InputShapeError, MissingPackageError: what was asked for
+        OptionError, UnknownModelError, InputShapeError, MissingPackageError: an option names what
             does not exist or cannot run.
         OutputError: the folder or a file cannot be written.
     """
@@ -128,7 +129,7 @@ def run_bench(options: BenchOptions) -> int:
 
 
 def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
-    """Find what cannot work before anything is measured."""
+    """Check the options before anything is measured."""
     for name in models:
         get_card(name)
     if options.steps < 1:
@@ -142,6 +143,8 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
             "least 1, such as --batch 1,4"
         )
     device = find_device(options.device)
+    if options.energy:
+        open_meter(device)  # raises if the machine has no meter
     backends = split_names(options.backends) or list_quick_backends(device.type)
     return Selection(
         engines=select_engines(backends, split_names(options.precisions), device.type),
@@ -152,12 +155,13 @@ def _select(options: BenchOptions, models: Sequence[str]) -> Selection:
         size_px=options.size_px,
         clips=options.clips,
         memory=options.memory,
+        energy=options.energy,
         device=str(device),
     )
 
 
 def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
-    """A command that measures the same, wherever its report goes."""
+    """A command that repeats the measurement, without the output options."""
     words = ["co3d", "bench", *models]
     for name, values in (
         ("--backend", options.backends),
@@ -176,6 +180,8 @@ def _format_command(options: BenchOptions, models: Sequence[str]) -> str:
         words.append("--clips")
     if options.memory:
         words.append("--memory")
+    if options.energy:
+        words.append("--energy")
     if options.device != "cpu":
         words += ["--device", options.device]
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""What `co3d bench` prints for people: a narrow table per model, and what disturbed it."""
+"""What `co3d bench` prints: a narrow table per model, and warnings about disturbances."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from co3d.benchmark.report import Report
 from co3d.console import Console
 
 BUSY_RATIO = 1.5
-"""p95 of a median so many times smaller: other programs took the processor meanwhile."""
+"""A p95 of this many medians means that other programs took the CPU meanwhile."""
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print median times, how many times a clip takes of each, and frames a second."""
+    """Print median times, how many times faster than a clip each is, and frames per second."""
     console.print(
         f"{report.hardware}, {report.threads} threads, torch {report.versions['torch']}",
         style="dim",

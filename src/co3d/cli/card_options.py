@@ -1,14 +1,14 @@
-"""How a network of the user's own is to be fed, as the command line says it."""
+"""How to feed a network of the user's own, from the command line's options."""
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from co3d.cli.options import CardOptions
 from co3d.console import warn
 from co3d.errors import OptionError
 from co3d.models import ModelCard
+from co3d.models.labels import read_label_file
 
 
 def make_card(
@@ -17,9 +17,9 @@ def make_card(
     name: str,
     clip_shapes: Sequence[tuple[int, ...]],
 ) -> ModelCard | None:
-    """The network's card with what the options say; None where nobody describes the network.
+    """The network's card with the options applied; None if neither card nor options exist.
 
-    Without --mean and --std a new card gives pixels from 0 to 1 as they are, and a note says so.
+    A new card without --mean and --std leaves pixels in 0 to 1 as they are, and prints a note.
 
     Args:
         options: of the command line. own: the network's card, if it has one.
@@ -27,7 +27,7 @@ def make_card(
         clip_shapes: (C, T, H, W) of its training clips, one per input.
 
     Raises:
-        OptionError: the options are too few, out of range, or not for such a network.
+        OptionError: options are missing, out of range, or not for such a network.
     """
     if options == CardOptions():
         return own
@@ -36,7 +36,7 @@ def make_card(
         "mean": _read_triple("--mean", options.mean),
         "std": _read_triple("--std", options.std),
         "short_side_px": options.short_side_px,
-        "labels": None if options.labels is None else read_labels(options.labels),
+        "labels": None if options.labels is None else read_label_file(options.labels),
     }
     given = {key: value for key, value in values.items() if value is not None}
     if own is None:
@@ -45,27 +45,11 @@ def make_card(
     return dataclasses.replace(own, **given)
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names, of which the file has one a line; empty lines are passed over.
-
-    Raises:
-        OptionError: the file cannot be read, or names nothing.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"cannot read --labels {path}: {error}; check the path") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise OptionError(f"cannot use --labels {path}: it names no class; write a name a line")
-    return names
-
-
 def check_labels(card: ModelCard | None, output_shapes: Sequence[tuple[int, ...]]) -> None:
-    """Refuse a card whose labels are not those of the network's one row of outputs.
+    """Refuse a card whose number of labels differs from the network's single output row.
 
     Raises:
-        OptionError: their numbers differ.
+        OptionError: the numbers differ.
     """
     if card is not None and card.labels and list(output_shapes) != [(len(card.labels),)]:
         raise OptionError(
@@ -78,10 +62,10 @@ def check_labels(card: ModelCard | None, output_shapes: Sequence[tuple[int, ...]
 def _describe(
     name: str, clip_shapes: Sequence[tuple[int, ...]], given: dict[str, object]
 ) -> ModelCard:
-    """A card for a network that has none."""
+    """A new card for a network that has none."""
     if "rate_hz" not in given:
         raise OptionError(
-            f"cannot describe {name}: it is not known how many frames a second it is to be shown; "
+            f"cannot describe {name}: its frame rate is not known; "
             "give --rate-hz, the rate of its training clips, and --mean and --std"
         )
     channels, clip_frames, height, width = clip_shapes[0]
@@ -99,7 +83,7 @@ def _describe(
 
 
 def _check(options: CardOptions, name: str, values: dict[str, Any], crop_px: int) -> None:
-    """Refuse what a card would refuse, in the words of the command line."""
+    """Refuse invalid values before the card does, naming the command line's options."""
     what = f"cannot describe {name}: got"
     if not 0 < values.get("rate_hz", 1.0) < float("inf"):
         raise OptionError(f"{what} --rate-hz {options.rate_hz}, expected above 0")
@@ -108,7 +92,7 @@ def _check(options: CardOptions, name: str, values: dict[str, Any], crop_px: int
     if values["short_side_px"] < crop_px:
         raise OptionError(
             f"{what} --short-side {options.short_side_px}, expected at least {crop_px}, the side "
-            "of the pictures that it sees"
+            "of its input"
         )
 
 

@@ -5,14 +5,14 @@ from co3d.errors import OptionError
 
 
 def check_network(options: ConversionOptions, chosen: CheckOptions) -> int:
-    """Prove that steps equal clips or, where backends are named, compare these.
+    """Prove that steps equal clips or, if backends are named, compare the backends.
 
     Returns:
         The exit code.
 
     Raises:
-        ParityError: steps differ from clips, or a backend in float32 from float64.
-        OptionError: an option out of range, or one that belongs to the other comparison.
+        ParityError: steps differ from clips, or a backend in float32 differs from float64.
+        OptionError: an option is out of range, or belongs to the other comparison.
         ConversionError: the network cannot be converted.
     """
     if chosen.backends:

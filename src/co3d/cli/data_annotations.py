@@ -1,4 +1,4 @@
-"""`co3d data annotations`: fetch what is published, say what a person has to do for the rest."""
+"""`co3d data annotations`: fetch what is published, and print the manual steps for the rest."""
 
 import os
 from pathlib import Path
@@ -14,14 +14,14 @@ def fetch_annotations(name: str, output: Path | None) -> None:
     """Download, unpack and print.
 
     Raises:
-        OptionError: nobody says where to write.
+        OptionError: no output folder is given or configured.
         DownloadError, DataError, OutputError: as for `fetch`.
     """
     console = Console(highlight=False)
     try:
         for path in fetch(name, output or _default_folder(name)):
             console.print(Text.assemble(("wrote ", "dim"), str(path)), soft_wrap=True)
-    finally:  # these steps are to be taken whether the download works or not
+    finally:  # the manual steps apply whether the download works or not
         console.print(ANNOTATIONS[name].videos, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""`co3d data doctor`: examine a data set, print what is wrong, write report and clean manifest."""
+"""`co3d data doctor`: examine a data set, print the faults, write report and clean manifest."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from co3d.cli.data_choice import DataChoice
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.progress import open_progress
 from co3d.console import Console, warn
@@ -30,7 +31,7 @@ from co3d.datasets.manifest import Manifest
 from co3d.environment import logs_path
 from co3d.errors import DataError, OptionError, OutputError
 from co3d.files import output_file
-from co3d.printable import spell_json
+from co3d.printable import dump_json
 from co3d.sandbox import Sandbox
 
 LOG, REPORT, PICTURE, CLEAN = "log.jsonl", "report.json", "statistics.png", "clean.jsonl"
@@ -51,6 +52,7 @@ class DoctorOptions:
     layout: str
     split: str | None
     classes: str | None
+    choice: DataChoice
     output: Path | None
     workers: int | None
     accuracy: float
@@ -59,11 +61,11 @@ class DoctorOptions:
 
 
 def run_doctor(options: DoctorOptions) -> int:
-    """Examine, report, and return the exit code: 0, or 130 when stopped before the end.
+    """Examine and report; returns the exit code: 0, or 130 when stopped before the end.
 
     Raises:
-        DataError: there is no data set to examine, or nothing in it is usable.
-        OptionError: a value that cannot work.
+        DataError: there is no data set at the path, or no usable video in it.
+        OptionError: an option is out of range.
         OutputError: a result cannot be written.
     """
     workers = options.workers or os.cpu_count() or 1
@@ -73,7 +75,11 @@ def run_doctor(options: DoctorOptions) -> int:
             "expected 1 or more, and 0 to 1"
         )
     manifest = open_dataset(
-        options.path, layout=options.layout, split=options.split or ALL, classes=options.classes
+        options.path,
+        layout=options.layout,
+        split=options.split or ALL,
+        classes=options.classes,
+        **options.choice.list_keywords(options.choice.label_names),
     )
     folder = options.output or logs_path() / "doctor" / _name(options)
     _refuse_inside(folder, manifest.root)
@@ -87,7 +93,7 @@ def run_doctor(options: DoctorOptions) -> int:
                 manifest, folder / LOG, workers, lambda _: progress.advance(task), sandbox
             )
     except KeyboardInterrupt:
-        warn(f"stopped; run the same command to go on, {folder / LOG} is kept")
+        warn(f"stopped; run the same command to continue from {folder / LOG}")
         return STOPPED
     finally:
         if sandbox is not None:
@@ -102,7 +108,7 @@ def run_doctor(options: DoctorOptions) -> int:
     diagnosis.clean.save(folder / CLEAN)
     draw_statistics(folder / PICTURE, _name(options), len(manifest.entries), found, diagnosis)
     if options.as_json:
-        print(spell_json(report))
+        print(dump_json(report))
     else:
         _print(report, diagnosis, [folder / name for name in (REPORT, CLEAN, PICTURE, LOG)])
     if not usable:
@@ -119,7 +125,7 @@ def _name(options: DoctorOptions) -> str:
 
 
 def _refuse_inside(folder: Path, root: Path) -> None:
-    """Data sets are not written into."""
+    """Refuse to write into the data set."""
     if folder.resolve().is_relative_to(root.resolve()):
         raise OutputError(
             f"cannot write to {folder}: it lies in the data set {root}, which stays as it is; "
@@ -133,7 +139,7 @@ def _describe(
     diagnosis: Diagnosis,
     bounds: AccuracyBounds,
 ) -> dict[str, Any]:
-    """What the JSON report holds."""
+    """The content of the JSON report."""
     pairs = {(problem.video_id, problem.kind) for problem in diagnosis.problems}
     counts = Counter(kind for _, kind in pairs)
     decoded = [seen for seen in found.values() if seen.frames]
@@ -194,10 +200,10 @@ def _print(report: dict[str, Any], diagnosis: Diagnosis, written: list[Path]) ->
     console.print(
         f"If the accuracy on the {report['usable']} usable videos is {share:.1%}, then on all "
         f"{report['listed']} it is\n"
-        f"  {_interval(accuracy['worst'])} whatever the lost ones are (all wrong, all right);\n"
+        f"  {_interval(accuracy['worst'])} in any case (lost videos all wrong, all right);\n"
         f"  {_interval(accuracy['at_random'])} if they are lost at random (95 %, Wilson, finite "
         "population);\n"
-        f"  {_interval(accuracy['sampling'])} is what so many videos tell of others like them "
+        f"  {_interval(accuracy['sampling'])} for all videos of their kind, sampled by these "
         "(95 %, Wilson)."
     )
     for path in written:
@@ -205,7 +211,7 @@ def _print(report: dict[str, Any], diagnosis: Diagnosis, written: list[Path]) ->
 
 
 def _print_classes(console: Console, report: dict[str, Any]) -> None:
-    """The videos of each split and class; of many classes, the smallest ones."""
+    """Print the number of videos of each split and class; of many classes only the smallest."""
     if any(report["splits"]):
         splits = ", ".join(f"{name or 'none'} {n}" for name, n in report["splits"].items())
         console.print(f"splits: {splits}", markup=False, soft_wrap=True)

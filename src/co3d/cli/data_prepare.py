@@ -1,4 +1,4 @@
-"""`co3d data prepare`: a manifest of a data set, and copies of its videos if they are asked for."""
+"""`co3d data prepare`: write a manifest of a data set and, if requested, copies of its videos."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from co3d.cli.data_choice import DataChoice
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.progress import open_progress
 from co3d.console import Console
@@ -25,13 +26,14 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """The options of `co3d data prepare`, as the command line gives them; form None copies none."""
+    """The options of `co3d data prepare`, as the command line gives them; form None: no copies."""
 
     path: Path
     output: Path
     layout: str
     split: str | None
     classes: str | None
+    choice: DataChoice
     form: Form | None
     short_side_px: int | None
     rate_hz: float | None
@@ -41,12 +43,12 @@ class PrepareOptions:
 
 
 def run_prepare(options: PrepareOptions) -> int:
-    """Write manifest and copies; return the exit code: 0, or 130 when stopped before the end.
+    """Write manifest and copies; returns the exit code: 0, or 130 when stopped before the end.
 
     Raises:
         DataError: there is no such data set, or in strict mode, a video cannot be copied.
-        OptionError: a value that cannot work.
-        OutputError: the folder holds copies of another kind, or cannot be written.
+        OptionError: an option is out of range.
+        OutputError: the folder holds other copies, or cannot be written.
     """
     if options.form is None and (options.short_side_px or options.rate_hz):
         raise OptionError("cannot scale or sample without copies: add --to video or --to frames")
@@ -54,7 +56,11 @@ def run_prepare(options: PrepareOptions) -> int:
     if workers < 1:
         raise OptionError(f"cannot copy with {workers} workers: expected 1 or more")
     manifest = open_dataset(
-        options.path, layout=options.layout, split=options.split or ALL, classes=options.classes
+        options.path,
+        layout=options.layout,
+        split=options.split or ALL,
+        classes=options.classes,
+        **options.choice.list_keywords(options.choice.label_names),
     )
     output = options.output
     if output.resolve().is_relative_to(manifest.root.resolve()):
@@ -70,7 +76,7 @@ def run_prepare(options: PrepareOptions) -> int:
         try:
             manifest, left_out = _copy_all(manifest, output, recipe, workers, options.strict)
         except KeyboardInterrupt:
-            print("stopped; run the same command to go on, copies are kept", file=sys.stderr)
+            print("stopped; run the same command to continue, copies are kept", file=sys.stderr)
             return STOPPED
     manifest.save(output / MANIFEST)
     lines = [
@@ -85,7 +91,7 @@ def run_prepare(options: PrepareOptions) -> int:
 
 
 def _claim(output: Path, manifest: Manifest, recipe: Recipe) -> None:
-    """Note what the folder's copies are made from and like; refuse to mix two kinds."""
+    """Record the source and recipe of the folder's copies; refuse to mix two kinds."""
     text = json.dumps({"root": str(manifest.root.resolve()), **asdict(recipe)}, indent=2) + "\n"
     place = output / RECIPE
     if place.exists():
@@ -102,7 +108,7 @@ def _claim(output: Path, manifest: Manifest, recipe: Recipe) -> None:
 def _copy_all(
     manifest: Manifest, output: Path, recipe: Recipe, workers: int, strict: bool
 ) -> tuple[Manifest, list[tuple[VideoEntry, str]]]:
-    """Copy what has no copy yet; the manifest of what succeeded, and what did not and why."""
+    """Make the missing copies; returns the manifest of all copies, and failures with reasons."""
     copies = plan_copies(manifest, output, recipe.form)
     jobs = iter(list(zip(manifest.entries, copies.entries, strict=True)))
     rates: dict[str, float] = {}

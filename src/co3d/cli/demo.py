@@ -1,4 +1,4 @@
-"""`co3d demo`: the bundled sample through the bundled model, with everything shown and measured."""
+"""`co3d demo`: run the bundled sample through the bundled model, and show all measurements."""
 
 import dataclasses
 import json
@@ -33,9 +33,9 @@ SAMPLE_NAME = "sample.mp4"
 
 
 def run_demo(output_dir: Path) -> None:
-    """Stream the sample, compare with its truth and with the clip network, and print a summary.
+    """Stream the sample, compare with its true labels and with the clip network, print a summary.
 
-    Writes annotated.mp4, timeline.png and summary.json into `output_dir`, which is made if absent.
+    Writes annotated.mp4, timeline.png and summary.json into `output_dir`, created if absent.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -89,7 +89,7 @@ def _stream(
 
 
 def _compare(console: Console, labeller: Labeller, sample: Path) -> SpeedComparison:
-    """Time steps and clips in turn over the sample."""
+    """Time steps and clips, interleaved, over the sample."""
     comparison = SpeedComparison(labeller.program.macs_per_frame, labeller.program.clip_macs)
     with read_video(sample, rate_hz=labeller.rate_hz) as reader:
         frames = list(reader)

@@ -19,21 +19,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from co3d.cli.data_choice import DataChoice, Head, name_subject, restrict_to_classes, warn_of_order
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.interrupts import interrupt_on_signals
 from co3d.cli.mode_options import (
     Mode,
     Protocol,
+    check_minimums,
     choose_mode,
-    refuse_foreign,
-    refuse_low,
+    refuse_other_mode,
     refuse_rate,
 )
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.compiler.program import Program
 from co3d.console import Console, say
-from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_judged_split
+from co3d.datasets.layouts import ALL, describe_splits, open_dataset, open_evaluation_split
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.sampling import Rule, Sampling
 from co3d.errors import DataError, OptionError
@@ -41,45 +42,48 @@ from co3d.evaluation.clip_mode import ClipEvaluator, parse_views
 from co3d.evaluation.detection import DetectionMeasures, measure_detection
 from co3d.evaluation.frame_scores import FOLDER, FrameScores
 from co3d.evaluation.jobs import make_jobs
-from co3d.evaluation.localisation import judge_frames
+from co3d.evaluation.localisation import score_frames
 from co3d.evaluation.metrics import require_metrics
 from co3d.evaluation.paper_protocol import count_init_frames, make_paper_card, read_paper_frames
 from co3d.evaluation.published import list_published
 from co3d.evaluation.ranks import Rank, open_rank
-from co3d.evaluation.report import format_measures, write_report
+from co3d.evaluation.report import format_measures, format_run, write_report
 from co3d.evaluation.run import Evaluator, RunResult, run_jobs
 from co3d.evaluation.stream_mode import Fill, StreamEvaluator
 from co3d.evaluation.subject import Subject, describe_backend, describe_subject
 from co3d.evaluation.summary import Summary, summarise
 from co3d.export.program_cache import convert_or_read
 from co3d.files import own_folder
-from co3d.printable import spell_json
+from co3d.printable import dump_json
 from co3d.runtime import compile as compile_program
 from co3d.weights import identify_weights
 
-STOPPED_NOTE = "stopped; the same command goes on with the videos that are left"
+STOPPED_NOTE = "stopped; run the same command to continue with the remaining videos"
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """The options of `co3d eval`, as the command line gives them; None where they were left out.
+    """The options of `co3d eval`, as the command line gives them; None if left out.
 
     Attributes:
-        data: data set or manifest. split: of the data set.
+        data: data set or manifest. split: of the data set. choice: classes and their names.
+        head: whether all outputs of the network compete, or only those with classes in the data.
         model: registry name, folder of a run, exported file or FILE.py:FACTORY.
         weights: tag or path.
         mode: whole clips, or frame by frame; a protocol implies it.
-        protocol: of a publication, which settles fill, init_frames and rate_hz.
+        protocol: of a publication, which fixes fill, init_frames and rate_hz.
         views: "KxM"; rule: which frames make a clip; clips only.
         window, fill, init_frames, backend, slots: streams only.
         frame_scores: whether streams keep the scores of every frame.
         rate_hz: overrides the model's. precision, device: of the computation.
-        limit: videos at most. output: folder of the report. strict: a bad video stops the run.
+        limit: the most videos. output: folder of the report. strict: stop at a bad video.
         as_json: print the summary as JSON.
     """
 
     data: Path
     split: str | None
+    choice: DataChoice
+    head: Head
     model: str
     weights: str | None
     mode: Mode | None
@@ -102,11 +106,11 @@ class EvalOptions:
 
 
 def evaluate_data(options: EvalOptions) -> int:
-    """Evaluate, and write the report; go on where an earlier run in the same folder stopped.
+    """Evaluate, and write the report; continues where an earlier run in the same folder stopped.
 
     Returns:
         The exit code: 130 when a signal stopped it; then there is no report, and the same command
-        goes on with the videos that are left.
+        continues with the remaining videos.
 
     Raises:
         OptionError, DataError, OutputError, MissingPackageError, UnknownModelError, WeightError,
@@ -119,7 +123,7 @@ def evaluate_data(options: EvalOptions) -> int:
     if options.protocol == "paper":
         subject = replace(subject, card=make_paper_card(subject.card))
     console = Console(stderr=True)
-    manifest, split = _open_data(options, subject.card.labels, console)
+    subject, manifest, split = _open_data(options, subject, console)
     jobs = make_jobs(manifest, subject.classes, options.limit)
     try:
         with interrupt_on_signals(), open_rank() as rank:
@@ -133,13 +137,14 @@ def evaluate_data(options: EvalOptions) -> int:
                 "data": options.data.resolve().name,
                 "split": split,
                 **describe_subject(subject, manifest),
+                **({"head": options.head} if options.head == "part" else {}),
                 "mode": options.mode,
                 "protocol": options.protocol,
                 "precision": _choose_precision(options, subject),
                 "device": options.device,
                 **chosen,
             }
-            with _own(options.output, rank), show_progress(console, rank) as report:
+            with _lock_folder(options.output, rank), show_progress(console, rank) as report:
                 result = run_jobs(
                     jobs, evaluator, options.output, settings, rank=rank, report=report
                 )
@@ -156,7 +161,7 @@ def evaluate_data(options: EvalOptions) -> int:
                     subject.card,
                     settings,
                     manifest,
-                    judged=sum(record.error is None for record in result.records),
+                    evaluated=sum(record.error is None for record in result.records),
                 ),
                 detection=_measure_detection(result, manifest, scores),
             )
@@ -165,7 +170,7 @@ def evaluate_data(options: EvalOptions) -> int:
         return STOPPED
     written = write_report(summary, options.output, command=_format_command(), frame_scores=scores)
     _print_summary(summary, console, written, as_json=options.as_json)
-    if not summary.judged:
+    if not summary.evaluated:
         raise DataError(
             f"cannot measure anything: got no video of {len(jobs)} that can be read; run "
             "`co3d data doctor`, or check where the data set lies"
@@ -173,41 +178,48 @@ def evaluate_data(options: EvalOptions) -> int:
     return SUCCESS
 
 
-def _own(folder: Path, rank: Rank) -> AbstractContextManager[None]:
-    """Of processes that share the work, one owns the folder."""
+def _lock_folder(folder: Path, rank: Rank) -> AbstractContextManager[None]:
+    """Lock the folder in the reporting process of a distributed run; do nothing in the others."""
     return own_folder(folder) if rank.reports else nullcontext()
 
 
 def _open_data(
-    options: EvalOptions, labels: tuple[str, ...], console: Console
-) -> tuple[Manifest, str | None]:
-    """The videos to judge and their split: the one asked for, else the one that is judged on."""
-    # Classes are matched by name where the model knows names: another order does no damage.
-    classes = labels or None
+    options: EvalOptions, subject: Subject, console: Console
+) -> tuple[Subject, Manifest, str | None]:
+    """The network, the videos to evaluate, and their split: the given one, else the default."""
+    subject, labels = name_subject(subject, options.choice)
+    # If the model has class names, classes are matched by name, so their order may differ.
+    classes = subject.card.labels if options.head == "whole" else ()
+    opening = {"classes": classes or None, **options.choice.list_keywords(labels)}
     if options.split is not None:
-        return open_dataset(options.data, split=options.split, classes=classes), options.split
-    manifest, whole = open_judged_split(options.data, classes=classes)
-    (split,) = manifest.splits or (None,)
-    if len(whole.splits) > 1:
+        manifest = whole = open_dataset(options.data, split=options.split, **opening)
+        split: str | None = options.split
+    else:
+        manifest, whole = open_evaluation_split(options.data, **opening)
+        (split,) = manifest.splits or (None,)
+    if options.split is None and len(whole.splits) > 1:
         console.print(
-            f"Judging the split {split}. {options.data} has {describe_splits(whole)}; --split NAME "
-            f"judges another, --split {ALL} all of them",
+            f"Evaluating the split {split}. {options.data} has {describe_splits(whole)}; --split "
+            f"NAME evaluates another, --split {ALL} all of them",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
-    return manifest, split
+    if options.head == "part":
+        subject = restrict_to_classes(subject, manifest)
+    warn_of_order(subject, manifest)
+    return subject, manifest, split
 
 
 def _check_options(options: EvalOptions) -> EvalOptions:
-    """Find what cannot work before anything is opened; returns the options with their mode."""
+    """Check the options before anything is opened; returns them with their mode set."""
     settled = {
         "--fill": options.fill,
         "--init": options.init_frames,
         "--rate-hz": options.rate_hz,
     }
     mode = choose_mode("evaluate", options.mode, options.protocol, settled)
-    refuse_foreign(
+    refuse_other_mode(
         "evaluate",
         mode,
         {"--views": options.views, "--rule": options.rule},
@@ -220,17 +232,17 @@ def _check_options(options: EvalOptions) -> EvalOptions:
             "--frame-scores": options.frame_scores or None,
         },
     )
-    refuse_low("evaluate", {"--limit": options.limit, "--slots": options.slots})
-    refuse_low("evaluate", {"--init": options.init_frames}, least=0)
+    check_minimums("evaluate", {"--limit": options.limit, "--slots": options.slots})
+    check_minimums("evaluate", {"--init": options.init_frames}, least=0)
     refuse_rate("evaluate", options.rate_hz)
     return replace(options, mode=mode)
 
 
 def _check_program(options: EvalOptions, subject: Subject) -> None:
-    """OptionError for what an exported file cannot do."""
+    """Raise OptionError for options that an exported file does not support."""
     if subject.program is not None and (options.mode == "clip" or options.window is not None):
         raise OptionError(
-            f"cannot evaluate {options.model}: it is a stream with a window of its own; use --mode "
+            f"cannot evaluate {options.model}: an exported stream has a fixed window; use --mode "
             "stream, and leave --window out"
         )
     if subject.program is not None and subject.program.edges == "none":
@@ -260,7 +272,7 @@ def _open_evaluator(
     rank: Rank,
     frame_scores: FrameScores | None,
 ) -> tuple[Evaluator, dict[str, Any]]:
-    """What makes the predictions, and its settings."""
+    """The evaluator that makes predictions, and its settings."""
     card = subject.card
     rate_hz = options.rate_hz or card.rate_hz
     device = f"cuda:{rank.local}" if options.device == "cuda" else options.device
@@ -331,20 +343,20 @@ def _open_evaluator(
 def _measure_detection(
     result: RunResult, manifest: Manifest, scores: FrameScores | None
 ) -> DetectionMeasures | None:
-    """Of sets that say when classes happen, where the scores of every frame are kept."""
+    """Detection measures, if the data have intervals and the run keeps every frame's scores."""
     if scores is None or not any(entry.segments for entry in manifest.entries):
         return None
-    judged = (
-        judge_frames(manifest.entries[r.index], r.trace.pts_seconds, scores.read(r.index, r.frames))
+    evaluated = (
+        score_frames(manifest.entries[r.index], r.trace.pts_seconds, scores.read(r.index, r.frames))
         for r in result.records
         if r.trace is not None
     )
-    return measure_detection(judged, len(manifest.class_names))
+    return measure_detection(evaluated, len(manifest.class_names))
 
 
 @contextmanager
 def show_progress(console: Console, rank: Rank) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, on a terminal, by the process that reports."""
+    """On a terminal, a progress bar in the reporting process."""
     progress = Progress(
         SpinnerColumn(),
         TextColumn("videos"),
@@ -366,11 +378,11 @@ def _print_summary(
     summary: Summary, console: Console, written: list[Path], *, as_json: bool
 ) -> None:
     if as_json:
-        print(spell_json(summary.to_json()))
+        print(dump_json(summary.to_json()))
     else:
         say("\n".join(format_measures(summary)))
-    if summary.resumed:
-        console.print(f"{summary.resumed} videos were judged by an earlier run")
+    for line in format_run(summary):
+        console.print(line, highlight=False, soft_wrap=True)
     if summary.excluded:
         console.print(
             f"{len(summary.excluded)} videos are left out of the measures, the first of them "

@@ -1,4 +1,4 @@
-"""Events in the terminal, as they are committed."""
+"""Print events in the terminal as they are committed."""
 
 import contextlib
 import threading
@@ -16,17 +16,17 @@ class EventScreen(Protocol):
     """What shows events."""
 
     def show_event(self, record: "Record") -> None:
-        """Take in what happened to an event, in another thread."""
+        """Receive a change of an event, in another thread."""
         ...
 
 
 class EventLines:
-    """Shows records once they are committed, in a thread of its own; in a `with` block.
+    """Shows records once they are committed, in a separate thread; use it in a `with` block.
 
-    A terminal that takes nothing for a while holds up this thread alone.
+    A terminal that blocks delays only this thread.
 
     Args:
-        events: whose. screen: where.
+        events: whose records. screen: where to show them.
     """
 
     def __init__(self, events: "FleetEvents", screen: EventScreen) -> None:
@@ -36,7 +36,7 @@ class EventLines:
         self._thread = threading.Thread(target=self._run, name="co3d shows events", daemon=True)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # whoever read standard output went away
+        with contextlib.suppress(OSError, ValueError):  # standard output was closed by its reader
             is_last = False
             while not is_last:
                 is_last = self._stopping.wait(LOOK_SECONDS)
@@ -64,7 +64,7 @@ def _read_latest(events: "FleetEvents") -> int:
 
 
 def describe(record: "Record") -> str:
-    """A record in a line, for people."""
+    """A record as one readable line."""
     event = record.event
     what = {
         "start": "begins",

@@ -8,7 +8,7 @@ SUCCESS, BUG, STOPPED, PIPE_CLOSED = 0, 1, 130, 141
 
 
 def describe_exit_codes() -> str:
-    """A list of exit codes in lines of 80 columns, taken from the error classes themselves."""
+    """The exit codes in lines of at most 80 columns, taken from the error classes."""
     codes = {SUCCESS: "Success.", BUG: "A bug of ours; run again with --debug and report it."}
     for error in vars(errors).values():
         if isinstance(error, type) and error.__module__ == errors.__name__:

@@ -1,4 +1,4 @@
-"""`co3d explain`: what a network becomes as a step program."""
+"""`co3d explain`: show the step program that a network is converted to."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ def print_explanation(options: ConversionOptions, *, picture: Path | None, as_js
 
     Args:
         options: the network and how to convert it.
-        picture: where to draw the network in time, if anywhere.
+        picture: file for a drawing of the network over time; None for none.
         as_json: print one JSON object instead.
 
     Raises:
@@ -27,10 +27,10 @@ def print_explanation(options: ConversionOptions, *, picture: Path | None, as_js
         OutputError: the picture cannot be written.
     """
     if picture is not None:
-        check_picture_path(picture)  # a mistake must not cost the time of a conversion
+        check_picture_path(picture)  # fails before the slow conversion
     program, shapes = convert_network(options)
     if picture is not None:
-        draw_network(program, picture)
+        draw_network(program, picture, title=Path(options.network).name)
     if not as_json:
         say(program.explain())
         if picture is not None:

@@ -1,4 +1,4 @@
-"""`co3d export`: a network as one file that runs without its Python code."""
+"""`co3d export`: a network as one file, or as a model for Triton, without its Python code."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,12 @@ from torch import Tensor
 from co3d.cli.card_options import check_labels, make_card
 from co3d.cli.networks import convert_opened, open_network
 from co3d.cli.options import ConversionOptions, ExportOptions
+from co3d.compiler.program import StepProgram
 from co3d.console import Console, say
 from co3d.engine.playable import explain_unplayable
 from co3d.errors import DamagedVideoError, OptionError, OutputError
 from co3d.export import export_program
+from co3d.fleet.triton_repository import write_triton_repository
 from co3d.models import ModelCard, find_card
 from co3d.video import read_video
 
@@ -21,13 +23,14 @@ VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".ts"
 
 
 def export_network(conversion: ConversionOptions, options: ExportOptions) -> None:
-    """Convert a network, write the file, and say what is in it.
+    """Convert a network, write the file or the model for Triton, and print what is in it.
 
     Raises:
         ConversionError: the network cannot be converted.
-        OptionError: options that do not go together or are out of range.
-        Co3dError: as for `export_program` and `read_video`.
+        OptionError: options contradict each other or are out of range.
+        Co3dError: as for `export_program`, `write_triton_repository` and `read_video`.
     """
+    _check_format(options)
     console = Console(stderr=True)
     with console.status("converting"):
         model, shapes = open_network(conversion)
@@ -39,26 +42,71 @@ def export_network(conversion: ConversionOptions, options: ExportOptions) -> Non
         shapes,
     )
     check_labels(card, program.output_shapes)
+    if options.format == "triton":
+        _export_for_triton(options, program, card)
+        return
     calibration = None
     if options.calibrate:
         calibration = _read_frames(console, options, card)
+    slots = 1 if options.slots is None else options.slots
     description = export_program(
         program,
         options.output,
         format=options.format,
         card=card,
         precision=options.precision,
-        slots=options.slots,
+        slots=slots,
         calibration=calibration,
     )
-    slots = None if options.format == "torch" else options.slots
-    _report(options, description, explain_unplayable(program, card, slots))
+    path = options.output
+    files = [path] if options.format != "openvino" else [path, path.with_suffix(".bin")]
+    unplayable = explain_unplayable(program, card, None if options.format == "torch" else slots)
+    if unplayable is None:
+        advice = f"run it with: co3d stream VIDEO --model {path}"
+    else:
+        advice = f"`co3d stream` cannot play it: {unplayable}; see docs/export.md for how to run it"
+    _report(options, files, description, advice)
+
+
+def _check_format(options: ExportOptions) -> None:
+    """Refuse options that the format does not support, before the network is built."""
+    is_triton = options.format == "triton"
+    if not is_triton and (options.strategy is not None or options.idle_seconds is not None):
+        raise OptionError(
+            f"cannot export: got --strategy or --idle-seconds with --format {options.format}, "
+            "which has no sequences; leave them out, or add --format triton"
+        )
+    if is_triton and options.calibrate:
+        raise OptionError(
+            "cannot export: got --calibrate with --format triton, which has no int8; leave it out"
+        )
+
+
+def _export_for_triton(
+    options: ExportOptions, program: StepProgram, card: ModelCard | None
+) -> None:
+    """Write a model repository; omitted options take the defaults of `write_triton_repository`."""
+    given = {
+        "sequences": options.slots,
+        "strategy": options.strategy,
+        "idle_seconds": options.idle_seconds,
+    }
+    folder, description = write_triton_repository(
+        program,
+        options.output,
+        card=card,
+        precision=options.precision,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    advice = f"serve it with: tritonserver --model-repository {options.output}"
+    _report(options, files, description, advice)
 
 
 def _read_frames(
     console: Console, options: ExportOptions, card: ModelCard | None
 ) -> Iterable[Tensor]:
-    """Frames of the calibration videos, one after the other, with a progress bar."""
+    """Frames of all calibration videos, in order, with a progress bar."""
     if card is None:
         raise OptionError(
             "cannot calibrate: the network does not say how to prepare a picture; add --rate-hz, "
@@ -90,7 +138,7 @@ def _find_videos(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _decode(videos: list[Path], card: ModelCard, share: int, total: int) -> Iterator[Tensor]:
-    """As many frames of each video, `total` in all at most; a damaged end is left out."""
+    """Up to `share` frames per video and `total` in all; a damaged video ends at its damage."""
     given = 0
     for video in videos:
         with read_video(str(video), rate_hz=card.rate_hz) as reader:
@@ -104,14 +152,14 @@ def _decode(videos: list[Path], card: ModelCard, share: int, total: int) -> Iter
                 continue
 
 
-def _report(options: ExportOptions, description: str, unplayable: str | None) -> None:
-    """Print what was written, and how to run it; `unplayable` is why `co3d stream` cannot."""
-    path = options.output
-    files = [path] if options.format != "openvino" else [path, path.with_suffix(".bin")]
+def _report(options: ExportOptions, files: list[Path], description: str, advice: str) -> None:
+    """Print what was written, and how to run it."""
     try:
         size_bytes = sum(file.stat().st_size for file in files)
     except OSError as error:
-        raise OutputError(f"cannot read {path} back: {error.strerror}; export it again") from error
+        raise OutputError(
+            f"cannot read {options.output} back: {error.strerror}; export it again"
+        ) from error
     figures = {
         "files": [str(file) for file in files],
         "format": options.format,
@@ -121,8 +169,5 @@ def _report(options: ExportOptions, description: str, unplayable: str | None) ->
     if options.as_json:
         print(json.dumps({**figures, "description": json.loads(description)}, indent=2))
         return
-    say(f"wrote {' and '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
-    if unplayable is None:
-        say(f"run it with: co3d stream VIDEO --model {path}")
-    else:
-        say(f"`co3d stream` cannot play it: {unplayable}; see docs/export.md for how to run it")
+    say(f"wrote {', '.join(figures['files'])}: {size_bytes / 1e6:.1f} MB, {options.precision}")
+    say(advice)

@@ -1,4 +1,4 @@
-"""`co3d features`: what a layer says of the videos of a data set."""
+"""`co3d features`: write a layer's outputs for the videos of a data set."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from co3d.cli.data_choice import DataChoice, name_subject, warn_of_order
 from co3d.cli.evaluate import STOPPED_NOTE, show_progress
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.interrupts import interrupt_on_signals
-from co3d.cli.mode_options import Mode, refuse_foreign, refuse_low, refuse_rate
+from co3d.cli.mode_options import Mode, check_minimums, refuse_other_mode, refuse_rate
 from co3d.cli.subjects import open_subject
 from co3d.compiler.options import ConvertOptions
 from co3d.console import Console
@@ -32,11 +33,11 @@ from co3d.export.program_cache import convert_or_read
 from co3d.files import own_folder
 from co3d.models import ModelCard
 from co3d.packages import is_installed, require_package
-from co3d.printable import spell_json
+from co3d.printable import dump_json
 from co3d.runtime import compile as compile_program
 
 PARTS = "parts"
-"""Folder of what is done, until all is."""
+"""Folder of finished videos, until all are done."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,19 @@ class FeatureOptions:
     """The options of `co3d features`, as the command line gives them.
 
     Attributes:
-        data: data set or manifest. split: of the data set.
+        data: data set or manifest. split: of the data set. choice: classes and their names.
         model: registry name, folder of a run or FILE.py:FACTORY. weights: tag or path.
         layer: path of a module in the network.
-        mode: a row per clip, or per frame. clips: of each video, in clip mode.
+        mode: a row per clip, or per frame. clips: per video, in clip mode.
         rate_hz: overrides the model's. backend, precision: of streams.
-        limit: videos at most. output: folder. kind: of the file. projection: of the picture.
-        strict: a bad video stops.
+        limit: the most videos. output: folder. kind: of the file. projection: of the picture.
+        strict: stop at a bad video.
         as_json: print what was written as JSON.
     """
 
     data: Path
     split: str | None
+    choice: DataChoice
     model: str
     weights: str | None
     layer: str
@@ -77,7 +79,7 @@ def extract_features(options: FeatureOptions) -> int:
 
     Returns:
         The exit code: 130 when a signal stopped it; then there are no files, and the same command
-        goes on with the videos that are left.
+        continues with the remaining videos.
 
     Raises:
         OptionError, DataError, OutputError, MissingPackageError, ConversionError and what
@@ -85,19 +87,26 @@ def extract_features(options: FeatureOptions) -> int:
     """
     _check_options(options)
     subject = open_subject(options.model, options.weights, purpose="take features of")
+    subject, labels = name_subject(subject, options.choice)
     card = subject.card
     if subject.model is None:
         raise OptionError(
-            f"cannot take features of {options.model}: an exported file has no layers any more; "
+            f"cannot take features of {options.model}: an exported file has no layers; "
             "name the network that it was made of"
         )
-    manifest = open_dataset(options.data, split=options.split or ALL, classes=card.labels or None)
+    manifest = open_dataset(
+        options.data,
+        split=options.split or ALL,
+        classes=card.labels or None,
+        **options.choice.list_keywords(labels),
+    )
+    warn_of_order(subject, manifest)
     console = Console(stderr=True)
     if len(manifest.splits) > 1:
         console.print(f"Taking all splits: {describe_splits(manifest)}", highlight=False)
     jobs = make_jobs(manifest, subject.classes, options.limit)
     network = LayerFeatures(subject.model, options.layer)
-    with torch.inference_mode():  # tells of a layer that gives no features before any work
+    with torch.inference_mode():  # rejects a layer without features before any work
         channels = network(torch.zeros(1, *card.clip_shape)).shape[1]
     extract, chosen = _open_extractor(options, manifest, network, card)
     settings = {
@@ -152,7 +161,7 @@ def extract_features(options: FeatureOptions) -> int:
         "files": [str(file) for file in written],
     }
     if options.as_json:
-        print(spell_json(result))
+        print(dump_json(result))
     else:
         print(f"{rows} rows of {channels} features, a row per {_unit(options.mode)}")
         for file in written:
@@ -171,7 +180,7 @@ def extract_features(options: FeatureOptions) -> int:
 def _open_extractor(
     options: FeatureOptions, manifest: Manifest, network: LayerFeatures, card: ModelCard
 ) -> tuple[Callable[[list[Job]], Iterator[VideoFeatures]], dict[str, Any]]:
-    """What takes the features of videos, and its settings."""
+    """The feature extractor, and its settings."""
     rate_hz = options.rate_hz or card.rate_hz
     settings: dict[str, Any] = {"rate_hz": rate_hz}
     strict = options.strict
@@ -188,16 +197,16 @@ def _open_extractor(
 
 
 def _check_options(options: FeatureOptions) -> None:
-    """Find what cannot work before anything is opened."""
-    refuse_foreign(
+    """Check the options before anything is opened."""
+    refuse_other_mode(
         "extract",
         options.mode,
         {"--clips": options.clips},
         {"--backend": options.backend, "--precision": options.precision},
     )
-    refuse_low("extract", {"--limit": options.limit, "--clips": options.clips})
+    check_minimums("extract", {"--limit": options.limit, "--clips": options.clips})
     refuse_rate("extract", options.rate_hz)
-    if options.kind == "parquet":  # says how to get it, before the work
+    if options.kind == "parquet":  # raises before any work if it is missing
         require_package("pyarrow", extra="evaluation")
     if options.projection == "umap":
         refuse_numba_settings()

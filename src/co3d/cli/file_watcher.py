@@ -1,4 +1,4 @@
-"""Notices when a file changes."""
+"""Watch a file for changes."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ LOOK_SECONDS = 1.0
 
 
 class FileWatcher:
-    """Calls a function, in a thread of its own, when a file has changed; in a `with` block.
+    """Calls a function in a separate thread when a file has changed; use it in a `with` block.
 
     Args:
         path: of the file. on_change: what to call; it must not raise.
@@ -23,8 +23,8 @@ class FileWatcher:
             target=self._watch, name=f"co3d watches {path}", daemon=True
         )
 
-    def look_now(self) -> None:
-        """Call the function soon, changed or not; may be called by a signal handler."""
+    def notify(self) -> None:
+        """Call the function soon, whether the file changed or not; safe in a signal handler."""
         self._must_call = True
         self._wake.set()
 
@@ -35,7 +35,7 @@ class FileWatcher:
             if self._is_over:
                 return
             stamp = self._read_stamp()
-            # A file that is being replaced is not there for a moment.
+            # A file that is being replaced is absent for a moment.
             if self._must_call or stamp not in (None, self._stamp):
                 self._stamp, self._must_call = stamp, False
                 self._on_change()

@@ -1,4 +1,4 @@
-"""`co3d watch --check`: opens each source once, and says what fits this machine."""
+"""`co3d watch --check`: open each source once, and print whether all fit this machine."""
 
 import json
 import time
@@ -25,11 +25,11 @@ FRAMES = 16
 
 @dataclass(frozen=True)
 class _Checked:
-    """What is found of a camera.
+    """The measurements of a camera.
 
     Attributes:
-        width, height: of its pictures, in pixels. source_rate_hz: None where it does not say.
-        cost_ms: processor time of a frame: decoding, preprocessing, step. rate_hz: of the network.
+        width, height: of its pictures, in pixels. source_rate_hz: None if it states none.
+        cost_ms: CPU time of a frame: decoding, preprocessing, step. rate_hz: of the network.
         error: why it cannot be labelled; the figures are 0 then.
     """
 
@@ -49,15 +49,15 @@ def check_fleet(
     *,
     as_json: bool,
 ) -> int:
-    """Measure what each camera costs, one after the other, and print it.
+    """Measure the cost of each camera, one after the other, and print it.
 
     Args:
-        engine: that labels the cameras.
-        outputs: why each cannot deliver, by name; None where it can.
+        engine: the one that labels the cameras.
+        outputs: name -> why the output cannot deliver; None if it can.
 
     Returns:
-        0 where all cameras fit this machine; the exit code of the first error of a camera or an
-        output, or 38 where cameras need more than 80 % of it.
+        0 if all cameras fit this machine; the exit code of the first error of a camera or an
+        output, or 38 if the cameras need more than 80 % of the machine.
     """
     checked = []
     for number, camera in enumerate(cameras):

@@ -26,10 +26,10 @@ TITLES = ("camera", "label", "", "rate", "lag", "dropped", "state")
 
 
 class FleetView:
-    """Redraws a table of all cameras four times a second.
+    """Draws a table of all cameras, four times a second.
 
     Args:
-        console: the terminal. engine: that labels. watch: its cameras.
+        console: the terminal. engine: the one that labels. watch: its cameras.
     """
 
     def __init__(self, console: Console, engine: Engine, watch: CameraWatch) -> None:
@@ -48,12 +48,12 @@ class FleetView:
         self._latest[prediction.track] = prediction
 
     def show_change(self, change: SourceChanged) -> None:
-        """A label is not true any more once its source is away."""
+        """Clear a camera's label when its source is gone: it does not hold any more."""
         if change.state.phase != "live":
             self._latest.pop(change.track, None)
 
     def show_event(self, record: "Record") -> None:
-        """Print what happened to an event above the table, where it begins or ends."""
+        """Print the begin or end of an event above the table."""
         if record.kind in ("start", "end"):
             self._console.print(Text(describe(record)), soft_wrap=True)
 
@@ -99,6 +99,12 @@ class FleetView:
         state = _describe_state(status)
         if latest is not None and latest.is_undersampled and not status.has_ended:
             state.append(", undersampled", "yellow")
+        for count, what in (
+            (status.irregularities.jumps_back, "jumps back"),
+            (status.irregularities.size_changes, "size changes"),
+        ):
+            if count and not status.has_ended:
+                state.append(f", {what}: {count}", "yellow")
         return [Text(name), label, bar, rate, lag, dropped, state]
 
     def __enter__(self) -> "FleetView":

@@ -1,20 +1,27 @@
 """Ctrl-C and SIGTERM as KeyboardInterrupt, wherever the program is."""
 
+import atexit
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from co3d.cli.exit_codes import STOPPED
 
 _IMPORT = "<frozen importlib._bootstrap>"
+PATIENCE_SECONDS = 2.0
+"""How long a process that is done waits for its daemon threads."""
 
 
 def interrupt(_number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but end the process where that would break off an import.
+    """Raise KeyboardInterrupt, but during an import end the process instead.
 
-    Libraries in C++ that are half imported abort, or make other errors of it.
+    A half-imported C++ library aborts, or turns the exception into another error.
     """
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
@@ -23,12 +30,17 @@ def interrupt(_number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _install_handler(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle SIGINT and SIGTERM unless they are ignored; returns the earlier handlers."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in both if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt in the block; what ignores them stays so."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, interrupt) for number in heeded}
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt in the block, unless they are ignored."""
+    previous = _install_handler(interrupt)
     try:
         yield
     finally:
@@ -36,8 +48,44 @@ def interrupt_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class CleanEnd:
+    """Ensures that a process whose work is done ends with its exit code; until then, interrupts it.
+
+    A daemon thread that frees a tensor while Python shuts down aborts the process in C++ (Python
+    before 3.14). So at exit such threads are waited for; if one keeps running, the process ends
+    without Python's own shutdown. Create it before anything else registers an exit handler.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self) -> None:
+        self.code = 1
+        atexit.register(self._wait_for_threads)  # the handler registered first runs last
+        _install_handler(interrupt)
+
+    def finish(self, code: int) -> None:
+        """Set the exit code: the work is done, and from now on a signal ends the process."""
+        self.code = code
+        _install_handler(self._leave)
+
+    def _wait_for_threads(self) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        threads = [thread for thread in threading.enumerate() if thread.daemon]
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 0))
+        if any(thread.is_alive() for thread in threads):
+            self._leave()
+
+    def _leave(self, *_: object) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError, RuntimeError):
+                stream.flush()
+        os._exit(self.code)
+
+
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an error is KeyboardInterrupt, or what some library has made of one."""
+    """Whether an error is KeyboardInterrupt, or was raised by a library because of one."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

@@ -27,8 +27,8 @@ class LiveView:
 
     Args:
         console: the terminal.
-        source: what is being read, as the user named it.
-        labeller: the network at work. reader: where its frames come from.
+        source: the source, as the user named it.
+        labeller: the running network. reader: of the frames.
         summary: counts of the stream so far, updated by the caller before each `add`.
     """
 
@@ -57,7 +57,7 @@ class LiveView:
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def add(self, prediction: Prediction) -> None:
-        """Take in one prediction and redraw if it is time."""
+        """Add a prediction, and redraw if it is time."""
         self._latest = prediction
         self._is_current = True
         if self._first_pts_seconds is None:
@@ -69,14 +69,14 @@ class LiveView:
         self._redraw_in_time()
 
     def show(self, state: SourceState) -> None:
-        """Take in what a camera or network stream does, and redraw if it is time."""
+        """Set the state of a camera or network stream, and redraw if it is time."""
         self._state = state
         if self._is_away:
-            self._is_current = False  # nor is it when the source is back, until the next prediction
+            self._is_current = False  # stays so after the source is back, until the next prediction
         self._redraw_in_time()
 
     def __rich__(self) -> Panel:
-        """What is shown now, as Rich prints it."""
+        """The panel for Rich to print."""
         return self._draw()
 
     def _redraw_in_time(self) -> None:
@@ -128,13 +128,13 @@ class LiveView:
             for rank, (label, probability) in enumerate(latest.top):
                 bar = draw_bar(probability, bar_width, self._colours[label])
                 bars.add_row(Text(label, "bold" if rank == 0 else ""), bar, f"{probability:.1%}")
-        while bars.row_count < self._rows:  # or the view would jump up and down
+        while bars.row_count < self._rows:  # keeps the view's height constant
             bars.add_row(Text())
         return bars
 
     @property
     def _is_away(self) -> bool:
-        """Whether no pictures come, so that no label is true of what happens now."""
+        """Whether no pictures arrive, so that the last label does not hold any more."""
         return self._state is not None and self._state.phase != "live"
 
     def _describe_absence(self) -> str:
@@ -144,7 +144,7 @@ class LiveView:
         return f"{self._state.phase} for {seconds:.0f} s{cause}"
 
     def _draw_timeline(self, width: int) -> Text:
-        """One cell per prediction and gap, newest at the right; runs are named where it fits.
+        """One cell per prediction and gap, newest at the right; runs show their label if it fits.
 
         Cells of predictions without a label are empty.
         """

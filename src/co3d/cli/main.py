@@ -1,6 +1,6 @@
 """The command line: its commands, and errors as one line with an exit code.
 
-What a command needs is imported when it runs, so that `co3d --help` need not wait for torch.
+Commands import what they need when they run, so that `co3d --help` does not wait for torch.
 """
 
 import logging
@@ -18,6 +18,7 @@ from co3d import __version__
 from co3d.cli.commands.data import data_app
 from co3d.cli.commands.declared import DEBUG_HINT
 from co3d.cli.commands.evaluation import evaluation_app
+from co3d.cli.commands.fleet import fleet_app
 from co3d.cli.commands.helping import help_app
 from co3d.cli.commands.networks import networks_app
 from co3d.cli.commands.serving import serving_app
@@ -35,14 +36,14 @@ from co3d.printable import PrintableFormatter
 
 
 class _Commands(TyperGroup):
-    """Says what is wrong with a command line without the secrets of the addresses in it."""
+    """Removes secrets in addresses from error messages about the command line."""
 
     def invoke(self, ctx: Any) -> Any:
         """See `TyperGroup`."""
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if hasattr(error, "format_message"):  # of a command line
+            if hasattr(error, "format_message"):  # an error about the command line
                 error.message = hide_secrets(error.message)  # type: ignore[attr-defined]
             raise
 
@@ -72,7 +73,7 @@ def _main(
         ),
     ] = False,
 ) -> None:
-    """Declare what comes before the command."""
+    """Declare the options that come before the command."""
 
 
 app.add_typer(streaming_app)
@@ -80,6 +81,7 @@ app.add_typer(watching_app)
 app.add_typer(serving_app)
 app.add_typer(networks_app)
 app.add_typer(evaluation_app)
+app.add_typer(fleet_app)
 app.add_typer(training_app)
 app.add_typer(weights_app, name="weights")
 app.add_typer(data_app, name="data")
@@ -95,12 +97,12 @@ def run(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always; its code is one of those that `co3d help exit-codes` lists.
     """
-    # The Python processes that a command starts look for no module in the working folder, which may
-    # be anybody's.
+    # Python processes that a command starts must not import from the working folder, which may
+    # belong to anybody.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
-    if logging.lastResort is not None:  # it prints the warnings of whatever has no handler
+    if logging.lastResort is not None:  # prints warnings of loggers without a handler
         logging.lastResort.setFormatter(PrintableFormatter())
     sys.excepthook = _show_trace if debug else _report_bug
     try:
@@ -122,7 +124,7 @@ def run(arguments: list[str] | None = None) -> None:
 def _show_trace(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """As Python does; traces are passed on, and libraries quote addresses as they were given."""
+    """Print a traceback as Python does, without secrets in addresses that libraries quote."""
     warn("".join(format_exception(kind, error, trace)).rstrip())
 
 

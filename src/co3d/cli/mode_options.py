@@ -1,4 +1,4 @@
-"""Checks of the options that commands in clip and stream mode share, before anything is opened."""
+"""Checks of options that clip and stream modes of commands share, before anything is opened."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,15 +12,15 @@ Protocol = Literal["paper"]
 def choose_mode(
     verb: str, mode: Mode | None, protocol: Protocol | None, settled: Mapping[str, object]
 ) -> Mode:
-    """The mode that is asked for, or that of a protocol.
+    """The requested mode, or the one that the protocol implies.
 
     Args:
-        verb: what the command does.
-        protocol: of a publication; that of CoX3D is one of streams.
-        settled: option that a protocol settles -> its value, None where it was left out.
+        verb: what the command does, for messages.
+        protocol: of a publication; CoX3D's is in stream mode.
+        settled: options that a protocol fixes -> their values, None if left out.
 
     Raises:
-        OptionError: neither was given, or they contradict each other.
+        OptionError: neither is given, or they contradict each other.
     """
     if protocol is None:
         if mode is None:
@@ -30,26 +30,26 @@ def choose_mode(
         return mode
     if mode == "clip":
         raise OptionError(
-            f"cannot {verb} by --protocol {protocol} in clip mode: it is one of streams; leave "
+            f"cannot {verb} by --protocol {protocol} in clip mode: it is for streams; leave "
             "--mode out"
         )
     given = [name for name, value in settled.items() if value is not None]
     if given:
         raise OptionError(
-            f"cannot {verb} by --protocol {protocol} with {given[0]}: the protocol settles it; "
+            f"cannot {verb} by --protocol {protocol} with {given[0]}: the protocol fixes it; "
             "leave it out"
         )
     return "stream"
 
 
-def refuse_foreign(
+def refuse_other_mode(
     verb: str, mode: Mode, clip_only: Mapping[str, object], stream_only: Mapping[str, object]
 ) -> None:
-    """Refuse options of the other mode.
+    """Refuse options that belong to the other mode.
 
     Args:
-        verb: what the command does.
-        clip_only, stream_only: option -> its value, None where it was left out.
+        verb: what the command does, for messages.
+        clip_only, stream_only: option -> its value, None if left out.
 
     Raises:
         OptionError: one was given.
@@ -63,11 +63,11 @@ def refuse_foreign(
         )
 
 
-def refuse_low(verb: str, numbers: Mapping[str, int | None], least: int = 1) -> None:
-    """Refuse numbers below the least that makes sense; None was left out.
+def check_minimums(verb: str, numbers: Mapping[str, int | None], least: int = 1) -> None:
+    """Refuse numbers below `least`; None means left out.
 
     Raises:
-        OptionError: one is.
+        OptionError: a number is.
     """
     for name, number in numbers.items():
         if number is not None and number < least:
@@ -75,7 +75,7 @@ def refuse_low(verb: str, numbers: Mapping[str, int | None], least: int = 1) -> 
 
 
 def refuse_rate(verb: str, rate_hz: float | None) -> None:
-    """Refuse a frame rate that is not above zero and finite; None was left out.
+    """Refuse a frame rate that is not above zero and finite; None means left out.
 
     Raises:
         OptionError: it is not.

@@ -4,35 +4,26 @@ import json
 from typing import Any
 
 import torch
-from rich.table import Table
 
-from co3d.console import Console
+from co3d.console import say
 from co3d.models import create_model, get_card, list_models
 from co3d.weights import list_weights
 
 
 def print_models(*, as_json: bool) -> None:
-    """Print the registered networks, as a table or as a JSON list."""
+    """Print the registered networks, two lines each, or as a JSON list."""
     entries = [_describe(name) for name in list_models()]
     if as_json:
         print(json.dumps(entries, indent=2))
         return
-    table = Table(box=None)
-    for heading in ("model", "clip", "rate", "parameters"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("weights")
-    table.add_column("summary")
+    width = max(len(entry["name"]) for entry in entries)
     for entry in entries:
         side = entry["crop_px"]
-        table.add_row(
-            entry["name"],
-            f"{entry['clip_frames']}x{side}x{side}",
-            f"{entry['rate_hz']:g} Hz",
-            f"{entry['parameters'] / 1e6:.2f} M",
-            ", ".join((["bundled"] if entry["bundled"] else []) + entry["weights"]),
-            entry["summary"],
-        )
-    Console().print(table)
+        clip = f"{entry['clip_frames']}x{side}x{side}"
+        rate, parameters = f"{entry['rate_hz']:g} Hz", f"{entry['parameters'] / 1e6:.2f} M"
+        weights = ", ".join((["bundled"] if entry["bundled"] else []) + entry["weights"])
+        say(f"{entry['name']:<{width}}  {clip:<11} {rate:>7} {parameters:>8}  {weights}")
+        say(f"    {entry['summary']}")
 
 
 def _describe(name: str) -> dict[str, Any]:

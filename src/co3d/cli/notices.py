@@ -1,4 +1,4 @@
-"""What is odd about a source, said once on standard error."""
+"""Print notices about a source on standard error, each once."""
 
 import time
 
@@ -8,7 +8,7 @@ from co3d.engine.cameras import CameraWatch
 from co3d.video import SourceState, VideoReader
 
 UNSAID_SECONDS = 1.0
-"""Most servers answer sooner."""
+"""Most servers answer sooner, so a shorter wait for a connection is not announced."""
 
 
 class Notices:
@@ -18,12 +18,12 @@ class Notices:
         self._reader = reader
         self._said = 0
 
-    def add(self, prediction: Prediction) -> None:  # noqa: ARG002 (they come as time goes on)
+    def add(self, prediction: Prediction) -> None:  # noqa: ARG002 (part of the sink interface)
         """Print what is new since the last prediction."""
-        self.tell()
+        self.print_new()
 
-    def tell(self) -> None:
-        """Print what is new."""
+    def print_new(self) -> None:
+        """Print the notices that are new."""
         notices = self._reader.notices
         for notice in notices[self._said :]:
             warn(f"warning: {notice}")
@@ -41,8 +41,8 @@ class FleetNotices:
         self._watch = watch
         self._said: set[tuple[str, str]] = set()
 
-    def tell(self, name: str) -> None:
-        """Print what is new of a camera; what was said stays said when it is opened anew."""
+    def print_new(self, name: str) -> None:
+        """Print a camera's new notices; reopening the camera does not repeat earlier ones."""
         for notice in self._watch.list_notices(name):
             if (name, notice) not in self._said:
                 self._said.add((name, notice))
@@ -50,7 +50,7 @@ class FleetNotices:
 
 
 class ConnectionNotices:
-    """Says on standard error when a camera or network stream is waited for, and when it is back."""
+    """Says on standard error when it waits for a camera or network stream, and when it is back."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -58,16 +58,18 @@ class ConnectionNotices:
         self._lost_at_seconds = 0.0
 
     def show(self, state: SourceState) -> None:
-        """Say what has changed, once for each state and cause."""
+        """Announce a change, once per state and cause."""
         if state == self._said or self._is_brief(state):
             return
-        if state.phase == "stalled":  # which ends by itself, or in a break
+        if state.phase == "stalled":  # a stall ends by itself, or in a reconnection
             return
         was_lost = self._said is not None and self._said.phase == "reconnecting"
         if state.phase == "live":
             if was_lost:
                 away_seconds = state.since_seconds - self._lost_at_seconds
                 self._print(f"{self._source} is back after {away_seconds:.1f} s")
+            if state.cause is not None:
+                self._print(f"{self._source} goes on: {state.cause}")
         elif state.phase == "reconnecting":
             if not was_lost:
                 self._lost_at_seconds = state.since_seconds
@@ -79,7 +81,7 @@ class ConnectionNotices:
         self._said = state
 
     def _is_brief(self, state: SourceState) -> bool:
-        """Whether the first attempt to connect has not taken long enough to say so."""
+        """Whether the first attempt to connect has been too short to announce."""
         is_first = state.phase == "connecting" and state.cause is None
         return is_first and time.time() - state.since_seconds < UNSAID_SECONDS
 

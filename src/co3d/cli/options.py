@@ -1,4 +1,4 @@
-"""What one run of `co3d stream` is asked to do."""
+"""The options of the commands, as records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from co3d.errors import OptionError
 
-if TYPE_CHECKING:  # which would import PyTorch before `co3d --help` is printed
+if TYPE_CHECKING:  # importing it would load PyTorch before `co3d --help` is printed
     from co3d.engine.camera import Camera
 
 Policy = Literal["latest", "every"]
 RtspTransport = Literal["auto", "tcp", "udp"]
+TlsMode = Literal["verify", "off"]
 Gap = Literal["keep", "reset"]
 Flip = Literal["horizontal", "vertical"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
 Edges = Literal["start", "both", "none"]
-ExportFormat = Literal["onnx", "openvino", "torch"]
+ExportFormat = Literal["onnx", "openvino", "torch", "triton"]
+Strategy = Literal["direct", "oldest"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class StreamOptions:
     Attributes:
         camera: the source, and how it is labelled; of several sources the first.
         model: registry name, exported file or file.py:factory. weights: tag or path.
-        clip: "C,T,H,W" of a network of the user's file. card: what describes it, without its rate.
+        clip: "C,T,H,W" of a network of the user's file. card: its description, without its rate.
         window: feature frames averaged.
         output: annotated video. timeline: picture. as_json: one JSON object a line.
-        record: folder for the packets of the source. record_seconds: how long a file there is;
+        record: folder for the packets of the source. record_seconds: length of a file there;
             None for a minute.
-        threads: processor threads for the network.
+        threads: CPU threads for the network.
         backend, precision, device: as for `co3d.open_stream`.
     """
 
@@ -75,19 +77,19 @@ class ConversionOptions:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """Those of `co3d.convert`."""
+        """The keyword arguments of `co3d.convert`."""
         names = ("window", "rate", "scope", "fallback", "spread")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class CardOptions:
-    """The options that describe a network; None for what its own card says.
+    """The options that describe a network; None takes the value of its own card.
 
     Attributes:
-        rate_hz: frames per second that it is shown.
+        rate_hz: frames per second that it gets.
         mean, std: "R,G,B" of pixels in [0, 1].
-        short_side_px: to which pictures are scaled before the crop.
+        short_side_px: short side that pictures are scaled to before the crop.
         labels: file with a class name a line.
     """
 
@@ -100,23 +102,27 @@ class CardOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What one run of `co3d export` is asked to do, beside the network and how to convert it.
+    """The options of one run of `co3d export`, besides the network and how to convert it.
 
     Attributes:
-        format, precision, slots: as for `co3d.export_program`.
+        format, precision: as for `co3d.export_program`, or "triton" and one of its precisions.
+        slots: videos that step together; None for the format's default.
         edges: as for `co3d.convert`.
-        output: the file.
+        output: the file; for "triton" the repository.
+        strategy, idle_seconds: as for `write_triton_repository`; None for its defaults.
         calibrate: videos, or folders of videos, on which int8's ranges are measured.
-        calibration_frames: how many of their frames, at most.
-        card: how the network is fed, where it does not say so itself.
+        calibration_frames: the most frames used of them.
+        card: how the network is fed, if it does not say so itself.
         as_json: print one JSON object instead of lines.
     """
 
     format: ExportFormat
     precision: str
-    slots: int
+    slots: int | None
     edges: Edges
     output: Path
+    strategy: Strategy | None
+    idle_seconds: float | None
     calibrate: tuple[Path, ...]
     calibration_frames: int
     card: CardOptions
@@ -125,14 +131,14 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What `co3d check` compares, as the command line gives it.
+    """The options of `co3d check`, as the command line gives them.
 
     Attributes:
         backends: names, "all" for `list_quick_backends`; none for the proof in exact arithmetic.
-        precisions: names; none for the usual ones.
+        precisions: names; none for the default ones.
         lengths: of the proof's further clips, "9,21". show_all: list every value of the proof.
         videos: to compare backends on; none for the bundled sample. frames: how many to compare.
-        device: torch device of the backends; the proof knows the CPU alone.
+        device: torch device of the backends; the proof always runs on the CPU.
         as_json: print one JSON object.
     """
 
@@ -147,10 +153,10 @@ class CheckOptions:
 
 
 def read_crop(text: str) -> tuple[int, int, int, int]:
-    """The crop that "X,Y,WIDTH,HEIGHT" says.
+    """Parse a crop "X,Y,WIDTH,HEIGHT".
 
     Raises:
-        OptionError: it is not four whole numbers.
+        OptionError: it is not four integers.
     """
     try:
         x, y, width, height = map(int, text.split(","))
@@ -163,6 +169,6 @@ def read_crop(text: str) -> tuple[int, int, int, int]:
 
 
 def split_names(words: Sequence[str]) -> list[str]:
-    """Names given one by one or joined by commas, each once."""
+    """Split names joined by commas; each name is returned once."""
     names = (name.strip() for word in words for name in word.split(","))
     return list(dict.fromkeys(name for name in names if name))

@@ -1,4 +1,4 @@
-"""`co3d check --backend`: what backends and precisions make of real streams."""
+"""`co3d check --backend`: how backends and precisions differ on real streams."""
 
 import dataclasses
 import json
@@ -11,13 +11,14 @@ from torch import nn
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.interrupts import interrupt_on_signals
-from co3d.cli.networks import open_network, users_code
+from co3d.cli.networks import open_network
 from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
 from co3d.compiler import StepProgram
 from co3d.console import Console
 from co3d.errors import OptionError, SourceNotFoundError
 from co3d.models import ClipModel
+from co3d.models.file_networks import redirect_prints
 from co3d.parity.features import convert_with_features
 from co3d.parity.precision import PrecisionComparison
 from co3d.parity.precision_report import MOST_CHANGED_LABELS, PrecisionReport, PrecisionRow
@@ -32,21 +33,21 @@ from co3d.runtime.choice import PLAIN_PRECISIONS, find_device, list_quick_backen
 
 FRAMES = 300
 _NAMED = 4
-_JOURNEY_FRAMES = 200  # with valid results, of one filmed journey, or a few more
+_JOURNEY_FRAMES = 200  # valid results per synthetic camera path, or a few more
 
 
 def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
     """Compare backends and precisions on real streams and print a row for each.
 
     Returns:
-        The exit code: 130 when a signal stopped it; the rows then tell of the frames until there.
+        The exit code: 130 when a signal stopped it; the rows then cover the frames until there.
 
     Raises:
-        ParityError: a backend in float32 differs from float64 by more than rounding; what was found
-            is printed before.
+        ParityError: a backend in float32 differs from float64 by more than rounding; raised after
+            the result is printed.
         OptionError: an option out of range. MissingPackageError: a backend is not installed.
         ConversionError: the network cannot be converted.
-        EmptyVideoError, InputShapeError: the videos are too short, or the network takes none.
+        EmptyVideoError, InputShapeError: the videos are too short, or the network takes no video.
     """
     count = FRAMES if chosen.frames is None else chosen.frames
     if count < 1:
@@ -88,7 +89,7 @@ def check_precisions(options: ConversionOptions, chosen: CheckOptions) -> int:
 def _convert(
     options: ConversionOptions, model: nn.Module, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[StepProgram, bool]:
-    with users_code():
+    with redirect_prints():
         return convert_with_features(
             model,
             shapes,
@@ -99,13 +100,13 @@ def _convert(
 def _find_streams(
     model: nn.Module, shapes: Sequence[tuple[int, ...]], videos: Sequence[str], count: int
 ) -> tuple[list[FrameStream], list[str]]:
-    """The streams to compare on, and what must be said of them."""
+    """The streams to compare on, and notes to print about them."""
     notes = []
     card = model.card if isinstance(model, ClipModel) else USUAL_CARD
     if card is USUAL_CARD:
         notes.append(
-            "the network says nothing of its pictures: taken at "
-            f"{card.rate_hz:g} frames/s, less {card.mean[0]}, over {card.std[0]}"
+            "the network does not describe its input: assumed "
+            f"{card.rate_hz:g} frames/s, mean {card.mean[0]} and std {card.std[0]}"
         )
     frame_shapes = [(shape[0], *shape[2:]) for shape in shapes]
     if videos:
@@ -120,7 +121,7 @@ def _find_streams(
 
 
 def _has_random_weights(model: nn.Module, weights: str | None) -> bool:
-    """Whether a registered network has them; what a user's own has is the user's to know."""
+    """Whether a registered network has random weights; for a user's own network this is unknown."""
     if weights is not None or not isinstance(model, ClipModel):
         return weights == "random"
     return not model.card.bundled_weights
@@ -151,7 +152,7 @@ def _describe_row(row: PrecisionRow) -> dict[str, object]:
 
 
 def _finite(value: Any) -> Any:
-    """With null for numbers that are not finite, which JSON does not have."""
+    """Replace numbers that are not finite by null, since JSON has none."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -188,8 +189,8 @@ def _print(console: Console, found: PrecisionReport) -> None:
     ]
     if found.random_weights:
         lines.append(
-            "the weights are random: labels mean nothing, near ties are many, and norms that start "
-            "at zero switch whole branches off; give --weights for figures that count"
+            "the weights are random: labels mean nothing, near ties are frequent, and norms that "
+            "start at zero switch off whole branches; give --weights for meaningful figures"
         )
     lines += [f"note: {note}" for note in found.notes]
     for line in lines:

@@ -5,21 +5,22 @@ import json
 
 from rich.table import Table
 
-from co3d.cli.networks import open_network, users_code
+from co3d.cli.networks import open_network
 from co3d.cli.options import CheckOptions, ConversionOptions
 from co3d.cli.steps import show_steps
 from co3d.console import Console
 from co3d.errors import OptionError
+from co3d.models.file_networks import redirect_prints
 from co3d.parity import Verification, verify
 
 SHOWN = 10
 
 
 def prove_steps(options: ConversionOptions, chosen: CheckOptions) -> None:
-    """Compare steps with clips and print what was found.
+    """Compare steps with clips and print the result.
 
     Raises:
-        ParityError: steps differ from clips; what was found is printed before.
+        ParityError: steps differ from clips; raised after the result is printed.
         ConversionError: the network cannot be converted.
         OptionError: an option out of range.
     """
@@ -30,7 +31,7 @@ def prove_steps(options: ConversionOptions, chosen: CheckOptions) -> None:
             "or float32; to compare precisions on real streams, add --backend"
         )
     model, shapes = open_network(options)
-    with show_steps() as report, users_code():
+    with show_steps() as report, redirect_prints():
         found = verify(
             model,
             shapes,

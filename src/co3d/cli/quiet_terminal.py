@@ -1,4 +1,4 @@
-"""A terminal that does not print `^C` into what is drawn on it."""
+"""Keep a terminal from echoing `^C` into a live view."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ try:
 except ImportError:  # Windows
     termios = None
 
-_LOCAL_FLAGS = 3  # their place among a terminal's attributes
+_LOCAL_FLAGS = 3  # their index in a terminal's attributes
 
 
 @contextlib.contextmanager
 def quiet_terminal(stream: TextIO) -> Iterator[None]:
     """Keep a terminal from echoing control characters in the block.
 
-    An echoed `^C` makes the last line of a live view too long for its terminal, and what is redrawn
-    then stands a line below what it should replace. Where the stream is no terminal, or this
-    process is in its background (where changing it would stop the process), nothing is done.
+    An echoed `^C` makes the last line of a live view too long, and the redrawn view then stands a
+    line too low. Does nothing if the stream is not a terminal, or if this process is in its
+    background, where changing it would stop the process.
     """
     if termios is None or not stream.isatty():
         yield

@@ -1,4 +1,4 @@
-"""`co3d reproduce cox3d`: the rows of a paper's table, measured here and beside its figures."""
+"""`co3d reproduce cox3d`: measure the rows of a paper's table, beside its figures."""
 
 import contextlib
 import json
@@ -12,10 +12,11 @@ import torch
 
 from co3d.benchmark.machine import describe_hardware, list_versions
 from co3d.benchmark.timing import Subject, measure
+from co3d.cli.data_choice import DataChoice
 from co3d.cli.evaluate import EvalOptions, evaluate_data
 from co3d.cli.exit_codes import STOPPED, SUCCESS
 from co3d.cli.interrupts import interrupt_on_signals
-from co3d.cli.mode_options import refuse_low
+from co3d.cli.mode_options import check_minimums
 from co3d.cli.options import split_names
 from co3d.compiler.options import ConvertOptions
 from co3d.console import Console
@@ -34,11 +35,11 @@ class ReproduceOptions:
 
     Attributes:
         models: names of networks, which may be joined by commas; empty for all.
-        data: Kinetics-400; None leaves accuracies out.
-        split: of it; None takes the one that is judged.
-        weights: tag or path. limit: videos at most.
+        data: Kinetics-400; None skips accuracies.
+        split: of the data; None takes the default.
+        weights: tag or path. limit: the most videos.
         backend: that runs the streams.
-        steps: timed steps of each row, at least.
+        steps: the least number of timed steps per row.
         output: folder for a report per row.
         as_json: print JSON instead of a table.
     """
@@ -55,11 +56,11 @@ class ReproduceOptions:
 
 
 def reproduce_cox3d(options: ReproduceOptions) -> int:
-    """Measure every row, and print ours, the paper's and why they may differ.
+    """Measure every row, and print our figures, the paper's, and why they may differ.
 
     Returns:
-        The exit code: 130 when a signal stopped it; the rows that were finished are printed, and
-        the same command goes on with the videos that are left.
+        The exit code: 130 when a signal stopped it; finished rows are printed, and the same command
+        continues with the remaining videos.
 
     Raises:
         OptionError: no such network in the table. What `evaluate_data` raises.
@@ -88,8 +89,8 @@ def reproduce_cox3d(options: ReproduceOptions) -> int:
 
 
 def _choose_rows(options: ReproduceOptions) -> list[tuple[str, int]]:
-    """Find what cannot work before anything is measured."""
-    refuse_low("reproduce", {"--limit": options.limit, "--steps": options.steps})
+    """Check the options before anything is measured; returns the rows."""
+    check_minimums("reproduce", {"--limit": options.limit, "--steps": options.steps})
     names = list(dict.fromkeys(model for model, _ in ROWS))
     wanted = split_names(options.models) or names
     if foreign := [name for name in wanted if name not in names]:
@@ -103,13 +104,15 @@ def _choose_rows(options: ReproduceOptions) -> list[tuple[str, int]]:
 def _measure_accuracy(
     options: ReproduceOptions, model: str, window: int
 ) -> tuple[float | None, tuple[str, ...], int]:
-    """Top-1 by the paper's protocol, in what it differs from the paper's, and the exit code."""
+    """Top-1 by the paper's protocol, how the run differs from the paper's, and the exit code."""
     if options.data is None:
         return None, (), SUCCESS
     folder = options.output / f"{model}_{window}"
     evaluation = EvalOptions(
         data=options.data,
         split=options.split,
+        choice=DataChoice(),
+        head="whole",
         model=model,
         weights=options.weights,
         mode="stream",
@@ -149,12 +152,12 @@ def _measure_cost(
     top1: float | None,
     differences: tuple[str, ...],
 ) -> Row:
-    """The rest of a row, with random weights, which change none of it."""
+    """The rest of a row, measured with random weights, which do not affect it."""
     network = create_model(model, weights="random")
     program = convert_or_read(network, network.card.clip_shape, ConvertOptions(window=window))
     stream = open_stream(program, backend=options.backend)
     frame = torch.randn(1, *program.frame_shape)
-    for _ in range(program.masked_steps):  # until it has settled, a stream runs other graphs
+    for _ in range(program.masked_steps):  # before it settles, a stream runs other graphs
         stream.step(frame)
     latency = measure({model: Subject(lambda: stream.step(frame), options.steps)})[model]
     return Row(

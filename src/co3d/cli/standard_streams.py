@@ -1,4 +1,4 @@
-"""Standard output and error that are full, closed, or cannot show a name."""
+"""Handle a standard output or error that is full, closed, or cannot encode a name."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EBADF, errno.EIO, errno.EFBIG, errno
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Let what the block prints be written, or raise why it cannot be.
+    """Write what the block prints, or raise why it cannot be written.
 
-    A stream that is closed swallows what is printed. Names that are not UTF-8 are printed with
-    escapes such as `\\udc80`, which JSON readers turn back into the name's bytes.
+    A closed stream discards what is printed. Names that are not UTF-8 are printed with escapes such
+    as `\\udc80`, which JSON readers turn back into the name's bytes.
 
     Raises:
-        OutputError: standard output is full, say.
+        OutputError: standard output cannot be written, for instance on a full disk.
     """
     sys.stdout, sys.stderr = sys.stdout or _open_nothing(), sys.stderr or _open_nothing()
     for stream in (sys.stdout, sys.stderr):
@@ -34,7 +34,7 @@ def standard_streams() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, OutputError) or error.errno not in UNWRITABLE or error.filename:
             raise
-        _forget_output()
+        _discard_output()
         raise OutputError(
             f"cannot write standard output: {error.strerror}; free some space, or direct it "
             "elsewhere"
@@ -45,7 +45,7 @@ def _open_nothing() -> TextIOWrapper:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (lives with the process)
 
 
-def _forget_output() -> None:
-    """Throw away what waits, or Python fails to write it once more as it exits."""
+def _discard_output() -> None:
+    """Discard buffered output, else Python tries to write it again as it exits."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Bars of how far a comparison is."""
+"""Progress bars of a comparison."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from co3d.parity.verify import Report
+from co3d.parity.verify import ProgressCallback
 from co3d.progress import open_progress
 
 
 @contextmanager
-def show_steps() -> Iterator[Report]:
-    """Bars of what is being done: yields a function of its name, the steps taken and to take."""
+def show_steps() -> Iterator[ProgressCallback]:
+    """Progress bars; yields a function to call with a name, the steps done and all steps."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request to stop after the present frame."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to stop after the current frame."""
 
 import os
 import signal
@@ -12,20 +12,19 @@ HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has n
 
 
 def silence(descriptor: int) -> None:
-    """Let what is written to a file descriptor go nowhere."""
+    """Discard everything written to a file descriptor from now on."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 class StopRequest:
     """While its `with` block runs, SIGINT, SIGTERM and SIGHUP end the video, not the program.
 
-    The frames end early, as if the video were over, so that everything after them is finished in
-    its usual order. A second signal breaks in wherever the program is. SIGHUP says that the
-    terminal is gone, and what is printed there goes nowhere from then on; where it is ignored
-    (`nohup`), it stays so.
+    The frames end early, as if the video were over, so that everything after them finishes in its
+    usual order. A second signal interrupts at once. SIGHUP means that the terminal is gone, so
+    printing to it is discarded from then on; where SIGHUP is ignored (`nohup`), it stays ignored.
 
     Args:
-        end: ends the video, wherever the program is.
+        end: ends the video; may be called at any point of the program.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -40,14 +39,14 @@ class StopRequest:
         self.requested = True
         self._end()
 
-    def leave_terminal(self) -> None:
-        """Let what is printed on the terminal go nowhere, as writing to one that is gone fails."""
+    def discard_terminal_output(self) -> None:
+        """Discard what is printed to the terminal, because writing to a closed one fails."""
         for terminal in self._terminals:
             silence(terminal)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == HANGUP:
-            self.leave_terminal()
+            self.discard_terminal_output()
         if self.requested:
             interrupt(number, frame)
         self.request()

@@ -9,7 +9,7 @@ from typing import Protocol
 from co3d.cli.exit_codes import PIPE_CLOSED, STOPPED, SUCCESS
 from co3d.cli.lines import JsonLines, PlainLines
 from co3d.cli.live_view import LiveView
-from co3d.cli.networks import open_streamed, users_code
+from co3d.cli.networks import open_streamed
 from co3d.cli.notices import ConnectionNotices, Notices
 from co3d.cli.options import StreamOptions
 from co3d.cli.quiet_terminal import quiet_terminal
@@ -25,43 +25,46 @@ from co3d.errors import (
     SandboxError,
     SourceUnreachableError,
 )
+from co3d.files import require_folder
+from co3d.models.file_networks import redirect_prints
 from co3d.printable import make_printable
-from co3d.report import AnnotatedVideo, annotated_video, timeline_picture
+from co3d.report import AnnotatedVideo, annotated_video, check_picture_path, timeline_picture
 from co3d.video import SourceState, VideoReader, hide_password, require_file
+from co3d.video.writer import check_video_path
 
 
 class PredictionSink(Protocol):
-    """Anything that takes predictions as they come."""
+    """Anything that receives predictions as they are made."""
 
     def add(self, prediction: Prediction) -> None:
-        """Take in the next prediction."""
+        """Receive the next prediction."""
         ...
 
 
 def stream_video(options: StreamOptions) -> int:
-    """Label a source and print, until it ends, is stopped, or nobody reads what is printed.
+    """Label a source and print, until it ends, is stopped, or standard output is closed.
 
-    Returns, raises: see `_stream_video`; 141 when whoever read standard output went away.
+    Returns, raises: see `_stream_video`; 141 when standard output is closed.
     """
     try:
         return _stream_video(options)
-    except BrokenPipeError:  # there are no outputs yet
+    except BrokenPipeError:  # before any output was opened
         _silence_stdout()
         return PIPE_CLOSED
 
 
 def _stream_video(options: StreamOptions) -> int:
-    """Label a source to its end, or until it is stopped, and print a summary to standard error.
+    """Label a source until it ends or is stopped, and print a summary to standard error.
 
     Returns:
-        The exit code: 0 at the end of the video, 130 when a signal stopped it, 141 when whoever
-        read standard output went away. The outputs are complete in each case.
+        The exit code: 0 at the end of the video, 130 when a signal stopped it, 141 when standard
+        output was closed. The outputs are complete in each case.
 
     Raises:
-        DamagedVideoError, SourceUnreachableError, CameraError, SandboxError: the source broke off
-            on the way; the outputs are complete up to there.
-        Co3dError: see `co3d help exit-codes`. Of the outputs there is the video, as
-            far as it was written.
+        DamagedVideoError, SourceUnreachableError, CameraError, SandboxError: the source broke off;
+            the outputs are complete up to there.
+        Co3dError: see `co3d help exit-codes`. The annotated video is kept as far as it was
+            written; there are no other outputs.
     """
     _check_options(options)
     lines = JsonLines()
@@ -74,7 +77,7 @@ def _stream_video(options: StreamOptions) -> int:
         for listener in listeners:
             listener(state)
 
-    require_file(camera.source)  # before the user's file is run
+    require_file(camera.source)  # before a user's network file is run
     network = open_streamed(options)
     card, exported = find_network(network.model)
     rate_hz = card.rate_hz if camera.rate_hz is None else camera.rate_hz
@@ -86,7 +89,7 @@ def _stream_video(options: StreamOptions) -> int:
         decoder_threads=None,
         decodes_ahead=True,
     ) as reader:
-        with users_code(), waiting(f"opening {options.model}"):
+        with redirect_prints(), waiting(f"opening {options.model}"):
             labeller = open_labeller(
                 network.model,
                 weights=network.weights,
@@ -131,9 +134,9 @@ def _stream_video(options: StreamOptions) -> int:
             except OSError as error:
                 if type(error) is not OSError or error.errno != errno.EIO:
                     raise
-                stop.leave_terminal()  # it went away in the middle of a line; SIGHUP comes too
+                stop.discard_terminal_output()  # it closed in the middle of a line; SIGHUP follows
                 stop.request()
-    notices.tell()
+    notices.print_new()
     if pipe_closed:
         _silence_stdout()
         return PIPE_CLOSED
@@ -148,7 +151,7 @@ def _stream_video(options: StreamOptions) -> int:
 
 
 def _check_options(options: StreamOptions) -> None:
-    """Find what cannot work before anything is opened."""
+    """Check the options before anything is opened."""
     if options.threads is not None and options.threads < 1:
         raise OptionError(f"cannot use {options.threads} threads: give --threads 1 or more")
     if options.record_seconds is not None and options.record is None:
@@ -160,6 +163,11 @@ def _check_options(options: StreamOptions) -> None:
         )
     if len(set(outputs)) < len(outputs):
         raise OptionError(f"cannot write two outputs to {outputs[0]}: name two files")
+    if options.output is not None:
+        check_video_path(options.output)
+        require_folder(options.output)
+    if options.timeline is not None:
+        check_picture_path(options.timeline)
 
 
 def _open_outputs(
@@ -169,7 +177,7 @@ def _open_outputs(
     stop: StopRequest,
     outputs: ExitStack,
 ) -> list[PredictionSink]:
-    """What writes predictions to files; it is entered on `outputs`."""
+    """The sink that writes predictions to files; registered on `outputs`."""
     sinks: list[PredictionSink] = []
     if options.output is not None:
         video = annotated_video(options.output, reader, labeller, is_stopped=lambda: stop.requested)
@@ -189,7 +197,7 @@ def _open_screen(
     lines: JsonLines,
     outputs: ExitStack,
 ) -> PredictionSink:
-    """What prints predictions on standard output."""
+    """The sink that prints predictions on standard output."""
     if options.as_json:
         return lines
     if not sys.stdout.isatty():
@@ -200,12 +208,12 @@ def _open_screen(
 
 
 def name_source(source: str) -> str:
-    """A source's name for titles: of files and folders without those above them."""
+    """A source's name for titles: for files and folders without their parent folders."""
     if ":/" in source and not source.lower().startswith("file:"):
         return hide_password(source)
     return f"camera {source}" if source.isdecimal() else Path(source).absolute().name
 
 
 def _silence_stdout() -> None:
-    """Point standard output at nothing, so that the last flush does not fail on a closed pipe."""
+    """Redirect standard output to nothing, so that the last flush to a closed pipe succeeds."""
     silence(sys.stdout.fileno())

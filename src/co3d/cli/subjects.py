@@ -1,13 +1,10 @@
-"""Which network `co3d eval` and `co3d features` mean, and how it is fed."""
+"""Open the network that `co3d eval`, `co3d features` or `co3d label` names."""
 
-from pathlib import Path
-from typing import cast
+from torch import nn
 
-from co3d.cli.networks import build_network, is_file_network
-from co3d.errors import OptionError
-from co3d.evaluation.subject import Subject, make_subject, read_subject
+from co3d.evaluation.subject import Subject, find_subject
 from co3d.export import is_exported
-from co3d.models import ClipModel, create_trained_model, find_card
+from co3d.models.file_networks import build_network, is_file_network
 
 
 def open_subject(name: str, weights: str | None, *, purpose: str) -> Subject:
@@ -15,28 +12,25 @@ def open_subject(name: str, weights: str | None, *, purpose: str) -> Subject:
 
     Args:
         name: of the network. weights: a tag or a file.
-        purpose: what it is for, in words that go after "cannot".
+        purpose: what it is for, as words that follow "cannot" in errors.
 
     Raises:
-        OptionError: no weights are known, a file has its own, or no card says how the network is
-            fed.
-        UnknownModelError, WeightError, ExportedFileError, SourceNotFoundError: see `create_model`
-            and `open_exported`.
+        OptionError: as for `build_network` and `find_subject`.
+        UnknownModelError, WeightError, ExportedFileError, SourceNotFoundError: see `find_subject`.
     """
-    if is_exported(name):
-        if weights is not None:
-            raise OptionError(
-                f"cannot {purpose} {name}: its weights are settled in the file; leave --weights "
-                "out, or export the network again"
-            )
-        return read_subject(Path(name))
-    if not is_file_network(name):
-        return make_subject(create_trained_model(name, weights, purpose=purpose))
-    network = build_network(name, weights)
-    if find_card(network) is None:
-        raise OptionError(
-            f"cannot {purpose} {name}: got a network without a card, expected a co3d.ModelCard as "
-            "its attribute `card`, which says how to prepare pictures; set it in the factory "
-            "(docs/own_network.md)"
-        )
-    return make_subject(cast(ClipModel, network))  # all that is asked of it is the card
+    network, left = build_if_own(name, weights)
+    return find_subject(network, left, purpose=purpose)
+
+
+def build_if_own(name: str, weights: str | None) -> tuple[str | nn.Module, str | None]:
+    """Build the network of FILE.py:FACTORY with its weights; other names are returned unchanged.
+
+    Returns:
+        The network or its name, and the weights that still need to be loaded.
+
+    Raises:
+        OptionError, WeightError: as for `build_network`.
+    """
+    if is_file_network(name) and not is_exported(name):
+        return build_network(name, weights), None
+    return name, weights

@@ -1,4 +1,4 @@
-"""Tables printed once the work is done."""
+"""Summaries that are printed at the end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +22,9 @@ def print_stream_summary(
     written: Sequence[Path],
     pictures_left_out: int,
 ) -> None:
-    """Print the labels over time, the figures of the stream, and what was written.
+    """Print the labels over time, the figures of the stream, and the files that were written.
 
-    Pictures were left out of the annotated video if they came faster than they could be written.
+    `pictures_left_out` counts pictures that the annotated video lacks because writing was too slow.
     """
     if summary.segments:
         console.print(_segment_table(labeller, summary))
@@ -61,15 +61,15 @@ def print_stream_summary(
     if summary.undersampled_predictions:
         console.print(
             f"undersampled: {summary.undersampled_predictions} of {summary.predictions} results "
-            "were made of too few new pictures",
+            "had too few new pictures",
             style="yellow",
             highlight=False,
             soft_wrap=True,
         )
     if pictures_left_out:
         console.print(
-            f"left out of the annotated video: {pictures_left_out} pictures, which came faster "
-            "than they could be written",
+            f"left out of the annotated video: {pictures_left_out} pictures, because writing was "
+            "too slow",
             style="yellow",
             highlight=False,
             soft_wrap=True,
@@ -106,8 +106,8 @@ def print_demo_summary(
     """Print truth against predictions, and the step program against the clip network."""
     console.print(_agreement_table(labeller, agreements))
     console.print(
-        "settled: the network's window lies within one segment; before that it still holds frames "
-        "of the last one",
+        "settled: the network's window lies within one segment; until then it still holds frames "
+        "of the previous one",
         style="dim",
     )
     console.print(_speed_table(comparison))
@@ -149,7 +149,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def _speed_table(comparison: SpeedComparison) -> Table:
-    title = f"one prediction, {len(comparison.step_ms)} measured in turn on one thread here"
+    title = f"one prediction, {len(comparison.step_ms)} measured interleaved on one thread"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for heading in ("ms, median", "ms, p95", "million MACs"):
@@ -176,7 +176,7 @@ def _speed_table(comparison: SpeedComparison) -> Table:
 
 
 def print_written(console: Console, written: Sequence[Path]) -> None:
-    """Name the files that were written, one a line."""
+    """Print the names of the written files, one a line."""
     for path in written:
         console.print(Text.assemble(("wrote ", "dim"), str(path)), soft_wrap=True)
 

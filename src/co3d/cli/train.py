@@ -1,8 +1,9 @@
-"""`co3d train` and `co3d finetune`: from words to a run, and what is said of it."""
+"""`co3d train` and `co3d finetune`: start a run from the command line, and print its result."""
 
 import json
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from co3d.environment import logs_path
 from co3d.errors import OptionError, TrainingError
 from co3d.files import make_folder
 from co3d.models import get_card, has_own_weights
+from co3d.models.file_networks import is_file_network
+from co3d.models.saved import WEIGHTS
 from co3d.packages import require_package
 from co3d.weights import list_weights
 
@@ -30,7 +33,7 @@ class TrainOptions:
 
     Attributes:
         recipe: file or name. overrides: key=value.
-        output: folder of the run. resume: go on with what is there.
+        output: folder of the run. resume: continue the run in that folder.
         fast_dev_run: one batch. find_learning_rate: a range test instead of a run.
         as_json: print JSON and nothing else.
     """
@@ -45,10 +48,10 @@ class TrainOptions:
 
 
 def run_training(options: TrainOptions) -> int:
-    """Do what is asked, print what came of it, and return the exit code.
+    """Run what the options ask for, print the result, and return the exit code.
 
     Raises:
-        OptionError: no recipe, or options that exclude each other.
+        OptionError: no recipe is given, or options exclude each other.
         Co3dError: see `co3d.training`.
     """
     if options.recipe is None:
@@ -94,7 +97,7 @@ def run_training(options: TrainOptions) -> int:
     if options.as_json and not console.quiet:
         print(json.dumps(described))
     elif not options.as_json:
-        _print_result(console, described)
+        _print_result(console, folder, recipe.model.name, described)
     return STOPPED if result.was_stopped else SUCCESS
 
 
@@ -115,16 +118,26 @@ def print_recipes(*, as_json: bool) -> None:
 
 
 def describe_finetuning(
-    folder: str, model: str, weights: str | None, background: str | None
+    folder: str,
+    model: str,
+    weights: str | None,
+    background: str | None,
+    head: str,
+    choice: dict[str, Path | None],
 ) -> list[str]:
     """Overrides of the recipe `finetune` for one folder and network.
 
+    Args:
+        folder, model, weights, background, head: the options of the same names.
+        choice: root, labels and only of the data.
+
     Raises:
         UnknownModelError: no such model.
-        OptionError: no weights are known to start from.
+        OptionError: the model has no known weights to start from.
     """
-    card = get_card(model)
-    if weights is None and not has_own_weights(model):
+    has_weights = is_file_network(model) or has_own_weights(model)
+    if weights is None and not has_weights:
+        card = get_card(model)
         tags = [entry.tag for entry in list_weights(card.name)]
         if not tags:
             raise OptionError(
@@ -137,6 +150,8 @@ def describe_finetuning(
         "model.weights": weights,
         "data.path": folder,
         "data.background": background,
+        "model.head": head,
+        **{f"data.{key}": path and str(path) for key, path in choice.items()},
     }
     return [f"{key}={json.dumps(value)}" for key, value in values.items()]
 
@@ -157,9 +172,9 @@ def _find_learning_rate(options: TrainOptions, console: Console, recipe: Any) ->
 
 
 def name_folder(name: str, *, resume: bool) -> Path:
-    """A folder that is not there yet, by the recipe's name.
+    """A new folder's path, from the recipe's name.
 
-    The processes that Lightning starts to train together run the same command; they are to find
+    In distributed training Lightning starts further processes with the same command; they must find
     the name that the first one chose.
     """
     if resume:
@@ -188,7 +203,7 @@ def _say(options: TrainOptions, console: Console, values: dict[str, Any], text: 
         console.print(text, highlight=False)
 
 
-def _print_result(console: Console, result: dict[str, Any]) -> None:
+def _print_result(console: Console, folder: Path, model: str, result: dict[str, Any]) -> None:
     table = Table("score", "value")
     for name, value in result["scores"].items():
         is_share = not name.endswith("_loss")
@@ -197,7 +212,7 @@ def _print_result(console: Console, result: dict[str, Any]) -> None:
         )
     if result["scores"]:
         console.print(table)
-    folder, epochs = result["folder"], result["epochs"]
+    epochs = result["epochs"]
     how = "Stopped" if result["was_stopped"] else "Finished"
     console.print(f"{how} after {epochs} epoch{'s' * (epochs != 1)}: {folder}", highlight=False)
     if result["was_stopped"] and result["epochs"]:
@@ -207,5 +222,22 @@ def _print_result(console: Console, result: dict[str, Any]) -> None:
             soft_wrap=True,
         )
     if result["scores"]:
-        console.print(f"Play it: co3d stream VIDEO --model {folder}", highlight=False)
+        print_way_to_play(console, folder, model)
     sys.stderr.flush()
+
+
+def print_way_to_play(console: Console, folder: Path, model: str) -> None:
+    """Say by which command the network in a run's folder is played.
+
+    Args:
+        model: its name in the recipe; a network of a user's file is built by that file.
+    """
+    words = [str(folder)]
+    if is_file_network(model):
+        words = [model, "--weights", str(folder / WEIGHTS)]
+    console.print(
+        f"Play it: co3d stream VIDEO --model {shlex.join(words)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

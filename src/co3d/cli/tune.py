@@ -1,11 +1,11 @@
-"""`co3d tune`: from words to a search, and what is said of it."""
+"""`co3d tune`: start a search from the command line's words, and print its result."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 from co3d.cli.exit_codes import STOPPED, SUCCESS
-from co3d.cli.train import name_folder
+from co3d.cli.train import name_folder, print_way_to_play
 from co3d.console import Console
 from co3d.packages import require_package
 
@@ -21,7 +21,7 @@ def run_search(
     resume: bool,
     as_json: bool,
 ) -> int:
-    """Search, print what came of it, and return the exit code.
+    """Search, print the result, and return the exit code.
 
     Raises:
         Co3dError: see `co3d.training.tune`.
@@ -48,7 +48,7 @@ def run_search(
     else:
         if found.best is not None:
             console.print(f"Best is {_describe(found.best)}", soft_wrap=True, markup=False)
-            console.print(f"Play it: co3d stream VIDEO --model {folder}", highlight=False)
+            print_way_to_play(console, folder, recipe.model.name)
         if found.was_stopped:
             again = f"co3d tune {folder}/recipe.yaml --output {folder} --trials {trials} --resume"
             console.print(f"Go on with: {again}", highlight=False, soft_wrap=True)

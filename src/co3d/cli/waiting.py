@@ -1,4 +1,4 @@
-"""What is going on, said on a terminal once nothing has been said for a second."""
+"""Show a spinner with the current activity after a second of silence."""
 
 import threading
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ SILENCE_SECONDS = 1.0
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show a spinner and what is being done, if the block takes longer than a second.
+    """Show a spinner and `what` if the block takes longer than a second.
 
-    It is on standard error, on a terminal only, and gone when the block ends.
+    It appears on standard error, only on a terminal, and vanishes when the block ends.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -27,5 +27,5 @@ def waiting(what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        timer.join()  # it may be starting the spinner just now
+        timer.join()  # it may be about to start the spinner
         status.stop()

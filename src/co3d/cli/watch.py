@@ -1,5 +1,6 @@
-"""`co3d watch`, and `co3d stream` of several sources: many sources in one terminal."""
+"""`co3d watch`, and `co3d stream` with several sources: many sources in one terminal."""
 
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.fleet_check import check_fleet
 from co3d.cli.fleet_view import FleetView
 from co3d.cli.lines import JsonLines, PlainLines
-from co3d.cli.networks import open_streamed, users_code
+from co3d.cli.networks import open_streamed
 from co3d.cli.notices import FleetNotices
 from co3d.cli.options import StreamOptions
 from co3d.cli.quiet_terminal import quiet_terminal
@@ -25,44 +26,50 @@ from co3d.console import Console, warn
 from co3d.engine import Engine, Prediction, SourceChanged, TrackEnded
 from co3d.engine.admission import LOAD_LIMIT
 from co3d.engine.camera import Camera
-from co3d.engine.cameras import CameraWatch
+from co3d.engine.cameras import REFUSED_RETRY_SECONDS, CameraWatch
 from co3d.engine.opening import open_engine
 from co3d.engine.track_states import TrackStates
 from co3d.errors import Co3dError, OptionError
+from co3d.models.file_networks import redirect_prints
 from co3d.packages import require_package
 from co3d.video import hide_password
 
 if TYPE_CHECKING:
     from co3d.engine.fleet_events import FleetEvents
 
-
-REFUSED_RETRY_SECONDS = 30.0
-"""After which a camera that the machine had no room for is opened again: measured costs change."""
-
 ENDED_GRACE_SECONDS, STOPPED_GRACE_SECONDS = 60.0, 0.5
-"""For pictures, clips and deliveries, once all cameras have ended and once a signal came."""
+"""Seconds to finish pictures, clips and deliveries: after the last camera has ended, and after a
+signal."""
 
 
 class Screen(EventScreen, Protocol):
-    """What shows predictions, states and events."""
+    """Shows predictions, states and events."""
 
     def add(self, prediction: Prediction) -> None:
         """Take in a prediction."""
         ...
 
     def show_change(self, change: SourceChanged) -> None:
-        """Take in what a source does from now on."""
+        """Receive a source's new state."""
         ...
 
 
-def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None = None) -> int:
+def watch_fleet(
+    path: Path,
+    *,
+    is_check: bool,
+    as_json: bool,
+    state: Path | None = None,
+    part: str | None = None,
+) -> int:
     """Label the cameras of a fleet file until they end, or a signal stops it.
 
     The file is read again when it changes, and on SIGHUP where no terminal would send it.
 
     Args:
         path: of the file. is_check: only open each source once. as_json: print JSON lines.
-        state: folder for what live cameras leave when a signal stops them, to go on from.
+        state: folder in which a signal saves the states of live cameras, to continue from.
+        part: "2/4" labels the cameras of the second of four processes; None all.
 
     Returns:
         The exit code: that of the first camera's error if one ended with an error, 130 when a
@@ -70,21 +77,26 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None
 
     Raises:
         FleetError: the file cannot be used.
+        OptionError: the part is not such a fraction.
         MissingPackageError: PyYAML or pydantic is not installed.
         Co3dError: the network cannot be opened.
     """
     for package in ("yaml", "pydantic"):
         require_package(package, extra="watch")
     from co3d.engine.fleet_events import FleetEvents, check_outputs
-    from co3d.engine.fleet_file import read_fleet
+    from co3d.engine.fleet_file import FleetFile, read_fleet
 
-    fleet = read_fleet(path)
+    taken = None if part is None else _parse_part(part)
+
+    def read() -> FleetFile:
+        whole = read_fleet(path)
+        return whole if taken is None else whole.take_part(*taken)
+
+    fleet = read()
     cameras = fleet.list_cameras()
-    network = fleet.network.model_dump()
     engine = open_engine(
-        network.pop("model"),
-        **network,
-        meanwhile=not is_check,  # which measures what fits
+        **fleet.network.list_keywords(),
+        meanwhile=not is_check,  # the check measures what fits
         load_limit=None if is_check else LOAD_LIMIT,
     )
     with engine:
@@ -109,26 +121,34 @@ def watch_fleet(path: Path, *, is_check: bool, as_json: bool, state: Path | None
 
             def read_again() -> None:
                 try:
-                    changed = read_fleet(path)
+                    changed = read()
                     for key in ("network", "events"):
                         if getattr(changed, key) != getattr(fleet, key):
-                            warn(f"{path}: another section {key} is used after a restart only")
+                            warn(f"{path}: changes in section {key} take effect after a restart")
                     cameras = changed.list_cameras()
                     events.reconfigure(changed)
                     watch.replace_all(cameras)
-                    warn(f"{path} was read again: {len(cameras)} cameras")
+                    warn(f"{path} was reloaded: {len(cameras)} cameras")
                 except Co3dError as error:
-                    warn(f"{error}; all stays as it is")
+                    warn(f"{error}; nothing was changed")
 
             with FileWatcher(path, read_again) as watcher:
                 return _run(engine, watch, cameras, watcher, events, as_json=as_json)
 
 
+def _parse_part(text: str) -> tuple[int, int]:
+    """The number and the count of "2/4"."""
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise OptionError(f"cannot use --part {text}: expected such as 1/4, the first of four")
+    return int(found[1]), int(found[2])
+
+
 def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
-    """Label several sources at once; see `watch_fleet` for what is returned.
+    """Label several sources at once; returns as `watch_fleet` does.
 
     Raises:
-        OptionError: an option is for a single source alone, or a source is named twice.
+        OptionError: an option is only for a single source, or a source is named twice.
         Co3dError: the network cannot be opened.
     """
     if any(path is not None for path in (options.output, options.timeline, options.record)):
@@ -144,7 +164,7 @@ def stream_sources(sources: Sequence[str], options: StreamOptions) -> int:
         for name, source in zip(names, sources, strict=True)
     ]
     network = open_streamed(options)
-    with users_code(), waiting(f"opening {options.model}"):
+    with redirect_prints(), waiting(f"opening {options.model}"):
         engine = open_engine(
             network.model,
             weights=network.weights,
@@ -170,7 +190,7 @@ def _run(
     *,
     as_json: bool,
 ) -> int:
-    """Show what comes, until all cameras have ended."""
+    """Show results until all cameras have ended."""
     code, pipe_closed, notices = SUCCESS, False, FleetNotices(watch)
     said: list[Exception] = []
 
@@ -181,7 +201,7 @@ def _run(
 
     with StopRequest(request_stop) as stop, ExitStack() as opened:
         if watcher is not None and not sys.stdout.isatty():
-            signal.signal(signal.SIGHUP, lambda *_: watcher.look_now())
+            signal.signal(signal.SIGHUP, lambda *_: watcher.notify())
         screen: Screen
         if as_json:
             screen = JsonLines()
@@ -203,7 +223,7 @@ def _run(
                 elif item.error is not None and item.error not in said:
                     said.append(item.error)  # the tracks of a camera all end with its error
                     code = code or _report(item)
-                notices.tell(item.track)
+                notices.print_new(item.track)
             if events is not None:
                 events.finish(STOPPED_GRACE_SECONDS if stop.requested else ENDED_GRACE_SECONDS)
         except BrokenPipeError:
@@ -216,6 +236,6 @@ def _run(
 
 
 def _report(ended: TrackEnded) -> int:
-    """Say why a camera ended; its exit code."""
+    """Print why a camera ended; returns its exit code."""
     warn(f"error: {ended.track}: {ended.error}")
     return ended.error.exit_code if isinstance(ended.error, Co3dError) else 1

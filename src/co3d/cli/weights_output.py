@@ -1,4 +1,4 @@
-"""What the commands of `co3d weights` do, and how they print it."""
+"""The work and the output of the commands of `co3d weights`."""
 
 import dataclasses
 import json
@@ -37,19 +37,20 @@ def print_list(*, as_json: bool) -> None:
     if as_json:
         print(json.dumps(entries, indent=2))
         return
-    table = Table("weights", "classes", "published accuracy", "file", "cache", box=None)
+    width = max(len(entry["weights"]) for entry in entries)
     for entry in entries:
-        accuracy = "\n".join(f"{value:g} % {name}" for name, value in entry["accuracy"].items())
-        cells = (entry["classes"], accuracy, entry["file"], entry["cached"])
-        table.add_row(entry["weights"], *(_format("", cell) for cell in cells))
-    Console().print(table)
+        cached = "  in the cache" if entry["cached"] else ""
+        say(f"{entry['weights']:<{width}}  {entry['classes']:>3} classes{cached}")
+        for name, value in entry["accuracy"].items():
+            say(f"    {value:g} % {name}")
+        say(f"    {entry['file']}")
 
 
 def print_info(tag: str, *, as_json: bool) -> None:
-    """Print what is known of one entry of the catalogue.
+    """Print everything known about one entry of the catalogue.
 
     Raises:
-        UnknownModelError: there is none of this name.
+        UnknownModelError: there is no entry of this name.
     """
     _print_fields(_describe(parse_full_tag(tag)), as_json=as_json)
 
@@ -58,7 +59,7 @@ def download_all(tags: list[str], *, as_json: bool) -> None:
     """Fetch published weights and print where they are.
 
     Raises:
-        UnknownModelError: a name is not in the catalogue; nothing is fetched then.
+        UnknownModelError: a name is not in the catalogue; then nothing is fetched.
         DownloadError: a file cannot be fetched; those before it are in the cache.
     """
     entries = [parse_full_tag(tag) for tag in tags]
@@ -78,7 +79,7 @@ def verify_cache(*, as_json: bool) -> None:
     """Check every published file that is in the cache.
 
     Raises:
-        WeightError: some file is damaged; all have been printed then.
+        WeightError: a file is damaged; raised after all are printed.
     """
     checks = [_verify(entry) for entry in list_weights()]
     if as_json:

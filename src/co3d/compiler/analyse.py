@@ -1,4 +1,4 @@
-"""Analysis: every node of the clip graph gets its rule, its temporal type and its readings."""
+"""Analysis: the rules give every node of the clip graph its lowering and its temporal type."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from torch import fx
 from co3d.compiler.rules import Context, Lowering, UnsupportedError, Use, find_rule
 from co3d.compiler.rules.framewise import FOLDED_OPERATORS, lower_folded
 from co3d.compiler.rules.recompute import lower_recomputed
-from co3d.compiler.rules.registry import is_fold_aware, takes_time_for_more
+from co3d.compiler.rules.registry import is_fold_aware, merged_time_error
 from co3d.compiler.temporal import TemporalType, join_results
 
 Postpone = Callable[[Lowering], int]
@@ -18,7 +18,7 @@ Postpone = Callable[[Lowering], int]
 
 @dataclass(frozen=True)
 class Problem:
-    """An operator that cannot run frame by frame: why, and what its user can do."""
+    """An operator that cannot run frame by frame, with the reason and a hint for the user."""
 
     node: fx.Node
     reason: str
@@ -33,19 +33,20 @@ class Problem:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the rules say of a clip graph.
+    """The lowerings and temporal types of a clip graph, and what prevents streaming.
 
     Attributes:
         lowerings: per node that depends on the input, in graph order (the input itself excepted).
         types: temporal type per such node, the inputs included.
         windows: global pool -> its window in elements.
         fixed_windows: those that must be as long as the clip.
-        gates: global pools that meet frames again; lowering is only sound when there are none.
-        norms: those with statistics of the whole clip; as for `gates`.
-        problems: operators without a step form; lowering is only sound when there are none.
-        has_unexamined: whether operators depend on these.
+        gates: global pools whose results are combined with frames again; the lowerings are only
+            valid when there are none.
+        norms: norms with statistics of the whole clip; as for `gates`.
+        problems: operators without a step form; as for `gates`.
+        has_unanalysed: whether other operators depend on `problems` and so were not analysed.
         results: how each of the network's outputs is read, all of them at the same tick.
-        timing: when that is; its axis means nothing.
+        timing: temporal type of that tick; its axis is meaningless.
     """
 
     lowerings: dict[fx.Node, Lowering]
@@ -55,19 +56,19 @@ class Analysis:
     gates: set[str]
     norms: set[str]
     problems: list[Problem]
-    has_unexamined: bool
+    has_unanalysed: bool
     results: list[Use]
     timing: TemporalType
 
     @property
     def period(self) -> int:
-        """After how many frames the pattern of work repeats in native rate."""
+        """Frames after which the schedule of values repeats in native rate."""
         return math.lcm(*(t.stride for t in self.types.values()))
 
     @property
     def enlarging(self) -> list[fx.Node]:
-        """The operators that make several elements of each, as a transposed convolution does."""
-        return [node for node, lowering in self.lowerings.items() if lowering.turns]
+        """The operators with several results per input element, such as transposed convolutions."""
+        return [node for node, lowering in self.lowerings.items() if lowering.interleaved]
 
 
 def analyse(
@@ -85,8 +86,8 @@ def analyse(
         clip_frames: length of the clips that it was exported for.
         batch: number of clips that it was exported for.
         windows: elements that global pools average, by name; by default as many as the clip has.
-        postpone: by how many ticks to make a value later than it could be.
-        refusals: nodes that were found to have no step form already.
+        postpone: ticks by which to delay a value beyond its earliest tick.
+        refusals: nodes that passes already found to have no step form.
     """
     ctx = Context(clip_graph, clip_frames, batch, dict(windows or {}))
     lowerings: dict[fx.Node, Lowering] = {}
@@ -108,7 +109,7 @@ def analyse(
             try:
                 if refusals and node in refusals:
                     raise refusals[node]
-                lowering = _lower(ctx, node).with_fills_in_kind()
+                lowering = _lower(ctx, node).with_typed_fills()
                 _check_result(node, lowering.type)
             except UnsupportedError as error:
                 problems.append(Problem(node, error.reason, error.hint))
@@ -139,7 +140,7 @@ def output_nodes(clip_graph: fx.GraphModule) -> list[fx.Node]:
 
 
 def _is_fixed(node: fx.Node, fixed: set[fx.Node]) -> bool:
-    """Whether a node is a constant, or depends on the batch size alone."""
+    """Whether a node is constant, or depends on nothing but the batch size."""
     if node.op != "call_function" or node.target is torch.ops.aten.sym_size.int:
         return True
     inputs = node.all_input_nodes
@@ -155,12 +156,12 @@ def _lower(ctx: Context, node: fx.Node) -> Lowering:
     if node.target in FOLDED_OPERATORS and all(t.is_folded or t.axis is None for t in types):
         return lower_folded(ctx, node)
     if any(t.is_merged for t in types) and not is_fold_aware(node.target):
-        raise takes_time_for_more()
+        raise merged_time_error()
     return find_rule(node.target)(ctx, node)
 
 
 def _check_result(node: fx.Node, type_: TemporalType) -> None:
-    """UnsupportedError for a result of the network in which time is no axis of its own."""
+    """Raise UnsupportedError for an output in which time shares an axis with others."""
     if type_.is_merged and any(reader.op == "output" for reader in node.users):
         raise UnsupportedError(
             f"the network returns it with time folded into axis {type_.axis}",
@@ -169,9 +170,9 @@ def _check_result(node: fx.Node, type_: TemporalType) -> None:
 
 
 def _align_results(ctx: Context, outputs: list[fx.Node]) -> tuple[list[Use], TemporalType]:
-    """Read outputs with one element per frame together, those of the whole clip at its end.
+    """Align per-frame outputs to the same frame, and whole-clip outputs to the clip's last frame.
 
-    Outputs of several strides come at the pace of the coarsest.
+    With several strides, results come at the largest stride.
     """
     if not outputs:
         return [], TemporalType(axis=None)

@@ -11,7 +11,7 @@ from co3d.compiler.temporal import StateSpec
 
 
 def assemble(prepared: Prepared) -> StepProgram:
-    """Emit the step graphs of an analysed network, and gather all that is known of it."""
+    """Emit the step graphs of an analysed network, and build its `StepProgram`."""
     options, analysis = prepared.options, prepared.analysis
     clip_graph, dense = prepared.clip_graph, options.is_dense
     states = plan_states(analysis, dense=dense)
@@ -45,7 +45,7 @@ def assemble(prepared: Prepared) -> StepProgram:
 
 
 def _find_window(analysis: Analysis) -> int | None:
-    """How many results' frames the furthest reaching pool sees; None without one."""
+    """The longest window of a global pool, in results; None without one."""
     reaches = [
         (window - 1) * analysis.types[node].stride
         for node in analysis.types
@@ -81,7 +81,7 @@ def _build_phases(prepared: Prepared, states: dict[StateKey, StateSpec]) -> tupl
 
 
 def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -> int:
-    """Until when some reading may lie before the first frame, or a window is not yet full."""
+    """Steps during which a read may lie before the first frame, or a window is not yet full."""
     types = analysis.types
     masked = {node for node, _ in states}
     masked |= {
@@ -89,7 +89,7 @@ def _count_masked_steps(analysis: Analysis, states: dict[StateKey, StateSpec]) -
     }
     steps = max((types[node].delay for node in masked), default=0)
     for low in analysis.lowerings.values():
-        for turn in low.each_turn:
-            if turn.counts:
-                steps = max(steps, *(types[use.node].delay + use.back for use in turn.uses))
+        for variant in low.variants:
+            if variant.counts:
+                steps = max(steps, *(types[use.node].delay + use.back for use in variant.uses))
     return steps

@@ -1,4 +1,4 @@
-"""Numbers in a graph that follow the batch, found by comparing the graphs of two batches."""
+"""Finds numbers in a graph that scale with the batch, by comparing graphs of two batch sizes."""
 
 import operator
 from typing import Any
@@ -8,7 +8,7 @@ from torch import fx
 
 from co3d.compiler.insertion import insert
 
-# What export writes for a view of a value, in one spelling or another.
+# The operators that export may write for a view of a value.
 VIEWS = {
     torch.ops.aten.view.default,
     torch.ops.aten._unsafe_view.default,
@@ -16,24 +16,24 @@ VIEWS = {
 }
 
 
-class UnlikeGraphsError(Exception):
-    """The graphs of a network for two batches differ in more than sizes that follow the batch."""
+class GraphMismatchError(Exception):
+    """The graphs for two batch sizes differ in more than numbers that scale with the batch."""
 
 
 def compute_batch_sizes(graph: fx.Graph, other: fx.Graph, batches: tuple[int, int]) -> None:
-    """Replace the numbers of a graph that follow the batch by what computes them from its input.
+    """Compute the numbers of a graph that scale with the batch from its input's size.
 
     Args:
-        graph: changed in place; left as it is where this fails.
-        other: of the same network for another batch.
-        batches: the numbers of clips that they were exported for, without a common divisor.
+        graph: changed in place; unchanged if this fails.
+        other: the graph of the same network for another batch size.
+        batches: the batch sizes of both exports, without a common divisor.
 
     Raises:
-        UnlikeGraphsError: a loop over the batch, for one, has as many operators as clips.
+        GraphMismatchError: a loop over the batch, for one, has as many operators as clips.
     """
     nodes, others = list(graph.nodes), list(other.nodes)
     if [n.target for n in nodes] != [n.target for n in others]:
-        raise UnlikeGraphsError("the network runs other operators on other batches")
+        raise GraphMismatchError("the network runs other operators on other batches")
     merged = []
     for node, twin in zip(nodes, others, strict=True):
         if node.op == "call_function":
@@ -45,22 +45,22 @@ def compute_batch_sizes(graph: fx.Graph, other: fx.Graph, batches: tuple[int, in
 
 
 class _Multiple(int):
-    """A number that is so many times the batch."""
+    """An int n that stands for n times the batch size."""
 
 
 def _merge(node: fx.Node, twin: fx.Node, batches: tuple[int, int]) -> tuple[list[Any], Any]:
-    """Arguments of a node, with a `_Multiple` for each number that follows the batch."""
+    """Arguments of a node, with a `_Multiple` for each number that scales with the batch."""
 
     def merge(here: Any, there: Any) -> Any:
         if isinstance(here, (list, tuple)):
             if not isinstance(there, (list, tuple)) or len(here) != len(there):
-                raise UnlikeGraphsError(f"{node.target} takes other arguments on other batches")
+                raise GraphMismatchError(f"{node.target} takes other arguments on other batches")
             return type(here)(merge(a, b) for a, b in zip(here, there, strict=True))
         if isinstance(here, fx.Node) or (type(here) is type(there) and repr(here) == repr(there)):
             return here
         multiple, rest = divmod(here, batches[0]) if type(here) is int else (0, 1)
         if rest or there != multiple * batches[1]:
-            raise UnlikeGraphsError(
+            raise GraphMismatchError(
                 f"{node.target} takes {here} for a batch of {batches[0]}, and {there} for one of "
                 f"{batches[1]}"
             )
@@ -71,7 +71,7 @@ def _merge(node: fx.Node, twin: fx.Node, batches: tuple[int, int]) -> tuple[list
 
 
 class _Sizes:
-    """Nodes that compute multiples of the batch, each once, right behind the graph's inputs."""
+    """Inserts nodes that compute multiples of the batch size, each once, after the inputs."""
 
     def __init__(self, graph: fx.Graph) -> None:
         self._graph = graph
@@ -80,7 +80,7 @@ class _Sizes:
         self._made: dict[int, fx.Node] = {}
 
     def fill_in(self, node: fx.Node, value: Any) -> Any:
-        """The value with nodes in place of its multiples; a view finds the batch out itself."""
+        """Replace the multiples in a value by nodes; a view gets -1, which PyTorch infers."""
         if isinstance(value, dict):
             return {name: self.fill_in(node, one) for name, one in value.items()}
         if isinstance(value, (list, tuple)):

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import TreeSpec
 
-from co3d.compiler.batch_sizes import VIEWS, UnlikeGraphsError, compute_batch_sizes
+from co3d.compiler.batch_sizes import VIEWS, GraphMismatchError, compute_batch_sizes
 from co3d.compiler.exporting import ClipShape as ClipShape
 from co3d.compiler.exporting import export_network
 from co3d.compiler.functional import FunctionalExport
@@ -19,16 +19,16 @@ from co3d.compiler.packing import drop_nothing
 from co3d.compiler.passes.decompose import decompose
 from co3d.errors import Co3dError, ConversionError
 
-# Two streams, so that a graph which treats the batch as anything but a batch shows it.
+# Two clips, so that a graph that mixes the rows of its batch can be detected.
 EXPORT_BATCH = 2
 _OTHER_BATCH = 3
-# A multiple of the strides that networks have, so that pathways which meet still meet.
+# A multiple of common temporal strides, so that the shapes of pathways still fit each other.
 _MORE_FRAMES = 48
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where in the user's network a graph node comes from."""
+    """The module and source line that a graph node comes from."""
 
     module_path: str
     module_class: str
@@ -37,22 +37,22 @@ class Origin:
 
 @dataclass(frozen=True)
 class Captured:
-    """A network as a graph, and how its outputs were packed (tensor, tuple, dict).
+    """A network as a graph, with the structure of its outputs (tensor, tuple, dict).
 
     Attributes:
         clip_graph: the network.
-        output_spec: how its outputs were packed.
-        weights: of the graph's constants, the names of the parameters and buffers that they are.
-        unlike: why the graph cannot be brought to take any batch; None where it can, or where
-            nobody asked.
-        remembered: names of the buffers that forward changes and that its results depend on.
+        output_spec: pytree structure of its outputs.
+        weights: constant of the graph -> name of the parameter or buffer that it is.
+        fixed_batch_reason: why the graph takes no other batch size; None where it does, or where
+            that was not asked for.
+        changed_buffers: names of the buffers that forward changes and that its results depend on.
     """
 
     clip_graph: fx.GraphModule
     output_spec: TreeSpec
     weights: dict[str, str]
-    unlike: str | None = None
-    remembered: tuple[str, ...] = ()
+    fixed_batch_reason: str | None = None
+    changed_buffers: tuple[str, ...] = ()
 
 
 def capture(
@@ -65,17 +65,16 @@ def capture(
     """Export `model` for clips of `clip_shapes` (C, T, H, W), one per input, as a graph.
 
     Parameters and buffers become attributes of the returned graph module. Every node carries its
-    `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`; a view whose
-    sizes do not tell where time is may carry in `node.meta["longer"]` the shapes that it makes of
-    each other in longer clips. The model is not changed: it is exported in evaluation mode and put
-    back. Buffers that forward changes stay as they are: every clip starts with their present
-    content.
+    `Origin` in `node.meta["origin"]` and its value's shape in `node.meta["val"]`. A view whose
+    sizes do not tell where time is may carry its input and output shapes for longer clips in
+    `node.meta["longer"]`. The model is exported in evaluation mode and put back into its own.
+    Buffers that forward changes are constants of the graph, with the values that they have now.
 
     Args:
         model: the clip network.
         clip_shapes: without the batch.
-        free_batch: find out, by a second export, which numbers in the graph are the batch size, and
-            compute them from the input instead, where the graphs differ in nothing else.
+        free_batch: find by a second export which numbers in the graph scale with the batch, and
+            compute them from the input's size, if the two graphs differ in nothing else.
         batch: number of clips to export for.
 
     Raises:
@@ -83,7 +82,7 @@ def capture(
     """
     exported = export_network(model, clip_shapes, batch)
     if any(_may_fold_one_frame(node) for node in exported.graph.nodes):
-        _look_at_longer_clips(exported, model, clip_shapes)
+        _record_longer_shapes(exported, model, clip_shapes)
     captured = _bind(exported, model)
     decompose(captured.clip_graph)
     if not free_batch:
@@ -92,23 +91,23 @@ def capture(
         other = _bind(export_network(model, clip_shapes, _OTHER_BATCH), model)
         decompose(other.clip_graph)
         _free_batch(captured, other)
-    except (UnlikeGraphsError, ConversionError) as error:
-        return replace(captured, unlike=str(error))
+    except (GraphMismatchError, ConversionError) as error:
+        return replace(captured, fixed_batch_reason=str(error))
     return captured
 
 
 def _free_batch(captured: Captured, other: Captured) -> None:
-    """Let a captured graph take any batch; UnlikeGraphsError where the other one differs more."""
+    """Let a captured graph take any batch size; GraphMismatchError where that is impossible."""
     batches = EXPORT_BATCH, _OTHER_BATCH
     others = dict(other.clip_graph.named_buffers())
     for name, tensor in captured.clip_graph.named_buffers():
         if name not in captured.weights and not torch.equal(tensor, others.get(name, tensor)):
-            raise UnlikeGraphsError(f"the constant {name} is another one on other batches")
+            raise GraphMismatchError(f"the constant {name} is another one on other batches")
     compute_batch_sizes(captured.clip_graph.graph, other.clip_graph.graph, batches)
 
 
 def _may_fold_one_frame(node: fx.Node) -> bool:
-    """Whether a view may fold time into the batch: of one element its sizes do not tell."""
+    """Whether a view of a value with one element in time may fold time into the batch."""
     if node.target not in VIEWS:
         return False
     before, after = _view_shapes(node)
@@ -116,16 +115,16 @@ def _may_fold_one_frame(node: fx.Node) -> bool:
 
 
 def _view_shapes(node: fx.Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of what a view reads, and of what it makes."""
+    """The shapes of a view's input and of its result."""
     return tuple(node.all_input_nodes[0].meta["val"].shape), tuple(node.meta["val"].shape)
 
 
-def _look_at_longer_clips(
+def _record_longer_shapes(
     exported: FunctionalExport, model: nn.Module, clip_shapes: Sequence[ClipShape]
 ) -> None:
-    """Note what every view does in clips where more than one element of time is left.
+    """Record the shapes of every view for longer clips, which have several elements in time.
 
-    Nothing is noted of networks that take no other length, or do something else with it.
+    Does nothing where the network takes no other length, or has another graph for it.
     """
     longer_shapes = [(c, t + _MORE_FRAMES, *space) for c, t, *space in clip_shapes]
     try:
@@ -133,18 +132,18 @@ def _look_at_longer_clips(
     except Co3dError:
         return
     nodes, twins = _without_copies(exported.graph), _without_copies(longer.graph)
-    if [_kind(node) for node in nodes] == [_kind(twin) for twin in twins]:
+    if [_comparable_target(node) for node in nodes] == [_comparable_target(twin) for twin in twins]:
         for node, twin in zip(nodes, twins, strict=True):
             if node.target in VIEWS:
                 node.meta["longer"] = _view_shapes(twin)
 
 
 def _without_copies(graph: fx.Graph) -> list[fx.Node]:
-    """All nodes but those that make a value contiguous, which one element always is."""
+    """All nodes but copies that make a value contiguous, which depend on the clip's length."""
     return [node for node in graph.nodes if node.target is not torch.ops.aten.clone.default]
 
 
-def _kind(node: fx.Node) -> Any:
+def _comparable_target(node: fx.Node) -> Any:
     return torch.ops.aten.reshape.default if node.target in VIEWS else node.target
 
 
@@ -190,7 +189,7 @@ def _bind(exported: FunctionalExport, model: nn.Module) -> Captured:
         fx.GraphModule(root, graph),
         drop_nothing(spec, leaves),
         weights,
-        remembered=tuple(name for name in changed if name in read),
+        changed_buffers=tuple(name for name in changed if name in read),
     )
 
 

@@ -26,9 +26,9 @@ def convert(
 
     Args:
         model: takes clips (N, C, T, H, W), returns a tensor, or tuples, lists and dicts of tensors
-            and None, or what `torch.export.register_dataclass` knows; converted in evaluation
-            mode, with the weights that it has now. Buffers that forward changes are for every
-            result as they are now. The model itself is left as it is.
+            and None, or a dataclass registered by `torch.export.register_dataclass`. Converted in
+            evaluation mode, with its current weights and buffers; buffers that forward changes
+            stay constant in the program. The model itself is not changed.
         clip_shape: (C, T, H, W) of the clips that it was trained on; one such shape per input, all
             of the same T, for models that take several.
         window: elements that its pool over time averages, sliding (of its slowest pathway, where
@@ -36,22 +36,21 @@ def convert(
             state, not computation.
         rate: "dense" gives a result at every frame: strides in time become dilations, as if the
             clip were slid along by one frame. "native" gives one every `temporal_stride` frames,
-            and does no work in between for what follows a stride. Networks that enlarge time again
-            (transposed convolutions in time) always run natively; where each frame has a result
-            of its own, that is what "dense" promises as well.
+            and computes what follows a stride at those frames alone. Networks that enlarge time
+            again (transposed convolutions in time) always run in native rate; "dense" accepts
+            them if every frame has a result.
         scope: what a gate inside the network (squeeze-and-excitation) pools instead of the whole
-            clip: the current "frame", or a "window" of as many newest frames as the clip had. With
-            "window" attention over time and norms over a clip see those as well, which is else
-            refused, or rerun by `fallback`.
+            clip: the current "frame", or a "window" of as many newest frames as the clip had.
+            "window" also applies to attention over time and norms over a clip; "frame" refuses
+            these, or reruns them with `fallback`.
         edges: "start" reproduces the clip's padding before the first frame (for live streams);
             "both" also its end, so that N steps and a `flush` equal the clip network on N frames;
-            "none" neither, the steady program alone.
-        fallback: rerun what has no step form (attention over time, a GRU that runs both ways),
-            and all that follows it, on the newest clip at every step; the whole network where no
-            part can be cut off. Any network that torch.export captures converts so.
-        spread: with rate="native", postpone work to frames that have less to do, so that no step
-            costs more than 1.5 times the mean where the graph allows it. Results come some frames
-            later.
+            "none" reproduces neither.
+        fallback: rerun operators without a step form (attention over time, a bidirectional GRU),
+            and all that follows them, on the newest clip at every step; the whole network where it
+            cannot be cut. With it any network converts that torch.export captures.
+        spread: with rate="native", move work to frames with less of it, so that no step costs more
+            than 1.5 times the mean where the graph allows it. Results come some frames later.
 
     Returns:
         The step program. With edges="both" its steps and flush equal `program.clip_graph`, the

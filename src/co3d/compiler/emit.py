@@ -9,8 +9,8 @@ from torch import fx
 from co3d.compiler.analyse import Analysis
 from co3d.compiler.graph_builder import GraphBuilder
 from co3d.compiler.rules import Lowering, Use
-from co3d.compiler.rules.layout import emit_rows_apart, emit_rows_folded
-from co3d.compiler.states import StateKey, reading_index, shared_fill
+from co3d.compiler.rules.layout import emit_rows_folded, emit_rows_unfolded
+from co3d.compiler.states import StateKey, find_element, shared_fill
 from co3d.compiler.temporal import StateSpec, TemporalType
 
 
@@ -22,8 +22,8 @@ class StepBuilder(GraphBuilder):
     number of frames that each stream has seen before this one; `end` (N,) the index of its last
     frame, or a huge number while that is unknown. Both exist in masked graphs only.
 
-    With a `phase` only those values are made whose turn it is at ticks `phase`, `phase + period`,
-    … (native rate), and only their states get a newest element.
+    With a `phase` (native rate) the graph computes only the values that are due at ticks `phase`,
+    `phase + period`, …, and only their states get a newest element.
     """
 
     analysis: Analysis
@@ -46,13 +46,12 @@ class StepBuilder(GraphBuilder):
     def build(
         self, clip_graph: fx.GraphModule, results: Sequence[Use], observed: Sequence[fx.Node] = ()
     ) -> fx.GraphModule:
-        """Emit every lowering whose turn it is, and return the step graph.
+        """Emit every lowering that is due in this phase, and return the step graph.
 
         Args:
             clip_graph: the clip network.
-            results: what the graph returns; None stands for those that this phase does not make.
-            observed: further values of this tick to return, after the newest elements; all of them
-                must be made in this phase.
+            results: the outputs; the graph returns None for those that are not due.
+            observed: further values to return, after the newest elements; all must be due.
         """
         past_names = {
             key: [f"{spec.name}_past{i + 1}" for i in range(spec.depth)]
@@ -73,16 +72,16 @@ class StepBuilder(GraphBuilder):
         }
         for node, lowering in self.analysis.lowerings.items():
             if self.makes(node):
-                self._lowering = turn = lowering.at(self.phase)
-                frames = [self._read(use, turn.type) for use in turn.uses]
-                self._current[node] = turn.emit(self, frames)
+                self._lowering = variant = lowering.at(self.phase)
+                frames = [self._read(use, variant.type) for use in variant.uses]
+                self._current[node] = variant.emit(self, frames)
         outputs = [self._read_result(use) for use in results]
         newest = [
-            self._apart(node, self._newest(node, fill))
+            self._unfold_rows(node, self._newest(node, fill))
             for node, fill in self.states
             if self.makes(node)
         ]
-        seen = [self._apart(node, self._current[node]) for node in observed]
+        seen = [self._unfold_rows(node, self._current[node]) for node in observed]
         returned = (*outputs, *newest, *seen)
         return self.finish(returned, "Masked" if self.masked else "Steady")
 
@@ -91,7 +90,7 @@ class StepBuilder(GraphBuilder):
         return self.phase is None or self.analysis.types[node].is_due(self.phase)
 
     def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N, K) bool: which readings of the current lowering lie inside the clip."""
+        """(N, K) bool: which reads of the current lowering lie inside the clip."""
         assert self._lowering is not None
         assert self._lowering.counts
         if not self.masked:
@@ -110,14 +109,14 @@ class StepBuilder(GraphBuilder):
                 last = self.call(torch.add, last, self.constant(torch.tensor(extents)))
             real = self.call(torch.logical_and, real, self.call(torch.le, positions, last))
         rows = types[uses[0].node].step_rows
-        if rows > 1:  # those of a stream are all alike
+        if rows > 1:  # all rows of a stream have the same age
             alike = self.call(torch.unsqueeze, real, 1)
             alike = self.call(torch.ops.aten.expand, alike, [-1, rows, -1])
             real = self.call(torch.reshape, alike, (-1, len(uses)))
         return real
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N,) how many of them lie inside the clip, at least one."""
+        """(N,) how many reads of the current lowering lie inside the clip, at least one."""
         real = self.are_inside(before, after)
         if real is None:
             return None
@@ -126,22 +125,22 @@ class StepBuilder(GraphBuilder):
     def _read(self, use: Use, reader: TemporalType) -> fx.Node:
         assert use.back >= 0, (reader, use)
         type_ = self.analysis.types[use.node]
-        return self._element(use, reading_index(use, type_, reader, dense=self.phase is None))
+        return self._element(use, find_element(use, type_, reader, dense=self.phase is None))
 
     def _read_result(self, use: Use) -> fx.Node | None:
         timing = self.analysis.timing
         if self.phase is not None and not timing.is_due(self.phase):
             return None
         type_ = self.analysis.types[use.node]
-        index = reading_index(use, type_, timing, dense=self.phase is None)
-        return self._apart(use.node, self._element(use, index))
+        index = find_element(use, type_, timing, dense=self.phase is None)
+        return self._unfold_rows(use.node, self._element(use, index))
 
-    def _apart(self, node: fx.Node, value: fx.Node) -> fx.Node:
-        """A value with the rows of each stream in an axis of their own."""
+    def _unfold_rows(self, node: fx.Node, value: fx.Node) -> fx.Node:
+        """Unfold the rows of each stream into an axis: (N·rows, …) -> (N, rows, …)."""
         type_ = self.analysis.types[node]
-        if type_.step_rows == 1:  # also of what has several results
+        if type_.step_rows == 1:  # always so for operators with several results
             return value
-        return emit_rows_apart(self, value, type_, node.meta["val"].shape)
+        return emit_rows_unfolded(self, value, type_, node.meta["val"].shape)
 
     def _element(self, use: Use, index: tuple[int, bool]) -> fx.Node:
         back, is_made_now = index
@@ -156,7 +155,7 @@ class StepBuilder(GraphBuilder):
         return emit_rows_folded(self, past, type_, use.node.meta["val"].shape)
 
     def _newest(self, node: fx.Node, fill: float) -> fx.Node:
-        """The value of this tick, with `fill` in the rows where it lies outside the clip."""
+        """The value of this tick, with `fill` for the streams where it lies outside the clip."""
         value, type_ = self._current[node], self.analysis.types[node]
         if not self.masked or (type_.delay == 0 and not self.with_end):
             return value
@@ -165,18 +164,18 @@ class StepBuilder(GraphBuilder):
             axes = len(type_.frame_shape(shape))
             real = self._is_real(type_.delay, self._extent(type_))
             real = self.call(torch.reshape, real, (-1,) + (1,) * axes)
-            value = self._apart(node, value)
+            value = self._unfold_rows(node, value)
             if node.meta["val"].dtype != torch.bool:
                 filled = self.call(torch.where, real, value, fill)
             elif fill:
                 filled = self.call(torch.logical_or, self.call(torch.logical_not, real), value)
-            else:  # not `where`, which ONNX Runtime does not have for booleans
+            else:  # ONNX Runtime has no `where` for booleans
                 filled = self.call(torch.logical_and, real, value)
             self._filled[node, fill] = emit_rows_folded(self, filled, type_, shape)
         return self._filled[node, fill]
 
     def _extent(self, type_: TemporalType, back: int = 0) -> int:
-        """Of the element that was newest `back` ticks ago; in blocks it depends on the phase."""
+        """The extent of the element that was newest `back` ticks ago; it depends on the phase."""
         return type_.extent_at((self.phase or 0) - back - type_.delay)
 
     def _is_real(self, delay: int, extent: int) -> fx.Node:
@@ -191,7 +190,7 @@ class StepBuilder(GraphBuilder):
         return self._real[delay, extent]
 
     def _position(self, delay: int) -> fx.Node:
-        """(N,) the frame that this tick's element stands for."""
+        """(N,) the index of the frame that this tick's element stands for."""
         if delay not in self._positions:
             self._positions[delay] = self.call(torch.sub, self._age, delay) if delay else self._age
         return self._positions[delay]

@@ -1,4 +1,4 @@
-"""The explanation of a step program: its table of temporal types as text."""
+"""Formats the table of temporal types of a step program as text."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _LARGEST_STATES = 8
 
 @dataclass(frozen=True)
 class ValueTiming:
-    """One row of the table that `explain` prints: a value of the network and its place in time.
+    """One row of the table that `explain` prints: a value of the network and its timing.
 
     `delay` and `receptive_field` are in input frames, the latter None for all frames since the
-    stream's first; `state_bytes` and `macs` per stream and
-    element, in the precision of the converted model. `reads` lists per operand where its readings
-    lie, in frames after the one that the value stands for (negative: before it).
+    stream's first; `state_bytes` and `macs` are per stream and element, in the precision of the
+    converted model. `reads` lists per operand the frames that are read, relative to the frame that
+    the value stands for (negative: before it).
     """
 
     name: str
@@ -36,7 +36,7 @@ class ValueTiming:
 
 
 class Explained(Protocol):
-    """What an explanation reads of a step program; see `StepProgram`."""
+    """The attributes of a step program that an explanation needs; see `StepProgram`."""
 
     @property
     def receptive_field(self) -> int | None: ...  # noqa: D102
@@ -75,7 +75,7 @@ def tabulate(analysis: Analysis, states: dict[StateKey, StateSpec]) -> tuple[Val
         reads: dict[str, list[int]] = {}
         for use in lowering.uses if lowering else ():
             if use.recurrent:
-                continue  # it reads what it made itself, for which nothing has to wait
+                continue  # a read of its own past, which adds no delay
             offset = timing.delay - use.back - analysis.types[use.node].delay
             reads.setdefault(use.node.name, []).append(offset)
         rows.append(
@@ -101,7 +101,7 @@ def _operator_name(node: fx.Node) -> str:
 
 
 def format_program(program: Explained) -> str:
-    """One line per value that matters in time, then the program's figures and approximations."""
+    """One line per value, then the program's figures, approximations and sources of delay."""
     header = ("value", "module", "operator", "stride", "delay", "field", "state kB", "kMACs")
     table = [header] + [
         (
@@ -123,7 +123,7 @@ def format_program(program: Explained) -> str:
             cell.ljust(width) if i < 3 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-        # Numbers, which stand at the right of their columns, need less between them.
+        # One space suffices between right-aligned numbers.
         lines.append(" ".join(("  ".join(cells[:3]), *cells[3:])).rstrip())
     lines += ["", *format_figures(program)]
     lines += ["", *format_sources(program)]
@@ -131,7 +131,7 @@ def format_program(program: Explained) -> str:
 
 
 def format_figures(program: Explained) -> list[str]:
-    """The figures that sum a program up, a line each."""
+    """The program's summary figures, a line each."""
     ratio = program.clip_macs / max(program.macs_per_frame, 1)
     lines = [
         f"receptive field {_describe_field(program.receptive_field)}, delay {program.delay}, "
@@ -148,8 +148,8 @@ def format_figures(program: Explained) -> list[str]:
     ]
     if enlarged:
         lines.append(
-            f"time is enlarged again by {', '.join(enlarged)}: each step makes the elements whose "
-            "turn it is"
+            f"time is enlarged again by {', '.join(enlarged)}: each step makes the elements that "
+            "are due"
         )
     if program.fallbacks:
         share = 100 * program.recomputed_macs / max(program.macs_per_frame, 1)
@@ -167,16 +167,15 @@ def format_figures(program: Explained) -> list[str]:
 
 
 def find_delay_sources(program: Explained) -> list[tuple[ValueTiming, int]]:
-    """The values that the result has to wait for, in order, each with the frames that it adds.
+    """The values on the critical path of the delay, in order, each with the frames that it adds.
 
-    They lie on the path from the input that makes the result late; their frames add up to its
-    delay, as far as the outputs need not wait for each other.
+    Their frames add up to the program's delay unless outputs wait for each other.
     """
     rows = {row.name: row for row in program.rows}
     row = max(reversed(program.rows), key=lambda row: row.delay)
     sources = []
     while row.reads:
-        # Of the values that it reads, the one that is ready last.
+        # Follow the operand that is ready last.
         name = max(row.reads, key=lambda read: rows[read[0]].delay + max(read[1]))[0]
         if row.delay > rows[name].delay:
             sources.append((row, row.delay - rows[name].delay))
@@ -185,7 +184,7 @@ def find_delay_sources(program: Explained) -> list[tuple[ValueTiming, int]]:
 
 
 def format_sources(program: Explained) -> list[str]:
-    """Where the delay and the state come from, a line each."""
+    """The sources of delay and of state, a line each."""
     sources = [f"{_place(row)} {frames}" for row, frames in find_delay_sources(program)]
     lines = [f"delay from: {', '.join(sources) or 'nothing'} (frames)"]
     kept = Counter[str]()

@@ -1,4 +1,4 @@
-"""Export: `torch.export` makes a graph of a network, in one of its ways; its failures explained."""
+"""Calls `torch.export`, strict or not, and explains its failures."""
 
 import io
 import logging
@@ -31,13 +31,13 @@ ClipShape = tuple[int, ...]
 def export_network(
     model: nn.Module, clip_shapes: Sequence[ClipShape], batch: int
 ) -> FunctionalExport:
-    """Export a network for a batch of clips, in evaluation mode; the network is left as it is.
+    """Export a network for a batch of clips, in evaluation mode; the network is not changed.
 
-    torch first runs the network's Python on tensors without content. Where that fails it reads the
-    bytecode instead, which takes longer and understands less Python.
+    Non-strict export (fake tensors through the network's Python) is tried first, then strict
+    export (Dynamo), which takes longer and supports less Python.
 
     Raises:
-        ConversionError: neither works; the message is about the first.
+        ConversionError: both fail; the message explains the first failure.
     """
     parameter = next(model.parameters(), None)
     dtype = torch.float32 if parameter is None else parameter.dtype
@@ -58,7 +58,7 @@ def _export(
     first: Exception | None = None
     for is_strict in (False, True):
         try:
-            with _quiet(), _Rewritten():
+            with _quiet(), _ExportRewrites():
                 exported = torch.export.export(model, examples, strict=is_strict)
                 _require_content(exported)
                 return write_functional(exported)
@@ -72,10 +72,10 @@ def _export(
     raise _explain_failure(first, model, clip_shapes) from first
 
 
-class _Rewritten(TorchFunctionMode):
-    """Runs other functions for some of torch's, which give the same.
+class _ExportRewrites(TorchFunctionMode):
+    """Replaces functions of torch during export by equivalents that the compiler can handle.
 
-    `x.data` is read as `x.detach()`, which export can follow; attention keeps the batch in front.
+    `x.data` becomes `x.detach()`, which export can trace; attention keeps the batch in front.
     """
 
     def __torch_function__(
@@ -85,7 +85,7 @@ class _Rewritten(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a function, or what stands for it."""
+        """Run a function or its replacement."""
         del types
         if func == _GET_DATA:
             return args[0].detach()
@@ -95,7 +95,7 @@ class _Rewritten(TorchFunctionMode):
 
 
 def _require_content(exported: ExportedProgram) -> None:
-    """Refuse a graph in which a value that torch could not follow has become a constant."""
+    """Refuse a graph in which torch made a constant of a value that it could not trace."""
     lost = [name for name, value in exported.constants.items() if isinstance(value, FakeTensor)]
     if lost:
         raise RuntimeError(f"torch cannot follow what {', '.join(lost)} is computed from")
@@ -103,7 +103,7 @@ def _require_content(exported: ExportedProgram) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own accounts of what it could not trace."""
+    """Silence torch's logs and warnings during export."""
     names = (
         "torch.fx.experimental.symbolic_shapes",
         "torch._subclasses.fake_tensor",
@@ -115,11 +115,11 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        # Of a failure torch prints the whole graph; `_explain_failure` says what matters of it.
+        # torch prints the whole graph of a failure; `_explain_failure` gives the cause.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            # torch's own use of its deprecated pytree API; nothing that a user can act on.
+            # torch itself uses its deprecated pytree API.
             warnings.filterwarnings("ignore", category=FutureWarning)
-            # Recurrent layers keep a list of their own parameters, which export sees assigned.
+            # Export warns that recurrent layers assign a list of their parameters during forward.
             warnings.filterwarnings(
                 "ignore", "The tensor attributes .* were assigned during export"
             )
@@ -140,7 +140,7 @@ def _explain_failure(
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     shapes = ", ".join(map(str, clip_shapes))
     start = f"cannot capture {type(model).__name__} for clips of shape {shapes}: "
-    path, kind, line = _failing_place(error, model)
+    path, kind, line = _locate_failure(error, model)
     unknown = re.search(r"<class '(.+?)'> in output, which is not a known type", str(error))
     if unknown:
         kind = unknown[1].rpartition(".")[2]
@@ -162,8 +162,8 @@ def _explain_failure(
     )
 
 
-def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
-    """Module path, class and source line where an exception came through the user's network."""
+def _locate_failure(error: Exception, model: nn.Module) -> tuple[str, str, str]:
+    """Module path, class and source line of the user's network in an exception's traceback."""
     names = {id(module): name for name, module in model.named_modules()}
     path, kind, place = "", type(model).__name__, "unknown line"
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -177,7 +177,7 @@ def _failing_place(error: Exception, model: nn.Module) -> tuple[str, str, str]:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a source file is torch's, Python's own, the compiler's, or is generated."""
+    """Whether a source file belongs to torch, Python or the compiler, or is generated."""
     if file.startswith("<"):
         return True
     standard = file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file

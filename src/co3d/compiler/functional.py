@@ -1,8 +1,8 @@
-"""An exported graph in operators that have no side effects and are those that the rules know.
+"""Functionalises an exported graph: operators without side effects, which the rules support.
 
-`ExportedProgram.run_decompositions` gives that for any graph, and traces the network twice more for
-it: half of the time of a conversion, and most of it where the network is small. Most networks need
-little of it, which is written here directly.
+`ExportedProgram.run_decompositions` does that for any graph, but traces the network twice more,
+which takes half of a conversion's time, and most of it for small networks. Most networks need few
+of its decompositions, which are written here directly.
 """
 
 import operator
@@ -16,7 +16,7 @@ from torch import fx
 from torch.export import ExportedProgram
 
 _ATEN = torch.ops.aten
-# Each makes a tensor of its own, never a view of another's, and never what it was given.
+# Each returns a new tensor, never its input or a view of it.
 MAKES_A_TENSOR = frozenset(
     {
         _ATEN.conv1d.default,
@@ -43,7 +43,7 @@ MAKES_A_TENSOR = frozenset(
         _ATEN.cat.default,
     }
 )
-# Each with the operator that returns what it writes.
+# In-place operator -> its functional form.
 IN_PLACE = {
     _ATEN.add_.Tensor: _ATEN.add.Tensor,
     _ATEN.mul_.Tensor: _ATEN.mul.Tensor,
@@ -56,7 +56,7 @@ IN_PLACE = {
     _ATEN.hardsigmoid_.default: _ATEN.hardsigmoid.default,
     _ATEN.hardswish_.default: _ATEN.hardswish.default,
 }
-# What they give is part of what they are given. Where nobody writes into either, they stay.
+# Operators that return views. They stay unless something writes into the view or its base.
 VIEWS = frozenset(
     {
         _ATEN.view.default,
@@ -73,7 +73,7 @@ VIEWS = frozenset(
     }
 )
 _BATCH_NORM, _DROPOUT = _ATEN.batch_norm.default, _ATEN.dropout.default
-# They are written as a view where one will do, and else as a copy.
+# Written as a view where strides allow it, else as a copy.
 _RESHAPES = (_ATEN.reshape.default, _ATEN.flatten.using_ints, _ATEN.unflatten.int)
 _CONTIGUOUS, _CHUNK = _ATEN.contiguous.default, _ATEN.chunk.default
 _EXPAND_AS = _ATEN.expand_as.default
@@ -84,8 +84,8 @@ class FunctionalExport:
     """An exported network whose graph has no side effects.
 
     Attributes:
-        program: its weights, and what its inputs and outputs are.
-        graph: its operators, which may be another graph than that of `program`.
+        program: its weights and its signature.
+        graph: its operators; may differ from the graph of `program`.
     """
 
     program: ExportedProgram
@@ -97,19 +97,19 @@ def write_functional(exported: ExportedProgram) -> FunctionalExport:
 
     Nodes are named as `run_decompositions` names them.
     """
-    if is_usual(exported.graph):
+    if is_supported(exported.graph):
         return FunctionalExport(exported, _Writer().write(exported.graph))
     decomposed = exported.run_decompositions({})
     return FunctionalExport(decomposed, decomposed.graph)
 
 
-def is_usual(graph: fx.Graph) -> bool:
-    """Whether a graph has no operators but those that are written here directly."""
-    return all(node.op != "call_function" or _is_usual(node) for node in graph.nodes)
+def is_supported(graph: fx.Graph) -> bool:
+    """Whether `_Writer` handles all operators of a graph."""
+    return all(node.op != "call_function" or _is_supported(node) for node in graph.nodes)
 
 
-def _is_usual(node: fx.Node) -> bool:
-    """Whether an operator is among those that `_Writer` writes."""
+def _is_supported(node: fx.Node) -> bool:
+    """Whether `_Writer` handles an operator."""
     args: Any = node.args
     target = node.target
     if target in VIEWS or target is operator.getitem or _is_functional(target):
@@ -118,7 +118,7 @@ def _is_usual(node: fx.Node) -> bool:
         written = args[0]
         kinds = {operand.meta["val"].dtype for operand in node.all_input_nodes}
         makers = MAKES_A_TENSOR | IN_PLACE.keys() | {_BATCH_NORM}
-        # Nobody else sees the tensor that it writes into, and what it writes is of that kind.
+        # It is the only reader of the tensor that it writes into, and writes values of its dtype.
         return written.target in makers and len(written.users) == len(kinds) == 1
     if node.kwargs:
         return False
@@ -134,9 +134,9 @@ def _is_usual(node: fx.Node) -> bool:
 
 @cache
 def _is_functional(target: Any) -> bool:
-    """Whether an operator writes into nothing that it is given, and gives nothing of it back.
+    """Whether an operator neither changes its arguments nor returns them or views of them.
 
-    Those `run_decompositions({})` leaves as they are, but for constants, of which it makes copies.
+    `run_decompositions({})` leaves these as they are, except that it copies constants.
     """
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return False
@@ -149,7 +149,7 @@ def _is_functional(target: Any) -> bool:
 
 
 class _Writer:
-    """Writes a graph anew."""
+    """Writes the functional form of a graph."""
 
     def __init__(self) -> None:
         self._graph = fx.Graph()
@@ -164,7 +164,7 @@ class _Writer:
         }
 
     def write(self, graph: fx.Graph) -> fx.Graph:
-        """The whole graph, less what nobody uses."""
+        """Write the whole graph, without unused nodes."""
         for node in graph.nodes:
             if node.op != "call_function":
                 self._written[node] = self._graph.node_copy(node, self._written.__getitem__)
@@ -178,7 +178,7 @@ class _Writer:
         return self._graph
 
     def _write_batch_norm(self, node: fx.Node) -> fx.Node:
-        x, weight, bias, mean, var, _, momentum, eps, *_ = self._given(node)
+        x, weight, bias, mean, var, _, momentum, eps, *_ = self._map_arguments(node)
         value = node.meta["val"]
         values = (value, value.new_empty(0), value.new_empty(0))
         normed = self._add(
@@ -190,13 +190,13 @@ class _Writer:
         return self._add(node, operator.getitem, (normed, 0), value)
 
     def _write_contiguous(self, node: fx.Node) -> fx.Node:
-        (x,) = self._given(node)
+        (x,) = self._map_arguments(node)
         if node.all_input_nodes[0].meta["val"].is_contiguous():
             return x
         return self._clone(node, x, node.meta["val"])
 
     def _write_reshape(self, node: fx.Node) -> fx.Node:
-        x = self._given(node)[0]
+        x = self._map_arguments(node)[0]
         before, after = node.all_input_nodes[0].meta["val"], node.meta["val"]
         sizes = list(after.shape)
         if _can_be_viewed(before, sizes):
@@ -206,7 +206,7 @@ class _Writer:
         return self._add(node, _ATEN._unsafe_view.default, (cloned, sizes), after)
 
     def _write_chunk(self, node: fx.Node) -> fx.Node:
-        x, chunks, *rest = self._given(node)
+        x, chunks, *rest = self._map_arguments(node)
         length = node.all_input_nodes[0].meta["val"].shape[rest[0] if rest else 0]
         return self._add(
             node, _ATEN.split.Tensor, (x, -(-length // chunks), *rest), node.meta["val"]
@@ -215,15 +215,15 @@ class _Writer:
     def _write_expand(self, node: fx.Node) -> fx.Node:
         after = node.meta["val"]
         return self._add(
-            node, _ATEN.expand.default, (self._given(node)[0], list(after.shape)), after
+            node, _ATEN.expand.default, (self._map_arguments(node)[0], list(after.shape)), after
         )
 
     def _clone(self, node: fx.Node, x: fx.Node, value: Any) -> fx.Node:
         named = {"memory_format": torch.contiguous_format}
         return self._add(node, _ATEN.clone.default, (x,), value, named)
 
-    def _given(self, node: fx.Node) -> tuple[Any, ...]:
-        """Its arguments in the new graph."""
+    def _map_arguments(self, node: fx.Node) -> tuple[Any, ...]:
+        """The arguments of a node in the new graph."""
         return fx.map_arg(node.args, self._written.__getitem__)  # type: ignore[return-value]
 
     def _add(
@@ -241,7 +241,7 @@ class _Writer:
 
 
 def _can_be_viewed(x: torch.Tensor, sizes: list[int]) -> bool:
-    """Whether a tensor takes other sizes without a copy."""
+    """Whether a tensor can be reshaped to these sizes without a copy."""
     try:
         torch.empty_strided(x.shape, x.stride(), device="meta").view(sizes)
     except RuntimeError:

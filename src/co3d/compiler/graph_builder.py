@@ -1,4 +1,4 @@
-"""A graph while it is built: calls, constants, the size of the batch."""
+"""Builds a graph: calls, constants, the size of the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, fx, nn
 
 
 class GraphBuilder:
-    """What rules may ask of all that they emit into; see `co3d.compiler.rules.registry.Builder`.
+    """Base of graph builders for rules; see `co3d.compiler.rules.registry.Builder`.
 
     Attributes:
         graph, root: the graph, and the module that has its constants.
-        frames: the graph's inputs that are frames; whoever builds fills them in.
+        frames: the graph's inputs that are frames; set by the subclass.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class GraphBuilder:
         return self._batch
 
     def finish(self, outputs: tuple[Any, ...], name: str) -> fx.GraphModule:
-        """The graph that returns these, without what they do not need."""
+        """The graph module with these outputs, without nodes that they do not need."""
         self.graph.output(outputs)
         self.graph.eliminate_dead_code()
         self.graph.lint()

@@ -1,4 +1,4 @@
-"""Changes to a clip graph that keep every node's shape and origin known."""
+"""Edits a clip graph and maintains the shape and the origin of every node."""
 
 import heapq
 from collections.abc import Callable, Container, Iterable
@@ -17,15 +17,15 @@ def insert(
     *,
     name: str | None = None,
 ) -> fx.Node:
-    """Add a call to a clip graph, at the graph's insertion point, in the name of another node.
+    """Add a call to a clip graph, at the graph's insertion point, with another node's origin.
 
-    The call is run on the fake tensors of its operands, so that `meta["val"]` of the new node has
-    the shape of its value, as it has of captured nodes.
+    The call runs on the fake tensors of its operands, so that `meta["val"]` of the new node has
+    the shape of its value, like that of captured nodes.
 
     Args:
         near: the node whose `meta["origin"]` the new one takes.
         target: an ATen operator, or another function of tensors.
-        args, kwargs: of the call: nodes, plain values, and lists of them.
+        args, kwargs: of the call: nodes, plain values, and lists of these.
         name: of the node; by default from the target.
     """
     made = near.graph.create_node("call_function", target, args, kwargs or {}, name=name)
@@ -61,12 +61,12 @@ def visit_readers(values: Iterable[fx.Node], visit: Callable[[fx.Node], bool]) -
     """Visit the readers of some values, each once and in graph order.
 
     Args:
-        values: whose readers to visit.
-        visit: called with a reader; says whether to visit that one's readers as well.
+        values: the values whose readers to visit.
+        visit: called with a reader; returns whether to visit the readers of that one as well.
     """
     seen = {reader for value in values for reader in value.users}
     waiting = list(seen)
-    heapq.heapify(waiting)  # nodes compare by their place in the graph
+    heapq.heapify(waiting)  # nodes compare by their position in the graph
     while waiting:
         node = heapq.heappop(waiting)
         if visit(node):
@@ -77,12 +77,12 @@ def visit_readers(values: Iterable[fx.Node], visit: Callable[[fx.Node], bool]) -
 
 
 def propagate_shapes(values: Iterable[fx.Node], within: Container[fx.Node] | None = None) -> None:
-    """Bring `meta["val"]` up to date behind values whose shape is another than it was.
+    """Update `meta["val"]` of the nodes that follow values whose shape has changed.
 
-    Only what follows them is run, on fake tensors, and no further than shapes change.
+    Runs these nodes on fake tensors, and stops where a shape does not change.
 
     Args:
-        values: whose readers to run.
+        values: the values whose shape has changed.
         within: the only nodes to run; None for all.
     """
 

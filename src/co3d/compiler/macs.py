@@ -27,7 +27,7 @@ def count_macs(node: fx.Node) -> int:
 
 
 def _count_attention(node: fx.Node) -> int:
-    """Of attention, which torch writes with one of several kernels; it does not count them all."""
+    """Count attention's multiply-accumulates; torch counts only some of its attention kernels."""
     queries, keys, values = (
         argument.meta["val"].shape  # type: ignore[union-attr]
         for argument in node.args[:3]
@@ -36,7 +36,7 @@ def _count_attention(node: fx.Node) -> int:
 
 
 def _may_multiply(target: Any) -> bool:
-    """Whether torch counts an operator, or writes it with others that it may count."""
+    """Whether torch counts an operator, or decomposes it into others that it may count."""
     packet = getattr(target, "overloadpacket", None)
     return packet is not None and (
         packet in flop_registry

@@ -1,4 +1,4 @@
-"""`nn.MultiheadAttention` with the batch in front: torch's own form folds the batch into heads."""
+"""`nn.MultiheadAttention` with the batch as first axis; torch folds the batch into the heads."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Attend = Callable[..., tuple[Tensor, Tensor | None]]
-# Those that are not written here.
+# Arguments that are not supported here.
 _UNUSUAL = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v")
 
 
@@ -17,11 +17,11 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     """`F.multi_head_attention_forward`, written as attention over (N, heads, L, C).
 
     Args:
-        function: that one, which is called where an argument is beyond what is written here.
-        args, kwargs: as it takes them.
+        function: torch's own, which is called where an argument is not supported here.
+        args, kwargs: the arguments of `F.multi_head_attention_forward`.
 
     Returns:
-        As it returns them: the result (L, N, C), and the weights where they are asked for.
+        The result (L, N, C), and the attention weights or None.
     """
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
@@ -37,20 +37,20 @@ def attend_batch_first(function: Attend, *args: Any, **kwargs: Any) -> tuple[Ten
     )
     is_causal = bool(given["is_causal"])
     if is_causal and not given["need_weights"]:
-        mask = None  # as torch does: the flag stands for it
+        mask = None  # like torch, which uses the flag instead
     is_causal &= mask is None
     if mask is not None and mask.dtype == torch.bool:
-        mask = mask.logical_not()  # here it is true of what is seen
+        mask = mask.logical_not()  # torch: True masks; here: True attends
     attended = F.scaled_dot_product_attention(queries, keys, values, mask, is_causal=is_causal)
     attended = attended.transpose(1, 2).flatten(2)
     result = F.linear(attended, given["out_proj_weight"], given["out_proj_bias"]).transpose(0, 1)
     if not given["need_weights"]:
         return result, None
-    return result, _weigh(queries, keys, mask, average=given["average_attn_weights"])
+    return result, _compute_weights(queries, keys, mask, average=given["average_attn_weights"])
 
 
 def _project(query: Tensor, key: Tensor, value: Tensor, given: dict[str, Any]) -> list[Tensor]:
-    """Queries, keys and values, each (N, L, C), of what is (L, N, C)."""
+    """Project (L, N, C) inputs to queries, keys and values, each (N, L, C)."""
     weight, bias = given["in_proj_weight"], given["in_proj_bias"]
     x = query, key, value
     if query is key and key is value and weight is not None:
@@ -63,8 +63,10 @@ def _project(query: Tensor, key: Tensor, value: Tensor, given: dict[str, Any]) -
     ]
 
 
-def _weigh(queries: Tensor, keys: Tensor, mask: Tensor | None, *, average: bool) -> Tensor:
-    """How much of each value is taken, (N, L, S), or of each head (N, heads, L, S)."""
+def _compute_weights(
+    queries: Tensor, keys: Tensor, mask: Tensor | None, *, average: bool
+) -> Tensor:
+    """Attention weights, (N, L, S) averaged over heads or (N, heads, L, S)."""
     products = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5
     if mask is not None:
         if mask.dtype == torch.bool:

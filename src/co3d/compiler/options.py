@@ -1,4 +1,4 @@
-"""What a conversion is asked for: the shape of its clips and its options, validated once."""
+"""Validates the clip shapes and the options of a conversion."""
 
 import operator
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from co3d.errors import OptionError
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """The options of `convert`; every stage of the pipeline reads them here.
+    """The options of `convert`, for every stage of the pipeline.
 
     Attributes:
         window, rate, scope, edges, fallback, spread: as for `co3d.convert`.

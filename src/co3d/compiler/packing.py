@@ -1,4 +1,4 @@
-"""How a network packs its results: tensors, with nothing in some places."""
+"""The structure of a network's results, in which some leaves may be None."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from torch.utils._pytree import (
 
 
 class Nothing:
-    """A None among the results. To a `TreeSpec` it is a node without leaves, and not a leaf."""
+    """Stands for None in a `TreeSpec`, as a node without leaves; None itself would be a leaf."""
 
 
 register_pytree_node(
@@ -23,11 +23,11 @@ register_pytree_node(
 
 
 def drop_nothing(spec: TreeSpec, leaves: Sequence[Any]) -> TreeSpec:
-    """The structure of results whose leaves are tensors, from one that has a leaf for each None.
+    """Replace the leaves of a structure that are None by `Nothing`, so that all are tensors.
 
     Args:
-        spec: with a leaf for everything.
-        leaves: one per leaf, None where the network returns None.
+        spec: the structure, with a leaf for each tensor and each None.
+        leaves: its leaves.
     """
     marked = [Nothing() if leaf is None else 0 for leaf in leaves]
     return tree_structure(tree_unflatten(marked, spec))

@@ -1,4 +1,4 @@
-"""Past elements as plain tensors, for who runs step graphs without a backend."""
+"""Past elements as plain tensors, for running step graphs without a backend."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -18,7 +18,7 @@ def start_past(
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
 ) -> Past:
-    """The initial elements of so many streams, floating ones in this precision."""
+    """The initial elements of `streams` streams, with floating-point ones in `dtype`."""
     return tuple(
         tuple(
             torch.full(
@@ -34,7 +34,7 @@ def start_past(
 
 
 def push_newest(past: Past, updates: Sequence[int], newest: Sequence[Tensor]) -> Past:
-    """The elements after a step, which made a newest one of each of these states."""
+    """Push the newest elements of these states, and drop their oldest ones."""
     moved = list(past)
     for state, element in zip(updates, newest, strict=True):
         moved[state] = (element, *past[state][:-1])

@@ -1,8 +1,8 @@
-"""The pipeline of conversion, stage by stage; whatever converts a network runs these.
+"""The stages of the conversion pipeline.
 
     capture ─> run exact passes ─> rewrite ─> analyse ─> settle timing ─> assemble
 
-`convert` runs it whole; verification, features and training step in between its stages.
+`convert` runs all stages; verification, features and training use some of them.
 """
 
 from collections.abc import Sequence
@@ -58,8 +58,9 @@ from co3d.compiler.schedule import (
 )
 from co3d.errors import ConversionError
 
-# Of the multiply-accumulates of a clip: where a cut saves less, the whole network is rerun.
-_NEARLY = 0.9
+# If a fallback would rerun a larger fraction of the clip's multiply-accumulates, the whole network
+# is rerun instead.
+_MOST_RERUN = 0.9
 EXACT_PASSES = (
     drop_noops,
     fold_constants,
@@ -114,7 +115,7 @@ def prepare(
         return _rerun_whole(model, clip_shapes, options, (_describe_failure(error, captured),))
     if not prepared.fallbacks:
         return prepared
-    why = _find_no_gain(prepared)
+    why = _explain_useless_cut(prepared)
     if why is not None:
         return _rerun_whole(model, clip_shapes, options, (*prepared.fallbacks, why))
     return prepared
@@ -127,16 +128,16 @@ def prepare_captured(
 
     Args:
         captured: from `capture`.
-        name: of the network.
-        clip_shapes: that it was captured for.
-        options: of the conversion.
+        name: name of the network.
+        clip_shapes: the clip shapes of the capture.
+        options: options of the conversion.
 
     Raises:
         ConversionError, InternalError: as for `compile_network`.
     """
     clip_graph, clip_frames = captured.clip_graph, clip_shapes[0][1]
-    if captured.unlike is not None:
-        # The graph could be cut, but what is rerun of it would be for the captured batch.
+    if captured.fixed_batch_reason is not None:
+        # The rerun part would be fixed to the captured batch size.
         options = replace(options, fallback=False)
     run_exact_passes(clip_graph)
     analysis, approximations, fallbacks = _rewrite(clip_graph, clip_frames, options)
@@ -151,7 +152,7 @@ def prepare_captured(
     for graph in (clip_graph, whole):
         _drop_unread(graph)
     if options.edges == "none":
-        _require_forgetting(analysis)
+        _check_recurrences(analysis)
     return Prepared(
         name,
         tuple(clip_shapes),
@@ -160,7 +161,7 @@ def prepare_captured(
         whole,
         captured.output_spec,
         analysis,
-        (*_list_remembered(captured), *approximations),
+        (*_describe_changed_buffers(captured), *approximations),
         fallbacks,
     )
 
@@ -171,7 +172,7 @@ def _rerun_whole(
     options: ConvertOptions,
     fallbacks: tuple[str, ...],
 ) -> Prepared:
-    """The whole network rerun on the newest clip of one stream, without a word about axes.
+    """Prepare to rerun the whole network on the newest clip of one stream, whatever its axes.
 
     Raises:
         ConversionError, InternalError: as for `compile_network`.
@@ -193,17 +194,17 @@ def _rerun_whole(
         clip_graph,
         captured.output_spec,
         analysis,
-        _list_remembered(captured),
+        _describe_changed_buffers(captured),
         fallbacks,
         batch=1,
     )
 
 
-def _find_no_gain(prepared: Prepared) -> str | None:
-    """Why it is no use to rerun a part of a network; None where it is of use."""
+def _explain_useless_cut(prepared: Prepared) -> str | None:
+    """Why rerunning a part of a network has no advantage over all of it; None where it has."""
     whole = count_clip_macs(prepared.analysis, prepared.batch)
-    if count_recomputed_macs(prepared.analysis) >= _NEARLY * whole:
-        return "so nearly all of it that the whole network is rerun"
+    if count_recomputed_macs(prepared.analysis) >= _MOST_RERUN * whole:
+        return "the whole network is rerun, as nearly all of it would be"
     shapes = [tuple(node.meta["val"].shape) for node in output_nodes(prepared.clip_graph)]
     if any(shape[:1] != (prepared.batch,) for shape in shapes):
         return "the whole network is rerun, as an output has no row for each stream"
@@ -212,17 +213,16 @@ def _find_no_gain(prepared: Prepared) -> str | None:
 
 def _describe_failure(error: Exception, captured: Captured) -> str:
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if captured.unlike is not None:
-        reason = captured.unlike
-    return f"the whole network, for no part of it can be told apart: {reason}"
+    if captured.fixed_batch_reason is not None:
+        reason = captured.fixed_batch_reason
+    return f"the whole network, as it cannot be cut: {reason}"
 
 
-def _list_remembered(captured: Captured) -> tuple[str, ...]:
-    """What a network that keeps something from clip to clip does otherwise as a stream."""
+def _describe_changed_buffers(captured: Captured) -> tuple[str, ...]:
+    """Describe how the program differs from a network that changes its buffers in forward."""
     return tuple(
-        f"{name}: its forward changes this buffer; here it is for every clip as it was at "
-        "conversion"
-        for name in captured.remembered
+        f"{name}: its forward changes this buffer, which here keeps its value at conversion"
+        for name in captured.changed_buffers
     )
 
 
@@ -237,9 +237,10 @@ def run_exact_passes(clip_graph: fx.GraphModule) -> None:
 
 
 def settle_timing(prepared: Prepared) -> Prepared:
-    """Settle when each value is made: as soon as it can be, or spread evenly over the period.
+    """Choose the tick of each value: its earliest one, or with `spread` an evenly loaded one.
 
-    Takes the gentlest spread that holds its limit; the most even one where none does.
+    Uses the spread with the least postponement that keeps its limit, or the most even one if none
+    does.
     """
     if not prepared.options.spread or prepared.analysis.period == 1:
         return prepared
@@ -263,10 +264,10 @@ def settle_timing(prepared: Prepared) -> Prepared:
 def _rewrite(
     clip_graph: fx.GraphModule, clip_frames: int, options: ConvertOptions
 ) -> tuple[Analysis, tuple[str, ...], tuple[str, ...]]:
-    """Rewrite what a stream cannot do, until every operator has a step form.
+    """Apply the rewrites until every operator has a step form.
 
     Returns:
-        The analysis, the approximations, and the operators that a fallback reruns.
+        The analysis, the approximations, and the operators from which on a fallback reruns.
     """
     results: list[PassResult] = []
     for change in (even_out_frame_picking, fix_adaptive_pools):
@@ -276,7 +277,7 @@ def _rewrite(
         analysis = analyse(clip_graph, clip_frames, EXPORT_BATCH)
     refusals: dict[fx.Node, UnsupportedError] = {}
     while analysis.norms or analysis.gates or (analysis.problems and options.scope == "window"):
-        if analysis.norms:  # gates behind one that is refused may be rerun on whole clips
+        if analysis.norms:  # gates after a refused one may be rerun on whole clips
             result = run_pass(clip_graph, slide_norms, analysis, options.scope)
         elif analysis.gates:
             run_pass(clip_graph, free_batch, analysis)  # a gate per frame is folded into the batch
@@ -305,7 +306,7 @@ def _copy(clip_graph: fx.GraphModule) -> fx.GraphModule:
 
 
 def _drop_unread(clip_graph: fx.GraphModule) -> None:
-    """Remove what no output depends on, and constants that nothing reads."""
+    """Remove nodes that no output depends on, and unused constants."""
     clip_graph.graph.eliminate_dead_code()
     read = {str(node.target) for node in clip_graph.graph.nodes if node.op == "get_attr"}
     for name in {name for name, _ in clip_graph.named_buffers(remove_duplicate=False)} - read:
@@ -319,7 +320,7 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
         count = len(problems)
         lines = [f"cannot convert: {count} operator{'s' * (count > 1)} cannot run frame by frame:"]
         lines += [f"  {problem.describe()}" for problem in problems]
-        if analysis.has_unexamined:
+        if analysis.has_unanalysed:
             lines.append("  what follows them was not examined")
         lines.append(
             "  or convert with fallback=True: these operators and all that follows them then run "
@@ -333,10 +334,10 @@ def _require_steps(clip_graph: fx.GraphModule, analysis: Analysis) -> None:
 
 
 def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
-    """Native where time is enlarged: which elements a step makes depends on the frame's number.
+    """Set the native rate if an operator enlarges time: its step depends on the frame's number.
 
     Raises:
-        ConversionError: then not every frame would have a result, as was asked for.
+        ConversionError: rate="dense" was asked for, but not every frame would have a result.
     """
     if not analysis.enlarging or not options.is_dense:
         return options
@@ -345,16 +346,16 @@ def _settle_rate(options: ConvertOptions, analysis: Analysis) -> ConvertOptions:
         origin = analysis.enlarging[0].meta["origin"]
         raise ConversionError(
             f'cannot convert with rate="dense": {origin.module_path or "the model"} enlarges time, '
-            "so that the network must run at its own pace, where a result comes every "
+            "so that the network must run at its native rate, with a result every "
             f'{stride} frames; use rate="native"'
         )
     return replace(options, rate="native")
 
 
-def _require_forgetting(analysis: Analysis) -> None:
-    """Without masks what comes before the first frame is wrong, and a recurrence keeps it forever.
+def _check_recurrences(analysis: Analysis) -> None:
+    """Refuse recurrences with edges="none", whose values before the first frame are wrong forever.
 
-    One that begins with the first frame, of values that see no other, is right without masks.
+    A recurrence whose inputs see no frame before the first one, and have no delay, is correct.
     """
     for node, lowering in analysis.lowerings.items():
         if not any(use.recurrent for use in lowering.uses):
@@ -362,8 +363,8 @@ def _require_forgetting(analysis: Analysis) -> None:
         if lowering.type.lookback or lowering.type.delay:
             problem = Problem(
                 node,
-                "it remembers all that came before, and with edges='none' also what the network "
-                "makes of the padding before the first frame",
+                "it depends on all values before, with edges='none' also on wrong ones from before "
+                "the first frame",
                 "convert with edges='start', whose steps without masks are the same once the "
                 "stream is older than the delay",
             )
@@ -371,7 +372,7 @@ def _require_forgetting(analysis: Analysis) -> None:
 
 
 def _scale_windows(window: int, analysis: Analysis) -> dict[str, int]:
-    """The window of every global pool: `window` for the slowest pathway, more for faster ones."""
+    """The window of each global pool: `window` at the largest stride, longer at smaller ones."""
     if not analysis.windows:
         raise ConversionError(
             f"cannot convert with window={window}: the network has no pool over time for it to "

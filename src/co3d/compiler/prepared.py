@@ -1,4 +1,4 @@
-"""A network between the stages of the pipeline."""
+"""The result of the pipeline's stages from capture to analysis."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,19 @@ from co3d.compiler.options import ConvertOptions
 
 @dataclass(frozen=True)
 class Prepared:
-    """A clip graph whose every operator has a step form, and how it differs from the model.
+    """A clip graph in which every operator has a step form, with its analysis.
 
     Attributes:
         name: class name of the model.
         clip_shapes: (C, T, H, W) of each input.
         options: of the conversion.
-        clip_graph: the clip network after passes and rewrites; it takes any batch.
-        whole_graph: the same before some of its convolutions were split for steps.
-        output_spec: how the model packs its outputs.
-        analysis: what the rules say of the clip graph.
+        clip_graph: the clip network after passes and rewrites; it takes any batch size.
+        whole_graph: the same before convolutions were split into taps for the steps.
+        output_spec: pytree structure of the model's outputs.
+        analysis: the analysis of the clip graph.
         approximations: the rewrites that change what the network computes.
         fallbacks: the operators from which on the network is rerun on whole clips.
-        batch: number of clips that the network was captured for.
+        batch: batch size of the capture.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Prepared:
 
     @property
     def graph_slots(self) -> int | None:
-        """Rows that step graphs are to have; None for any number.
+        """Fixed batch size of the step graphs; None for any.
 
-        What is rerun may mix the rows of its batch, so each stream has one of its own.
+        A rerun part may mix the rows of its batch, so with one each stream is a batch of its own.
         """
         return 1 if self.fallbacks else None
 

@@ -16,7 +16,7 @@ from co3d.compiler.temporal import StateSpec, TemporalType
 Edges = Literal["start", "both", "none"]
 Rate = Literal["dense", "native"]
 Scope = Literal["frame", "window"]
-# Threads of a network with fewer per frame wait for each other more than they compute.
+# With fewer per frame, threads of a network wait for each other longer than they compute.
 SMALL_NETWORK_MACS = 100_000_000
 
 
@@ -28,13 +28,13 @@ class Phase(Generic[G]):
     """The step graphs of one tick of the period.
 
     `steady` maps (*frames, *past) to (*outputs, *newest); `masked` also takes each stream's age
-    (and end), and hides what lies outside the clip from its consumers.
+    (and end), and replaces values outside the clip by their consumers' padding.
 
     Attributes:
         steady, masked: the graphs, which share their weights; no `masked` with edges="none". Where
-            both are the same object it is a masked one, which serves all ages.
+            both are the same object, it is masked and serves all ages.
         updates: indices of the states that get a newest element, in the order of `newest`.
-        is_fresh: whether this phase makes a result; outputs are None where it does not.
+        is_fresh: whether this phase has a result; otherwise outputs are None.
         macs: multiply-accumulates of a step.
     """
 
@@ -47,29 +47,29 @@ class Phase(Generic[G]):
 
 @dataclass(frozen=True, repr=False)
 class Program(Generic[G]):
-    """What a backend runs: step graphs of some kind, and the state that goes in and out of them.
+    """A program for backends: step graphs, and the layout of their state.
 
     A stream of age n runs phase n mod len(phases); in dense rate there is one. `past` lists every
-    state's elements, newest first; who runs the program drops the oldest of each state that a
-    phase updates and puts the returned newest in front.
+    state's elements, newest first. After a step the executor drops the oldest element of each
+    state that the phase updates, and inserts the returned newest one in front.
 
     Attributes:
         name: class name of the converted model.
         frame_shapes: (C, H, W) of a frame of each input.
         output_shapes: of one stream's result, of each output.
-        output_spec: how the outputs are packed: a tensor, a tuple, a dict.
+        output_spec: pytree structure of the outputs: a tensor, a tuple, a dict.
         dtype: of weights, frames and state.
         timing: temporal type of the result.
-        window: elements that the final pool averages; None when the network has none.
+        window: elements that the final pool averages; None when the network has no such pool.
         rate: "dense" gives a result at every frame, "native" at every `temporal_stride`-th.
-        edges: which clip edges it reproduces.
-        states: what a stream carries, in the order of `past`.
+        edges: the clip edges that it reproduces.
+        states: the states of a stream, in the order of `past`.
         phases: the step graphs.
         masked_steps: steps of a stream for which the masked graph is needed.
         macs_per_frame, clip_macs: multiply-accumulates of a step (the mean over the phases), and
-            of the clip it came from.
-        graph_slots: rows that the step graphs are made for, so that slots step in groups of so
-            many; None for any number.
+            of a clip in the clip network.
+        graph_slots: fixed batch size of the step graphs, so that slots step in groups of it; None
+            for any.
     """
 
     name: str
@@ -102,8 +102,7 @@ class Program(Generic[G]):
     def receptive_field(self) -> int | None:
         """Frames that one result depends on, the window included.
 
-        None where a recurrence (an LSTM, a cumulative sum) makes it all frames from the stream's
-        first one on.
+        None where a recurrence (an LSTM, a cumulative sum) makes it depend on all past frames.
         """
         return self.timing.receptive_field
 
@@ -129,17 +128,17 @@ class Program(Generic[G]):
 
     def pack_outputs(self, outputs: tuple[Tensor, ...]) -> Any:
         """The outputs in the shape in which the model returns them."""
-        if self.output_spec.is_leaf():  # most are, and unpacking one takes longer
+        if self.output_spec.is_leaf():  # the common case; `tree_unflatten` is slower
             return outputs[0]
         return tree_unflatten(list(outputs), self.output_spec)
 
     def unpack_outputs(self, output: Any) -> list[Tensor]:
-        """What `pack_outputs` packed, one tensor per output."""
+        """Flatten a result of `pack_outputs` to a list of tensors."""
         return list_tensors(output)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Two programs with the same one compute the same, and carry the same state."""
+        """Identifies the program: equal fingerprints mean equal results and equal states."""
         raise NotImplementedError
 
 
@@ -149,9 +148,9 @@ class StepProgram(Program[fx.GraphModule]):
 
     Attributes:
         recomputed_macs: those of `macs_per_frame` that a fallback spends on past frames again.
-        clip_frames: frames of that clip.
-        approximations: what was rewritten because it cannot stream exactly.
-        fallbacks: what is rerun on the newest clip at every step, because it has no step form.
+        clip_frames: frames of a clip.
+        approximations: rewrites of operators that cannot stream exactly.
+        fallbacks: operators without a step form, rerun on the newest clip at every step.
         clip_graph: the clip network after those rewrites; steps + flush equal it.
         rows: the table of temporal types.
     """
@@ -165,7 +164,7 @@ class StepProgram(Program[fx.GraphModule]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of graphs, states and weights: two programs with the same one are the same."""
+        """SHA-256 of graphs, states and weights."""
         digest = hashlib.sha256()
         digest.update(repr((self.states, self.dtype, self.edges, self.rate)).encode())
         seen: set[int] = set()
@@ -181,7 +180,7 @@ class StepProgram(Program[fx.GraphModule]):
         return digest.hexdigest()
 
     def explain(self) -> str:
-        """The table of temporal types, the figures that follow, and their sources, as text."""
+        """The table of temporal types, the figures, and the sources of delay and state, as text."""
         return format_program(self)
 
     def __repr__(self) -> str:
@@ -193,5 +192,5 @@ class StepProgram(Program[fx.GraphModule]):
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
-    """A tensor's numbers as they lie in memory, row by row."""
+    """The bytes of a tensor's numbers in row-major order."""
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

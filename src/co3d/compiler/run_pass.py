@@ -1,4 +1,4 @@
-"""Running one pass: its graph is checked afterwards, and its errors name it."""
+"""Runs one pass, checks the graph afterwards, and names the pass in errors."""
 
 from collections.abc import Callable
 
@@ -11,15 +11,15 @@ from co3d.errors import Co3dError, InternalError
 def run_pass(
     clip_graph: fx.GraphModule, change: Callable[..., PassResult], *args: object
 ) -> PassResult:
-    """Let a pass change a clip graph, and check that the graph is whole afterwards.
+    """Apply a pass to a clip graph, and check that the graph is valid afterwards.
 
     Args:
         clip_graph: changed in place.
-        change: the pass, called with the graph and `args`.
+        change: the pass; called with the graph and `args`.
 
     Raises:
-        InternalError: the pass failed, or left a graph that is not whole. It names the pass.
-        ConversionError: what the pass itself says of the network.
+        InternalError: the pass failed or left an invalid graph; the message names the pass.
+        ConversionError: raised by the pass itself about the network.
     """
     try:
         result = change(clip_graph, *args)
@@ -38,10 +38,10 @@ def run_pass(
 
 
 def check_graph(clip_graph: fx.GraphModule) -> None:
-    """Check that a clip graph is in order, and that each node has its shape and origin.
+    """Check that a clip graph is valid, and that each node has its shape and origin.
 
     Raises:
-        RuntimeError: it is not; the message names the node.
+        RuntimeError: it is not valid; the message names the node.
     """
     clip_graph.graph.lint()
     for node in clip_graph.graph.nodes:

@@ -1,4 +1,4 @@
-"""State: which values a stream must remember, and how deep."""
+"""Plans the state of a stream: which values to keep, and how many elements of each."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -10,17 +10,17 @@ from co3d.compiler.analyse import Analysis
 from co3d.compiler.rules import Use
 from co3d.compiler.temporal import StateSpec, TemporalType
 
-# A state is one value's past, as one kind of consumer wants to see what lies outside the clip.
+# A state holds the past of one value, with one fill (padding value) for elements outside the clip.
 StateKey = tuple[fx.Node, float]
 
 
-def reading_index(
+def find_element(
     use: Use, type_: TemporalType, reader: TemporalType, *, dense: bool
 ) -> tuple[int, bool]:
-    """Which element a use reads, counted back from the newest made, and whether that is now made.
+    """Which element a use reads, counted back from the newest, and whether that is made this tick.
 
-    In native rate values are made in turns. One that is not made at the tick of its reader has
-    its newest element in its state already, so the reader looks one deeper (a latch):
+    In native rate a value is not made at every tick. If it is not made at the tick of its reader,
+    its newest element is already in its state, and the reader finds it there (a latch):
 
         reader (s=4 d=5)     .  .  .  .  .  r        reads the element of tick 4: back = 1 tick,
         value  (s=2 d=0)     v  .  v  .  v  .        newest but not now: state entry 0
@@ -33,9 +33,9 @@ def reading_index(
 
 
 def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]:
-    """Which values must be remembered, for how many elements: the deepest reading of each.
+    """The states to keep, each as deep as the oldest element that is read of its value.
 
-    Delay lines do not care about the fill and share a state that is there already.
+    Reads without a fill (delay lines) share the state of another fill if there is one.
     """
     depths: dict[fx.Node, dict[float, int]] = {}
     readings = [
@@ -64,21 +64,21 @@ def plan_states(analysis: Analysis, *, dense: bool) -> dict[StateKey, StateSpec]
 
 
 def shared_fill(fills: Collection[float], node: fx.Node) -> float:
-    """The fill of the state that a reader without one of its own takes, of those of a value."""
-    # A zero of the value's own kind: a mask that met 0.0 would be no mask any more.
+    """The fill of the state that reads without a fill share, given the fills of a value."""
+    # Of the value's dtype: a bool mask combined with 0.0 would become a float.
     zero = torch.zeros((), dtype=node.meta["val"].dtype).item()
     return zero if not fills or 0.0 in fills else min(fills)
 
 
 def _readings(analysis: Analysis) -> Iterator[tuple[Use, TemporalType]]:
     for lowering in analysis.lowerings.values():
-        for turn in lowering.each_turn:
-            yield from ((use, turn.type) for use in turn.uses)
+        for variant in lowering.variants:
+            yield from ((use, variant.type) for use in variant.uses)
     yield from ((use, analysis.timing) for use in analysis.results)
 
 
 def _depth(use: Use, type_: TemporalType, reader: TemporalType, dense: bool) -> int:
-    back, is_made_now = reading_index(use, type_, reader, dense=dense)
+    back, is_made_now = find_element(use, type_, reader, dense=dense)
     return back + (not is_made_now)
 
 

@@ -1,9 +1,9 @@
-"""A tape of what conversion computes from a network's weights, to compute it again with gradients.
+"""Records what conversion computes from a network's weights, to repeat it with gradients.
 
-Conversion folds batch norms into convolutions, cuts kernels into taps and lays them out anew, all
-with ordinary tensor operators. The tape notes those that a weight flows through. Played again with
-the present weights it gives the constants of the step graphs as differentiable functions of them,
-without a word of it in any pass or rule.
+Conversion folds batch norms into convolutions, splits kernels into taps and changes their layout,
+all with ordinary tensor operators. The tape records those that depend on a weight. Replayed with
+the current weights it computes the constants of the step graphs as differentiable functions of
+them, so that passes and rules need not know about training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from co3d.errors import ConversionError
 
-# What turns a tensor into a Python value, which no gradient passes.
+# Functions that turn a tensor into a Python value; gradients cannot flow through these.
 _READERS = {
     Tensor.item,
     Tensor.tolist,
@@ -30,14 +30,14 @@ _READERS = {
 
 @dataclass(frozen=True)
 class _Slot:
-    """A value on the tape, by its number."""
+    """Refers to a value on the tape by its number."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One operator: `results` = function(*args, **kwargs), with slots in place of noted values."""
+    """One operator: `results` = function(*args, **kwargs), with slots for recorded values."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -46,23 +46,23 @@ class _Call:
 
     @property
     def reads(self) -> list[int]:
-        """Slots among the arguments."""
+        """The numbers of the slots among the arguments."""
         leaves = tree_leaves((self.args, self.kwargs))
         return [leaf.index for leaf in leaves if isinstance(leaf, _Slot)]
 
 
 class WeightTape(TorchFunctionMode):
-    """While its `with` block runs, notes every operator that depends on a root.
+    """Records every operator in its `with` block that depends on a root.
 
     Args:
-        roots: the weights, by name.
+        roots: the weights by name.
     """
 
     def __init__(self, roots: Mapping[str, Tensor]) -> None:
         super().__init__()
         self._names = list(roots)
         self._calls: list[_Call] = []
-        # Values are kept, so that their ids are not reused.
+        # Keeps the values alive, so that their ids are not reused.
         self._values: list[Tensor] = []
         self._slots: dict[int, int] = {}
         for tensor in roots.values():
@@ -75,7 +75,7 @@ class WeightTape(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run an operator, and note it when a weight is among its arguments."""
+        """Run an operator, and record it if an argument depends on a weight."""
         del types
         kwargs = dict(kwargs or {})
         result = func(*args, **kwargs)
@@ -102,7 +102,7 @@ class WeightTape(TorchFunctionMode):
         return self._slots.get(id(tensor))
 
     def cut(self, wanted: Sequence[int]) -> "WeightProgram":
-        """The part of the tape that makes the values with these numbers."""
+        """The part of the tape that computes the values with these numbers."""
         needed = set(wanted)
         calls = []
         for call in reversed(self._calls):
@@ -124,11 +124,11 @@ class WeightTape(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class WeightProgram:
-    """What makes constants of weights.
+    """The computation of constants from weights.
 
     Attributes:
         roots: name of a weight -> its number.
-        calls: in the order in which they run.
+        calls: the operators in order.
         results: numbers of the constants.
     """
 
@@ -137,7 +137,7 @@ class WeightProgram:
     results: tuple[int, ...]
 
     def __call__(self, weights: Mapping[str, Tensor]) -> list[Tensor]:
-        """The constants, for these weights; gradients flow back to them."""
+        """Compute the constants from these weights, differentiably."""
         values = {slot: weights[name] for name, slot in self.roots.items()}
         device = next(iter(values.values())).device if values else torch.device("cpu")
 

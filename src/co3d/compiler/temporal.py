@@ -1,4 +1,4 @@
-"""The temporal type of a value: how its elements lie in time, as plain integers.
+"""The temporal type of a value: stride, delay and extent of its elements in time.
 
 A clip value holds elements j = 0, 1, … along its time axis. In the step program one element is
 made per tick (a tick is one input frame). With stride s and delay d:
@@ -6,8 +6,8 @@ made per tick (a tick is one input frame). With stride s and delay d:
     tick      0    1    2    3    4    5        element j stands for frame j·s
     s=1 d=2   ·    ·   j=0  j=1  j=2  j=3       and is ready at tick j·s + d
 
-`·` is a tick before the first element: what is computed there stands for a frame before the
-start of the video, where the clip network would have seen padding.
+`·` is a tick before the first element: its value belongs to a frame before the start of the video,
+where the clip network has padding.
 """
 
 import math
@@ -18,31 +18,28 @@ import torch
 
 @dataclass(frozen=True)
 class TemporalType:
-    """Where time is in a clip value, and when its elements become known.
+    """The time axis of a clip value, and when its elements are made.
 
     Attributes:
-        axis: the clip value's time axis; None when it has none any more (collapsed by a pool); 0
-            when frames are folded into the batch, as (N·T, …).
+        axis: the clip value's time axis; None if a pool has collapsed it; 0 if frames are folded
+            into the batch, as (N·T, …).
         stride: input frames between neighbouring elements.
         delay: ticks after frame j·stride at which element j is ready.
-        lookback: how many frames before frame j·stride element j can see.
+        lookback: how many frames before frame j·stride element j depends on.
         extent: element j exists in a clip of N frames when 0 <= j·stride <= N - 1 + extent.
-        block: where time was enlarged again (a transposed convolution behind a stride), elements
-            come in groups, each from one element of `block` frames before it; 1 otherwise.
-        overhang: how far the last group reaches, so that with both element j exists when
+        block: where time was enlarged again (a transposed convolution after a stride), elements
+            come in groups, each from one element of stride `block`; 1 otherwise.
+        overhang: how far the last group reaches: element j exists when
             0 <= j·stride <= block·floor((N - 1 + extent) / block) + overhang, and
             0 <= overhang < block.
         pools: names of the global pools that collapsed this value; empty while it has one
             element per frame.
-        recomputed: the value holds a whole clip, which every step computes anew (`fallback`).
-        outer, inner: how many positions of other axes are folded into the time axis, outside and
-            inside of time: (N, T·C, H, W) has axis 1 and inner C; (N·T·H·W, C) has axis 0 and inner
-            H·W.
-        rows: how many rows of the batch axis belong to one stream where time is elsewhere:
-            (N·H·W, C, T) has H·W.
-        unbounded: an element depends on every frame from the stream's first one on, as a
-            recurrence made it or something before it. `lookback` then says how far back the rest
-            of the network sees.
+        recomputed: the value holds a whole clip, which every step recomputes (`fallback`).
+        outer, inner: sizes of the other axes that are folded into the time axis, before and after
+            time: (N, T·C, H, W) has axis 1 and inner C; (N·T·H·W, C) has axis 0 and inner H·W.
+        rows: rows of the batch axis per stream if time is another axis: (N·H·W, C, T) has H·W.
+        unbounded: an element depends on all past frames of the stream, through a recurrence.
+            `lookback` then excludes the recurrence.
     """
 
     axis: int | None
@@ -61,7 +58,7 @@ class TemporalType:
 
     @property
     def receptive_field(self) -> int | None:
-        """Number of input frames that one element depends on; None for all that came before."""
+        """Number of input frames that one element depends on; None for all past frames."""
         return None if self.unbounded else self.lookback + self.delay + 1
 
     @property
@@ -71,7 +68,7 @@ class TemporalType:
 
     @property
     def is_folded(self) -> bool:
-        """Whether frames are folded into the batch: then a frame has every axis of the clip."""
+        """Whether frames are folded into the batch, so that a frame has as many axes as a clip."""
         return self.axis == 0
 
     @property
@@ -81,56 +78,56 @@ class TemporalType:
 
     @property
     def step_rows(self) -> int:
-        """How many rows one stream has in the step graph."""
+        """Rows of the batch axis per stream in the step graph."""
         return self.outer * self.inner if self.is_folded else self.rows
 
     def drop_axis(self, dim: int) -> int:
-        """A clip dimension's number in the step graph, where the time axis is gone."""
+        """Index in the step graph, which has no time axis, of an axis of the clip."""
         return dim - bool(self.axis and not self.is_merged and dim > self.axis)
 
     def frame_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one element of one stream: without the batch and time, its rows first."""
+        """Shape of one element of one stream, without batch and time; rows come first."""
         rows = (self.step_rows,) if self.step_rows > 1 else ()
         return (*rows, *self.row_shape(clip_shape))
 
     def row_shape(self, clip_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one row of one element, as the step graph has it behind its first axis."""
+        """Shape of one row of one element: the axes of the step graph after the first."""
         shape = list(clip_shape[1:])
         if self.axis:
             shape[self.axis - 1 : self.axis] = [self.outer * self.inner] if self.is_merged else []
         return tuple(shape)
 
     def count_elements(self, clip_shape: tuple[int, ...], batch: int) -> int:
-        """How many elements a clip value of this shape, of so many clips, has."""
+        """Number of elements in time of a clip value, given its shape and batch size."""
         if self.axis is None:
             return 1
         streams = batch if self.is_folded else 1
         return clip_shape[self.axis] // (streams * self.outer * self.inner)
 
     def is_due(self, tick: int) -> bool:
-        """Whether an element becomes ready at this tick."""
+        """Whether an element is made at this tick."""
         return (tick - self.delay) % self.stride == 0
 
     def at_axis(self, axis: int | None) -> "TemporalType":
-        """The same timing with the time axis elsewhere, folded as it was."""
+        """The same type with another time axis, and the same folding."""
         return replace(self, axis=axis)
 
     def laid_out(self, axis: int | None, outer: int, inner: int, rows: int) -> "TemporalType":
-        """The same timing with time in another axis, folded otherwise."""
+        """The same type with another time axis and another folding."""
         return replace(self, axis=axis, outer=outer, inner=inner, rows=rows)
 
     def horizon(self, clip_frames: int) -> int:
-        """No element of a clip of that many frames stands for a later frame than this one."""
+        """Upper bound of the frames that the elements of a clip stand for, given its length."""
         return (clip_frames - 1 + self.extent) // self.block * self.block + self.overhang
 
     def last_position(self, clip_frames: int) -> int:
-        """The frame that the last element of a clip of that many frames stands for."""
+        """The frame that the last element of a clip stands for, given the clip's length."""
         return self.horizon(clip_frames) // self.stride * self.stride
 
     def extent_at(self, position: int) -> int:
-        """The extent as it is for elements that stand for this frame, or whole blocks from it.
+        """The extent for elements that stand for this frame, or for whole blocks after it.
 
-        Such an element exists when it stands for no later frame than N - 1 + extent_at(position).
+        Such an element exists if its frame is at most N - 1 + extent_at(position).
         """
         within = position % self.block
         return self.extent + within - (self.block if within > self.overhang else 0)
@@ -154,8 +151,8 @@ class TemporalType:
             output 0                     x   x  x             newest input 1: one tick later
             output 1                         x  x  x
 
-        With `ceil_mode` a last window that the input fills in part counts as well, as long as it
-        does not start in the padding at the end.
+        With `ceil_mode` a last window that is only partly filled counts too, unless it starts in
+        the padding at the end.
         """
         span = (kernel - 1) * dilation
         beyond = pad_start + pad_end - span
@@ -170,21 +167,21 @@ class TemporalType:
             extent=self.extent + blocks * self.block,
             overhang=overhang,
         )
-        # Whether an element exists must be known when it is made: a crop at the end waits.
+        # A crop at the end adds delay: at its tick it must be known whether an element exists.
         positions = range(0, made.block, math.gcd(made.stride, made.block))
         return replace(made, delay=max(made.delay, *(-made.extent_at(q) for q in positions)))
 
     def stretch(self, ratio: int) -> "TemporalType":
-        """The type with ratio - 1 elements of nothing set between neighbouring ones.
+        """The type with ratio - 1 empty elements inserted between neighbouring ones.
 
-        What enlarges time is a window (`slide`) over these, of which it reads the real ones:
+        Operators that enlarge time are windows (`slide`) over these that skip the empty elements:
 
             stride 4, T elements           x0  .  .  .  x1  .  .  .  x2
             stretched by 2: 2·T - 1        x0  .  0  .  x1  .  0  .  x2
 
         Raises:
-            ValueError: elements would stand for fractions of frames, or their number would follow
-                from two strides of which neither is a multiple of the other.
+            ValueError: elements would stand for fractions of frames, or their number would depend
+                on two strides of which neither is a multiple of the other.
         """
         if ratio == 1:
             return self
@@ -221,11 +218,11 @@ class TemporalType:
 
 
 def join(types: list[TemporalType]) -> TemporalType:
-    """The type of an element-wise combination: element j of all operands meets at the latest delay.
+    """The type of an element-wise combination, with the largest delay of its operands.
 
-    All operands must have the same stride, and their rows alike; the axis is left to the caller.
-    They have equally many elements in every clip that the network takes; of other clips the result
-    has as many as the operand that comes in the largest blocks, or that is the shortest.
+    All operands must have the same stride and the same rows; the caller sets the axis. In clips
+    whose length the network accepts they have equally many elements. In others the result has as
+    many as the operand with the largest blocks, or among these the shortest.
     """
     shortest = max(types, key=lambda t: (t.block, -t.extent - t.overhang))
     return replace(
@@ -245,9 +242,8 @@ def join(types: list[TemporalType]) -> TemporalType:
 def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
     """The type of a combination of pooled values, whose strides may differ.
 
-    Element j of one pathway and element j of another stand for different frames, but each pool
-    has one result per clip. Those results meet at the tick when the slowest is ready for a clip of
-    `clip_frames` frames, and stand for the same clip from then on:
+    Elements j of two pathways stand for different frames, but each pool has one result per clip.
+    These are combined at the tick when the last is ready for a clip of `clip_frames` frames:
 
         slow, stride 4, clip of 8:   frame 4 is its last element, ready at tick 4 + delay
         fast, stride 1               frame 7 is its last element, ready at tick 7 + delay
@@ -267,10 +263,10 @@ def join_pooled(types: list[TemporalType], clip_frames: int) -> TemporalType:
 
 
 def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalType, list[int]]:
-    """When to read a network's outputs, and how many ticks after each of them was made.
+    """The temporal type of the result, and how many ticks after it is made each output is read.
 
-    Those with one element per frame describe the same frame. Pooled ones have one result per clip,
-    which comes with the others' last:
+    Per-frame outputs are read so that they describe the same frame. Pooled outputs have one result
+    per clip, which is read with the others' last:
 
         frames, delay 1, no crop      frame 7 of 8 is described at tick 8
         pool of frames 0 … 5, ready at tick 6: read 2 ticks later
@@ -279,7 +275,7 @@ def join_results(types: list[TemporalType], clip_frames: int) -> tuple[TemporalT
     if not moving:
         timing = join_pooled(types, clip_frames)
     else:
-        # The longest output says when a flush is over.
+        # A flush ends with the longest output.
         longest = max(moving, key=lambda t: t.extent + t.overhang)
         if len({t.block for t in moving}) > 1:  # which one is, depends on the clip
             longest = replace(
@@ -314,14 +310,14 @@ def _merge_pools(types: list[TemporalType]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StateSpec:
-    """One history that a stream carries: the newest `depth` past elements of one value.
+    """One state of a stream: the newest `depth` past elements of one value.
 
     Attributes:
         name: unique within the program, from the value's name.
-        shape: of one element of one stream, without the batch.
+        shape: shape of one element of one stream, without the batch.
         depth: number of past elements kept.
-        fill: what the elements before the first frame are (the consumer's padding value).
-        dtype: of the elements.
+        fill: value of the elements before the first frame (the consumer's padding value).
+        dtype: dtype of the elements.
     """
 
     name: str
@@ -331,7 +327,7 @@ class StateSpec:
     dtype: torch.dtype
 
     def dtype_in(self, precision: torch.dtype) -> torch.dtype:
-        """Of the elements where floating numbers are kept in this precision."""
+        """The dtype of the elements in a program of this precision."""
         return precision if self.dtype.is_floating_point else self.dtype
 
     @property

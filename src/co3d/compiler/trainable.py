@@ -1,7 +1,7 @@
-"""Step programs with live weights: what a network is trained through, frame by frame.
+"""Step programs that are differentiable in their weights, to train a network frame by frame.
 
-`convert` bakes the weights into its step graphs. Here the graphs take them as inputs, computed from
-the network's own parameters at every call, so that a loss on what a stream says has gradients.
+In the step graphs of `convert` the weights are constants. Here they are inputs, computed from the
+network's parameters at every call, so that a loss on a stream's results has gradients.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from co3d.errors import ConversionError
 
 @dataclass(frozen=True)
 class TrainableState:
-    """What the streams of a batch carry; they start together.
+    """The state of a batch of streams of the same age.
 
     Attributes:
         age: frames seen.
@@ -34,13 +34,13 @@ class TrainableState:
     past: Past
 
     def detach(self) -> "TrainableState":
-        """The same values; gradients end here."""
+        """The same values, detached from the autograd graph."""
         return replace(self, past=tuple(tuple(e.detach() for e in past) for past in self.past))
 
 
 @dataclass(frozen=True, eq=False)
 class _TrainableGraph:
-    """A graph that takes its constants after its inputs: numbers of live ones, or fixed tensors."""
+    """A graph that takes its constants as inputs: indices of derived ones, or fixed tensors."""
 
     graph: fx.GraphModule
     constants: tuple[int | Tensor, ...]
@@ -58,11 +58,10 @@ class _TrainableGraph:
 class TrainableProgram:
     """A step program as a differentiable function of frames, state and weights.
 
-    Dropout does nothing in it, and batch norms keep their statistics.
+    Dropout is off, and batch norms use their running statistics.
 
     Attributes:
-        program: its timing, state and approximations; its own weights are those of the moment of
-            conversion.
+        program: its timing, states and approximations; with the weights at conversion.
     """
 
     program: StepProgram
@@ -74,11 +73,11 @@ class TrainableProgram:
         return self  # nothing in it ever changes
 
     def derive(self, model: nn.Module) -> list[Tensor]:
-        """The constants of the graphs, from the weights that the converted network has now."""
+        """Compute the constants of the graphs from the network's current weights."""
         return self._derive(model.state_dict(keep_vars=True))
 
     def start(self, streams: int, like: Tensor) -> TrainableState:
-        """The state of so many streams before their first frame, in the kind of a tensor."""
+        """The state of new streams, with the dtype and device of a tensor."""
         return TrainableState(0, start_past(self.program.states, streams, like.dtype, like.device))
 
     def run(
@@ -94,13 +93,13 @@ class TrainableProgram:
         Args:
             frames: (N, C, T, H, W), the next T frames of N streams.
             weights: from `derive`.
-            state: what an earlier chunk left; None starts anew.
-            last_frame: index of the streams' last frame, with edges="both"; what is given after it
-                flushes them.
+            state: returned for the chunk before; None starts new streams.
+            last_frame: index of the streams' last frame, with edges="both"; frames after it flush
+                the streams.
 
         Returns:
             (N, T, …): the result of each step, which describes the frame `program.delay` before
-            it; and the state after them.
+            it; and the state after the chunk.
         """
         state = self.start(len(frames), frames) if state is None else state
         outputs = []
@@ -110,7 +109,7 @@ class TrainableProgram:
         return torch.stack(outputs, 1), state
 
     def run_clip(self, clips: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        """The clip network after its rewrites, which the steps reproduce: (N, C, T, H, W)."""
+        """Run the rewritten clip network, which the steps reproduce, on (N, C, T, H, W)."""
         return self._clip([clips], weights)
 
     def _step(
@@ -167,7 +166,7 @@ def convert_trainable(
             f"cannot train {name} through its steps: got {len(program.frame_shapes)} inputs and "
             f"{len(program.output_shapes)} outputs, expected one of each; train in clip form"
         )
-    numbers: dict[int, int] = {}  # tape -> place among the derived constants
+    numbers: dict[int, int] = {}  # number on the tape -> index among the derived constants
 
     def take(graph: fx.GraphModule) -> _TrainableGraph:
         return _take_constants(graph, tape, numbers)
@@ -189,7 +188,7 @@ def convert_trainable(
 def _take_constants(
     graph: fx.GraphModule, tape: WeightTape, numbers: dict[int, int]
 ) -> _TrainableGraph:
-    """The graph with an input more for each of its constants."""
+    """Turn the constants of a graph into additional inputs."""
     made = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
     constants: dict[str, fx.Node] = {}

@@ -1,4 +1,4 @@
-"""Unrolling: a clip network as one graph over single frames, for what runs step graphs."""
+"""Unrolls a clip network to one graph over single frames, for executors of step graphs."""
 
 import torch
 from torch import fx
@@ -20,8 +20,8 @@ def unroll_clip(program: StepProgram) -> fx.GraphModule:
         frames     0    1    2    3
         elements   0 ← (fill, 0, 1)    1 ← (0, 1, 2)    2 ← (1, 2, 3)    3 ← (2, 3, fill)
 
-    It is emitted by the rules that emit steps, and computes what the clip network computes: every
-    element of every value once.
+    It uses the lowerings of the steps, and computes every element of every value once, like the
+    clip network.
 
     Returns:
         `forward(*frames) -> (*outputs,)`, with frames (N, C, H, W), those of the first input in
@@ -40,19 +40,19 @@ def unroll_clip(program: StepProgram) -> fx.GraphModule:
 
 
 class ClipBuilder(GraphBuilder):
-    """Builds a clip's graph, element by element."""
+    """Builds the graph of a clip element by element."""
 
     def __init__(self, analysis: Analysis, clip_frames: int) -> None:
         super().__init__()
         self._analysis, self._clip_frames = analysis, clip_frames
         self._elements: dict[tuple[fx.Node, int], fx.Node] = {}
         self._outside: dict[tuple[tuple[int, ...], int, float, torch.dtype], fx.Node] = {}
-        # What `emit` is called for: the lowering, and the tick at which a stream would make it.
+        # The lowering that is being emitted, and the tick of its element in a stream.
         self._lowering: Lowering | None = None
         self._tick = 0
 
     def build(self, clip_graph: fx.GraphModule) -> fx.GraphModule:
-        """Emit every element of every value that the results depend on."""
+        """Emit all elements that the results depend on."""
         for node in clip_graph.graph.nodes:
             if node.op == "placeholder":
                 for t in range(self._clip_frames):
@@ -62,18 +62,18 @@ class ClipBuilder(GraphBuilder):
             type_ = lowering.type
             for j in range(self._count(node)):
                 self._tick = j * type_.stride + type_.delay
-                self._lowering = turn = lowering.at(self._tick)
-                frames = [self._read(use) for use in turn.uses]
-                self._elements[node, j] = turn.emit(self, frames)
+                self._lowering = variant = lowering.at(self._tick)
+                frames = [self._read(use) for use in variant.uses]
+                self._elements[node, j] = variant.emit(self, frames)
         return self.finish(tuple(map(self._gather, output_nodes(clip_graph))), "Clip")
 
     def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """See `Builder.are_inside`: here (1, K), for clips of a batch are of one length."""
+        """See `Builder.are_inside`; (1, K) here, as all clips of a batch have the same length."""
         inside = self._list_inside(before, after)
         return None if all(inside) else self.constant(torch.tensor([inside]))
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """See `Builder.count_inside`: here (1,)."""
+        """See `Builder.count_inside`; (1,) here."""
         inside = self._list_inside(before, after)
         return None if all(inside) else self.constant(torch.tensor([max(sum(inside), 1)]))
 
@@ -85,12 +85,12 @@ class ClipBuilder(GraphBuilder):
         return [-before <= position <= last for position in positions]
 
     def _count(self, node: fx.Node) -> int:
-        """How many elements of a value there are in the clip."""
+        """Number of elements of a value in the clip."""
         type_ = self._analysis.types[node]
         return type_.last_position(self._clip_frames) // type_.stride + 1
 
     def _read(self, use: Use) -> fx.Node:
-        """The element that a use reads at this tick, or what stands for those outside."""
+        """The element that a use reads at this tick, or its fill outside the clip."""
         type_ = self._analysis.types[use.node]
         j, rest = divmod(self._tick - use.back - type_.delay, type_.stride)
         assert rest == 0, (use, self._tick, type_)
@@ -101,7 +101,7 @@ class ClipBuilder(GraphBuilder):
         key = (type_.frame_shape(shape), type_.step_rows, use.fill or 0.0, value.dtype)
         if key not in self._outside:
             _, _, fill, dtype = key
-            # Floats in the precision of the frames, which is that of the executor.
+            # Floats take the dtype of the frames, which is the executor's.
             kind = {} if dtype.is_floating_point else {"dtype": dtype}
             full = (self.batch_size(), *type_.frame_shape(shape))
             make = torch.ops.aten.new_full.default
@@ -110,7 +110,7 @@ class ClipBuilder(GraphBuilder):
         return self._outside[key]
 
     def _gather(self, node: fx.Node) -> fx.Node:
-        """An output as the clip network returns it: its last element, or all side by side."""
+        """An output as the clip network returns it: its last element, or all along time."""
         type_, count = self._analysis.types[node], self._count(node)
         if type_.is_pooled:
             return self._elements[node, count - 1]

@@ -1,4 +1,4 @@
-"""Official annotations: where they are, and how they are fetched and unpacked."""
+"""Official annotations: their addresses, and how to fetch and unpack them."""
 
 import io
 import tarfile
@@ -24,20 +24,20 @@ FRAME_LISTS = "https://dl.fbaipublicfiles.com/pyslowfast/dataset/charades/frame_
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a data set publishes.
+    """The published annotations of a data set.
 
     Attributes:
-        files: name on disk -> address. Archives are unpacked, other files kept.
-        videos: what a person has to do to get the videos.
+        files: name on disk -> address. Archives are unpacked, other files stored as they are.
+        videos: instructions for getting the videos by hand.
     """
 
     files: dict[str, str]
     videos: str
 
 
-def _kinetics(classes: int) -> Annotations:
+def _kinetics(edition: str) -> Annotations:
     return Annotations(
-        {f"kinetics{classes}.tar.gz": f"{DEEPMIND}/kinetics{classes}.tar.gz"},
+        {f"kinetics{edition}.tar.gz": f"{DEEPMIND}/kinetics{edition}.tar.gz"},
         "The videos are YouTube's, and have no official download. The Common Visual Data "
         "Foundation hosts copies and scripts that fetch them: "
         "https://github.com/cvdfoundation/kinetics-dataset. Put them anywhere beside the lists, "
@@ -46,8 +46,9 @@ def _kinetics(classes: int) -> Annotations:
 
 
 ANNOTATIONS = {
-    "kinetics400": _kinetics(400),
-    "kinetics600": _kinetics(600),
+    "kinetics400": _kinetics("400"),
+    "kinetics600": _kinetics("600"),
+    "kinetics700": _kinetics("700_2020"),
     "charades": Annotations(
         {
             "Charades.zip": f"{ALLEN_AI}/Charades.zip",
@@ -64,14 +65,14 @@ ANNOTATIONS = {
 def fetch(name: str, folder: Path) -> list[Path]:
     """Download the annotations of a set and unpack them into a folder.
 
-    Archives stay in the cache that `CO3D_CACHE` moves, and are not fetched twice. Only lists (.csv,
-    .json, .txt) are taken out of them, by name and without their folders.
+    Archives stay in the cache (`CO3D_CACHE`), and are fetched once. Only lists (.csv, .json, .txt)
+    are taken out of them, by name and without their folders.
 
     Returns:
         The files that were written.
 
     Raises:
-        DownloadError: an address does not answer; the message says how to go on by hand.
+        DownloadError: an address does not answer; the message says how to continue by hand.
         DataError: an archive is broken.
         OutputError: the folder cannot be written.
     """
@@ -109,7 +110,7 @@ def _download(name: str, file_name: str, url: str, folder: Path) -> Path:
 
 
 def _unpack(path: Path, file_name: str) -> Iterator[tuple[str, bytes]]:
-    """Lists in an archive, by their own names; a file that is none stands for itself."""
+    """The lists in an archive, by name; a file that is no archive is returned itself."""
     try:
         if file_name.endswith(".tar.gz"):
             with tarfile.open(path) as archive:

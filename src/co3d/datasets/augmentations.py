@@ -1,4 +1,4 @@
-"""Changes of colour and shape that are drawn once for all frames of a clip.
+"""Random changes of colour and shape, drawn once for all frames of a clip.
 
 Clips are (T, 3, H, W) with values from 0 to 255. RandAugment is Cubuk et al., arXiv:1909.13719; the
 ranges are those of its reference for a magnitude of 10.
@@ -90,12 +90,12 @@ def solarise(clip: Tensor, strength: float) -> Tensor:
 
 
 def warp(clip: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Show at each place (x, y, 1), in units of half the frame from its centre, what lies at
-    `matrix` times that place; grey beyond the edges.
+    """Move the picture: each place (x, y, 1), in half frames from its centre, shows what
+    was at `matrix` times that place; grey beyond the edges.
     """
     height, width = clip.shape[-2:]
     (a, b, c), (d, e, f) = matrix
-    ratio = height / width  # so that turns keep their angle in frames that are not square
+    ratio = height / width  # keeps rotations undistorted in frames that are not square
     theta = clip.new_tensor([[a, b * ratio, c], [d / ratio, e, f]]).expand(len(clip), 2, 3)
     grid = F.affine_grid(theta, list(clip.shape), align_corners=False)
     return F.grid_sample(clip - GREY, grid, align_corners=False) + GREY

@@ -1,4 +1,4 @@
-"""Clips of the videos of a manifest, and what became of the videos that have none."""
+"""Clips of the videos of a manifest, and records of videos that could not be read."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from co3d.video.sampling import TOLERANCE_SECONDS
 
 NO_LABEL = -1
 
-protect_forks()  # the workers of a DataLoader are forked, on many systems
+protect_forks()  # many systems fork the workers of a DataLoader
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class BrokenVideo:
-    """A video of which no clip could be taken.
+    """A video from which no clip could be read.
 
     Attributes:
         video_id, path: of its entry.
@@ -72,11 +72,11 @@ def read_clip(
         path: of either.
         frames: T, frames per clip.
         rate_hz: frames per second of the clip.
-        sampling: where the clip lies; None takes the middle, by time.
+        sampling: which clip; None takes the middle, by time.
         view: which of the temporal views.
-        start_seconds, end_seconds: the part of the video to take it from, from its first frame on.
+        start_seconds, end_seconds: the part of the video to use, from its first frame on.
         folder_rate_hz: of a folder of frames; None takes 30.
-        threads: of the decoder; 0 takes as many as there are cores.
+        threads: of the decoder; 0 takes one per core.
         generator: for random clips; None takes torch's own.
 
     Raises:
@@ -103,10 +103,11 @@ class VideoClips(Dataset[dict[str, Any]]):
     multi-label sets (K,) float32 of 0 and 1), `video_id` and `view` (temporal view x crops + crop).
     Random clips of multi-label sets have the labels of their own time, others those of the video.
 
-    A video that cannot be read never turns into another: its item has `broken`, a `BrokenVideo`,
-    in place of `clip` and `label`. Pass `collate_clips` to the DataLoader, which sorts them out.
+    A video that cannot be read is never replaced by another: its item has `broken`, a
+    `BrokenVideo`, in place of `clip` and `label`. Pass `collate_clips` to the DataLoader, which
+    separates them.
 
-    A worker keeps one file open: the last.
+    A worker keeps only its last file open.
 
     Args:
         manifest: the videos.

@@ -1,4 +1,4 @@
-"""Manifests: which videos a data set consists of, and what they show.
+"""Manifests: the videos of a data set, and their labels.
 
 On disk a manifest is JSONL: a header line, then a line a video, with paths relative to a root.
 
@@ -44,7 +44,9 @@ class VideoEntry:
             first frame; None for its own start or end.
         segments: when the classes of a multi-label set happen.
         rate_hz: frames per second of a folder of frames, which carries no time.
-        split: "train", "val", "test" or another part of the set; None where it has no parts.
+        split: "train", "val", "test" or another part of the set; None if it has no splits.
+        source: name of the longer video that it was cut from; entries that share one must not be on
+            both sides of a division. None where only file names may tell.
     """
 
     video_id: str
@@ -55,6 +57,7 @@ class VideoEntry:
     segments: tuple[Segment, ...] = ()
     rate_hz: float | None = None
     split: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,22 +83,22 @@ class Manifest:
         return {split: counts[split] for split in sorted(counts, key=lambda name: name or "")}
 
     def take_split(self, split: str | None) -> "Manifest":
-        """The same classes with the videos of one split alone."""
+        """The same classes with the videos of one split."""
         return replace(self, entries=tuple(e for e in self.entries if e.split == split))
 
     def count_labels(self) -> dict[str, int]:
-        """Class name -> how many videos show it, for the classes that any video shows."""
+        """Class name -> number of videos with it, for classes that occur."""
         counts = Counter(label for entry in self.entries for label in entry.labels)
         return {self.class_names[label]: counts[label] for label in sorted(counts)}
 
     def resolve(self, entry: VideoEntry) -> Path:
-        """Where the video of an entry lies."""
+        """The path of an entry's video."""
         return self.root / PurePosixPath(entry.path)
 
     def save(self, path: Path) -> None:
-        """Write the manifest as JSONL, whole or not at all.
+        """Write the manifest as JSONL, completely or not at all.
 
-        The root is written relative to `path` where it lies beside or below it.
+        The root is written relative to `path` if it is beside or below it.
 
         Raises:
             OutputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Read manifests that others wrote: every value is checked, and every complaint names its line."""
+"""Read manifests that others wrote: every value is checked, and errors name the line."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from co3d.errors import DataError
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file begins as `Manifest.save` writes it."""
+    """Whether a file begins like those that `Manifest.save` writes."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -25,8 +25,8 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest: JSONL as `Manifest.save` writes it.
 
     Raises:
-        DataError: the file is absent, broken or hostile; the message names the line, what stands
-            there and what was expected.
+        DataError: the file is absent, broken or hostile; the message names the line, its content
+            and what was expected.
     """
     lines = list(read_lines(path))
     if not lines:
@@ -93,9 +93,10 @@ def _read_entry(line: Line, classes: int, multi_label: bool) -> VideoEntry:
     rate_hz = value.get("rate_hz")
     if rate_hz is not None and not (_is_number(rate_hz) and rate_hz > 0):
         line.refuse(rate_hz, 'a number above 0 as "rate_hz"')
-    split = value.get("split")
-    if split is not None and not (isinstance(split, str) and split):
-        line.refuse(split, 'the name of a split as "split"')
+    for name in ("split", "source"):
+        text = value.get(name)
+        if text is not None and not (isinstance(text, str) and text):
+            line.refuse(text, f'the name of a {name} as "{name}"')
     segments = value.get("segments", [])
     if not isinstance(segments, list):
         line.refuse(segments, 'a list as "segments"')
@@ -107,7 +108,8 @@ def _read_entry(line: Line, classes: int, multi_label: bool) -> VideoEntry:
         end_seconds=end,
         segments=tuple(_read_segment(line, segment, classes) for segment in segments),
         rate_hz=None if rate_hz is None else float(rate_hz),
-        split=split,
+        split=value.get("split"),
+        source=value.get("source"),
     )
 
 

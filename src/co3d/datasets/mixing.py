@@ -29,8 +29,8 @@ def mix_up(clips: Tensor, targets: Tensor, alpha: float = 0.8) -> tuple[Tensor, 
 def cut_mix(clips: Tensor, targets: Tensor, alpha: float = 1.0) -> tuple[Tensor, Tensor]:
     """Put a box, the same in all frames, of the clip at the other end of the batch into each clip.
 
-    Arguments, results and errors are those of `mix_up`. Targets are shared out by what the box
-    really covers.
+    Arguments, results and errors are those of `mix_up`. Targets are weighted by the area that the
+    box really covers.
     """
     share = _draw_share(alpha, targets)
     height, width = clips.shape[-2:]

@@ -1,4 +1,4 @@
-"""Copies of a data set's videos that are quick to read: smaller, cut to length, in one form."""
+"""Copies of a data set's videos that are fast to read: smaller, cut to length, in one format."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from co3d.video.indexed import FOLDER_RATE_HZ
 Form = Literal["video", "frames"]
 
 FRAMES_BETWEEN_KEYS = 24
-"""A clip anywhere then costs at most so many frames beyond its own."""
+"""The most frames between key frames: a random clip costs at most so many frames more."""
 
 JPEG_QUALITY = 95
 ID_CHARACTERS = 8
@@ -29,7 +29,7 @@ ID_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """What copies are like.
+    """The form of the copies.
 
     Attributes:
         form: "video": H.264 in .mp4, with the times of the original; "frames": a folder of JPEGs
@@ -39,7 +39,7 @@ class Recipe:
             mean rate for frames.
 
     Raises:
-        OptionError: a value that cannot work.
+        OptionError: a value is invalid.
     """
 
     form: Form = "video"
@@ -54,9 +54,9 @@ class Recipe:
 
 
 def plan_copies(manifest: Manifest, output: Path, form: Form) -> Manifest:
-    """The manifest of the copies, which lie in `output` as the originals lie in their root.
+    """The manifest of the copies, which have the originals' relative paths in `output`.
 
-    A part of a longer file becomes a file of its own, and its segments count from its start.
+    A part of a longer file becomes a separate file, and its segments count from its start.
     """
     taken: set[str] = set()
     entries = []
@@ -90,13 +90,13 @@ def plan_copies(manifest: Manifest, output: Path, form: Form) -> Manifest:
 
 
 def copy_video(source: Path, entry: VideoEntry, target: Path, recipe: Recipe) -> float:
-    """Write the copy of one video, whole or not at all; one that is there already is kept.
+    """Write the copy of one video, completely or not at all; an existing copy is kept.
 
     Args:
         source: the original, a file or a folder of frames.
         entry: of the original; says which part, and the rate of a folder.
         target: where the copy goes.
-        recipe: what it is to be like.
+        recipe: the format of the copy.
 
     Returns:
         Frames per second of the copy: exact for frames, nominal for a video.
@@ -123,7 +123,7 @@ def copy_video(source: Path, entry: VideoEntry, target: Path, recipe: Recipe) ->
 
 
 def _cut(reader: VideoReader, entry: VideoEntry, name: str) -> Iterator[tuple[np.ndarray, float]]:
-    """Pictures of an entry's part, with times in steps even where sampling repeats a frame."""
+    """Pictures of an entry's part, with evenly spaced times even if sampling repeats a frame."""
     step = 1 / reader.rate_hz if reader.rate_hz else None
     start, end = entry.start_seconds or 0.0, entry.end_seconds
     zero = seconds = 0.0

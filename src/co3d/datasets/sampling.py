@@ -1,13 +1,11 @@
-"""Which frames of a video make up a clip: by time, or by the rule of PySlowFast.
+"""Choose the frames of a clip: by time, or by the rule of PySlowFast.
 
-By time (the default), a clip's ticks lie `1 / rate_hz` apart, and each takes the newest frame that
-is shown by then, as `co3d.video.sampling` does for streams: right for variable frame rates too.
-
+By time (the default), a clip's ticks are `1 / rate_hz` apart, and each takes the newest frame shown
+by then, as `co3d.video.sampling` does for streams; this is also right for variable frame rates.
 PySlowFast (`slowfast/datasets/decoder.py`) counts frames and takes those at
-`floor(linspace(start, start + size - 1, T))`, where a clip's `size` is its length at the video's
-own rate: a little more than `1 / rate_hz` apart. Published figures were measured so.
-
-With either, what lies past the end is the last frame again.
+`floor(linspace(start, start + size - 1, T))`, where `size` is the clip's length at the video's own
+rate: a little more than `1 / rate_hz` apart. Published figures were measured in that way.
+Both repeat the last frame past the end.
 """
 
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from co3d.datasets.frame_times import estimate_rate, measure_duration
 from co3d.errors import OptionError
 from co3d.video.sampling import TOLERANCE_SECONDS
 
@@ -33,12 +32,12 @@ class Sampling:
         views: temporal views K of "uniform". A single one lies in the middle by time, and at the
             start by PySlowFast's rule.
         crops: spatial views M of each: 1 (centre) or 3 (along the longer side).
-        rule: what counts frames out.
+        rule: how frames are chosen.
         rate_hz: frames per second; None takes the model card's.
         frames: frames per clip; None takes the model card's.
 
     Raises:
-        OptionError: a value that cannot work.
+        OptionError: a value is invalid.
     """
 
     kind: Kind = "uniform"
@@ -78,12 +77,12 @@ def choose_indices(
     Args:
         times_seconds: (N,) when each frame of the video is shown, in order.
         sampling: the kind and the rule.
-        frames: T, frames per clip; without meaning for "whole".
+        frames: T, frames per clip; ignored for "whole".
         rate_hz: frames per second of the clip.
         view: which temporal view, from 0.
         generator: for "random"; None takes torch's own.
-        source_rate_hz: the video's own rate, which PySlowFast's rule counts with; None takes the
-            mean over its frames, which containers that round times to milliseconds falsify.
+        source_rate_hz: the video's own rate, used by PySlowFast's rule; None takes the mean over
+            its frames, which is wrong for containers that round times to milliseconds.
 
     Returns:
         (T,) int64, indices into `times_seconds`.
@@ -115,31 +114,17 @@ def pyslowfast_start(total: float, size: float, view: int, views: int) -> float:
 def pyslowfast_indices(start: float, size: float, frames: int, total: int) -> np.ndarray:
     """The `frames` frames of a clip of `size` frames: PySlowFast's `temporal_sampling`.
 
-    In float32, as there: rounding decides between neighbours.
+    Computed in float32, as there, because rounding decides between neighbours.
     """
     index = torch.linspace(start, start + size - 1, frames, dtype=torch.float32)
     return index.clamp(0, total - 1).long().numpy()
 
 
 def indices_at(times_seconds: np.ndarray, ticks_seconds: np.ndarray, rate_hz: float) -> np.ndarray:
-    """For each tick the newest frame at or before it, or the first."""
+    """For each tick, the index of the newest frame at or before it, or of the first frame."""
     tolerance = min(TOLERANCE_SECONDS, 0.25 / rate_hz)
     newest = np.searchsorted(times_seconds, ticks_seconds + tolerance, side="right") - 1
     return newest.clip(0, len(times_seconds) - 1)
-
-
-def measure_duration(times_seconds: np.ndarray) -> float:
-    """Seconds for which frames are shown, the last one as long as they are in the middle."""
-    if len(times_seconds) < 2:
-        return 0.0
-    gap = float(np.median(np.diff(times_seconds)))
-    return float(times_seconds[-1] - times_seconds[0]) + gap
-
-
-def estimate_rate(times_seconds: np.ndarray) -> float:
-    """Mean frames per second; 30 where a single frame leaves it open."""
-    span = float(times_seconds[-1] - times_seconds[0])
-    return (len(times_seconds) - 1) / span if span > 0 else 30.0
 
 
 def _choose_start(

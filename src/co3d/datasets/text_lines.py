@@ -1,4 +1,4 @@
-"""Text files that others wrote, line by line; every complaint names its line."""
+"""Read text files that others wrote, line by line, with errors that name the line."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from co3d.errors import DataError
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 
 MAX_BYTES = 1 << 30
 """The longest public list, Charades frame by frame, has a third of a gigabyte."""
@@ -16,7 +16,7 @@ _MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 2048
 
 
 class Line:
-    """A line of a text file, which can complain about itself."""
+    """A line of a text file, which can raise an error about itself."""
 
     __slots__ = ("number", "path", "text")
 
@@ -24,8 +24,8 @@ class Line:
         self.path, self.number, self.text = path, number, text
 
     def refuse(self, got: object, expected: str) -> NoReturn:
-        """Raise a DataError that names the file, the line, what it holds and what it should."""
-        shown = spell_short(got)
+        """Raise a DataError with the file, the line number, its content and what was expected."""
+        shown = short_repr(got)
         shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
         raise DataError(
             f"cannot read {self.path}, line {self.number}: got {shown}, expected {expected}; "
@@ -49,7 +49,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                 f"cannot read {path}: got {size} bytes, expected at most {MAX_BYTES}; is it a list "
                 "of videos?"
             )
-        # Line ends are those of the format, not the rarer ones that names may hold.
+        # Only the format's line ends count, not rarer ones, which names may contain.
         with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, text in enumerate(file, 1):
                 if text.strip():
@@ -64,7 +64,7 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def check_relative(line: Line, path: str) -> str:
-    """A path that stays inside the manifest's root, as it stands.
+    """A path, checked to stay inside the manifest's root.
 
     Raises:
         DataError: it is empty, absolute, or climbs out.
@@ -78,7 +78,7 @@ def check_relative(line: Line, path: str) -> str:
 
 
 def is_too_long(path: str) -> bool:
-    """Whether no system has files of such a path."""
+    """Whether a path is longer than any file system allows."""
     encoded = path.encode(errors="surrogatepass")
     longest = max(map(len, encoded.split(b"/")))
     return longest > _MOST_NAME_BYTES or len(encoded) > _MOST_PATH_BYTES

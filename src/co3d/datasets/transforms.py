@@ -1,7 +1,7 @@
-"""From pictures of a clip to what a network sees; the same for all frames of a clip.
+"""Turn the pictures of a clip into a network's input, with the same transform for all frames.
 
 A transform takes (T, H, W, 3) uint8 RGB and a spatial view, and gives (3, T, side, side) float32.
-Randomness comes from torch's generator, which the workers of a DataLoader seed for themselves.
+Randomness comes from torch's generator, which DataLoader workers seed individually.
 """
 
 import math
@@ -27,7 +27,8 @@ class ClipTransform(Protocol):
 
         Args:
             frames: (T, H, W, 3) uint8 RGB.
-            crop: which of three squares along the longer side, 0 to 2; None is the network's own.
+            crop: which of three squares along the longer side, 0 to 2; None takes the network's
+                own.
 
         Returns:
             (3, T, side, side) float32.
@@ -37,20 +38,20 @@ class ClipTransform(Protocol):
 
 @dataclass(frozen=True)
 class TestTransform:
-    """What `card.preprocess` does to each frame, to whole clips.
+    """Apply to whole clips what `card.preprocess` applies to each frame.
 
     The three crops are those of PySlowFast's tests: squares as large as the scaled frame's short
     side, at the start, the middle and the end of the longer side.
     """
 
-    __test__ = False  # no test class, whatever pytest thinks of its name
+    __test__ = False  # pytest must not collect it as a test class
 
     card: ModelCard
 
     def __call__(self, frames: np.ndarray, crop: int | None = None) -> Tensor:
         """Scale, crop and normalise; see `ClipTransform`."""
         card = self.card
-        clip = to_planes(frames)
+        clip = to_channels_first(frames)
         scaled = scale(clip, card.resize_px or _short_side(clip, card.short_side_px), card)
         side = card.crop_px if crop is None else min(scaled.shape[-2:])
         top, left = place_crop(scaled.shape[-2], scaled.shape[-1], side, crop)
@@ -70,7 +71,7 @@ class TrainTransform:
         operations, magnitude: of RandAugment (arXiv:1909.13719): how many, and how strong, 0 to 10.
 
     Raises:
-        OptionError: a value that cannot work.
+        OptionError: a value is invalid.
     """
 
     card: ModelCard
@@ -99,9 +100,9 @@ class TrainTransform:
             )
 
     def __call__(self, frames: np.ndarray, crop: int | None = None) -> Tensor:  # noqa: ARG002
-        """Draw and apply; see `ClipTransform`. The crop's place is random, whatever is asked."""
+        """Draw and apply; see `ClipTransform`. The crop's place is random; `crop` is ignored."""
         low, high = self._range()
-        clip = to_planes(frames)
+        clip = to_channels_first(frames)
         clip = scale(clip, _short_side(clip, _draw_integer(low, high)), self.card)
         side = self.card.crop_px
         top = _draw_integer(0, clip.shape[-2] - side)
@@ -120,7 +121,7 @@ class TrainTransform:
         return self.short_sides_px or (short, round(1.25 * short))
 
 
-def to_planes(frames: np.ndarray) -> Tensor:
+def to_channels_first(frames: np.ndarray) -> Tensor:
     """Frames (T, H, W, 3) uint8 -> (T, 3, H, W) uint8, without a copy where possible.
 
     Raises:

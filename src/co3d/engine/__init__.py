@@ -1,4 +1,4 @@
-"""Running step programs over real video."""
+"""The engine, which runs one step program over many videos and live streams."""
 
 from co3d.engine.comparison import SpeedComparison, compare_with_clip
 from co3d.engine.engine import Engine

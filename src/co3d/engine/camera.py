@@ -1,4 +1,4 @@
-"""A camera: a source to label, and how."""
+"""A camera: a source, and how to read and label it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from co3d.engine.track import Policy
 from co3d.video import VideoReader, hide_password, read_video
 from co3d.video.allowance import Allowance
+from co3d.video.certificates import TlsMode
 from co3d.video.container import RtspTransport
 from co3d.video.framing import Crop, Flip
 from co3d.video.packet_ring import PacketRing
@@ -15,20 +16,20 @@ from co3d.video.source_state import StateListener
 
 @dataclass(frozen=True)
 class Camera:
-    """A source to label, and how.
+    """A source, and how to read and label it.
 
     Attributes:
-        name: unique among those that run.
+        name: unique among running cameras.
         source: as for `read_video`; its repr hides the password.
         rate_hz: frames per second that the network sees; None for the network's own.
         policy: as for `read_video`; live sources join the engine with it.
         priority: as for `Engine.join`.
-        gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz: as for
-            `read_video`.
+        gap, rotate, flip, crop, reconnect_seconds, rtsp_transport, poll_hz, folder_rate_hz, decode,
+            tls, ca_file: as for `read_video`.
         top_k, threshold, smooth_seconds: as for `Engine.join`.
         allowance: as for `read_video`.
-        regions: further parts of its turned and mirrored pictures, as `crop`; the network sees each
-            in a track of its own (see `name_region`), which costs as much as another camera.
+        regions: further crops of its pictures, after `rotate` and `flip`. The network sees each in
+            a track of its own (see `name_region`), which costs as much as another camera's track.
     """
 
     name: str
@@ -44,6 +45,9 @@ class Camera:
     rtsp_transport: RtspTransport = "auto"
     poll_hz: float | None = None
     folder_rate_hz: float = 30.0
+    decode: str = "cpu"
+    tls: TlsMode = "verify"
+    ca_file: str | None = None
     top_k: int | None = None
     threshold: float = 0.0
     smooth_seconds: float = 0.0
@@ -81,6 +85,9 @@ class Camera:
             decoder_threads=decoder_threads,
             decodes_ahead=decodes_ahead,
             allowance=self.allowance,
+            decode=self.decode,
+            tls=self.tls,
+            ca_file=self.ca_file,
         )
 
     def __repr__(self) -> str:

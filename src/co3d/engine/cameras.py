@@ -1,4 +1,4 @@
-"""Cameras on an engine: each is opened, followed, and labelled in a track of its own."""
+"""Labels several cameras with one engine; each camera has its own thread and track."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,14 +7,17 @@ from co3d.engine.camera import Camera
 from co3d.engine.engine import Engine
 from co3d.engine.followed_camera import CameraStatus, FollowedCamera
 from co3d.engine.results import ResultItem, Results, TrackEnded
-from co3d.engine.track_states import TrackStates
+from co3d.engine.track_states import StateKeeper
 from co3d.errors import OptionError, StreamError
 from co3d.runtime import Snapshot
 from co3d.video.packet_ring import PacketRing
 
 CAPACITY = 1024
+REFUSED_RETRY_SECONDS = 30.0
+"""After this time a camera that the engine refused is opened again, since measured costs change."""
+
 JOIN_SECONDS = 2.0
-"""How long closing waits for a camera's thread; one that waits for a silent server ends later."""
+"""How long closing waits for a camera's thread. A thread that waits for a server ends later."""
 
 
 class CameraWatch:
@@ -25,19 +28,19 @@ class CameraWatch:
             for item in watch:
                 print(item)
 
-    Iterating gives predictions, told apart by their `track`, what sources do (`SourceChanged`), and
-    of each camera its end (`TrackEnded`), until no camera runs. Who does not take predictions in
-    time loses the oldest ones of live cameras.
+    Iterating yields predictions (`track` names the camera), changes of sources (`SourceChanged`),
+    and the end of each camera (`TrackEnded`), until no camera runs. If the consumer is too slow,
+    the oldest predictions of live cameras are dropped.
 
     Args:
-        engine: that labels.
-        listener: of all that iterating gives, and of what is lost there; see `Results`.
+        engine: labels the cameras.
+        listener: called with every item, including those that are dropped; see `Results`.
         ring_seconds: for how long packets of each camera are kept (see `find_ring`); None for none.
-        states: takes what live cameras leave when they are stopped, and lets them go on from it
-            when they start; None for nothing of the kind. Cameras with regions leave nothing.
-        retry_seconds: after how many a camera that the engine refuses is opened again; None ends
+        states: saves the states of live cameras when they are stopped, and restores them at the
+            next start; None saves none. States of cameras with regions are not saved.
+        retry_seconds: after this time a camera that the engine refused is opened again; None ends
             it.
-        keeps_pictures: as for `Engine.join`; predictions must then be taken soon.
+        keeps_pictures: as for `Engine.join`; predictions must then be consumed soon.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class CameraWatch:
         engine: Engine,
         listener: Callable[[ResultItem], None] | None = None,
         ring_seconds: float | None = None,
-        states: TrackStates | None = None,
+        states: StateKeeper | None = None,
         retry_seconds: float | None = None,
         *,
         keeps_pictures: bool = False,
@@ -58,22 +61,22 @@ class CameraWatch:
 
     @property
     def lost_predictions(self) -> int:
-        """Predictions that nobody took in time."""
+        """Predictions that were dropped because the consumer was too slow."""
         return self._results.lost
 
     def hold(self) -> None:
-        """Let the iteration go on while no camera runs, until `release`."""
+        """Keep the iteration open while no camera runs, until `release`."""
         self._results.hold()
 
     def release(self) -> None:
-        """End what `hold` began."""
+        """Undo `hold`."""
         self._results.release()
 
     def start(self, camera: Camera, snapshot: Snapshot | None = None) -> None:
-        """Open a camera and label it, from a snapshot on if one is given; what fails ends it.
+        """Open a camera and label it, from a snapshot if one is given; an error ends the camera.
 
         Raises:
-            OptionError: one of its name runs.
+            OptionError: a camera of this name is running.
         """
         with self._lock:
             if camera.name in self._running:
@@ -90,7 +93,7 @@ class CameraWatch:
             )
 
     def stop(self, name: str) -> None:
-        """End a camera, and wait until its name is free; nothing where none of that name runs."""
+        """End a camera and wait until its name is free; an unknown name is ignored."""
         with self._lock:
             running = self._running.pop(name, None)
         if running is not None:
@@ -99,9 +102,9 @@ class CameraWatch:
             running.close()
 
     def replace_all(self, cameras: Iterable[Camera]) -> None:
-        """Run just these cameras: those that run as they should are left alone."""
+        """Run exactly these cameras; those that run already with the same settings go on."""
         wanted = {camera.name: camera for camera in cameras}
-        self._results.hold()  # else it may end between the last camera and the next
+        self._results.hold()  # else the iteration may end between the last camera and the next
         try:
             for name, running in list(self._running.items()):
                 if wanted.get(name) != running.camera:
@@ -113,7 +116,7 @@ class CameraWatch:
             self._results.release()
 
     def statuses(self) -> Mapping[str, CameraStatus]:
-        """How all cameras are doing, by name, those that have ended too."""
+        """The status of all cameras by name, including those that have ended."""
         with self._lock:
             running = list(self._running.values())
         return {one.camera.name: one.describe() for one in running}
@@ -131,20 +134,20 @@ class CameraWatch:
         return running.track.snapshot()
 
     def list_notices(self, name: str) -> tuple[str, ...]:
-        """What is odd about the source of a camera so far; see `VideoReader.notices`."""
+        """Irregularities of a camera's source so far; see `VideoReader.notices`."""
         with self._lock:
             running = self._running.get(name)
         return () if running is None else running.notices
 
     def find_ring(self, name: str) -> tuple[Camera, PacketRing] | None:
-        """A camera and its latest packets; None where none of that name runs, or keeps some."""
+        """A camera and the ring of its latest packets; None if it is not running or keeps none."""
         running = self._running.get(name)
         if running is None or running.ring is None:
             return None
         return running.camera, running.ring
 
     def keep_packets(self, seconds: float) -> None:
-        """Keep the packets of cameras that keep some for so long from now on."""
+        """Change for how long packets are kept, of all cameras that keep packets."""
         with self._lock:
             self._ring_seconds = seconds
             for running in self._running.values():
@@ -152,7 +155,7 @@ class CameraWatch:
                     running.ring.seconds = seconds
 
     def request_stop(self) -> None:
-        """Let all cameras end soon and leave their states; may be called by a signal handler."""
+        """Ask all cameras to end and save their states; safe to call from a signal handler."""
         for running in list(self._running.values()):
             running.stop(leaves_state=True)
 

@@ -1,4 +1,4 @@
-"""The step program against the ordinary way of using a clip network, on the same frames."""
+"""Compares a step program's speed with a clip network on a sliding window, on the same frames."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -57,11 +57,11 @@ class SpeedComparison:
 def compare_with_clip(
     labeller: Labeller, frames: Iterable[VideoFrame], comparison: SpeedComparison
 ) -> Iterator[None]:
-    """Time one step and one clip in turn on every frame; yield after each pair.
+    """Time one step and one clip, interleaved, on every frame; yield after each pair.
 
-    The clip network sees the newest T frames again and again, as if it slid along the video.
-    Taking turns lets both meet the same load of the machine. The first T frames fill the clip and
-    are not timed.
+    The clip network sees the newest T frames (a sliding window of stride 1). The measurements are
+    interleaved, so that both meet the same load of the machine. The first frames, which fill the
+    clip, are not timed.
     """
     assert labeller.model is not None, "an exported file has no clip network"
     compiled, card = labeller.compiled, labeller.card

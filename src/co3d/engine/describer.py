@@ -1,14 +1,11 @@
-"""From a network's outputs to predictions about frames."""
+"""Turns a network's outputs into predictions about frames."""
 
 from collections import deque
-from dataclasses import replace
 from time import time
 from typing import Any
 
-import numpy as np
-
 from co3d.compiler.program import Program
-from co3d.engine.labels import TopLabels
+from co3d.engine.labels import TopLabels, check_display, check_top_k
 from co3d.engine.prediction import Prediction
 from co3d.engine.smoothing import ExponentialAverage
 from co3d.engine.step import TrackStep
@@ -16,21 +13,20 @@ from co3d.models import ModelCard
 from co3d.video import VideoFrame
 
 MS_PER_SECOND = 1000.0
-NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 
 
 class Describer:
-    """Knows which of one stream's frames the network's next output describes.
+    """Pairs the outputs of one stream with the frames that they describe.
 
-    An output describes the frame that was seen `delay` steps before it, so frames wait here for
-    theirs.
+    An output describes the frame of `delay` steps before, so that frames are queued here until
+    their output comes.
 
     Args:
-        card: what turns logits into probabilities. program: whose outputs these are.
+        card: turns logits into probabilities. program: the program that makes the outputs.
         top: picks the labels to show.
-        smooth_seconds: time constant of the average of probabilities over time, which starts anew
-            after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
-        keeps_pictures: whether predictions hold the picture that they describe. A thousand waiting
+        smooth_seconds: time constant of the average of probabilities over time, which is reset
+            after a gap and whenever results become valid (see `ExponentialAverage`); 0 for none.
+        keeps_pictures: whether predictions hold the picture that they describe. A thousand queued
             frames in full HD take 6 GB; without pictures `frame.image` is empty, (0, 0, 3).
     """
 
@@ -54,11 +50,11 @@ class Describer:
         self._step = self._unknown = 0
 
     def start_anew(self, age: int = 0) -> None:
-        """Forget all frames: the next one is a video's first.
+        """Discard all frames, so that the next one is a video's first.
 
         Args:
-            age: frames that the network has seen already, of a restored snapshot. They have no
-                times here, and outputs about them give no prediction.
+            age: frames that a restored snapshot has seen. Their times are unknown, so that outputs
+                about them give no prediction.
         """
         self._waiting.clear()
         self._window.clear()
@@ -67,19 +63,19 @@ class Describer:
         self._step, self._unknown = age, min(age, self._delay)
 
     def describe(self, step: TrackStep) -> Prediction | None:
-        """What a step says, and about which frame.
+        """Turn a step's output into a prediction.
 
         Returns:
-            The prediction; None where the step has no result (`fresh` is false), or one about a
-            moment before the video began.
+            None where the step has no result (`fresh` is false), or describes a moment before the
+            video began.
         """
         if step.frame is not None:
             frame = step.frame
-            self._newest = frame if self._keeps_pictures else replace(frame, image=NO_PICTURE)
+            self._newest = frame if self._keeps_pictures else frame.without_picture()
             self._waiting.append(self._newest)
         number, newest = self._step, self._newest
         self._step += 1
-        if number < self._delay:  # in a short video, results of a flush may describe such moments
+        if number < self._delay:  # describes a moment before the first frame
             return None
         if self._unknown:
             self._unknown -= 1
@@ -89,7 +85,8 @@ class Describer:
         self._window.append(described.pts_seconds)
         if not step.fresh:
             return None
-        probabilities = self._card.probabilities(step.output).numpy()
+        # A copy that NumPy owns: freeing a tensor's memory while Python exits may abort.
+        probabilities = self._card.probabilities(step.output).numpy().copy()
         if described.gap_seconds or not step.valid:
             self._average.reset()
         if step.valid:
@@ -109,6 +106,26 @@ class Describer:
             step.queue_ms,
             step.track,
         )
+
+
+def make_describer(
+    card: ModelCard,
+    program: Program[Any],
+    labels: tuple[str, ...],
+    top_k: int | None,
+    threshold: float,
+    smooth_seconds: float,
+    *,
+    keeps_pictures: bool,
+) -> Describer:
+    """Make a describer from the arguments of `Engine.join`.
+
+    Raises:
+        OptionError: an argument is out of range.
+    """
+    check_display(threshold, smooth_seconds)
+    top = TopLabels(labels, check_top_k(top_k, labels, program.name), threshold)
+    return Describer(card, program, top, smooth_seconds, keeps_pictures=keeps_pictures)
 
 
 def _find_lag_ms(frame: VideoFrame) -> float | None:

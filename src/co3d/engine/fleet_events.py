@@ -1,4 +1,4 @@
-"""Events of a fleet file: its rules, their outbox, and the couriers to its outputs."""
+"""Runs the events of a fleet file: its rules, their outbox, and deliveries to its outputs."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from co3d.engine.cameras import CameraWatch
 from co3d.engine.engine import Engine
 from co3d.engine.events import EventLog, Outbox, RuleBook
 from co3d.engine.events.courier import Courier
-from co3d.engine.events.outbox import Noticed
+from co3d.engine.events.outbox import NoticeListener
 from co3d.engine.events.outputs.output import Output
 from co3d.engine.events.service import EventService, View, find_ring_seconds
 from co3d.engine.fleet_file import FleetFile
@@ -17,11 +17,11 @@ from co3d.errors import Co3dError
 
 Pairs = tuple[tuple[str, str], ...]
 COURIER_SECONDS = 0.3
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 class FleetEvents:
-    """Makes events of what cameras show, keeps and delivers them, as a fleet file says.
+    """Makes, stores and delivers events of cameras, as configured in a fleet file.
 
         events = FleetEvents(fleet, engine)
         watch = CameraWatch(engine, events.take, ring_seconds=0.0)
@@ -31,15 +31,15 @@ class FleetEvents:
         events.finish(grace_seconds=5.0)
         events.close()
 
-    Without rules nothing is opened or made.
+    Without rules it opens nothing.
 
     Args:
-        fleet: the file. engine: that labels its cameras.
-        version: of co3d, for outputs that say it.
-        on_notice: told in a sentence what goes wrong, and when it is well again.
+        fleet: the file. engine: labels its cameras.
+        version: co3d's version, for outputs that report it.
+        on_notice: called with a sentence when something fails, and when it works again.
 
     Raises:
-        FleetError: a rule names a label that there is not, or a secret is not there.
+        FleetError: a rule names an unknown label, or a secret is missing.
         OutputError: the folder for events cannot be used.
         MissingPackageError: an output's package is not installed.
     """
@@ -49,7 +49,7 @@ class FleetEvents:
         fleet: FleetFile,
         engine: Engine,
         version: str = "",
-        on_notice: Noticed = lambda _: None,
+        on_notice: NoticeListener = lambda _: None,
     ) -> None:
         self._engine, self._version, self._on_notice = engine, version, on_notice
         self._folder, self._retention = fleet.events.path, fleet.events.to_retention()
@@ -62,24 +62,24 @@ class FleetEvents:
 
     @property
     def log(self) -> EventLog | None:
-        """All events; None as long as there are no rules."""
+        """The log of all events; None while there are no rules."""
         return None if self._outbox is None else self._outbox.log
 
     def attach(self, watch: CameraWatch) -> None:
-        """Make pictures and clips of what these cameras send."""
+        """Use the packets of these cameras for pictures and clips."""
         self._watch = watch
         watch.keep_packets(self._ring_seconds)
 
     def take(self, item: ResultItem) -> None:
-        """Take in a prediction, or news of a source or a track; it never waits."""
+        """Process a prediction, a change of a source or the end of a track; never waits."""
         if self._service is not None:
             self._service.take(item)
 
     def reconfigure(self, fleet: FleetFile) -> None:
-        """Use the rules and outputs of this file from now on; those that are the same go on.
+        """Use the rules and outputs of this file from now on; unchanged ones keep running.
 
         Raises:
-            FleetError, MissingPackageError, OutputError: as above; all stays as it was then.
+            FleetError, MissingPackageError, OutputError: as above; then nothing is changed.
         """
         fleet.check_labels(self._engine.labels)
         rules = fleet.list_rules()
@@ -96,12 +96,12 @@ class FleetEvents:
             self._watch.keep_packets(self._ring_seconds)
 
     def request_stop(self) -> None:
-        """Let events end as stopped from now on; may be called by a signal handler."""
+        """End events as "stopped" from now on; safe to call from a signal handler."""
         if self._service is not None:
             self._service.request_stop()
 
     def finish(self, grace_seconds: float) -> None:
-        """End all events, make their pictures, and deliver what can be delivered so soon."""
+        """End all events, make their pictures, and deliver records within the grace time."""
         if self._service is None or self._outbox is None:
             return
         until = time.monotonic() + grace_seconds
@@ -109,10 +109,10 @@ class FleetEvents:
         self._outbox.flush(grace_seconds)
         couriers = [courier for _, _, courier in self._couriers.values()]
         while time.monotonic() < until and not all(courier.is_done for courier in couriers):
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """Free all; what is not delivered waits for the next start."""
+        """Stop deliveries and close the outbox; undelivered records wait for the next start."""
         self.finish(0.0)
         self._stop([courier for _, _, courier in self._couriers.values()])
         if self._outbox is not None:
@@ -130,7 +130,7 @@ class FleetEvents:
         self._service = EventService(book, self._outbox, self._find_view, self._on_notice)
 
     def _open_outputs(self, fleet: FleetFile) -> dict[str, Output]:
-        """The outputs that are new or changed, by name."""
+        """Open the outputs that are new or changed, by name."""
         opened: dict[str, Output] = {}
         for section in fleet.outputs if fleet.rules or self._outbox else ():
             pairs = tuple(fleet.list_pairs(section))
@@ -152,7 +152,7 @@ class FleetEvents:
                     section.name,
                     output,
                     self._outbox,
-                    section.to_wanted(),
+                    section.to_filter(),
                     on_notice=self._on_notice,
                 )
                 pairs = tuple(fleet.list_pairs(section))
@@ -173,7 +173,7 @@ class FleetEvents:
 
 
 def check_outputs(fleet: FleetFile, version: str = "") -> dict[str, Co3dError | None]:
-    """Try each output without an event: why it cannot deliver, by name; None where it can."""
+    """Check each output without an event; returns by name why it cannot deliver, or None."""
     found: dict[str, Co3dError | None] = {}
     for section in fleet.outputs:
         found[section.name] = _find_fault(lambda one=section: one.open((), version))

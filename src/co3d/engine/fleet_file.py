@@ -1,4 +1,4 @@
-"""`fleet.yaml`: a network, the cameras that it labels, and what becomes of events."""
+"""Reads `fleet.yaml`: a network, the cameras that it labels, rules for events, and outputs."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -6,26 +6,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 
 from co3d.engine.camera import Camera
 from co3d.engine.events import Rule
 from co3d.engine.events.rule_book import explain_unknown_label
-from co3d.engine.fleet_outputs import OUTPUT_SECTIONS, AnyOutput, OutputSection
+from co3d.engine.fleet_capacity import CapacitySection
+from co3d.engine.fleet_outputs import OUTPUT_SECTIONS, AnyOutput, MqttSection, OutputSection
 from co3d.engine.fleet_rules import ClipSection, EventsSection, RuleSection, SpanSection
 from co3d.engine.fleet_sections import (
     AtLeastZero,
     Count,
+    Fraction,
     Name,
     Positive,
     Rectangle,
     Section,
-    Share,
     fill_in,
 )
 from co3d.errors import FleetError
-from co3d.printable import list_first, spell_short
+from co3d.models.labels import read_label_file
+from co3d.printable import list_first, short_repr
 from co3d.video import hide_password
+from co3d.video.hardware import check_decode
 from co3d.yaml_faults import YAML_FAULTS
 
 MAX_BYTES = 1 << 18
@@ -33,18 +36,33 @@ _MOST_COMPLAINTS, _SHOWN = 20, 300
 
 
 class NetworkSection(Section):
-    """The network, as for `co3d stream`."""
+    """The network; options as for `co3d stream`, `labels` is a file with a class name a line."""
 
     model: str = "camera_motion"
     weights: str | None = None
+    labels: str | None = None
     window: Count | None = None
     backend: str = "auto"
     precision: str | None = None
     device: str = "cpu"
 
+    def list_keywords(self) -> dict[str, Any]:
+        """The keywords of `open_engine`.
+
+        Raises:
+            OptionError: the file of names cannot be read.
+        """
+        names = self.labels and read_label_file(Path(self.labels), "network.labels")
+        return {**self.model_dump(), "labels": names}
+
+
+def _read_off(value: Any) -> Any:
+    """Restore the word `off`, which YAML reads as false."""
+    return "off" if value is False else value
+
 
 class CameraSettings(Section):
-    """What `defaults` and each camera may say; see `co3d.engine.cameras.Camera`."""
+    """The options of `defaults` and of each camera; see `co3d.engine.camera.Camera`."""
 
     rate_hz: Positive | None = None
     policy: Literal["latest", "every"] | None = None
@@ -57,8 +75,11 @@ class CameraSettings(Section):
     rtsp_transport: Literal["auto", "tcp", "udp"] | None = None
     poll_hz: Positive | None = None
     folder_rate_hz: Positive | None = None
+    decode: Annotated[str, AfterValidator(check_decode)] | None = None
+    tls: Annotated[Literal["verify", "off"] | None, BeforeValidator(_read_off)] = None
+    ca_file: Name | None = None
     top: Count | None = None
-    threshold: Share | None = None
+    threshold: Fraction | None = None
     smooth_seconds: AtLeastZero | None = None
 
 
@@ -78,15 +99,41 @@ class FleetFile(Section):
     rules: list[RuleSection] = Field(default_factory=list)
     outputs: list[AnyOutput] = Field(default_factory=list)
     events: EventsSection = EventsSection()
+    capacity: CapacitySection = CapacitySection()
     _path: Path = PrivateAttr(default=Path())
     _node: Any = PrivateAttr(default=None)
+
+    def take_part(self, number: int, count: int) -> "FleetFile":
+        """The fleet of one of several processes: every `count`-th camera, from `number` (1: first).
+
+        Events get a folder of their own below that of the file, and the topics of MQTT a level,
+        since each process has its own outbox and its own state.
+
+        Raises:
+            FleetError: there are fewer cameras than processes.
+        """
+        if count > len(self.cameras):
+            raise FleetError(
+                f"cannot use {self._path} in {count} parts: it has {len(self.cameras)} cameras; "
+                "start as many processes at most"
+            )
+        outputs = [
+            output.model_copy(update={"prefix": f"{output.prefix}/{number}"})
+            if isinstance(output, MqttSection)
+            else output
+            for output in self.outputs
+        ]
+        folder = str(self.events.path / f"part-{number}-of-{count}")
+        events = self.events.model_copy(update={"folder": folder})
+        cameras = self.cameras[number - 1 :: count]
+        return self.model_copy(update={"cameras": cameras, "outputs": outputs, "events": events})
 
     def list_rules(self) -> list[Rule]:
         """The rules."""
         return [rule.to_rule() for rule in self.rules]
 
     def list_pairs(self, output: OutputSection) -> list[tuple[str, str]]:
-        """(camera, rule) names of which an output may get events."""
+        """The (camera, rule) names whose events an output may get."""
         return [
             (camera.name, rule.name)
             for camera in self.cameras
@@ -97,7 +144,7 @@ class FleetFile(Section):
         ]
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Refuse rules about labels that the network has not.
+        """Check that the network has the rules' labels.
 
         Raises:
             FleetError: the message names the line.
@@ -115,7 +162,7 @@ class FleetFile(Section):
                     )
 
     def _check_names(self) -> None:
-        """Refuse names that come twice, and names that are nowhere.
+        """Check that names are unique, and that referenced names exist.
 
         Raises:
             FleetError: the message names the line.
@@ -132,6 +179,12 @@ class FleetFile(Section):
                     raise self._make_error(
                         (f"{kind}s", number, "name"), f"a second {kind} named {name!r}"
                     )
+        for name in self.capacity.counts:
+            if name not in known["camera"]:
+                raise self._make_error(
+                    ("capacity", "counts", name),
+                    f"there is no camera {name!r}; known are {list_first(known['camera'])}",
+                )
         for user, sections in (("rules", self.rules), ("outputs", self.outputs)):
             for number, section in enumerate(sections):
                 for kind in ("camera", "rule"):
@@ -150,7 +203,7 @@ class FleetFile(Section):
         """The cameras, with defaults and secrets filled in.
 
         Raises:
-            FleetError: a secret is not there.
+            FleetError: a secret is missing.
         """
         return [self._complete(camera) for camera in self.cameras]
 
@@ -166,6 +219,8 @@ class FleetFile(Section):
                 if rule.region is not None and (rule.cameras is None or camera.name in rule.cameras)
             )
         )
+        if settings.get("tls") == "off" and camera.ca_file is None:
+            settings.pop("ca_file", None)  # from `defaults`, meant for other cameras
         if "crop" in settings:
             settings["crop"] = tuple(settings["crop"])
         if "top" in settings:
@@ -177,13 +232,13 @@ def read_fleet(path: Path) -> FleetFile:
     """Read and check a fleet file.
 
     Raises:
-        FleetError: it cannot be read, is no YAML, has an unknown key or a value that cannot work,
-            or two cameras of one name; the message names the line.
+        FleetError: it cannot be read, is not YAML, has an unknown key, an invalid value or two
+            cameras of one name; the message names the line.
     """
     text = _read_text(path)
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            # A few lines of them stand for more values than memory holds.
+            # Nested aliases can expand a few lines to more values than memory holds.
             raise FleetError(f"cannot use {path}: it has aliases (*name); write values out")
         node = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)
@@ -224,8 +279,9 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("rules", "schedule"): SpanSection,
     ("rules", "clip"): ClipSection,
     ("events",): EventsSection,
+    ("capacity",): CapacitySection,
 }
-"""By the keys that lead there; those of outputs depend on their type."""
+"""The class of each section, by its path of keys. The class of an output depends on its type."""
 
 
 def _explain(error: ValidationError, node: Any) -> Iterator[str]:
@@ -256,10 +312,10 @@ def _explain(error: ValidationError, node: Any) -> Iterator[str]:
 
 
 def _show(value: object) -> str:
-    """A value as a message may show it: short, and without a password."""
+    """A value for a message: short, and without a password."""
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else "a list"
-    return hide_password(spell_short(value))
+    return hide_password(short_repr(value))
 
 
 def _list_keys(location: Sequence[str | int]) -> list[str]:
@@ -276,7 +332,7 @@ def _find_line(node: Any, location: Sequence[str | int]) -> int:
         if isinstance(node, yaml.MappingNode):
             pairs = {key.value: (key, value) for key, value in node.value}
             if part not in pairs:
-                continue  # the type of an output, or a key that is missing
+                continue  # an output's type, which pydantic adds, or a missing key
             key, node = pairs[part]
             line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):

@@ -1,4 +1,4 @@
-"""`outputs` of a fleet file."""
+"""The section `outputs` of a fleet file."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from co3d.engine.events.courier import Wanted
+from co3d.engine.events.courier import RecordFilter
 from co3d.engine.events.outputs.command import CommandOutput
 from co3d.engine.events.outputs.folder import FolderOutput
 from co3d.engine.events.outputs.json_lines import JsonLinesOutput
@@ -22,10 +22,10 @@ URL = re.compile(r"https?://[^/\s]+.*")
 
 
 class OutputSection(Section):
-    """What all outputs may say. Each kind of them has an `open`, which makes the output.
+    """The options of all outputs. Each subclass has a method `open`, which makes the output.
 
-    Its arguments are the (camera, rule) names of which it may get events, and co3d's version. It
-    raises FleetError where a secret is not there or a value cannot work.
+    The arguments of `open` are the (camera, rule) names whose events it may get, and co3d's
+    version. It raises FleetError if a secret is missing or a value is invalid.
     """
 
     name: Name
@@ -33,9 +33,9 @@ class OutputSection(Section):
     rules: Names | None = None
     kinds: Kinds | None = None
 
-    def to_wanted(self) -> Wanted:
-        """Which records it gets."""
-        return Wanted(self.cameras, self.rules, self.kinds)
+    def to_filter(self) -> RecordFilter:
+        """The filter of records for this output."""
+        return RecordFilter(self.cameras, self.rules, self.kinds)
 
     def _fill_in(self, key: str, text: str | None) -> str | None:
         if text is None:
@@ -44,7 +44,7 @@ class OutputSection(Section):
 
 
 class JsonLinesSection(OutputSection):
-    """See `JsonLinesOutput`; without a path it is standard output."""
+    """See `JsonLinesOutput`; without a path it writes to standard output."""
 
     type: Literal["json"]
     path: Name | None = None

@@ -1,4 +1,4 @@
-"""`rules` and `events` of a fleet file."""
+"""The sections `rules` and `events` of a fleet file."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,12 @@ from co3d.engine.events.schedule import MINUTES_PER_DAY, find_zone
 from co3d.engine.fleet_sections import (
     AtLeastZero,
     Count,
+    Fraction,
     Name,
     Names,
     Positive,
     Rectangle,
     Section,
-    Share,
 )
 from co3d.errors import OptionError
 
@@ -24,7 +24,7 @@ CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
 
 
 def _read_clock(value: Any) -> Any:
-    """Minutes since midnight. YAML reads 22:00 without quotes as a number: just that one."""
+    """Read minutes since midnight; YAML converts an unquoted 22:00 to that number already."""
     if isinstance(value, str) and (match := CLOCK.fullmatch(value)) and int(match[2]) < 60:
         return int(match[1]) * 60 + int(match[2])
     if isinstance(value, str):
@@ -46,14 +46,14 @@ class SpanSection(Section):
     days: Annotated[list[Day], Field(min_length=1)] | None = None
 
     def to_span(self) -> Span:
-        """The same as the engine wants it."""
+        """Convert to the engine's type."""
         if self.days is None:
             return Span(self.start, self.end)
         return Span(self.start, self.end, tuple(self.days))
 
 
 class ClipSection(Section):
-    """What a clip has; see `ClipSpan`."""
+    """How much video a clip contains; see `ClipSpan`."""
 
     before_seconds: AtLeastZero = 5.0
     after_seconds: AtLeastZero = 5.0
@@ -67,7 +67,7 @@ class RuleSection(Section):
     labels: Names | None = None
     groups: dict[Name, Names] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
-    end_threshold: Share | None = None
+    end_threshold: Fraction | None = None
     min_seconds: AtLeastZero = 0.0
     cooldown_seconds: AtLeastZero = 0.0
     hold_seconds: AtLeastZero = 5.0
@@ -91,12 +91,12 @@ class RuleSection(Section):
                     )
                 find_zone(self.time_zone)
             self.to_rule()
-        except OptionError as error:  # pydantic makes it a ValidationError, and its place is known
+        except OptionError as error:  # pydantic adds the place to a ValueError
             raise ValueError(str(error)) from error
         return self
 
     def to_rule(self) -> Rule:
-        """The same as the engine wants it."""
+        """Convert to the engine's type."""
         return Rule(
             self.name,
             tuple(self.labels or ()),
@@ -131,9 +131,9 @@ class EventsSection(Section):
 
     @property
     def path(self) -> Path:
-        """The folder; relative to the working directory, as sources are."""
+        """The folder's path, relative to the working directory, as sources are."""
         return Path(self.folder)
 
     def to_retention(self) -> Retention:
-        """The same as the outbox wants it."""
+        """Convert to the outbox's type."""
         return Retention(self.keep_days, self.most_bytes)

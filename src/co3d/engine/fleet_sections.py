@@ -1,4 +1,4 @@
-"""What all sections of a fleet file have in common: their checks, and secrets in their values."""
+"""The base class and types of a fleet file's sections, and secrets in their values."""
 
 import os
 import re
@@ -17,7 +17,7 @@ REFERENCE = re.compile(r"\$\{(file:)?([^}]*)\}")
 
 Positive = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rectangle = Annotated[list[int], Field(min_length=4, max_length=4)]
 Name = Annotated[str, Field(min_length=1)]
@@ -25,20 +25,20 @@ Names = Annotated[list[Name], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A part of the file: no unknown keys, no silent conversions, no changes afterwards."""
+    """The base of all sections: immutable, without unknown keys or implicit conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def fill_in(text: str, user: str) -> str:
-    """A value with the secrets of which it speaks, percent-encoded inside of an address.
+    """Replace references to secrets in a value; they are percent-encoded within a URL.
 
     Args:
-        text: of the file.
-        user: who needs it and what for, "open camera door: its source", for messages.
+        text: the value.
+        user: who needs it and what for, such as "open camera door: its source", for messages.
 
     Raises:
-        FleetError: a secret is not there.
+        FleetError: a secret is missing.
     """
 
     def find(match: "re.Match[str]") -> str:

@@ -1,4 +1,4 @@
-"""A camera at work: opened, followed in a thread of its own, tried again where it is refused."""
+"""A running camera: opened and followed in its own thread, with retries when refused."""
 
 import math
 import threading
@@ -11,39 +11,42 @@ from co3d.engine.metrics import TrackMetrics
 from co3d.engine.regions import SharedReader, name_region
 from co3d.engine.results import Results, SourceChanged, TrackEnded, TrackState
 from co3d.engine.track import Track
-from co3d.engine.track_states import TrackStates
+from co3d.engine.track_states import StateKeeper
 from co3d.errors import Co3dError, EngineFullError, OutputError, StreamError
 from co3d.runtime import Snapshot
 from co3d.video import SourceState, VideoFrame, VideoReader
 from co3d.video.framing import Crop, Framing
+from co3d.video.irregularities import Irregularities
 from co3d.video.packet_ring import PacketRing
 from co3d.video.source import LIVE_MAX_HOLD_SECONDS
 
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How a camera is doing.
+    """The status of a camera.
 
     Attributes:
-        camera: which one.
-        state: what its source does; None of files, and before the first attempt to open it.
-        metrics: of its track; None before it has joined.
-        has_ended: whether nothing more comes of it. error: why it ended, if with an error.
+        camera: the camera.
+        state: the state of its source; None for files, and before the first attempt to open it.
+        metrics: its track's metrics; None before the track has joined.
+        irregularities: jumps back in time and changes of size of its source.
+        has_ended: whether it has ended. error: why it ended, if with an error.
     """
 
     camera: Camera
     state: SourceState | None
     metrics: TrackMetrics | None
+    irregularities: Irregularities
     has_ended: bool
     error: Exception | None
 
 
 class _StoppedError(Exception):
-    """Ends an attempt to connect."""
+    """Ends an attempt to connect after `FollowedCamera.stop`."""
 
 
 class FollowedCamera:
-    """A camera at work, in a thread of its own."""
+    """A running camera, in its own thread."""
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class FollowedCamera:
         engine: Engine,
         results: Results,
         ring_seconds: float | None,
-        states: TrackStates | None,
+        states: StateKeeper | None,
         retry_seconds: float | None,
         snapshot: Snapshot | None,
         *,
@@ -75,7 +78,7 @@ class FollowedCamera:
         self.thread.start()
 
     def stop(self, *, leaves_state: bool) -> None:
-        """End soon: what came before is labelled."""
+        """Ask the camera to end; frames that have arrived are still labelled."""
         self._stopped.set()
         track, reader = self.track, self._reader
         may_leave = self._states is not None and not self.camera.regions
@@ -86,36 +89,37 @@ class FollowedCamera:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What is odd about the source so far; see `VideoReader.notices`."""
+        """Irregularities of the source so far; see `VideoReader.notices`."""
         return (*self.own_notices, *(self._reader.notices if self._reader else ()))
 
     def describe(self) -> CameraStatus:
-        """How the camera is doing."""
-        track = self.track
+        """The camera's status."""
+        track, reader = self.track, self._reader
         return CameraStatus(
             self.camera,
             self.state,
             None if track is None else track.metrics(),
+            Irregularities() if reader is None else reader.irregularities,
             self._is_over and (track is None or track.has_ended),
             self.error if track is None else track.error,
         )
 
     def _run(self) -> None:
         try:
-            while not self._is_done():
+            while not self._attempt():
                 pass
         except _StoppedError:
             if self.track is None:
-                self._results.tell(TrackEnded(self.camera.name))
+                self._results.put_news(TrackEnded(self.camera.name))
         except Co3dError as error:
             self.error = error
-            self._results.tell(TrackEnded(self.camera.name, error))
+            self._results.put_news(TrackEnded(self.camera.name, error))
         finally:
             self._is_over = True
             self._results.release()
 
-    def _is_done(self) -> bool:
-        """Follow the source to its end, or wait for another attempt where the engine is full."""
+    def _attempt(self) -> bool:
+        """Follow the source to its end; returns False after a wait where the engine was full."""
         try:
             self._follow()
         except EngineFullError as error:
@@ -146,16 +150,16 @@ class FollowedCamera:
             except StreamError as error:
                 if left is None:
                     raise
-                self._start_anew(error)
+                self._note_warm_up(error)
                 track, left = self._join(camera.name, reader, keeps_pictures=shows), None
             self.track = track
             try:
                 if camera.regions and camera.crop is not None:
-                    _check_part(reader, camera.crop)
+                    _check_crop(reader, camera.crop)
                 for region in camera.regions:
-                    _check_part(reader, region)
-                    beside = self._join(name_region(camera.name, region), reader)
-                    self.region_tracks.append((region, beside))
+                    _check_crop(reader, region)
+                    region_track = self._join(name_region(camera.name, region), reader)
+                    self.region_tracks.append((region, region_track))
             except Co3dError as error:
                 if isinstance(error, EngineFullError) and self._retry_seconds is not None:
                     raise
@@ -164,10 +168,10 @@ class FollowedCamera:
             if self.region_tracks:
                 track.follow(SharedReader(reader, camera.crop, self.region_tracks))
             else:
-                track.follow(reader, None if left is None else partial(self._go_on, track, left))
+                track.follow(reader, None if left is None else partial(self._resume, track, left))
 
     def close(self, error: Exception | None = None) -> None:
-        """End its tracks without what waits."""
+        """End its tracks; waiting frames are dropped."""
         tracks = [self.track, *(track for _, track in self.region_tracks)]
         for track in filter(None, tracks):
             track.close(error)
@@ -196,21 +200,21 @@ class FollowedCamera:
         )
 
     def _take_state(self) -> TrackState | None:
-        """What the camera left when it was stopped; what cannot be used is told."""
+        """Restore the state that was saved when the camera was stopped; notice unusable ones."""
         try:
             return None if self._states is None else self._states.take(self.camera)
         except StreamError as error:
-            self._start_anew(error)
+            self._note_warm_up(error)
             return None
 
-    def _go_on(self, track: Track, left: TrackState, frame: VideoFrame) -> VideoFrame:
-        """The first frame after a restart, before which the network starts anew if it must."""
+    def _resume(self, track: Track, left: TrackState, frame: VideoFrame) -> VideoFrame:
+        """Handle the first frame after a restart: reset the network if too much time has passed."""
         away_seconds = (frame.received_seconds or math.inf) - left.received_seconds
         keeps = self.camera.gap == "keep"
         most_seconds = LIVE_MAX_HOLD_SECONDS if keeps else left.longest_seconds
         if not 0 <= away_seconds <= most_seconds:
             advice = "" if keeps else f"; gap: keep goes on over {LIVE_MAX_HOLD_SECONDS:g} s"
-            self._start_anew(
+            self._note_warm_up(
                 f"{away_seconds:.1f} s have passed since its last frame, expected "
                 f"{most_seconds:.1f} s at most{advice}"
             )
@@ -218,11 +222,11 @@ class FollowedCamera:
             return frame
         return replace(frame, gap_seconds=away_seconds) if keeps else frame
 
-    def _start_anew(self, reason: object) -> None:
+    def _note_warm_up(self, reason: object) -> None:
         self.own_notices.append(f"warms up anew after the restart: {reason}")
 
     def save(self, state: TrackState) -> None:
-        """Keep what the track has left, for the next start."""
+        """Save the track's state for the next start."""
         try:
             if self._states is not None:
                 self._states.save(self.camera, state)
@@ -237,9 +241,9 @@ class FollowedCamera:
     def _tell(self, state: SourceState) -> None:
         if state != self.state:
             self.state = state
-            self._results.tell(SourceChanged(self.camera.name, state))
+            self._results.put_news(SourceChanged(self.camera.name, state))
 
 
-def _check_part(reader: VideoReader, part: Crop) -> None:
-    """Refuse a part of the pictures that lies outside of them."""
+def _check_crop(reader: VideoReader, part: Crop) -> None:
+    """Check that a crop lies within the pictures."""
     Framing(crop=part).size_of(reader.width, reader.height, "its pictures")

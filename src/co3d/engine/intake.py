@@ -1,4 +1,4 @@
-"""From pictures that are pushed at a source's own rate to frames at the network's rate."""
+"""Samples pushed pictures to the network's rate."""
 
 import math
 import time
@@ -21,13 +21,13 @@ class Intake:
     """Samples pushed pictures by their times, as `read_video` samples those of a source.
 
     Args:
-        name: of the track, for messages.
+        name: the track's name, for messages.
         rate_hz: frames per second that the network sees.
-        is_live: whether pictures are pushed as they happen.
-        keeps_gaps: whether the picture before a gap is held over it.
+        is_live: whether pictures are pushed in real time.
+        keeps_gaps: whether the last picture before a gap is repeated until its end.
 
     Attributes:
-        pictures: how many came.
+        pictures: how many pictures were pushed.
     """
 
     def __init__(self, name: str, rate_hz: float, *, is_live: bool, keeps_gaps: bool) -> None:
@@ -39,7 +39,7 @@ class Intake:
         self._starts_anew = False
 
     def start_anew(self) -> None:
-        """The next picture starts a new video, whose times need not go on from the old one's."""
+        """Let the next picture start a new video, whose times may be any."""
         self._start()
         self._starts_anew = True
 
@@ -51,10 +51,10 @@ class Intake:
         self._last: VideoFrame | None = None
 
     def push(self, picture: np.ndarray, pts_seconds: float) -> Iterator[WaitingFrame]:
-        """Take a picture, and yield the frames that it settles; read them to their end.
+        """Push a picture, and yield the frames that are now known; iterate to the end.
 
         Raises:
-            InputShapeError: it is not (H, W, 3) uint8.
+            InputShapeError: the picture is not (H, W, 3) uint8.
             StreamError: its time is not after that of the picture before it.
         """
         check_picture(picture, f"push to {self._name}")
@@ -70,30 +70,30 @@ class Intake:
         yield from self._settle(self._sampler.push(frame))
 
     def take_over(self, frame: VideoFrame, pixels: Tensor | None = None) -> WaitingFrame:
-        """Take a frame that a reader has sampled, and whose gaps it has found.
+        """Pass on a frame that a reader has sampled and whose gaps are marked.
 
         Args:
-            pixels: the frame as the network takes it, if it is prepared.
+            pixels: the preprocessed frame, if there is one.
         """
         self._watch(frame)
         return self._hand_on(frame, pixels)
 
     @property
     def longest_seconds(self) -> float:
-        """The longest time between two frames that is no gap."""
+        """The longest time between two frames that does not count as a gap."""
         return self._pace.longest_without_gap(1 / self._rate_hz)
 
     def finish(self) -> Iterator[WaitingFrame]:
-        """The frame that the end settles, if any."""
+        """Yield the last frame, which is known only at the end, if there is one."""
         yield from self._settle(self._sampler.finish())
 
     def _settle(self, frames: Iterator[VideoFrame]) -> Iterator[WaitingFrame]:
-        """Sampled frames with their gaps; of live ones these are found when they are taken."""
+        """Mark the gaps of sampled frames; those of live frames are marked when they step."""
         for sampled in frames:
             yield self._hand_on(sampled if self._is_live else self._continuity.mark(sampled))
 
     def _watch(self, frame: VideoFrame) -> None:
-        if self._last is None or frame.index != self._last.index:  # else sampling repeats it
+        if self._last is None or frame.index != self._last.index:  # else it is a repeated frame
             self.pictures += 1
             if self._last is not None:
                 self._pace.add(frame.pts_seconds - self._last.pts_seconds)

@@ -1,4 +1,4 @@
-"""`label_video`: what a source shows, moment by moment, in one call."""
+"""`label_video`: label a source in one call."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,25 +30,25 @@ def label_video(
 ) -> Iterator[Prediction]:
     """Label a video, camera or network stream as it plays.
 
-    Frames are sampled at the rate that the network was trained at, and each prediction carries the
-    time of the frame that it describes, which is earlier than the newest frame by the network's
-    delay. Moments whose window is not yet full of frames are left out. Of a file, its last frames
-    are described, too; a gap in a live source starts the network anew.
+    Frames are sampled at the rate that the network was trained at. Each prediction has the time of
+    the frame that it describes, which is earlier than the newest frame by the network's delay.
+    Predictions start when the window is full of frames. At the end of a file the last frames are
+    described too; a gap in a live source resets the network.
 
     Args:
-        source: as for `read_video`, which takes more options; `open_labeller` labels its readers.
+        source: as for `read_video`. For its further options, use `read_video` and `open_labeller`.
         model, weights, window, labels: as for `open_labeller`. The default network names the
             motion of the camera.
         rate_hz: frames per second to sample; None takes the network's own.
         top_k, threshold, smooth_seconds, backend, precision, device: as for `open_labeller`.
 
     Returns:
-        An iterator over predictions, in order; `pts_seconds`, `label` and `probability` are what
-        most programs need. Closing it, or reaching its end, closes the source.
+        An iterator over predictions, in order; most programs need their `pts_seconds`, `label` and
+        `probability`. The source is closed at the iterator's end, or when it is closed.
 
     Raises:
-        Co3dError: as `read_video` and `open_labeller`, before the first prediction; as
-            `Labeller.label`, between predictions.
+        Co3dError: the errors of `read_video` and `open_labeller`; while iterating, those of
+            `Labeller.label`.
     """
     card, exported = find_network(model)
     rate_hz = card.rate_hz if rate_hz is None else rate_hz

@@ -1,4 +1,4 @@
-"""Labelling one video as it plays: frames in, one prediction for every frame out."""
+"""Labels one video as it plays: frames in, one prediction per frame out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from co3d.video import VideoReader
 
 @dataclass(frozen=True)
 class Labeller:
-    """A network made ready to label one video at a time.
+    """A compiled network with its settings, to label one video at a time.
 
     Attributes:
-        model: the clip network; None where an exported file runs, which has it no more.
-        card: how it is fed. compiled: its step form.
+        model: the clip network; None for an exported file, which does not contain it.
+        card: how to prepare pictures. compiled: the compiled step program.
         labels: K names, index 0 first.
         rate_hz: frames per second that the network sees.
-        top_k: labels per prediction, at most.
+        top_k: the most labels per prediction.
         has_end: whether the video ends, so that its last `delay` frames are described by a flush.
         threshold: labels with a probability below this are left out of `Prediction.top`.
-        smooth_seconds: time constant of the average of probabilities over time, which starts anew
-            after a gap and wherever results become valid (see `ExponentialAverage`); 0 for none.
+        smooth_seconds: time constant of the average of probabilities over time, which is reset
+            after a gap and whenever results become valid (see `ExponentialAverage`); 0 for none.
     """
 
     model: nn.Module | None
@@ -49,14 +49,14 @@ class Labeller:
     def label(self, reader: VideoReader) -> Iterator[Prediction]:
         """Step through a video and yield a prediction for each of its frames, in order.
 
-        The first `delay` steps describe moments before the first frame and yield nothing. When a
-        video with an end is over, the network is flushed to describe its last `delay` frames.
+        The first `delay` steps describe moments before the first frame and yield nothing. At the
+        end of a video with `has_end`, the network is flushed to describe the last `delay` frames.
 
-        A gap ends the video and starts a new one, unless the reader keeps gaps: a video with an end
-        is flushed, of others the last `delay` frames before a gap are not described.
+        A gap ends the video and starts a new one, unless the reader keeps gaps. With `has_end` the
+        last `delay` frames before a gap are described by a flush, otherwise they are not described.
 
-        All of it runs in the caller's thread, a frame at a time: no frame is read before the one
-        before it is described.
+        All of it runs in the caller's thread, one frame at a time: a frame is read after the
+        predictions of earlier steps were yielded.
 
         Raises:
             DamagedVideoError: the video stopped decoding before its end; raised after the
@@ -77,7 +77,7 @@ class Labeller:
             while not track.has_ended:
                 try:
                     frame = next(frames, None)
-                except Exception as raised:  # noqa: BLE001 (raised once all before it is described)
+                except Exception as raised:  # noqa: BLE001 (raised after all predictions before it)
                     frame, error = None, raised
                 if frame is None:
                     track.finish(error)

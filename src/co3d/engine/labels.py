@@ -1,10 +1,9 @@
-"""Names of classes, and which of them a prediction shows."""
+"""Names of classes, and the choice of those that a prediction shows."""
 
 import math
 from typing import Any
 
 import numpy as np
-import torch
 
 from co3d.compiler.program import Program
 from co3d.errors import OptionError
@@ -14,7 +13,7 @@ USUAL_TOP_K = 3
 
 
 def list_labels(program: Program[Any], card: ModelCard) -> tuple[str, ...]:
-    """K names, index 0 first: the card's, or numbers where it has none."""
+    """K names, index 0 first: the card's labels, or "class 0" and so on where it has none."""
     classes = program.output_shape[-1]
     return card.labels or tuple(f"class {index}" for index in range(classes))
 
@@ -24,26 +23,29 @@ class TopLabels:
 
     Args:
         labels: K names, index 0 first.
-        top_k: how many to pick, at most. threshold: a probability that they must reach.
+        top_k: the most labels to pick. threshold: the probability that they must reach.
     """
 
     def __init__(self, labels: tuple[str, ...], top_k: int, threshold: float = 0.0) -> None:
         self._labels, self._top_k = labels, top_k
-        # Probabilities are float32, and a label of just the threshold reaches it.
+        # Rounded to float32 as probabilities are, so that a label of exactly the threshold counts.
         self._threshold = float(np.float32(threshold))
 
     def pick(self, probabilities: np.ndarray) -> tuple[tuple[str, float], ...]:
         """Labels with their probabilities, likeliest first, of (K,) float32."""
-        values, indices = torch.from_numpy(probabilities).topk(self._top_k)
+        # NumPy, because PyTorch's operators release the GIL and then wait to get it back.
+        likeliest = np.argsort(-probabilities, kind="stable")[: self._top_k]
         return tuple(
             (self._labels[index], value)
-            for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+            for index, value in zip(
+                likeliest.tolist(), probabilities[likeliest].tolist(), strict=True
+            )
             if value >= self._threshold
         )
 
 
 def check_top_k(top_k: int | None, labels: tuple[str, ...], network: str) -> int:
-    """How many of the likeliest labels to show; None takes 3, or as many as there are.
+    """Check how many of the likeliest labels to show; None gives 3, or all if there are fewer.
 
     Raises:
         OptionError: it is not 1 to the number of classes.
@@ -60,7 +62,7 @@ def check_top_k(top_k: int | None, labels: tuple[str, ...], network: str) -> int
 
 
 def check_display(threshold: float, smooth_seconds: float) -> None:
-    """Refuse a threshold or a smoothing that cannot work.
+    """Check a threshold and a smoothing time.
 
     Raises:
         OptionError: one of them is out of range.

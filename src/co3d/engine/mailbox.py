@@ -1,4 +1,4 @@
-"""Frames of one track that wait for their step."""
+"""The queue of a track's frames that wait for their step."""
 
 import math
 from collections import deque
@@ -10,8 +10,8 @@ from co3d.video import VideoFrame
 from co3d.video.continuity import Continuity
 
 LIVE_SECONDS = 0.5
-"""How much of a live source may wait. Networks deliver in bursts: of a camera that sends every half
-second what it has taken since, nothing is lost. The lag grows by as much at most."""
+"""How much of a live source may wait, since networks deliver in bursts: no frame is lost of a
+camera that sends its frames every half second. It is also the most that waiting adds to the lag."""
 
 OFFLINE_FRAMES = 16
 
@@ -21,12 +21,12 @@ class WaitingFrame:
     """A frame that waits for its step.
 
     Attributes:
-        frame: as the network is to see it.
+        frame: the sampled frame.
         since_seconds: when it began to wait, on the monotonic clock.
         starts_anew: whether a new video begins with it.
-        continuity: finds gaps before it when it is taken, so that frames that were dropped
-            meanwhile count; None where it is known already.
-        pixels: the frame as the network takes it, where it was prepared before; else None.
+        continuity: finds the gap before the frame when it steps, which includes frames dropped from
+            the queue; None if the gap is known already.
+        pixels: the preprocessed frame, if there is one; else None.
     """
 
     frame: VideoFrame
@@ -36,21 +36,21 @@ class WaitingFrame:
     pixels: Tensor | None = None
 
     def mark(self) -> None:
-        """Find the gap before the frame; twice is once."""
+        """Find the gap before the frame; further calls do nothing."""
         if self.continuity is not None:
             self.frame = self.continuity.mark(self.frame)
             self.continuity = None
 
 
 class Mailbox:
-    """A bounded queue of frames. Not safe for threads: the engine holds a lock.
+    """A bounded queue of frames. Not thread-safe: the engine holds a lock.
 
     Args:
-        rate_hz: frames per second that come. drops_oldest: when full, throw the oldest frame away
-            (and count it), else refuse.
+        rate_hz: frames per second that arrive. drops_oldest: whether a full queue drops its oldest
+            frame and counts it; otherwise the caller must wait for room.
 
     Attributes:
-        dropped_frames: thrown away so far.
+        dropped_frames: frames dropped so far.
     """
 
     def __init__(self, rate_hz: float, *, drops_oldest: bool) -> None:
@@ -70,7 +70,7 @@ class Mailbox:
 
     @property
     def is_half_empty(self) -> bool:
-        """Whether whoever waits for room had better be woken: once for several frames."""
+        """Whether to wake a thread that waits for room; half empty, so that it can add several."""
         return len(self._frames) <= self._capacity // 2
 
     def put(self, waiting: WaitingFrame) -> None:
@@ -82,9 +82,9 @@ class Mailbox:
             self.dropped_frames += 1
 
     def peek(self) -> WaitingFrame | None:
-        """The frame that comes next, if any."""
+        """The next frame, if any."""
         return self._frames[0] if self._frames else None
 
     def take(self) -> WaitingFrame:
-        """The same, which waits no more."""
+        """Remove and return the next frame."""
         return self._frames.popleft()

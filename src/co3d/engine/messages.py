@@ -1,14 +1,14 @@
-"""Predictions and states of sources as plain values, ready for JSON."""
+"""Converts predictions and states of sources to plain values for JSON."""
 
 from typing import Any
 
 from co3d.engine.prediction import Prediction
-from co3d.printable import spell_time
+from co3d.printable import format_time
 from co3d.video import SourceState
 
 
 def describe_prediction(prediction: Prediction) -> dict[str, Any]:
-    """A prediction, but for the name of its track."""
+    """A prediction, without the name of its track."""
     lag_ms, received_seconds = prediction.lag_ms, prediction.frame.received_seconds
     return {
         "frame_index": prediction.frame.index,
@@ -23,15 +23,15 @@ def describe_prediction(prediction: Prediction) -> dict[str, Any]:
         ],
         "latency_ms": round(prediction.latency_ms, 3),
         "lag_ms": None if lag_ms is None else round(lag_ms, 3),
-        "received_at": None if received_seconds is None else spell_time(received_seconds),
+        "received_at": None if received_seconds is None else format_time(received_seconds),
         "dropped_frames": prediction.dropped_frames,
     }
 
 
 def describe_state(state: SourceState) -> dict[str, Any]:
-    """What a source does, but for its name."""
+    """The state of a source, without its name."""
     return {
         "state": state.phase,
-        "since": spell_time(state.since_seconds),
+        "since": format_time(state.since_seconds),
         "cause": state.cause,
     }

@@ -1,4 +1,4 @@
-"""From a name or an exported file to a labeller that is ready for its video."""
+"""Opens labellers and engines by a network's name, a network, or an exported file."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from co3d.runtime.stored_program import StoredProgram
 def find_network(
     model: str | nn.Module,
 ) -> tuple[ModelCard, tuple[StoredProgram, ModelCard] | None]:
-    """The card of a network, and of an exported file what `open_labeller` takes as `exported`.
+    """The card of a network, and for an exported file the argument `exported` of `open_labeller`.
 
     Raises:
-        OptionError: a network of one's own has no card.
+        OptionError: the given network has no card.
         UnknownModelError, ExportedFileError, SourceNotFoundError: as for `open_labeller`.
     """
     if isinstance(model, nn.Module):
@@ -59,29 +59,31 @@ def open_labeller(
     meanwhile: bool = False,
     exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> Labeller:
-    """Build a network and convert it, or read an exported file; compile it.
+    """Open a network for labelling: convert it or read an exported file, and compile it.
 
     A network that was converted before is read from the cache (see `convert_or_read`).
 
     Args:
-        model: a name that `list_models` gives, the folder of a training run, a file that
-            `export_program` wrote, or a network of one's own with a `ModelCard` as its attribute
-            `card`.
+        model: a name from `list_models`, the folder of a training run, a file that
+            `export_program` wrote, or an `nn.Module` with a `ModelCard` as its attribute `card`.
         weights: a tag or a path; None takes the weights in that folder, or those bundled with the
             package.
         window: feature frames that the last pooling averages; None takes the clip's own number.
         labels: names of the classes, index 0 first; None takes those of the model's card.
-        rate_hz: frames per second of the source, once sampled; None takes the model's.
-        top_k: labels per prediction, 1 to the number of classes; None takes 3 if there are.
-        has_end: the video ends (a file), so its end is reproduced exactly; False for live sources.
+        rate_hz: frames per second after sampling; None takes the model's.
+        top_k: the most labels per prediction, 1 to the number of classes; None takes 3, or all if
+            there are fewer.
+        has_end: whether the video ends (a file), so that its last frames are described exactly;
+            False for live sources.
         threshold: probability that a label must reach to be shown, 0 to 1.
         smooth_seconds: time constant of an exponential average of probabilities over time; 0 for
             none.
         backend, precision, device: as for `co3d.compile`.
-        threads: processor threads for the whole process; None takes one for a small network, whose
-            threads would wait for each other more than they compute, else leaves them as they are.
+        threads: sets PyTorch's threads for the whole process. None takes one thread for a small
+            network, whose threads would wait for each other more than they compute; otherwise it
+            changes nothing.
         meanwhile: as for `co3d.compile`.
-        exported: what `open_exported` gave of the file; None reads it.
+        exported: the result of `open_exported` for the file; None reads it.
 
     Raises:
         MissingPackageError: the backend's package is not installed.
@@ -89,8 +91,8 @@ def open_labeller(
         WeightError: the weights do not fit.
         ExportedFileError: the file cannot be run, or does not label frames one by one.
         OptionError: `window`, `top_k`, `threshold` or `smooth_seconds` is out of range, no weights
-            are given or bundled, an option is settled in the file, `labels` or the card does not
-            fit the network, or the device is not there.
+            are given or bundled, an option is fixed by the exported file, `labels` or the card does
+            not fit the network, or the device is missing.
         ConversionError: the network cannot be converted.
     """
     check_display(threshold, smooth_seconds)
@@ -132,7 +134,7 @@ def open_engine(
     meanwhile: bool = False,
     **limits: Any,
 ) -> Engine:
-    """Build a network and convert it, or read an exported file; start an engine with it.
+    """Open a network as `open_labeller` does, and start an engine with it.
 
     Args:
         model, weights, window, labels: as for `open_labeller`.
@@ -157,11 +159,11 @@ def _open_network(
     edges: Edges,
     exported: tuple[StoredProgram, ModelCard] | None = None,
 ) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
-    """A network's clip form, unless a file has it no more, its card, and its step form."""
+    """The clip network (None for an exported file), its card, and its step program."""
     network, card, program = _open_as_it_is(model, weights, window, edges, exported)
     if labels is not None:
         card = dataclasses.replace(card, labels=labels)
-    # Registered networks are what their cards say, and of files it was asked.
+    # Slots are None, because only files fix them, and `open_exported` has checked those.
     complaint = explain_unplayable(program, card, None)
     if complaint is not None:
         raise OptionError(f"cannot label with {_name(model)}: {complaint}")
@@ -175,7 +177,7 @@ def _open_as_it_is(
     edges: Edges,
     exported: tuple[StoredProgram, ModelCard] | None,
 ) -> tuple[nn.Module | None, ModelCard, Program[Any]]:
-    """As `_open_network`, with the labels of the network's own card."""
+    """Do what `_open_network` does, without changing the card's labels."""
     options = ConvertOptions(window=window, edges=edges)
     if isinstance(model, nn.Module):
         if weights is not None:
@@ -213,11 +215,11 @@ def _require_card(network: nn.Module) -> ModelCard:
 
 
 def open_exported(path: str | Path) -> tuple[StoredProgram, ModelCard]:
-    """The program and card of an exported file that labels one video frame by frame.
+    """Read the program and card of an exported file that labels one video frame by frame.
 
     Raises:
         SourceNotFoundError: there is no such file.
-        ExportedFileError: it cannot be read, or is of another kind.
+        ExportedFileError: it cannot be read, or cannot label a video frame by frame.
     """
     artefact = load_program(path)
     program, card = artefact.program, artefact.card

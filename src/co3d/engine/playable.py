@@ -1,4 +1,4 @@
-"""Whether a program can label a video frame by frame."""
+"""Checks whether a program can label a video frame by frame."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from co3d.models import ModelCard
 def explain_unplayable(
     program: Program[Any], card: ModelCard | None, slots: int | None
 ) -> str | None:
-    """Why a program in a file cannot label a video frame by frame, and what to do; None if it can.
+    """Why a program cannot label a video frame by frame, and what to do; None if it can.
 
     Args:
-        program: that is in the file. card: beside it, if any.
-        slots: videos that step together in the file; None where it takes any number.
+        program: the step program. card: the network's card, if any.
+        slots: the number of slots that an exported file is fixed to; None for any number.
     """
     if card is None:
         return (

@@ -1,4 +1,4 @@
-"""What a network says about one frame of a video."""
+"""A network's prediction for one frame of a video."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,32 @@ from co3d.video import VideoFrame
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says about one frame.
+    """A network's prediction for one frame.
 
     Attributes:
-        frame: the frame that is described, not the newest one: the last of the window's.
-        from_pts_seconds: time of the first frame in the window. What the network says is an average
-            from there to `frame`; without a final pooling over time the two are one.
+        frame: the frame that is described, which is the last of the window, not the newest frame.
+        from_pts_seconds: time of the first frame in the window. The prediction is an average from
+            there to `frame`; without a final pooling over time, it is the time of `frame`.
         seen_pts_seconds: time of the newest frame that the network had seen; it is later than
             `frame.pts_seconds` by the network's delay.
-        valid: whether the sliding window was full of real frames, with no gap among them unless
-            the reader keeps gaps.
-        is_undersampled: new pictures come too rarely for the network's rate, so that most of what
-            it has seen are repeats; see `VideoFrame.is_undersampled`.
-        probabilities: (K,) float32, in the order of the model's labels; of valid results averaged
-            over time where the labeller smooths.
+        valid: whether the window is full of real frames, without a gap unless the reader keeps
+            gaps.
+        is_undersampled: whether most frames that the network has seen are repeats, because new
+            pictures come too rarely for its rate; see `VideoFrame.is_undersampled`.
+        probabilities: (K,) float32, in the order of the model's labels; those of valid predictions
+            are averaged over time if the labeller smooths.
         top: the likeliest labels that reach the labeller's threshold, with their probabilities,
-            likeliest first; there may be none.
-        preprocess_ms: scaling and normalising the newest frame; 0 for the last `delay` frames.
-        step_ms: one step of the network.
-        dropped_frames: frames given up so far.
-        lag_ms: from the arrival of the newest frame that the network had seen to this prediction;
-            None for files, which do not arrive.
-        queue_ms: how long the newest frame waited for its step; 0 where a reader is labelled
-            directly.
-        track: name of the engine's track that it is of; empty where a reader is labelled directly.
+            likeliest first; it may be empty.
+        preprocess_ms: time to scale and normalise the newest frame, together with those of other
+            tracks in the same call; 0 for the last `delay` frames.
+        step_ms: time of the network's step; in an engine, of the call that steps several tracks.
+        dropped_frames: frames dropped so far.
+        lag_ms: time from the arrival of the newest frame that the network had seen to this
+            prediction; None for files.
+        queue_ms: how long the newest frame waited for its step; 0 for a labeller.
+        track: name of the engine's track; empty for a labeller.
+        restarted: whether the stream is filling its window again on another engine of the fleet,
+            because its engine was lost.
     """
 
     frame: VideoFrame
@@ -48,6 +50,7 @@ class Prediction:
     lag_ms: float | None = None
     queue_ms: float = 0.0
     track: str = ""
+    restarted: bool = False
 
     @property
     def pts_seconds(self) -> float:
@@ -56,17 +59,17 @@ class Prediction:
 
     @property
     def probability(self) -> float | None:
-        """Of `label`, from 0 to 1; None where there is none to show."""
+        """The probability of `label`, from 0 to 1; None if there is none."""
         return self.top[0][1] if self.valid and self.top else None
 
     @property
     def label(self) -> str | None:
-        """The label to show for this frame: the likeliest one; None where there is none to show."""
+        """The label to show, the likeliest one; None if there is none."""
         return self.top[0][0] if self.valid and self.top else None
 
     @property
     def why_unlabelled(self) -> str:
-        """Why there is no label to show; empty where there is one."""
+        """Why there is no label to show; empty if there is one."""
         if not self.valid:
             return "filling the window"
         return "" if self.top else "no label reaches the threshold"
@@ -78,5 +81,5 @@ class Prediction:
 
     @property
     def latency_ms(self) -> float:
-        """Time from having the newest frame to having this prediction: preprocessing and step."""
+        """Time of preprocessing and step, from having the newest frame to this prediction."""
         return self.preprocess_ms + self.step_ms

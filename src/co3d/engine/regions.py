@@ -1,4 +1,4 @@
-"""One source for several tracks, each of which sees a part of its pictures."""
+"""Shares one source between several tracks, each of which sees a crop of its pictures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,11 +10,11 @@ from co3d.video.framing import Crop
 
 
 class SharedReader:
-    """Gives a part of each frame of a reader to whoever iterates, and other parts to other tracks.
+    """Yields a crop of each frame of a reader, and feeds other crops to other tracks.
 
     Args:
-        reader: of whole pictures. crop: of whoever iterates; None for all.
-        others: tracks, each with what it sees. They end when the reader does.
+        reader: reads whole pictures. crop: the crop to yield; None for whole pictures.
+        others: the other tracks with their crops. They end when the reader does.
     """
 
     def __init__(
@@ -24,8 +24,13 @@ class SharedReader:
 
     @property
     def dropped_frames(self) -> int:
-        """Frames that the source has thrown away so far."""
+        """Frames that the source has dropped so far."""
         return self._reader.dropped_frames
+
+    @property
+    def elsewhere_seconds(self) -> float:
+        """CPU seconds so far of the process that decodes, if it is not this one."""
+        return self._reader.elsewhere_seconds
 
     def __iter__(self) -> Iterator[VideoFrame]:
         error: Exception | None = None

@@ -1,11 +1,13 @@
-"""Where tracks put their predictions, and consumers take them."""
+"""The queue between tracks, which make predictions, and their consumers."""
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from co3d.engine.intake import Intake
 from co3d.engine.prediction import Prediction
+from co3d.engine.step import StepListener
 from co3d.runtime import Snapshot
 from co3d.video import SourceState
 from co3d.video.frame_queue import WAKE_SECONDS
@@ -15,27 +17,31 @@ CAPACITY = 64
 
 @dataclass(frozen=True)
 class TrackState:
-    """What a live track leaves, for another one to go on from.
+    """The state of a live track that has ended, from which another track can continue.
 
     Attributes:
-        snapshot: of the network after the track's last step.
-        received_seconds: when the last frame came that it has seen, Unix time.
-        longest_seconds: between two of its frames that are no gap yet.
+        snapshot: the network's state after the track's last step.
+        received_seconds: when its last frame arrived, Unix time.
+        longest_seconds: the longest time between two of its frames that does not count as a gap.
+        intake, listener: its sampler and describer, with which a new track continues exactly; None
+            for a state from a file.
     """
 
     snapshot: Snapshot
     received_seconds: float
     longest_seconds: float
+    intake: Intake | None = None
+    listener: StepListener | None = None
 
 
 @dataclass(frozen=True)
 class TrackEnded:
-    """A track gives nothing more.
+    """A track has ended.
 
     Attributes:
         track: its name.
-        error: why; None where its video is over, or somebody closed it.
-        state: what it leaves, if it was asked to (`Track.leave_state`).
+        error: why; None if its video is over, or it was closed.
+        state: its state, if it was asked for (`Track.leave_state`).
     """
 
     track: str
@@ -45,10 +51,10 @@ class TrackEnded:
 
 @dataclass(frozen=True)
 class SourceChanged:
-    """The source of a track does something else from now on.
+    """The state of a track's source has changed.
 
     Attributes:
-        track: its name. state: what its source does.
+        track: its name. state: the source's new state.
     """
 
     track: str
@@ -61,17 +67,17 @@ ResultItem = Prediction | SourceChanged | TrackEnded
 class Results:
     """A bounded queue of predictions, of one track or of several that share it.
 
-    Iterating gives what was made, each track's in order, until all tracks that joined have ended
-    and nobody holds the queue open; of each track its `TrackEnded` comes last.
+    Iterating yields the items of each track in order, its `TrackEnded` last, until all tracks have
+    ended and no `hold` is active.
 
     Args:
-        capacity: predictions that wait at most. A live track that finds the queue full throws the
-            oldest one away; any other waits, and so does whoever pushes its frames.
-        listener: called with each item in the thread that adds it, so that it misses none; it must
-            not wait, nor raise.
+        capacity: the most predictions that wait. When the queue is full, a live track drops the
+            oldest prediction; other tracks wait, and so do their producers.
+        listener: called with each item in the thread that adds it, so that it misses none. It must
+            neither wait nor raise.
 
     Attributes:
-        lost: predictions that were thrown away because nobody took them in time.
+        lost: predictions that were dropped because the consumer was too slow.
     """
 
     def __init__(
@@ -88,35 +94,35 @@ class Results:
 
     @property
     def room(self) -> int:
-        """How many more predictions may wait; 0 or less where it is full."""
+        """How many more predictions fit; 0 or less if the queue is full."""
         return self._capacity - self._predictions
 
     def join(self, on_room: Callable[[], None]) -> None:
-        """Another track puts its predictions here, and is told whenever a full queue has room."""
+        """Add a track as a producer; `on_room` is called when a full queue has room again."""
         with self._changed:
             self._holders += 1
             self._on_room.append(on_room)
 
     def hold(self) -> None:
-        """Keep the queue open for tracks that will join, until `release`."""
+        """Keep the iteration open for tracks that will join, until `release`."""
         with self._changed:
             self._holders += 1
 
     def release(self) -> None:
-        """End what one call of `hold` began."""
+        """Undo one call of `hold`."""
         with self._changed:
             self._holders -= 1
             self._changed.notify_all()
 
-    def tell(self, item: SourceChanged | TrackEnded) -> None:
-        """Add news of a source, or of a track that could not join."""
+    def put_news(self, item: SourceChanged | TrackEnded) -> None:
+        """Add a change of a source, or the end of a track that could not join."""
         self._listen(item)
         with self._changed:
             self._items.append(item)
             self._changed.notify_all()
 
     def put(self, predictions: Sequence[Prediction], *, drops_oldest: bool) -> None:
-        """Add predictions, whether or not there is `room`: who must not, asks first."""
+        """Add predictions; it does not wait, so that offline tracks check `room` before."""
         for prediction in predictions:
             self._listen(prediction)
         with self._changed:
@@ -128,7 +134,7 @@ class Results:
             self._changed.notify_all()
 
     def end(self, ended: TrackEnded, on_room: Callable[[], None]) -> None:
-        """A track that joined gives nothing more."""
+        """Add the end of a track, and remove it as a producer."""
         self._listen(ended)
         with self._changed:
             self._items.append(ended)
@@ -137,7 +143,7 @@ class Results:
             self._changed.notify_all()
 
     def take_waiting(self) -> Iterator[ResultItem]:
-        """What waits now, without waiting for more."""
+        """Yield the items that are in the queue, without waiting for more."""
         while self._items and (item := self._take()) is not None:
             yield item
 

@@ -1,4 +1,4 @@
-"""Averages over time of what a network says, whatever the rate at which it says it."""
+"""Exponential averages over time that do not depend on the rate of values."""
 
 import math
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 class ExponentialAverage:
-    """An average of values over time in which what is older counts exponentially less.
+    """An exponential moving average over time.
 
     A value that holds for `t` seconds moves the average by `1 − exp(−t / time_constant)` of its
-    distance to that value. So the average depends on the times of the values alone: a value that
-    is given twice in the same span changes nothing. A sudden change has moved it half of the way
-    after 0.69 time constants, and 95 % of it after three.
+    distance to that value. The average therefore does not depend on the rate of values: a value
+    that is added twice within the same span changes nothing. After a sudden change, the average has
+    moved half of the way after 0.69 time constants, and 95 % after three.
 
     Args:
-        time_constant_seconds: 0 or more; 0 gives each value back as it is.
+        time_constant_seconds: 0 or more; 0 returns each value unchanged.
     """
 
     def __init__(self, time_constant_seconds: float) -> None:
@@ -23,14 +23,14 @@ class ExponentialAverage:
         self._last_seconds = 0.0
 
     def reset(self) -> None:
-        """Forget all values: the next one is the average."""
+        """Discard all values, so that the next one is the average."""
         self._average = None
 
     def add(self, pts_seconds: float, values: np.ndarray) -> np.ndarray:
-        """Take in values that have held since the time of the ones before.
+        """Add values, which count for the time since the values before.
 
         Args:
-            pts_seconds: their time; it never falls.
+            pts_seconds: their time; it must not decrease.
             values: an array of floating-point numbers, of the same shape every time.
 
         Returns:

@@ -1,7 +1,7 @@
-"""One step of a track, before anybody says what it means."""
+"""The raw output of one step of a track, before it becomes a prediction."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -9,16 +9,32 @@ from co3d.engine.prediction import Prediction
 from co3d.video import VideoFrame
 
 
+class StepOutput(NamedTuple):
+    """The output of a batched call for one of its tracks.
+
+    Attributes:
+        output: (K,) on the CPU. valid, fresh: see `StepResult`.
+        began_seconds: when the call began, on the monotonic clock.
+        preprocess_ms, step_ms: times of the call, for all of its tracks.
+    """
+
+    output: Tensor
+    valid: bool
+    fresh: bool
+    began_seconds: float
+    preprocess_ms: float
+    step_ms: float
+
+
 @dataclass(frozen=True)
 class TrackStep:
-    """What one step of a track gave.
+    """One step of a track.
 
     Attributes:
         track: name of the track.
-        frame: the frame that the network was shown, the newest one; None where it was a blank one,
-            with which a video's end is flushed.
-        output: (K,) on the CPU; zeros where the step has no result.
-        valid, fresh: as of `StepResult`.
+        frame: the newest frame, which the network was given; None for a blank frame of a flush.
+        output: (K,) on the CPU; zeros if the step has no result.
+        valid, fresh: see `StepResult`.
         preprocess_ms, step_ms, queue_ms, dropped_frames: see `Prediction`.
     """
 
@@ -34,12 +50,12 @@ class TrackStep:
 
 
 class StepListener(Protocol):
-    """Takes the steps of one track, in order, in the threads that made them, one at a time."""
+    """Receives the steps of one track, in order, one at a time, in the workers' threads."""
 
     def start_anew(self, age: int = 0) -> None:
-        """The next frame is a video's first, or follows so many of a restored snapshot."""
+        """Note that the next frame is a video's first, or follows `age` frames of a snapshot."""
         ...
 
     def describe(self, step: TrackStep) -> Prediction | None:
-        """Take in a step; what it says of a frame, if it is to be handed on."""
+        """Process a step; returns a prediction, if one is to be published."""
         ...

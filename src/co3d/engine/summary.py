@@ -1,4 +1,4 @@
-"""What is worth knowing once a video has been labelled."""
+"""Summary of a labelled video: counts, times and segments."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ RECENT_SEGMENTS = 10_000
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of video under one label, from `start_seconds` up to `end_seconds`."""
+    """A stretch of video with one label, from `start_seconds` up to `end_seconds`."""
 
     label: str
     start_seconds: float
@@ -23,20 +23,20 @@ class Segment:
 
 
 class LabellingSummary:
-    """Counts, times and segments of a labelled video, in memory that does not grow.
+    """Counts, times and segments of a labelled video, in bounded memory.
 
     Args:
         rate_hz: frames per second that the network sees; the last segment ends one frame after
             its last prediction.
 
     Attributes:
-        predictions: how many there were. valid_predictions: how many of them were valid.
-        dropped_frames: frames given up in all.
-        gaps: times for which the source had no picture. longest_gap_seconds: of them.
-        undersampled_predictions: how many were made while most pictures were repeats.
-        elapsed_seconds: wall clock from the start to the latest prediction.
-        segments: runs of one label, the likeliest, over the predictions that have one; the latest
-            10 000. None reaches over a gap or over predictions without a label.
+        predictions: all predictions. valid_predictions: those that were valid.
+        dropped_frames: frames dropped.
+        gaps: gaps in time. longest_gap_seconds: the longest of them.
+        undersampled_predictions: predictions made while most frames were repeats.
+        elapsed_seconds: wall clock time from the start to the latest prediction.
+        segments: runs of predictions with the same label, the latest 10 000. Gaps and predictions
+            without a label end a segment.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -54,7 +54,7 @@ class LabellingSummary:
         self.elapsed_seconds = 0.0
 
     def add(self, prediction: Prediction) -> None:
-        """Count one prediction; they come in order of time."""
+        """Add a prediction; they must come in order of time."""
         self.predictions += 1
         self.dropped_frames = prediction.dropped_frames
         self._step_ms.append(prediction.step_ms)
@@ -82,7 +82,7 @@ class LabellingSummary:
 
     @property
     def frames_per_second(self) -> float:
-        """Predictions a second of wall clock, reading, drawing and writing included."""
+        """Predictions per second of wall clock time, including reading, drawing and writing."""
         return self.predictions / self.elapsed_seconds if self.predictions else 0.0
 
     @property
@@ -96,7 +96,7 @@ class LabellingSummary:
         return float(np.percentile(self._step_ms, 95)) if self._step_ms else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, ready for JSON."""
+        """Plain values for JSON."""
         return {
             "predictions": self.predictions,
             "valid_predictions": self.valid_predictions,

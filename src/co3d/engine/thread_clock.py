@@ -1,21 +1,21 @@
-"""How long a thread computes, and how long what it does takes its process."""
+"""Measures a thread's processor time, and its elapsed time without waits for a core."""
 
 import os
 import time
 from pathlib import Path
 
 SCHEDULER_STATISTICS = "/proc/thread-self/schedstat"
-"""Of Linux: the nanoseconds for which this thread had a core, and those for which it waited for one
-that other threads had."""
+"""Linux gives two numbers here: the nanoseconds that this thread ran on a core, and those that it
+waited for a core while other threads used it."""
 
 _LONGEST_LINE, _NS_PER_SECOND = 96, 1e9
 
 
 class ThreadClock:
-    """Times what the thread does that made it; no other thread may use it.
+    """Measures the thread that created it; no other thread may use it.
 
     Args:
-        statistics: file of the kernel's; where there is none, waiting for cores counts as elapsed.
+        statistics: the kernel's file; if it is missing, waits for a core count as elapsed time.
     """
 
     def __init__(self, statistics: str = SCHEDULER_STATISTICS) -> None:
@@ -26,11 +26,11 @@ class ThreadClock:
         self.start()
 
     def start(self) -> None:
-        """Time what follows."""
+        """Start a measurement."""
         self._began = self._read()
 
     def stop(self) -> tuple[float, float]:
-        """Seconds since `start`: of a processor, and all but the wait for a core."""
+        """Processor seconds since `start`, and elapsed seconds without waits for a core."""
         began, now = self._began, self._read()
         return now[0] - began[0], now[1] - began[1]
 

@@ -1,35 +1,48 @@
-"""States of live tracks in a folder, so that a restart loses no warm-up."""
+"""Saves the states of live tracks in a folder, so that a restart needs no warm-up."""
 
 import contextlib
 import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 from co3d.engine.camera import Camera
 from co3d.engine.results import TrackState
 from co3d.errors import StreamError
 from co3d.files import make_folder
 from co3d.models import ModelCard
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.runtime import Snapshot
 from co3d.video import hide_password
 
 _NOTE = "camera"
 
 
-class TrackStates:
-    """Writes what live cameras leave when they are stopped, and gives it back once.
+class StateKeeper(Protocol):
+    """Saves the states of cameras between a stop and the next start."""
 
-    Each camera has a safetensors file, which appears whole or not at all. With the network's state
-    it says whose it is: fingerprint of the program (graphs and weights), card, name, source
-    (without password), rate and framing. State of anything else is refused.
+    def save(self, camera: Camera, state: TrackState) -> None:
+        """Save a camera's state; raises OutputError."""
+        ...
+
+    def take(self, camera: Camera) -> TrackState | None:
+        """Remove and return a camera's state, or None; raises StreamError if it is unusable."""
+        ...
+
+
+class TrackStates:
+    """Saves the states of live cameras in a folder.
+
+    Each camera has a safetensors file, which is written atomically. Besides the network's state it
+    holds the fingerprint of the program (graphs and weights), card, name, source (without
+    password), rate and framing; a state for which one of these differs is refused.
 
     Args:
-        folder: made if absent. card: of the network.
+        folder: created if absent. card: the network's card.
 
     Raises:
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, card: ModelCard) -> None:
@@ -37,7 +50,7 @@ class TrackStates:
         self._folder, self._card = folder, card
 
     def save(self, camera: Camera, state: TrackState) -> None:
-        """Write what a camera's track has left.
+        """Save a camera's state.
 
         Raises:
             OutputError: the file cannot be written.
@@ -50,10 +63,10 @@ class TrackStates:
         state.snapshot.save(self._path(camera), {_NOTE: json.dumps(note)})
 
     def take(self, camera: Camera) -> TrackState | None:
-        """What the camera's track left, which is there no more afterwards; None where nothing is.
+        """Read and delete a camera's state; None if there is none.
 
         Raises:
-            StreamError: it is of another camera or card, or no such file.
+            StreamError: it belongs to another camera or card, or is damaged.
         """
         path = self._path(camera)
         if not path.exists():
@@ -69,11 +82,11 @@ class TrackStates:
                     f"cannot restore from {path}: it does not say of which camera it is"
                 ) from error
         finally:
-            with contextlib.suppress(OSError):  # what is no file is left alone
+            with contextlib.suppress(OSError):  # such as a folder of that name
                 path.unlink()
         wanted = self._identify(camera)
         changes = [
-            f"{name} {spell_short(found.get(name))}, now {spell_short(value)}"
+            f"{name} {short_repr(found.get(name))}, now {short_repr(value)}"
             for name, value in wanted.items()
             if found.get(name) != value
         ]
@@ -82,7 +95,7 @@ class TrackStates:
         return TrackState(snapshot, *times)
 
     def _identify(self, camera: Camera) -> dict[str, object]:
-        """What must be the same, as JSON gives it back."""
+        """The values that must be equal, as JSON returns them."""
         card = json.dumps(asdict(self._card), sort_keys=True)
         return {
             "name": camera.name,

@@ -1,4 +1,4 @@
-"""Videos that cannot be judged: which errors mean that, and the record that says so."""
+"""Videos that cannot be evaluated: the errors that mean so, and the record of such a video."""
 
 from co3d.errors import (
     DamagedVideoError,
@@ -30,7 +30,7 @@ def exclude(job: Job, error: Exception, *, strict: bool) -> VideoRecord:
     """The record of a video that is left out of every measure.
 
     Args:
-        strict: stop instead.
+        strict: raise instead.
 
     Raises:
         DataError: with `strict`, naming the video.

@@ -1,8 +1,8 @@
 """Clip mode: the clip network on K × M views of each video.
 
-K clips lie evenly over the video's time, and of each M squares along the longer side of the
-picture: see `co3d.datasets.sampling` and `transforms`. The views' probabilities are averaged
-(Kinetics), or the largest is taken of each class (Charades' protocol).
+K clips are spread evenly over the video's time, each with M squares along the longer side of the
+picture: see `co3d.datasets.sampling` and `transforms`. The probabilities of the views are averaged
+(Kinetics), or the maximum is taken per class (Charades' protocol).
 """
 
 import re
@@ -20,7 +20,7 @@ from co3d.datasets.transforms import TestTransform
 from co3d.errors import OptionError
 from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.jobs import Job
-from co3d.evaluation.localisation import judge_moments
+from co3d.evaluation.localisation import match_moments
 from co3d.evaluation.records import VideoRecord, pack
 from co3d.models import ClipModel, ModelCard
 from co3d.video.indexed_opening import open_indexed_video
@@ -29,7 +29,7 @@ CLIP = "clip"
 
 
 def parse_views(text: str) -> tuple[int, int]:
-    """Read "10x3"; OptionError for anything else than two whole numbers from 1 on."""
+    """Parse "10x3"; OptionError unless both are integers from 1 on."""
     match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text.strip())
     if match is None:
         raise OptionError(
@@ -60,7 +60,7 @@ class ClipEvaluator:
 
     Args:
         manifest: where the videos are.
-        model: with its card; it is put into evaluation mode and the precision asked for.
+        model: with its card; it is put into evaluation mode and into the given precision.
         sampling: which clips and squares of each video.
         precision, device: of the computation.
         strict: whether a bad video stops the run.
@@ -120,7 +120,7 @@ class ClipEvaluator:
         moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:
-            chosen, moment_labels = judge_moments(job.entry, centres, self._read_times(job.entry))
+            chosen, moment_labels = match_moments(job.entry, centres, self._read_times(job.entry))
             moments = tuple(pack(rows[index]) for index in chosen)
         return VideoRecord(
             index=job.index,
@@ -139,7 +139,7 @@ class ClipEvaluator:
             return self._card.probabilities(logits.float()).cpu()
 
     def _join(self, rows: Tensor) -> Tensor:
-        """(V, K) -> (K,): the mean, or of several labels the largest."""
+        """(V, K) -> (K,): the mean, or the maximum for multi-label sets."""
         return rows.amax(0) if self._manifest.multi_label else rows.mean(0)
 
     def _read_times(self, entry: VideoEntry) -> list[float]:

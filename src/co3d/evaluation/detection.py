@@ -1,12 +1,12 @@
-"""Online action detection: what is said of each frame, against what happens then.
+"""Online action detection: compare each frame's probabilities with what happens at that time.
 
 Average precision ranks all frames of all videos by the probability of a class. Calibrated average
-precision (De Geest et al., Online Action Detection, 2016) weighs the frames without the class so
-that they count as much as those with it, `w · TP / (w · TP + FP)` with `w` = negatives / positives,
-and so compares classes and data sets of which one is rarer than the other.
+precision (De Geest et al., Online Action Detection, 2016) weights the frames without the class so
+that they count as much as those with it, `w · TP / (w · TP + FP)` with `w` = negatives / positives.
+This makes classes and data sets of different frequencies comparable.
 
-A frame is judged by what happens when it is the newest: a network that waits for later frames is
-late, and that counts against it.
+Scores given when a frame is the newest are compared with what happens in that frame, so a network
+that waits for later frames is penalised for its delay.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,13 +22,13 @@ DETECTED = 0.5
 
 
 @dataclass(frozen=True)
-class JudgedVideo:
-    """What was said of a video, and what happens in it.
+class ScoredVideo:
+    """The scores and the true actions of a video.
 
     Attributes:
         times_seconds: (T,) of each frame, on the clock of the segments.
         scores: (T, K) probabilities when it was the newest.
-        segments: when the classes happen.
+        segments: the true intervals of the classes.
     """
 
     times_seconds: np.ndarray
@@ -42,13 +42,13 @@ class DetectionMeasures:
 
     Attributes:
         frames: how many.
-        mean_average_precision, mean_calibrated_precision: over the classes that some frame shows;
-            not a number where none does.
-        per_class, calibrated_per_class: of each class; None where no frame shows it.
-        intervals: in which a class happens. detected: in how many of them the class reaches a
-            probability of `DETECTED` at some frame.
+        mean_average_precision, mean_calibrated_precision: over the classes that occur; NaN if none
+            does.
+        per_class, calibrated_per_class: of each class; None if no frame shows it.
+        intervals: number of true intervals. detected: the number of those in which the class
+            reaches a probability of `DETECTED` at some frame.
         median_delay_seconds, mean_delay_seconds: from the beginning of an interval to the first
-            such frame, of those that are detected; None without any.
+            such frame, over the detected ones; None without any.
     """
 
     frames: int
@@ -62,8 +62,8 @@ class DetectionMeasures:
     mean_delay_seconds: float | None
 
 
-def measure_detection(videos: Iterable[JudgedVideo], classes: int) -> DetectionMeasures | None:
-    """Measure the frames of videos; None where there is no frame."""
+def measure_detection(videos: Iterable[ScoredVideo], classes: int) -> DetectionMeasures | None:
+    """Measure the frames of videos; None if there is no frame."""
     scores: list[np.ndarray] = []
     truth: list[np.ndarray] = []
     delays: list[float | None] = []
@@ -107,7 +107,7 @@ def mark_frames(times_seconds: np.ndarray, segments: Sequence[Segment], classes:
     return happens
 
 
-def measure_delay(video: JudgedVideo, segment: Segment) -> float | None:
+def measure_delay(video: ScoredVideo, segment: Segment) -> float | None:
     """Seconds from the beginning of an interval until its class is detected within it, or None."""
     hits = _within(video.times_seconds, segment) & (video.scores[:, segment.label] >= DETECTED)
     if not hits.any():
@@ -118,11 +118,12 @@ def measure_delay(video: JudgedVideo, segment: Segment) -> float | None:
 def rank_precision(scores: np.ndarray, happens: np.ndarray, *, weight: float = 1.0) -> float:
     """Average precision of one class over N frames, at least one of which shows it.
 
-    Frames of one score have one rank: no order among them is better than another.
+    Frames of equal score share one rank, because no order among them is better than another.
 
     Args:
         scores: (N,). happens: (N,) bool.
-        weight: of frames that show the class, for calibrated precision. Without frames that do not
+        weight: of frames with the class, for calibrated precision. If all frames show it, the
+            weight is 0 and the precision 1.
             it is 0, and the precision 1.
     """
     order = np.argsort(-scores, kind="stable")

@@ -1,4 +1,4 @@
-"""Features on disk: Parquet, written as they come, or one NumPy archive."""
+"""Write features to disk: as Parquet video by video, or as one NumPy archive."""
 
 import importlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SUFFIXES: dict[Format, str] = {"parquet": ".parquet", "numpy": ".npz"}
 
 
 class FeatureSink(Protocol):
-    """What takes the features of video after video."""
+    """Receives the features of one video after another."""
 
     def add(self, features: VideoFeatures) -> None:
         """Write the rows of one video."""
@@ -26,11 +26,11 @@ class FeatureSink(Protocol):
 
 @contextmanager
 def open_features(path: Path, kind: Format) -> Iterator[FeatureSink]:
-    """A file of features, which appears whole when the block ends.
+    """A file of features, which appears when the block succeeds.
 
     Parquet has the columns video_id, labels, start_seconds, end_seconds and features (a list of C
-    numbers). The NumPy archive has arrays of the same names, of R rows, but for `labels`: (R, K)
-    would be large, so it has `label`, the first class, or -1.
+    numbers). The NumPy archive has arrays of the same names with R rows, except `labels`: (R, K)
+    would be large, so it has `label`, the first class or -1.
 
     Args:
         path: with its suffix.
@@ -87,7 +87,7 @@ class _ParquetSink:
 
 
 class _NumpySink:
-    """Gathers everything, and writes it at the end."""
+    """Collects all features, and writes them at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

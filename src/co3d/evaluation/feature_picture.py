@@ -1,4 +1,4 @@
-"""A picture of features: a point a row, in a plane, coloured by class."""
+"""Draw features as points in a plane, coloured by class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ NAMED_CLASSES = 12
 
 
 class FeatureSample:
-    """Keeps a random sample of the rows that it is shown, every row as likely as any other."""
+    """Keeps a uniform random sample of the rows added to it."""
 
     def __init__(self, size: int = LARGEST_SAMPLE) -> None:
         self._size = size
@@ -28,7 +28,7 @@ class FeatureSample:
         self.labels: list[int | None] = []
 
     def add(self, features: VideoFeatures) -> None:
-        """Take in the rows of one video."""
+        """Add the rows of one video."""
         label = features.job.entry.labels[0] if features.job.entry.labels else None
         for row in features.features:
             self._seen += 1

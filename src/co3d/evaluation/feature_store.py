@@ -1,4 +1,4 @@
-"""Features of a run that is not over: a file a video, so that a kill loses none that was done."""
+"""Features of an unfinished run, one file per video, so that a kill loses no finished video."""
 
 import shutil
 import struct
@@ -10,23 +10,21 @@ from zipfile import ZIP_STORED, BadZipFile
 import numpy as np
 import torch
 
-from co3d.errors import DataError
 from co3d.evaluation.features import VideoFeatures
 from co3d.evaluation.header import Header
 from co3d.evaluation.jobs import Job
-from co3d.files import make_folder, output_file, read_small
+from co3d.files import output_file
 from co3d.zip_directory import open_zip
 
 FORMAT, VERSION = "co3d feature store", 1
-_MOST_HEADER_BYTES = 1 << 20
 _KINDS = {
     "start_seconds": (np.float64, 1),
     "end_seconds": (np.float64, 1),
     "features": (np.float32, 2),
 }
-"""Name of an array -> type of its numbers, and how many sizes it has."""
+"""Name of an array -> its data type, and its number of dimensions."""
 
-# What a damaged archive makes its reader raise.
+# The exceptions that reading a damaged archive raises.
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -41,39 +39,27 @@ _READ_ERRORS = (
 
 
 class FeatureStore:
-    """Keeps the features of videos in a folder until all are there.
+    """Stores the features of videos in a folder until all are done.
 
     Args:
-        folder: made where there is none.
-        settings: what determines the features; a folder made with others is refused.
+        folder: created if absent.
+        settings: all that determines the features; a folder made with other settings is refused.
 
     Raises:
         OptionError: the folder belongs to a run with other settings.
-        DataError: it is no such folder.
+        DataError: it is not such a folder.
         OutputError: it cannot be written.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._folder = folder
-        header, path = Header(FORMAT, VERSION, settings), folder / "run.json"
-        make_folder(folder)
-        if path.exists():
-            try:
-                content = read_small(path, _MOST_HEADER_BYTES)
-            except (OSError, ValueError) as error:
-                raise DataError(
-                    f"cannot resume: {path} cannot be read ({error}); choose another folder"
-                ) from error
-            header.check(content, path)
-            return
-        with output_file(path) as temporary:
-            temporary.write_bytes(header.encode())
+        Header(FORMAT, VERSION, settings).check_or_write(folder / "run.json")
 
     def add(self, features: VideoFeatures) -> None:
-        """Keep the features of one video.
+        """Store the features of one video.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: they cannot be written, for instance on a full disk.
         """
         with output_file(self._path(features.job)) as temporary:
             np.savez(
@@ -84,7 +70,7 @@ class FeatureStore:
             )
 
     def find(self, job: Job) -> VideoFeatures | None:
-        """The features of a video; None where they are not there, or broken by a power cut."""
+        """The features of a video; None if they are absent, or damaged by a power cut."""
         try:
             arrays = _read_arrays(self._path(job))
             starts, ends, features = (arrays[name] for name in _KINDS)
@@ -100,7 +86,7 @@ class FeatureStore:
         )
 
     def remove(self) -> None:
-        """Remove the folder, whose contents are in the results now."""
+        """Remove the folder once its contents are in the results."""
         shutil.rmtree(self._folder)
 
     def _path(self, job: Job) -> Path:
@@ -108,11 +94,11 @@ class FeatureStore:
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
-    """The arrays of a file that `FeatureStore` wrote: stored as they are, in what the file brings.
+    """The arrays in a file of `FeatureStore`, which must be uncompressed and not exceed the file.
 
     Raises:
-        ValueError: it is compressed, or holds more than it brings.
-        and the others of `_READ_ERRORS`: it is broken.
+        ValueError: it is compressed, or claims to hold more than its size.
+        The other errors in `_READ_ERRORS`: it is broken.
     """
     if not path.is_file():
         raise ValueError("it is no file")
@@ -125,5 +111,5 @@ def _read_arrays(path: Path) -> dict[str, Any]:
             raise ValueError("it claims more than it has")
         file.seek(0)
         with np.load(file) as arrays:
-            # What is no array is given as its bytes.
+            # Entries that are not arrays are returned as bytes.
             return {name: np.asarray(arrays[name]) for name in _KINDS}

@@ -1,4 +1,4 @@
-"""Features of a layer for the videos of a manifest: a row per clip, or per frame of a stream."""
+"""A layer's features for the videos of a manifest: a row per clip, or per frame of a stream."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -31,9 +31,9 @@ class VideoFeatures:
     Attributes:
         job: the video.
         start_seconds, end_seconds: (R,) presentation times of the first and the last frame that a
-            row describes; the same frame in stream mode.
-        features: (R, C) float32; no rows where there is an error.
-        error: why the video is left out; None where it is not.
+            row describes; equal in stream mode.
+        features: (R, C) float32; no rows if there is an error.
+        error: why the video is left out; None if it is not.
     """
 
     job: Job
@@ -88,7 +88,7 @@ def stream_features(
 
     Args:
         compiled: of the step program of a `LayerFeatures`.
-        rate_hz: frames per second that the network is shown.
+        rate_hz: frames per second for the network.
 
     Raises:
         DataError: a bad video, in strict mode.
@@ -122,7 +122,7 @@ def stream_features(
 
 
 class _Session(Session):
-    """Times of a video's frames so far, and rows with the times that they describe.
+    """Times of a video's frames so far, and rows with their described times.
 
     Args:
         delay: of the program, in frames.

@@ -1,4 +1,4 @@
-"""Probabilities of every frame: a file a video, as those of a data set would fill memory."""
+"""Probabilities of every frame, one file per video, since a data set's would fill memory."""
 
 from pathlib import Path
 
@@ -12,35 +12,35 @@ FOLDER = "frame_scores"
 
 
 class FrameScores:
-    """Keeps the probabilities of videos in a folder.
+    """Stores the probabilities of videos in a folder.
 
     Args:
-        folder: made with the first of them.
-        classes: how many.
+        folder: created with the first file.
+        classes: number of classes.
     """
 
     def __init__(self, folder: Path, classes: int) -> None:
         self._folder, self._classes = folder, classes
 
     def add(self, index: int, probabilities: Tensor) -> None:
-        """Keep those of one video.
+        """Store the probabilities of one video.
 
         Args:
             index: of the video in the manifest.
-            probabilities: (T, K), a row a frame.
+            probabilities: (T, K), a row per frame.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: the file cannot be written, for instance on a full disk.
         """
         make_folder(self._folder)
         with output_file(self._path(index)) as temporary:
             np.save(temporary, probabilities.float().numpy(), allow_pickle=False)
 
     def read(self, index: int, frames: int) -> np.ndarray:
-        """The same again, (T, K) float32, of a video of so many frames.
+        """Read them back: (T, K) float32, for a video of `frames` frames.
 
         Raises:
-            DataError: they are not there, or of another video.
+            DataError: they are absent, or of another video.
         """
         path = self._path(index)
         try:

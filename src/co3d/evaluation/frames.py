@@ -1,4 +1,4 @@
-"""The frames of one entry of a manifest, as a network is to see them."""
+"""The frames of one manifest entry, sampled for a network."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What there is to evaluate: the videos of a manifest."""
+"""The videos of a manifest that a run evaluates."""
 
 import random
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ def make_jobs(manifest: Manifest, num_classes: int, limit: int | None = None) ->
     """The videos to evaluate.
 
     Args:
-        manifest: opened with the model's class names where it has any, so that its labels are
-            numbered as the model numbers classes.
+        manifest: opened with the model's class names if it has any, so that its labels are the
+            model's class indices.
         num_classes: outputs of the model.
-        limit: at most so many videos, drawn evenly at random, the same ones every time; a larger
-            limit keeps those of a smaller one.
+        limit: the most videos, drawn evenly at random, the same ones every time; a larger limit
+            contains the videos of a smaller one.
 
     Raises:
-        DataError: another number of classes, a video without a class in a single-label set, or no
-            video at all.
+        DataError: the numbers of classes differ, a video of a single-label set has no class or
+            several, or there is no video at all.
     """
     if len(manifest.class_names) != num_classes:
         raise DataError(

@@ -1,8 +1,7 @@
-"""A network cut after a layer: the same clips in, the layer's features out.
+"""A network cut after a layer: clips in, the layer's features out.
 
-The cut network is a clip network like any other, so everything that runs those runs it: the
-compiler drops what follows the layer, and its step program gives the layer's features frame by
-frame, on any backend.
+The cut network is an ordinary clip network: the compiler drops what follows the layer, and its step
+program gives the layer's features frame by frame, on any backend.
 """
 
 import difflib
@@ -16,7 +15,7 @@ from co3d.errors import OptionError
 class LayerFeatures(nn.Module):
     """Clip (N, 3, T, H, W) -> features of a layer, averaged over height and width.
 
-    The features are (N, C, T'), or (N, C) of a layer that has no time any more.
+    The features are (N, C, T'), or (N, C) for a layer without a time axis.
 
     Args:
         model: the network. It is not changed, and shares its weights.
@@ -40,7 +39,7 @@ class LayerFeatures(nn.Module):
         self.layer = layer
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Run the network up to the layer's last call, and return what that gave."""
+        """Run the network, and return what the layer's last call gave."""
         given: list[Any] = []
         module = self.model.get_submodule(self.layer)
         hook = module.register_forward_hook(lambda _module, _inputs, output: given.append(output))

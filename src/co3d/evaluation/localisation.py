@@ -1,4 +1,4 @@
-"""Localisation as Charades judges it: which classes happen at 25 moments of each video.
+"""Localisation by Charades' protocol: which classes happen at 25 moments of each video.
 
 The moments are those of the official script (`Charades_v1_localize.m`): (j - 1) / 25 of the video's
 length for j = 1 … 25; a class happens at a moment that lies in one of its intervals, ends included.
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from co3d.datasets.frame_times import measure_duration
 from co3d.datasets.manifest import Segment, VideoEntry
-from co3d.datasets.sampling import measure_duration
-from co3d.evaluation.detection import JudgedVideo
+from co3d.evaluation.detection import ScoredVideo
 
 MOMENTS = 25
 
 
-def judge_moments(
+def match_moments(
     entry: VideoEntry, times_seconds: Sequence[float], frames_seconds: Sequence[float]
 ) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
-    """Which prediction answers for each moment of a video, and what is true then.
+    """The prediction to evaluate at each moment of a video, and the true classes then.
 
     Args:
         entry: with its segments, in seconds from the file's first frame.
-        times_seconds: the moment that each prediction describes.
+        times_seconds: the time that each prediction describes.
         frames_seconds: of the frames of the file, on the same clock.
 
     Returns:
@@ -39,18 +39,18 @@ def judge_moments(
     return nearest([time - origin_seconds for time in times_seconds], moments), truth
 
 
-def judge_frames(
+def score_frames(
     entry: VideoEntry, pts_seconds: Sequence[float], scores: np.ndarray
-) -> JudgedVideo:
+) -> ScoredVideo:
     """The frames of a video for online detection.
 
     Args:
         entry: with its segments, in seconds from the file's first frame.
-        pts_seconds: of its frames, the first of which begins the part that belongs to the set.
+        pts_seconds: of its frames; the first begins the part that belongs to the set.
         scores: (T, K) probabilities when each frame was the newest.
     """
     origin_seconds = pts_seconds[0] - (entry.start_seconds or 0.0)
-    return JudgedVideo(np.asarray(pts_seconds) - origin_seconds, scores, entry.segments)
+    return ScoredVideo(np.asarray(pts_seconds) - origin_seconds, scores, entry.segments)
 
 
 def labels_at(
@@ -64,6 +64,6 @@ def labels_at(
 
 
 def nearest(times_seconds: Sequence[float], moments_seconds: Sequence[float]) -> list[int]:
-    """Index of the time nearest to each moment; the earlier of two that are as near."""
+    """Index of the time nearest to each moment; the earlier of two at equal distance."""
     times = np.asarray(times_seconds)
     return [int(np.abs(times - moment).argmin()) for moment in moments_seconds]

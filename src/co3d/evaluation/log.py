@@ -1,4 +1,4 @@
-"""The log of an evaluation: a line a video, on the disk before the next video begins."""
+"""The log of an evaluation: one line per video, on disk before the next video begins."""
 
 import json
 import os
@@ -26,21 +26,21 @@ _PARSE_ERRORS = (
 
 
 class PredictionLog:
-    """Appends records to a JSONL file, whose first line says how they were made.
+    """Appends records to a JSONL file whose first line holds the settings that made them.
 
-    Every line is flushed to the disk, so that a killed run loses the video at hand and no other. A
-    last line without its end is what such a kill leaves: it is cut off.
+    Every line is flushed to disk, so that a killed run loses only the current video. A kill may
+    leave an incomplete last line, which is cut off.
 
     Attributes:
         records: those that the file held when it was opened.
 
     Args:
-        path: made where there is none.
-        settings: what determines the predictions; a file made with others is refused.
+        path: created if absent.
+        settings: all that determines the predictions; a file made with other settings is refused.
 
     Raises:
         OptionError: the file belongs to a run with other settings.
-        DataError: the file is no log, or broken before its last line.
+        DataError: the file is not a log, or is broken before its last line.
         OutputError: it cannot be written.
     """
 
@@ -49,7 +49,7 @@ class PredictionLog:
         self.records = read_log(path, settings) if path.exists() else []
         make_folder(path.parent)
         with report_refusal(path):
-            # Without a buffer: what a full disk refuses is not tried again when the file is closed.
+            # Unbuffered, so that closing does not retry a write that a full disk refused.
             self._file = path.open("a+b", buffering=0)
             self._file.seek(0)
             whole = self._file.read().rfind(b"\n") + 1
@@ -58,10 +58,10 @@ class PredictionLog:
             self._write(Header(FORMAT, VERSION, settings).encode())
 
     def append(self, record: VideoRecord) -> None:
-        """Write one record, and wait until it is on the disk.
+        """Write one record, and wait until it is on disk.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: it cannot be written, for instance on a full disk.
         """
         self._write(
             json.dumps(record.to_json(), ensure_ascii=False).encode(errors="backslashreplace")
@@ -91,7 +91,7 @@ class PredictionLog:
 
 
 def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
-    """The records of a log, without a last line that has no end.
+    """The records of a log, without an incomplete last line.
 
     Raises:
         OptionError, DataError: see `PredictionLog`. OutputError: it cannot be read.
@@ -103,7 +103,7 @@ def read_log(path: Path, settings: Mapping[str, Any]) -> list[VideoRecord]:
         raise OutputError(f"cannot read {path}: {reason}; give another --output") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     header = Header(FORMAT, VERSION, settings)
-    # A kill may have left the beginning of the first line; anything else is somebody's file.
+    # A kill may have left a part of the first line; anything else is another file.
     if lines or not header.encode().startswith(data):
         header.check((lines or [data])[0], path)
     return [_parse(path, number, line) for number, line in enumerate(lines[1:], 2)]

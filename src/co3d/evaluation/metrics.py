@@ -1,7 +1,6 @@
-"""What predictions are worth: accuracy, average precision, confusion, calibration.
+"""Measures of predictions: accuracy, average precision, confusion, calibration.
 
-The metrics are torchmetrics'; what stands here is which of them, over what, and what a class
-without examples counts as.
+The metrics are torchmetrics'; this file chooses them, and what a class without examples counts as.
 """
 
 import importlib
@@ -23,7 +22,8 @@ class SingleLabelMeasures:
     """Measures of N videos that each show one of K classes; shares, not percent.
 
     Attributes:
-        top: k -> share of videos whose class is among the k likeliest.
+        per_class: share of each class's videos that were classified correctly; None for absent
+            classes.
         per_class: share of each class's videos that were recognised; None for absent classes.
         confusion: (K, K) int64 counts; row is the truth.
         calibration_error: expected calibration error, l1, 15 bins (Guo et al., 2017).
@@ -36,7 +36,7 @@ class SingleLabelMeasures:
 
     @property
     def mean_class_accuracy(self) -> float:
-        """Mean of `per_class` over the classes that some video shows: each counts alike."""
+        """Mean of `per_class` over the classes that occur, which all count equally."""
         return mean_of_known(self.per_class)
 
 
@@ -60,7 +60,7 @@ class ReliabilityBin:
     """Predictions of about the same confidence.
 
     Attributes:
-        confidence: their mean confidence. accuracy: share of them that is right. count: how many.
+        confidence: their mean confidence. accuracy: share that is right. count: how many.
     """
 
     confidence: float
@@ -114,7 +114,7 @@ def measure_multi_label(
     answers = targets.int()
     scores = probabilities
     if unlabelled_last:
-        # Below every probability that an activation gives, and still one: torchmetrics takes
+        # Below every probability that an activation gives, but not below 0: torchmetrics takes
         # numbers outside [0, 1] for logits.
         scores = torch.where(targets.any(1, keepdim=True), probabilities, 0.0)
     shown = targets.any(0)
@@ -134,7 +134,7 @@ def measure_multi_label(
 
 
 def mean_of_known(per_class: Sequence[float | None]) -> float:
-    """Of the classes that have a value; not a number where none has."""
+    """The mean over the classes that have a value; NaN if none has."""
     known = [value for value in per_class if value is not None]
     return sum(known) / len(known) if known else float("nan")
 
@@ -143,7 +143,7 @@ def gather_reliability(confidences: Tensor, is_right: Tensor) -> list[Reliabilit
     """Sort predictions into bins of equal width by confidence; empty bins are left out.
 
     Args:
-        confidences: (N,) in [0, 1]: probability of the answer that was given.
+        confidences: (N,) in [0, 1]: probability of the predicted class.
         is_right: (N,) bool.
     """
     bins = (confidences * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
@@ -167,7 +167,7 @@ def as_targets(labels: Sequence[Sequence[int]], classes: int) -> Tensor:
 
 
 def require_metrics() -> Any:
-    """The functions that measure; a run asks for them before it begins.
+    """Import torchmetrics' functions; called before a run begins.
 
     Raises:
         MissingPackageError: torchmetrics is not installed.

@@ -1,11 +1,11 @@
 """The protocol of the CoX3D table (arXiv:2106.00050), as its authors' code runs it.
 
-Each video gives one prediction. A clip lies in the middle of the video and is as many frames long
-as initialise the network, and one more: that one gives the prediction. Frames are counted as
-PySlowFast counts them, and indices past the video's end are clamped: a video of 10 s at 5 frames/s
-is shorter than the 92 frames that a window of 64 needs, and its last frame is repeated. Pictures
-are scaled until their short side is the network's crop, without averaging the pixels that this
-drops. The state before the first frame is that of a video that has always shown it.
+Each video gives one prediction. A clip from the middle of the video has as many frames as
+initialise the network, plus one that gives the prediction. Frames are counted as PySlowFast counts
+them, and indices past the video's end are clamped: a video of 10 s at 5 frames/s is shorter than
+the 92 frames that a window of 64 needs, so its last frame is repeated. Pictures are scaled until
+their short side equals the network's crop, without antialiasing. The initial state is that of a
+video that has always shown the first frame.
 
 Source: github.com/LukasHedegaard/co3d, `models/common/base.py`, `datasets/decoder.py`,
 `datasets/dataloader.py`, `models/cox3d/scripts/test/kinetics400.sh`.
@@ -18,8 +18,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from co3d.datasets.clips import select_part
+from co3d.datasets.frame_times import estimate_rate
 from co3d.datasets.manifest import Manifest, VideoEntry
-from co3d.datasets.sampling import estimate_rate, pyslowfast_indices
+from co3d.datasets.sampling import pyslowfast_indices
 from co3d.models import ModelCard
 from co3d.video import VideoFrame
 from co3d.video.indexed_opening import open_indexed_video
@@ -29,7 +30,7 @@ PAPER_WINDOW = 64
 FRAME_DELAYS = {("x3d_s", 64): 84, ("x3d_m", 64): 84, ("x3d_l", 64): 124}
 """Network and window -> `--co3d_forward_frame_delay` of the test script."""
 
-ROUNDING_FRAMES = 1e-3  # its code rounds the start of a clip down to a tick of the container
+ROUNDING_FRAMES = 1e-3  # the paper's code rounds the start of a clip down to a container's tick
 
 
 def count_init_frames(name: str, window: int | None, full_frames: int) -> int:
@@ -37,7 +38,7 @@ def count_init_frames(name: str, window: int | None, full_frames: int) -> int:
 
     Args:
         name: of the network. window: of its last pool, in feature frames.
-        full_frames: that fill the network: its receptive field without the padding, less one.
+        full_frames: that fill the network: its receptive field without padding, less one.
     """
     delay = FRAME_DELAYS.get((name, window or 0), 0)
     return max(full_frames, delay - 1)
@@ -51,15 +52,15 @@ def make_paper_card(card: ModelCard) -> ModelCard:
 def choose_paper_indices(
     times_seconds: np.ndarray, frames: int, rate_hz: float, source_rate_hz: float | None = None
 ) -> np.ndarray:
-    """The frames of a video that the network sees.
+    """The indices of the frames for the network.
 
     Args:
         times_seconds: (N,) when each frame of the video is shown, in order.
-        frames: T, that the network is to see. rate_hz: frames per second of them.
+        frames: T, number of frames for the network. rate_hz: their rate.
         source_rate_hz: the video's own rate; None takes the mean over its frames.
 
     Returns:
-        (T,) int64, indices into `times_seconds`, which never fall.
+        (T,) int64, indices into `times_seconds`, which never decrease.
     """
     total = len(times_seconds)
     size = frames * (source_rate_hz or estimate_rate(times_seconds)) / rate_hz
@@ -71,7 +72,7 @@ def choose_paper_indices(
 def read_paper_frames(
     manifest: Manifest, entry: VideoEntry, rate_hz: float, *, frames: int
 ) -> Iterator[VideoFrame]:
-    """The frames of an entry that the network sees, one after another.
+    """The frames of an entry for the network, one after another.
 
     Args:
         rate_hz: frames a second to sample to. frames: T, how many.

@@ -1,8 +1,8 @@
-"""The rows for CoX3D of the Kinetics-400 table of arXiv:2106.00050, beside what is measured here.
+"""The CoX3D rows of the Kinetics-400 table of arXiv:2106.00050, beside figures measured here.
 
-Accuracies are those of the paper. Multiply-accumulates (which it prints as FLOPs) stand in the
-README of its authors' library, continual-inference, too, and memory in the documentation of
-OpenDR, which its authors wrote. A figure that no such source confirms is left out.
+Accuracies are the paper's. Multiply-accumulates (printed there as FLOPs) are also in the README of
+the authors' library, continual-inference, and memory in their documentation of OpenDR. Figures that
+none of these sources confirms are left out.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Figures:
-    """One network with one window; None where nothing is known.
+    """One network with one window; None if unknown.
 
     Attributes:
         top1: share of videos, 0 to 1. macs: multiply-accumulates of a frame.
@@ -53,8 +53,8 @@ class Row:
         model: registry name. window: of its last pool, in feature frames.
         ours, paper: figures.
         backend: that computed ours.
-        differences: of our accuracy's measurement from the paper's; empty where there are none, or
-            no accuracy.
+        differences: of our accuracy measurement from the paper's; empty if there are none, or no
+            accuracy.
     """
 
     model: str
@@ -73,7 +73,7 @@ ROWS = (
     ("x3d_l", 16),
     ("x3d_l", PAPER_WINDOW),
 )
-"""Networks and windows: the clip's own, and the long one."""
+"""Networks with their windows: the clip's own, and the long one."""
 
 _PARAMETERS = {"x3d_s": 3.79e6, "x3d_m": 3.79e6, "x3d_l": 6.15e6}
 _LONG_MACS = {"x3d_s": 0.17e9, "x3d_m": 0.33e9, "x3d_l": 1.25e9}
@@ -81,7 +81,7 @@ _LONG_MEMORY = {"x3d_s": 41.99e6, "x3d_m": 68.96e6, "x3d_l": 184.37e6}
 
 
 def read_paper(model: str, window: int) -> Figures:
-    """What the paper's table says of a network with a window."""
+    """The paper's figures for a network and a window."""
     if window != PAPER_WINDOW:
         return Figures(parameters=_PARAMETERS[model])
     return Figures(
@@ -93,7 +93,7 @@ def read_paper(model: str, window: int) -> Figures:
 
 
 def format_rows(rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of Markdown: the table, why the figures may differ, and in what ours do."""
+    """Lines of Markdown: the table, why figures may differ, and how our accuracies do."""
     yield f"CoX3D on Kinetics-400, ours and the paper's ({PAPER})."
     yield ""
     heads = [f"{name}{whose}" for name in REASONS for whose in ("", ", paper")]
@@ -118,7 +118,7 @@ def format_rows(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def rows_to_json(rows: Sequence[Row]) -> Mapping[str, Any]:
-    """Values for `json.dumps`; a share, and not percent, for accuracies."""
+    """Values for `json.dumps`; accuracies are shares, not percent."""
     return {"paper": PAPER, "rows": [dataclasses.asdict(row) for row in rows], "reasons": REASONS}
 
 

@@ -16,19 +16,19 @@ from co3d.evaluation.metrics import (
 from co3d.evaluation.summary import Summary
 from co3d.evaluation.transient import TransientResponse
 from co3d.files import output_file
+from co3d.picture_style import BLUE, FAINT, INK, MUTED, ORANGE
 
-INK, MUTED, FAINT, BLUE, ORANGE = "#1d2733", "#5b6878", "#e3e7ec", "#0072B2", "#D55E00"
 NAMED_CLASSES = 40
-"""More classes than these cannot all be named in a picture."""
+"""With more classes than this, a picture cannot name them all."""
 
 
 def draw_pictures(summary: Summary, folder: Path) -> dict[str, Path]:
-    """Draw what the run has data for, and return title -> file.
+    """Draw the pictures that the run has data for; returns title -> file.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    if not summary.judged:
+    if not summary.evaluated:
         return {}
     drawn: dict[str, Path] = {}
 
@@ -114,7 +114,7 @@ def _draw_classes(axis: Axes, summary: Summary) -> None:
 
 def _draw_reliability(axis: Axes, summary: Summary) -> None:
     scores = summary.scores(summary.main_prediction)
-    labels = [record.labels for record in summary.judged]
+    labels = [record.labels for record in summary.evaluated]
     if summary.multi_label:
         confidences = scores.flatten()
         is_right = as_targets(labels, scores.shape[1]).flatten()
@@ -151,7 +151,7 @@ def _draw_reliability(axis: Axes, summary: Summary) -> None:
 
 def _draw_transient(axis: Axes, transient: TransientResponse) -> None:
     percent = [100 * share for share in transient.values]
-    marker = "o" if transient.measure == "mAP" else None  # known here and there, not everywhere
+    marker = "o" if transient.measure == "mAP" else None  # only known at milestones
     axis.plot(transient.frames, percent, color=BLUE, linewidth=1.8, marker=marker, markersize=4)
     if transient.first_valid is not None:
         axis.axvline(transient.first_valid, color=ORANGE, linewidth=1, linestyle="--")

@@ -1,4 +1,4 @@
-"""Videos of a manifest on the engine: several at once, each in a track of its own."""
+"""Play videos of a manifest through the engine, several at once, each in its own track."""
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from co3d.engine import Engine, Results, Track, TrackEnded
-from co3d.engine.describer import NO_PICTURE
 from co3d.engine.step import TrackStep
 from co3d.evaluation.jobs import Job
 from co3d.models import ModelCard
@@ -19,7 +18,7 @@ from co3d.video import VideoFrame
 
 
 class Session:
-    """A video that is played, and what the network has said of it so far: a `StepListener`.
+    """A video under evaluation, and the network's outputs so far: a `StepListener`.
 
     Attributes:
         job: the video.
@@ -27,7 +26,7 @@ class Session:
     Args:
         card: how the network is fed.
         read: opens the video's frames.
-        copies: how often the first frame is shown before it, of which nothing is kept.
+        copies: how often the first frame is repeated before the video; their results are dropped.
     """
 
     def __init__(
@@ -38,23 +37,23 @@ class Session:
         self._copies, self._copies_left = copies, copies
 
     def keep(self, pts_seconds: float, step: TrackStep) -> None:
-        """Keep what a step says; the newest frame that the network had seen is of this time."""
+        """Store the outputs of a step whose newest frame has this time."""
         raise NotImplementedError
 
     def show(self) -> Generator[tuple[VideoFrame, Tensor], None, None]:
-        """Frames without their pictures, and as the network takes them, (1, 3, H, W)."""
+        """Frames without their pictures, with the network's inputs (1, 3, H, W)."""
         copies = self._copies
         for frame in self._read():
-            pixels, shown = self._card.preprocess(frame.image), replace(frame, image=NO_PICTURE)
+            pixels, shown = self._card.preprocess(frame.image), frame.without_picture()
             for _ in range(copies + 1):
                 yield shown, pixels
             copies = 0
 
     def start_anew(self, age: int = 0) -> None:
-        """A session is of one video, which starts once."""
+        """Do nothing: a session plays one video, which starts once."""
 
     def describe(self, step: TrackStep) -> None:
-        """Keep what a step says, but for copies, and blank frames after the video's end."""
+        """Store a step's result, except for repeated first frames and blank frames."""
         if step.frame is None:
             return
         if self._copies_left:
@@ -76,28 +75,27 @@ class _Playing(Generic[S]):
 
 
 class VideoPlayer:
-    """Steps videos through a compiled program, each as if it were alone.
+    """Steps videos through a compiled program, with the same results as each alone.
 
     On a CPU a worker per core steps one video at a time on one core, while a thread per video
     decodes and preprocesses at most 16 frames ahead. On a GPU the videos step together.
 
     Attributes:
-        together: how many videos a step takes at most; on a GPU results may depend on it by a
-            rounding.
-        decoder_threads: for each video; None for as many as there are cores.
+        together: the most videos in one step; on a GPU, results may differ by rounding with it.
+        decoder_threads: for each video; None for one per core.
 
     Args:
-        compiled: the program, which makes a result at every frame.
+        compiled: the program, with a result at every frame.
         card: how the network is fed.
-        at_once: how many videos are open at a time; None for one more than there are cores, so that
-            no worker waits while a video is opened, and on a GPU for one.
+        at_once: videos that are open at a time; None for the number of cores (on a GPU one) plus
+            one, so that no worker waits while a video is opened.
     """
 
     def __init__(
         self, compiled: CompiledProgram, card: ModelCard, at_once: int | None = None
     ) -> None:
         self._compiled = compiled
-        self._card = replace(card, labels=())  # outputs are taken as they are, and may be features
+        self._card = replace(card, labels=())  # outputs are stored raw, and may be features
         cores, is_cpu = torch.get_num_threads(), compiled.device.type == "cpu"
         self._at_once = at_once or (cores + 1 if is_cpu else 1)
         self._workers = min(cores, self._at_once) if is_cpu else 1
@@ -105,9 +103,9 @@ class VideoPlayer:
         self.decoder_threads = None if self._at_once == 1 else 1
 
     def play(self, sessions: Iterable[S]) -> Generator[tuple[S, Exception | None], None, None]:
-        """Play videos to their ends, and yield each with what ended it, if that was an error.
+        """Play videos to their ends, and yield each with its error, if any.
 
-        Closing the generator stops all that are at work.
+        Closing the generator stops the videos in progress.
         """
         results, waiting = Results(), iter(sessions)
         playing: dict[str, _Playing[S]] = {}
@@ -131,7 +129,7 @@ class VideoPlayer:
                     if not playing:
                         return
                     ended = next(items)
-                    assert isinstance(ended, TrackEnded)  # sessions hand no prediction on
+                    assert isinstance(ended, TrackEnded)  # sessions yield no predictions
                     over = playing.pop(ended.track)
                     over.feeder.join()
                     yield over.session, ended.error
@@ -158,6 +156,6 @@ class VideoPlayer:
                 for frame, pixels in frames:
                     if not track.feed(frame, pixels):
                         break
-        except Exception as raised:  # noqa: BLE001 (handed on with the video's end)
+        except Exception as raised:  # noqa: BLE001 (reported with the video's end)
             error = raised
         track.finish(error)

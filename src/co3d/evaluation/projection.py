@@ -1,4 +1,4 @@
-"""Features in the plane: principal components, or UMAP."""
+"""Project features to the plane by principal components or UMAP."""
 
 import os
 import warnings
@@ -18,11 +18,11 @@ USUAL_NEIGHBOURS = 15
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Where rows lie in the plane.
+    """Rows projected to the plane.
 
     Attributes:
         coordinates: (R, 2).
-        axes: what each of the two axes is.
+        axes: the meaning of each of the two axes.
     """
 
     coordinates: Tensor
@@ -39,7 +39,7 @@ def project(rows: Tensor, kind: Projection) -> Plane:
 
 
 def project_pca(rows: Tensor) -> Plane:
-    """Principal components, with their shares of the variance; zeros where there is no second."""
+    """Principal components, with their shares of the variance; zeros if there is no second one."""
     centred = (rows - rows.mean(0)).double()
     left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
     coordinates, shares = torch.zeros(len(rows), 2), torch.zeros(2)
@@ -57,11 +57,11 @@ def project_pca(rows: Tensor) -> Plane:
 
 
 NUMBA_SETTINGS = ".numba_config.yaml"
-"""Numba, which UMAP runs on, reads it in the working folder whenever it compiles."""
+"""A settings file of Numba, which UMAP uses; Numba reads it from the working folder."""
 
 
 def refuse_numba_settings() -> None:
-    """Raise OptionError in a folder whose owner would say where UMAP loads code from."""
+    """Raise OptionError in a folder with Numba settings, which could load code for UMAP."""
     if os.path.lexists(NUMBA_SETTINGS):
         raise OptionError(
             f"cannot project by UMAP in a folder with {NUMBA_SETTINGS}, which says where code is "
@@ -70,7 +70,7 @@ def refuse_numba_settings() -> None:
 
 
 def project_umap(rows: Tensor) -> Plane:
-    """UMAP (McInnes et al., arXiv:1802.03426), the same for the same rows."""
+    """UMAP (McInnes et al., arXiv:1802.03426), deterministic for the same rows."""
     if len(rows) < LEAST_ROWS:
         raise OptionError(
             f"cannot project {len(rows)} rows by UMAP, expected at least {LEAST_ROWS}; use "
@@ -78,10 +78,10 @@ def project_umap(rows: Tensor) -> Plane:
         )
     refuse_numba_settings()
     with warnings.catch_warnings():
-        # It tells of a part that needs TensorFlow, which nobody asked for.
+        # umap warns that one part of it needs TensorFlow, which is not used here.
         warnings.simplefilter("ignore", ImportWarning)
         package = require_package("umap", extra="umap")
-    # A seed allows one thread only; said here, it need not be warned of.
+    # With a seed umap uses one thread, and warns unless one is asked for.
     mapper = package.UMAP(
         n_neighbors=min(USUAL_NEIGHBOURS, len(rows) - 1), init="random", random_state=0, n_jobs=1
     )

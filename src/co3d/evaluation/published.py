@@ -1,4 +1,4 @@
-"""Published figures of the weights that a run measures, and how their protocols differ from it."""
+"""Published figures of a run's weights, and how the protocols behind them differ from the run."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,21 +19,21 @@ PAPER_STREAM = {"x3d_l": 71.61, "x3d_m": 71.03, "x3d_s": 67.33, "slow_r50": 73.1
 """Top-1 on Kinetics-400 of one prediction a video, averaged over 64 feature frames."""
 
 PAPER_SIDES_PX = {"slow_r50": 256}
-"""Side of the pictures of the streams; that of the network's own crop elsewhere."""
+"""Side of the pictures in the stream measurements; clips use the network's own crop."""
 
 UNSTATED = "none that its authors state"
 ENOUGH = 0.95
-"""Share of the listed videos that a copy of a data set must have: some are gone for everybody."""
+"""A copy of a data set must have this share of the listed videos: some are gone for everybody."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a published figure was measured on.
+    """The data of a published measurement.
 
     Attributes:
-        title: its name. splits: names of the split that is judged.
-        labels: set of class names. videos: of that split, as published.
-        video_id: what its videos are called.
+        title: its name. splits: names of the split that was used.
+        labels: set of class names. videos: number in that split, as published.
+        video_id: pattern of its videos' ids.
     """
 
     title: str
@@ -54,7 +54,7 @@ DATA_SETS = {
     ),
     # The validation part (https://developer.qualcomm.com/software/ai-datasets/jester).
     "jester27": DataSet("Jester", ("val",), "jester27", 14_787, re.compile(r"\d+(#\d+)?")),
-    # Its authors call it test, PySlowFast val (arXiv:1604.01753).
+    # The authors of Charades call this split test, PySlowFast calls it val (arXiv:1604.01753).
     "charades157": DataSet(
         "Charades", ("test", "val"), "charades157", 1863, re.compile(r"[A-Z0-9]{5}(#\d+)?")
     ),
@@ -67,7 +67,7 @@ class PublishedFigure:
 
     Attributes:
         measure: with its protocol. percent: its value.
-        differences: of this run from that measurement, in words; none where it repeats it.
+        differences: of this run from that measurement, in words; empty if the run repeats it.
     """
 
     measure: str
@@ -81,20 +81,20 @@ def list_published(
     settings: Mapping[str, Any],
     manifest: Manifest,
     *,
-    judged: int,
+    evaluated: int,
 ) -> list[PublishedFigure]:
-    """Published figures of a run's weights, each with all in which its measurement differs.
+    """Published figures of a run's weights, each with the differences of its measurement.
 
     Args:
-        weights: that the run measures; None where they are not known to be published.
+        weights: of the run; None if they are not known to be published.
         card: how the network was fed.
         settings: of the run, as its report lists them.
-        manifest: what was listed. judged: how many of its videos count.
+        manifest: the listed videos. evaluated: how many of them count.
     """
     if weights is None:
         return []
     own = get_card(weights.model)
-    found = tuple(_compare_data(DATA_SETS[weights.labels], settings, manifest, judged))
+    found = tuple(_compare_data(DATA_SETS[weights.labels], settings, manifest, evaluated))
 
     def compare(
         measure: str, percent: float, *, short_side_px: int, crop_px: int, **expected: Any
@@ -143,9 +143,9 @@ def list_published(
 
 
 def _compare_data(
-    data: DataSet, settings: Mapping[str, Any], manifest: Manifest, judged: int
+    data: DataSet, settings: Mapping[str, Any], manifest: Manifest, evaluated: int
 ) -> Iterator[str]:
-    """In what the videos differ from those of a published measurement."""
+    """Yield how the run's videos differ from those of a published measurement."""
     listed = len(manifest.entries)
     classes = len(manifest.count_labels())
     expected = len(read_labels(data.labels))
@@ -160,8 +160,8 @@ def _compare_data(
         )
     if settings["split"] not in data.splits:
         yield _name("split", settings["split"], " or ".join(data.splits))
-    if judged < ENOUGH * listed:
-        yield f"{judged} of {listed} videos judged"
+    if evaluated < ENOUGH * listed:
+        yield f"{evaluated} of {listed} videos evaluated"
 
 
 def _name(setting: str, got: Any, expected: Any) -> str:

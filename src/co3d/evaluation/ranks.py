@@ -1,4 +1,4 @@
-"""Several processes, as torchrun starts them: who does what, and how results come together."""
+"""Processes started by torchrun: how they share work and gather results."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ import torch.distributed
 
 T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=7)
-"""For the slowest process; torchrun ends them all when one dies."""
+"""Timeout for the slowest process; if one dies, torchrun ends all of them."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """This process among all.
+    """This process among those of the run.
 
     Attributes:
         number: from 0; process 0 reports. count: of processes. local: number on this machine.
@@ -33,11 +33,11 @@ class Rank:
         return self.number == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's share: every `count`-th; shares differ by one item at most."""
+        """This process's share: every `count`-th item; shares differ by one item at most."""
         return list(items[self.number :: self.count])
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in the order of their numbers, in every process."""
+        """The values of all processes, ordered by number; every process gets them."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count

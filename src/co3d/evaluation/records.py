@@ -1,4 +1,4 @@
-"""What is kept of each video of an evaluation, in memory and as a line of JSON."""
+"""The result of an evaluation for each video, in memory and as a line of JSON."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 
-# Kinetics has 20 000 videos of 400 classes: as lists of Python's floats they take a gigabyte.
+# Type codes of `array`. As lists of Python floats, the scores of Kinetics (20 000 videos, 400
+# classes) would take a gigabyte.
 Singles = "f"
 Doubles = "d"
 Integers = "i"
@@ -20,14 +21,14 @@ _MOST = 1 << 48
 
 @dataclass(frozen=True)
 class FrameTrace:
-    """What a stream said at every step of a video, beginning with its first frame.
+    """The label of a stream at every step of a video, beginning with its first frame.
 
     Attributes:
         pts_seconds: of the newest frame seen at each step.
         labels: likeliest class at each step.
         confidences: its probability.
-        first_valid: index of the first step at which the network was full; as long as the lists
-            where it never was.
+        first_valid: index of the first step at which the network was full; the length of the lists
+            if it never was.
     """
 
     pts_seconds: "array[float]"
@@ -46,13 +47,13 @@ class VideoRecord:
         labels: true classes, numbered as the model numbers them.
         scores: name of a prediction ("clip", or "warm" and "last") -> K probabilities.
         trace: every step; None in clip mode.
-        moments: K probabilities at each of the moments at which localisation is judged; empty where
-            it is not.
+        moments: K probabilities at each of the moments at which localisation is measured; empty if
+            it is not measured.
         moment_labels: true classes at these moments.
         milestones: K probabilities after each number of frames in `transient.MILESTONES` that the
             video has; of streams on multi-label sets only.
         frames: that the network saw.
-        error: why the video is excluded; None where it counts.
+        error: why the video is excluded; None if it counts.
     """
 
     index: int
@@ -67,7 +68,7 @@ class VideoRecord:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Values for `json.dumps`: numbers in the fewest digits that give the same again."""
+        """Values for `json.dumps`, with as few digits as restore the same numbers."""
         values = asdict(self)
         values["scores"] = {name: _shorten(row) for name, row in self.scores.items()}
         values["moments"] = [_shorten(row) for row in self.moments]
@@ -83,11 +84,11 @@ class VideoRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "VideoRecord":
-        """What `to_json` gave.
+        """The record that `to_json` described.
 
         Raises:
-            ArithmeticError, AttributeError, LookupError, TypeError, ValueError: it is something
-                else.
+            ArithmeticError, AttributeError, LookupError, TypeError, ValueError: the values have
+                another form.
         """
         error, text = values["error"], values["video_id"]
         counts = [values["index"], values["frames"], *values["labels"]]
@@ -108,7 +109,7 @@ class VideoRecord:
             if not {len(trace.labels), len(trace.confidences)} == {steps}:
                 raise ValueError("the lists of its trace are not of one length")
             if type(trace.first_valid) is not int or not 0 <= trace.first_valid <= steps:
-                raise ValueError(f"its first valid step is {spell_short(trace.first_valid)}")
+                raise ValueError(f"its first valid step is {short_repr(trace.first_valid)}")
         return cls(
             labels=tuple(values.pop("labels")),
             scores={name: array(Singles, row) for name, row in values.pop("scores").items()},
@@ -121,7 +122,7 @@ class VideoRecord:
 
 
 def pack(probabilities: Tensor) -> "array[float]":
-    """Numbers (K,) as float32, out of torch."""
+    """Convert a tensor of numbers (K,) to float32 outside torch."""
     return array(Singles, probabilities.float().numpy().tobytes())
 
 

@@ -30,7 +30,7 @@ def write_report(
         OutputError: a file cannot be written. DataError: kept scores cannot be read.
     """
     pictures = draw_pictures(summary, folder)
-    written = write_predictions([*summary.judged, *summary.excluded], folder, frame_scores)
+    written = write_predictions([*summary.evaluated, *summary.excluded], folder, frame_scores)
     if summary.measures:
         written.append(_write_classes(summary, folder / "classes.csv"))
     for name, text in (
@@ -43,8 +43,19 @@ def write_report(
     return [*written, *pictures.values()]
 
 
+def format_run(summary: Summary) -> Iterator[str]:
+    """Lines that are printed but not written to files, so that equal runs write equal files."""
+    if summary.resumed:
+        yield f"{summary.resumed} videos were evaluated by an earlier run"
+    if summary.frames_per_second is not None:
+        yield (
+            f"{summary.frames_per_second:.1f} frames/s in each of {summary.processes} "
+            "process(es), reading included"
+        )
+
+
 def _write_classes(summary: Summary, path: Path) -> Path:
-    """Write a row a class: its index, name, videos, and its share for each prediction."""
+    """Write a row per class: its index, name, number of videos, and its share per prediction."""
     kind = "average precision" if summary.multi_label else "accuracy"
     columns = {f"{kind}, {name}": one.per_class for name, one in summary.measures.items()}
     if summary.detection is not None:
@@ -95,7 +106,7 @@ def format_report(summary: Summary, pictures: dict[str, Path], *, command: str) 
 def format_measures(summary: Summary) -> Iterator[str]:
     """Lines of a Markdown table with the measures in percent."""
     if not summary.measures:
-        yield "No video could be judged."
+        yield "No video could be evaluated."
         return
     if summary.multi_label:
         yield "| prediction | mAP % | calibration error % |"
@@ -152,7 +163,7 @@ def _row(name: str, *shares: float | None) -> str:
 
 
 def _format_published(summary: Summary) -> Iterator[str]:
-    """Figures that this run repeats; then those that it does not, with all that differs."""
+    """Published figures that this run repeats, then others with their differences."""
     if not summary.published:
         yield "No figure is published of these weights, as far as their origin is known."
         yield ""
@@ -177,16 +188,11 @@ def _format_published(summary: Summary) -> Iterator[str]:
 
 
 def _format_videos(summary: Summary) -> Iterator[str]:
-    yield f"{len(summary.judged)} videos were judged, {len(summary.excluded)} were left out."
+    yield f"{len(summary.evaluated)} videos were evaluated, {len(summary.excluded)} were left out."
     if summary.short:
         yield (
-            f"{summary.short} of the judged ended before the network was full; what it said last "
+            f"{summary.short} of them ended before the network was full; their last prediction "
             "counts."
-        )
-    if summary.frames_per_second is not None:
-        yield (
-            f"{summary.frames_per_second:.1f} frames/s in each of {summary.processes} "
-            "process(es), reading included."
         )
     yield ""
     if summary.excluded:
@@ -200,7 +206,7 @@ def _format_videos(summary: Summary) -> Iterator[str]:
 
 
 def _format_confusions(summary: Summary) -> Iterator[str]:
-    """The pairs of classes that are mistaken most."""
+    """The pairs of classes that are confused most."""
     measures = summary.measures[summary.main_prediction]
     assert isinstance(measures, SingleLabelMeasures)
     confusion = measures.confusion.clone()

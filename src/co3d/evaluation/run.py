@@ -1,4 +1,4 @@
-"""The run: every video once, whatever happens, in as many processes as there are."""
+"""Evaluate every video once, in one or several processes, resuming after interruptions."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from co3d.evaluation.records import VideoRecord
 
 
 class Evaluator(Protocol):
-    """What makes records: clips or streams."""
+    """Makes the records of videos, from clips or from streams."""
 
     def evaluate(self, jobs: Iterable[Job]) -> Iterator[VideoRecord]:
         """A record per video, in any order."""
@@ -22,12 +22,12 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave.
+    """The result of a run.
 
     Attributes:
         records: of all videos, in the order of the manifest.
         resumed: how many of them an earlier run had made.
-        frames, seconds: seen and spent by this run, summed over the processes.
+        frames, seconds: processed and spent by this run, summed over the processes.
     """
 
     records: tuple[VideoRecord, ...]
@@ -45,17 +45,17 @@ def run_jobs(
     rank: Rank,
     report: Callable[[int, int], None],
 ) -> RunResult:
-    """Evaluate the videos that the logs in a folder do not hold yet; log each as it ends.
+    """Evaluate the videos that are not in the logs of a folder yet; log each as it ends.
 
-    Videos that were bad are tried again: they may have been fetched anew, or a disk been missing.
+    Bad videos are tried again, since they may have been fetched anew, or a disk been missing.
 
-    Each process appends to a log of its own, `log.RANK.jsonl`, and reads those of a former run
-    with another number of processes too.
+    Each process appends to its own log, `log.RANK.jsonl`, and reads those of earlier runs, whose
+    number of processes may differ.
 
     Args:
-        settings: what determines the predictions.
-        report: called with the videos done by this process and their number, at the start and
-            after each.
+        settings: all that determines the predictions.
+        report: called with the videos done by this process and its number of videos, at the start
+            and after each.
 
     Raises:
         OptionError, DataError, OutputError: see `PredictionLog`. DataError also from strict mode.
@@ -64,7 +64,7 @@ def run_jobs(
     with PredictionLog(own, settings) as log:
         wanted = {job.index for job in jobs}
         done: dict[int, VideoRecord] = {}
-        # They need not share a disk, and nobody appends before all have read.
+        # Processes need not share a disk, and none may append before all have read.
         for visible in rank.gather(_read_logs(folder, own, log.records, settings)):
             done |= {r.index: r for r in visible if r.index in wanted and r.error is None}
         share = rank.share([job for job in jobs if job.index not in done])

@@ -1,12 +1,12 @@
 """Stream mode: every sampled frame of a video steps the network.
 
-Two predictions are kept of each video. For the warm one the network is initialised on the first
-frames until it is full (its receptive field without the padding: `first_valid_step`
-steps), or on as many as are asked for, and the next frame gives the prediction. The last one is
-that of the last frame. Besides, the likeliest class at every step is kept.
+Two predictions are kept per video. For the warm one, the network is initialised with the first
+frames until it is full (its receptive field without padding: `first_valid_step` steps), or with the
+requested number, and the next frame gives the prediction. The last one comes from the last frame.
+The likeliest class at every step is kept, too.
 
-With `fill="replicate"` the network has seen the first frame forever when a video begins: no zero is
-left in its state, and every step is valid. The warm prediction still waits for as many frames.
+With `fill="replicate"` the first frame is repeated before the video until no zero is left in the
+state, so that every step is valid. The warm prediction still waits for as many frames.
 """
 
 from array import array
@@ -25,7 +25,7 @@ from co3d.evaluation.bad_videos import BAD_VIDEO_ERRORS, exclude
 from co3d.evaluation.frame_scores import FrameScores
 from co3d.evaluation.frames import read_entry
 from co3d.evaluation.jobs import Job
-from co3d.evaluation.localisation import judge_moments
+from co3d.evaluation.localisation import match_moments
 from co3d.evaluation.playing import Session, VideoPlayer
 from co3d.evaluation.records import Doubles, FrameTrace, Integers, VideoRecord, pack
 from co3d.evaluation.transient import MILESTONES
@@ -35,13 +35,13 @@ from co3d.video import VideoFrame
 
 Fill = Literal["zeros", "replicate"]
 FrameReader = Callable[[Manifest, VideoEntry, float], Iterator[VideoFrame]]
-"""Gives the frames of an entry that the network sees, at so many frames per second."""
+"""Yields the frames of an entry for the network, at a rate in Hz."""
 
 WARM, LAST = "warm", "last"
 
 
 class _Session(Session):
-    """A video under evaluation: what was said of it so far."""
+    """A video under evaluation, with its outputs so far."""
 
     def __init__(self, job: Job, card: ModelCard, *source: Any) -> None:
         super().__init__(job, card, *source)
@@ -67,16 +67,16 @@ class StreamEvaluator:
         manifest: where the videos are.
         card: how the network is fed, and what turns its logits into probabilities.
         compiled: of a program in dense rate with edges="start".
-        fill: what the network has seen before a video's first frame.
-        rate_hz: frames per second that it is shown.
-        init_frames: that come before the warm prediction; None for as many as fill the network.
-        read: chooses the frames of each video; by default all, by time.
-        frame_scores: keeps the probabilities of every frame, where it is given.
+        fill: the frames before a video: zeros, or copies of its first frame.
+        rate_hz: frames per second for the network.
+        init_frames: frames before the warm prediction; None for as many as fill the network.
+        read: yields the frames of each video; by default all, by time.
+        frame_scores: stores the probabilities of every frame, if given.
         strict: whether a bad video stops the run.
-        at_once: how many videos are open at a time; see `VideoPlayer`.
+        at_once: videos that are open at a time; see `VideoPlayer`.
 
     Raises:
-        OptionError: `fill` is "replicate", and the network never forgets.
+        OptionError: `fill` is "replicate", and the network has unlimited memory.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class StreamEvaluator:
         at_once: int | None = None,
     ) -> None:
         program = self._program = compiled.program
-        # So many copies of the first frame leave no padding in what follows.
+        # After this many copies of the first frame no later result depends on padding.
         self._copies = _count_copies(program.receptive_field) if fill == "replicate" else 0
         self._player = VideoPlayer(compiled, card, at_once)
         self.together = self._player.together
@@ -119,7 +119,7 @@ class StreamEvaluator:
         return _Session(job, self._card, read, self._copies)
 
     def _clock(self, session: _Session) -> list[float]:
-        """Times of frames from the file's first on; what came before the start was not kept."""
+        """Times of frames since the file's first frame; frames before the start were not stored."""
         first_seconds = session.pts_seconds[0] - (session.job.entry.start_seconds or 0.0)
         return [first_seconds, *session.pts_seconds[1:]]
 
@@ -141,11 +141,11 @@ class StreamEvaluator:
         moments: tuple[array[float], ...] = ()
         moment_labels: tuple[tuple[int, ...], ...] = ()
         if self._manifest.multi_label and job.entry.segments:
-            # A result describes the frame that came `delay` steps before it.
-            judged = range(first_valid if first_valid < count else 0, count)
-            times = [session.pts_seconds[max(0, step - program.delay)] for step in judged]
-            chosen, moment_labels = judge_moments(job.entry, times, self._clock(session))
-            moments = tuple(pack(session.rows[judged[i]]) for i in chosen)
+            # A result describes the frame of `delay` steps earlier.
+            steps = range(first_valid if first_valid < count else 0, count)
+            times = [session.pts_seconds[max(0, step - program.delay)] for step in steps]
+            chosen, moment_labels = match_moments(job.entry, times, self._clock(session))
+            moments = tuple(pack(session.rows[steps[i]]) for i in chosen)
         return VideoRecord(
             index=job.index,
             video_id=job.entry.video_id,
@@ -172,7 +172,7 @@ class StreamEvaluator:
 
 
 def _count_copies(receptive_field: int | None) -> int:
-    """How many copies of the first frame stand for a video that has always shown it."""
+    """Number of copies of the first frame after which the state equals endless repetition."""
     if receptive_field is None:
         raise OptionError(
             'cannot evaluate with fill="replicate": got a network with a recurrence, which never '

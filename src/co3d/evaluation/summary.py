@@ -1,4 +1,4 @@
-"""The sum of a run: its measures, what was left out, and how fast it was."""
+"""The summary of a run: its measures, the excluded videos, and its speed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,28 @@ from co3d.evaluation.transient import (
 
 @dataclass(frozen=True)
 class Summary:
-    """All that is reported of a run.
+    """Everything that is reported of a run.
 
     Attributes:
-        settings: what determined the predictions.
+        settings: all that determined the predictions.
         class_names: of the model, index 0 first.
         multi_label: whether videos may show several classes.
-        judged: records that count. excluded: those of bad videos.
-        short: how many of the judged ended before the network was full.
+        evaluated: records that count. excluded: those of bad videos.
+        short: number of counted videos that ended before the network was full.
         measures: name of a prediction -> its measures.
         transient: of a stream.
         localisation: at 25 moments of each video that has segments.
-        detection: at every frame of videos that have segments, where their scores are kept.
-        resumed: videos that an earlier run had judged.
-        frames_per_second: by one process, reading included; None where nothing was left to do.
-        processes: that shared the work.
-        published: what others measured with these weights.
+        detection: at every frame of videos that have segments, if their scores are kept.
+        resumed: number of videos from an earlier run.
+        frames_per_second: of one process, including reading; None if nothing was left to do.
+        processes: number of processes.
+        published: figures that others measured with these weights.
     """
 
     settings: Mapping[str, Any]
     class_names: tuple[str, ...]
     multi_label: bool
-    judged: tuple[VideoRecord, ...]
+    evaluated: tuple[VideoRecord, ...]
     excluded: tuple[VideoRecord, ...]
     short: int
     measures: Mapping[str, SingleLabelMeasures | MultiLabelMeasures]
@@ -67,13 +67,13 @@ class Summary:
         return list(self.measures)[-1]
 
     def scores(self, name: str) -> Tensor:
-        """Probabilities (N, K) of a prediction, in the order of `judged`."""
-        return stack_scores([record.scores[name] for record in self.judged])
+        """Probabilities (N, K) of a prediction, in the order of `evaluated`."""
+        return stack_scores([record.scores[name] for record in self.evaluated])
 
     @property
     def videos_per_class(self) -> tuple[int, ...]:
-        """How many of the judged videos show each class."""
-        shown = as_targets([record.labels for record in self.judged], len(self.class_names))
+        """Number of counted videos that show each class."""
+        shown = as_targets([record.labels for record in self.evaluated], len(self.class_names))
         return tuple(shown.sum(0).tolist())
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Summary:
         return {
             "settings": dict(self.settings),
             "videos": {
-                "judged": len(self.judged),
+                "judged": len(self.evaluated),
                 "excluded": {record.video_id: record.error for record in self.excluded},
                 "ended_before_network_was_full": self.short,
                 "per_class": list(self.videos_per_class),
@@ -93,7 +93,6 @@ class Summary:
             "published": [asdict(figure) for figure in self.published],
             "run": {
                 "resumed": self.resumed,
-                "frames_per_second_per_process": self.frames_per_second,
                 "processes": self.processes,
             },
         }
@@ -109,28 +108,28 @@ def summarise(
     published: Sequence[PublishedFigure],
     detection: DetectionMeasures | None = None,
 ) -> Summary:
-    """Measure the records of a run; without any that count, there are no measures."""
-    judged = tuple(record for record in result.records if record.error is None)
+    """Measure the records of a run; without any that count, measures are empty."""
+    evaluated = tuple(record for record in result.records if record.error is None)
     classes = len(class_names)
-    labels = [record.labels for record in judged]
+    labels = [record.labels for record in evaluated]
     measures: dict[str, SingleLabelMeasures | MultiLabelMeasures] = {}
-    for name in judged[0].scores if judged else ():
-        scores = stack_scores([record.scores[name] for record in judged])
+    for name in evaluated[0].scores if evaluated else ():
+        scores = stack_scores([record.scores[name] for record in evaluated])
         if multi_label:
             measures[name] = measure_multi_label(scores, as_targets(labels, classes))
         else:
             measures[name] = measure_single_label(scores, torch.tensor(labels).flatten())
-    traced = [record for record in judged if record.trace is not None]
+    traced = [record for record in evaluated if record.trace is not None]
     return Summary(
         settings=settings,
         class_names=tuple(class_names),
         multi_label=multi_label,
-        judged=judged,
+        evaluated=evaluated,
         excluded=tuple(record for record in result.records if record.error is not None),
         short=sum(r.trace is not None and r.trace.first_valid >= r.frames for r in traced),
         measures=measures,
         transient=_measure_transient(traced, classes, multi_label=multi_label),
-        localisation=_measure_localisation(judged, classes),
+        localisation=_measure_localisation(evaluated, classes),
         detection=detection,
         resumed=result.resumed,
         frames_per_second=result.frames / result.seconds if result.frames else None,
@@ -149,9 +148,11 @@ def _measure_transient(
     return measure_transient(traced)
 
 
-def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiLabelMeasures | None:
-    rows = [row for record in judged for row in record.moments]
-    labels = [row for record in judged for row in record.moment_labels]
+def _measure_localisation(
+    evaluated: Sequence[VideoRecord], classes: int
+) -> MultiLabelMeasures | None:
+    rows = [row for record in evaluated for row in record.moments]
+    labels = [row for record in evaluated for row in record.moment_labels]
     if not rows:
         return None
     return measure_multi_label(
@@ -160,7 +161,7 @@ def _measure_localisation(judged: Sequence[VideoRecord], classes: int) -> MultiL
 
 
 def _detection_json(measures: DetectionMeasures) -> dict[str, Any]:
-    """JSON has no word for what is not a number."""
+    """Measures with null for NaN, which JSON lacks."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in vars(measures).items()

@@ -27,10 +27,10 @@ STEP_COLUMNS = {
 def write_predictions(
     records: Sequence[VideoRecord], folder: Path, frame_scores: FrameScores | None = None
 ) -> list[Path]:
-    """Write `predictions` (a row a video) and, of streams, `frames` (a row a step).
+    """Write `predictions` (a row per video) and, for streams, `frames` (a row per step).
 
     A row of predictions has video_id, labels, error, frames and a list of K probabilities per
-    prediction; a row of frames has video_id, step, pts_seconds, valid, label, confidence and, where
+    prediction; a row of frames has video_id, step, pts_seconds, valid, label, confidence and, if
     they are kept, a list of K probabilities.
 
     Returns:

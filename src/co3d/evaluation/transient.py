@@ -1,4 +1,4 @@
-"""Transient response: how right a stream is, by the number of frames that it has seen."""
+"""Transient response: the accuracy of a stream after each number of frames since its start."""
 
 import math
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from co3d.evaluation.metrics import as_targets, measure_multi_label
 from co3d.evaluation.records import VideoRecord, stack_scores
 
 LEAST_SHARE = 0.5
-"""Beyond the frame that fewer than this share of the videos reach, the curve is another set's."""
+"""The curve ends when fewer than this share of the videos are long enough, as few would bias it."""
 
 MILESTONES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-"""Frames seen at which mean average precision is taken. It needs the probabilities of all classes,
-and those of every step of Charades would fill a disk."""
+"""Mean average precision is measured after these numbers of frames only, because it needs the
+probabilities of all classes, and those of every step of Charades would fill a disk."""
 
 
 @dataclass(frozen=True)
 class TransientResponse:
-    """How right a stream is after each number of frames, over the videos that have so many.
+    """The accuracy or mAP after each number of frames, over the videos that are at least as long.
 
     Attributes:
-        measure: what is right: "accuracy" of the likeliest class, or "mAP" of several.
-        frames: that were seen; rising.
-        values: of the measure then; shares, not percent.
-        videos: how many videos have so many frames.
-        first_valid: frames after which the network is full; None where it never was.
+        measure: "accuracy" of the likeliest class, or "mAP" where videos have several classes.
+        frames: the numbers of frames, rising.
+        values: the measure after each of them, from 0 to 1.
+        videos: how many videos are at least as long, for each of these numbers.
+        first_valid: frames until the first valid result; None where no result was valid.
         every_frame: share of all valid steps that name the video's class; None without any, and
             for several classes.
     """

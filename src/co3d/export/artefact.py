@@ -1,4 +1,4 @@
-"""One self-describing file out of a step program, and a program that runs out of such a file."""
+"""Writes a step program to one self-describing file, and reads it back."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -35,11 +35,11 @@ PRECISIONS: dict[Format, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Artefact:
-    """What an exported file holds.
+    """The content of an exported file.
 
     Attributes:
-        program: for `open_stream`.
-        card: how to feed it; None where the file does not say.
+        program: the step program, for `open_stream`.
+        card: how to prepare pictures; None if the file has no card.
     """
 
     program: StoredProgram
@@ -51,7 +51,7 @@ def export_program(
     program: StepProgram,
     path: str | Path,
     *,
-    format: Format,  # noqa: A002 - the word that everybody uses for it
+    format: Format,  # noqa: A002 - the usual word
     card: ModelCard | None = None,
     precision: str = "float32",
     slots: int = 1,
@@ -59,28 +59,28 @@ def export_program(
 ) -> str:
     """Write a step program as a file that runs without the model's Python code.
 
-    `onnx` and `openvino` hold one graph, (frame, age, state.NAME.1 …) -> (output, new_state.NAME
-    …): whoever runs it gives every state its newest elements first, drops the oldest and puts the
-    returned one in front. `torch` holds all graphs of a program, for any backend of co3d.
+    `onnx` and `openvino` contain one graph, (frame, age, state.NAME.1 …) -> (output, new_state.NAME
+    …). The caller passes every state's elements, newest first; after a step it drops the oldest and
+    puts the returned element in front. `torch` contains all graphs, for any backend of co3d.
 
     Args:
         program: from `convert`, in float32.
-        path: ends in .onnx, .xml (the weights go beside it as .bin) or .safetensors.
+        path: ends in .onnx, .xml (with the weights in a .bin file next to it) or .safetensors.
         format: "onnx", "openvino" or "torch".
-        card: how to feed the network; put into the file.
+        card: how to prepare pictures; stored in the file.
         precision: "float32"; with openvino also "bfloat16"; with both "int8".
-        slots: videos that step together; "torch" takes any number later.
-        calibration: for "int8", frames of a stream (1, C, H, W), preprocessed, in their order, on
-            which ranges are measured; some hundreds, as varied as what is to come.
+        slots: videos that step together, at least 1; "torch" files take any number.
+        calibration: for "int8": some hundred preprocessed frames (1, C, H, W) of one stream, in
+            order, from which value ranges are measured; they should be as varied as later input.
 
     Returns:
-        What the file says of itself: JSON.
+        The description that is stored in the file, JSON.
 
     Raises:
-        OptionError: a format, precision, suffix or number of slots out of range.
-        ExportError: a native-rate program in a format that holds one graph.
+        OptionError: a format, precision, suffix or number of slots is out of range.
+        ExportError: a native-rate program in a format that contains one graph.
         MissingPackageError: the format's package is not installed.
-        OutputError: the file cannot be written; what was there before stays.
+        OutputError: the file cannot be written; an earlier file is then unchanged.
     """
     path = Path(path)
     _check(path, format, precision, slots)
@@ -102,7 +102,7 @@ def export_program(
         )
     fixed = None if format == "torch" else slots
     description = describe(program, card, slots=fixed, precision=precision)
-    with ExitStack() as outputs:  # both files of OpenVINO, or neither
+    with ExitStack() as outputs:  # writes both files of OpenVINO, or neither
         whole = outputs.enter_context(output_file(path))
         if format == "torch":
             whole.write_bytes(pack_torch(program, description))
@@ -123,23 +123,23 @@ def export_program(
 
 
 def is_exported(name: str) -> bool:
-    """Whether a name is that of an exported file, by its suffix, and not of a registered model."""
+    """Whether a name is an exported file's, by its suffix, and not a registered model's."""
     return Path(name).suffix in SUFFIXES.values()
 
 
 @check_arguments()
 def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Artefact:
-    """Read what `export_program` wrote; nothing in the file is run as Python.
+    """Read a file of `export_program`, without running code from it.
 
     Args:
-        path: of the file.
-        most_bytes: that the state of one stream may take, and any value of a step; these may also
-            take no more than 64 times what the file brings (or 64 MB). None for files of one's
-            own, which are not looked at.
+        path: the file's path.
+        most_bytes: the most bytes that the state of one stream, or any value of a step, may take. A
+            value may also take at most 64 times the file's own bytes (or 64 MB). None checks
+            nothing, for trusted files.
 
     Raises:
         SourceNotFoundError: there is no such file.
-        ExportedFileError: the file is of another kind, broken or hostile.
+        ExportedFileError: the file is of another kind, damaged or hostile.
         MissingPackageError: the format's package is not installed.
     """
     path = Path(path)
@@ -177,7 +177,7 @@ def load_program(path: str | Path, *, most_bytes: int | None = MOST_BYTES) -> Ar
         check_state(outline, str(path), most_bytes)
     is_made = [True] * (len(outline.output_shapes) + len(outline.states))
     graph = StoredGraph(found, data, name_inputs(outline), is_made, weights)
-    # The graph of a program with an edge knows of time, and serves all ages.
+    # Unless edges is "none", the graph has clock inputs and is used for all ages.
     masked = None if outline.edges == "none" else graph
     phase = Phase[StepGraph](graph, masked, tuple(range(len(outline.states))), True, 0)
     return Artefact(_build(description, (phase,)), description.card)
@@ -197,10 +197,10 @@ def _build(description: Description, phases: tuple[Phase[StepGraph], ...]) -> St
 
 
 def _check_phases(program: StoredProgram, path: Path) -> None:
-    """Refuse graphs that do not go with the states and edges that the file names.
+    """Check that graphs match the states and edges in the file's description.
 
     Raises:
-        ExportedFileError: naming what differs.
+        ExportedFileError: they do not; the message names the difference.
     """
     past = sum(spec.depth for spec in program.states)
     given = len(program.frame_shapes) + past

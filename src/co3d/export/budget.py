@@ -1,6 +1,6 @@
-"""What a file from elsewhere may ask for: memory for its state, and for any one value of a step.
+"""Limits the memory that an untrusted file may use, for state and for the values of a step.
 
-A graph is run on tensors without content first, so that nothing is allocated for one that asks for
+A graph is first run on fake tensors without data, so that nothing is allocated for one that needs
 too much.
 """
 
@@ -16,22 +16,23 @@ from co3d.compiler.program import Program
 from co3d.errors import ExportedFileError
 from co3d.export.description import CLOCKS
 from co3d.export.measuring import MeasuringInterpreter
+from co3d.export.peak_memory import PeakMemory
 
 MOST_BYTES = 1 << 30
-# A value of a step may be so many times what the file itself brings, or a few megabytes.
+# A value may take this many times the bytes of the file's weights and inputs, or 64 MB.
 _TIMES, _FEW_BYTES = 64, 64 << 20
 
 
 def limit_values(brought_bytes: int, most_bytes: int) -> int:
-    """Bytes that a value of a step may take, by what the file and the frames bring."""
+    """The most bytes that a value may take, given the bytes of weights and inputs."""
     return min(most_bytes, max(_FEW_BYTES, _TIMES * brought_bytes))
 
 
 def check_state(program: Program[Any], origin: str, most_bytes: int) -> None:
-    """Refuse a file whose frames, results and state take more memory than it may have.
+    """Check that frames, results and state take at most `most_bytes`.
 
     Raises:
-        ExportedFileError: naming how much that is.
+        ExportedFileError: they take more; the message names how much.
     """
     shapes = [*program.frame_shapes, *program.output_shapes]
     asked = program.state_bytes + sum(8 * math.prod(shape) for shape in shapes)
@@ -43,15 +44,15 @@ def check_state(program: Program[Any], origin: str, most_bytes: int) -> None:
 
 
 def check_values(program: Program[Any], origin: str, most_bytes: int) -> None:
-    """Refuse graphs that cannot run, or of which a value takes more memory than it may have.
+    """Check that graphs can run, and that their values are not too large.
 
     Args:
-        program: as a file describes it, with graphs in memory.
+        program: a program read from a file, with its graphs in memory.
         origin: the file, for messages.
-        most_bytes: that no value may take more than, whatever the file brings.
+        most_bytes: the limit for any value, and for all values that are alive at the same time.
 
     Raises:
-        ExportedFileError: naming the value.
+        ExportedFileError: a value is too large or fails; the message names it.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
         frames = [torch.empty(1, *shape) for shape in program.frame_shapes]
@@ -68,15 +69,18 @@ def check_values(program: Program[Any], origin: str, most_bytes: int) -> None:
             ):
                 if graph is not None:
                     brought = sum(t.nbytes for t in (*inputs, *graph.buffers()))
-                    _run(graph, inputs, origin, limit_values(brought, most_bytes))
+                    limit = limit_values(brought, most_bytes)
+                    _run(graph, inputs, origin, limit).check(origin, most_bytes)
 
 
-def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> None:
+def _run(graph: Any, inputs: list[Tensor], origin: str, limit: int) -> PeakMemory:
     said = logging.getLogger("torch._subclasses.fake_tensor")
     level = said.level
-    said.setLevel(logging.CRITICAL)  # it prints stacks of its own for what is said here
+    said.setLevel(logging.CRITICAL)  # it would log stack traces for errors that are handled here
     try:
-        MeasuringInterpreter(graph, origin, limit).run(*inputs)
+        interpreter = MeasuringInterpreter(graph, origin, limit)
+        interpreter.run(*inputs)
+        return interpreter.alive
     except ExportedFileError:
         raise
     except Exception as error:

@@ -1,8 +1,8 @@
-"""What an exported file says of itself: JSON under the key `co3d` of its metadata.
+"""The description in an exported file: JSON under the key `co3d` of its metadata.
 
-It holds all that a program in any language needs beside the graph: which inputs and outputs are
-frames, clocks, results and state, how to prepare a picture, what the results mean, and when they
-are due. docs/export.md describes it field by field.
+It has all that a caller in any language needs besides the graph: which inputs and outputs are
+frames, clocks, results and state, how to prepare a picture, what the results mean, and which frame
+they describe. docs/export.md describes it field by field.
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ from co3d.compiler.temporal import StateSpec, TemporalType
 from co3d.errors import ExportedFileError
 from co3d.export.structure import read_structure, write_structure
 from co3d.models.card import ModelCard
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 
 KEY = "co3d"
 VERSION = 3
-# More frames than this no network looks back or waits for.
+# Larger numbers of frames in a description are refused.
 MOST_FRAMES = 10**6
-# What the graph of each kind of edge is told of time.
+# The clock inputs of a graph, by `edges`.
 CLOCKS = {"none": (), "start": ("age",), "both": ("age", "end")}
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -50,16 +50,16 @@ def name_outputs(program: Program[Any]) -> list[str]:
 def describe(
     program: Program[Any], card: ModelCard | None, *, slots: int | None, precision: str
 ) -> str:
-    """The description of a program in a file.
+    """Write the description of a program.
 
     Args:
-        program: what the file holds.
-        card: how to feed the network; None where it is not known.
-        slots: videos that step together in the file; None where it takes any number.
+        program: the program in the file.
+        card: how to prepare pictures; None if it is not known.
+        slots: the fixed number of videos that step together; None for any number.
         precision: of weights and state.
 
     Raises:
-        ExportError: results are packed in other things than tuples, lists and dicts.
+        ExportError: the results' structure is not made of tuples, lists and dicts.
     """
     states = [
         {
@@ -105,12 +105,12 @@ def describe(
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """A description that was read, and whose parts have the kinds that they should have.
+    """A description that was read and checked.
 
     Attributes:
-        fields: for `Program`, without its phases.
-        card: how to feed the network; None where the file does not say.
-        slots, precision, fingerprint: as `describe` was told.
+        fields: the fields of `Program`, without its phases.
+        card: how to prepare pictures; None if the file has no card.
+        slots, precision, fingerprint: see `describe`.
     """
 
     fields: dict[str, Any]
@@ -121,14 +121,14 @@ class Description:
 
 
 def read_description(text: str, origin: str) -> Description:
-    """Read what `describe` wrote.
+    """Read and check a description that `describe` wrote.
 
     Args:
         text: JSON.
         origin: the file, for messages.
 
     Raises:
-        ExportedFileError: it is something else, or a part of it is missing or of another kind.
+        ExportedFileError: it is something else, or a part is missing or has another type.
     """
     try:
         raw = json.loads(text)
@@ -136,10 +136,10 @@ def read_description(text: str, origin: str) -> Description:
         raise _complain(origin, f"its description is not JSON ({str(error)[:300]})") from error
     if not isinstance(raw, dict) or raw.get("version") != VERSION:
         version = raw.get("version") if isinstance(raw, dict) else None
-        raise _complain(origin, f"got version {spell_short(version)}, expected {VERSION}")
+        raise _complain(origin, f"got version {short_repr(version)}, expected {VERSION}")
     try:
         return _parse(raw)
-    # Any part of a stranger's file may be anything.
+    # Any part of an untrusted file may have any type.
     except (
         KeyError,
         TypeError,
@@ -170,7 +170,7 @@ def _parse(raw: dict[str, Any]) -> Description:
             extent=_signed_frames(timing["extent"]),
             pools=tuple(_is(str, name) for name in timing["pools"]),
             recomputed=_is(bool, timing["recomputed"]),
-            # Files of earlier versions have no values in blocks.
+            # Files of earlier versions lack the three fields below.
             block=_size(timing.get("block", 1)),
             overhang=_frames(timing.get("overhang", 0)),
             unbounded=_is(bool, timing.get("unbounded", False)),
@@ -182,7 +182,7 @@ def _parse(raw: dict[str, Any]) -> Description:
         "masked_steps": _frames(raw["masked_steps"]),
         "macs_per_frame": _count(raw["macs_per_frame"]),
         "clip_macs": _count(raw["clip_macs"]),
-        # Files of before graphs had rows of their own say nothing of them.
+        # Files of earlier versions lack it.
         "graph_slots": _one_of((None, 1), raw.get("graph_slots")),
     }
     return Description(
@@ -206,14 +206,14 @@ def _parse_state(raw: dict[str, Any]) -> StateSpec:
 
 
 def _parse_card(raw: dict[str, Any]) -> ModelCard:
-    card = ModelCard(**raw)  # which checks what it is given
+    card = ModelCard(**raw)  # its constructor checks types
     for value in (card.clip_frames, card.crop_px, card.short_side_px, *(card.resize_px or ())):
         _size(value)
     return card
 
 
 def _number(word: str, count: int) -> list[str]:
-    """The word itself, or several numbered."""
+    """The word itself for one, or numbered names for several."""
     return [word] if count == 1 else [f"{word}{i}" for i in range(count)]
 
 

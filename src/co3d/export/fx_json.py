@@ -1,7 +1,7 @@
-"""Step graphs as JSON and tensors: what is read back can call no function of its own choice.
+"""Converts step graphs to JSON and tensors and back, with an allowlist of functions.
 
-A node calls either one of the functions that the compiler's rules use, listed here, or one of the
-ATen operators in `operators.py`.
+A node of a graph that is read may call only the functions listed here, which the compiler's rules
+use, and the ATen operators allowed by `operators.py`.
 """
 
 import keyword
@@ -35,18 +35,18 @@ _NAMES = {function: name for name, function in _FUNCTIONS.items()}
 
 
 class UnknownOperatorError(ValueError):
-    """A function has no name here, or a name no function."""
+    """A function, or a function's name, is not on the allowlist."""
 
 
 def write_graph(graph: fx.GraphModule, name_tensor: Callable[[Tensor], str]) -> list[list[Any]]:
-    """A graph as JSON: [kind, name or function, arguments, keyword arguments] per node.
+    """Convert a graph to JSON: per node [kind, name or function, arguments, keyword arguments].
 
     Args:
-        graph: without modules of its own, as the compiler emits it.
-        name_tensor: gives a constant its name, and keeps it.
+        graph: a graph from the compiler, without submodules.
+        name_tensor: stores a constant and returns its name.
 
     Raises:
-        UnknownOperatorError: it calls a function that is not listed here.
+        UnknownOperatorError: the graph calls a function that is not on the allowlist.
     """
     places = {node: i for i, node in enumerate(graph.graph.nodes)}
     rows = []
@@ -62,10 +62,10 @@ def write_graph(graph: fx.GraphModule, name_tensor: Callable[[Tensor], str]) -> 
 
 
 def read_graph(rows: list[list[Any]], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
-    """What `write_graph` wrote.
+    """Make a graph from the JSON of `write_graph`.
 
     Raises:
-        UnknownOperatorError: it names a function that may not be called.
+        UnknownOperatorError: it names a function that is not on the allowlist.
         KeyError, IndexError, TypeError, ValueError: it is not such a graph.
     """
     graph, root = fx.Graph(), nn.Module()
@@ -113,14 +113,14 @@ def _find_function(name: str) -> Callable[..., Any]:
 
 
 def _list_keywords(function: Callable[..., Any], given: Collection[str]) -> set[str]:
-    """Those of the keywords given that a function only reads."""
+    """The keywords that the function reads and does not write to."""
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return list_keywords(function)
     return set(given) - {"out"}
 
 
 def _identifier(name: Any) -> str:
-    # Python takes other spellings of a letter, such as wide ones, for the letter.
+    # ASCII only, because Python normalises other Unicode spellings of a letter to the letter.
     is_name = isinstance(name, str) and name.isascii() and name.isidentifier()
     if not is_name or keyword.iskeyword(name):
         raise ValueError(f"got {name!r}, expected a name")

@@ -1,7 +1,7 @@
-"""Which code belongs to Python, to co3d or to an installed distribution, and in which versions.
+"""Tells which code belongs to Python, to co3d or to an installed distribution, and their versions.
 
-Such code is known by the version that it came with, and co3d's own by the content of its files. All
-other code is a user's, of which nothing is known but what it holds.
+Such code is identified by its version, and co3d's own by the content of its files. All other code
+is the user's own, which no version identifies.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _CO3D = Path(__file__).resolve().parents[1]
 
 @cache
 def describe_installed() -> str:
-    """Python's, torch's and all distributions' versions, and a digest of co3d's own files."""
+    """The versions of Python, torch and all distributions, and a digest of co3d's own files."""
     digest = hashlib.sha256()
     for path in sorted(_CO3D.rglob("*.py")):
         digest.update(f"{path.relative_to(_CO3D)} {path.stat().st_size}\n".encode())
@@ -38,7 +38,7 @@ def describe_installed() -> str:
 def is_installed(module_name: str) -> bool:
     """Whether a module belongs to Python, to co3d or to an installed distribution.
 
-    It must be loaded. A module that was dropped into a folder of distributions belongs to none.
+    The module must be loaded. One that was copied into site-packages by hand belongs to none.
     """
     if module_name in ("__main__", "__mp_main__"):
         return False
@@ -50,7 +50,7 @@ def _is_installed(name: str, module: ModuleType) -> bool:
     top = name.partition(".")[0]
     file = _find_file(module)
     if file is None:
-        # Built in, frozen, or made by an extension as it was loaded.
+        # Built in, frozen, or created by an extension module when it was loaded.
         is_made = top in ("cython_runtime",) or top.startswith("_cython_")
         return is_made or top in sys.stdlib_module_names or top in _claimed_names()
     return _is_installed_file(top, file)
@@ -87,13 +87,13 @@ def _site_folders() -> tuple[Path, ...]:
 
 
 def _list_infos(folder: Path) -> list[Path]:
-    """What the distributions in a folder say of themselves; name and version are in the names."""
+    """The metadata folders of distributions, whose names contain name and version."""
     return [*folder.glob("*.dist-info"), *folder.glob("*.egg-info")]
 
 
 @cache
 def _claimed_names() -> frozenset[str]:
-    """Top-level names of modules that distributions list as theirs."""
+    """The top-level module names that distributions list as their own."""
     names: set[str] = set()
     for folder in _site_folders():
         for info in _list_infos(folder):

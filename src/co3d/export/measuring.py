@@ -1,7 +1,7 @@
-"""Runs of graphs on tensors without content: what a step would allocate, and what it would trust.
+"""Runs graphs on fake tensors, to check what they would allocate and which arguments are unsafe.
 
-The operators that a graph names are made of others, which allocate values of their own: a product
-of matrices copies what it broadcasts. So each call that PyTorch makes is looked at.
+Operators are composed of others, which allocate intermediate values: a matrix product copies what
+it broadcasts. Therefore each call that PyTorch makes internally is checked.
 """
 
 import math
@@ -14,36 +14,44 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from co3d.errors import ExportedFileError
+from co3d.export.peak_memory import PeakMemory
 
 _ATEN = torch.ops.aten
 _MOST_CALLS = 1 << 14
 
 
 class MeasuringInterpreter(fx.Interpreter):
-    """Runs a graph on tensors without content, and looks at every value and every call.
+    """Runs a graph on fake tensors, and checks every value and every internal call.
 
     Args:
-        graph: of a step. origin: the file, for messages.
-        limit: bytes that a value may take.
+        graph: a step graph. origin: the file, for messages.
+        limit: the most bytes that a value may take.
+
+    Attributes:
+        alive: the memory of the values, where a view counts as a value of its own.
     """
 
     def __init__(self, graph: fx.GraphModule, origin: str, limit: int) -> None:
         super().__init__(graph, garbage_collect_values=True)
         self._origin, self._limit = origin, limit
+        self.alive = PeakMemory()
 
     def run_node(self, n: fx.Node) -> Any:
         """See `fx.Interpreter.run_node`.
 
         Raises:
-            ExportedFileError: a value takes too much.
-            ValueError: a call trusts arguments that do not fit.
+            ExportedFileError: a value is too large.
+            ValueError: the arguments of an operator that does not check them are invalid.
         """
-        # With gradients PyTorch would take operators apart before `_Calls` sees them whole.
+        # With gradients PyTorch would decompose operators before `_Calls` sees them.
         with torch.inference_mode(), _Calls(lambda asked: self._check(n, asked)):
             value = super().run_node(n)
-        for leaf in tree_leaves(value):
-            if isinstance(leaf, Tensor):
-                self._check(n, leaf.dtype.itemsize * math.prod(leaf.shape))
+        tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+        sizes = [tensor.dtype.itemsize * math.prod(tensor.shape) for tensor in tensors]
+        for size in sizes:
+            self._check(n, size)
+        made_bytes = sum(sizes) if n.op == "call_function" else 0
+        self.alive.step(n.name, made_bytes, [given.name for given in n.all_input_nodes])
         return value
 
     def _check(self, n: fx.Node, asked_bytes: int) -> None:
@@ -56,7 +64,7 @@ class MeasuringInterpreter(fx.Interpreter):
 
 
 class _Calls(TorchDispatchMode):
-    """Looks at the calls that one operator is made of."""
+    """Checks the internal calls of one operator."""
 
     def __init__(self, check: Callable[[int], None]) -> None:
         super().__init__()
@@ -86,13 +94,13 @@ class _Calls(TorchDispatchMode):
             check(*args, **kwargs)
         made = func(*args, **kwargs)
         for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor):  # those that look into others allocate nothing
+            if isinstance(leaf, Tensor):  # the storage of a view is that of its base
                 self._check(leaf.untyped_storage().nbytes())
         return made
 
 
 def _count_results(func: Any, args: tuple[Any, ...]) -> int:
-    """How many values a call returns, at least 1: those that split may return millions."""
+    """How many values a call returns, at least 1; splitting operators may return millions."""
     if func is _ATEN.tensor_split.sections:
         return args[1]
     if func is _ATEN.unbind.int:
@@ -105,7 +113,7 @@ def _count_results(func: Any, args: tuple[Any, ...]) -> int:
 
 
 def _check_division(given: Any, divisor: Any, *, rounding_mode: str | None) -> None:
-    """The processor stops at the least integer divided by -1, and at a division by zero."""
+    """Integer division by zero, or of the least integer by -1, is a processor exception."""
     if rounding_mode != "trunc" or given.dtype.is_floating_point:
         return
     if isinstance(divisor, Tensor) and divisor.dtype.is_floating_point:
@@ -115,7 +123,7 @@ def _check_division(given: Any, divisor: Any, *, rounding_mode: str | None) -> N
 
 
 def _check_batch_norm(given: Tensor, *parameters: Any) -> None:
-    """Whatever is shorter than the channels would be read beyond its end."""
+    """Parameters that are shorter than the channels would be read beyond their end."""
     channels = given.shape[1]
     if any(isinstance(p, Tensor) and p.numel() != channels for p in parameters):
         raise ValueError(f"it norms {channels} channels by parameters of another number")
@@ -130,7 +138,7 @@ def _check_group_norm(given: Tensor, *arguments: Any) -> None:
 
 
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> None:
-    """There is a value for every key, and no more keys than that are read."""
+    """Keys and values must have equal sizes, because the kernel does not check them."""
     if key.shape[:-1] != value.shape[:-1] or query.shape[:-2] != key.shape[:-2]:
         raise ValueError(f"it attends to {list(key.shape)} keys, and {list(value.shape)} values")
 
@@ -143,4 +151,4 @@ _CHECKS: dict[Any, Callable[..., None]] = {
     _ATEN.native_group_norm.default: _check_group_norm,
     _ATEN._scaled_dot_product_flash_attention_for_cpu.default: _check_attention,
 }
-"""Operators that trust their arguments -> what is looked at before they are called."""
+"""The checks for operators that do not check their own arguments."""

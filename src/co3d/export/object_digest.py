@@ -1,8 +1,8 @@
-"""A digest of a network by all that it holds: numbers, tensors, and installed code by its names.
+"""Computes a digest of a network from its content: numbers, tensors, and names of installed code.
 
-Two networks with the same digest compute the same, whichever process made them. What cannot be
-vouched for is refused, so that there is no digest rather than a wrong one: code of a user's own
-(it may read globals, files, the environment), hooks, methods that were replaced.
+Two networks with the same digest compute the same, in any process. A network gets no digest, rather
+than a wrong one, if it has the user's own code (which may read globals, files or the environment),
+hooks, or replaced methods.
 """
 
 import enum
@@ -25,15 +25,15 @@ _PLAIN_KINDS = (bool, int, float, str, bytes, tuple, list, dict, type(None))
 
 
 class NoDigestError(Exception):
-    """An object holds something that no digest can vouch for."""
+    """An object has content that a digest cannot identify."""
 
 
 class ObjectDigest:
-    """Takes up objects one after the other."""
+    """Computes one digest of several objects."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        # Objects are kept, so that their ids are not reused.
+        # Objects are kept alive, so that their ids are not reused.
         self._seen: dict[int, tuple[int, Any]] = {}
 
     def hexdigest(self) -> str:
@@ -41,10 +41,10 @@ class ObjectDigest:
         return self._hash.hexdigest()
 
     def add(self, value: Any) -> None:
-        """Take up an object and all that it holds.
+        """Add an object and everything that it refers to.
 
         Raises:
-            NoDigestError: it holds something that cannot be vouched for; the message names it.
+            NoDigestError: it has content that a digest cannot identify; the message names it.
         """
         kind = type(value)
         if value is None or kind in (bool, int, str, bytes):
@@ -106,30 +106,30 @@ class ObjectDigest:
         self._hash.update(raw_bytes(tensor))
 
     def _add_by_name(self, value: Any) -> None:
-        """Installed code, which its module's version or files stand for."""
+        """Add installed code by its name; the versions in the digest identify its content."""
         module, name = getattr(value, "__module__", None), value.__qualname__
         if not module or not is_installed(module) or _look_up(module, name) is not value:
             raise NoDigestError(f"{module}.{name}, which is no installed code")
         self._write("installed", f"{module}.{name}")
 
     def _add_module(self, module: nn.Module) -> None:
-        """A module's class and all of its attributes, which must not replace methods."""
+        """Add a module's class and attributes; none may replace a method."""
         held = vars(module)
         for name, value in held.items():
             if name.endswith("_hooks") and value:
                 raise NoDigestError(f"a {type(module).__name__} with hooks")
             if not isinstance(value, nn.Module) and callable(getattr(type(module), name, None)):
                 raise NoDigestError(f"a {type(module).__name__} whose {name} was replaced")
-        # Networks are converted in evaluation mode, whichever they are in.
+        # Without the mode, because networks are always converted in evaluation mode.
         attributes = {name: value for name, value in held.items() if name != "training"}
         self._add_items("module", (type(module), _list_class_values(type(module)), attributes))
 
 
 def check_class(kind: type) -> None:
-    """Check that a class and those that it comes from are installed, and hold their own methods.
+    """Check that a class and its bases are installed, and that their methods are not replaced.
 
     Raises:
-        NoDigestError: one is not, or a method of it was replaced by a function from elsewhere.
+        NoDigestError: a class is the user's own, or a method was replaced by a user's function.
     """
     for base in kind.__mro__:
         if not is_installed(base.__module__):
@@ -138,7 +138,7 @@ def check_class(kind: type) -> None:
 
 
 def check_methods(kind: type) -> None:
-    """Check that no method that a class itself holds is a function of a user's own.
+    """Check that no method defined by a class itself is a user's function.
 
     Raises:
         NoDigestError: one is.
@@ -148,14 +148,14 @@ def check_methods(kind: type) -> None:
 
 
 def check_function(name: str, function: object) -> None:
-    """Check that what is found under a name is no function of a user's own.
+    """Check that an object is not a user's function.
 
     Raises:
         NoDigestError: it is.
     """
     if not isinstance(function, FunctionType):
         return
-    # Where its code is: a decorator may let it say another module.
+    # The module of its code, because a decorator may change `__module__`.
     home = str(function.__globals__.get("__name__", ""))
     is_named_tuples = home.startswith("namedtuple_") and function.__code__.co_filename == "<string>"
     if not is_named_tuples and not is_installed(home):
@@ -163,10 +163,10 @@ def check_function(name: str, function: object) -> None:
 
 
 def _holds_all_in_its_dict(kind: type) -> bool:
-    """Whether instances of a class keep nothing but their attributes (as far as it goes).
+    """Whether instances of a class have no content besides their `__dict__`.
 
-    Classes that were made in C may keep more, as `functools.partial` does; they hold no functions
-    of Python's.
+    Classes written in C may have more, as `functools.partial` has. They are recognised by their
+    lack of Python functions.
     """
     held = vars(kind).values()
     is_made_in_python = any(isinstance(member, FunctionType) for member in held)
@@ -174,7 +174,7 @@ def _holds_all_in_its_dict(kind: type) -> bool:
 
 
 def _list_class_values(kind: type) -> list[tuple[str, Any]]:
-    """The plain values that an object's classes hold, which one may set; torch's are left out."""
+    """The plain class attributes of an object's classes, except torch's."""
     return [
         (f"{base.__qualname__}.{name}", value)
         for base in kind.__mro__

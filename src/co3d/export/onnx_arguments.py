@@ -1,8 +1,7 @@
-"""What operators of an ONNX file are given that the runtimes trust.
+"""Checks arguments of operators in an ONNX file that the runtimes do not check.
 
-ONNX Runtime or OpenVINO end the process where an integer is divided by 0 or the least one by -1,
-read and write beyond a value where an index leads there, and take as many turns as a window is
-wide.
+ONNX Runtime and OpenVINO crash if an integer is divided by 0 or the least integer by -1, access
+memory beyond a value through an index out of range, and loop over a window of any width.
 """
 
 import math
@@ -18,15 +17,15 @@ if TYPE_CHECKING:
 
 _WINDOW = ("kernel_shape", "pads", "dilations", "strides", "output_padding")
 _WINDOW_MARGIN = 64
-"""Windows and their margins may be so much wider than what they slide over."""
+"""How much wider than its input a window with its padding may be."""
 
 
 class _Graph:
-    """What is known of the values of a graph.
+    """The shapes, types and constants of a graph's values.
 
     Args:
-        model: as the file has it. inferred: its values, with their sizes.
-        most_bytes: that a value may take.
+        model: the model in the file. inferred: its graph with inferred shapes.
+        most_bytes: the most bytes that a value may take.
     """
 
     def __init__(self, model: "onnx.ModelProto", inferred: Any, most_bytes: int) -> None:
@@ -44,17 +43,17 @@ class _Graph:
             self._shapes.setdefault(value.name, tuple(d.dim_value for d in kind.shape.dim))
 
     def find_shape(self, name: str) -> tuple[int, ...]:
-        """Sizes of a value."""
+        """The shape of a value."""
         return self._shapes.get(name, ())
 
     def is_integer(self, name: str) -> bool:
-        """Whether a value is of whole numbers."""
+        """Whether a value has an integer type."""
         import onnx
 
         return "INT" in onnx.TensorProto.DataType.Name(self._kinds.get(name, 0))
 
     def read_constant(self, name: str) -> np.ndarray | None:
-        """The numbers of a constant; None of what is computed."""
+        """The content of a constant; None for values that are computed."""
         from onnx import numpy_helper
 
         tensor = self._tensors.get(name)
@@ -62,16 +61,16 @@ class _Graph:
 
 
 def check_arguments(model: "onnx.ModelProto", inferred: Any, origin: str, most_bytes: int) -> None:
-    """Refuse operators that are given what the runtimes trust and nobody may.
+    """Check the arguments of operators that the runtimes do not check.
 
     Args:
-        model: whose values have limited sizes.
-        inferred: its graph with these sizes.
+        model: a model whose values have limited sizes.
+        inferred: its graph with inferred shapes.
         origin: the file, for messages.
-        most_bytes: that a value may take.
+        most_bytes: the most bytes that a value may take.
 
     Raises:
-        ExportedFileError: naming the operator.
+        ExportedFileError: an argument is unsafe; the message names the operator.
     """
     graph = _Graph(model, inferred, most_bytes)
     for node in model.graph.node:
@@ -101,8 +100,16 @@ def _check_indices(node: Any, graph: _Graph) -> str | None:
     return _check_range(node, graph, shape[axis : axis + 1 or None])
 
 
+def _check_axis(node: Any, graph: _Graph) -> str | None:
+    shape = graph.find_shape(node.input[0])
+    axis = graph.read_constant(node.input[1])
+    if axis is None or not -len(shape) <= axis.item() < len(shape):
+        return "an axis that it computes, or that its value does not have"
+    return "an empty value" if 0 in shape else None
+
+
 def _check_places(node: Any, graph: _Graph) -> str | None:
-    """Each row of the indices says a place, from the first size that is not of a batch on."""
+    """Each row of the indices is a position, starting at the first axis after the batch axes."""
     size = graph.find_shape(node.input[1])[-1]
     start = _read(node, "batch_dims", 0)
     return _check_range(node, graph, graph.find_shape(node.input[0])[start : start + size])
@@ -130,7 +137,7 @@ def _check_response(node: Any, graph: _Graph) -> str | None:
 
 
 def _check_product(node: Any, graph: _Graph) -> str | None:
-    """Of three values and more, two may make one of all their sizes on the way to a small one."""
+    """Refuse an Einsum of three or more values whose intermediate result may be too large."""
     if len(node.input) <= 2:
         return None
     terms = _read(node, "equation", b"").decode().partition("->")[0].replace(" ", "").split(",")
@@ -156,6 +163,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Graph], str | None]] = {
     **dict.fromkeys(("Gather", "GatherElements", "ScatterElements"), _check_indices),
     **dict.fromkeys(("GatherND", "ScatterND"), _check_places),
     **dict.fromkeys(("AveragePool", "Conv", "ConvTranspose", "MaxPool"), _check_window),
+    "CumSum": _check_axis,
     "LRN": _check_response,
     "Einsum": _check_product,
 }

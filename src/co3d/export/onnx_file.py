@@ -1,4 +1,4 @@
-"""The format `onnx`: one graph for all ages of a stream, which ONNX Runtime and OpenVINO read."""
+"""The format `onnx`: one step graph for all ages of a stream, for ONNX Runtime and OpenVINO."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_onnx(program: StepProgram, slots: int) -> "onnx.ModelProto":
-    """The step graph that serves all ages, for a number of slots, with named inputs and outputs.
+    """Make the step graph for all ages and a number of slots, with named inputs and outputs.
 
     Raises:
         ExportError: the program has several phases, so no single graph.
@@ -38,7 +38,7 @@ def make_onnx(program: StepProgram, slots: int) -> "onnx.ModelProto":
 
 
 def make_examples(program: Program[Any], slots: int) -> list[Tensor]:
-    """What a stream starts with: blank frames, ages of zero, unknown ends, states full of fill."""
+    """The inputs of a stream's first step: blank frames, ages 0, unknown ends, filled states."""
     frames = [torch.zeros(slots, *shape) for shape in program.frame_shapes]
     starts = {"age": 0, "end": FAR_END}
     clocks = [torch.full((slots,), starts[name]) for name in CLOCKS[program.edges]]
@@ -51,7 +51,7 @@ def make_examples(program: Program[Any], slots: int) -> list[Tensor]:
 
 
 def write_onnx_file(model: "onnx.ModelProto", description: str, path: Path) -> None:
-    """Check a graph, and write it with its description."""
+    """Check a model, and write it with its description."""
     import onnx
 
     del model.metadata_props[:]
@@ -61,13 +61,14 @@ def write_onnx_file(model: "onnx.ModelProto", description: str, path: Path) -> N
 
 
 def read_onnx_file(path: Path, most_bytes: int | None) -> tuple[str, bytes]:
-    """The description in a file, and the whole file.
+    """Read and check a file; returns its description and its bytes.
 
     Args:
-        most_bytes: that a value may take; None does not look at operators and values.
+        most_bytes: the most bytes that a value may take; None checks no operators and values.
 
     Raises:
-        ExportedFileError: it is not ONNX, was not written by `co3d export`, or asks for too much.
+        ExportedFileError: it is not ONNX, was not written by `co3d export`, or needs too much
+            memory.
         MissingPackageError: onnx is not installed.
     """
     onnx = require_package("onnx", extra="onnxruntime")
@@ -102,7 +103,7 @@ def read_onnx_file(path: Path, most_bytes: int | None) -> tuple[str, bytes]:
 
 
 def _list_tensors(message: Any) -> Iterator[Any]:
-    """All tensors in a message of ONNX, however deep: of graphs, their nodes and functions."""
+    """Yield all tensors in an ONNX message, at any depth: in graphs, nodes and functions."""
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in [value] if hasattr(value, "ListFields") else value:

@@ -1,7 +1,7 @@
-"""What an ONNX file from elsewhere may hold: operators by list, and values of known, limited size.
+"""Checks an untrusted ONNX file: an allowlist of operators, and values of known, limited size.
 
-The runtimes run what a file says: loops without end, and tensors of any size. So a graph is looked
-at before one of them sees it.
+The runtimes execute any graph, with endless loops and tensors of any size. Therefore a graph is
+checked before a runtime reads it.
 """
 
 import math
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from co3d.errors import ExportedFileError
 from co3d.export.budget import limit_values
 from co3d.export.onnx_arguments import check_arguments
+from co3d.export.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     import onnx
 
 OPERATORS = frozenset(
     [
-        # Element by element.
+        # Elementwise.
         *("Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd"),
         *("BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "CastLike", "Ceil", "Celu", "Clip"),
         *("Cos", "Cosh", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater"),
@@ -26,12 +27,12 @@ OPERATORS = frozenset(
         *("Neg", "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid"),
         *("Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh"),
         *("DequantizeLinear", "QuantizeLinear", "ThresholdedRelu", "Where", "Xor"),
-        # Shapes and places.
+        # Shapes and indexing.
         *("Concat", "Constant", "ConstantOfShape", "CumSum", "DepthToSpace", "Expand", "Flatten"),
         *("Gather", "GatherElements", "GatherND", "OneHot", "Pad", "Range", "Reshape", "Resize"),
         *("ScatterElements", "ScatterND", "Shape", "Size", "Slice", "SpaceToDepth", "Split"),
         *("Squeeze", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze"),
-        # Sums of products, pools, norms.
+        # Products, pools, norms and recurrences.
         *("ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DFT"),
         *("Einsum", "GRU", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GridSample"),
         *("GroupNormalization", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization"),
@@ -40,23 +41,23 @@ OPERATORS = frozenset(
         *("ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax"),
     ]
 )
-"""Those that steps and reruns are written in. Not among them: loops, branches, sequences, and what
-makes results of a size that depends on numbers."""
+"""The operators of step graphs and reruns. Loops, branches, sequences, and operators whose output
+shape depends on values are not among them."""
 
 _FEW_NUMBERS = 1024
 _MOST_SIZE = 1 << 40
 
 
 def check_onnx(model: "onnx.ModelProto", origin: str, most_bytes: int) -> None:
-    """Refuse a graph that calls other operators, or of which a value is too large or of any size.
+    """Check that a graph has allowed operators only, and values of known and limited size.
 
     Args:
-        model: without weights outside of itself.
+        model: a model without external weights.
         origin: the file, for messages.
-        most_bytes: that no value may take more than, whatever the file brings.
+        most_bytes: the limit for any value, and for all values that are alive at the same time.
 
     Raises:
-        ExportedFileError: naming the operator or the value.
+        ExportedFileError: it does not; the message names the operator or the value.
     """
     graph = model.graph
     others = {node.op_type for node in graph.node if node.domain or node.op_type not in OPERATORS}
@@ -84,6 +85,11 @@ def check_onnx(model: "onnx.ModelProto", origin: str, most_bytes: int) -> None:
                 f"cannot run {origin}: its value {unknown[0][:100]!r} may be of any size; export "
                 "the network again"
             )
+    alive = PeakMemory()
+    for node in graph.node:
+        for name in filter(None, node.output):
+            alive.step(name, sizes[name], node.input)
+    alive.check(origin, most_bytes)
     check_arguments(model, inferred, origin, limit)
 
 
@@ -92,7 +98,7 @@ def _holds_graph(node: Any) -> bool:
 
 
 def _infer(model: "onnx.ModelProto", origin: str) -> "onnx.GraphProto":
-    """The graph with the sizes of all values, found anew: what a file says of them is not used."""
+    """Infer the shapes of all values; shapes stated in the file are not used."""
     import onnx
 
     light = onnx.ModelProto()
@@ -106,7 +112,7 @@ def _infer(model: "onnx.ModelProto", origin: str) -> "onnx.GraphProto":
         if math.prod(tensor.dims) <= _FEW_NUMBERS:
             light.graph.initializer.append(tensor)
         elif tensor.name not in inputs:
-            # Large ones are never sizes; copying them would double what the file takes.
+            # Large constants are never shapes, and copying them would double the memory.
             value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             light.graph.input.append(value)
     for value in model.graph.output:
@@ -122,7 +128,7 @@ def _infer(model: "onnx.ModelProto", origin: str) -> "onnx.GraphProto":
 
 
 def _list_sizes(graph: "onnx.GraphProto", origin: str) -> Iterator[tuple[str, int]]:
-    """Each value whose sizes are known, and the bytes that it takes."""
+    """Yield each value of known shape with its bytes."""
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
         dims = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
@@ -138,7 +144,7 @@ def _list_sizes(graph: "onnx.GraphProto", origin: str) -> Iterator[tuple[str, in
 
 
 def _size_number(kind: int) -> int:
-    """Bytes of a number, at most."""
+    """The bytes of a number; 4 for all types of 4 bytes or less."""
     import onnx
 
     wide = (onnx.TensorProto.INT64, onnx.TensorProto.UINT64, onnx.TensorProto.DOUBLE)

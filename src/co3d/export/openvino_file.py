@@ -1,4 +1,4 @@
-"""The format `openvino`: the ONNX graph with layouts and precision settled, as .xml and .bin."""
+"""The format `openvino`: the ONNX graph with fixed layouts and precision, as .xml and .bin."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,10 @@ import torch
 from co3d.backends.openvino_cpu import declare_layouts, open_core
 from co3d.errors import ExportedFileError, OutputError
 from co3d.export.description import KEY
-from co3d.export.openvino_limits import check_layers, check_sizes
+from co3d.export.openvino_folding import fold_sizes
+from co3d.export.openvino_layers import check_layers
+from co3d.export.openvino_limits import check_model
+from co3d.export.openvino_pair import DIGEST_KEY, NO_DIGEST, check_pair, name_weights
 from co3d.packages import require_package
 
 if TYPE_CHECKING:
@@ -22,26 +25,33 @@ def write_openvino_file(
     description: str,
     paths: tuple[Path, Path],
 ) -> None:
-    """Write the model with channels last for frames and state, both in `dtype`.
+    """Write the model, with frames and state in NHWC and in `dtype`.
 
     Args:
         model: the step graph; its first `results` outputs are results.
         dtype: float32 or bfloat16.
-        description: what the file says of itself.
+        description: the file's description (JSON).
         paths: of the graph, which ends in .xml, and of the weights.
 
     Raises:
         OutputError: a file cannot be written.
     """
     openvino = require_package("openvino", extra="openvino")
-    read = open_core().read_model(model.SerializeToString())
+    # Without metadata of other tools, such as quantisation, with which the file would be refused.
+    plain = type(model)()
+    plain.CopyFrom(model)
+    plain.ClearField("metadata_props")
+    read = open_core().read_model(plain.SerializeToString())
     declared = declare_layouts(openvino, read, results, dtype)
+    fold_sizes(openvino, declared)
     declared.set_rt_info(description, [KEY])
+    declared.set_rt_info(NO_DIGEST, [DIGEST_KEY])
     graph, weights = paths
-    beside = graph.with_suffix(".bin")  # where OpenVINO writes the weights
+    written = graph.with_suffix(".bin")  # where OpenVINO writes the weights
     try:
         openvino.save_model(declared, graph, compress_to_fp16=False)
-        beside.replace(weights)
+        name_weights(graph, written)
+        written.replace(weights)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise OutputError(
@@ -49,17 +59,18 @@ def write_openvino_file(
             "room"
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
 
 
 def read_openvino_file(path: Path, most_bytes: int | None) -> tuple[str, bytes, bytes]:
-    """The description in a file, the file and its weights.
+    """Read and check a file; returns its description, its bytes and its weights' bytes.
 
     Args:
-        most_bytes: that a value may take; None does not look at operators and values.
+        most_bytes: the most bytes that a value may take; None checks no operators and values.
 
     Raises:
-        ExportedFileError: it is no such model, its weights are not there, or it asks for too much.
+        ExportedFileError: it is not such a model, its weights are missing or those of another
+            export, or it needs too much memory.
         MissingPackageError: openvino is not installed.
     """
     weights = path.with_suffix(".bin")
@@ -70,11 +81,12 @@ def read_openvino_file(path: Path, most_bytes: int | None) -> tuple[str, bytes, 
     data, numbers = path.read_bytes(), weights.read_bytes()
     if most_bytes is not None:
         check_layers(data, str(path))
+    check_pair(data, numbers, path)
     core = open_core()
     try:
         model = core.read_model(data, numbers)
         if most_bytes is not None:
-            check_sizes(model, str(path), most_bytes)
+            check_model(model, str(path), most_bytes)
         if not model.has_rt_info([KEY]):
             raise ExportedFileError(
                 f"cannot run {path}: it has no description of its state; pass a file that "

@@ -1,10 +1,10 @@
-"""The ATen operators that step graphs in files may call: by list, not by what they look like.
+"""The allowlist of ATen operators that step graphs in files may call.
 
-They are those of the compiler's rules, which steps emit or a fallback reruns, those that torch tags
-as pointwise, and a few more that networks bring along. Not among them: what writes to its
-arguments, backward operators, those that trust the indices or offsets which they are given (sparse
-and segment reductions, embedding bags, views by strides), and those that take as many turns as a
-number says (polynomials of a degree). `measuring.py` looks at the arguments of the rest.
+It has the operators of the compiler's rules, which steps or a fallback's reruns call, those that
+torch tags as pointwise, and some more that networks use. It excludes operators that write to their
+arguments, backward operators, operators that do not check indices or offsets (sparse and segment
+reductions, embedding bags, as_strided), and operators that loop as often as an argument says
+(polynomials of a degree). `measuring.py` checks the arguments of some others.
 """
 
 from functools import cache
@@ -91,14 +91,14 @@ _FURTHER = frozenset(
 
 
 def find_operator(name: str) -> Any:
-    """The operator `aten.NAME` or `aten.NAME.OVERLOAD`; None where no file may call it."""
+    """The operator `aten.NAME` or `aten.NAME.OVERLOAD`; None if it is not allowed."""
     kind, _, rest = name.partition(".")
     packet_name, _, overload_name = rest.partition(".")
     if kind != "aten" or packet_name not in _list_allowed():
         return None
     packet = getattr(torch.ops.aten, packet_name)
     if not overload_name:
-        # Called so, torch chooses the overload by the arguments: none may write to them.
+        # torch chooses the overload by the arguments; `list_keywords` excludes written ones.
         return packet
     if overload_name not in packet.overloads():
         return None
@@ -107,7 +107,7 @@ def find_operator(name: str) -> Any:
 
 
 def list_keywords(operator: Any) -> set[str]:
-    """Names of the arguments of an operator that it only reads."""
+    """The names of arguments that an operator reads and does not write to."""
     if isinstance(operator, torch._ops.OpOverloadPacket):
         schemas = [getattr(operator, name)._schema for name in operator.overloads()]
     else:

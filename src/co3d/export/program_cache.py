@@ -1,6 +1,6 @@
-"""Converted programs, kept from one start to the next: converting takes seconds.
+"""Caches converted programs on disk, because converting takes seconds.
 
-An entry is the file that `co3d export --format torch` writes, read without running code from it.
+An entry is a file of `co3d export --format torch`, which is read without running code from it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from co3d.export.program_key import find_program_key
 from co3d.export.torch_file import pack_torch
 from co3d.kept_files import KeptFiles
 
-# Of the size of X3D-M these take half a gigabyte.
+# 32 programs of the size of X3D-M take half a gigabyte.
 _KEPT = KeptFiles("programs", ".safetensors", most_files=32, most_bytes=2 << 30)
 
 
@@ -29,17 +29,17 @@ def convert_or_read(
     clip_shape: Sequence[int] | Sequence[Sequence[int]],
     options: ConvertOptions,
 ) -> Program[Any]:
-    """The step program of a network, from the cache where the same one was converted before.
+    """The step program of a network: from the cache, or converted now.
 
-    The cache is the folder `programs` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names. The same is: the same classes, attributes and weights, clips and options,
-    co3d, torch, Python and installed packages. Networks with code of the user's own are converted
-    anew each time. The programs that were used least recently go when there are more than 32, or
-    than fit in 2 GB.
+    The cache is the folder `programs` of the platform's cache folder, or of the one that
+    `CO3D_CACHE` names. Its key is the network's classes, attributes and weights, the clips and
+    options, and the versions of co3d, torch, Python and installed packages. Networks with the
+    user's own code are not cached. It keeps the 32 programs that were used most recently, and at
+    most 2 GB.
 
     Args:
         model, clip_shape: as for `co3d.convert`.
-        options: of the conversion.
+        options: the conversion's options.
 
     Raises:
         ConversionError, OptionError: as for `co3d.convert`.
@@ -52,7 +52,7 @@ def convert_or_read(
     if kept is not None:
         return kept
     program = compile_network(model, shapes, options)
-    if program.dtype == torch.float32:  # as for exported files
+    if program.dtype == torch.float32:  # files have no other dtype
         with contextlib.suppress(ExportError):
             description = describe(program, None, slots=None, precision="float32")
             _KEPT.write(key, pack_torch(program, description))
@@ -60,7 +60,7 @@ def convert_or_read(
 
 
 def _read(key: str) -> Program[Any] | None:
-    """The program kept under a key; None without one, or where it is damaged."""
+    """The cached program of a key; None if there is none, or it is damaged."""
     path = _KEPT.find(key)
     if path is None:
         return None

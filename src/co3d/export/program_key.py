@@ -1,4 +1,4 @@
-"""The key of a converted program: a digest of everything that a conversion depends on."""
+"""The cache key of a converted program: a digest of everything that a conversion depends on."""
 
 import importlib
 import pkgutil
@@ -19,18 +19,18 @@ from co3d.compiler.rules.registry import _RULES
 from co3d.export.installed import describe_installed
 from co3d.export.object_digest import NoDigestError, ObjectDigest, check_function, check_methods
 
-# Modules whose functions a user may have replaced, beside those of the network's own classes.
+# Modules that are checked for functions that the user has replaced, besides the network's classes.
 _WATCHED = ("co3d.compiler", "co3d.export", "co3d.models", "torch.nn.")
 
 
 def find_program_key(
     model: nn.Module, clip_shapes: tuple[tuple[int, ...], ...], options: ConvertOptions
 ) -> str | None:
-    """A digest of a network, its weights, the options, and the code and versions that convert it.
+    """Compute a digest of a network, its weights, the options, and the code that converts it.
 
     Returns:
-        64 hexadecimal digits; None where something enters that cannot be vouched for, such as a
-        class of the user's own, a hook, or a function that was replaced.
+        64 hexadecimal digits; None if the conversion depends on content that a digest cannot
+        identify, such as a user's class, a hook, or a replaced function.
     """
     digest = ObjectDigest()
     try:
@@ -46,10 +46,10 @@ def find_program_key(
 
 
 def _check_process() -> None:
-    """Refuse a process in which installed code is not what its files say.
+    """Check that installed code was not changed at run time, by replaced functions, hooks or modes.
 
     Raises:
-        NoDigestError: naming what was replaced or is switched on.
+        NoDigestError: it was; the message names what.
     """
     for name, value in vars(torch_modules).items():
         if name.startswith("_global") and name.endswith("_hooks") and value:
@@ -67,7 +67,7 @@ def _check_process() -> None:
 
 
 def _list_constants() -> dict[str, Any]:
-    """The plain values that the compiler's and the models' modules hold: they may be replaced."""
+    """The plain constants in modules of compiler and models, which may have been changed."""
     found: dict[str, Any] = {}
     for module in _constant_modules():
         for part, value in vars(module).items():
@@ -79,7 +79,7 @@ def _list_constants() -> dict[str, Any]:
 
 @cache
 def _constant_modules() -> tuple[ModuleType, ...]:
-    """All modules of the compiler and the models, whichever of them a process has loaded so far."""
+    """All modules of the compiler and the models; those that are not loaded yet are imported."""
     names = [
         info.name
         for package in (co3d.compiler, co3d.models)
@@ -89,7 +89,7 @@ def _constant_modules() -> tuple[ModuleType, ...]:
 
 
 def _describe(name: str, value: Any) -> str:
-    """A constant as text; of a tuple its items, which must be no functions of a user's own."""
+    """A constant, or the items of a tuple, as text; user's functions raise NoDigestError."""
     if isinstance(value, tuple):
         return f"({', '.join(_describe(name, item) for item in value)})"
     check_function(name, value)

@@ -1,4 +1,4 @@
-"""Eight-bit step graphs: ranges of every value, state included, are measured on real streams."""
+"""Quantises step graphs to int8, with value ranges (including state) measured on a real stream."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,27 +22,27 @@ from co3d.errors import InputShapeError, OptionError
 from co3d.export.description import name_inputs
 from co3d.export.onnx_file import make_examples
 
-# Gates and activations stay in float32: they cost little, and eight bits of them move labels.
+# Gates and activations stay in float32: they cost little, and in 8 bits they change labels.
 OPERATORS = ("Conv", "Add", "Concat", "MaxPool", "AveragePool")
-# Every step of a stream is run; of each so many one is measured, for neighbours are alike.
+# Every step of a stream is run, but only every third is measured, since neighbours are similar.
 EVERY = 3
 
 
 def quantise(
     model: onnx.ModelProto, program: StepProgram, slots: int, frames: Iterable[Tensor]
 ) -> onnx.ModelProto:
-    """A step graph whose convolutions, sums, pools and concatenations work on eight bits.
+    """Quantise a step graph's convolutions, sums, pools and concatenations to 8 bits.
 
-    Weights are quantised per channel, values per tensor, to the least and largest that occur while
-    the float graph steps through a stream. State goes in and out in float32, and is quantised as
-    the step reads it: as a step program has no feedback, errors cannot add up from step to step.
-    Convolutions that see one pixel (gates, heads) stay in float32.
+    Weights are quantised per channel. Values are quantised per tensor, to the range that occurs
+    while the float graph steps through a stream. State stays float32 at inputs and outputs, and is
+    quantised in the graph; since a step program has no feedback, errors do not accumulate from step
+    to step. Convolutions with one output pixel (gates, heads) stay in float32.
 
     Args:
         model: the graph for all ages.
-        program: what it was made from.
-        slots: for which it was made.
-        frames: (1, C, H, W) each, preprocessed, of one stream in order; at least one.
+        program: the step program of the graph.
+        slots: the graph's number of slots.
+        frames: preprocessed frames (1, C, H, W) of one stream, in order; at least one.
 
     Returns:
         A graph with the same inputs and outputs.
@@ -58,14 +58,14 @@ def quantise(
         )
     data = model.SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
-        # Files: the quantiser changes a model that it is handed.
+        # Through files, because the quantiser changes a model that is passed in memory.
         given, prepared, result = (Path(folder) / f"{i}.onnx" for i in range(3))
         given.write_bytes(data)
         quant_pre_process(given, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             result,
-            _Measured(_step_through(data, program, slots, frames)),
+            _CalibrationInputs(_step_through(data, program, slots, frames)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(OPERATORS),
             per_channel=True,
@@ -76,8 +76,8 @@ def quantise(
         return onnx.load(result)
 
 
-class _Measured(CalibrationDataReader):
-    """Inputs of the steps that are measured, as the quantiser takes them: one a call, then None."""
+class _CalibrationInputs(CalibrationDataReader):
+    """Gives the quantiser the inputs of measured steps: one per call, then None."""
 
     def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
         self._feeds = feeds
@@ -89,7 +89,7 @@ class _Measured(CalibrationDataReader):
 def _step_through(
     data: bytes, program: StepProgram, slots: int, frames: Iterable[Tensor]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Step the float graph through a stream, and yield the inputs of one step in `EVERY`."""
+    """Step the float graph through a stream, and yield the inputs of every `EVERY`-th step."""
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     taken = {value.name for value in session.get_inputs()}
     names, start = name_inputs(program), make_examples(program, slots)
@@ -122,7 +122,7 @@ def _step_through(
 
 
 def _find_small(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions whose result is one pixel."""
+    """The names of convolutions with one output pixel."""
     shapes = {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*model.graph.value_info, *model.graph.output)

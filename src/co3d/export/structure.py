@@ -1,6 +1,6 @@
-"""How a network packs its results, as JSON: a tensor, or tuples, lists and dicts of such.
+"""The structure of a network's results as JSON: a tensor, or tuples, lists and dicts of tensors.
 
-Read without any reader of pickles or of types by name: those would import what a file names.
+It does not use PyTorch's serialisation of pytrees, which imports types that a file names.
 """
 
 from collections import OrderedDict
@@ -18,13 +18,13 @@ def write_structure(spec: TreeSpec) -> Any:
     """None for a tensor, {"tuple": […]}, {"list": […]}, {"dict": {name: …}} or {"none": []}.
 
     Raises:
-        ExportError: results are packed in something else.
+        ExportError: the structure has another type.
     """
     return _write(tree_unflatten([_TENSOR] * spec.num_leaves, spec))
 
 
 def read_structure(raw: Any, outputs: int) -> TreeSpec:
-    """What `write_structure` wrote, for a number of tensors.
+    """Read a structure of `write_structure` with this number of tensors.
 
     Raises:
         TypeError, ValueError: it is something else.

@@ -1,4 +1,4 @@
-"""The format `torch`: a whole step program in one safetensors file, for any backend and slots."""
+"""The format `torch`: all graphs of a step program in a safetensors file, for any backend."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, fx
 
 from co3d.backends.graphs.stored_graph import StepGraph
@@ -14,7 +13,7 @@ from co3d.compiler.program import Phase, StepProgram
 from co3d.errors import ExportedFileError, ExportError
 from co3d.export.description import KEY
 from co3d.export.fx_json import UnknownOperatorError, read_graph, write_graph
-from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
+from co3d.weights.safetensors_file import READ_ERRORS, pack_safetensors, read_safetensors
 
 _PHASES, _LAST = "co3d.phases", "co3d.channels_last"
 _LAYOUT = torch.channels_last
@@ -22,10 +21,10 @@ _SHOWN = 300
 
 
 def pack_torch(program: StepProgram, description: str) -> bytes:
-    """The graphs of all phases, and the weights that they share, as the content of one file.
+    """Write the graphs of all phases, and their shared weights, as the content of one file.
 
     Raises:
-        ExportError: an operator of a rule of the user's own, which no reader would know.
+        ExportError: a graph calls an operator of a user's rule, which is not on the allowlist.
     """
     names: dict[int, str] = {}
     tensors: dict[str, Tensor] = {}
@@ -53,18 +52,18 @@ def pack_torch(program: StepProgram, description: str) -> bytes:
         raise ExportError(
             f"cannot export {program.name}: {error}; use format='onnx', whose operators are its own"
         ) from error
-    # The file keeps numbers in one order; how they lay in memory is remembered beside them.
+    # Files store tensors contiguously; which were channels-last is stored in the metadata.
     last = [
         name
         for name, t in tensors.items()
         if not t.is_contiguous() and t.dim() == 4 and t.is_contiguous(memory_format=_LAYOUT)
     ]
     metadata = {KEY: description, _PHASES: json.dumps(phases), _LAST: json.dumps(last)}
-    return save(_part(tensors), metadata)
+    return pack_safetensors(_part(tensors), metadata)
 
 
 def _part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in memory of their own: safetensors refuses those that are views of one."""
+    """Copy tensors that share memory, because safetensors refuses them."""
     seen: set[int] = set()
     parted = {}
     for name, tensor in tensors.items():
@@ -77,10 +76,10 @@ def _part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
-    """The description in a file, and its step graphs.
+    """Read the description and the step graphs of a file, without running them.
 
     Raises:
-        ExportedFileError: the file is none that `pack_torch` made; nothing in it was run.
+        ExportedFileError: the file was not written by `pack_torch`, or is damaged.
     """
     try:
         tensors, metadata = read_safetensors(path)

@@ -6,9 +6,12 @@ from co3d.models import csn as csn
 from co3d.models import i3d as i3d
 from co3d.models import movinet as movinet
 from co3d.models import r2plus1d as r2plus1d
+from co3d.models import r2plus1d_r34 as r2plus1d_r34
+from co3d.models import r2plus1d_r50 as r2plus1d_r50
 from co3d.models import s3d as s3d
 from co3d.models import slow as slow
 from co3d.models import slowfast as slowfast
+from co3d.models import slowfast_mmaction as slowfast_mmaction
 from co3d.models import tsm as tsm
 from co3d.models import video_resnet as video_resnet
 from co3d.models import x3d as x3d

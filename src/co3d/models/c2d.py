@@ -1,7 +1,9 @@
-"""C2D, a ResNet of pictures that only pools along time (Wang et al. 2018, arXiv:1711.07971).
+"""C2D, a 2-D ResNet that only pools along time (Wang et al. 2018, arXiv:1711.07971).
 
 I3D without temporal kernels: the baseline of that paper.
 """
+
+from types import MappingProxyType
 
 from co3d.models.head import Join
 from co3d.models.i3d import I3D
@@ -28,6 +30,13 @@ class C2D(I3D):
     stem_kernel_t = STEM_KERNEL_T
     kernels_t = KERNELS_T
     join: Join = "logits"
+    refused_formats = MappingProxyType(
+        {
+            "mmaction2 ResNet3d": (
+                "mmaction2's C2D pools without a border in space, so that its maps are smaller"
+            )
+        }
+    )
 
 
 @register_model(C2D_R50_CARD)

@@ -1,8 +1,8 @@
-"""A small 3-D ResNet that names the motion of the camera.
+"""A small 3-D ResNet that recognises the motion of the camera.
 
 The family is that of Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action
 Recognition" (arXiv:1711.11248): dense 3×3×3 convolutions, batch norm, residual sums. Time is never
-strided and only four convolutions look along it, so a stream's answer lags by four frames.
+strided and only four convolutions have temporal kernels, so the delay of a stream is four frames.
 """
 
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ class CameraMotionNet(ClipModel):
         return self.classify(self.features(clip))
 
     def forward_settled(self, clip: Tensor) -> Tensor:
-        """Logits of a clip longer than the card's from its inner frames, which see no padding."""
+        """Logits of a long clip from its inner frames, whose receptive field has no padding."""
         features = self.features(clip)
         if clip.shape[2] > CAMERA_MOTION_CARD.clip_frames:
             features = features[:, :, self.delay : -self.delay]

@@ -1,4 +1,4 @@
-"""The model card: everything a user must know to feed a network, kept beside the network."""
+"""The model card: everything needed to feed a network, stored with the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,24 +11,29 @@ from torch import Tensor
 
 from co3d.errors import InputShapeError, OptionError
 from co3d.pictures import check_picture
-from co3d.printable import make_printable, spell_short
+from co3d.printable import make_printable, short_repr
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of red, green and blue in ImageNet's pictures, for pixels scaled to [0, 1]."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """How a network was trained, and so how it must be fed.
 
-    A network of one's own carries one as its attribute `card` (docs/own_network.md).
+    A user's own network carries one as its attribute `card` (docs/own_network.md).
 
     Attributes:
-        name: shown in titles; of registered networks the registry name, lower snake case.
+        name: shown in titles; the registry name (lower snake case) of registered networks.
         clip_frames: frames per training clip.
         rate_hz: frames per second at which those frames were sampled.
-        crop_px: side of the square that the network sees.
+        crop_px: side of the network's square input.
         short_side_px: a frame is scaled to this short side before the centre crop.
         mean, std: per channel (RGB), for pixels scaled to [0, 1].
-        resize_px: (height, width) that a frame is scaled to instead, whatever its shape.
-        antialias: whether that scaling averages the pixels that it drops.
+        resize_px: (height, width) that a frame is scaled to instead, regardless of aspect ratio.
+        antialias: whether that scaling is antialiased.
         labels: class names, index 0 first; empty while the weights are random or their classes
             unknown.
         activation: what turns logits into probabilities.
@@ -62,7 +67,7 @@ class ModelCard:
     bundled_weights: str = ""
 
     def __post_init__(self) -> None:
-        """Check every value: a card may be written by a user, or come from anybody's file."""
+        """Check every value, because cards are written by users and read from foreign files."""
         for name in ("clip_frames", "crop_px", "short_side_px"):
             if not _is_count(getattr(self, name)):
                 self._refuse(name, "a whole number of at least 1")
@@ -87,11 +92,11 @@ class ModelCard:
             self._refuse("activation", "'softmax' or 'sigmoid'")
         if not _is_sequence(self.labels) or not all(isinstance(x, str) for x in self.labels):
             self._refuse("labels", "the names of the classes, a list of str, index 0 first")
-        # They are shown in terminals.
+        # Labels are shown in terminals.
         object.__setattr__(self, "labels", tuple(map(make_printable, self.labels)))
 
     def _refuse(self, name: str, expected: str) -> NoReturn:
-        got = spell_short(getattr(self, name))
+        got = short_repr(getattr(self, name))
         raise OptionError(
             f"cannot describe a network: its card's {name} is {got}, expected {expected}"
         )
@@ -102,7 +107,7 @@ class ModelCard:
         return (3, self.clip_frames, self.crop_px, self.crop_px)
 
     def preprocess(self, image: np.ndarray) -> Tensor:
-        """Turn one picture into the frame that the network expects.
+        """Turn one picture into the network's input frame.
 
         Args:
             image: (H, W, 3) uint8, RGB, any size.
@@ -117,7 +122,7 @@ class ModelCard:
         size = self.find_scaled_size(image)
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         if not self.antialias:
-            frame = frame.float()  # as torchvision does: in eight bits the result differs by one
+            frame = frame.float()  # as in torchvision; in uint8 the result may differ by one
         frame = F.interpolate(frame, size=size, mode="bilinear", antialias=self.antialias)
         top, left = (size[0] - self.crop_px) // 2, (size[1] - self.crop_px) // 2
         frame = frame[:, :, top : top + self.crop_px, left : left + self.crop_px]
@@ -137,7 +142,7 @@ class ModelCard:
         return round(height * scale), round(width * scale)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W), float32 from 0 to 255, as the network expects them."""
+        """Pixels (N, 3, H, W), float32 from 0 to 255, normalised for the network."""
         mean = torch.tensor(self.mean).view(1, 3, 1, 1)
         std = torch.tensor(self.std).view(1, 3, 1, 1)
         return (pixels / 255 - mean) / std
@@ -146,12 +151,12 @@ class ModelCard:
         """Apply the head's activation to logits (..., K).
 
         Raises:
-            InputShapeError: they are no floating-point tensor of at least one dimension.
+            InputShapeError: they are not a floating-point tensor of at least one dimension.
         """
         is_dense = isinstance(logits, Tensor) and logits.layout == torch.strided
         if not is_dense or not logits.is_floating_point() or not logits.ndim:
             raise InputShapeError(
-                f"cannot apply {self.activation}: got {spell_short(logits)}, expected logits "
+                f"cannot apply {self.activation}: got {short_repr(logits)}, expected logits "
                 "(..., K), a floating-point tensor; pass StepResult.output"
             )
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(-1)

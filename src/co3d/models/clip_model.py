@@ -1,4 +1,4 @@
-"""What every registered network has in common: a card, and a check of the clip it is given."""
+"""The base class of registered networks: a card, and a check of the input clip."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,8 +16,8 @@ class ClipModel(nn.Module):
         card: how the network must be fed; set by `create_model`.
         min_side_px: the least height and width that the network takes.
         min_frames: the least number of frames in a clip.
-        refused_formats: title of a key map -> why a file with such keys is of another network,
-            though all of its tensors fit.
+        refused_formats: title of a key map -> why files with such keys belong to another network,
+            although all of their tensors fit.
     """
 
     card: ModelCard

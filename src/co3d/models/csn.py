@@ -1,8 +1,8 @@
 """CSN, ResNets whose kernels in space-time are depthwise (Tran et al. 2019, arXiv:1904.02811).
 
-Channels meet in pointwise convolutions alone. In the interaction-reduced form (ir) the 3×3×3
-convolution of a bottleneck is depthwise; in the interaction-preserved form (ip) a pointwise one
-goes before it. Time is halved with space, thrice.
+Only pointwise convolutions mix channels. In the interaction-reduced form (ir) the 3×3×3 convolution
+of a bottleneck is depthwise; in the interaction-preserved form (ip) a pointwise one precedes it.
+Time and space are halved three times.
 """
 
 import math
@@ -16,7 +16,7 @@ from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.head import SlidingHead
 from co3d.models.registry import register_model
-from co3d.models.residual import Shortcut, initialise
+from co3d.models.residual import initialise, make_shortcut
 from co3d.models.resnet3d import CROP_PX, EXPANSION, SPATIAL_STRIDE, Stem, count_blocks
 from co3d.weights.catalogue import find_weights
 
@@ -25,7 +25,7 @@ Interaction = Literal["reduced", "preserved"]
 STEM_CHANNELS, STEM_KERNEL_T = 64, 3
 DEPTHS = (50, 101, 152)
 CAFFE2_EPS = 1e-3
-"""What the norms of the authors' own networks, and of those of mmaction2, add to the variance."""
+"""The eps of the norms in the networks of the authors and of mmaction2."""
 
 PYTORCHVIDEO_EPS = 1e-5
 
@@ -83,9 +83,9 @@ class CSN(ClipModel):
 
 
 class Bottleneck(nn.Module):
-    """Residual block: reduce, mix channels (ip alone), convolve depthwise in space-time, expand.
+    """Residual block: reduce, mix channels (ip only), convolve depthwise in space-time, expand.
 
-    The depthwise convolution carries the stride, of space and time alike.
+    The depthwise convolution has the stride, in space and time.
     """
 
     def __init__(self, in_channels: int, inner: int, stride: int, interaction: Interaction) -> None:
@@ -102,11 +102,7 @@ class Bottleneck(nn.Module):
         self.depthwise_norm = nn.BatchNorm3d(inner)
         self.expand = nn.Conv3d(inner, channels, 1, bias=False)
         self.expand_norm = nn.BatchNorm3d(channels)
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and in_channels == channels
-            else Shortcut(in_channels, channels, (stride, stride, stride))
-        )
+        self.shortcut = make_shortcut(in_channels, channels, (stride, stride, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, 4 `inner`, ...), divided by the stride and rounded up."""
@@ -118,7 +114,7 @@ class Bottleneck(nn.Module):
 
 
 class PyTorchVideoCSN(CSN):
-    """As PyTorchVideo trains it: norms of other eps, and a head that slides over larger maps."""
+    """CSN as PyTorchVideo trains it: with another eps in norms, and a sliding head."""
 
     refused_formats = MappingProxyType(
         {"mmaction2 CSN": f"its norms add {CAFFE2_EPS:g} to the variance, not {PYTORCHVIDEO_EPS:g}"}
@@ -130,7 +126,7 @@ class PyTorchVideoCSN(CSN):
 
 
 class Caffe2CSN(CSN):
-    """As its authors and mmaction2 train it."""
+    """CSN as its authors and mmaction2 train it."""
 
     refused_formats = MappingProxyType(
         {
@@ -166,8 +162,8 @@ def _card(
     )
 
 
-# Of pixels from 0 to 255 (mmaction2): 110.2008, 100.63983, 95.99475 and 58.14765, 56.46975,
-# 55.332195.
+# mmaction2 gives them for pixels from 0 to 255: 110.2008, 100.63983, 95.99475 and 58.14765,
+# 56.46975, 55.332195.
 _SCRATCH_MEAN = (0.43216, 0.394666, 0.37645)
 _SCRATCH_STD = (0.22803, 0.22145, 0.216989)
 

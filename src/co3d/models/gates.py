@@ -1,4 +1,4 @@
-"""Gates that scale channels by what pools of them say (squeeze and excite, arXiv:1709.01507)."""
+"""Squeeze-and-excitation gates, which scale channels by a function of pools (arXiv:1709.01507)."""
 
 from collections.abc import Callable
 
@@ -29,12 +29,12 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(x.mean((2, 3, 4), keepdim=True))
 
     def gate(self, pooled: Tensor) -> Tensor:
-        """What to scale by, from means (N, C, T or 1, 1, 1)."""
+        """The scale factors for means (N, C, T or 1, 1, 1)."""
         return self.restore(self.activation(self.reduce(pooled))).sigmoid()
 
 
 class CausalSqueezeExcite(nn.Module):
-    """Scale each channel of a frame by a gate of its mean in this frame and in all so far.
+    """Scale each channel of a frame by a gate of its means in this frame and in all frames so far.
 
     Args:
         channels, squeezed, activation: see `SqueezeExcite`.
@@ -55,7 +55,7 @@ class CausalSqueezeExcite(nn.Module):
 
 
 def running_mean(x: Tensor) -> Tensor:
-    """The mean of each element of time and all before it: (N, C, T, …), the same shape."""
+    """The mean of each time step and all before it: (N, C, T, …), same shape."""
     return x.cumsum(2) / torch.ones_like(x).cumsum(2)
 
 

@@ -1,4 +1,4 @@
-"""The end of a clip network: a spatial window that slides over larger frames, then all of time."""
+"""The head of a clip network: a spatial window that slides over larger frames, then all of time."""
 
 import math
 from typing import Literal
@@ -19,7 +19,7 @@ class SlidingHead(nn.Module):
             the whole map, whatever its size.
         num_classes: K.
         dropout: probability of dropping a pooled feature in training.
-        join: what to average over the positions of a larger map, as upstream does. See
+        join: what to average over the positions of a larger map, as upstream does; see
             `join_positions`.
     """
 
@@ -33,7 +33,7 @@ class SlidingHead(nn.Module):
         self.classifier = nn.Linear(in_channels, num_classes)
 
     def forward(self, *pathways: Tensor) -> Tensor:
-        """Maps (N, C, T, h, w), alike but for C and T -> (N, K)."""
+        """Maps (N, C, T, h, w) that may differ in C and T -> (N, K)."""
         pooled = [pool_positions(x, self.pool_side) for x in pathways]
         x = self.dropout(pooled[0] if len(pooled) == 1 else torch.cat(pooled, 1))
         return join_positions(x, self.classifier, self.join)
@@ -42,12 +42,12 @@ class SlidingHead(nn.Module):
 def pool_positions(x: Tensor, side: int | None) -> Tensor:
     """Average a sliding square in space and all of time: (N, C, T, h, w) -> (N, C, 1, h', w').
 
-    The square is clamped to the map and moves by one, so a map no larger than it has one position;
-    so has every map where the side is None.
+    The square is clamped to the map and moves by one pixel, so a map that is not larger gives one
+    position; so does every map if the side is None.
     """
     height, width = x.shape[3:]
     window = (1, min(side or height, height), min(side or width, width))
-    # Space before time: the mean over time is then plain, and its input small.
+    # Space before time, so that the mean over time has a small input.
     return F.avg_pool3d(x, window, stride=1).mean(2, keepdim=True)
 
 

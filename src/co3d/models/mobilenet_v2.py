@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from co3d.models.temporal_shift import ShiftedConv
 
 STEM_CHANNELS = 32
-# Of each stage: channels inside a block per channel of its input, channels out, blocks, stride.
+# For each stage: channels inside a block per input channel, channels out, blocks, stride.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -22,7 +22,7 @@ class MobileNetV2(nn.Module):
     """Clip (N, 3, T, H, W) -> maps (N, 1280, T, H/32, W/32), rounded up.
 
     Args:
-        online: whether the shifts bring channels from the past alone.
+        online: whether channels are only shifted from past frames.
     """
 
     channels = 1280
@@ -48,7 +48,7 @@ class MobileNetV2(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution within the frame, norm, ReLU that ends at 6."""
+    """Convolution within the frame, norm, ReLU6."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ConvNorm(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve depthwise within the frame, project; what has a shortcut also shifts."""
+    """Expand, convolve depthwise within the frame, project; blocks with a shortcut also shift."""
 
     def __init__(
         self, in_channels: int, channels: int, factor: int, stride: int, online: bool

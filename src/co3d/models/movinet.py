@@ -1,9 +1,9 @@
 """MoViNet, networks for mobile devices (Kondratyuk et al. 2021, arXiv:2103.11511).
 
-The base network convolves depthwise in space-time and gates by means over the clip. The stream
-network is causal: its kernels are spatial, then temporal over the frame and those before it, and
-its gates and its head average all frames so far. Its steps are therefore the clip network exactly,
-without a delay, and remember a running sum instead of a window.
+The base network convolves depthwise in space-time, with gates of means over the clip. The stream
+network is causal: its kernels are spatial, then temporal over the frame and earlier ones, and its
+gates and its head average all frames so far. Its steps therefore equal the clip network exactly
+without delay, and carry a running sum instead of a window.
 """
 
 import torch
@@ -33,7 +33,7 @@ class MoViNet(ClipModel):
 
     Args:
         size: of the network.
-        causal: whether it is the stream network, which sees no later frame.
+        causal: whether it is the stream network, which uses no later frame.
         num_classes: K.
         dropout: probability of dropping a hidden unit before the classifier, in training.
 
@@ -71,7 +71,7 @@ class MoViNet(ClipModel):
 
 
 class Block(nn.Module):
-    """Expand, convolve depthwise, gate, project; a factor that starts at zero scales the branch."""
+    """Expand, convolve depthwise, gate, project; the branch has a scale initialised to 0."""
 
     def __init__(
         self,
@@ -152,6 +152,6 @@ def _register(key: str, *, causal: bool) -> None:
 
 for _key in SIZES:
     _register(_key, causal=False)
-# The larger stream networks add positions to their gates; no checkpoint of them is read here.
+# The larger stream networks have positional encodings in their gates, and no supported checkpoint.
 for _key in ("a0", "a1", "a2"):
     _register(_key, causal=True)

@@ -29,7 +29,7 @@ class ConvNorm(nn.Module):
         in_channels, channels: in and out.
         kernel: frames and side.
         stride: in space.
-        groups: of channels that do not meet.
+        groups: number of channel groups.
         causal: whether the activation is that of the stream network.
         activate: whether there is one.
     """
@@ -94,7 +94,7 @@ class CausalConv(nn.Module):
 
 
 class SamePool(nn.Module):
-    """Average of 3×3 pixels in steps of two; at the border of those that are there."""
+    """Average over 3×3 pixels with stride two; at the border only over pixels inside the map."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, C, T, H/2, W/2), rounded up."""
@@ -108,7 +108,7 @@ class SamePool(nn.Module):
 
 
 def _border_factors(side: int) -> list[float]:
-    """For each window along an axis, its size over how much of it lies inside."""
+    """For each window along an axis, its size divided by how much of it is inside the map."""
     before, _ = pad_same(side, POOL_SIDE, POOL_STRIDE)
     starts = range(-before, side - before, POOL_STRIDE)
     return [

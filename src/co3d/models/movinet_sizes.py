@@ -1,9 +1,9 @@
-"""The six sizes of MoViNet, as a search found them (arXiv:2103.11511, appendix)."""
+"""The six sizes of MoViNet, found by architecture search (arXiv:2103.11511, appendix)."""
 
 from dataclasses import dataclass
 
 Kernel = tuple[int, int]
-"""Frames, and pixels of the side."""
+"""Depthwise kernel: frames, and pixels of the side."""
 
 _T3: Kernel = (3, 3)
 _T5: Kernel = (5, 3)
@@ -36,7 +36,7 @@ class Size:
         stem: channels of the stem.
         stages: from the clip to the head.
         last: channels that the head pools.
-        clip_frames, rate_hz, crop_px: how the base network is trained and judged: ten seconds.
+        clip_frames, rate_hz, crop_px: for training and evaluating the base network: ten seconds.
     """
 
     stem: int

@@ -1,4 +1,4 @@
-"""What the `cfg` in a PySlowFast checkpoint says of how its network is fed."""
+"""Read from a PySlowFast checkpoint's `cfg` how to feed its network."""
 
 import dataclasses
 import logging
@@ -17,10 +17,10 @@ _TARGET_FPS = 30  # PySlowFast's default
 
 
 def read_pyslowfast_cfg(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
-    """The card with the frames, rate, crops, mean and deviation that a file's `cfg` states.
+    """The card with the frames, rate, crops, mean and deviation of a file's `cfg`.
 
-    What differs from the card is logged as a warning. A `cfg` of another library, or without one of
-    these values, leaves the card as it is.
+    Differences from the card are logged as a warning. A `cfg` of another library, or one without
+    any of these values, leaves the card unchanged.
     """
     text = checkpoint.metadata.get("cfg", "")
     section = _SECTION.search(text) if len(text) <= MAX_LETTERS else None
@@ -55,7 +55,7 @@ def _feed(section: str, card: ModelCard) -> ModelCard:
 
 
 def _count(section: str, key: str) -> int | None:
-    """A whole number from 1 on, of five digits at most."""
+    """An integer from 1 on, of at most five digits."""
     found = re.search(rf"^  {key}: ([1-9]\d{{0,4}})$", section, re.MULTILINE)
     return int(found[1]) if found else None
 

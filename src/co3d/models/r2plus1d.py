@@ -1,21 +1,16 @@
 """R(2+1)D, 3-D convolutions factorised in space and time (Tran et al. 2018, arXiv:1711.11248).
 
-Each 3×3×3 convolution is a spatial one, a norm, a ReLU and a temporal one, with as many channels
-between them as give the two the parameters of the one. Time is halved with space, thrice.
+Each 3×3×3 convolution is replaced by a spatial one, a norm, a ReLU and a temporal one, with as many
+channels in between as give both together the original number of parameters. Time and space are
+halved three times.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from co3d.models.registry import register_model
-from co3d.models.video_resnet import (
-    STEM_CHANNELS,
-    BasicBlock,
-    Stem,
-    VideoResNet,
-    make_card,
-    make_shortcut,
-)
+from co3d.models.residual import make_shortcut
+from co3d.models.video_resnet import STEM_CHANNELS, BasicBlock, Stem, VideoResNet, make_card
 
 STEM_INNER = 45
 
@@ -33,7 +28,13 @@ class R2Plus1D(VideoResNet):
 
 
 class FactorisedConv(nn.Module):
-    """Spatial convolution, norm, ReLU, temporal convolution; both carry the stride."""
+    """Spatial convolution, norm, ReLU, temporal convolution; both carry the stride.
+
+    Args:
+        in_channels, inner, channels: before, between and after the two convolutions.
+        kernel_s, stride_s: side and stride of the spatial one.
+        stride_t, kernel_t: stride and kernel of the temporal one.
+    """
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class FactorisedConv(nn.Module):
         kernel_s: int,
         stride_s: int,
         stride_t: int,
+        kernel_t: int = 3,
     ) -> None:
         super().__init__()
         self.spatial = nn.Conv3d(
@@ -55,7 +57,12 @@ class FactorisedConv(nn.Module):
         )
         self.norm = nn.BatchNorm3d(inner)
         self.temporal = nn.Conv3d(
-            inner, channels, (3, 1, 1), (stride_t, 1, 1), (1, 0, 0), bias=False
+            inner,
+            channels,
+            (kernel_t, 1, 1),
+            (stride_t, 1, 1),
+            (kernel_t // 2, 0, 0),
+            bias=False,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +71,7 @@ class FactorisedConv(nn.Module):
 
 
 def _make_block(in_channels: int, channels: int, stride: int) -> BasicBlock:
-    # Both convolutions of a block have the inner width that fits the first of them.
+    # Both convolutions of a block have the inner width computed for the first one.
     inner = in_channels * channels * 27 // (in_channels * 9 + 3 * channels)
     return BasicBlock(
         FactorisedConv(in_channels, inner, channels, 3, stride, stride),

@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from co3d.arguments import check_arguments
 from co3d.errors import OptionError, UnknownModelError, WeightError
 from co3d.models.card import ModelCard
@@ -16,12 +18,12 @@ from co3d.models.description import read_description
 from co3d.models.labels import read_labels
 from co3d.models.pyslowfast_cfg import read_pyslowfast_cfg
 from co3d.models.saved import WEIGHTS, is_saved_model, read_saved_card
+from co3d.printable import list_first
 from co3d.weights.catalogue import PublishedWeights, find_weights, list_weights
 from co3d.weights.checkpoints import read_checkpoint
 from co3d.weights.containers import Checkpoint, read_container
 from co3d.weights.download import fetch_weights
-from co3d.weights.keymaps import match_keys
-from co3d.weights.load import load_weights
+from co3d.weights.load import count_outputs, load_weights
 from co3d.weights.origin import identify_weights
 
 Builder = Callable[..., ClipModel]
@@ -31,7 +33,7 @@ _ENTRIES: dict[str, tuple[ModelCard, Builder]] = {}
 
 @check_arguments(card="describe the network with a co3d.ModelCard")
 def register_model(card: ModelCard) -> Callable[[_B], _B]:
-    """Register a builder under `card.name`; a name that is taken is an error.
+    """Register a builder under `card.name`; an existing name raises.
 
     The builder takes `num_classes` and `dropout`, both with defaults, and returns the network with
     random weights.
@@ -65,7 +67,7 @@ def get_card(name: str) -> ModelCard:
 
 
 def has_own_weights(name: str) -> bool:
-    """Whether a model comes with weights: bundled with the package, or trained in its folder."""
+    """Whether a model comes with weights, in the package or in its own folder."""
     return bool(_is_folder(name) or get_card(name).bundled_weights)
 
 
@@ -79,14 +81,14 @@ def create_model(
     """Build a registered network, in evaluation mode, with its card as `model.card`.
 
     Args:
-        name: one of `list_models()`, or the folder of a training run (one that is named as a
-            model is `./x3d_s`).
-        weights: None for the weights in that folder, or those bundled with the package, random
-            where there are none; "random"; a published tag such as "kinetics400", downloaded once;
-            or a checkpoint file.
-        num_classes: outputs; None for as many as the weights have. A classifier of another size in
-            the weights is left out, which is logged as a warning, and the card has no labels.
-        dropout: probability of dropping a hidden unit in training, when other than the published.
+        name: one of `list_models()`, or the folder of a training run (write `./x3d_s` for a folder
+            named like a model).
+        weights: None for the weights in that folder, or those bundled with the package, or random
+            ones if there are none; "random"; a published tag such as "kinetics400", downloaded
+            once; or a checkpoint file.
+        num_classes: outputs; None for as many as the weights have. If the weights' classifier has
+            another size it is not loaded, with a logged warning, and the card has no labels.
+        dropout: probability of dropping a hidden unit in training; None for the published one.
 
     Raises:
         UnknownModelError: the model, or the tag, does not exist.
@@ -100,13 +102,14 @@ def create_model(
     loaded = _read_weights(card, weights)
     replaceable = "" if num_classes is None else card.classifier
     if loaded and num_classes is None:
-        num_classes = loaded.count_classes(card.classifier)
+        num_classes = count_outputs(loaded.checkpoint, card.classifier)
     options = {"num_classes": num_classes, "dropout": dropout}
     model = builder(**{key: value for key, value in options.items() if value is not None})
     model.card = dataclasses.replace(card, published_accuracy={})
     if loaded:
         others = {other: build for other, (_, build) in _ENTRIES.items() if other != card.name}
         load_weights(model, loaded.checkpoint, replaceable=replaceable, others=others)
+        _check_network(model, loaded.checkpoint)
         model.card = loaded.describe(
             model.card, len(model.get_parameter(f"{card.classifier}.weight"))
         )
@@ -114,14 +117,14 @@ def create_model(
 
 
 def create_trained_model(name: str, weights: str | Path | None, *, purpose: str) -> ClipModel:
-    """A network for use, whose weights are never random unless that is asked for.
+    """A network for use, whose weights are only random on request.
 
     Args:
         name, weights: as for `create_model`.
-        purpose: what it is for, in words that go after "cannot".
+        purpose: what it is for, as words that follow "cannot".
 
     Raises:
-        OptionError: no weights are given, and none are bundled or lie in the folder.
+        OptionError: no weights are given, and none are bundled or in the folder.
         UnknownModelError, WeightError: see `create_model`.
     """
     if weights is None and not has_own_weights(name):
@@ -133,39 +136,20 @@ def create_trained_model(name: str, weights: str | Path | None, *, purpose: str)
     return create_model(name, weights=weights)
 
 
-_MOST_CLASSES = 1 << 17
-
-
 @dataclass(frozen=True)
 class _Loaded:
-    """A checkpoint and the published ones that it may be, as far as its name tells.
+    """A checkpoint, and the published ones that it may be by its file name.
 
     Attributes:
-        origin: the published one that it is, where that is known.
+        origin: the published checkpoint that it is, if known.
     """
 
     checkpoint: Checkpoint
     candidates: tuple[PublishedWeights, ...] = ()
     origin: PublishedWeights | None = None
 
-    def count_classes(self, classifier: str) -> int | None:
-        """Rows of the classifier in the checkpoint; None where it has none.
-
-        Raises:
-            WeightError: there are more than any network has, which would be built with as many.
-        """
-        name = f"{classifier}.weight"
-        key = match_keys(self.checkpoint.tensors, [name]).source_of.get(name)
-        shape = self.checkpoint.tensors[key].shape if key else ()
-        if shape and shape[0] > _MOST_CLASSES:
-            raise WeightError(
-                f"cannot use weights {self.checkpoint.origin}: {key} is of {shape[0]} classes, "
-                f"expected {_MOST_CLASSES} at most; check that the file belongs to this model"
-            )
-        return shape[0] or None if shape else None
-
     def describe(self, card: ModelCard, num_classes: int) -> ModelCard:
-        """The card with what is known of these weights, for a network with so many outputs."""
+        """The card with what is known of these weights, for this number of outputs."""
         for entry in self.candidates:
             labels = read_labels(entry.labels)
             if len(labels) == num_classes:
@@ -178,12 +162,11 @@ class _Loaded:
                 )
         if self.origin is None:
             card = read_pyslowfast_cfg(self.checkpoint, card)
-        card = read_description(self.checkpoint, card)
-        return card if len(card.labels) == num_classes else dataclasses.replace(card, labels=())
+        return read_description(self.checkpoint, card, num_classes)
 
 
 def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None:
-    """The checkpoint that `weights` means for this model; None for random weights."""
+    """The checkpoint of `weights` for this model; None for random weights."""
     if weights == "random" or (weights is None and not card.bundled_weights):
         return None
     if weights is None:
@@ -193,12 +176,30 @@ def _read_weights(card: ModelCard, weights: str | Path | None) -> _Loaded | None
     published = list_weights(card.name)
     if weights not in [entry.tag for entry in published] and _looks_like_path(weights):
         path = Path(weights)
-        # A file fetched by hand keeps its published name, and with it its class names.
+        # A file fetched by hand usually keeps its published name, which tells its class names.
         origin = identify_weights(card.name, path)
         same_name = [origin] if origin else [e for e in published if e.file_name == path.name]
         return _Loaded(read_checkpoint(path), tuple(same_name), origin)
     entry = find_weights(card.name, str(weights))
     return _Loaded(read_checkpoint(fetch_weights(entry)), (entry,), entry)
+
+
+def _check_network(model: ClipModel, checkpoint: Checkpoint) -> None:
+    """Refuse a file that says that it is of a network of another class, though its tensors fit.
+
+    Raises:
+        WeightError: naming the network.
+    """
+    written = checkpoint.metadata.get("model")
+    if written is None or written not in _ENTRIES:
+        return
+    with torch.device("meta"):  # shapes without memory
+        other = _ENTRIES[written][1]()
+    if type(other) is not type(model):
+        raise WeightError(
+            f"weights {checkpoint.origin} do not fit {model.card.name}: they are weights of "
+            f"{written}, whose tensors are alike but which computes otherwise: choose that model"
+        )
 
 
 def _looks_like_path(weights: str | Path) -> bool:
@@ -223,6 +224,11 @@ def _find_entry(name: str) -> tuple[ModelCard, Builder]:
         card = read_saved_card(Path(name), {key: card for key, (card, _) in _ENTRIES.items()})
         return card, _ENTRIES[card.name][1]
     if name not in _ENTRIES:
-        nearest = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or list_models()
-        raise UnknownModelError(f"no model {name!r}: did you mean {' or '.join(nearest)}?")
+        nearest = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4)
+        hint = (
+            f"did you mean {' or '.join(nearest)}?"
+            if nearest
+            else (f"known are {list_first(list_models())}; `co3d models` lists all")
+        )
+        raise UnknownModelError(f"no model {name!r}: {hint}")
     return _ENTRIES[name]

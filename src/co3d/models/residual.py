@@ -1,4 +1,4 @@
-"""What the residual networks share: the shortcut, and the values that training starts from."""
+"""Common parts of the residual networks: the shortcut, and the initialisation."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,15 @@ from torch import Tensor, nn
 
 
 class Shortcut(nn.Module):
-    """Strided pointwise convolution that brings a residual to the shape of the branch."""
+    """Strided convolution and norm that bring a residual to the shape of the branch.
 
-    def __init__(self, in_channels: int, channels: int, stride: tuple[int, int, int]) -> None:
+    Args:
+        conv: the convolution. channels: out of it.
+    """
+
+    def __init__(self, conv: nn.Module, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, channels, 1, stride, bias=False)
+        self.conv = conv
         self.norm = nn.BatchNorm3d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -18,18 +22,27 @@ class Shortcut(nn.Module):
         return self.norm(self.conv(x))
 
 
+def make_shortcut(
+    in_channels: int, channels: int, stride: tuple[int, int, int]
+) -> Shortcut | nn.Identity:
+    """The shortcut of a block: a pointwise convolution, or the identity where the shape stays."""
+    if stride == (1, 1, 1) and in_channels == channels:
+        return nn.Identity()
+    return Shortcut(nn.Conv3d(in_channels, channels, 1, stride, bias=False), channels)
+
+
 def initialise(model: nn.Module, branch_ends: Iterable[nn.BatchNorm3d]) -> None:
     """Initialise as the published trainings do (PySlowFast and PyTorchVideo, `init_weights`).
 
     Convolutions: He normal by fan-out, zero bias (arXiv:1502.01852). Classifier: normal, standard
-    deviation 0.01. Each residual branch starts at zero, that is with the scale of its last norm
+    deviation 0.01. Each residual branch starts at zero, by the scale of its last norm
     (arXiv:1706.02677).
 
     Args:
         model: the network.
-        branch_ends: the last norm of each residual branch that shall start at zero.
+        branch_ends: the last norm of each residual branch to initialise to zero.
     """
-    if next(model.parameters()).is_meta:  # of shapes alone
+    if next(model.parameters()).is_meta:  # has shapes only
         return
     for module in model.modules():
         if isinstance(module, nn.Conv3d):

@@ -1,8 +1,8 @@
-"""The 3-D ResNet that Slow, I3D and both pathways of SlowFast are made of.
+"""The 3-D ResNet used by Slow, I3D and both pathways of SlowFast.
 
-A ResNet (He et al. 2016, arXiv:1512.03385) whose convolutions are spatial, and here and there
-temporal as well: the bottleneck of Feichtenhofer et al. 2019, arXiv:1812.03982, table 1. No
-convolution has a temporal stride.
+A ResNet (He et al. 2016, arXiv:1512.03385) with spatial convolutions, some of which also have a
+temporal kernel: the bottleneck of Feichtenhofer et al. 2019, arXiv:1812.03982, table 1. Only
+the stem of one network has a temporal stride.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from co3d.errors import OptionError
 from co3d.models.card import ModelCard
-from co3d.models.residual import Shortcut
+from co3d.models.residual import make_shortcut
 from co3d.weights.catalogue import find_weights
 
-STAGE_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+STAGE_DEPTHS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 CROP_PX = 224
 SPATIAL_STRIDE = 32
 EXPANSION = 4  # channels out of a bottleneck per channel inside
 
 KernelsT = tuple[tuple[int, ...], ...]
-"""Temporal kernels of res2 to res5: for each stage those of its blocks, repeated in turn."""
+"""Temporal kernels of res2 to res5: for each stage those of its blocks, repeated cyclically."""
 
 
 class Trunk(nn.Module):
@@ -32,7 +32,8 @@ class Trunk(nn.Module):
         stem_kernel_t: temporal kernel of the stem.
         kernels_t: temporal kernels of the stages' blocks.
         width: channels of the stem; res2 to res5 have 4, 8, 16 and 32 times as many.
-        fused_channels: channels that join the input of each stage from elsewhere.
+        fused_channels: channels from the other pathway that are added to each stage's input.
+        stem_stride_t: temporal stride of the stem's convolution, and of its pool.
 
     Raises:
         OptionError: no ResNet has this depth.
@@ -45,10 +46,11 @@ class Trunk(nn.Module):
         kernels_t: KernelsT,
         width: int = 64,
         fused_channels: tuple[int, int, int, int] = (0, 0, 0, 0),
+        stem_stride_t: int = 1,
     ) -> None:
         super().__init__()
         depths = count_blocks(depth, (50, 101))
-        self.stem = Stem(width, stem_kernel_t)
+        self.stem = Stem(width, stem_kernel_t, stem_stride_t)
         stages = []
         in_channels = width
         for index, blocks in enumerate(depths):
@@ -60,33 +62,40 @@ class Trunk(nn.Module):
         self.out_channels = in_channels
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Clip (N, 3, T, H, W) -> (N, 32 `width`, T, H/32, W/32), rounded up."""
+        """Clip (N, 3, T, H, W) -> (N, 32 `width`, T/stem_stride_t², H/32, W/32), rounded up."""
         return self.res5(self.res4(self.res3(self.res2(self.stem(clip)))))
 
 
 class Stem(nn.Module):
-    """7×7 convolution with a temporal kernel, then 3×3 max pool; each halves height and width."""
+    """7×7 convolution with a temporal kernel, then 3×3 max pool; each halves height and width.
 
-    def __init__(self, channels: int, kernel_t: int) -> None:
+    Args:
+        channels: out of it. kernel_t: of the convolution. stride_t: of both, along time.
+    """
+
+    def __init__(self, channels: int, kernel_t: int, stride_t: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv3d(
-            3, channels, (kernel_t, 7, 7), (1, 2, 2), (kernel_t // 2, 3, 3), bias=False
+            3, channels, (kernel_t, 7, 7), (stride_t, 2, 2), (kernel_t // 2, 3, 3), bias=False
         )
         self.norm = nn.BatchNorm3d(channels)
-        self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+        self.pool = nn.MaxPool3d((1, 3, 3), (stride_t, 2, 2), (0, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, T, H, W) -> (N, `channels`, T, H/4, W/4), rounded up."""
+        """(N, 3, T, H, W) -> (N, `channels`, T/stride_t², H/4, W/4), rounded up."""
         return self.pool(F.relu(self.norm(self.conv(x))))
 
 
 class Bottleneck(nn.Module):
     """Residual block: reduce with a temporal kernel, convolve 3×3 in space, expand fourfold.
 
-    The spatial convolution carries the stride.
+    The spatial convolution carries the stride of space; no convolution here has one of time, but
+    the shortcut allows for that of a subclass.
     """
 
-    def __init__(self, in_channels: int, inner: int, kernel_t: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, inner: int, kernel_t: int, stride: int, stride_t: int = 1
+    ) -> None:
         super().__init__()
         channels = inner * EXPANSION
         self.reduce = nn.Conv3d(
@@ -99,24 +108,24 @@ class Bottleneck(nn.Module):
         self.spatial_norm = nn.BatchNorm3d(inner)
         self.expand = nn.Conv3d(inner, channels, 1, bias=False)
         self.expand_norm = nn.BatchNorm3d(channels)
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and in_channels == channels
-            else Shortcut(in_channels, channels, (1, stride, stride))
-        )
+        self.shortcut = make_shortcut(in_channels, channels, (stride_t, stride, stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) -> (N, 4 `inner`, T, H/stride, W/stride), rounded up."""
-        y = F.relu(self.reduce_norm(self.reduce(x)))
+        """(N, C, T, H, W) -> (N, 4 `inner`, T/stride_t, H/stride, W/stride), rounded up."""
+        y = self.reduce_channels(x)
         y = F.relu(self.spatial_norm(self.spatial(y)))
         y = self.expand_norm(self.expand(y))
         return F.relu(self.shortcut(x) + y)
+
+    def reduce_channels(self, x: Tensor) -> Tensor:
+        """The input of the spatial convolution, (N, `inner`, T/stride_t, H, W)."""
+        return F.relu(self.reduce_norm(self.reduce(x)))
 
 
 def make_stage(
     in_channels: int, inner: int, blocks: int, kernels_t: tuple[int, ...], stride: int
 ) -> nn.Sequential:
-    """A stage of bottlenecks: the first has the stride, temporal kernels take turns."""
+    """A stage of bottlenecks: the first has the stride; temporal kernels repeat cyclically."""
     return nn.Sequential(
         *(
             Bottleneck(
@@ -131,11 +140,11 @@ def make_stage(
 
 
 def count_blocks(depth: int, known: tuple[int, ...]) -> tuple[int, ...]:
-    """Blocks of each stage of a ResNet of so many layers.
+    """Blocks per stage of a ResNet with this number of layers.
 
     Args:
         depth: layers.
-        known: depths that there are.
+        known: existing depths.
 
     Raises:
         OptionError: no ResNet has this depth.
@@ -149,7 +158,7 @@ def count_blocks(depth: int, known: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def make_card(name: str, summary: str, paper: str) -> ModelCard:
-    """The card of a network that sees 8 frames, every eighth of a video of 30 frames/s."""
+    """The card of a network for 8 frames, every eighth of a video of 30 frames/s."""
     published = find_weights(name, "kinetics400")
     return ModelCard(
         name=name,

@@ -1,7 +1,7 @@
 """S3D, an Inception whose 3-D convolutions are factorised (Xie et al. 2018, arXiv:1712.04851).
 
-Kernels are spatial, then temporal, each with a norm and a ReLU of its own. Time is halved by the
-stem and by the pools before the second and the third stage of Inception blocks.
+Kernels are spatial, then temporal, each with its own norm and ReLU. Time is halved by the stem and
+by the pools before the second and the third stage of Inception blocks.
 """
 
 import torch
@@ -58,8 +58,8 @@ S3D_CARD = ModelCard(
 class S3D(ClipModel):
     """S3D: clip (N, 3, T, H, W), any T >= 5, H and W >= 32 -> logits (N, K).
 
-    The last pool averages two elements of time and 7×7 of space wherever they fit (all of a smaller
-    map), and the logits of all places are averaged, as torchvision does.
+    The last pool averages windows of two time steps and 7×7 pixels (or all of a smaller map), and
+    the logits of all positions are averaged, as torchvision does.
 
     Args:
         num_classes: K.
@@ -150,7 +150,7 @@ class Stem(nn.Sequential):
 
 
 class Inception(nn.Module):
-    """Four branches side by side, of which two look along time with kernels and one with a pool."""
+    """Four parallel branches: two have temporal kernels, and one pools along time."""
 
     def __init__(self, in_channels: int, widths: Widths) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""Trained networks as folders: `model.safetensors`, and `card.json`, which says how to feed it."""
+"""Trained networks as folders: `model.safetensors`, and `card.json` with how to feed it."""
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ from co3d.files import read_small
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.description import write_description
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.weights.save import save_weights, write_whole
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 MAX_BYTES = 1 << 20
 _COUNTS = ("clip_frames", "crop_px", "short_side_px")
 _MOST, _LARGEST = 1 << 16, 1e9
-# What a card says of the network's making is not known any more once it has been trained anew.
+_FILE_NETWORK = re.compile(r"[\w./-]{1,200}\.py:\w{1,100}")
+# The fields of a card that are saved. The others describe the published network, and do not hold
+# after training.
 _FIELDS = ("name", *_COUNTS, "rate_hz", "mean", "std", "resize_px", "antialias")
 
 
@@ -27,7 +30,7 @@ def is_saved_model(name: str | Path) -> bool:
 
 
 def save_model(model: ClipModel, folder: Path) -> None:
-    """Write a network and its card into a folder that `create_model` and `co3d stream` take.
+    """Write a network and its card into a folder for `create_model` and `co3d stream`.
 
     Raises:
         OutputError: a file cannot be written.
@@ -38,18 +41,28 @@ def save_model(model: ClipModel, folder: Path) -> None:
 
 
 def read_saved_card(folder: Path, registered: dict[str, ModelCard]) -> ModelCard:
-    """The card of a trained network: that of the registered one, fed as it was trained.
+    """The card of a trained network: the registered network's, with the trained input format.
 
     Raises:
-        WeightError: the file is broken, or the network is not registered.
+        WeightError: the file is broken, or the network is not registered: a user's file builds it.
     """
     path = folder / CARD
     try:
         values = json.loads(read_small(path, MAX_BYTES))
-        _check(values, registered)
-        return _make_card(registered[values["name"]], values)
+        _check(values)
+        card = registered.get(values["name"])
+        if card is not None:
+            return _make_card(card, values)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightError(f"cannot read the card {path}: {error}; train or copy it anew") from error
+    # No file is run because a folder says so: it may be anybody's.
+    way = "register it under this name, or train it anew"
+    if _FILE_NETWORK.fullmatch(values["name"]):
+        way = f"if you trust that file, give --model {values['name']} --weights {folder / WEIGHTS}"
+    raise WeightError(
+        f"cannot open {folder}: got the network {short_repr(values['name'])}, expected a "
+        f"registered one; {way}"
+    )
 
 
 def _make_card(card: ModelCard, values: dict[str, Any]) -> ModelCard:
@@ -57,13 +70,11 @@ def _make_card(card: ModelCard, values: dict[str, Any]) -> ModelCard:
     return dataclasses.replace(card, **fed, published_accuracy={}, bundled_weights="")
 
 
-def _check(values: Any, registered: dict[str, ModelCard]) -> None:
+def _check(values: Any) -> None:
     if not isinstance(values, dict) or set(values) != set(_FIELDS):
         raise ValueError(f"expected an object with the keys {', '.join(_FIELDS)}")
-    if not isinstance(values["name"], str) or values["name"] not in registered:
-        raise ValueError(
-            f"got the network {spell_short(values['name'])}, expected a registered one"
-        )
+    if not isinstance(values["name"], str):
+        raise ValueError(f"name is {short_repr(values['name'])}")
     sizes = values["resize_px"]
     rules = {
         **{key: _is_count(values[key]) for key in _COUNTS},
@@ -76,7 +87,7 @@ def _check(values: Any, registered: dict[str, ModelCard]) -> None:
     }
     for key, is_right in rules.items():
         if not is_right:
-            raise ValueError(f"{key} is {spell_short(values[key])}")
+            raise ValueError(f"{key} is {short_repr(values[key])}")
 
 
 def _is_count(value: Any) -> bool:

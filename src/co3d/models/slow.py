@@ -1,6 +1,6 @@
-"""Slow, the slow pathway of SlowFast alone (Feichtenhofer et al. 2019, arXiv:1812.03982).
+"""Slow, SlowFast's slow pathway alone (Feichtenhofer et al. 2019, arXiv:1812.03982).
 
-Few frames far apart; only the deeper half of the network, res4 and res5, looks along time.
+It takes few frames far apart; only its deeper half, res4 and res5, has temporal kernels.
 """
 
 import math
@@ -26,7 +26,7 @@ SLOW_R50_CARD = make_card(
 class Slow(ClipModel):
     """The slow pathway: clip (N, 3, T, H, W), any T >= 1, H and W >= 32 -> logits (N, K).
 
-    Frames larger than the training crop leave the head a grid of positions; their logits are
+    Frames larger than the training crop leave a grid of positions in the head, whose logits are
     averaged, as PyTorchVideo does.
 
     Args:

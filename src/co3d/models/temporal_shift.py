@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SHIFT_DIVISOR = 8
-"""An eighth of the channels goes each way."""
+"""An eighth of the channels is shifted in each direction."""
 
 
 def shift_both_ways(x: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class ShiftedConv(nn.Conv3d):
 
     Args:
         in_channels, channels: of the convolution.
-        online: whether channels come from the past alone.
+        online: whether channels are only shifted from past frames.
     """
 
     def __init__(self, in_channels: int, channels: int, *, online: bool = False) -> None:

@@ -1,15 +1,15 @@
-"""TSM, networks of pictures that shift channels along time (Lin et al. 2019, arXiv:1811.08383).
+"""TSM, 2-D networks that shift channels along time (Lin et al. 2019, arXiv:1811.08383).
 
-The published networks see eight pictures, every eighth of a video of 30 frames/s, and a step takes
-for neighbours what it is fed in turn: feed it at that rate. The networks for clips shift both ways:
-each of their shifts waits for the next frame, so a stream's result equals the clip's and is as many
-frames late as there are shifts (16 in the ResNet, 10 in MobileNetV2). The online network shifts
-from the past alone, as its authors run it, and is never late.
+The published networks take eight frames, every eighth of a video of 30 frames/s. A step treats
+consecutive input frames as neighbours, so feed it at that rate. The networks for clips shift in
+both directions: each shift waits for the next frame, so a stream's result equals the clip's with a
+delay of as many frames as there are shifts (16 in the ResNet, 10 in MobileNetV2). The online
+network only shifts from the past, as its authors run it, and has no delay.
 """
 
 from torch import Tensor, nn
 
-from co3d.models.card import ModelCard
+from co3d.models.card import IMAGENET_MEAN, IMAGENET_STD, ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.head import SlidingHead
 from co3d.models.mobilenet_v2 import MobileNetV2
@@ -23,9 +23,9 @@ KERNELS_T: KernelsT = ((1,), (1,), (1,), (1,))
 
 
 class TSM(ClipModel):
-    """A network of pictures with shifts: clip (N, 3, T, H, W), T >= 1, H, W >= 32 -> logits (N, K).
+    """A 2-D network with shifts: clip (N, 3, T, H, W), T >= 1, H, W >= 32 -> logits (N, K).
 
-    The logits of all frames are averaged, each of the mean of its whole map.
+    Each frame's map is averaged and classified, and the logits of all frames are averaged.
 
     Args:
         backbone: clip (N, 3, T, H, W) -> maps (N, C, T, H/32, W/32).
@@ -61,8 +61,8 @@ def _card(name: str, tag: str, summary: str, rate_hz: float = 30 / 8) -> ModelCa
         rate_hz=rate_hz,
         crop_px=CROP_PX,
         short_side_px=256,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         summary=summary,
         paper="TSM: Temporal Shift Module for Efficient Video Understanding, arXiv:1811.08383",
         licence=published.licence,

@@ -1,7 +1,8 @@
-"""R3D and MC3, and what they share with R(2+1)D (Tran et al. 2018, arXiv:1711.11248).
+"""R3D and MC3, and their common base with R(2+1)D (Tran et al. 2018, arXiv:1711.11248).
 
-An 18-layer ResNet of two convolutions a block. R3D convolves 3×3×3 throughout and halves time with
-space, thrice; MC3 does so in its first stage only, and keeps time after it.
+ResNets with two convolutions per block; those here have 18 layers. R3D convolves 3×3×3 throughout
+and halves time and space three times; MC3 has temporal kernels in its first stage only, and never
+halves time.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,26 +13,27 @@ from torch import Tensor, nn
 from co3d.models.card import ModelCard
 from co3d.models.clip_model import ClipModel
 from co3d.models.registry import register_model
-from co3d.models.residual import Shortcut, initialise
+from co3d.models.residual import initialise, make_shortcut
 from co3d.weights.catalogue import find_weights
 
 STEM_CHANNELS = 64
 STAGE_CHANNELS = (64, 128, 256, 512)
-BLOCKS_PER_STAGE = 2
+BLOCKS_PER_STAGE = (2, 2, 2, 2)
 SPATIAL_STRIDE = 16
 
 
 class VideoResNet(ClipModel):
-    """A ResNet of 18 layers: clip (N, 3, T, H, W), any T >= 1, H and W >= 16 -> logits (N, K).
+    """A ResNet of two convolutions a block: clip (N, 3, T, H, W), T >= 1 -> logits (N, K).
 
     The features are averaged over all of space and time, whatever the size of the frames.
 
     Args:
-        stem: makes 64 channels and halves height and width.
+        stem: makes 64 channels.
         make_blocks: for each stage, what builds a block of (in_channels, channels, stride).
         num_classes: K.
         dropout: probability of dropping a pooled feature before the classifier, in training; the
-            published training drops none.
+            published training of torchvision's networks drops none.
+        blocks_per_stage: as many as a ResNet of 18 layers has, by default.
 
     Raises:
         InputShapeError: from `forward`, for a clip of another rank, channel count or smaller size.
@@ -40,16 +42,21 @@ class VideoResNet(ClipModel):
     min_side_px = SPATIAL_STRIDE
 
     def __init__(
-        self, stem: nn.Module, make_blocks: Iterable["MakeBlock"], num_classes: int, dropout: float
+        self,
+        stem: nn.Module,
+        make_blocks: Iterable["MakeBlock"],
+        num_classes: int,
+        dropout: float,
+        blocks_per_stage: Iterable[int] = BLOCKS_PER_STAGE,
     ) -> None:
         super().__init__()
         self.stem = stem
         stages = []
         in_channels = STEM_CHANNELS
-        pairs = zip(STAGE_CHANNELS, make_blocks, strict=True)
-        for index, (channels, make_block) in enumerate(pairs):
+        shapes = zip(STAGE_CHANNELS, make_blocks, blocks_per_stage, strict=True)
+        for index, (channels, make_block, count) in enumerate(shapes):
             blocks = []
-            for block in range(BLOCKS_PER_STAGE):
+            for block in range(count):
                 stride = 2 if index > 0 and block == 0 else 1
                 blocks.append(make_block(in_channels, channels, stride))
                 in_channels = channels
@@ -57,7 +64,7 @@ class VideoResNet(ClipModel):
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_channels, num_classes)
-        # Unlike the bottleneck networks, these are published with branches that start alive.
+        # Unlike the bottleneck networks, these are published without zero-initialised branches.
         initialise(self, branch_ends=())
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -72,7 +79,7 @@ class BasicBlock(nn.Module):
 
     Args:
         conv1, conv2: the convolutions.
-        channels: that both make.
+        channels: of both outputs.
         shortcut: brings the block's input to the shape of its output.
     """
 
@@ -97,23 +104,22 @@ MakeBlock = Callable[[int, int, int], BasicBlock]
 
 
 class Stem(nn.Module):
-    """A convolution, norm and ReLU; halves height and width."""
+    """A convolution, norm and ReLU, and where there is one a pool.
 
-    def __init__(self, conv: nn.Module) -> None:
+    Args:
+        conv: makes 64 channels. pool: after the ReLU; None for no pool.
+    """
+
+    def __init__(self, conv: nn.Module, pool: nn.Module | None = None) -> None:
         super().__init__()
         self.conv = conv
         self.norm = nn.BatchNorm3d(STEM_CHANNELS)
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, T, H, W) -> (N, 64, T, H/2, W/2), rounded up."""
-        return F.relu(self.norm(self.conv(x)))
-
-
-def make_shortcut(
-    in_channels: int, channels: int, stride: tuple[int, int, int]
-) -> Shortcut | nn.Identity:
-    """The shortcut of a block; of one without a stride it is the block's input."""
-    return nn.Identity() if stride == (1, 1, 1) else Shortcut(in_channels, channels, stride)
+        """(N, 3, T, H, W) -> (N, 64, ...), divided by the strides and rounded up."""
+        y = F.relu(self.norm(self.conv(x)))
+        return y if self.pool is None else self.pool(y)
 
 
 def _make_dense_block(in_channels: int, channels: int, stride: int) -> BasicBlock:

@@ -15,7 +15,7 @@ from co3d.models.clip_model import ClipModel
 from co3d.models.gates import SqueezeExcite, round_to_eight
 from co3d.models.head import join_positions, pool_positions
 from co3d.models.registry import register_model
-from co3d.models.residual import Shortcut, initialise
+from co3d.models.residual import initialise, make_shortcut
 from co3d.weights.catalogue import find_weights
 
 STEM_CHANNELS = 24
@@ -30,9 +30,9 @@ SPATIAL_STRIDE = 32
 class X3D(ClipModel):
     """An X3D network: clip (N, 3, T, H, W), any T >= 1, H and W >= 32 -> logits (N, K).
 
-    Frames larger than `crop_px` leave the head a grid of positions. Upstream then averages the
-    softmax over the grid; the output here is the logarithm of that average, so that the softmax of
-    the output is the upstream result whatever the size of the frames.
+    Frames larger than `crop_px` leave a grid of positions in the head. Upstream then averages the
+    softmax over the grid; the output here is the logarithm of that average, so that its softmax is
+    the upstream result for any frame size.
 
     Args:
         depth_factor: multiplies the blocks per stage, rounded up.
@@ -104,9 +104,7 @@ class Bottleneck(nn.Module):
         self.excite = SqueezeExcite(inner, squeezed) if excite else nn.Identity()
         self.project = nn.Conv3d(inner, channels, 1, bias=False)
         self.project_norm = nn.BatchNorm3d(channels)
-        self.shortcut = (
-            nn.Identity() if stride == 1 else Shortcut(in_channels, channels, (1, stride, stride))
-        )
+        self.shortcut = make_shortcut(in_channels, channels, (1, stride, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) -> (N, `channels`, T, H/stride, W/stride)."""

@@ -1,4 +1,4 @@
-"""Whether results depend on the clip: where they do not, equality proves nothing."""
+"""Measures whether results depend on the clip; if they do not, their equality proves nothing."""
 
 import copy
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from co3d.parity.simplified import random_clips
 
 
 def run_network(network: nn.Module, clips: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of a network, which keeps nothing of the clips for its next call."""
+    """The outputs of a copy of a network, so that buffers that it changes are not kept."""
     shared = {id(parameter): parameter for parameter in network.parameters()}
     with torch.inference_mode():
         return list_tensors(copy.deepcopy(network, shared)(*clips))
 
 
 def _difference(here: Tensor, there: Tensor) -> float:
-    """Relative; infinite where one is undefined, so that nobody can tell."""
+    """The relative difference; infinite if either has NaN, because it cannot be told then."""
     if here.isnan().any() or there.isnan().any():
         return float("inf")
     return relative_difference(here, there, scale_of(there))
@@ -31,7 +31,7 @@ def _difference(here: Tensor, there: Tensor) -> float:
 def compare_two_clips(
     network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype
 ) -> list[float]:
-    """By how much each output of a network differs between two random clips, relatively."""
+    """The relative difference of each output of a network between two random clips."""
     here, there = (
         run_network(network, random_clips(shapes, shapes[0][1], dtype, seed=seed))
         for seed in (0, 1)
@@ -42,7 +42,7 @@ def compare_two_clips(
 def compare_two_streams(
     program: StepProgram, shapes: Sequence[ClipShape], dtype: torch.dtype
 ) -> list[float]:
-    """By how much each output of a program differs between two random clips, relatively."""
+    """The relative difference of each output of a program between two random clips."""
     precision = str(dtype).removeprefix("torch.")
     clips = [
         [clip[0] for clip in random_clips(shapes, shapes[0][1], dtype, seed=seed)]

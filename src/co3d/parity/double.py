@@ -1,4 +1,4 @@
-"""A network in double precision, in which nothing is single any more."""
+"""Copies a network to double precision, including the casts and tensors of its forward."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +21,11 @@ _CASTS = {Tensor.float, Tensor.half, Tensor.bfloat16}
 def copy_in_double(network: nn.Module, shapes: Sequence[ClipShape]) -> tuple[nn.Module, bool]:
     """A copy of a network on the CPU in double precision.
 
-    Where its forward casts (`x.float()`) or makes tensors of its own in single precision, these
-    become double as well: else it would mix precisions, or hide differences by rounding them off.
+    Where its forward casts (`x.float()`) or makes tensors in single precision, the copy makes
+    double ones. Otherwise it would mix precisions, or hide differences by rounding.
 
     Args:
-        network: left as it is.
+        network: it is not changed.
         shapes: (C, T, H, W) of its clips, one per input.
 
     Returns:
@@ -34,34 +34,35 @@ def copy_in_double(network: nn.Module, shapes: Sequence[ClipShape]) -> tuple[nn.
     copied = copy.deepcopy(network).eval().to("cpu", torch.float64)
     casts = "forward" not in vars(copied) and _makes_singles(copied, shapes)
     if casts:
-        copied.forward = MethodType(_run_lifted, copied)
+        copied.forward = MethodType(_run_in_double, copied)
     return copied, casts
 
 
 def _makes_singles(network: nn.Module, shapes: Sequence[ClipShape]) -> bool:
-    """Whether a network of double precision meets single precision, and be it that it fails."""
-    watch = _Watch()
+    """Whether the forward of a double-precision network makes single precision, or fails on it."""
+    watch = _SinglePrecisionWatch()
     if _runs(network, shapes, watch):
         return watch.found
-    return watch.found or _runs(network, shapes, _Lift())
+    return watch.found or _runs(network, shapes, _DoubleMode())
 
 
 def _runs(network: nn.Module, shapes: Sequence[ClipShape], mode: TorchFunctionMode) -> bool:
-    """Whether a network runs in a mode, on clips without content."""
+    """Whether a network runs in a mode, on fake clips without data."""
     probe = copy.deepcopy(network)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), mode:
         try:
             probe(*(torch.zeros((1, *shape), dtype=torch.float64) for shape in shapes))
-        except Exception:  # noqa: BLE001 - of any kind; capture says more of it
+        except Exception:  # noqa: BLE001 - of any type; `capture` reports it later
             return False
     return True
 
 
 @contextmanager
 def doubles_by_default(*, wanted: bool) -> Iterator[None]:
-    """Let tensors that are made without a type be double where that is wanted.
+    """Make float64 the default dtype, if wanted.
 
-    What captures a copy that casts must do so as well: torch checks what was made without a type.
+    It must also be the default while a copy that casts is captured, because `torch.export` checks
+    the dtypes of tensors that are made without one.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64 if wanted else before)
@@ -71,8 +72,8 @@ def doubles_by_default(*, wanted: bool) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _run_lifted(network: nn.Module, *clips: Tensor) -> Any:
-    with doubles_by_default(wanted=True), _Lift():
+def _run_in_double(network: nn.Module, *clips: Tensor) -> Any:
+    with doubles_by_default(wanted=True), _DoubleMode():
         return type(network).forward(network, *clips)
 
 
@@ -80,8 +81,8 @@ def _is_single(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype in _LOW
 
 
-class _Watch(TorchFunctionMode):
-    """Notes whether anything makes a tensor of less than double precision."""
+class _SinglePrecisionWatch(TorchFunctionMode):
+    """Notes whether any function makes a floating tensor of less than double precision."""
 
     found = False
 
@@ -92,15 +93,15 @@ class _Watch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a function, and look at its result."""
+        """Run a function, and check the dtype of its result."""
         del types
         result = func(*args, **(kwargs or {}))
         self.found |= tree_any(_is_single, result)
         return result
 
 
-class _Lift(TorchFunctionMode):
-    """Lets functions take and make tensors of double precision instead of lower ones."""
+class _DoubleMode(TorchFunctionMode):
+    """Converts floating tensors and dtypes in the arguments of functions to double precision."""
 
     def __torch_function__(
         self,
@@ -109,7 +110,7 @@ class _Lift(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a function on lifted arguments."""
+        """Run a function on converted arguments."""
         del types
         if func in _CASTS:
             func = Tensor.double

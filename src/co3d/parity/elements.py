@@ -1,4 +1,4 @@
-"""Which element of a clip value a step must reproduce at which tick."""
+"""Which element of a clip network's value a step must reproduce, and at which tick (step index)."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ from co3d.compiler.temporal import TemporalType
 def elements_by_tick(
     value: Tensor, type_: TemporalType, batch: int, clip_frames: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """The elements (batch, [rows], …) of a clip value, each with the tick that makes it.
+    """Yield the elements (batch, [rows], …) of a clip value, each with the tick that makes it.
 
-    A pooled value has one, which is made when the clip's last element is.
+    A value that is pooled over time has one element, made with the clip's last element.
     """
     if type_.is_pooled:
         element = value if type_.axis is None else value.select(type_.axis, 0)
@@ -32,9 +32,9 @@ def last_tick(type_: TemporalType, clip_frames: int) -> int:
 
 
 def relative_difference(actual: Tensor, expected: Tensor, scale: float) -> float:
-    """Largest absolute difference, as a share of `scale`; infinite where only one has a value.
+    """The largest absolute difference divided by `scale`; infinite where only one is finite.
 
-    Equal infinities (a maximum over nothing) are no difference, nor are NaN in both.
+    Equal infinities (a maximum over nothing) and NaN in both count as equal.
     """
     actual, expected = actual.double(), expected.double()
     same = (actual == expected) | (actual.isnan() & expected.isnan())
@@ -52,5 +52,5 @@ def largest_magnitude(value: Tensor) -> float:
 
 
 def scale_of(value: Tensor) -> float:
-    """What differences of a value are measured by: its largest magnitude, or all but nothing."""
+    """The scale for relative differences: the largest magnitude, or a tiny number if that is 0."""
     return max(largest_magnitude(value), torch.finfo(torch.float64).tiny)

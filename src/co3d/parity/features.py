@@ -1,4 +1,4 @@
-"""The step program of a classifier that returns, beside its scores, what they are made of."""
+"""Converts a classifier to a step program that also returns the features before its scores."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,16 +33,16 @@ def convert_with_features(
     fallback: bool = False,
     spread: bool = False,
 ) -> tuple[StepProgram, bool]:
-    """Convert a network whose program also returns the features before its classifier.
+    """Convert a network to a program that also returns the features before its classifier.
 
-    The classifier is the last linear layer or convolution before the network's first output. Apart
-    from the further output, which is the last, the program is the one that `convert` returns.
+    The classifier is the last linear layer or convolution before the network's first output. The
+    features are an additional, last output; otherwise the program is that of `convert`.
 
     Args:
         model, clip_shape, window, rate, scope, fallback, spread: as for `convert`.
 
     Returns:
-        The program, and whether it returns features: not where the network has no such layer.
+        The program, and whether it returns features, which a network without such a layer lacks.
 
     Raises:
         ConversionError, OptionError: as for `convert`.
@@ -57,7 +57,7 @@ def convert_with_features(
 
 
 def _find_features(prepared: Prepared) -> fx.Node | None:
-    """What the last layer with weights before the first output reads; None without one."""
+    """The input of the last layer with weights before the first output; None without one."""
     before = {output_nodes(prepared.clip_graph)[0]}
     for node in reversed(prepared.clip_graph.graph.nodes):
         if node not in before:
@@ -69,7 +69,7 @@ def _find_features(prepared: Prepared) -> fx.Node | None:
 
 
 def _return_too(prepared: Prepared, node: fx.Node) -> Prepared:
-    """The network with one more output, which makes its outputs a tuple."""
+    """Add an output to the network, whose outputs then are a tuple."""
     clip_graph = prepared.clip_graph
     outputs = (*output_nodes(clip_graph), node)
     next(n for n in clip_graph.graph.nodes if n.op == "output").args = (outputs,)

@@ -1,4 +1,4 @@
-"""What a comparison of steps and clips found, and what that means."""
+"""The result of a verification, and its interpretation."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,13 @@ from co3d.errors import ParityError
 
 @dataclass(frozen=True)
 class ValueCheck:
-    """One value of the network: how many of its elements were compared, and the worst of them.
+    """The comparison of one value of the network.
 
-    `difference` is the largest absolute difference over all lengths, as a share of the value's
-    largest magnitude.
+    Attributes:
+        name, module_path, operator: identify the value.
+        elements: how many of its elements were compared.
+        difference: the largest absolute difference over all lengths, divided by the value's largest
+            magnitude.
     """
 
     name: str
@@ -23,26 +26,25 @@ class ValueCheck:
 
 @dataclass(frozen=True, repr=False)
 class Verification:
-    """What a comparison of steps and clips found. All differences are relative.
+    """The result of comparing steps with clips. All differences are relative.
 
     Attributes:
         program: the step program that was compared, with edges="both".
         precision: of weights, frames and state.
         tolerance: the largest difference that rounding explains.
-        lengths: of the clips, in frames.
+        lengths: the lengths of the clips, in frames.
         values: every value that the steps make, in the order of the network.
-        output_difference: of the results of the finished program (streams of all lengths together
-            in one batch, all flushed at their end) from the clip network's; None where all clips
-            are longer than the window.
-        edges_difference: between the graphs for `edges` "both", "start" and "none", on streams on
-            which they must agree.
-        simplified_difference: of the clip network after the exact passes from the model as it was
-            given.
-        model_difference: of the clip network after the rewrites as well: what the approximations
-            do, where `program.approximations` lists any.
-        dependence: for each output by how much two random clips make it differ, in the network
+        output_difference: between the final program's results and the clip network's, for streams
+            of all lengths in one batch, flushed at their ends; None if all clips are longer than
+            the window.
+        edges_difference: between the graphs for `edges` "both", "start" and "none", on streams
+            where they must agree.
+        simplified_difference: between the given model and the clip network after the exact passes.
+        model_difference: between the given model and the clip network after all rewrites, which
+            includes the approximations that `program.approximations` lists.
+        dependence: for each output, how much it differs between two random clips, in the network
             and in the steps.
-        notes: what was left out or proves nothing, and why.
+        notes: what was not compared, or proves nothing, and why.
     """
 
     program: StepProgram
@@ -72,15 +74,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether steps equal clips in every respect that was compared, and that says something.
-
-        It says nothing where the network's outputs are the same for any clip.
-        """
+        """Whether steps equal clips in every comparison, and the verification is not void."""
         return not self._complaints() and not self.is_void
 
     @property
     def is_void(self) -> bool:
-        """Whether no output of the network depends on the clip."""
+        """Whether no output of the network depends on the clip, so that equality proves nothing."""
         return not any(difference for difference, _ in self.dependence)
 
     def require(self) -> None:

@@ -1,4 +1,4 @@
-"""Float32 without shortcuts for a comparison."""
+"""Disables TensorFloat-32 during a comparison."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ import torch
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """No TensorFloat-32, which PyTorch by default lets cuDNN's convolutions and recurrences use.
+    """Disable TensorFloat-32, which cuDNN's convolutions and recurrences use by default.
 
-    Matrix products take it only in a program that has asked for it.
+    Matrix products use it only if the program has enabled it.
     """
     cudnn = torch.backends.cudnn
     with warnings.catch_warnings():
-        # Some versions ask for newer settings here; but those do not go with the export to ONNX,
-        # which reads this one.
+        # Some versions of PyTorch warn that this setting is deprecated. The newer ones do not work
+        # with the export to ONNX, which reads this one.
         warnings.simplefilter("ignore")
         before = cudnn.allow_tf32
         cudnn.allow_tf32 = False

@@ -1,4 +1,4 @@
-"""The clips that a verification runs: of which lengths, and what can be compared on each."""
+"""Chooses the clip lengths of a verification, and the values that can be compared at each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +21,11 @@ class LengthCase:
     """One clip length.
 
     Attributes:
-        frames: of the clips.
+        frames: the length of the clips.
         clip_graph: the clip network for this length.
-        analysis: of the network as converted, its windows long enough for this length.
-        left_out: names of values that this length does not determine, so that they are not
-            compared: pooled over more than the window, or timed otherwise than on the training
-            clip.
+        analysis: the analysis of the converted network, with windows long enough for this length.
+        left_out: names of values that are not compared at this length, because they are pooled over
+            more frames than the window, or are timed differently than on the training clip.
     """
 
     frames: int
@@ -40,9 +39,9 @@ def choose_lengths(
 ) -> list[int]:
     """The training clip's length first; then `further`, or a shorter and a longer one.
 
-    Where nothing strides these are odd. Networks with strides may take whole strides only, of
-    `pace` frames. No pooled value can be compared on clips that are longer than the window: the
-    shorter one is not.
+    They are odd without a temporal stride, else multiples of `pace`, since networks with strides
+    may need whole strides. The shorter one fits the window, because pooled values cannot be
+    compared on clips that are longer than it.
     """
     if further is None:
         shorter = clip_frames // 2
@@ -64,10 +63,10 @@ def make_cases(
     *,
     must_fit: bool,
 ) -> tuple[list[LengthCase], list[str]]:
-    """A case per length, and a line per length that the network cannot take.
+    """Make a case per length, and a note per length that cannot be compared.
 
     Raises:
-        ConversionError, InputShapeError: such a length, with `must_fit`.
+        ConversionError, InputShapeError: a length cannot be compared, and `must_fit` is set.
         OptionError: no length is left.
     """
     cases, notes = [], []
@@ -130,17 +129,17 @@ def _is_determined(
     node: fx.Node, twin: fx.Node, own: Analysis, other: Analysis, windows: dict[str, int]
 ) -> bool:
     pools = own.types[node].pools
-    # A pool that picks the clip's last element has no window.
+    # `get`, because a pool that picks the clip's last element has no window.
     if any(other.windows.get(name, 1) > windows.get(name, 1) for name in pools):
         return False
     if any(own.windows[name] != other.windows.get(name) for name in set(pools) & own.fixed_windows):
         return False
-    # Where pools of several rates meet, the meeting is laid out for clips of the training length.
+    # Where pools of several rates meet, they are aligned for clips of the training length only.
     return _timing(node, own) == _timing(twin, other)
 
 
 def _timing(node: fx.Node, analysis: Analysis) -> tuple[object, ...]:
-    """When a value is made, and how it reads what is pooled already."""
+    """When a value is made, and with which delays it reads pooled values."""
     type_, lowering = analysis.types[node], analysis.lowerings.get(node)
     uses = lowering.uses if lowering else ()
     backs = [use.back for use in uses if analysis.types[use.node].is_pooled]
@@ -149,20 +148,20 @@ def _timing(node: fx.Node, analysis: Analysis) -> tuple[object, ...]:
 
 
 def _is_same_network(prepared: Prepared, there: Prepared) -> bool:
-    """Whether both graphs hold the same operators; sizes that follow the length may differ."""
+    """Whether both graphs have the same operators; sizes may differ with the length."""
     ours, theirs = (list(p.clip_graph.graph.nodes) for p in (prepared, there))
     if [(n.name, n.target) for n in ours] != [(n.name, n.target) for n in theirs]:
         return False
     for node, twin in zip(ours, theirs, strict=True):
         if node.target in SLIDING | NEWEST:
-            # Its window is that of the training clip, whatever the length.
+            # Its window is that of the training clip for all lengths.
             twin.args = (twin.args[0], node.args[1], *twin.args[2:])
     there.clip_graph.recompile()
     return True
 
 
 def _first_line(error: Exception) -> str:
-    """What failed, without advice; of a list of operators the first of them."""
+    """The error without its advice; of a list of operators, only the first."""
     lines = str(error).splitlines()
     text = " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
     return text.rpartition("; ")[0] or text

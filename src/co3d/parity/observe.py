@@ -1,4 +1,4 @@
-"""The step program run with all of its inner values in view."""
+"""Runs step graphs that return all intermediate values, and compares them with a clip network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,12 +19,12 @@ from co3d.parity.elements import (
 )
 
 _UNKNOWN_END = 1 << 60
-# What steps see after the clip's end. Its size makes a missing mask plain.
+# The value of frames after the clip's end: so large that a missing mask causes a difference.
 _AFTER_THE_END = 1e3
 
 
 class ObservedProgram:
-    """The masked step graphs of an analysis, returning every value that they make."""
+    """The masked step graphs of an analysis, which return every value that they make."""
 
     def __init__(self, clip_graph: fx.GraphModule, analysis: Analysis, rate: Rate) -> None:
         self._analysis = analysis
@@ -47,16 +47,16 @@ class ObservedProgram:
         compared: Sequence[fx.Node],
         advance: Callable[[], None],
     ) -> dict[fx.Node, tuple[int, float]]:
-        """Step through clips, and compare what is made with the clip network's values.
+        """Step through clips, and compare values with the clip network's.
 
         Args:
             clips: (N, C, T, H, W), one per input.
-            values: of the clip network on these clips, by name.
+            values: the clip network's values on these clips, by name.
             compared: which values to compare.
             advance: called after every step.
 
         Returns:
-            For each of them how many of its elements were compared, and their largest relative
+            For each compared value, how many elements were compared, and their largest relative
             difference.
         """
         batch, frames = len(clips[0]), clips[0].shape[2]
@@ -77,7 +77,7 @@ class ObservedProgram:
                 count, worst = found[node]
                 found[node] = (count + 1, max(worst, difference))
             advance()
-        # An element that the steps never come to is as wrong as can be.
+        # Elements that the steps never made count as an infinite difference.
         for late in due.values():
             found.update((node, (found[node][0], float("inf"))) for node in late)
         return found

@@ -1,4 +1,4 @@
-"""The finished program on its backend: its results, and its graphs for other edges."""
+"""Compares the final program's results, and its graphs for different edges."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ def run_streams(
     precision: str,
     advance: Callable[[], None],
 ) -> Results:
-    """Step one slot per clip, and flush it when the clip ends; results per slot and tick.
+    """Step one slot per clip, and flush it when the clip ends; returns results by slot and tick.
 
     Args:
-        program: with edges="both".
+        program: a program with edges="both".
         clips: per slot, per input, (C, T, H, W).
         precision: "float32" or "float64".
-        advance: called after every step that shows a frame of the longest clip.
+        advance: called after every step until the longest clip's end.
     """
     compiled = compile_program(program, backend="torch", precision=precision)
     slots = [compiled.open() for _ in clips]
@@ -63,10 +63,9 @@ def compare_results(
 
     Args:
         results: by tick, one tensor per output.
-        analysis: says when the elements are made, and how each output is read.
-        values: outputs of the clip network for a batch of one, by name; those that are not there
-            are not compared.
-        clip_frames: of the clip.
+        analysis: gives the ticks of the elements, and how each output is read.
+        values: the clip network's outputs for a batch of one, by name; others are not compared.
+        clip_frames: length of the clip.
     """
     worst = 0.0
     for i, use in enumerate(analysis.results):
@@ -87,14 +86,14 @@ def compare_results(
 def compare_edges(program: StepProgram, live: StepProgram, precision: torch.dtype) -> float:
     """Largest relative difference between graphs for different edges, where these must agree.
 
-    On a stream that is old enough the steady graphs must give what the masked ones give; on a
-    young one whose end is unknown, the graphs that mask the start alone what those give that mask
-    both ends. Any past will do: all graphs see the same random one.
+    After enough steps the steady graphs must equal the masked ones. Before, while the end is
+    unknown, graphs that mask the start must equal those that mask both ends. All graphs get the
+    same random state.
 
     Args:
-        program: with edges="both".
-        live: the same with edges="start".
-        precision: of frames and state.
+        program: a program with edges="both".
+        live: the same network with edges="start".
+        precision: dtype of frames and state.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -106,7 +105,7 @@ def compare_edges(program: StepProgram, live: StepProgram, precision: torch.dtyp
     past = [random(s.shape, s.dtype) for s in program.states for _ in range(s.depth)]
     frames = [random(shape, program.dtype) for shape in program.frame_shapes]
     never, period, worst = torch.tensor([1 << 60]), len(program.phases), 0.0
-    # Rounded up to the first tick of the period.
+    # Rounded up to a multiple of the period.
     old = -(-program.masked_steps // period) * period
     with torch.inference_mode():
         for index, (phase, alive) in enumerate(zip(program.phases, live.phases, strict=True)):
@@ -122,7 +121,7 @@ def compare_edges(program: StepProgram, live: StepProgram, precision: torch.dtyp
 
 
 def _difference(results: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> float:
-    """The largest over all results; infinite where one graph makes a result and the other none."""
+    """The largest difference; infinite if only one of the graphs makes a result."""
     worst = 0.0
     for a, b in zip(results, expected, strict=True):
         if a is not None and b is not None:

@@ -1,4 +1,4 @@
-"""Backends and precisions side by side on real streams."""
+"""Compares backends and precisions on real streams."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -18,38 +18,38 @@ from co3d.runtime.choice import choose_backend
 from co3d.runtime.threads import choose_threads
 
 Engine = tuple[str, str]
-Seat = tuple[str, str, str]
+Configuration = tuple[str, str, str]
 """Backend, precision and device."""
 
-REFERENCE: Seat = ("torch", "float64", "cpu")  # errors are from this
-LABELS: Seat = ("torch", "float32", "cpu")  # labels are compared with its labels
+REFERENCE: Configuration = ("torch", "float64", "cpu")  # the reference for errors
+LABELS: Configuration = ("torch", "float32", "cpu")  # the reference for labels
 FULL_FLOAT32_NOTE = (
     "float32 is compared in full: without TensorFloat-32, which PyTorch by default lets cuDNN's "
     "convolutions use, and which keeps 10 of 23 bits"
 )
 
-Report = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
 class PrecisionComparison:
-    """Steps one program through the same frames on several backends, in step with each other.
+    """Steps one program through the same frames on several backends, frame by frame.
 
-    May be stopped at any time: `report` tells of the frames that were compared until then. What
-    they are compared with is computed on the CPU.
+    It may be interrupted at any time; `report` then covers the frames compared so far. The
+    reference is computed on the CPU.
 
     Attributes:
-        compared_frames: so far.
+        compared_frames: frames compared so far.
 
     Args:
         program: from `convert_with_features`.
-        has_features: whether its last output is what the classifier reads.
+        has_features: whether its last output is the classifier's input.
         engines: (backend, precision) pairs.
-        random_weights: for the report.
-        device: torch device of the engines.
+        random_weights: whether the weights are random, which the report states.
+        device: torch device of the pairs.
 
     Raises:
-        OptionError: the program's first output is no vector of scores, or an engine does not exist
-            on the device, or this is not there.
+        OptionError: the program's first output is not a vector of scores, a pair is not supported
+            on the device, or the device is missing.
         MissingPackageError: a backend's package is not installed.
     """
 
@@ -70,26 +70,26 @@ class PrecisionComparison:
             )
         self._program, self._has_features = program, has_features
         self._random_weights, self._device = random_weights, torch.device(device)
-        seats: list[Seat] = [(*engine, device) for engine in engines]
+        configurations: list[Configuration] = [(*engine, device) for engine in engines]
         with limit_threads(choose_threads(program)), full_float32():
             self._streams = {
                 (backend, precision, place): open_stream(
                     program, backend=backend, precision=precision, device=place
                 )
-                for backend, precision, place in dict.fromkeys((REFERENCE, LABELS, *seats))
+                for backend, precision, place in dict.fromkeys((REFERENCE, LABELS, *configurations))
             }
-        self._tallies = {seat: _Tally() for seat in seats}
+        self._tallies = {configuration: _Tally() for configuration in configurations}
         self._names: list[str] = []
         self._notes = [FULL_FLOAT32_NOTE] if self._device.type == "cuda" else []
         self.compared_frames = 0
 
-    def run(self, streams: Sequence[FrameStream], frames: int, report: Report) -> None:
-        """Compare valid results, up to so many in all, of every stream about as many.
+    def run(self, streams: Sequence[FrameStream], frames: int, report: ProgressCallback) -> None:
+        """Compare valid results, about equally many of every stream.
 
         Args:
-            streams: in order; short ones leave their share to those after them.
-            frames: with valid results, in all.
-            report: called with what is being done, the frames compared and their number.
+            streams: in order; what a short stream lacks is added to those after it.
+            frames: how many valid results to compare in all.
+            report: called with the name of the stage, the frames compared and their total.
 
         Raises:
             EmptyVideoError: no stream is long enough to fill the network's window.
@@ -112,10 +112,10 @@ class PrecisionComparison:
             )
 
     def report(self, notes: Sequence[str] = ()) -> PrecisionReport:
-        """What was found so far, with further notes."""
+        """ProgressCallback the comparison so far, with further notes."""
         rows = [
-            tally.summarise(seat, self._streams[seat])
-            for seat, tally in self._tallies.items()
+            tally.summarise(configuration, self._streams[configuration])
+            for configuration, tally in self._tallies.items()
             if tally.logits
         ]
         choice = choose_backend(self._program, "float32", self._device)
@@ -139,21 +139,23 @@ class PrecisionComparison:
             advance()
 
     def _step(self, frame: Tensor) -> None:
-        results = {seat: opened.step(frame) for seat, opened in self._streams.items()}
+        results = {
+            configuration: opened.step(frame) for configuration, opened in self._streams.items()
+        }
         if not results[REFERENCE].valid[0]:
             return
         made = {
-            seat: [leaf[0].cpu() for leaf in tree_leaves(result.output)]
-            for seat, result in results.items()
+            configuration: [leaf[0].cpu() for leaf in tree_leaves(result.output)]
+            for configuration, result in results.items()
         }
         label = made[LABELS][0].argmax()
-        for seat, tally in self._tallies.items():
-            tally.add(made[seat], made[REFERENCE], label, has_features=self._has_features)
+        for configuration, tally in self._tallies.items():
+            tally.add(made[configuration], made[REFERENCE], label, has_features=self._has_features)
         self.compared_frames += 1
 
 
 class _Tally:
-    """Gathers what one engine computes, frame by frame."""
+    """Collects the errors of one backend and precision, frame by frame."""
 
     def __init__(self) -> None:
         self.logits: list[float] = []
@@ -163,15 +165,15 @@ class _Tally:
     def add(
         self, made: list[Tensor], exact: list[Tensor], label: Tensor, *, has_features: bool
     ) -> None:
-        """One frame: outputs, without the batch, and the label to compare with."""
+        """Add a frame: its outputs without the batch axis, and the reference label."""
         self._changed += int(not torch.equal(made[0].argmax(), label))
         if has_features:
             self._features.append(relative_error(made[-1], exact[-1]))
         self.logits.append(relative_error(made[0], exact[0]))
 
-    def summarise(self, seat: Seat, stream: Stream) -> PrecisionRow:
+    def summarise(self, configuration: Configuration, stream: Stream) -> PrecisionRow:
         """The row of the table."""
-        backend, precision, _ = seat
+        backend, precision, _ = configuration
         return PrecisionRow(
             backend=backend,
             precision=precision,
@@ -184,7 +186,7 @@ class _Tally:
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """L2 norm of the difference over that of the expected; infinite where one is not finite."""
+    """L2 norm of the difference divided by that of `expected`; infinite if not finite."""
     difference = float((actual.double() - expected.double()).norm())
     if difference == 0:
         return 0.0

@@ -1,19 +1,19 @@
-"""What a comparison of backends and precisions found, and whether they may be trusted."""
+"""The result of comparing backends and precisions, and its limits."""
 
 from dataclasses import dataclass
 
 from co3d.errors import ParityError
 
-# The honesty rule: the share of frames on which the likeliest label may differ from float32's.
+# The label-agreement limit: the share of frames whose likeliest label may differ from float32's.
 MOST_CHANGED_LABELS = 0.005
-# Of frames' outputs from those in float64, relative (L2): what rounding explains. Other precisions
-# have no bound of their own; their rows are what says how far they go.
+# The largest relative L2 error of a frame's outputs, compared with float64, that rounding to
+# float32 explains. Lower precisions have no such bound; their rows state their errors.
 FLOAT32_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class ErrorSpread:
-    """Relative errors over all frames, each the L2 norm of a difference over that of the value."""
+    """Relative L2 errors over all frames: L2 norm of the difference / L2 norm of the reference."""
 
     worst: float
     median: float
@@ -25,11 +25,11 @@ class PrecisionRow:
 
     Attributes:
         backend, precision: as for `open_stream`.
-        description: of the backend, in words.
-        frames: with a valid result, all of which were compared.
-        logits: errors of the network's first output from that in float64.
-        features: errors of what the classifier reads; None where the network has no classifier.
-        changed_labels: frames whose likeliest label differs from the one in float32.
+        description: the backend's description.
+        frames: how many frames were compared, which are all with a valid result.
+        logits: errors of the network's first output, compared with float64.
+        features: errors of the classifier's input; None if the network has no classifier.
+        changed_labels: frames whose likeliest label differs from that in float32.
     """
 
     backend: str
@@ -47,17 +47,17 @@ class PrecisionRow:
 
     @property
     def keeps_labels(self) -> bool:
-        """Whether the honesty rule is kept."""
+        """Whether labels agree with float32 on enough frames (the label-agreement limit)."""
         return self.changed_labels <= MOST_CHANGED_LABELS * self.frames
 
     @property
     def tolerance(self) -> float | None:
-        """The largest error that the precision explains; None where no bound is stated."""
+        """The largest error that rounding in this precision explains; None without a bound."""
         return FLOAT32_TOLERANCE if self.precision == "float32" else None
 
     @property
     def within_tolerance(self) -> bool:
-        """Whether all errors are."""
+        """Whether all errors are within the tolerance."""
         if self.tolerance is None:
             return True
         spreads = [self.logits, self.features or self.logits]
@@ -72,10 +72,10 @@ class PrecisionReport:
         rows: one per backend and precision.
         streams: names of the streams that were compared.
         device: torch device that the backends ran on.
-        default: backend that `open_stream` takes there when it is not told, and why.
-        random_weights: the labels mean nothing, and ties between them are likelier than in a
-            trained network.
-        notes: what was left out, and why.
+        default: the backend that "auto" means on the device, and why.
+        random_weights: whether weights are random, so that labels mean nothing and ties are more
+            frequent than in a trained network.
+        notes: what was not compared, and why.
     """
 
     rows: tuple[PrecisionRow, ...]

@@ -1,4 +1,4 @@
-"""Whether the exact passes leave what a network computes as it is."""
+"""Compares a network with its graph after the exact passes, which must not change its outputs."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from co3d.parity.elements import relative_difference, scale_of
 def compare_simplified(
     network: nn.Module, shapes: Sequence[ClipShape], dtype: torch.dtype, *, fallback: bool
 ) -> float:
-    """Largest relative difference between a network and its graph after the passes alone."""
+    """Largest relative difference between a network and its graph after the exact passes."""
     clip_graph = capture(network, shapes, free_batch=fallback).clip_graph
     run_exact_passes(clip_graph)
     clip_graph.recompile()
     clips = random_clips(shapes, shapes[0][1], dtype, batch=EXPORT_BATCH)
     with torch.inference_mode():
-        # The network last: it may keep something of the clips.
+        # The network runs last, because it may change its buffers.
         return compare_outputs(list_tensors(clip_graph(*clips)), list_tensors(network(*clips)))
 
 
@@ -37,7 +37,7 @@ def random_clips(
     batch: int = 1,
     seed: int = 0,
 ) -> list[Tensor]:
-    """Signed random clips of that many frames, one per input; for a seed always the same ones."""
+    """Signed random clips, one per input; they depend on the number of frames and the seed."""
     generator = torch.Generator().manual_seed(frames + 10_007 * seed)
     return [
         torch.randn(

@@ -1,4 +1,4 @@
-"""Real streams to compare precisions on: videos, and what a virtual camera films."""
+"""Streams to compare precisions on: videos, and films of a virtual camera."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from co3d.errors import InputShapeError
 from co3d.models import ModelCard
 from co3d.video import read_video
 
-# What most networks trained on Kinetics expect, for those that come without a card.
+# For networks without a card: the preprocessing of most networks trained on Kinetics.
 USUAL_CARD = ModelCard(
     name="",
     clip_frames=16,
@@ -27,18 +27,18 @@ USUAL_CARD = ModelCard(
     std=(0.225, 0.225, 0.225),
 )
 JOURNEY_SECONDS = 30
-JOURNEYS_AT_ONCE = 6  # filmed together, so that effects fall on some of them
-# A part of the test split's canvases is as new to the network as the whole, and sooner built.
+JOURNEYS_AT_ONCE = 6  # filmed as one batch, since effects apply to some items of a batch
+# Only a part of the test split's canvases is built, which is faster.
 CROPS_PER_PHOTOGRAPH, TEXTURES_PER_KIND = 8, 8
 
 
 @dataclass(frozen=True)
 class FrameStream:
-    """One video as a network sees it.
+    """A video as preprocessed frames.
 
     Attributes:
         name: for reports.
-        open: starts it anew, and gives its frames one by one, (1, 3, H, W) float32 each.
+        open: opens it from the start; yields frames (1, 3, H, W) float32.
     """
 
     name: str
@@ -48,10 +48,10 @@ class FrameStream:
 def stream_video_file(
     path: str | Path, card: ModelCard, frame_shapes: Sequence[tuple[int, ...]]
 ) -> FrameStream:
-    """A video at a network's rate, its pictures prepared as the card says and scaled to its frames.
+    """A video file, sampled and preprocessed as the card says, and scaled to the frame shape.
 
     Raises:
-        InputShapeError: the network takes something else than one picture of three channels.
+        InputShapeError: the network does not take one input of three channels.
     """
     if len(frame_shapes) != 1 or frame_shapes[0][0] != 3:
         raise InputShapeError(
@@ -72,7 +72,7 @@ def stream_video_file(
 
 
 def stream_sample(card: ModelCard, frame_shapes: Sequence[tuple[int, ...]]) -> FrameStream:
-    """The video that the package brings along."""
+    """The sample video of the package."""
     with resources.as_file(resources.files("co3d") / "assets" / "sample.mp4") as path:
         return stream_video_file(path, card, frame_shapes)
 

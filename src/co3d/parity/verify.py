@@ -1,4 +1,4 @@
-"""`verify`: converts a network and compares everything that its steps make with its clips."""
+"""`verify`: converts a network and compares all values of its steps with those of its clips."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ from co3d.parity.outputs import compare_edges, compare_results, run_streams
 from co3d.parity.simplified import compare_outputs, compare_simplified, random_clips
 from co3d.runtime.threads import choose_threads
 
-# What rounding may do, as a share of a value's largest magnitude.
+# The largest error that rounding explains, relative to a value's largest magnitude.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _NAMED = 3
 
-Report = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
 @check_arguments()
@@ -47,20 +47,20 @@ def verify(
     fallback: bool = False,
     spread: bool = False,
     precision: str = "float64",
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Verification:
-    """Prove, on a network and its weights, that steps equal clips: value by value.
+    """Verify on a network and its weights that steps equal clips, value by value.
 
-    Runs the clip network and the step program on the same random signed clips, and compares every
-    element of every value; then the finished program's results, with a slot per length; then its
-    graphs for other edges, and the clip network as it was simplified with the model.
+    It runs the clip network and the step program on the same random signed clips, and compares
+    every element of every value. Then it compares the final program's results, its graphs for
+    different edges, and the simplified clip network with the model.
 
     Args:
         model, clip_shape, window, rate, scope, fallback, spread: as for `convert`.
-        lengths: of further clips to compare besides those of `clip_shape`, in frames; by default a
-            shorter and a longer odd one, where the network takes them.
-        precision: "float64", which leaves rounding no room to hide errors in, or "float32".
-        report: called with what is being done, the steps taken and their number.
+        lengths: further clip lengths to compare, in frames; by default a shorter and a longer odd
+            one, if the network takes them.
+        precision: "float64", in which rounding cannot hide errors, or "float32".
+        report: called with the name of the stage, the steps done and their total.
 
     Raises:
         ConversionError: the network cannot be converted, or not for one of the `lengths`.
@@ -81,7 +81,7 @@ def verify(
             lambda shapes: prepare(network, shapes, replace(options, window=None)),
             must_fit=lengths is not None,
         )
-        run = _Run(network, settled, program, precision, report or (lambda *_: None))
+        run = _Comparison(network, settled, program, precision, report or (lambda *_: None))
         with limit_threads(choose_threads(program)):
             for case in cases:
                 run.compare_case(shapes, case)
@@ -94,7 +94,7 @@ def verify(
                 )
             dependence = compare_two_clips(network, shapes, _DTYPES[precision])
             step_dependence = dependence
-            # Steps that equal clips depend on them as the network does.
+            # Without approximations, steps depend on clips as the network does if they are equal.
             if program.approximations or output_difference is None:
                 step_dependence = compare_two_streams(program, shapes, _DTYPES[precision])
     if casts:
@@ -117,17 +117,17 @@ def verify(
 
 
 def _find_pace(analysis: Analysis) -> int:
-    """Of how many frames the network may take whole multiples only."""
+    """The number of frames that clip lengths must be multiples of."""
     return analysis.period if analysis.enlarging else analysis.timing.stride
 
 
 def _copy(model: nn.Module, shapes: Sequence[ClipShape], precision: str) -> tuple[nn.Module, bool]:
-    """The model in another precision, and whether it would cast to lower ones itself."""
+    """A copy of the model in this precision, and whether its forward casts to lower ones."""
     try:
         if precision == "float64":
             return copy_in_double(model, shapes)
         return copy.deepcopy(model).eval().to("cpu", _DTYPES[precision]), False
-    except RuntimeError as error:  # weights that are computed from others, say
+    except RuntimeError as error:  # such as weights that are computed from others
         raise ConversionError(
             f"cannot verify {type(model).__name__}: it cannot be copied ({error}); remove weight "
             "norms and other computed weights first"
@@ -145,8 +145,8 @@ def _check_options(lengths: Sequence[int] | None, precision: str) -> None:
         )
 
 
-class _Run:
-    """Gathers what the cases of one verification find."""
+class _Comparison:
+    """Runs the comparisons of one verification, and collects their results."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Run:
         prepared: Prepared,
         program: StepProgram,
         precision: str,
-        report: Report,
+        report: ProgressCallback,
     ) -> None:
         self._network, self._prepared = network, prepared
         self._analysis, self._program = prepared.analysis, program
@@ -167,10 +167,10 @@ class _Run:
         self.model_difference = 0.0
 
     def compare_case(self, shapes: Sequence[ClipShape], case: LengthCase) -> None:
-        """Every value on a clip of one length."""
+        """Compare every value on a clip of one length."""
         clips = random_clips(shapes, case.frames, _DTYPES[self._precision])
         observed = ObservedProgram(self._prepared.clip_graph, case.analysis, self._program.rate)
-        # Operators with several results are compared by those of them that are read.
+        # Operators with several results are compared by their getitem nodes.
         compared = [
             node
             for node in case.analysis.lowerings
@@ -192,12 +192,12 @@ class _Run:
             ).items():
                 before, worst = self._found.get(node.name, (0, 0.0))
                 self._found[node.name] = (before + elements, max(worst, difference))
-                self._look_at(node.name, values[node.name])
+                self._note_values(node.name, values[node.name])
         self._clips.append([clip[0] for clip in clips])
         self._outputs.append({name: values[name] for name in names.intersection(outputs)})
 
     def compare_program(self, cases: Sequence[LengthCase]) -> float | None:
-        """The finished program, a slot per length; None where no clip determines an output."""
+        """Compare the final program, with a slot per length; None if no output can be compared."""
         steps = max(case.frames for case in cases)
         count = _Counter(self._report, "finished program", steps)
         results = run_streams(self._program, self._clips, self._precision, count)
@@ -212,7 +212,7 @@ class _Run:
         )
 
     def _outputs_within(self, i: int, case: LengthCase) -> dict[str, Tensor]:
-        """The outputs whose windows, in the finished program, hold the whole clip."""
+        """The outputs whose windows in the final program cover the whole clip."""
         windows, longer = self._analysis.windows, case.analysis.windows
         pools = {node.name: type_.pools for node, type_ in self._analysis.types.items()}
         return {
@@ -221,14 +221,14 @@ class _Run:
             if all(longer.get(pool, 1) <= windows.get(pool, 1) for pool in pools[name])
         }
 
-    def _look_at(self, name: str, value: Tensor) -> None:
+    def _note_values(self, name: str, value: Tensor) -> None:
         if value.isnan().any():
             self._undefined.add(name)
         if not value.is_floating_point() or largest_magnitude(value):
             self._never_zero.add(name)
 
     def notes(self) -> list[str]:
-        """The values of which equal steps prove less than they seem to."""
+        """Notes on values whose equality proves little, and on values that were not compared."""
         found = [value.name for value in self.values()]
         zero = [n for n in found if n not in self._never_zero | self._undefined]
         absent = [
@@ -270,7 +270,7 @@ class _Run:
 class _Counter:
     """Counts steps and reports them."""
 
-    def __init__(self, report: Report, what: str, steps: int) -> None:
+    def __init__(self, report: ProgressCallback, what: str, steps: int) -> None:
         self._report, self._what, self._steps = report, what, steps
         self._done = 0
 

@@ -1,4 +1,4 @@
-"""Drawing a prediction on the frame that it describes."""
+"""Draw a prediction on the frame that it describes."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from co3d.engine import Prediction
 
-MIN_SHORT_SIDE_PX = 336  # smaller frames are enlarged, or their text could not be read
+MIN_SHORT_SIDE_PX = 336  # smaller frames are enlarged to keep the text readable
 MIN_TEXT_PX = 12
-TEXT_LINES = 28  # heights of small text in the short side of a picture
+TEXT_LINES = 28  # lines of small text that fit into the short side
 NAME_SHARE = 0.45  # of the panel's width, for the names of labels
 PANEL_RGBA = (12, 16, 22, 190)
 TRACK_RGBA = (64, 72, 84, 215)
@@ -38,11 +38,11 @@ def annotate_frame(
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        prediction: what was said about this moment.
+        prediction: for this moment.
         colours: label -> "#rrggbb".
         pts_seconds: the time of this frame.
-        rows: labels that there is room for, so that all frames have a panel of one height.
-        sample_aspect_ratio: width of a pixel by its height. Text is drawn so that it has its shape
+        rows: number of label rows, so that all frames have a panel of equal height.
+        sample_aspect_ratio: width of a pixel by its height. Text is drawn to have its normal shape
             once players have stretched the picture.
 
     Returns:
@@ -70,7 +70,7 @@ def _draw_panel(
     pts_seconds: float,
     rows: int,
 ) -> Image.Image:
-    """The band over the foot of the picture; it is as high without labels as with them."""
+    """The panel at the bottom of the picture, whose height does not depend on labels."""
     width = picture_size[0]
     unit = max(MIN_TEXT_PX, round(min(picture_size) / TEXT_LINES))
     line = round(unit * 1.6)
@@ -104,7 +104,7 @@ def _draw_bar(
     top, bottom = middle - radius, middle + radius
     draw.rounded_rectangle((left, top, right, bottom), radius, TRACK_RGBA)
     filled = left + round((right - left) * share)
-    if filled - left >= 2 * radius:  # a shorter bar has no room for its round ends
+    if filled - left >= 2 * radius:  # a shorter bar has no room for round ends
         draw.rounded_rectangle((left, top, filled, bottom), radius, colour)
 
 

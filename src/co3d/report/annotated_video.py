@@ -1,41 +1,42 @@
-"""The annotated video: every frame of the source under the prediction that describes it."""
+"""The annotated video: every frame of the source with the prediction that describes it."""
 
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 from co3d.engine import Labeller, Prediction
-from co3d.errors import DamagedVideoError
 from co3d.report.annotate import annotate_frame
 from co3d.report.colours import label_colours
 from co3d.video import VideoFrame, VideoReader, VideoWriter
+from co3d.video.every_frame import EveryFrame
 from co3d.video.frame_queue import WAKE_SECONDS, FrameQueue
 
 PATIENCE_SECONDS = 30.0
-"""For so long a recording far away is tried again, whose frames the network reads already."""
+"""A remote recording is reopened for this long; it exists, as the network is already reading it."""
 
 WAITING_PREDICTIONS = 4
-"""Each holds a picture, of 25 MB if that is 4K."""
+"""The most queued predictions. Each holds a picture, of 25 MB for 4K."""
 
 
 class AnnotatedVideo:
-    """Draws predictions on frames and writes them, in a thread of its own.
+    """Draws predictions on frames and writes them, in a separate thread.
 
-    A network sees only some frames of a fast source. Given all frames of the source, this writes
-    those in between too, each under the latest prediction at or before its time. Without them (a
-    live source cannot be read twice), it writes the frames that the network saw.
+    A network only processes some frames of a fast source. Given all frames of the source, this also
+    writes those in between, each with the latest prediction at or before its time. Otherwise (a
+    live source may drop some), it only writes the frames that the network processed.
 
     Args:
         writer: takes the frames; opened and closed by the caller.
         colours: label -> "#rrggbb".
-        rows: labels of a prediction, at most.
+        rows: the most labels of a prediction.
         sample_aspect_ratio: width of a pixel by its height.
-        every_frame: a second iteration over the source, or None.
-        drops_late: predictions never wait for the writing: pictures that come faster than they are
-            written are left out. Else predictions wait.
+        every_frame: all frames of the source, held until they are drawn; None to write only the
+            network's frames.
+        drops_late: drop pictures when writing is slower than prediction; otherwise predictions
+            wait.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class AnnotatedVideo:
         colours: dict[str, str],
         rows: int,
         sample_aspect_ratio: Fraction,
-        every_frame: VideoReader | None,
+        every_frame: EveryFrame | None,
         *,
         drops_late: bool,
     ) -> None:
@@ -52,8 +53,7 @@ class AnnotatedVideo:
         self._colours = colours
         self._rows = rows
         self._sample_aspect_ratio = sample_aspect_ratio
-        self._reader = every_frame
-        self._every_frame = None if every_frame is None else _decodable(every_frame)
+        self._every_frame = every_frame
         self._ahead: VideoFrame | None = None
         self._latest: Prediction | None = None
         self._failure: Exception | None = None
@@ -63,19 +63,19 @@ class AnnotatedVideo:
 
     @property
     def dropped_pictures(self) -> int:
-        """Pictures that were left out because they came faster than they were written."""
+        """Pictures that were dropped because writing was too slow."""
         return self._queue.dropped_frames
 
     def add(self, prediction: Prediction) -> None:
-        """Have the frames before the one that this prediction describes written, or that one.
+        """Queue the frames up to the one that this prediction describes for writing.
 
-        Raises what went wrong with an earlier one.
+        Raises an error that occurred with an earlier one.
         """
         if not self._queue.put(prediction) and self._failure is not None:
             raise self._failure
 
     def finish(self, described_seconds: float) -> None:
-        """Write all that waits, and the frames of this long a time after the last prediction."""
+        """Write all queued frames, and those of this long a time after the last prediction."""
         self._queue.finish(None)
         self._wait()
         if self._failure is not None:
@@ -84,40 +84,40 @@ class AnnotatedVideo:
             self._catch_up(self._latest.frame.pts_seconds + described_seconds)
 
     def stop(self) -> None:
-        """End the thread without writing what waits; after `finish` there is nothing to do."""
+        """End the thread without writing queued frames; does nothing after `finish`."""
         self._queue.close()
-        if self._reader is not None:
-            self._reader.close()
+        if self._every_frame is not None:
+            self._every_frame.close()
         self._wait()
 
     def _wait(self) -> None:
-        """Wait for the thread; some systems do not deliver Ctrl-C to a wait without a limit."""
+        """Wait for the thread, in short waits, since Ctrl-C cannot end a long one everywhere."""
         while self._thread.is_alive():
             self._thread.join(WAKE_SECONDS)
 
     def _draw(self) -> None:
-        """Draw and write what is added; runs in the thread."""
+        """Draw and write queued predictions; runs in the thread."""
         try:
             for prediction in self._queue.take_all():
                 self._take(prediction)
-        except Exception as error:  # noqa: BLE001 (raised where predictions are added)
+        except Exception as error:  # noqa: BLE001 (raised in `add`)
             self._failure = error
             self._queue.close()
 
     def _take(self, prediction: Prediction) -> None:
         if self._every_frame is not None:
             self._catch_up(prediction.frame.pts_seconds)
-        # The newest frame of a slow source may be predicted more than once; it is written once.
+        # A slow source's newest frame may be predicted more than once; it is written once.
         elif self._latest is None or prediction.frame.index > self._latest.frame.index:
             self._write(prediction.frame, prediction)
         self._latest = prediction
 
     def _catch_up(self, pts_seconds: float) -> None:
-        """Write the frames of the source up to this time, under the latest prediction."""
+        """Write the source's frames up to this time, with the latest prediction."""
         if self._every_frame is None or self._latest is None:
             return
         while True:
-            frame = self._ahead or next(self._every_frame, None)
+            frame = self._ahead or self._every_frame.take()
             if frame is None or frame.pts_seconds >= pts_seconds:
                 self._ahead = frame
                 return
@@ -146,14 +146,15 @@ def annotated_video(
 ) -> Iterator[AnnotatedVideo]:
     """Yield an annotated video to add predictions to; the file appears when the block ends.
 
-    If that ends by an error, a full disk too, the file holds what was written until then.
+    If the block raises, also for a full disk, the file holds what was written until then.
 
     Args:
         path: where to write.
-        reader: feeds the network; the source is opened a second time if it can be.
+        reader: the network's source, not yet iterated; if it can be reopened, all of its frames are
+            written. It is only reopened if holding its frames takes too much memory.
         labeller: makes the predictions.
-        is_stopped: asked at the end: whether the video went on after the last prediction. If not,
-            the frames that are left belong to that prediction.
+        is_stopped: called at the end: whether the video continued after the last prediction. If
+            not, the remaining frames are written with that prediction.
 
     Raises:
         OutputError: the file cannot be written.
@@ -162,7 +163,7 @@ def annotated_video(
         rate_hz, every_frame = labeller.rate_hz, None
         if reader.can_open_again:
             rate_hz = reader.source_rate_hz or rate_hz
-            every_frame = stack.enter_context(reader.open_again(PATIENCE_SECONDS))
+            every_frame = reader.hold_every_frame(PATIENCE_SECONDS)
         aspect = reader.sample_aspect_ratio
         writer = VideoWriter(path, rate_hz, sample_aspect_ratio=aspect, keeps_unfinished=True)
         stack.enter_context(writer)
@@ -173,9 +174,3 @@ def annotated_video(
         stack.callback(video.stop)
         yield video
         video.finish(1 / labeller.rate_hz if is_stopped() else math.inf)
-
-
-def _decodable(reader: VideoReader) -> Iterator[VideoFrame]:
-    """The frames before any damage; who labels the same source reports the damage."""
-    with suppress(DamagedVideoError):
-        yield from reader

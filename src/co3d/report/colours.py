@@ -1,6 +1,6 @@
 """One colour per label, the same in the terminal, on the video and in the timeline picture."""
 
-# Neighbours in this list differ in hue as well as in lightness; all carry black text well.
+# Neighbours in this list differ in hue and lightness; black text is readable on all of them.
 PALETTE = (
     "#9aa5b1",
     "#4ea8de",
@@ -18,5 +18,5 @@ PALETTE = (
 
 
 def label_colours(labels: tuple[str, ...]) -> dict[str, str]:
-    """Label -> "#rrggbb". More labels than colours take them in turn."""
+    """Label -> "#rrggbb". If there are more labels than colours, colours repeat."""
     return {label: PALETTE[index % len(PALETTE)] for index, label in enumerate(labels)}

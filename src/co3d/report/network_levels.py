@@ -1,4 +1,4 @@
-"""The rows of a network's picture: which of its values look along time, and what they read."""
+"""The rows of a network's picture: which values have temporal operators, and what they read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,8 @@ class Reading:
 
     Attributes:
         level: index of the level that is read.
-        offsets: where its elements lie, in frames after the one that the reader stands for.
-        backs: how many frames ago each of them was made when it is read.
+        offsets: frames of the elements that are read, relative to the reader's frame.
+        backs: for each of them, how many frames before the reading it was computed.
     """
 
     level: int
@@ -23,25 +23,25 @@ class Reading:
 
     @property
     def is_delay_line(self) -> bool:
-        """Whether a single element is read that was made before: it waited."""
+        """Whether a single element of an earlier step is read."""
         return len(self.backs) == 1 and self.backs[0] > 0
 
     @property
     def is_immediate(self) -> bool:
-        """Whether only what is made at the same tick is read."""
+        """Whether only elements of the same step are read."""
         return self.backs == (0,)
 
 
 @dataclass(frozen=True)
 class Level:
-    """Values that are made at the same tick and stand for the same frame.
+    """Values that are computed in the same step and stand for the same frame.
 
     Attributes:
-        rows: the values that the level is named after: one that looks along time or waits, and the
-            one that joins it with what has waited, if any.
-        readings: of levels before it.
-        state_bytes: what a stream remembers of all of its values.
-        depth: how many frames ago the oldest element that is remembered was made.
+        rows: the values that give the level its name: one with a temporal operator or a delay, and
+            the one that joins it with a delayed value, if any.
+        readings: of earlier levels.
+        state_bytes: state of all its values, per stream.
+        depth: age in frames of the oldest element in the state.
     """
 
     rows: tuple[ValueTiming, ...]
@@ -56,7 +56,7 @@ class Level:
 
     @property
     def operators(self) -> str:
-        """What is drawn here, by its operators' short names."""
+        """Short names of the operators drawn in this row."""
         if self.is_rerun:
             return "rerun"
         names = dict.fromkeys(row.operator.split(".")[0] for row in self.rows)
@@ -64,7 +64,7 @@ class Level:
 
     @property
     def is_rerun(self) -> bool:
-        """Whether a fallback gathers a whole clip here."""
+        """Whether it is a fallback, which collects a whole clip."""
         return self.row.operator == collect_clip.__name__
 
     @property
@@ -75,11 +75,11 @@ class Level:
 
 
 def find_levels(rows: Sequence[ValueTiming]) -> list[Level]:
-    """Sort the values of a network into levels, inputs first.
+    """Group the values of a network into levels, inputs first.
 
-    A value that reads only what is made at the same tick for the same frame belongs to the level
-    that it reads. One that joins several levels (branches side by side) begins a level of its own;
-    one that joins a level with what has waited for it (a shortcut) is drawn with that level.
+    A value that only reads values of the same step and frame belongs to the level that it reads. A
+    value that joins several levels (parallel branches) begins its own level; one that joins a level
+    with a delayed value (a shortcut) is drawn with that level.
     """
     gathered = _Gathered()
     for row in rows:
@@ -90,7 +90,7 @@ def find_levels(rows: Sequence[ValueTiming]) -> list[Level]:
 @dataclass
 class _Gathered:
     levels: list[Level] = field(default_factory=list)
-    # Per value: its level. Per level: those that are part of it, as it reads them at once.
+    # Per value: its level. Per level: the values that belong to it.
     _level_of: dict[str, int] = field(default_factory=dict)
     _timing_of: dict[str, ValueTiming] = field(default_factory=dict)
     _covered: list[set[int]] = field(default_factory=list)
@@ -116,7 +116,7 @@ class _Gathered:
         return Reading(level, ordered, tuple(row.delay - offset - made for offset in ordered))
 
     def _find_home(self, row: ValueTiming, readings: Iterable[Reading]) -> int | None:
-        """The level that a value belongs to; None where it begins one."""
+        """The level that a value belongs to; None if it begins its own."""
         at_once = [r.level for r in readings if r.is_immediate and r.offsets == (0,)]
         if not row.reads or len(at_once) < len(list(readings)):
             return None
@@ -133,9 +133,9 @@ class _Gathered:
 
 
 def _join_shortcuts(levels: list[Level]) -> list[Level]:
-    """Draw a branch and the value in which it meets its shortcut as one level.
+    """Draw a branch and its sum with the shortcut as one level.
 
-    That is possible where the branch is read by nothing else, and so never remembered.
+    That is possible if nothing else reads the branch, so that it is never in the state.
     """
     readers: dict[int, int] = {}
     for level in levels:
@@ -147,7 +147,7 @@ def _join_shortcuts(levels: list[Level]) -> list[Level]:
         branches = [r.level for r in level.readings if r.is_immediate]
         waiting = [r for r in level.readings if r.is_delay_line]
         is_shortcut = len(branches) == 1 and len(waiting) + 1 == len(level.readings) > 1
-        # Nothing may lie between the two, so that the levels keep their order.
+        # No level may lie between the two, because merging would change the order of levels.
         if is_shortcut and readers[branches[0]] == 1 and place[branches[0]] == len(joined) - 1:
             branch = joined.pop()
             rows, kernels, others = (*branch.rows, *level.rows), branch.readings, waiting

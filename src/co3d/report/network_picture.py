@@ -1,9 +1,8 @@
-"""A picture of a network in time: what a step computes, what it remembers, what it reads."""
+"""Draw a network over time: what a step computes, what it keeps as state, and what it reads."""
 
 from pathlib import Path as FilePath
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,70 +11,49 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from co3d.compiler.program import StepProgram
-from co3d.errors import OptionError, OutputError
-from co3d.files import output_file
+from co3d.picture_style import INK, MUTED, check_picture_path, save_figure
 from co3d.report.network_levels import Level, Reading, find_levels
 
-SUFFIXES = (".svg", ".png", ".pdf")
-MAX_WINDOW = 96  # frames that are drawn before the end of the row that ends first
-INK, MUTED, FAINT, UNKNOWN = "#1d2733", "#5b6878", "#d5dbe2", "#f0f2f5"
+MAX_WINDOW = 96  # the most frames drawn before the end of the row with the largest delay
+FAINT, UNKNOWN = "#d5dbe2", "#f0f2f5"
 NOW, READ, KEPT = "#c2410c", "#1d5fa8", "#a9c4e4"
 KERNEL, DELAY, WINDOW = "#1d5fa8", "#7a3e9d", "#2f7d5b"
 LABEL_POINTS, HEADING_POINTS = 7.5, 10.0
 INCHES_PER_CHARACTER = 0.066  # of the labels, which are set in a proportional font
-TOP_INCHES, BOTTOM_INCHES, GAP_INCHES, COLUMN_INCHES = 0.75, 0.85, 0.22, 0.62
+TOP_INCHES, BOTTOM_INCHES, GAP_INCHES, COLUMN_INCHES = 0.75, 1.0, 0.22, 0.62
 TICK_LABEL_INCHES = 0.45
-# A network's name is no formula, whatever signs are in it.
+LEGEND_COLUMNS = 3
+# A network's name is plain text, not a formula.
 TEXT: dict[str, Any] = {"size": LABEL_POINTS, "va": "center", "parse_math": False}
 
 
-def draw_network(program: StepProgram, path: FilePath) -> None:
+def draw_network(program: StepProgram, path: FilePath, *, title: str | None = None) -> None:
     """Draw a step program as an SVG, PNG or PDF, by the file's suffix.
 
-    Time runs to the right, in frames, up to the newest frame n. Each row is a value that looks
-    along time, the input at the bottom. Its elements lie at the frames that they stand for, so that
-    a row ends the further left, the larger its delay. Lines lead from what the newest step makes to
-    what it reads.
+    Time runs to the right, in frames, up to the newest frame n. Each row is a value with a temporal
+    operator, the input at the bottom. Its elements are drawn at the frames that they stand for, so
+    a row with a larger delay ends further left. Lines lead from the elements that the newest step
+    computes to those that it reads.
+
+    Args:
+        title: the name above the picture; the network's class name where it is not given.
 
     Raises:
         OptionError, OutputError: as for `check_picture_path`; or the file cannot be written.
     """
     check_picture_path(path)
-    figure = _Picture(program, find_levels(program.rows)).draw()
-    suffix = path.suffix[1:].lower()
-    # Text stays text, and equal networks give equal files.
-    options: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "co3d"}
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
-    with output_file(path) as temporary, mpl.rc_context(options):
-        figure.savefig(temporary, format=suffix, facecolor="white", dpi=150, metadata=metadata)
-
-
-def check_picture_path(path: FilePath) -> None:
-    """Find out before the work whether a picture can be written there.
-
-    Raises:
-        OptionError: a suffix that names no kind of picture.
-        OutputError: the folder does not exist.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionError(
-            f"cannot draw {path}: got the suffix {path.suffix!r}, expected one of "
-            f"{', '.join(SUFFIXES)}; rename the picture"
-        )
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"cannot write {path}: there is no folder {path.parent}; choose a folder that exists"
-        )
+    figure = _Picture(program, find_levels(program.rows), title or program.name).draw()
+    save_figure(figure, path)
 
 
 class _Picture:
     """Lays a network out and draws it; frames are counted from the newest one, 0, backwards."""
 
-    def __init__(self, program: StepProgram, levels: list[Level]) -> None:
-        self._program, self._levels = program, levels
+    def __init__(self, program: StepProgram, levels: list[Level], title: str) -> None:
+        self._program, self._levels, self._title = program, levels, title
         self._is_dense = program.rate == "dense"
         oldest = min(self._newest(level) - level.depth for level in levels)
-        # All rows end in the picture; long windows may begin before it.
+        # All rows end inside the picture; long windows may begin outside.
         self._first = max(oldest - 1, min(map(self._newest, levels)) - MAX_WINDOW)
         frames = 1 - self._first
         self._width = min(max(0.24 * frames, 3.2), 9.0)
@@ -122,13 +100,13 @@ class _Picture:
         return self._newest(level) + level.row.delay == 0
 
     def _remembered(self, level: Level) -> list[int]:
-        """The frames whose elements are kept, the newest first."""
+        """The frames whose elements are in the state, newest first."""
         step = 1 if self._is_dense else level.row.stride
         newest = self._newest(level)
         return list(range(newest - step, max(newest - level.depth, self._first) - 1, -step))
 
     def _read_frames(self, y: int) -> set[int]:
-        """The frames whose elements of a level are read to make the newest elements of others."""
+        """The frames whose elements of a level are read to compute the newest ones of others."""
         return {
             self._newest(level) + offset
             for level in self._levels
@@ -177,7 +155,7 @@ class _Picture:
             return
         is_window = reading is level.window
         colour = WINDOW if is_window else KERNEL
-        # Levels far apart are joined by lines alone, which hide less of what lies between.
+        # Distant levels are joined by lines only, which hide less in between.
         near = y - reading.level == 1
         if near and len(seen) > 1:
             corners = [(seen[0], y - 1), (seen[-1], y - 1), (newest, y)]
@@ -197,7 +175,7 @@ class _Picture:
             self._name_window(axes, level, seen, reading)
 
     def _draw_delay_line(self, axes: Axes, start: tuple[int, int], end: tuple[int, int]) -> None:
-        """A dashed line that bends away from the kernel's lines between the same two rows."""
+        """A dashed curve that avoids the kernel's lines between the same two rows."""
         bend = 0.13 * (1 - self._first) / self._width
         (x0, y0), (x1, y1) = start, end
         middle = ((x0 + x1) / 2 + 2 * bend, (y0 + y1) / 2)
@@ -256,7 +234,7 @@ class _Picture:
         y = 1 - 0.22 / figure.get_figheight()
         x = GAP_INCHES / figure.get_figwidth()
         name_style: dict[str, Any] = {**TEXT, "size": HEADING_POINTS, "weight": "bold"}
-        figure.text(x, y, program.name, color=INK, **name_style)
+        figure.text(x, y, self._title, color=INK, **name_style)
         y -= 0.19 / figure.get_figheight()
         figure.text(x, y, ", ".join(facts), color=MUTED, **TEXT)
 
@@ -265,24 +243,31 @@ class _Picture:
             style: dict[str, Any] = {"mfc": face or colour, "mec": colour, "ms": 4.5}
             return Line2D([], [], ls="", marker="o", label=label, **style)
 
+        def read(colour: str, reader: str, style: Any = "-") -> Line2D:
+            label = f"remembered, read by a {reader}"
+            return Line2D([], [], color=colour, lw=1, ls=style, marker="o", ms=4.5, label=label)
+
         readings = [reading for level in self._levels for reading in level.readings]
+        windows = [level.window for level in self._levels if level.window is not None]
+        kernels = [r for r in readings if not (r.is_delay_line or r.is_immediate or r in windows)]
         handles: list[Any] = [dot(NOW, "made by this step")]
         if not all(map(self._is_made_now, self._levels)):
             handles.append(dot(NOW, "made by a step before", "white"))
-        handles.append(dot(READ, "remembered, read now"))
+        if kernels:
+            handles.append(read(KERNEL, "kernel"))
+        if any(reading.is_delay_line for reading in readings):
+            handles.append(read(DELAY, "delay line", (0, (3, 2))))
+        if windows:
+            handles.append(read(WINDOW, "window"))
         idle = (set(self._remembered(x)) - self._read_frames(y) for y, x in enumerate(self._levels))
         if any(idle):
-            handles.append(dot(KEPT, "remembered"))
-        if any(reading.is_delay_line for reading in readings):
-            handles.append(Line2D([], [], color=DELAY, lw=1, ls=(0, (3, 2)), label="delay line"))
-        if any(level.window for level in self._levels):
-            handles.append(Patch(color=WINDOW, alpha=0.35, label="window"))
+            handles.append(dot(KEPT, "remembered, read later"))
         handles.append(Patch(fc=UNKNOWN, ec=FAINT, label="not known yet"))
         figure.legend(
             handles=handles,
             loc="lower center",
             bbox_to_anchor=(0.5, 0.02 / figure.get_figheight()),
-            ncols=len(handles),
+            ncols=min(len(handles), LEGEND_COLUMNS),
             frameon=False,
             fontsize=LABEL_POINTS,
             labelcolor=MUTED,

@@ -1,4 +1,4 @@
-"""A time axis that starts at zero, with ticks at round seconds, minutes and hours."""
+"""A time axis that starts at zero, with ticks at whole seconds, minutes or hours."""
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MultipleLocator
@@ -13,10 +13,10 @@ STEPS_SECONDS = (
 
 
 def draw_time_axis(axis: Axes, seconds: float, label: str, note: str) -> None:
-    """Let the x axis of a plot reach from 0 to so many seconds.
+    """Let the x axis of a plot span from 0 to `seconds`.
 
     Args:
-        label: what it is the time of; the unit of the ticks is added.
+        label: name of the axis; the unit of the ticks is appended.
         note: a line below it.
     """
     axis.set_xlim(0, seconds)
@@ -28,7 +28,7 @@ def draw_time_axis(axis: Axes, seconds: float, label: str, note: str) -> None:
 
 
 def choose_step(seconds: float) -> float:
-    """Seconds between two ticks, of which there are 12 at most."""
+    """Seconds between two ticks, so that there are at most 12."""
     days = 24 * HOUR
     fitting = (step for step in STEPS_SECONDS if seconds / step <= MOST_TICKS)
     return next(fitting, days * -(-seconds // (MOST_TICKS * days)))

@@ -14,23 +14,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from co3d.engine import Labeller, Prediction, Segment
-from co3d.errors import OptionError
 from co3d.files import output_file
+from co3d.picture_style import FAINT, INK, MUTED, check_picture_path
 from co3d.report.colours import label_colours
 from co3d.report.time_axis import draw_time_axis
 from co3d.report.timeline_spans import TimelineSpans
 
-SUFFIXES = (".png", ".svg", ".pdf")
 MAX_ROWS = 12
 ROW_FILL = 0.86  # share of a row's height that a probability of 1 fills
 HIGHEST_ALPHA = 0.35
 STRIP_INCHES, ROW_INCHES, FRAME_INCHES = 0.42, 0.4, 1.3
-INK, MUTED, FAINT = "#1d2733", "#5b6878", "#e3e7ec"
 POINTS_PER_CHARACTER = 5.2  # of the strips' text, to leave out names that do not fit
 STRIP_POINTS = 700.0
-EDGE_POINTS = 4.0  # segments that are narrower have no edge, which would cover them
+EDGE_POINTS = 4.0  # narrower segments are drawn without an edge, which would cover them
 TITLE_CHARACTERS, NAME_CHARACTERS = 110, 36
-# Names come from files and users: a dollar sign in them is no formula.
+# Names come from files and users, so dollar signs in them must not start a formula.
 NAME_STYLE: dict[str, Any] = {
     "ha": "center",
     "va": "center",
@@ -43,12 +41,12 @@ NAME_STYLE: dict[str, Any] = {
 class Timeline:
     """Collects predictions and draws them: one row per label, the likeliest label on top.
 
-    Its memory does not grow with the video: what is too short to be seen is summed up.
+    Its memory does not grow with the video: intervals too short to be visible are merged.
 
     Args:
         labels: K names in the order of the probabilities.
         colours: label -> "#rrggbb".
-        rate_hz: frames per second that the network sees.
+        rate_hz: frames per second for the network.
         threshold: lower probabilities are not drawn.
     """
 
@@ -65,17 +63,17 @@ class Timeline:
         self._spans = TimelineSpans(1 / rate_hz, threshold)
 
     def add(self, prediction: Prediction) -> None:
-        """Keep one valid prediction; others leave a hole in the picture, as gaps do."""
+        """Add a valid prediction; invalid ones leave a hole in the picture, as gaps do."""
         self._spans.add(prediction)
 
     def draw(self, *, title: str, truth: Sequence[Segment] = ()) -> Figure:
         """Draw the picture, 12 inches wide, at 150 dots per inch.
 
-        Its time starts at 0 with the first prediction, valid or not.
+        Time 0 is the first prediction, valid or not.
 
         Args:
             title: one line above the picture.
-            truth: what is known to be true, drawn above what was predicted.
+            truth: true segments, drawn above the predictions.
         """
         self._spans.finish()
         start_seconds = self._spans.start_seconds or 0.0
@@ -113,9 +111,9 @@ class Timeline:
     def _list_steps(
         self, row: int, start_seconds: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Times, and a label's mean and highest probability from each on; nan where a gap begins.
+        """Times, and a label's mean and highest probability at each; NaN where a gap begins.
 
-        Times count from `start_seconds` on.
+        Times are relative to `start_seconds`.
         """
         times: list[float] = []
         means: list[float] = []
@@ -134,7 +132,7 @@ class Timeline:
         return np.asarray(times) - start_seconds, np.asarray(means), np.asarray(peaks)
 
     def _choose_rows(self) -> list[int]:
-        """Labels in their own order; of more than 12, those whose probability ever rose highest.
+        """Labels in their own order; of more than 12, those with the highest probabilities.
 
         Those that never reach the threshold are left out.
         """
@@ -153,7 +151,7 @@ class Timeline:
             (0, 1),
             facecolors=[self._colours[segment.label] for segment in segments],
             linewidth=0,
-            antialiased=False,  # else the background shows between two bars
+            antialiased=False,  # otherwise the background shows between bars
         )
         points_per_second = STRIP_POINTS / axis_seconds
         for (first, second), seconds in zip(pairwise(segments), pairwise(lengths), strict=True):
@@ -201,21 +199,16 @@ def timeline_picture(
     title: str,
     truth: Sequence[Segment] = (),
 ) -> Iterator[Timeline]:
-    """Yield a timeline to add predictions to; the picture is written when the block ends well.
+    """Yield a timeline to add predictions to; the picture is written if the block succeeds.
 
     Args:
         path: PNG, SVG or PDF by its suffix.
         labeller: makes the predictions.
 
     Raises:
-        OptionError: the suffix is another one.
-        OutputError: the file cannot be written.
+        OptionError, OutputError: as for `check_picture_path`; or the file cannot be written.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionError(
-            f"cannot draw the timeline as {path}: got the suffix {path.suffix!r}, expected "
-            f"one of {', '.join(SUFFIXES)}; rename the output"
-        )
+    check_picture_path(path)
     timeline = Timeline(
         labeller.labels, label_colours(labeller.labels), labeller.rate_hz, labeller.threshold
     )
@@ -232,7 +225,7 @@ def _strip_frame(axis: Axes) -> None:
 
 
 def _shift(segment: Segment, seconds: float) -> Segment:
-    """The segment in time that counts from `seconds` on."""
+    """The segment with times relative to `seconds`."""
     return replace(
         segment,
         start_seconds=segment.start_seconds - seconds,

@@ -1,4 +1,4 @@
-"""What a network said over time, summed up so far that a picture can show it."""
+"""Aggregate predictions over time into as many spans as a picture can show."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import numpy as np
 from co3d.engine import Prediction, Segment
 
 MOST_SPANS = 1500
-"""A timeline is about 1450 pixels wide: more spans would not be seen."""
+"""A timeline is about 1450 pixels wide, so more spans would not be visible."""
 
 TOUCHING_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
 class Span:
-    """What was said from one moment to another.
+    """The predictions of a time interval.
 
     Attributes:
         start_seconds, end_seconds: presentation times.
-        held_seconds: for how long of it something was said: less where a gap lies inside.
-        weighted: (K,) probabilities times the seconds for which they held, summed up.
+        held_seconds: duration with a prediction, which is shorter than the span if it has a gap.
+        weighted: (K,) sum of probabilities weighted by their durations in seconds.
         highest: (K,) the highest probabilities.
-        label_seconds: label -> seconds for which it was shown; None is for no label.
+        label_seconds: label -> seconds for which it was shown; None stands for no label.
     """
 
     start_seconds: float
@@ -40,7 +40,7 @@ class Span:
 
     @property
     def label(self) -> str | None:
-        """What was shown for longest; of equals the first."""
+        """The label that was shown for longest; the first one if several are equal."""
         return max(self.label_seconds, key=self.label_seconds.__getitem__)
 
     def touches(self, later: "Span") -> bool:
@@ -60,19 +60,19 @@ class Span:
 
 
 class TimelineSpans:
-    """At most 1500 spans of time, in which more and more predictions are summed up.
+    """At most 1500 time spans, which aggregate more predictions as time goes on.
 
-    While there are few, each prediction has its own span, from its time to that of the next one.
-    The last before a gap, or before one that is not valid, lasts for one frame at most. When they
-    are too many, all that begin in the same one of 750 equal parts of the time so far become one.
+    At first, each prediction has its own span, from its time to the next one's. The last one before
+    a gap, or before an invalid one, lasts for one frame at most. When there are too many, those
+    that begin in the same of 750 equal intervals are merged.
 
     Args:
         frame_seconds: how long one frame lasts.
-        threshold: lower probabilities count as 0.
+        threshold: lower probabilities are treated as 0.
 
     Attributes:
-        spans: of valid predictions, in order of time; the latest prediction waits for the next.
-        step_seconds: within so long a time predictions are summed up; 0 while they are not.
+        spans: of valid predictions, in time order; the latest prediction is added with the next.
+        step_seconds: length of the intervals that are merged; 0 while none are.
         start_seconds, end_seconds: time of the first prediction, and the end of the latest one.
     """
 
@@ -86,7 +86,7 @@ class TimelineSpans:
         self._latest: Prediction | None = None
 
     def add(self, prediction: Prediction) -> None:
-        """Take in the next prediction; they come in order of time."""
+        """Add the next prediction, in time order."""
         pts_seconds = prediction.frame.pts_seconds
         if self.start_seconds is None:
             self.start_seconds = pts_seconds
@@ -98,13 +98,13 @@ class TimelineSpans:
         self.end_seconds = pts_seconds + self._frame_seconds
 
     def finish(self) -> None:
-        """Let the latest prediction last for one frame: none follows it."""
+        """End the latest prediction after one frame, because none follows."""
         if self._latest is not None:
             self._append(self._latest, self._latest.frame.pts_seconds + self._frame_seconds)
             self._latest = None
 
     def segments(self) -> list[Segment]:
-        """Runs of one label, each span under the label that it held for longest."""
+        """Runs of one label, where each span counts with the label that was shown for longest."""
         segments: list[Segment] = []
         previous: Span | None = None
         for span in self.spans:
@@ -120,7 +120,7 @@ class TimelineSpans:
     def _append(self, prediction: Prediction, end_seconds: float) -> None:
         start_seconds = prediction.frame.pts_seconds
         seconds = end_seconds - start_seconds
-        if seconds <= 0:  # a held picture that was described twice
+        if seconds <= 0:  # a repeated picture
             return
         probabilities = prediction.probabilities
         shown = np.where(probabilities >= self._threshold, probabilities, np.float32(0))
@@ -142,7 +142,7 @@ class TimelineSpans:
             self.spans = [_join_all(list(spans)) for _, spans in groupby(self.spans, self._cell)]
 
     def _cell(self, span: Span) -> float:
-        """Spans of the same one are summed up."""
+        """Index of the interval that a span falls into."""
         first = self.start_seconds or 0.0
         if not self.step_seconds:
             return span.start_seconds

@@ -1,4 +1,4 @@
-"""Predictions against what is known to be true of a video."""
+"""Compare predictions with the true labels of a video."""
 
 import json
 from collections import Counter
@@ -12,14 +12,14 @@ from co3d.errors import SourceNotFoundError
 
 @dataclass(frozen=True)
 class SegmentAgreement:
-    """One stretch of truth and what was said about it.
+    """A true segment, and the predictions in it.
 
     Attributes:
-        truth: the stretch. predictions: how many valid predictions describe a frame in it.
-        agreeing: how many of them name the true label.
-        settled, settled_agreeing: the same for the predictions whose window holds frames of this
-            stretch only; the others mix it with the one before.
-        mostly: the label that was named most often; empty without predictions.
+        truth: the segment. predictions: number of valid predictions for frames in it.
+        agreeing: how many of them have the true label.
+        settled, settled_agreeing: the same for predictions whose window lies entirely in this
+            segment.
+        mostly: the most frequent predicted label; empty without predictions.
     """
 
     truth: Segment

@@ -1,4 +1,4 @@
-"""The runtime: one program on one device, compiled once for any number of streams."""
+"""The runtime: compiles a program once for a device, and steps any number of streams with it."""
 
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.opening import compile, open_stream  # noqa: A004

@@ -1,4 +1,4 @@
-"""The choice of a backend: which can run a program, and which "auto" takes."""
+"""The choice of a backend: which backends can run a program, and which one "auto" means."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,26 +17,26 @@ from co3d.runtime.kept_choices import find_choice_key, keep_choice, read_choice
 from co3d.runtime.measure import Measured, measure_candidates
 from co3d.runtime.threads import choose_threads, list_thread_counts
 
-# What any converted program runs in; other precisions need more than the program to be ready.
+# The precisions that any converted program can run in; int8 needs calibration too.
 PLAIN_PRECISIONS = ("float32", "float64", "bfloat16", "float16")
-# Of the operators; a backend whose own kernels run fewer of them is not considered.
-LEAST_SHARE = 0.5
+# "auto" ignores a backend whose kernels run a smaller share of the program's operators.
+LEAST_COVERAGE = 0.5
 
 
 def find_format(program: Program[Any]) -> Format | None:
-    """The runtime's format that a program's graphs are in; None for graphs of torch."""
+    """The file format of a program's graphs; None for graphs of torch."""
     graph = program.phases[0].steady
     return graph.format if isinstance(graph, StoredGraph) else None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What "auto" means for a program.
+    """The backend that "auto" means for a program.
 
     Attributes:
         backend: its name.
-        threads: that a step takes, where the backend has threads of its own to count.
-        reason: why, in words.
+        threads: threads per step, for backends that take a number of threads.
+        reason: why it was chosen, in words.
     """
 
     backend: str
@@ -45,34 +45,34 @@ class Choice:
 
 
 def choose_backend(program: Program[Any], precision: str, device: torch.device) -> Choice:
-    """The backend that "auto" means for a program, how many threads it takes, and why.
+    """Choose the backend that "auto" means for a program, and its threads.
 
-    Where several can run it on a CPU, and no backend has kernels of its own for all of its
-    operators, each steps the program for a moment, and the best one is kept for the next start:
-    see `measure_candidates`.
+    A backend whose own kernels run all operators comes first. Otherwise, if several backends can
+    run the program on a CPU, each is measured for a moment, and the result is cached for the next
+    start (see `measure_candidates`).
 
     Raises:
         OptionError: no backend can run this.
         MissingPackageError: those that can are not installed.
     """
-    shares, kind = _find_shares(program), find_format(program)
-    # Those first that have kernels of their own for all operators.
-    names = sorted(BACKENDS, key=lambda name: shares.get(name) != 1)
+    coverage, kind = _find_coverage(program), find_format(program)
+    # Backends whose own kernels run all operators come first.
+    names = sorted(BACKENDS, key=lambda name: coverage.get(name) != 1)
     able = [name for name in names if find_complaint(name, precision, device, kind) is None]
     if not able:
         _refuse(names, precision, device, kind)
     threads = choose_threads(program)
     # Kernels that run little of a network are not worth building or measuring.
-    able = [name for name in able if shares.get(name, 1) >= LEAST_SHARE] or able
+    able = [name for name in able if coverage.get(name, 1) >= LEAST_COVERAGE] or able
     if len(able) == 1:
         chosen, reason = able[0], f"auto: the only one for {precision} on {device}"
-    elif device.type != "cpu" or kind is not None or _has_all_kernels(able[0], shares):
+    elif device.type != "cpu" or kind is not None or _has_all_kernels(able[0], coverage):
         chosen, reason = _take_first(able)
     else:
         candidates = [n for n in able if not BACKENDS[n].is_slow_to_open and is_ready(n)]
         if len(candidates) > 1:
             choice = _measure(program, precision, candidates)
-            if shares.get(able[0]) == 1:  # the first choice, had it been there
+            if coverage.get(able[0]) == 1:  # it would be the choice if it were available
                 choice = replace(
                     choice, reason=f"{choice.reason}; {BACKENDS[able[0]].find_reason()}"
                 )
@@ -84,13 +84,13 @@ def choose_backend(program: Program[Any], precision: str, device: torch.device) 
 
 
 def would_take_native(program: Program[Any], precision: str, device: torch.device) -> bool:
-    """Whether "auto" means the native backend, once its kernels can be loaded."""
-    is_whole = find_format(program) is None and _find_shares(program).get("native") == 1
+    """Whether "auto" would mean the native backend if its kernels were compiled."""
+    is_whole = find_format(program) is None and _find_coverage(program).get("native") == 1
     return is_whole and find_complaint("native", precision, device) is None
 
 
 def _measure(program: Program[Any], precision: str, candidates: Sequence[str]) -> Choice:
-    """The best of some backends, as it was found now or at an earlier start."""
+    """The best of the candidates: measured now, or cached at an earlier start."""
     counts = list_thread_counts(program)
     key = find_choice_key(program, precision, (*candidates, *counts))
     kept = read_choice(key)
@@ -99,7 +99,7 @@ def _measure(program: Program[Any], precision: str, candidates: Sequence[str]) -
     with open_progress(SpinnerColumn(), "{task.description}", transient=True) as progress:
         progress.add_task("measuring which backend is quickest, once", total=None)
         found = measure_candidates(program, precision, candidates, counts)
-    if not found:  # whatever keeps all of them is said when one is opened
+    if not found:  # none could step; opening the first one raises why
         return Choice(*_take_first(candidates)[:1], counts[-1], "auto: the first that is installed")
     best, reason = found[0], _describe(found)
     keep_choice(key, best.backend, best.threads, reason)
@@ -107,7 +107,7 @@ def _measure(program: Program[Any], precision: str, candidates: Sequence[str]) -
 
 
 def _describe(found: Sequence[Measured]) -> str:
-    """What was measured, of each backend the best, in words."""
+    """Describe the best time of each measured backend."""
     best: dict[str, str] = {}
     for one in found:
         best.setdefault(one.backend, f"{one.cost.score * 1e3:.1f}")
@@ -117,7 +117,7 @@ def _describe(found: Sequence[Measured]) -> str:
 
 
 def _take_first(able: Sequence[str]) -> tuple[str, str]:
-    """The first backend that is ready, and why no earlier one."""
+    """The first backend that is ready, and the reason, which names a better unavailable one."""
     chosen = next((name for name in able if is_ready(name)), able[0])
     reason = "auto: the fastest that is installed"
     if chosen != able[0]:
@@ -125,15 +125,15 @@ def _take_first(able: Sequence[str]) -> tuple[str, str]:
     return chosen, reason
 
 
-def _has_all_kernels(name: str, shares: Mapping[str, float]) -> bool:
-    """Whether a backend has kernels of its own for all operators, and they are to be had."""
-    return shares.get(name) == 1 and is_ready(name)
+def _has_all_kernels(name: str, coverage: Mapping[str, float]) -> bool:
+    """Whether a backend's own kernels run all operators, and are available."""
+    return coverage.get(name) == 1 and is_ready(name)
 
 
 def _refuse(
     names: Sequence[str], precision: str, device: torch.device, kind: Format | None
 ) -> NoReturn:
-    """Say why no backend can run this."""
+    """Raise the error that explains why no backend can run this."""
     plain = [
         one for one in PRECISIONS if any(not find_complaint(n, one, device, kind) for n in names)
     ]
@@ -142,20 +142,20 @@ def _refuse(
             f"cannot open a stream: got precision {precision!r}, which no backend has on "
             f"{device}; expected one of {', '.join(plain)} there, or another device"
         )
-    # Each of them once: several backends may lack the same.
+    # Without duplicates, because several backends may give the same reason.
     complaints = dict.fromkeys(find_complaint(n, precision, device, kind) for n in names)
     raise OptionError(f"cannot open a stream: {'; '.join(map(str, complaints))}")
 
 
 def is_ready(name: str) -> bool:
-    """Whether what a backend needs is here; of the native one, whether its kernels load."""
+    """Whether a backend is available here; this may load the native backend's kernels."""
     return BACKENDS[name].find_reason() is None
 
 
 def find_complaint(
     name: str, precision: str, device: torch.device, kind: Format | None = None
 ) -> str | None:
-    """Why a backend cannot run this, wherever it is installed; None where it can."""
+    """Why a backend cannot run this even if it is installed; None if it can."""
     backend = BACKENDS[name]
     if kind is not None and kind not in backend.formats:
         return f"backend {name!r} does not read {kind} files; use backend='auto'"
@@ -177,7 +177,7 @@ def find_complaint(
 def select_engines(
     backends: Sequence[str], precisions: Sequence[str], device_type: str = "cpu"
 ) -> tuple[tuple[str, str], ...]:
-    """All pairs of these backends and precisions that exist on a kind of device, such as "cuda".
+    """All supported pairs of these backends and precisions on a device type, such as "cuda".
 
     Raises:
         OptionError: an unknown name, or no pair at all.
@@ -195,7 +195,7 @@ def select_engines(
 
 
 def list_quick_backends(device_type: str = "cpu") -> list[str]:
-    """Backends for a kind of device that are installed and open in seconds, as `BACKENDS` has them.
+    """Available backends for a device type that open in seconds, in the order of `BACKENDS`.
 
     Args:
         device_type: such as "cuda".
@@ -205,10 +205,10 @@ def list_quick_backends(device_type: str = "cpu") -> list[str]:
 
 
 def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Refuse the first name that is not known.
+    """Check that all names are known.
 
     Raises:
-        OptionError: naming those that are.
+        OptionError: one is not; the message lists the known names.
     """
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -218,10 +218,10 @@ def check_names(kind: str, names: Sequence[str], known: Collection[str]) -> None
 
 
 def find_device(name: str | torch.device) -> torch.device:
-    """The torch device of a name, with its number where it is one of several.
+    """The torch device of a name, with its index ("cuda" becomes "cuda:0").
 
     Raises:
-        OptionError: it is not there.
+        OptionError: there is no such device.
     """
     try:
         return torch.empty(0, device=name).device
@@ -232,12 +232,12 @@ def find_device(name: str | torch.device) -> torch.device:
         ) from error
 
 
-def _find_shares(program: Program[Any]) -> dict[str, float]:
-    """Of backends with kernels of their own, the share of the program's operators that they run."""
+def _find_coverage(program: Program[Any]) -> dict[str, float]:
+    """For each backend with its own kernels, the share of the program's operators that they run."""
     graphs = [phase.steady for phase in program.phases]
     graphs = [graph for graph in graphs if not isinstance(graph, StoredGraph)]
     return {
-        name: backend.find_share(graphs)
+        name: backend.find_coverage(graphs)
         for name, backend in BACKENDS.items()
-        if backend.find_share is not None
+        if backend.find_coverage is not None
     }

@@ -1,4 +1,4 @@
-"""The clock of one slot: its age, where its video ended, and so what is valid and masked."""
+"""The clock of a slot: its age and its video's end, which decide what is valid and masked."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,22 +8,24 @@ from torch import Tensor
 
 from co3d.compiler.program import Program
 
-# Later than any frame, yet far enough from the largest integer to add offsets to.
+# The end while it is unknown: later than any frame, and so small that adding offsets cannot
+# overflow.
 UNKNOWN_END = 1 << 60
-# The same for step graphs, where some runtimes count in 32 bits; ages stop well before it.
+# The same in step graphs, since some runtimes use 32-bit integers. Ages are kept below about
+# _OLDEST.
 FAR_END, _OLDEST = 1 << 30, 1 << 28
 
 
-class Calendar:
-    """What a program says of time, read once for all of its slots.
+class ProgramTiming:
+    """The timing of a program, which all of its slots share.
 
     Attributes:
-        program: whose timing it is.
-        masked_steps: steps of a slot for which the masked graph is needed.
+        program: the program.
+        masked_steps: how many first steps of a slot need the masked graph.
         first_valid_step: first step whose window holds real frames only.
-        is_fresh: of each phase whether it makes a result.
-        has_one_graph: of each phase whether its one graph takes clocks at all ages.
-        has_masked_graph: of each phase whether it has a graph that sees clip edges.
+        is_fresh: for each phase, whether it makes a result.
+        has_one_graph: for each phase, whether its masked graph is used for all ages.
+        has_masked_graph: for each phase, whether it has a masked graph, which handles clip edges.
     """
 
     def __init__(self, program: Program[Any]) -> None:
@@ -36,10 +38,10 @@ class Calendar:
 
 
 def count_steps(program: Program[Any], frames: int) -> int:
-    """Steps from a video's first frame to its last result, the flush included.
+    """Steps from a video's first frame to its last result, including the flush.
 
-    The clip's result is ready when its last element is; with a stride that is before the delay has
-    passed, unless the clip's length is a multiple of the stride.
+    With a temporal stride, the last result may be ready less than `delay` steps after the last
+    frame, if the length is no multiple of the stride.
     """
     timing = program.timing
     return max(frames, timing.last_position(frames) + timing.delay + 1)
@@ -49,18 +51,18 @@ class SlotClock:
     """Age and end of one slot.
 
     Attributes:
-        age: frames seen since the slot was reset; blank frames of a flush are counted.
-        end: index of the video's last frame, UNKNOWN_END while it runs.
+        age: frames stepped since the slot was reset, including blank frames of a flush.
+        end: index of the video's last frame; UNKNOWN_END while it runs.
     """
 
-    __slots__ = ("_calendar", "age", "end")
+    __slots__ = ("_timing", "age", "end")
 
-    def __init__(self, calendar: Calendar) -> None:
-        self._calendar = calendar
+    def __init__(self, calendar: ProgramTiming) -> None:
+        self._timing = calendar
         self.age, self.end = 0, UNKNOWN_END
 
     def set(self, age: int = 0, end: int = UNKNOWN_END) -> None:
-        """Let the slot be of this age, and its video end here."""
+        """Set the age and the end."""
         self.age, self.end = age, end
 
     def finish(self) -> None:
@@ -74,39 +76,39 @@ class SlotClock:
 
     @property
     def remaining(self) -> int:
-        """Steps that an ended video still has until its last result is out."""
-        return max(0, count_steps(self._calendar.program, self.end + 1) - self.age)
+        """How many steps an ended video still needs for its last result."""
+        return max(0, count_steps(self._timing.program, self.end + 1) - self.age)
 
     @property
     def phase(self) -> int:
         """Which of the program's phases the slot runs next."""
-        return self.age % len(self._calendar.is_fresh)
+        return self.age % len(self._timing.is_fresh)
 
     @property
     def is_fresh(self) -> bool:
         """Whether the next step makes a new result."""
-        return self._calendar.is_fresh[self.phase]
+        return self._timing.is_fresh[self.phase]
 
     @property
     def is_valid(self) -> bool:
-        """Whether the next step's result has a window of real frames only."""
-        return self.is_fresh and self.age >= self._calendar.first_valid_step
+        """Whether the window of the next step's result is full of real frames."""
+        return self.is_fresh and self.age >= self._timing.first_valid_step
 
     @property
     def is_masked(self) -> bool:
-        """Whether the next step needs the graph that sees clip edges."""
+        """Whether the next step needs the masked graph, which handles clip edges."""
         phase = self.phase
-        if self._calendar.has_one_graph[phase]:
+        if self._timing.has_one_graph[phase]:
             return True
-        sees_an_edge = self.age < self._calendar.masked_steps or self.has_ended
-        return sees_an_edge and self._calendar.has_masked_graph[phase]
+        sees_an_edge = self.age < self._timing.masked_steps or self.has_ended
+        return sees_an_edge and self._timing.has_masked_graph[phase]
 
 
 def make_graph_clocks(clocks: Sequence[SlotClock], program: Program[Any]) -> tuple[Tensor, ...]:
-    """Ages and, with edges="both", ends as masked graphs take them: (k,) int64 that fit 32 bits.
+    """The clock inputs of masked graphs: ages and, with edges="both", ends, as (k,) int64.
 
-    Far from the start only the phase and the distance to the end matter: both are moved back
-    together, by whole periods.
+    The values fit 32 bits. Far from the start only the phase and the distance to the end matter, so
+    that large ages and ends are reduced together by whole periods.
     """
     period = len(program.phases)
     backs = [-(-max(0, clock.age - _OLDEST) // period) * period for clock in clocks]

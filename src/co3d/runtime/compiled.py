@@ -1,4 +1,4 @@
-"""The compiled program: one network on one device, compiled once for any number of streams."""
+"""The compiled program: a step program compiled for one device and any number of streams."""
 
 import os
 from collections.abc import Sequence
@@ -12,36 +12,36 @@ from co3d.backends.contract import Executable, Executor
 from co3d.compiler.program import Program
 from co3d.errors import InputShapeError, OptionError, StreamError
 from co3d.forks import protect_forks
-from co3d.runtime.clock import Calendar, SlotClock, make_graph_clocks
+from co3d.runtime.clock import ProgramTiming, SlotClock, make_graph_clocks
 from co3d.runtime.given import GivenFrames, describe_given, gather_frames
 from co3d.runtime.result import StepResult
 from co3d.runtime.slot import Slot
 from co3d.runtime.successor import Successor
 
 _SLOTS_ADVICE = "; give one array (slots, C, H, W), or a list of one frame (C, H, W) per slot"
-# Slots that run one step graph together: the phase, and whether it is the masked graph.
+# Identifies a step graph: the phase, and whether it is the masked graph.
 _Kind = tuple[int, bool]
 
 protect_forks()
 
 
 class CompiledProgram:
-    """Packed weights, plans and kernels of a program. Made by `co3d.compile`.
+    """A program with its packed weights, plans and kernels. Made by `co3d.compile`.
 
-    It never changes, so threads share it. Slots that differ may step in different threads at the
-    same time. For example::
+    It is immutable, so threads share it. Different slots may step in different threads at the same
+    time. For example::
 
         compiled = co3d.compile(program)
         door, yard = compiled.open(), compiled.open()
         result = compiled.step([door, yard], frames)  # frames (2, C, H, W)
-        result = compiled.step([yard], frame)         # the door rests, and costs nothing
+        result = compiled.step([yard], frame)         # the door does not step, and costs nothing
         door.close()
 
     Attributes:
-        program: what was compiled.
+        program: the step program.
         backend: what runs it now, and why, in words.
-        device: where results are.
-        threads: that a step on a CPU takes at most.
+        device: the device of results.
+        threads: the most threads that a step on a CPU uses.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class CompiledProgram:
         self._output_dtype = executor.output_dtype
         self._executable, self._successor = executable, successor
         self._may_autocast = torch.amp.is_autocast_available(executor.device.type)
-        self._calendar = Calendar(program)
+        self._timing = ProgramTiming(program)
         self.threads, self._process = threads, os.getpid()
 
     def open(self) -> Slot:
-        """A new slot, ready for a video's first frame; it holds its ring buffers and its clock."""
-        return Slot(self, self.program, SlotClock(self._calendar), self._executable)
+        """Open a slot, ready for a video's first frame; it has its own ring buffers and clock."""
+        return Slot(self, self.program, SlotClock(self._timing), self._executable)
 
     def step(self, slots: Sequence[Slot], frames: GivenFrames) -> StepResult:
-        """Advance some slots by one frame each. Others are neither read, nor copied, nor computed.
+        """Advance some slots by one frame each. Other slots are not touched and cost nothing.
 
         Args:
             slots: k slots of this program, each named once.
@@ -113,7 +113,7 @@ class CompiledProgram:
                 slot.let_go(token)
 
     def check_frames(self, frames: GivenFrames, rows: int) -> tuple[Tensor, ...]:
-        """The frames, one tensor per input.
+        """Check frames, and return them as one tensor per input.
 
         Raises:
             InputShapeError: they are not (rows, C, H, W) of the program's frame shapes, floating.
@@ -143,7 +143,7 @@ class CompiledProgram:
         return inputs
 
     def make_outputs(self, rows: int) -> tuple[Tensor, ...]:
-        """Zeros for so many slots' outputs."""
+        """Zero outputs for this many slots."""
         return tuple(
             torch.zeros((rows, *shape), dtype=self._output_dtype, device=self.device)
             for shape in self.program.output_shapes
@@ -154,23 +154,24 @@ class CompiledProgram:
         if successor is not None and (made := successor.take()) is not None:
             self._executable, self.backend = made.executable, made.description
             self._successor = None
-        executable = self._executable  # another thread may change it meanwhile
+        executable = self._executable  # read once, because another thread may replace it
         for slot in slots:
             slot.check_step()
             if slot.executable is not executable:
                 slot.move(executable)
-        fresh = _make_marks([slot.clock.is_fresh for slot in slots])
-        valid = _make_marks([slot.clock.is_valid for slot in slots])
+        fresh = _make_mask([slot.clock.is_fresh for slot in slots])
+        valid = _make_mask([slot.clock.is_valid for slot in slots])
         kinds: dict[_Kind, list[int]] = {}
         for row, slot in enumerate(slots):
             kinds.setdefault((slot.clock.phase, slot.clock.is_masked), []).append(row)
         outputs: tuple[Tensor, ...] | None = None
         for kind, rows in kinds.items():
+            if len(rows) == len(slots):
+                outputs = self._run(executable, kind, slots, inputs)
+                break
             group = [slots[row] for row in rows]
             made = self._run(executable, kind, group, _take_rows(inputs, rows))
-            if len(rows) == len(slots):
-                outputs = made
-            elif made is not None:
+            if made is not None:
                 outputs = self.make_outputs(len(slots)) if outputs is None else outputs
                 for output, part in zip(outputs, made, strict=True):
                     output[rows] = part
@@ -185,7 +186,7 @@ class CompiledProgram:
         slots: Sequence[Slot],
         frames: Sequence[Tensor],
     ) -> tuple[Tensor, ...] | None:
-        """Step slots that run one graph; their outputs, or None where the phase has none."""
+        """Step slots that run the same graph; returns None where the phase makes no outputs."""
         phase, is_masked = kind
         clocks = (
             make_graph_clocks([slot.clock for slot in slots], self.program) if is_masked else ()
@@ -195,14 +196,14 @@ class CompiledProgram:
             slot.begin_step()
         kind_of_device = self.device.type
         if self._may_autocast and torch.is_autocast_enabled(kind_of_device):
-            # A caller's mode must not change the precision that was asked for.
+            # The caller's autocast must not change the precision of the program.
             with torch.autocast(kind_of_device, enabled=False):
                 made = executable.step(phase, is_masked, states, frames, clocks)
         else:
             made = executable.step(phase, is_masked, states, frames, clocks)
         for slot in slots:
             slot.end_step()
-        if not self._calendar.is_fresh[phase]:
+        if not self._timing.is_fresh[phase]:
             return None
         return tuple(output for output in made if output is not None)
 
@@ -210,14 +211,14 @@ class CompiledProgram:
         return f"CompiledProgram({self.program.name}, {self.backend})"
 
 
-def _make_marks(marks: Sequence[bool]) -> Tensor:
-    """(k,) bool; by way of NumPy, which takes a third of the time that PyTorch takes."""
+def _make_mask(marks: Sequence[bool]) -> Tensor:
+    """A (k,) bool tensor, made with NumPy, which takes a third of PyTorch's time."""
     return torch.from_numpy(np.array(marks, np.bool_))
 
 
 def _take_rows(frames: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-    """Some rows of frames: a view where they lie side by side, as they mostly do."""
+    """Select rows of frames: a view if they are consecutive, which is usual."""
     first, last = rows[0], rows[-1]
-    if last - first == len(rows) - 1:  # rows rise
+    if last - first == len(rows) - 1:  # rows are in ascending order
         return [given[first : last + 1] for given in frames]
     return [given[list(rows)] for given in frames]

@@ -1,4 +1,4 @@
-"""What users hand to a step: lists and arrays become tensors."""
+"""Converts the lists and arrays that callers pass to a step to tensors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +14,14 @@ GivenMask = Tensor | np.ndarray | Sequence[bool]
 
 
 def gather_frames(given: Any, inputs: int, rows: int) -> tuple[Any, ...]:
-    """The frames of a step, a tensor for each input of the model; what is no tensor is left as is.
+    """Convert the frames of a step to one tensor per input of the model.
+
+    Values that cannot be converted are returned unchanged, for the caller's error message.
 
     Args:
-        given: an array (rows, C, H, W); or a list, of such arrays for a model with several inputs,
-            else of a frame (C, H, W) or (1, C, H, W) for each slot.
-        inputs: of the model. rows: slots that step.
+        given: an array (rows, C, H, W); or a list of such arrays, one per input, for a model with
+            several inputs; or a list of frames (C, H, W) or (1, C, H, W), one per slot.
+        inputs: how many inputs the model has. rows: how many slots step.
     """
     if not isinstance(given, list | tuple):
         return (_read_array(given),)
@@ -34,10 +36,10 @@ def gather_frames(given: Any, inputs: int, rows: int) -> tuple[Any, ...]:
 
 
 def read_mask(name: str, given: GivenMask, rows: int) -> list[int]:
-    """The rows that a mask of (rows,) bool marks.
+    """The rows that are true in a mask (rows,) bool.
 
     Raises:
-        InputShapeError: it is another thing, or of another length or type.
+        InputShapeError: the mask has another type, length or dtype.
     """
     mask = torch.tensor(given) if _is_list_of_bool(given) else _read_array(given)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or tuple(mask.shape) != (rows,):
@@ -49,7 +51,7 @@ def read_mask(name: str, given: GivenMask, rows: int) -> list[int]:
 
 
 def describe_given(value: Any) -> str:
-    """What a value is, for messages."""
+    """Describe a value's type and shape, for messages."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of shape {tuple(value.shape)} ({value.dtype})"
     if isinstance(value, list | tuple):
@@ -63,11 +65,11 @@ def _is_list_of_bool(given: Any) -> bool:
 
 
 def _read_array(given: Any) -> Any:
-    """An array of NumPy as a tensor, over the same memory where PyTorch can read it."""
+    """Convert a NumPy array to a tensor, sharing memory where PyTorch can."""
     if not isinstance(given, np.ndarray):
         return given
     try:
         readable = given if given.flags.writeable else given.copy()
         return torch.from_numpy(np.ascontiguousarray(readable))
-    except TypeError:  # strings, say, or another order of bytes
+    except TypeError:  # such as strings or another byte order
         return given

@@ -1,4 +1,4 @@
-"""What "auto" measured, kept from one start to the next: a small JSON per program and machine."""
+"""Caches the backend that "auto" measured, in a small JSON file per program and machine."""
 
 import contextlib
 import hashlib
@@ -20,14 +20,14 @@ from co3d.packages import find_version
 
 _KEPT = KeptFiles("choices", ".json", most_files=256)
 _PACKAGES = ("co3d", "torch", "onnxruntime", "openvino", "onnx", "onnxscript")
-# Lines of /proc/cpuinfo that tell processors apart.
+# The lines of /proc/cpuinfo that distinguish processors.
 _MACHINE_LINES = ("model name", "flags", "cache size", "Features", "CPU part")
 
 
 def find_choice_key(program: Program[Any], precision: str, candidates: Sequence[object]) -> str:
     """A digest of everything that a measurement depends on.
 
-    It takes the program's operators and shapes, and not its weights, which change no step's time.
+    It includes the program's operators and shapes, but not its weights, which do not change times.
 
     Args:
         candidates: what is measured: names of backends, numbers of threads.
@@ -44,7 +44,7 @@ def find_choice_key(program: Program[Any], precision: str, candidates: Sequence[
 
 
 def read_choice(key: str) -> tuple[str, int, str] | None:
-    """The backend, the threads and the reason that were kept; None without any, or damaged ones."""
+    """The cached backend, threads and reason; None if there are none, or the file is damaged."""
     data = _KEPT.read(key)
     if data is None:
         return None
@@ -53,14 +53,14 @@ def read_choice(key: str) -> tuple[str, int, str] | None:
 
 
 def keep_choice(key: str, backend: str, threads: int, reason: str) -> None:
-    """Keep what was chosen; a cache that cannot be written costs time at the next start alone."""
+    """Cache a choice; if the cache cannot be written, the next start measures again."""
     content = {"backend": backend, "threads": threads, "reason": reason}
     _KEPT.write(key, json.dumps(content).encode())
 
 
 @cache
 def _describe_machine() -> tuple[object, ...]:
-    """The processor, and how many of its cores there are."""
+    """The processor and the number of cores."""
     lines: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

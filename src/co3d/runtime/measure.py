@@ -1,4 +1,4 @@
-"""Steps a program on several backends for a moment, to find the one that is quickest here."""
+"""Measures the steps of a program on several backends, to find the fastest on this machine."""
 
 import logging
 import math
@@ -13,26 +13,26 @@ from co3d.backends.table import BACKENDS
 from co3d.compiler.program import Program
 from co3d.runtime.compiled import CompiledProgram
 
-# What is measured takes so long at most, or two steps of each candidate. Blocks of steps are
-# repeated, and the best one counts: other programs make a block longer, and none shorter.
+# Measuring takes at most TOTAL_SECONDS, or the time of two steps per candidate. Blocks of steps are
+# repeated and the fastest block counts, because other programs can only make a block slower.
 TOTAL_SECONDS, BLOCKS, BLOCK_SECONDS = 2.0, 3, 0.03
-# Threads of other runtimes spin for a while after their last step.
+# A pause before each block, because threads of other runtimes spin for a while after a step.
 PAUSE_SECONDS = 0.01
 _LOG = logging.getLogger("co3d")
 
-# Seconds that have passed, and seconds of processors that the process has used.
+# Returns elapsed seconds, and processor seconds of this process.
 Clock = Callable[[], tuple[float, float]]
-# Called with a compiled program, and seconds left for it.
-MeasureStep = Callable[[CompiledProgram, float], "StepCost"]
+# Measures a compiled program, within a number of seconds.
+MeasureStep = Callable[[CompiledProgram, float], "StepTime"]
 
 
 @dataclass(frozen=True)
-class StepCost:
-    """What a step costs.
+class StepTime:
+    """The time of a step.
 
     Attributes:
-        wall: seconds until it is done.
-        cpu: seconds of processors, of all threads.
+        wall: elapsed seconds.
+        cpu: processor seconds of all threads.
     """
 
     wall: float
@@ -40,26 +40,26 @@ class StepCost:
 
     @property
     def score(self) -> float:
-        """The geometric mean of both, in seconds; the smaller, the better.
+        """The geometric mean of both, in seconds; smaller is better.
 
-        So n threads are worth it where they make a step more than √n times as quick: threads that
-        wait for each other, or spin, are missing elsewhere on a busy machine.
+        With it, n threads pay only if they make a step more than √n times as fast, because threads
+        that wait for each other, or spin, take cores from other work.
         """
         return math.sqrt(self.wall * self.cpu)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A candidate and what its step costs.
+    """A measured candidate.
 
     Attributes:
         backend, threads: the candidate.
-        cost: of a step.
+        cost: the time of a step.
     """
 
     backend: str
     threads: int
-    cost: StepCost
+    cost: StepTime
 
 
 def read_clock() -> tuple[float, float]:
@@ -74,30 +74,30 @@ def measure_candidates(
     thread_counts: Sequence[int],
     measure: MeasureStep | None = None,
 ) -> list[Measured]:
-    """Measure the steps of a program on each backend, the best first.
+    """Measure the steps of a program on each backend; returns the best first.
 
-    A backend that cannot compile the program is left out. More threads are not tried where they
-    would lose even if they shared the work without loss.
+    A backend that cannot compile the program is left out. A larger number of threads is skipped
+    where even a perfect speedup could not make it the best.
 
     Args:
-        program: any; its graphs are compiled anew, and nothing of it changes.
+        program: any step program; it is not changed.
         precision: of weights and state.
-        backends: names of backends of the CPU that are ready.
-        thread_counts: rising.
-        measure: takes the time of a step; `measure_step` by default.
+        backends: names of available CPU backends.
+        thread_counts: in ascending order.
+        measure: measures a step; `measure_step` by default.
     """
     measure = measure or measure_step
     found: list[Measured] = []
     share = TOTAL_SECONDS / (len(backends) * len(thread_counts))
     for name in backends:
-        alone: StepCost | None = None
+        alone: StepTime | None = None
         for threads in thread_counts:
             best = min((one.cost.score for one in found), default=math.inf)
             if alone is not None and alone.score / math.sqrt(threads) > best:
                 continue
             try:
                 cost = measure(_load(program, name, precision, threads), share)
-            except Exception as error:  # noqa: BLE001 (a runtime's own errors are of any kind)
+            except Exception as error:  # noqa: BLE001 (runtimes raise errors of any type)
                 _LOG.info("auto leaves %s out: %s", name, str(error).split("\n")[0])
                 break
             alone = alone or cost
@@ -107,13 +107,13 @@ def measure_candidates(
 
 def measure_step(
     compiled: CompiledProgram, seconds: float = TOTAL_SECONDS, clock: Clock = read_clock
-) -> StepCost:
-    """The cost of a step far from a video's edges, in a slot of its own.
+) -> StepTime:
+    """Measure a step far from a video's edges, in its own slot.
 
     Args:
         compiled: the program on a backend.
-        seconds: after which no further block of steps is begun.
-        clock: tells the time.
+        seconds: after this time no further block of steps begins.
+        clock: see `Clock`.
     """
     program, generator = compiled.program, torch.Generator().manual_seed(0)
     frames = [torch.rand(1, *shape, generator=generator) for shape in program.frame_shapes]
@@ -126,8 +126,8 @@ def measure_step(
 
         slot.clock.set(age=-(-program.masked_steps // period) * period)
         start = clock()[0]
-        run_period()  # binds memory, and makes what is made when it is first needed
-        costs: list[StepCost] = []
+        run_period()  # warm-up: the first steps allocate memory and initialise lazily
+        costs: list[StepTime] = []
         while len(costs) < BLOCKS and (not costs or clock()[0] - start < seconds):
             time.sleep(PAUSE_SECONDS)
             periods, (wall, cpu) = 0, clock()
@@ -136,7 +136,7 @@ def measure_step(
                 periods += 1
             now = clock()
             steps = periods * period
-            costs.append(StepCost((now[0] - wall) / steps, (now[1] - cpu) / steps))
+            costs.append(StepTime((now[0] - wall) / steps, (now[1] - cpu) / steps))
     return min(costs, key=lambda cost: cost.score)
 
 

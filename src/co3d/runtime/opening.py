@@ -1,4 +1,4 @@
-"""From a program to a compiled one, and to an open stream."""
+"""Compiles programs and opens streams."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +23,12 @@ from co3d.runtime.choice import (
 from co3d.runtime.compiled import CompiledProgram
 from co3d.runtime.stored_program import StoredProgram
 from co3d.runtime.stream import Stream
-from co3d.runtime.successor import Made, Successor
+from co3d.runtime.successor import ReadyExecutable, Successor
 from co3d.runtime.threads import choose_threads
 
 
 @check_arguments(program="convert the network first: co3d.convert(model, clip_shape)")
-def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
+def compile(  # noqa: A001 (the name that PyTorch and OpenVINO use too)
     program: Program[Any],
     *,
     backend: str = "auto",
@@ -38,36 +38,36 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
 ) -> CompiledProgram:
     """Compile a step program once: pack its weights, plan its steps, make its kernels.
 
-    Streams of it are then opened with `CompiledProgram.open`, each at the cost of its state alone.
-    CPU backends use as many threads as torch does now (`torch.set_num_threads`), and one for a
-    small network (`SMALL_NETWORK_MACS`).
+    `CompiledProgram.open` then opens streams, each of which costs only its state. CPU backends use
+    as many threads as torch does now (`torch.set_num_threads`), and one for a small network
+    (`SMALL_NETWORK_MACS`).
 
     Args:
         program: from `convert`, or from a file by `load_program`.
         backend: "torch" (the reference, eager), "native" (co3d's own kernels, which the machine's
             C++ compiler builds once), "triton" (co3d's own kernels for an NVIDIA GPU), "inductor"
             (torch.compile), "onnxruntime", "openvino", or "auto": the fastest for this network that
-            is installed and has the precision and the device. For networks that co3d's own kernels
-            do not run whole, "auto" measures a few steps of each, with one thread and with all, the
-            first time. `CompiledProgram.backend` says what was chosen, and why.
-        precision: "float32" (the default), "float64", "bfloat16" or "float16", of weights, frames
-            and state; results are float32 where it is not float64. A file of a runtime's format
-            has its own.
+            is installed and supports the precision and the device. If co3d's own kernels do not run
+            all operators of the network, "auto" measures a few steps of each backend the first
+            time, with one thread and with all. `CompiledProgram.backend` names the choice and why.
+        precision: of weights, frames and state: "float32" (the default), "float64", "bfloat16" or
+            "float16". Results are float64 for "float64", else float32. A file in a runtime's format
+            has a fixed precision.
         device: a torch device.
-        meanwhile: where "auto" means the native backend and its kernels must be compiled first,
-            step in PyTorch until they are, and go on with them then, between two steps. Results
-            differ by rounding from there on.
+        meanwhile: if "auto" means the native backend and its kernels must be compiled first, step
+            with PyTorch until they are, and switch to them between two steps. Results then change
+            by rounding.
 
     Raises:
-        OptionError: an option outside its range, or other than a file's own; or a device that is
-            not there.
+        OptionError: an option is out of range, or differs from the one fixed by a file; or the
+            device is missing.
         MissingPackageError: the backend's package is not installed.
-        ExportedFileError: a file's graphs are not what the file says, or the backend cannot run
+        ExportedFileError: a file's graphs do not match its description, or the backend cannot run
             them.
     """
     kind = find_format(program)
     if isinstance(program, StoredProgram):
-        _require_own("precision", precision, program.precision)
+        _check_fixed("precision", precision, program.precision)
         precision = precision or program.precision
     precision = precision or "float32"
     if precision not in PRECISIONS:
@@ -88,29 +88,29 @@ def compile(  # noqa: A001 (what PyTorch and OpenVINO call it, too)
         choice = Choice(backend, choose_threads(program), "as asked")
     executor = BACKENDS[choice.backend].open(precision, place, choice.threads)
     description = f"{executor.description} ({choice.reason})"
-    with _blaming_the_file(program, executor.description):
+    with _as_file_error(program, executor.description):
         executable = executor.load(program)
         compiled = CompiledProgram(
             program, executor, executable, description, choice.threads, successor
         )
         if isinstance(program, StoredProgram):
-            _try_out(compiled)
+            _check_steps(compiled)
     return compiled
 
 
 def _build_meanwhile(
     program: Program[Any], precision: str, device: torch.device
 ) -> Successor | None:
-    """The native executable, once its kernels are compiled; None where they are there already."""
+    """Compile the native kernels in the background; None if they are compiled already."""
     if not must_be_built():
         return None
     building, threads = start_building(), choose_threads(program)
 
-    def make() -> Made:
+    def make() -> ReadyExecutable:
         building.wait()
         executor = BACKENDS["native"].open(precision, device, threads)
         why = "auto: the fastest that is installed, compiled meanwhile"
-        return Made(executor.load(program), f"{executor.description} ({why})")
+        return ReadyExecutable(executor.load(program), f"{executor.description} ({why})")
 
     return Successor(make)
 
@@ -125,18 +125,18 @@ def open_stream(
     slots: int | None = None,
     meanwhile: bool = False,
 ) -> Stream:
-    """Compile a step program and open a stream of some slots, which step together.
+    """Compile a step program and open a stream, whose slots step together.
 
     Args:
         program, backend, precision, device, meanwhile: as for `compile`.
-        slots: videos that step together, at least 1, the default. A file of a runtime's format has
-            its own number.
+        slots: videos that step together, at least 1, the default. A file in a runtime's format has
+            a fixed number.
 
     Raises:
         OptionError, MissingPackageError, ExportedFileError: as `compile`.
     """
     if isinstance(program, StoredProgram):
-        _require_own("slots", slots, program.slots)
+        _check_fixed("slots", slots, program.slots)
         slots = slots or program.slots
     slots = 1 if slots is None else slots
     if slots < 1:
@@ -148,10 +148,10 @@ def open_stream(
 
 
 @contextmanager
-def _blaming_the_file(program: Program[Any], description: str) -> Iterator[None]:
-    """Say of whatever fails that it comes from a stranger's file, if the program is one.
+def _as_file_error(program: Program[Any], description: str) -> Iterator[None]:
+    """Convert any error to an ExportedFileError if the program comes from a file.
 
-    What such a file says of itself may be wrong in any way.
+    The description in an untrusted file may be wrong in any way.
     """
     try:
         yield
@@ -165,11 +165,11 @@ def _blaming_the_file(program: Program[Any], description: str) -> Iterator[None]
         ) from error
 
 
-def _try_out(compiled: CompiledProgram) -> None:
-    """Step blank frames in a slot, once per phase.
+def _check_steps(compiled: CompiledProgram) -> None:
+    """Step blank frames in a slot, once per phase, to check the shapes of results.
 
     Raises:
-        ValueError: results are not what the program says.
+        ValueError: a shape differs from the program's.
     """
     program = compiled.program
     blank = [torch.zeros(1, *shape) for shape in program.frame_shapes]
@@ -182,8 +182,8 @@ def _try_out(compiled: CompiledProgram) -> None:
                 raise ValueError(f"got results of shapes {shapes}, expected {expected}")
 
 
-def _require_own(name: str, given: object, own: object) -> None:
-    """OptionError for an option other than the one that a file was written with."""
+def _check_fixed(name: str, given: object, own: object) -> None:
+    """Raise OptionError if an option differs from the one that a file was written with."""
     if given is not None and own is not None and given != own:
         raise OptionError(
             f"cannot open a stream: got {name}={given}, but the file was exported with {name}="

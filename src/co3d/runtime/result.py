@@ -1,4 +1,4 @@
-"""What a step gives."""
+"""The result of a step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +9,16 @@ from torch.utils._pytree import tree_map_only
 
 @dataclass(frozen=True, repr=False)
 class StepResult:
-    """What one step gives, a row for each slot.
+    """The result of one step, with a row for each slot.
 
     Attributes:
         output: (slots, …) on the program's device, zero for slots without a new result. Row i
             describes the frame that slot i saw `program.delay` steps ago. For a model with several
-            outputs a tuple or dict of such tensors, as the model returns it.
-        valid: (slots,) bool, on the CPU: a new result, whose window holds real frames only.
+            outputs it is a tuple or dict of such tensors, as the model returns it.
+        valid: (slots,) bool, on the CPU: whether the result is new and its window is full of real
+            frames.
         fresh: (slots,) bool, on the CPU: whether this step made a new result. In dense rate every
-            slot that steps has one; in native rate every `program.temporal_stride`-th step.
+            step makes one, in native rate every `program.temporal_stride`-th step.
     """
 
     output: Any

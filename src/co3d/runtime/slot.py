@@ -1,4 +1,4 @@
-"""A slot: the place of one stream in a compiled program."""
+"""A slot: one stream's state in a compiled program."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ from co3d.runtime.snapshot import Snapshot, check_snapshot
 
 
 class Slot:
-    """One stream's state and clock, and nothing else. Made by `CompiledProgram.open`.
+    """One stream's state and clock. Made by `CompiledProgram.open`.
 
-    A slot belongs to one thread at a time: a second one that steps, resets or copies it meanwhile
-    gets a StreamError. Different slots may be used by different threads.
+    Only one thread may use a slot at a time; a second one gets a StreamError. Different slots may
+    be used by different threads.
 
     Attributes:
         owner: the compiled program that steps it.
         clock: age and end of its video.
-        executable: that steps it now. state: its ring buffers.
+        executable: the executable that steps it now. state: its ring buffers.
     """
 
     __slots__ = (
@@ -37,25 +37,25 @@ class Slot:
         self.owner, self._program = owner, program
         self.clock, self.executable = clock, executable
         self.state: State = executable.open()
-        # Holds the token of who uses the slot. A dict takes one in a single step, so that an
-        # interrupt never leaves a claim of which nobody knows.
+        # Holds the token of the present user. `dict.setdefault` is atomic, so that an interrupt
+        # cannot leave a claim that is never released.
         self._claim: dict[str, object] = {}
         self._is_closed = False
-        # A step that failed half-way leaves some states a frame ahead of the others.
+        # Whether a step failed in the middle, so that some states are a frame ahead of others.
         self._is_torn = False
 
     @property
     def age(self) -> int:
-        """Frames seen since the slot was opened or reset."""
+        """Frames stepped since the slot was opened or reset."""
         return self.clock.age
 
     @property
     def remaining(self) -> int | None:
-        """Steps that a finished video still has until its last result; None while it runs."""
+        """How many steps a finished video still needs for its last result; None while it runs."""
         return self.clock.remaining if self.clock.has_ended else None
 
     def reset(self) -> None:
-        """Forget the video: the next frame is a first one."""
+        """Reset the state, so that the next frame is a video's first."""
         with self._claimed():
             self._is_torn = True
             self.state.reset()
@@ -63,10 +63,12 @@ class Slot:
             self._is_torn = False
 
     def finish(self) -> int:
-        """Declare the newest frame the video's last one; how many steps its results still need.
+        """Declare the newest frame the video's last one.
 
-        Those steps take blank frames, and may be mixed with steps of other slots. Only programs
-        with edges="both" know of an end; with others, and before the first frame, nothing changes.
+        Returns:
+            How many further steps its results need. They take blank frames, and other slots may
+            step in the same calls. It is 0, and nothing changes, before the first frame and for
+            programs without edges="both".
         """
         with self._claimed():
             self._require_whole("finish")
@@ -77,7 +79,7 @@ class Slot:
             return self.clock.remaining
 
     def snapshot(self) -> Snapshot:
-        """Copy all that the stream carries; `Snapshot.save` writes it to a file."""
+        """Copy the state; `Snapshot.save` writes it to a file."""
         with self._claimed():
             self._require_whole("copy")
             tensors = {
@@ -91,8 +93,8 @@ class Slot:
         """Continue from a snapshot; it may come from another backend or precision.
 
         Raises:
-            StreamError: the snapshot was made by another program, or is damaged; the slot stays
-                as it was.
+            StreamError: the snapshot was made by another program, or is damaged; the slot is then
+                unchanged.
         """
         if snapshot.fingerprint != self._program.fingerprint:
             raise StreamError(
@@ -111,7 +113,7 @@ class Slot:
             self._is_torn = False
 
     def close(self) -> None:
-        """Give the memory back; closing twice is closing once."""
+        """Free the memory; further calls do nothing."""
         if not self._is_closed:
             with self._claimed():
                 self._is_closed = True
@@ -121,7 +123,7 @@ class Slot:
         """Claim the slot until `let_go` with the same token.
 
         Raises:
-            StreamError: it is closed, or another thread uses it.
+            StreamError: the slot is closed, or another thread is using it.
         """
         if self._claim.setdefault("token", token) is not token:
             raise StreamError(
@@ -132,7 +134,7 @@ class Slot:
             raise StreamError("cannot use this slot: it is closed; open another one")
 
     def let_go(self, token: object) -> None:
-        """End what `take` began; nothing where it did not get the slot."""
+        """Release a claim; does nothing if `take` failed."""
         if self._claim.get("token") is token:
             self._claim.clear()
 
@@ -140,14 +142,14 @@ class Slot:
         """Check that the slot may step.
 
         Raises:
-            StreamError: its video is over, or its last step failed half-way.
+            StreamError: its video is over, or its last step failed in the middle.
         """
         self._require_whole("step")
         if self.clock.has_ended and not self.clock.remaining:
             raise StreamError("cannot step this slot: its video was flushed; reset it first")
 
     def move(self, executable: Executable) -> None:
-        """Go on with another executable of the program; whoever calls this has taken the slot."""
+        """Move the state to another executable of the program; the caller has claimed the slot."""
         self._require_whole("move")
         state = executable.open()
         state.write(self.state.read())
@@ -155,11 +157,11 @@ class Slot:
         self.state, self.executable = state, executable
 
     def begin_step(self) -> None:
-        """The state changes from here on: the slot is torn until `end_step`."""
+        """Mark the slot as torn, because a step that fails leaves its state half updated."""
         self._is_torn = True
 
     def end_step(self) -> None:
-        """The step has gone well: the slot is a frame older."""
+        """Advance the clock after a successful step."""
         self.clock.age += 1
         self._is_torn = False
 

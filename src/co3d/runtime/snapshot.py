@@ -1,4 +1,4 @@
-"""A snapshot: one stream's state, apart from the process that made it."""
+"""A snapshot: a copy of one stream's state, which can be saved and restored elsewhere."""
 
 import json
 from collections.abc import Mapping
@@ -6,30 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from co3d.arguments import check_arguments
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 from co3d.files import output_file
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.runtime.clock import UNKNOWN_END, count_steps
-from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
+from co3d.weights.safetensors_file import READ_ERRORS, pack_safetensors, read_safetensors
 
 _FORMAT = "co3d snapshot 1"
 
 
 @dataclass(frozen=True, repr=False)
 class Snapshot:
-    """Everything that one stream carries from step to step.
+    """A copy of one stream's state.
 
     Attributes:
         tensors: state name -> (depth, …), newest first.
-        age: frames seen.
+        age: frames stepped.
         end: index of the video's last frame, or the clock's UNKNOWN_END.
         fingerprint: of the program that it belongs to.
-        notes: that whoever saved it wrote beside it.
+        notes: further texts by name, which the caller of `save` added.
     """
 
     tensors: dict[str, Tensor]
@@ -43,7 +42,7 @@ class Snapshot:
         """Write the snapshot as a safetensors file, atomically.
 
         Args:
-            notes: to write beside it; None for its own.
+            notes: texts to store with it; None for its own `notes`.
 
         Raises:
             OutputError: the file cannot be written.
@@ -54,7 +53,7 @@ class Snapshot:
             "fingerprint": self.fingerprint,
             "notes": json.dumps(dict(self.notes if notes is None else notes)),
         }
-        content = save(self.tensors, header)
+        content = pack_safetensors(self.tensors, header)
         with output_file(Path(path)) as temporary:
             temporary.write_bytes(content)
 
@@ -70,7 +69,7 @@ class Snapshot:
             tensors, header = read_safetensors(Path(path))
             if header.get("format") != _FORMAT:
                 raise StreamError(
-                    f"cannot restore from {path}: got format {spell_short(header.get('format'))}, "
+                    f"cannot restore from {path}: got format {short_repr(header.get('format'))}, "
                     f"expected {_FORMAT!r}; pass a file written by Snapshot.save"
                 )
             clock, notes = (json.loads(header.get(name, "{}")) for name in ("clock", "notes"))
@@ -91,10 +90,10 @@ class Snapshot:
 
 
 def check_snapshot(snapshot: Snapshot, program: Program[Any]) -> None:
-    """Refuse a snapshot that no stream of a program can have left.
+    """Check that a snapshot can belong to a stream of a program.
 
     Raises:
-        StreamError: a state is missing, or of another shape or kind; or the clock is impossible.
+        StreamError: a state is missing or has another shape or dtype; or the clock is impossible.
     """
     for spec in program.states:
         found = snapshot.tensors.get(spec.name)

@@ -1,4 +1,4 @@
-"""A step program that was read from an exported file: it runs without the model's Python code."""
+"""A step program from an exported file, which runs without the model's Python code."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +9,12 @@ from co3d.compiler.program import Program
 
 @dataclass(frozen=True, repr=False)
 class StoredProgram(Program[StepGraph]):
-    """A step program from a file; in a runtime's own format slots and precision are fixed.
+    """A step program from a file; in the format of a runtime, slots and precision are fixed.
 
     Attributes:
         slots: videos that step together; None for any number.
-        precision: of weights and state; None for any that the backend has.
-        own_fingerprint: of the program that was exported, the same in all precisions.
+        precision: of weights and state; None for any that the backend supports.
+        own_fingerprint: of the program that was exported, equal for all precisions.
     """
 
     slots: int | None

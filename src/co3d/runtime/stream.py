@@ -1,4 +1,4 @@
-"""A stream: frames in, results out, for a fixed number of slots that step together."""
+"""A stream: a fixed number of slots that step together."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ from co3d.runtime.snapshot import Snapshot
 class Stream:
     """Steps a program through the videos of its slots. Made by `open_stream`.
 
-    The simple face of a compiled program: results always have a row for every slot. Slots may
-    start, pause and end independently: `active` names the slots that step, `reset` those that
+    It is a simple interface to a compiled program, whose results have a row for every slot. Slots
+    may start, pause and end independently: `active` marks the slots that step, `reset` those that
     start a new video with this step. Slots that do not step cost nothing.
     """
 
@@ -35,7 +35,7 @@ class Stream:
 
     @property
     def compiled(self) -> CompiledProgram:
-        """The compiled program, of which further streams can be opened."""
+        """The compiled program, which can open further slots."""
         return self._compiled
 
     @property
@@ -63,14 +63,14 @@ class Stream:
                 models that take several.
             active: (slots,) bool, default all; a tensor, an array or a list. Inactive slots keep
                 their state bit for bit.
-            reset: (slots,) bool, default none: slots that start anew with this frame.
+            reset: (slots,) bool, default none: slots that start a new video with this frame.
 
         Raises:
-            InputShapeError: frames or masks of another shape or kind.
+            InputShapeError: frames or masks have another shape or type.
             StreamError: an active slot was flushed and not reset, or another thread uses a slot.
         """
         if active is reset is None and all(slot.remaining != 0 for slot in self._slots):
-            return self._compiled.step(self._slots, frames)  # as most steps are
+            return self._compiled.step(self._slots, frames)  # the usual case, without overhead
         inputs = self._compiled.check_frames(frames, self.slots)
         stepping = self._read_mask("active", active, self._all)
         starting = self._read_mask("reset", reset, [])
@@ -83,14 +83,15 @@ class Stream:
 
     @check_arguments()
     def flush(self, slot: int | None = None) -> list[StepResult]:
-        """End the video of one slot, or of all, and return the results still under way.
+        """End the video of one slot, or of all, and return the results of its last frames.
 
-        With edges="both" these are the results of the last `delay` frames, as the clip network
-        gives them at a clip's end; afterwards the slot must be reset. The last one is that of the
-        whole video, unless a stride left the video's last frames unread: then its result came
-        before the video was over, and in dense rate the steps after it slide on. The other edges
-        have no end: nothing is returned and nothing changes. Slots that saw no frame are left
-        alone.
+        With edges="both" these are the results for the last `delay` frames, which equal the clip
+        network's at a clip's end; afterwards the slot must be reset. The last one is the result for
+        the whole video, unless a stride skips the video's last frames. Then that result was
+        returned before the end of the video, and in dense rate later steps are those of a sliding
+        window.
+
+        For other edges, and for slots without a frame, it returns nothing and changes nothing.
         """
         rows = self._list_rows(slot)
         remaining = {row: self._slots[row].finish() for row in rows}
@@ -102,7 +103,7 @@ class Stream:
 
     @check_arguments()
     def reset(self, slot: int | None = None) -> None:
-        """Forget the video of one slot, or of all."""
+        """Reset one slot, or all, for a new video."""
         for row in self._list_rows(slot):
             self._slots[row].reset()
 
@@ -123,7 +124,7 @@ class Stream:
         self._slots[slot].restore(snapshot)
 
     def close(self) -> None:
-        """Give the memory of all slots back; the stream cannot step any more."""
+        """Free the memory of all slots; the stream cannot step afterwards."""
         for slot in self._slots:
             slot.close()
 
@@ -150,7 +151,7 @@ class Stream:
         return [slot]
 
     def _read_mask(self, name: str, mask: GivenMask | None, default: list[int]) -> list[int]:
-        """The rows that a mask marks."""
+        """The rows that are true in a mask, or the default."""
         if mask is None:
             return default
         return read_mask(name, mask, self.slots)

@@ -1,4 +1,4 @@
-"""A faster executable of a program, made in the background while another one steps."""
+"""Makes a faster executable of a program in the background, while another one steps."""
 
 import logging
 import threading
@@ -11,11 +11,11 @@ _LOG = logging.getLogger("co3d")
 
 
 @dataclass(frozen=True)
-class Made:
+class ReadyExecutable:
     """An executable that is ready to step.
 
     Attributes:
-        executable: of the same program, device and results.
+        executable: for the same program, device and output dtype.
         description: what runs it, and why, in words.
     """
 
@@ -24,29 +24,29 @@ class Made:
 
 
 class Successor:
-    """Makes an executable in a thread of its own.
+    """Makes an executable in its own thread.
 
     Args:
-        make: takes as long as it likes. What it raises is logged, and the program steps as before.
+        make: makes the executable. If it raises, the error is logged and nothing is replaced.
     """
 
-    def __init__(self, make: Callable[[], Made]) -> None:
+    def __init__(self, make: Callable[[], ReadyExecutable]) -> None:
         self._make = make
-        self._made: Made | None = None
+        self._made: ReadyExecutable | None = None
         self._thread = threading.Thread(target=self._run, name="co3d successor", daemon=True)
         self._thread.start()
 
-    def take(self) -> Made | None:
-        """What was made; None until then."""
+    def take(self) -> ReadyExecutable | None:
+        """The executable; None until it is ready."""
         return self._made
 
     def wait(self) -> None:
-        """Wait until it is made, or is known not to be."""
+        """Wait until it is ready or has failed."""
         self._thread.join()
 
     def _run(self) -> None:
         try:
             self._made = self._make()
-        # It runs beside a stream that does well without it.
+        # The program can step without it, so that a failure must not end its streams.
         except Exception as error:  # noqa: BLE001
             _LOG.warning("no faster backend: %s", error)

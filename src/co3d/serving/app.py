@@ -1,4 +1,4 @@
-"""The application: routes behind the guard."""
+"""The ASGI application: routes behind the guard."""
 
 from fastapi import FastAPI
 

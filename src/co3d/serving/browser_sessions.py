@@ -1,4 +1,4 @@
-"""Browsers that are signed in: a cookie each, and a second secret against forged requests."""
+"""Signed-in browsers: each has a cookie, and a second secret against forged requests."""
 
 import secrets
 import time
@@ -14,10 +14,10 @@ MOST_SESSIONS = 1000
 
 @dataclass(frozen=True)
 class BrowserSession:
-    """A browser that is signed in.
+    """A signed-in browser.
 
     Attributes:
-        person: whose token it gave. csrf: what it must send along when it changes anything.
+        person: whose token it sent. csrf: the secret that it must send with every change.
         ends_seconds: on the monotonic clock.
     """
 
@@ -27,7 +27,7 @@ class BrowserSession:
 
 
 class BrowserSessions:
-    """Sessions by the hash of their cookie, in memory; the oldest of over 1000 ends.
+    """Sessions by the hash of their cookie, in memory; of more than 1000 the oldest ends.
 
     Args:
         clock: monotonic seconds.
@@ -38,7 +38,7 @@ class BrowserSessions:
         self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
 
     def open(self, person: Person) -> tuple[str, BrowserSession]:
-        """Sign somebody in; the cookie's value and the session."""
+        """Sign a person in; returns the cookie's value and the session."""
         cookie = secrets.token_urlsafe(32)
         session = BrowserSession(person, secrets.token_urlsafe(32), self._clock() + LIFE_SECONDS)
         self._sessions[hash_token(cookie)] = session
@@ -47,7 +47,7 @@ class BrowserSessions:
         return cookie, session
 
     def find(self, cookie: str) -> BrowserSession | None:
-        """The session of a cookie, unless it has ended."""
+        """The session of a cookie; None if it has ended."""
         session = self._sessions.get(hash_token(cookie))
         if session is None or session.ends_seconds > self._clock():
             return session

@@ -1,4 +1,4 @@
-"""Who a request comes from: by token, by a browser's cookie, or a user of this machine."""
+"""Identify a request's sender: by token, by a browser's cookie, or as a user of this machine."""
 
 import secrets
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LOCAL = Person("this machine", Role.VIEWER)
 
 
 class GuessingError(Exception):
-    """A client has given too many wrong tokens."""
+    """A client has sent too many wrong tokens."""
 
     def __init__(self, wait_seconds: float) -> None:
         super().__init__("too many wrong tokens")
@@ -24,11 +24,11 @@ class GuessingError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and how that is known.
+    """The sender of a request, and how it was identified.
 
     Attributes:
-        person: who. session: of a browser that is signed in; None of others.
-        cookie: its value. gave_token: whether a header named the token.
+        person: the sender. session: of a signed-in browser; None for others.
+        cookie: its value. gave_token: whether a header held the token.
     """
 
     person: Person
@@ -38,23 +38,23 @@ class Caller:
 
     @property
     def role(self) -> Role:
-        """What they may do."""
+        """The role of the sender."""
         return self.person.role
 
     def may_change(self, csrf: str) -> bool:
-        """Whether a request that changes something is meant: browsers send cookies unasked."""
+        """Whether a change is intended: browsers send cookies also with other sites' requests."""
         return self.session is None or secrets.compare_digest(
             csrf.encode("utf-8", "surrogatepass"), self.session.csrf.encode()
         )
 
 
 class Callers:
-    """Finds out who asks.
+    """Identifies senders.
 
     Args:
-        tokens: who has which. sessions: browsers that are signed in.
-        cookie_name: of these.
-        trusts_machine: whether those without a token are viewers.
+        tokens: of all people. sessions: of signed-in browsers.
+        cookie_name: of the sessions' cookie.
+        trusts_machine: whether senders without a token are viewers.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Callers:
         self._failures = Throttle(FAILURES_PER_SECOND, FAILURES)
 
     def identify(self, headers: Headers, client: str) -> Caller:
-        """Who sent these headers.
+        """The sender of a request with these headers.
 
         Raises:
-            GuessingError: the client has given too many wrong tokens lately.
+            GuessingError: the client has sent too many wrong tokens lately.
         """
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
@@ -86,13 +86,13 @@ class Callers:
         return Caller(self._unknown)
 
     def check(self, token: str, client: str) -> Person | None:
-        """Who has a token; None for a wrong one.
+        """The holder of a token; None for a wrong one.
 
-        Right ones pass however many wrong ones came: a neighbour behind the same address must not
-        lock anybody out, and nobody guesses 256 bits.
+        Right tokens pass however many wrong ones came before: a neighbour behind the same address
+        must not lock anybody out, and nobody can guess 256 bits.
 
         Raises:
-            GuessingError: the client has given too many wrong ones lately.
+            GuessingError: the client has sent too many wrong tokens lately.
         """
         person = self._tokens.find(token)
         if person is None and not self._failures.take(client):

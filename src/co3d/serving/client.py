@@ -1,4 +1,4 @@
-"""A client of a server: streams, events, and own pictures labelled."""
+"""A Python client of the server: streams, events, and labelling of own pictures."""
 
 import json
 import struct
@@ -24,11 +24,11 @@ HEADER = struct.Struct(">d")
 
 
 class ServerRefusedError(Co3dError):
-    """A server refuses a request.
+    """A server refused a request.
 
     Args:
-        message: why. status: of HTTP, or the code with which a WebSocket was closed.
-        retry_seconds: when to try again, where that may help.
+        message: why. status: of HTTP, or the close code of a WebSocket.
+        retry_seconds: when to try again, if that may help.
     """
 
     def __init__(self, message: str, status: int, retry_seconds: float | None = None) -> None:
@@ -54,16 +54,18 @@ class RemoteStream:
     label: str | None
     probability: float | None
     counts: dict[str, Any] | None
+    restarted: bool | None = None
 
 
 @dataclass(frozen=True)
 class RemotePrediction:
-    """A prediction about pictures that were sent.
+    """A prediction about pictures that the client sent.
 
     Attributes:
         pts_seconds: of the picture that it describes. valid: whether the window was full.
-        label: the likeliest; None while there is none. top: labels with probabilities.
-        latency_ms: preprocessing and step, at the server.
+        label: the likeliest; None if there is none. top: labels with probabilities.
+        latency_ms: preprocessing and step, on the server.
+        restarted: the stream lost its state with a fleet's engine, and is filling its window again.
     """
 
     pts_seconds: float
@@ -72,6 +74,7 @@ class RemotePrediction:
     top: tuple[tuple[str, float], ...]
     latency_ms: float
     dropped_frames: int
+    restarted: bool = False
 
 
 class Client:
@@ -87,7 +90,7 @@ class Client:
         timeout_seconds: for each answer.
 
     Raises:
-        OptionError: the address is none of http or https.
+        OptionError: the address is not http or https.
     """
 
     @check_arguments()
@@ -101,7 +104,7 @@ class Client:
         self._opener = build_opener()
 
     def get_server(self) -> dict[str, Any]:
-        """What the server labels, and what the token allows."""
+        """The network that the server runs, and what the token allows."""
         return self._ask("GET", "/v1/server")
 
     def list_streams(self) -> list[RemoteStream]:
@@ -113,12 +116,12 @@ class Client:
         return _read_stream(self._ask("GET", _path(stream)))
 
     def add_stream(self, name: str, source: str, **settings: Any) -> RemoteStream:
-        """Add a stream; settings are rate_hz, priority, threshold and smooth_seconds."""
+        """Add a stream; settings are rate_hz, priority, threshold, smooth_seconds and tls."""
         body = {"name": name, "source": source, **settings}
         return _read_stream(self._ask("POST", "/v1/streams", body))
 
     def change_stream(self, stream: str, **change: Any) -> RemoteStream:
-        """Change settings of a stream, or `paused`."""
+        """Change a stream's settings, or its `paused`."""
         return _read_stream(self._ask("PATCH", _path(stream), change))
 
     def remove_stream(self, stream: str) -> None:
@@ -126,7 +129,7 @@ class Client:
         self._ask("DELETE", _path(stream))
 
     def read_picture(self, stream: str, width: int = 640) -> bytes | None:
-        """The latest picture as JPEG; None where there is none."""
+        """The latest picture as JPEG; None if there is none."""
         return self._fetch("GET", f"{_path(stream)}/picture?width={width}") or None
 
     def take_snapshot(self, stream: str) -> bytes:
@@ -134,7 +137,7 @@ class Client:
         return self._fetch("GET", f"{_path(stream)}/snapshot")
 
     def restore_snapshot(self, stream: str, content: bytes) -> None:
-        """Let a stream go on from a snapshot."""
+        """Continue a stream from a snapshot."""
         self._fetch("PUT", f"{_path(stream)}/snapshot", content, "application/octet-stream")
 
     def list_events(self, **filters: Any) -> list[dict[str, Any]]:
@@ -144,14 +147,14 @@ class Client:
     def follow_events(
         self, after: int | None = None, stream: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Records of events as they come, for ever; breaks of the connection lose none.
+        """Records of events as they are written, for ever; breaks of the connection lose none.
 
         Args:
-            after: number of the last record that is known; None for those from now on.
-            stream: only those of it.
+            after: number of the last known record; None for those from now on.
+            stream: only events of this stream.
 
         Raises:
-            ServerRefusedError: the server does not let the client follow.
+            ServerRefusedError: the server does not allow the client to follow.
         """
         query = "" if stream is None else f"?{urlencode({'stream': stream})}"
         while True:
@@ -171,12 +174,12 @@ class Client:
     def label(
         self, pictures: Iterable[tuple[np.ndarray, float]], rate_hz: float | None = None
     ) -> Iterator[RemotePrediction]:
-        """Send pictures (H, W, 3) uint8 with their times in seconds; predictions about them.
+        """Send pictures (H, W, 3) uint8 with their times in seconds; yields predictions about them.
 
-        Pictures are live: whatever comes faster than the server labels is dropped there.
+        Pictures are treated as live: the server drops what comes faster than it labels.
 
         Raises:
-            ServerRefusedError: there is no room, or a picture cannot be used.
+            ServerRefusedError: there is no room, or the server cannot use a picture.
         """
         require_package("websockets", extra="serving")
         from websockets.exceptions import ConnectionClosed
@@ -246,7 +249,7 @@ def _path(stream: str) -> str:
 
 
 def _read_stream(values: dict[str, Any]) -> RemoteStream:
-    """A stream, of a later server too."""
+    """A stream; fields that a later server adds are ignored."""
     known: dict[str, Any] = {one.name: values.get(one.name) for one in fields(RemoteStream)}
     return RemoteStream(**known)
 
@@ -259,7 +262,7 @@ def _read_fault(content: bytes) -> str:
 
 
 def _read_all(socket: Any, wait_seconds: float) -> Iterator[RemotePrediction]:
-    """Predictions that have come, and those that come without so long a silence."""
+    """Predictions that have arrived, and later ones until none arrives for `wait_seconds`."""
     while True:
         try:
             prediction = _read_message(socket.recv(wait_seconds))
@@ -283,4 +286,5 @@ def _read_message(text: str | bytes) -> RemotePrediction | None:
         top,
         message["latency_ms"],
         message["dropped_frames"],
+        message.get("restarted", False),
     )

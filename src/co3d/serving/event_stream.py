@@ -1,9 +1,10 @@
-"""Server-Sent Events: records of the outbox, from any number on."""
+"""Server-Sent Events: records of the outbox, starting after a given number."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 
+from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,14 +19,14 @@ MEDIA_TYPE = "text/event-stream"
 
 
 class EventStream(Response):
-    """Sends records that follow a number, as they are committed, until the client leaves.
+    """Sends records as they are committed, starting after a given number, until the client leaves.
 
-    Whoever is slow loses nothing, since records wait in the outbox; whoever takes nothing for ten
-    seconds is cut, and goes on later from the last number that it got.
+    A slow client loses nothing, since records stay in the outbox. A client that takes nothing for
+    ten seconds is disconnected, and can resume from the last number that it received.
 
     Args:
-        service: whose counters count. log: of the events. after: the last number that it has.
-        camera: only events of it; None for all.
+        service: whose counters are updated. log: of the events. after: the last number that the
+            client has. camera: only events of it; None for all.
     """
 
     media_type = MEDIA_TYPE
@@ -44,12 +45,13 @@ class EventStream(Response):
         try:
             async for text in self._write(gone):
                 body = {"type": "http.response.body", "body": text, "more_body": True}
-                await asyncio.wait_for(send(body), limits.stuck_seconds)
+                with fail_after(limits.stuck_seconds):
+                    await send(body)
             await send({"type": "http.response.body", "body": b""})
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             counters.cut_clients += 1
         except OutputError:
-            pass  # the client asks again, and is told then
+            pass  # the client reconnects, and gets the error then
         finally:
             counters.subscribers -= 1
             gone.cancel()
@@ -72,7 +74,7 @@ class EventStream(Response):
 
 
 def write_record(record: Record) -> bytes:
-    """A record as a message of Server-Sent Events, whose id is its number."""
+    """A record as a Server-Sent Events message whose id is its number."""
     text = json.dumps(record.as_dict())
     return f"id: {record.number}\nevent: {record.kind}\ndata: {text}\n\n".encode()
 

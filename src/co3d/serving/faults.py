@@ -1,4 +1,4 @@
-"""Errors as clients get them: a status, and what to do."""
+"""Errors in the form that clients get: an HTTP status, and what to do."""
 
 import math
 from typing import Any
@@ -34,10 +34,13 @@ STATUSES: tuple[tuple[type[Co3dError], int], ...] = (
     (OutputError, 507),
     (SandboxError, 502),
 )
+GUARD_STATUSES = (400, 401, 403, 408, 413, 429)
+"""Errors that any request may get: too large or too slow a body is refused even if it is not
+read."""
 
 
 class Fault(BaseModel):
-    """What went wrong.
+    """The error that a response carries.
 
     Attributes:
         error: its kind. message: what failed, what was expected, what to do.
@@ -48,23 +51,23 @@ class Fault(BaseModel):
 
 
 def document(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What routes say in the OpenAPI document about their faults."""
-    return {status: {"model": Fault} for status in (400, 401, 403, 429, *statuses)}
+    """The OpenAPI entries for a route's errors, including those of the guard."""
+    return {status: {"model": Fault} for status in (*GUARD_STATUSES, *statuses)}
 
 
 def describe_fault(error: Co3dError) -> dict[str, str]:
-    """An error, ready for JSON, without passwords and control characters."""
+    """An error as JSON values, without passwords and control characters."""
     message = make_printable(hide_password(str(error)))
     return {"error": type(error).__name__, "message": message}
 
 
 def find_status(error: Co3dError) -> int:
-    """The status of HTTP that an error has."""
+    """The HTTP status of an error."""
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
 
 
 def add_fault_handlers(app: FastAPI) -> None:
-    """Answer with a `Fault` whatever a route raises."""
+    """Answer with a `Fault` for every error that a route raises."""
 
     @app.exception_handler(Co3dError)
     def _tell(_request: Request, error: Co3dError) -> JSONResponse:

@@ -1,11 +1,11 @@
-"""What every request passes first: names, origins, rates and sizes are checked, headers are set."""
+"""Checks before every request: host, origin, rate and size; also sets security headers."""
 
-import asyncio
 import json
 import math
 from typing import Any
 from urllib.parse import urlsplit
 
+from anyio import fail_after, move_on_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,10 +41,13 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
 TRANSPORT_SECURITY = "max-age=31536000"
+DISCARDED_BYTES, DISCARDING_SECONDS = 1 << 20, 2.0
+UNREADABLE = (400, 408)
+"""Requests whose bodies have no clear end, or did not come in time: no more of them is read."""
 
 
 class RefusedError(Exception):
-    """A request is not let in.
+    """The request is refused.
 
     Args:
         status: of HTTP. message: why. retry_seconds: when to try again, if that may help.
@@ -55,14 +58,38 @@ class RefusedError(Exception):
         self.status, self.retry_seconds = status, retry_seconds
 
 
+class _Body:
+    """A request's messages, of which the rest can be discarded."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._is_over = receive, False
+
+    async def receive(self) -> Message:
+        """See ASGI."""
+        message = await self._receive()
+        self._is_over = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+    async def discard(self) -> None:
+        """Receive up to 1 MiB of the rest, for at most 2 s.
+
+        If a connection closes while its client still sends, the client's system may report that,
+        and not the answer.
+        """
+        left = DISCARDED_BYTES
+        with move_on_after(DISCARDING_SECONDS):
+            while left > 0 and not self._is_over:
+                left -= len((await self.receive()).get("body", b""))
+
+
 class Guard:
-    """ASGI middleware; the caller is `scope["state"]["caller"]` from there on.
+    """ASGI middleware; it stores the caller in `scope["state"]["caller"]`.
 
     Args:
-        app: what comes behind. settings: of the server. callers: tells who asks.
+        app: the wrapped application. settings: of the server. callers: identifies who sends.
 
     Attributes:
-        refused: requests that were not let in.
+        refused: number of refused requests.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, callers: Callers) -> None:
@@ -75,16 +102,19 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        guarded = self._add_headers(scope, send)
+        guarded, body = self._add_headers(scope, send), _Body(receive)
         try:
-            receive = await self._admit(scope, receive)
+            receive = await self._admit(scope, body.receive)
         except RefusedError as refused:
+            asks_first = "expect" in Headers(scope=scope)
+            if scope["type"] == "http" and not asks_first and refused.status not in UNREADABLE:
+                await body.discard()
             await _refuse(scope, guarded, refused)
             return
         await self._app(scope, receive, guarded)
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
-        """Check a request; what its body is received from afterwards."""
+        """Check a request; returns the function from which to receive its body."""
         headers = Headers(scope=scope)
         client = scope["client"][0] if scope.get("client") else "unknown"
         self._check_host(headers)
@@ -119,7 +149,7 @@ class Guard:
             )
 
     def _check_origin(self, headers: Headers) -> None:
-        """Refuse what another site's page sends; programs send no origin."""
+        """Refuse requests from another site's page; programs send no Origin header."""
         origin = headers.get("origin")
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise RefusedError(403, "requests from another site are refused")
@@ -132,7 +162,7 @@ class Guard:
             raise RefusedError(403, "requests from another site are refused")
 
     async def _read_body(self, headers: Headers, receive: Receive, most: int) -> Receive:
-        """Read the whole body within its limits, and hand it on as one message."""
+        """Read the whole body within its limits, and provide it as one message."""
         if "transfer-encoding" in headers and "content-length" in headers:
             raise RefusedError(400, "got Transfer-Encoding and Content-Length, expected one")
         too_large = RefusedError(413, f"the body is too large: at most {most} bytes are accepted")
@@ -155,8 +185,9 @@ class Guard:
                     return
 
         try:
-            await asyncio.wait_for(read(), self._settings.limits.body_seconds)
-        except (TimeoutError, asyncio.TimeoutError) as error:
+            with fail_after(self._settings.limits.body_seconds):
+                await read()
+        except TimeoutError as error:
             raise RefusedError(408, "the body did not come in time") from error
         is_given = False
 

@@ -1,4 +1,4 @@
-"""What a stream has shown over the last hours: runs of one label."""
+"""The recent history of a stream: runs of one label over the last hours."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ GAP_PERIODS = 3
 
 @dataclass(frozen=True)
 class LabelRun:
-    """A time under one label, Unix seconds."""
+    """A period with one label, in Unix seconds."""
 
     label: str
     start_seconds: float
@@ -17,10 +17,10 @@ class LabelRun:
 
 
 class LabelHistory:
-    """The latest 5000 runs of a stream's label over wall-clock time.
+    """The latest 5000 label runs of a stream, in wall-clock time.
 
     Args:
-        rate_hz: predictions per second; a run is over where three in a row are missing.
+        rate_hz: predictions per second; a run ends when three in a row are missing.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -28,9 +28,9 @@ class LabelHistory:
         self._runs: deque[LabelRun] = deque(maxlen=MOST_RUNS)
 
     def add(self, label: str, at_seconds: float) -> None:
-        """Take in a label that was seen at a time."""
+        """Add the label at a time."""
         last = self._runs[-1] if self._runs else None
-        # A clock that was set back begins a run anew.
+        # After the clock was set back, a new run begins.
         is_near = last is not None and (
             -GAP_PERIODS * self._period_seconds
             <= at_seconds - last.end_seconds

@@ -1,4 +1,4 @@
-"""What the server tells of streams, ready for JSON."""
+"""What the server reports about streams, as JSON values."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from co3d.engine.results import ResultItem
 
 
 def describe_item(stream: str, item: ResultItem) -> dict[str, Any]:
-    """A prediction, what a source does, or the end of a stream; causes are told by its route."""
+    """A prediction, a source's state, or the end of a stream; the route adds causes."""
     if isinstance(item, Prediction):
         return {
             "type": "prediction",
@@ -18,6 +18,7 @@ def describe_item(stream: str, item: ResultItem) -> dict[str, Any]:
             "label": item.label,
             "why_unlabelled": item.why_unlabelled,
             "queue_ms": round(item.queue_ms, 3),
+            "restarted": item.restarted,
         }
     if isinstance(item, SourceChanged):
         return {"type": "state", "stream": stream, **describe_state(item.state), "cause": None}

@@ -1,4 +1,4 @@
-"""Counts of the server in the text format of Prometheus."""
+"""The server's metrics in the Prometheus text format."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ MS_PER_SECOND = 1000.0
 
 
 def write_metrics(service: Service) -> bytes:
-    """All metrics as of now. Labels name streams, never classes: these may be thousands."""
+    """All current metrics. Labels name streams, never classes, of which there may be thousands."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Counts(service))
     return generate_latest(registry)
@@ -28,7 +28,7 @@ class _Counts(Collector):
         service, engine = self._service, self._service.engine
         counters, visits = service.counters, service.visits
         for name, text, value in (
-            ("co3d_engine_load", "Share of the workers' time that live streams need", engine.load),
+            ("co3d_engine_load", "Share of the workers' time that live streams use", engine.load),
             (
                 "co3d_engine_step_cost_seconds",
                 "Processor time of a frame's preprocessing and step",
@@ -52,15 +52,24 @@ class _Counts(Collector):
                 counters.refused_pictures + service.rtc.refused_pictures,
             ),
             (
+                "co3d_late_pictures",
+                "Pictures of visitors dropped because they waited too long",
+                counters.late_pictures,
+            ),
+            (
                 "co3d_lost_messages",
-                "Messages that clients did not take in time",
+                "Messages dropped because clients read too slowly",
                 counters.lost_messages,
             ),
             ("co3d_media_deaths", "Deaths of the media process", service.media.deaths),
-            ("co3d_cut_clients", "Clients cut for taking nothing", counters.cut_clients),
+            (
+                "co3d_cut_clients",
+                "Clients disconnected as they read nothing",
+                counters.cut_clients,
+            ),
             (
                 "co3d_lost_predictions",
-                "Predictions that the server itself did not take in time",
+                "Predictions dropped because the server read too slowly",
                 service.streams.watch.lost_predictions,
             ),
         ):
@@ -73,8 +82,10 @@ class _Counts(Collector):
             for name, text in (
                 ("pictures", "Pictures that came"),
                 ("predictions", "Predictions made"),
-                ("dropped_frames", "Frames thrown away for want of time"),
+                ("dropped_frames", "Frames dropped because labelling was too slow"),
                 ("gaps", "Times without pictures"),
+                ("jumps_back", "Jumps back of its clock"),
+                ("size_changes", "Changes of its pictures' size"),
             )
         }
         up = GaugeMetricFamily("co3d_stream_up", "Whether pictures come", labels=["stream"])
@@ -93,10 +104,11 @@ class _Counts(Collector):
                 is_live = is_live and status.state.phase == "live"
             up.add_metric(stream, float(is_live))
             metrics = None if status is None else status.metrics
-            if metrics is None:
+            if status is None or metrics is None:
                 continue
+            values = {**vars(metrics), **vars(status.irregularities)}
             for name, family in counts.items():
-                family.add_metric(stream, getattr(metrics, name))
+                family.add_metric(stream, values[name])
             if metrics.lag_ms is not None:
                 lag.add_metric(stream, metrics.lag_ms / MS_PER_SECOND)
             quantiles = metrics.latency

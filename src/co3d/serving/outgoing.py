@@ -1,26 +1,28 @@
-"""Messages for one client that may be slow: the oldest are lost, and who takes none is cut."""
+"""Message queues for slow clients: the oldest messages are dropped, and stuck clients are cut."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from anyio import fail_after
+
 M = TypeVar("M")
 
 
 class StuckClientError(Exception):
-    """A client takes nothing any more."""
+    """A client reads nothing any more."""
 
 
 class Outgoing(Generic[M]):
-    """A bounded queue of messages. Only for the event loop's thread.
+    """A bounded queue of messages for one client. Use it only in the event loop's thread.
 
     Args:
-        capacity: messages that wait at most.
-        stuck_seconds: after which a client that has not taken a message is given up.
+        capacity: the most queued messages.
+        stuck_seconds: how long a client may take for one message before it is given up.
 
     Attributes:
-        lost: messages that were thrown away because the client was slow.
+        lost: number of messages dropped because the client was slow.
     """
 
     def __init__(self, capacity: int, stuck_seconds: float) -> None:
@@ -31,7 +33,7 @@ class Outgoing(Generic[M]):
         self._is_closed = False
 
     def put(self, message: M) -> None:
-        """Add a message; of too many the oldest goes."""
+        """Add a message; drops the oldest when the queue is full."""
         if len(self._messages) >= self._capacity:
             self._messages.popleft()
             self.lost += 1
@@ -39,21 +41,20 @@ class Outgoing(Generic[M]):
         self._changed.set()
 
     def close(self) -> None:
-        """Nothing more comes; what waits is still handed out."""
+        """Accept no more messages; those queued are still sent."""
         self._is_closed = True
         self._changed.set()
 
     async def take(self, timeout_seconds: float | None = None) -> M | None:
-        """The oldest message; None at the end, or where none comes in time."""
+        """The oldest message; None at the end, or if none comes in time."""
         while not self._messages:
             if self._is_closed:
                 return None
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), timeout_seconds)
+                with fail_after(timeout_seconds):
+                    await self._changed.wait()
             except TimeoutError:
-                return None
-            except asyncio.TimeoutError:  # another class in Python 3.10
                 return None
         return self._messages.popleft()
 
@@ -63,22 +64,23 @@ class Outgoing(Generic[M]):
         return self._is_closed and not self._messages
 
     async def send_all(self, send: Callable[[M], Awaitable[None]]) -> None:
-        """Send messages as they come, until the end.
+        """Send messages as they arrive, until the end.
 
         Raises:
-            StuckClientError: one was not taken in `stuck_seconds`.
+            StuckClientError: a message was not taken within `stuck_seconds`.
         """
         while (message := await self.take()) is not None:
             try:
-                await asyncio.wait_for(send(message), self._stuck_seconds)
-            except (TimeoutError, asyncio.TimeoutError) as error:
+                with fail_after(self._stuck_seconds):
+                    await send(message)
+            except TimeoutError as error:
                 raise StuckClientError from error
 
 
 async def wait_for_first(
     tasks: "set[asyncio.Task[None]]", timeout_seconds: float | None = None
 ) -> BaseException | None:
-    """Wait until one of some tasks is over, and end the others; what it raised, if anything."""
+    """Wait until the first of several tasks ends, and cancel the others; returns its exception."""
     try:
         done, _ = await asyncio.wait(
             tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED

@@ -1,4 +1,4 @@
-"""Starts the server and runs it until a signal ends it."""
+"""Start the server and run it until a signal ends it."""
 
 import gc
 import socket
@@ -9,7 +9,7 @@ import uvicorn
 
 from co3d.errors import OptionError
 from co3d.serving.app import make_app
-from co3d.serving.patient_protocol import PatientProtocol
+from co3d.serving.head_timeout import HeadTimeoutProtocol
 from co3d.serving.service import Service
 from co3d.serving.settings import ServerSettings
 
@@ -40,7 +40,7 @@ def open_socket(settings: ServerSettings) -> socket.socket:
 
 
 def find_url(settings: ServerSettings, listener: socket.socket) -> str:
-    """The address under which browsers reach a server that listens."""
+    """The URL at which browsers reach a listening server."""
     if settings.public_url is not None:
         return settings.public_url.rstrip("/") + "/"
     host, port = settings.host, listener.getsockname()[1]
@@ -51,27 +51,28 @@ def find_url(settings: ServerSettings, listener: socket.socket) -> str:
 def run_server(
     service: Service, listener: socket.socket, on_ready: Callable[[], None] | None = None
 ) -> None:
-    """Answer until SIGINT or SIGTERM; the service is closed then."""
+    """Serve until SIGINT or SIGTERM, then close the service."""
     try:
-        # Starting that process takes a second, which no visitor need wait for.
+        # Starting the media process takes a second, which no visitor should wait for.
         threading.Thread(target=service.media.start, name="co3d starts media", daemon=True).start()
         server = make_server(service, on_ready)
-        # What is there stays. Without it collections are small, and come while visitors leave;
-        # else the rubbish of a thousand visitors waited for one.
+        # Freezing keeps later collections small enough to run often; otherwise the garbage of a
+        # thousand visitors accumulated until a full collection.
         gc.collect()
         gc.freeze()
         server.run(sockets=[listener])
     finally:
+        gc.unfreeze()  # else packages (Triton) report what is frozen as leaked when Python ends
         service.close()
         listener.close()
 
 
 def make_server(service: Service, on_ready: Callable[[], None] | None = None) -> "Server":
-    """A server that answers with a service, and leaves it open."""
+    """A server that answers from a service, which it does not close."""
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),
-        http=PatientProtocol,
+        http=HeadTimeoutProtocol,
         ws="websockets-sansio",
         ws_max_size=settings.limits.message_bytes,
         ws_ping_interval=PING_SECONDS,
@@ -92,7 +93,7 @@ def make_server(service: Service, on_ready: Callable[[], None] | None = None) ->
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which says when it is ready."""
+    """Uvicorn's server, with a callback when it is ready."""
 
     def __init__(
         self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None] | None
@@ -107,6 +108,6 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn; who follows events is let go first."""
+        """See uvicorn; before that, connections of clients that follow events are ended."""
         self._service.is_ending = True
         await super().shutdown(sockets)

@@ -1,7 +1,9 @@
-"""What the routes work on: the engine, its streams and visitors, and who may do what."""
+"""The objects that routes use: the engine, its streams and visitors, and access control."""
 
+import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from co3d.engine import Engine
@@ -9,9 +11,9 @@ from co3d.engine.events import EventLog
 from co3d.engine.fleet_events import FleetEvents
 from co3d.serving.browser_sessions import BrowserSessions
 from co3d.serving.callers import Callers
-from co3d.serving.kept_streams import KeptStreams
 from co3d.serving.media.process import MediaProcess
 from co3d.serving.media.rtc_visits import RtcVisits
+from co3d.serving.saved_streams import SavedStreams
 from co3d.serving.settings import ServerSettings
 from co3d.serving.streams import Streams
 from co3d.serving.tokens import Person, TokenFile
@@ -20,25 +22,26 @@ from co3d.video.allowance import Allowance
 
 STUCK_SECONDS = 10.0
 GRACE_SECONDS = 1.0
-"""For pictures, clips and deliveries of events when the server ends."""
+"""For pictures, clips and deliveries of events when the server shuts down."""
 
 
 @dataclass
 class Counters:
-    """What happened so far, for `/metrics`."""
+    """Counts for `/metrics` since the start."""
 
     lost_messages: int = 0
     cut_clients: int = 0
     pictures: int = 0
     refused_pictures: int = 0
+    late_pictures: int = 0
     subscribers: int = 0
 
 
 class Progress:
-    """Whether the engine still steps: frames that come must be followed by steps.
+    """Checks that the engine makes progress: pushed frames must be followed by steps.
 
     Args:
-        engine: that is watched.
+        engine: the one that is watched.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -46,7 +49,7 @@ class Progress:
         self._seen: Mapping[str, tuple[int, int, float]] = {}
 
     def find_stuck(self) -> list[str]:
-        """Tracks that have got pictures for ten seconds or more, and made no step."""
+        """Tracks that have had pictures for ten seconds or more without a step."""
         now, seen, stuck = time.monotonic(), {}, []
         for name, track in self._engine.tracks.items():
             metrics = track.metrics()
@@ -62,17 +65,20 @@ class Progress:
 
 @dataclass
 class Service:
-    """Everything that lives as long as the server.
+    """All objects that live as long as the server.
 
     Attributes:
-        settings: as it was started with. engine: that labels.
-        streams, visits: what it labels. callers: tells who asks.
-        media, rtc: WebRTC and decoders, in a process of their own.
+        settings: of the server. engine: the one that labels.
+        streams, visits: what it labels. callers: identifies who sends a request.
+        media, rtc: WebRTC and frame decoders, in a separate process.
         progress: tells whether the engine steps.
-        fleet_events: makes events of what streams show; None without a fleet file.
-        log: of the events that another process makes; None for none.
-        counters: what happened so far.
-        is_ending: whether no new client is served any more.
+        jpeg_threads: decode visitors' pictures, one thread per core: more would wait for Python's
+            lock, and each holds memory of its own.
+        fleet_events: makes events of the streams' labels; None without a fleet file.
+        log: of events that another process makes; None for none.
+        counters: counts since the start.
+        is_ending: whether new clients are refused because the server shuts down.
+        decodes_later: whether JPEGs are decoded on the engine's machine, not on this one.
     """
 
     settings: ServerSettings
@@ -83,19 +89,21 @@ class Service:
     media: MediaProcess
     rtc: RtcVisits
     progress: Progress
+    jpeg_threads: ThreadPoolExecutor
     fleet_events: FleetEvents | None = None
     log: EventLog | None = None
     counters: Counters = field(default_factory=Counters)
     is_ending: bool = False
+    decodes_later: bool = False
 
     @property
     def transports(self) -> tuple[str, ...]:
-        """How a visitor's video may come, best first."""
+        """The transports for a visitor's video, best first."""
         return ("webrtc", "webcodecs", "jpeg")
 
     @property
     def events(self) -> EventLog | None:
-        """What rules made of labels, here or in another process; None without."""
+        """Events that rules made of labels, here or in another process; None without rules."""
         return self.log if self.fleet_events is None else self.fleet_events.log or self.log
 
     def close(self) -> None:
@@ -105,6 +113,7 @@ class Service:
         self.streams.close()
         self.visits.close()
         self.engine.close()
+        self.jpeg_threads.shutdown()
         if self.fleet_events is not None:
             self.fleet_events.finish(GRACE_SECONDS)
             self.fleet_events.close()
@@ -117,17 +126,20 @@ def open_service(
     engine: Engine,
     extra: dict[str, Person] | None = None,
     fleet_events: FleetEvents | None = None,
+    streams: Streams | None = None,
 ) -> Service:
     """Make a service.
 
     Args:
-        settings: of the server. engine: that labels; the service closes it.
-        extra: people of this run alone, by the hash of their token.
-        fleet_events: makes events of what streams show; the service closes it.
+        settings: of the server. engine: the one that labels; the service closes it.
+        extra: people valid for this run only, by the hash of their token.
+        fleet_events: makes events of the streams' labels; the service closes it.
+        streams: cameras on a fleet's engines, whose tracks `engine` joins; None for cameras of
+            this machine.
 
     Raises:
         OutputError: the events of `settings.events` cannot be read.
-        OptionError: a setting cannot work.
+        OptionError: a setting is invalid.
     """
     tokens = TokenFile(settings.tokens, extra)
     cookie_name = "__Host-co3d" if settings.is_secure else "co3d"
@@ -135,19 +147,23 @@ def open_service(
         tokens, BrowserSessions(), cookie_name, trusts_machine=settings.tokens is None
     )
     limits = settings.limits
-    allowance = Allowance(settings.allowed_sources)
-    kept = KeptStreams(settings.state)
+    decodes_later = streams is not None
+    if streams is None:
+        allowance, saved = Allowance(settings.allowed_sources), SavedStreams(settings.state)
+        streams = Streams(engine, allowance, saved, limits.streams, fleet_events)
     visits = Visits(engine, limits.sessions)
     media = MediaProcess(list(settings.ice_servers), limits.pixels)
     return Service(
         settings,
         engine,
-        Streams(engine, allowance, kept, limits.streams, fleet_events),
+        streams,
         visits,
         callers,
         media,
         RtcVisits(media, visits),
         Progress(engine),
+        ThreadPoolExecutor(os.cpu_count() or 1, "co3d jpeg"),
         fleet_events=fleet_events,
         log=None if settings.events is None else EventLog(settings.events),
+        decodes_later=decodes_later,
     )

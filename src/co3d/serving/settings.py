@@ -1,4 +1,4 @@
-"""What the server is told when it starts, and what it refuses to start with."""
+"""The server's settings, and which of them it refuses to start with."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -13,19 +13,19 @@ DEFAULT_PORT = 8700
 
 @dataclass(frozen=True)
 class ServingLimits:
-    """What clients may take; more is refused or dropped, and counted.
+    """Limits on what clients may use; more is refused or dropped, and counted.
 
     Attributes:
-        body_bytes: of a request, but for snapshots. snapshot_bytes: of one that is restored.
+        body_bytes: of a request, except snapshots. snapshot_bytes: of a snapshot to restore.
         message_bytes: of a WebSocket message, that is of one encoded picture.
         pixels: of a picture that a client sends.
-        requests_per_second, request_burst: of one client address.
-        sessions: visitors whose video is labelled at once. session_seconds: how long, each.
-        idle_seconds: for how long a session may say nothing.
+        requests_per_second, request_burst: per client address.
+        sessions: visitors whose video is labelled at once. session_seconds: how long each may last.
+        idle_seconds: how long a session may be silent.
         pictures_per_second: that a session may send.
-        waiting_messages: for one client; beyond, the oldest are lost.
-        stuck_seconds: after which a client that takes nothing is cut.
-        body_seconds: in which a request's body must have come.
+        waiting_messages: queued for one client; further ones push out the oldest.
+        stuck_seconds: how long a client may read nothing before it is disconnected.
+        body_seconds: how long a request's body may take to arrive.
         streams: cameras, configured and added.
         subscribers: clients that follow predictions or events.
     """
@@ -49,23 +49,23 @@ class ServingLimits:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the server is reached, and whom it trusts.
+    """How the server is reached, and which clients it trusts.
 
     Attributes:
-        host, port: where it listens; port 0 takes any that is free.
-        fleet: a fleet file; None for visitors' own video alone.
+        host, port: where it listens; port 0 takes a free one.
+        fleet: a fleet file; None to label only visitors' own video.
         tokens: a file of hashed tokens (see `co3d.serving.tokens`).
         certificate, key: PEM files for TLS.
-        public_url: under which a reverse proxy on this machine shows the server; None without one.
-        allowed_sources: what operators may add, as `rtsp://10.0.0.0/8`; nothing by default.
-        ice_servers: for WebRTC, as `stun:host:port`; none by default.
-        state: a folder for what must survive a restart; None keeps nothing.
-        events: the folder of an outbox, whose events are shown; None for none.
+        public_url: the address at which a reverse proxy on this machine shows the server, or None.
+        allowed_sources: which sources operators may add, as `rtsp://10.0.0.0/8`; default none.
+        ice_servers: for WebRTC, as `stun:host:port`; default none.
+        state: a folder for what must survive a restart; None saves nothing.
+        events: the folder of an outbox whose events are shown; None for none.
         version: of co3d, which the API states.
-        limits: what clients may take.
+        limits: what clients may use.
 
     Raises:
-        OptionError: strangers could reach the server unprotected, or a value cannot work.
+        OptionError: strangers could reach the server unprotected, or a value is invalid.
     """
 
     host: str = "127.0.0.1"
@@ -108,7 +108,7 @@ class ServerSettings:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it listens on this machine alone."""
+        """Whether it listens on loopback only."""
         if self.host == "localhost":
             return True
         try:
@@ -118,7 +118,7 @@ class ServerSettings:
 
     @property
     def is_open(self) -> bool:
-        """Whether others than this machine's users can reach it."""
+        """Whether it can be reached by others than this machine's users."""
         return not self.is_loopback or self.public_url is not None
 
     @property
@@ -130,7 +130,7 @@ class ServerSettings:
 
     @property
     def allowed_hosts(self) -> frozenset[str] | None:
-        """Names by which it may be called, without ports; None for any, where tokens protect it."""
+        """Host names without ports to answer to; None for any, when tokens protect the server."""
         if self.public_url is not None:
             return frozenset({str(urlsplit(self.public_url).hostname), *LOOPBACK_NAMES})
         return frozenset(LOOPBACK_NAMES) | {self.host} if self.is_loopback else None

@@ -1,4 +1,4 @@
-"""How often one client may ask."""
+"""Rate limits for each client (a token bucket)."""
 
 import time
 from collections import OrderedDict
@@ -11,7 +11,7 @@ class Throttle:
     """A bucket of permits for each client, which fills at a steady rate.
 
     Args:
-        per_second: permits that come back. burst: permits at most.
+        per_second: permits added per second. burst: the most permits.
         clock: monotonic seconds.
     """
 
@@ -22,7 +22,7 @@ class Throttle:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> bool:
-        """Take a permit; False where none is left."""
+        """Take a permit; False if none is left."""
         permits = self._fill(client)
         if permits < 1:
             return False

@@ -1,4 +1,4 @@
-"""Tokens: who may do what. The file holds their hashes alone."""
+"""Access tokens and their roles. The token file holds only hashes."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ TOKEN_BYTES = 32
 
 
 class Role(IntEnum):
-    """What somebody may do; each may do what those before it may.
+    """A caller's role; each includes the rights of the ones before it.
 
-    A viewer sees streams and events and has own video labelled, an operator changes streams, and an
-    admin reads and restores the state of streams.
+    A viewer sees streams and events and may have own video labelled, an operator changes streams,
+    and an admin reads and restores the state of streams.
     """
 
     NOBODY = 0
@@ -34,10 +34,10 @@ ROLES = {role.name.lower(): role for role in Role if role is not Role.NOBODY}
 
 @dataclass(frozen=True)
 class Person:
-    """Whoever asks.
+    """Whoever holds a token.
 
     Attributes:
-        name: of the token. role: what they may do.
+        name: of the token. role: what it allows.
     """
 
     name: str
@@ -50,8 +50,8 @@ STRANGER = Person("", Role.NOBODY)
 def hash_token(token: str) -> str:
     """SHA-256 in hexadecimal digits.
 
-    Tokens are 256 random bits, so that nobody can try them out against a hash; the slow hashes
-    that passwords need would only cost time at every request.
+    A fast hash is enough: tokens are 256 random bits, which nobody can find by trying. The slow
+    hashes that passwords need would only cost time at every request.
     """
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -62,14 +62,14 @@ def make_token() -> str:
 
 
 class TokenFile:
-    """The people that a file of hashed tokens lists; it is read again when it has changed.
+    """The people in a file of hashed tokens, which is read again when it changes.
 
     Args:
         path: a JSON list of objects with name, role and sha256; None for no file.
-        extra: people of this run alone, by the hash of their token.
+        extra: people valid for this run only, by the hash of their token.
 
     Raises:
-        OptionError: it cannot be read, or an entry is wrong.
+        OptionError: the file cannot be read, or an entry is wrong.
     """
 
     def __init__(self, path: Path | None, extra: dict[str, Person] | None = None) -> None:
@@ -79,9 +79,9 @@ class TokenFile:
         self._read_if_changed(is_first=True)
 
     def find(self, token: str) -> Person | None:
-        """Who has a token; None for nobody."""
+        """The holder of a token; None for an unknown token."""
         self._read_if_changed()
-        # Looking a hash up tells by its time nothing that helps to guess a token.
+        # The lookup's timing depends on the hash only, which does not help to guess a token.
         hashed = hash_token(token)
         return self._people.get(hashed) or self._extra.get(hashed)
 
@@ -96,14 +96,14 @@ class TokenFile:
         except (OSError, OptionError) as error:
             if is_first:
                 raise OptionError(f"cannot use the tokens {self._path}: {error}") from error
-            self._people, self._stamp = {}, None  # nobody is let in by a file that is gone
+            self._people, self._stamp = {}, None  # a deleted file admits nobody
 
 
 def read_tokens(path: Path) -> dict[str, Person]:
     """Hash -> person.
 
     Raises:
-        OptionError: it is no such file.
+        OptionError: it is not a token file.
     """
     try:
         entries = json.loads(read_small(path, MAX_BYTES))
@@ -119,13 +119,13 @@ def read_tokens(path: Path) -> dict[str, Person]:
 
 
 def add_token(path: Path, name: str, role: str) -> str:
-    """Make a token, and write its hash to a file; one of that name is replaced.
+    """Make a token, and write its hash to the file; replaces a token of the same name.
 
     Returns:
-        The token, which is stored nowhere.
+        The token, which is not stored anywhere.
 
     Raises:
-        OptionError: the name or role cannot be used, or the file cannot be read.
+        OptionError: the name or role is not allowed, or the file cannot be read.
         OutputError: the file cannot be written.
     """
     if NAME.fullmatch(name) is None:

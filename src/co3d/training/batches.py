@@ -1,7 +1,7 @@
-"""Batches that depend on the recipe's seed, the epoch and their place in it, and on nothing else.
+"""Batches that depend only on the recipe's seed, the epoch and their position.
 
-So the same batches come whatever the number of worker processes, after a resumed run as in an
-uninterrupted one, and from several training processes together as from a single one.
+So batches are the same for any number of worker processes, after resuming as in an uninterrupted
+run, and from several training processes together as from a single one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 @dataclass(frozen=True)
 class Key:
-    """Which item of a data set, and the seed of everything random in it."""
+    """The index of an item, and the seed of everything random in it."""
 
     index: int
     seed: int
@@ -37,18 +37,18 @@ class KeyedItems(Protocol):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is judged by.
+    """The training and validation data of a run.
 
     Attributes:
         class_names: index 0 first.
-        train: items of an epoch. validation: fixed items, by the name under which their scores go;
-            the last one decides which weights are best.
-        batch: items a step; None where the items are batches already.
-        counts: training videos of each class; None where all are alike.
+        train: items of an epoch. validation: name of a score -> its fixed items; the last one
+            decides which weights are best.
+        batch: items per step; None if the items are batches already.
+        counts: training videos of each class; None if all classes are balanced.
         multi_label: whether a label is (K,) rather than an index.
         workers: processes that make items ahead.
         collate: makes a batch of items; None stacks them.
-        division: in words, which videos are trained on and which validate; empty for generated
+        division: the split into training and validation videos in words; empty for generated
             clips.
     """
 
@@ -64,15 +64,15 @@ class TrainingData:
 
 
 def mix_seeds(*numbers: int) -> int:
-    """A seed of 63 bits from several numbers, each of which matters."""
+    """Combine several numbers into one seed of 63 bits."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 class EpochSampler(Sampler[Key]):
-    """The keys of an epoch, dealt out to the training processes in turn.
+    """The keys of an epoch, distributed to the training processes.
 
-    Batch b of all processes together is the batch b of a single process with the same number of
-    items. What does not fill a round of all processes is left out of that epoch.
+    Batch b of all processes together equals batch b of a single process with the same number of
+    items. Items that do not fill a batch of all processes are left out of that epoch.
     """
 
     def __init__(self, size: int, seed: int, *, shuffle: bool) -> None:
@@ -80,7 +80,7 @@ class EpochSampler(Sampler[Key]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Take another order and other seeds; Lightning calls this before every epoch."""
+        """Change order and seeds; Lightning calls this before every epoch."""
         self._epoch = epoch if self._shuffle else 0
 
     def __len__(self) -> int:
@@ -98,7 +98,7 @@ class EpochSampler(Sampler[Key]):
 
 
 class _Items(Dataset[dict[str, Any]]):
-    """Items made with the global generator of torch seeded, for whoever draws from that."""
+    """Items made with torch's global generator seeded, since transforms may draw from it."""
 
     def __init__(self, items: KeyedItems) -> None:
         self._items = items
@@ -129,19 +129,19 @@ def make_loader(items: KeyedItems, data: TrainingData, seed: int, *, train: bool
 
 
 class ChunkLoader:
-    """Cuts batches of long videos into chunks, each a batch of its own, in order.
+    """Cuts batches of long videos into consecutive chunks, each a batch of its own.
 
     A chunk is a dict of `clip` (N, C, chunk_frames, H, W); `label` (N, chunk_frames) or
-    (N, chunk_frames, K), of the frames that the results of its steps describe; `judged`
-    (chunk_frames,) bool, the steps whose results count; `is_first`.
+    (N, chunk_frames, K), of the frames that its results describe; `scored` (chunk_frames,) bool,
+    the steps whose results count; `is_first`.
 
     Args:
-        videos: batches with `clip` (N, C, T, H, W) and `label` (N, T), or (N,) or (N, K) for all
-            frames alike.
+        videos: batches with `clip` (N, C, T, H, W) and `label` (N, T), or (N,) or (N, K) if all
+            frames have the same labels.
         chunk_frames: a divisor of T.
         delay, first_valid_step: of the step program.
-        per_frame: whether an index per frame stands in `label`.
-        only_last: judge only the last result of a chunk.
+        per_frame: whether `label` has an index per frame.
+        only_last: count only the last result of a chunk.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class ChunkLoader:
         per_frame: bool,
         only_last: bool,
     ) -> None:
-        # Lightning looks for these two, and tells the sampler the epoch.
+        # Lightning looks for these two attributes, to pass the epoch to the sampler.
         self.sampler, self.batch_sampler = videos.sampler, None
         self._videos = videos
         self._frames, self._chunk = video_frames, chunk_frames
@@ -170,19 +170,19 @@ class ChunkLoader:
             clip, label = video["clip"], self._describe(video["label"])
             for start in range(0, self._frames, self._chunk):
                 steps = torch.arange(start, start + self._chunk)
-                judged = steps >= self._first
+                scored = steps >= self._first
                 if self._only_last:
-                    judged &= steps == steps[-1]
+                    scored &= steps == steps[-1]
                 yield {
                     **video,
                     "clip": clip[:, :, start : start + self._chunk],
                     "label": label[:, start : start + self._chunk],
-                    "judged": judged,
+                    "scored": scored,
                     "is_first": start == 0,
                 }
 
     def _describe(self, label: Tensor) -> Tensor:
-        """The label of the frame that each step describes; before the first, that of the first."""
+        """The label of the frame that each step describes; before the first, the first one's."""
         if not self._per_frame:
             return label[:, None].expand(-1, self._frames, *label.shape[1:])
         described = (torch.arange(self._frames) - self._delay).clamp(min=0)

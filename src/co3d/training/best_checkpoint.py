@@ -1,4 +1,4 @@
-"""The checkpoint of the best weights so far: by their score, and of equal scores by their loss."""
+"""The checkpoint of the best weights so far: by score, with the loss as a tie-breaker."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the weights with the highest score.
 
-    A validation set of a few videos has a few values of accuracy, and many epochs share the
+    With a validation set of a few videos, accuracy has few values, and many epochs share the
     highest. Of those, the one with the lowest validation loss is kept.
 
     Args:
@@ -25,7 +25,7 @@ class BestCheckpoint(ModelCheckpoint):
         self._lowest = float("inf")
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
-        """Whether the present weights are better than those that are kept."""
+        """Whether the current weights are better than the saved ones."""
         loss = float(trainer.callback_metrics.get(self._loss, float("inf")))
         is_better = super().check_monitor_top_k(trainer, current)
         if not is_better and current is not None:
@@ -36,10 +36,10 @@ class BestCheckpoint(ModelCheckpoint):
         return is_better
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The state that a resumed run needs."""
         return {**super().state_dict(), "lowest_loss": self._lowest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore the state of `state_dict`."""
         super().load_state_dict(state_dict)
         self._lowest = state_dict["lowest_loss"]

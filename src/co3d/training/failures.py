@@ -1,4 +1,4 @@
-"""What goes wrong while training, in words that say what to change."""
+"""Turn failures during training into errors that say what to change."""
 
 import errno
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from co3d.training.run_folder import RunFolder
 
 @contextmanager
 def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
-    """Turn what only shows while training into errors that say what to change."""
+    """Raise failures that only show during training as errors that say what to change."""
     try:
         yield
     except (RuntimeError, OSError) as error:
@@ -33,14 +33,14 @@ def explain_failures(recipe: Recipe, run: RunFolder | None) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory did not suffice, for this process or one of its workers."""
-    # A worker that is killed has taken more memory, shared or its own, than there is.
+    """Whether an error means that this process or one of its workers ran out of memory."""
+    # A killed worker has usually run out of memory, shared or its own.
     signs = ("can't allocate memory", "killed by signal")
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Whether something could not be written for want of room."""
+    """Whether an error means that the disk is full."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return "PytorchStreamWriter failed writing file" in str(error)

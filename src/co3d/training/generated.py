@@ -1,4 +1,4 @@
-"""The generated data of the camera-motion network, as a run takes them."""
+"""The generated training data of the camera-motion network."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from co3d.training.batches import Key, TrainingData
 from co3d.training.recipe import CameraMotionData, StreamForm
 
 VALIDATION_BATCH = 48
-# Long enough for one card's length of frames whose receptive field holds no padding.
+# Long enough for a card's length of frames whose receptive field holds no padding.
 SETTLED_FRAMES = CLIP_FRAMES + 2 * CameraMotionNet.delay
 
 
@@ -35,7 +35,7 @@ class _DrawnClips:
 
 
 class _DrawnStreams:
-    """Batches of journeys drawn by seed."""
+    """Batches of long camera paths drawn by seed."""
 
     def __init__(self, canvases: torch.Tensor, batches: int, streams: int, frames: int) -> None:
         self._canvases = canvases
@@ -66,14 +66,14 @@ class FixedBatches:
 def make_generated_data(
     section: CameraMotionData, form_kind: str, form: StreamForm | None, seed: int
 ) -> TrainingData:
-    """Clips for the forms "clip" and "settled", journeys with a label a frame for "stream"."""
+    """Clips for the forms "clip" and "settled", long paths with a label per frame for "stream"."""
     amounts = (seed, section.crops_per_photograph, section.textures_per_kind)
     train, validation = (
         read_or_build_canvases(split, *amounts) for split in ("train", "validation")
     )
     generator = torch.Generator().manual_seed(seed)
     if form is not None:
-        # An epoch has so many chunks, as steps_per_epoch counts steps of the optimiser.
+        # An epoch has this many chunks, because steps_per_epoch counts steps of the optimiser.
         videos = max(1, section.steps_per_epoch * form.chunk_frames // form.video_frames)
         count = max(1, section.validation_clips // form.video_frames)
         fixed = draw_streams(validation, count, generator, form.video_frames)

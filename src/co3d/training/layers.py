@@ -1,4 +1,4 @@
-"""The parts of a network from the clip to the classifier: what learns, how fast, and what stays."""
+"""Layer groups of a network from the clip to the classifier, and freezing them."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,15 @@ from co3d.errors import RecipeError
 from co3d.training.recipe import FreezingSection
 
 LONGEST = 16
-"""Parts of a sequence that is opened up."""
+"""The most parts of a sequence that is split into groups."""
 
 
 def find_layer_groups(model: nn.Module) -> list[str]:
     """Paths of the groups of layers, in the order in which a clip passes them.
 
-    Of the network's children, those that hold more than half of its weights are opened up in turn,
-    where they are sequences: x3d_s gives stem, stages.0 to stages.3 and head. A long sequence stays
-    one group, so that there are a few in the deepest network.
+    A child that holds more than half of the network's weights is split into its own children if it
+    is a sequence: x3d_s gives stem, stages.0 to stages.3 and head. A long sequence stays one group,
+    so that even the deepest network has few groups.
     """
     return list(_open(model, "", _count(model)))
 
@@ -45,7 +45,7 @@ def group_of(parameter: str, groups: Sequence[str]) -> int:
 
 
 class Freezer:
-    """Keeps layers as they are: their weights get no gradients, their norms keep their statistics.
+    """Freezes layers: their weights get no gradients, and their norms keep their statistics.
 
     Args:
         model: the network.
@@ -69,7 +69,7 @@ class Freezer:
                 )
 
     def frozen_paths(self, epoch: int) -> list[str]:
-        """Paths of what is frozen in an epoch, from 0."""
+        """Paths of the frozen submodules in an epoch, from 0."""
         paths = list(self._section.layers)
         if self._section.unfreeze_every is not None:
             learning = 1 + epoch // self._section.unfreeze_every
@@ -77,9 +77,9 @@ class Freezer:
         return paths
 
     def freeze(self, epoch: int) -> None:
-        """Let the gradients of an epoch reach what learns in it, and nothing else.
+        """Enable gradients for the layers that learn in an epoch, and for no others.
 
-        Statistics are not touched: call `train()`, then `stop_statistics`.
+        This does not affect statistics: call `train()`, then `stop_statistics`.
         """
         frozen = self.frozen_paths(epoch)
         for name, parameter in self._model.named_parameters():
@@ -88,7 +88,7 @@ class Freezer:
                 parameter.grad = None
 
     def stop_statistics(self, epoch: int) -> None:
-        """Put what is frozen in evaluation mode; to be called after `train()`."""
+        """Put frozen layers in evaluation mode; call it after `train()`."""
         frozen = self.frozen_paths(epoch)
         for name, module in self._model.named_modules():
             is_frozen_norm = self._section.batch_norm and isinstance(module, _BatchNorm)

@@ -1,4 +1,4 @@
-"""Losses: one class a clip, or any number of them."""
+"""Losses for one class per clip, or any number of classes."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ def compute_loss(
         logits: (N, K).
         target: (N,) class indices, or (N, K) shares of classes; for binary cross-entropy always
             (N, K).
-        class_weights: (K,) from `balance`; in binary cross-entropy they weigh the presence of a
-            class against its absence.
+        class_weights: (K,) from `balance`; in binary cross-entropy they weight positive against
+            negative targets of a class.
     """
     smoothing = section.label_smoothing
     if section.kind == "cross_entropy":
@@ -30,14 +30,16 @@ def compute_loss(
 
 
 def balance(section: LossSection, counts: Sequence[int], videos: int) -> Tensor | None:
-    """Weights (K,) that let every class count alike, from the videos of each; None for no weights.
+    """Weights (K,) that balance the classes, from the number of videos of each; None for none.
 
-    For cross-entropy their mean over all videos is 1; for binary cross-entropy a class weighs as
-    much where it is present as where it is absent.
+    For cross-entropy their mean over all videos is 1; for binary cross-entropy the positives of a
+    class weigh as much as its negatives. Classes without videos have a weight of 0 in the first,
+    and 1 in the second.
     """
     if section.class_weights == "none":
         return None
     present = torch.tensor(counts, dtype=torch.float32)
     if section.kind == "cross_entropy":
-        return videos / (len(counts) * present)
-    return ((videos - present) / present).clamp(min=1e-3)
+        shown = int((present > 0).sum())
+        return torch.where(present > 0, videos / (shown * present), 0.0)
+    return torch.where(present > 0, (videos - present) / present, 1.0).clamp(min=1e-3)

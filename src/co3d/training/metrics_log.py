@@ -17,10 +17,10 @@ _MOST_BYTES, _MOST_COLUMNS, _MOST_STEPS = 64 << 20, 1000, 1 << 48
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """Rows of a metrics file; a row has only what was logged at its step.
+    """Rows of a metrics file; a row has only the metrics logged at its step.
 
     Raises:
-        TrainingError: it is cut, or of something else.
+        TrainingError: it is truncated, or not a metrics file.
     """
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
@@ -52,10 +52,10 @@ def _parse(text: str) -> list[Row]:
 
 
 class MetricsLog(Logger):
-    """Writes `metrics.csv`: a row a step, a column a metric, the whole file anew at every save.
+    """Writes `metrics.csv`: a row per step, a column per metric; rewritten at every save.
 
     Args:
-        path: the file. Of a run that is resumed, the rows up to `resumed_step` are kept.
+        path: the file. When a run is resumed, rows up to `resumed_step` are kept.
     """
 
     def __init__(self, path: Path, resumed_step: int | None = None) -> None:
@@ -69,7 +69,7 @@ class MetricsLog(Logger):
 
     @property
     def name(self) -> str:
-        """Of the log among others."""
+        """The name that distinguishes this log from Lightning's others."""
         return "metrics"
 
     @property
@@ -79,17 +79,17 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Take in what was measured at a step."""
+        """Add the metrics of a step."""
         row = self._rows.setdefault(step or 0, {"step": step or 0})
         row.update(metrics)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """The recipe stands in a file of its own."""
+        """Do nothing: the recipe is in a file of its own."""
 
     @rank_zero_only
     def save(self) -> None:
-        """Write all rows, whole or not at all."""
+        """Write all rows, completely or not at all."""
         rows = [self._rows[step] for step in sorted(self._rows)]
         columns = dict.fromkeys(["epoch", "step", *(key for row in rows for key in sorted(row))])
         with output_file(self._path) as temporary, temporary.open("w", newline="") as file:
@@ -99,6 +99,6 @@ class MetricsLog(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows."""
         del status
         self.save()

@@ -16,12 +16,14 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelAve
 from co3d.datasets.mixing import cut_mix, mix_up
 from co3d.errors import TrainingError
 from co3d.models import ClipModel
+from co3d.models.description import write_description
 from co3d.printable import list_first
 from co3d.training.batches import TrainingData, mix_seeds
 from co3d.training.layers import Freezer
 from co3d.training.losses import balance, compute_loss
 from co3d.training.optimisers import make_optimiser, make_schedule
 from co3d.training.recipe import Recipe, VideoData
+from co3d.weights.containers import DESCRIPTION
 
 _LOG = logging.getLogger("co3d")
 SHOWN = 8
@@ -29,7 +31,7 @@ SHOWN = 8
 
 @runtime_checkable
 class SettledModel(Protocol):
-    """A network that can judge a clip by those inner frames which see no padding in time."""
+    """A network that can evaluate only those inner frames of a clip that see no padding in time."""
 
     def forward_settled(self, clip: Tensor) -> Tensor:
         """Clip (N, 3, T, H, W) -> logits (N, K)."""
@@ -37,7 +39,7 @@ class SettledModel(Protocol):
 
 
 class ClipTraining(LightningModule):
-    """Trains a network as a recipe says.
+    """Trains a network by a recipe.
 
     Logs `train_loss` and `learning_rate` at steps, and for each validation set `NAME_loss` and
     `NAME_accuracy` (of multi-label sets `NAME_map`), as shares.
@@ -47,13 +49,13 @@ class ClipTraining(LightningModule):
 
     Args:
         net: the network; it is trained in place.
-        recipe: what to do.
-        data: what it learns from.
+        recipe: the settings.
+        data: the training and validation data.
 
     Raises:
         RecipeError: the network has no layer that the recipe freezes.
-        TrainingError: the network cannot be trained in the recipe's form, or from `training_step`:
-            the loss is not a finite number.
+        TrainingError: the network cannot be trained in the recipe's form; or, from
+            `training_step`, the loss is not a finite number.
     """
 
     def __init__(self, net: ClipModel, recipe: Recipe, data: TrainingData) -> None:
@@ -78,7 +80,7 @@ class ClipTraining(LightningModule):
             net.to(memory_format=self._layout)  # type: ignore[call-overload]
         kernels = [m.kernel_size[0] for m in net.modules() if isinstance(m, nn.Conv3d)]
         self._longest_kernel = max(kernels, default=1)
-        # Its methods, not the network itself, which would be registered a second time.
+        # Only the bound method is kept: the network itself would be registered a second time.
         forward: Callable[[Tensor], Tensor] = net.forward
         if recipe.form.kind == "settled":
             if not isinstance(net, SettledModel):
@@ -92,16 +94,20 @@ class ClipTraining(LightningModule):
 
     @property
     def monitored(self) -> str:
-        """The metric that decides which weights are best; more is better."""
+        """The metric that decides which weights are best; higher is better."""
         return f"{self.names[-1]}_{'map' if self.multi_label else 'accuracy'}"
 
     @property
     def monitored_loss(self) -> str:
-        """The metric that decides between weights of the same score; less is better."""
+        """The metric that decides between weights of equal score; lower is better."""
         return f"{self.names[-1]}_loss"
 
-    def judge(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Logits (M, K) of what counts in a batch, and its labels (M,) or (M, K)."""
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the names of the classes, and the rest of a weight file's metadata."""
+        checkpoint[DESCRIPTION] = write_description(self.net.card)
+
+    def compute_outputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (M, K) of the frames of a batch that count, and their labels (M,) or (M, K)."""
         clips, labels = batch["clip"], batch["label"]
         if self.training:
             clips, labels = self._mix(clips, labels)
@@ -115,9 +121,9 @@ class ClipTraining(LightningModule):
         return compute_loss(self.recipe.loss, logits, target, self.class_weights)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of what is judged of one batch."""
-        logits, labels = self.judge(batch)
-        # A chunk before a stream's first valid result moves its state, and no weight.
+        """Loss of the counted frames of one batch."""
+        logits, labels = self.compute_outputs(batch)
+        # A chunk before a stream's first valid result advances its state without training.
         loss = self.compute_loss(logits, labels) if len(logits) else logits.sum()
         self._log_training(loss, batch, batch_idx)
         return loss
@@ -125,9 +131,9 @@ class ClipTraining(LightningModule):
     def validation_step(
         self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Take what is judged of one batch into the scores of its validation set."""
+        """Add the counted frames of one batch to the scores of its validation set."""
         del batch_idx
-        logits, labels = self.judge(batch)
+        logits, labels = self.compute_outputs(batch)
         if len(logits):
             self._add_validation(logits, labels, dataloader_idx)
 
@@ -140,23 +146,23 @@ class ClipTraining(LightningModule):
             self.log(f"{name}_{'map' if self.multi_label else 'accuracy'}", value, prog_bar=True)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget earlier scores; they are kept until then for whoever draws them."""
+        """Reset the scores; they are kept until here for pictures."""
         for score in self.scores:
             score.reset()
 
     def on_train_epoch_start(self) -> None:
-        """Unfreeze what is due."""
+        """Unfreeze the layers that are due in this epoch."""
         self.freezer.freeze(self.current_epoch)
         self.train()
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Seed what is random in the network, whatever drew numbers before: loaders do, say."""
+        """Seed the network's random operations, since loaders may have drawn numbers before."""
         del batch
         seeds = (self.recipe.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(mix_seeds(*seeds))
 
     def train(self, mode: bool = True) -> "ClipTraining":
-        """Training or evaluation mode; what is frozen stays in evaluation mode."""
+        """Training or evaluation mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         if mode and getattr(self, "freezer", None) is not None:
             self.freezer.stop_statistics(self.current_epoch if self._trainer else 0)
@@ -170,11 +176,11 @@ class ClipTraining(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def confusion(self) -> Tensor | None:
-        """(K, K) counts of the last validation, row is the truth; None for multi-label sets."""
+        """(K, K) counts of the last validation, a row per true class; None for multi-label sets."""
         return None if self.multi_label else self.scores[-1].compute()
 
     def _refuse_short_clips(self, clips: Tensor) -> None:
-        """PyTorch 2.13 leaves parts of the gradient of such weights as the memory was."""
+        """Refuse clips shorter than a kernel: PyTorch 2.13 leaves part of its gradient unset."""
         rounds = self.recipe.compute.precision == "bf16-mixed" and clips.device.type == "cpu"
         if rounds and clips.shape[2] < self._longest_kernel:
             raise TrainingError(
@@ -185,7 +191,7 @@ class ClipTraining(LightningModule):
             )
 
     def _mix(self, clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """MixUp, CutMix, or either in turn, as the recipe says."""
+        """Apply MixUp, CutMix, or either at random, as the recipe says."""
         data = self.recipe.data
         if not isinstance(data, VideoData) or not (data.mixup or data.cutmix):
             return clips, labels

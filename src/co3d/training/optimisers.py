@@ -1,4 +1,4 @@
-"""From the recipe to an optimiser and its schedule."""
+"""Make the optimiser and its schedule from a recipe."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ WARM_UP_START = 0.01
 
 
 def make_optimiser(model: nn.Module, section: OptimiserSection) -> torch.optim.Optimizer:
-    """The optimiser for all parameters, frozen ones too: those have no gradients and stay.
+    """The optimiser for all parameters; frozen ones have no gradients and do not change.
 
     Parameter groups go by layer group (discriminative learning rates, arXiv:1801.06146) and by
     whether weights decay: norms, biases and other vectors do not.
@@ -41,14 +41,14 @@ def make_optimiser(model: nn.Module, section: OptimiserSection) -> torch.optim.O
 def make_schedule(
     optimiser: torch.optim.Optimizer, section: ScheduleSection, steps: int
 ) -> LRScheduler:
-    """The schedule over so many steps of the optimiser.
+    """The schedule for a number of optimiser steps.
 
     One cycle follows Smith & Topin (arXiv:1708.07120), the cosine Loshchilov & Hutter
     (arXiv:1608.03983).
     """
     if section.kind == "one_cycle":
         peaks = [group["lr"] for group in optimiser.param_groups]
-        # Torch divides by the lengths of both phases, which short trials would make zero.
+        # Torch divides by the lengths of both phases, which must not be zero in short trials.
         total = max(4, steps)
         share = min(max(section.warm_up, 1.5 / total), 1 - 1.5 / total)
         return OneCycleLR(optimiser, peaks, total_steps=total, pct_start=share)
@@ -56,7 +56,7 @@ def make_schedule(
 
 
 def rate_at(step: int, steps: int, section: ScheduleSection) -> float:
-    """Share of the greatest learning rate at a step, for every kind but one_cycle."""
+    """Fraction of the maximum learning rate at a step, for every kind but one_cycle."""
     warm_up = round(section.warm_up * steps)
     if step < warm_up:
         return WARM_UP_START + (1 - WARM_UP_START) * step / warm_up

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, and what it confuses."""
+"""Pictures of a run: training curves and confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from co3d.files import output_file
 from co3d.training.metrics_log import Row
 
-SMOOTHING = 20  # logged losses in a point of the smooth curve
+SMOOTHING = 20  # losses averaged for a point of the smooth curve
 MAX_NAMED_CLASSES = 40
 
 

@@ -18,7 +18,7 @@ LOWEST, HIGHEST = 1e-6, 1.0
 
 @dataclass(frozen=True)
 class RateTest:
-    """What the test found.
+    """The result of a range test.
 
     Attributes:
         suggested: the rate at which the loss falls most steeply.
@@ -31,10 +31,10 @@ class RateTest:
 
 
 def find_learning_rate(recipe: Recipe, steps: int = 100, picture: Path | None = None) -> RateTest:
-    """Train for some steps while the learning rate rises, and see where the loss falls fastest.
+    """Train while the learning rate rises, and find the rate at which the loss falls fastest.
 
     Args:
-        recipe: its own schedule and learning rate do not matter.
+        recipe: its own schedule and learning rate are ignored.
         steps: of the optimiser.
         picture: file to draw the losses into.
 

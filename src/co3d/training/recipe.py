@@ -1,6 +1,6 @@
-"""The recipe of a training run: everything that decides what comes out of it.
+"""The recipe of a training run: all settings that determine its result.
 
-Every field has a default that works, so a recipe states only what is its own.
+Every field has a working default, so a recipe only states what differs.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ Value = str | int | float | bool | None
 
 
 class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no silent conversions, no changes afterwards."""
+    """A section of a recipe: no unknown keys, no implicit conversions, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -26,14 +26,21 @@ class ModelSection(Section):
     """The network and the weights to start from, as for `co3d.create_model`.
 
     Attributes:
-        name: registered name, or the folder of an earlier run.
-        weights: a tag, a file or "random"; None for the bundled ones, or the run's.
+        name: registered name, the folder of an earlier run, or FILE.py:FACTORY, which is run.
+        weights: a tag, a file or "random"; None for the bundled ones, or those of the run or of
+            FACTORY.
         dropout: None for the published one.
+        head: "new" is a freshly initialised classifier of the data's classes; "part" starts from
+            the weights' rows for them, "whole" keeps all classes of the weights. Both find classes
+            by name.
+        labels: file with a class name a line, for weights without class names.
     """
 
     name: str = "camera_motion"
     weights: str | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    head: Literal["new", "part", "whole"] = "new"
+    labels: str | None = None
 
 
 class CameraMotionData(Section):
@@ -44,7 +51,7 @@ class CameraMotionData(Section):
         clip_lengths: the lengths T to draw from, one a batch.
         steps_per_epoch: batches between two validations.
         validation_clips: fixed clips of the validation photographs.
-        crops_per_photograph, textures_per_kind: how many pictures to film.
+        crops_per_photograph, textures_per_kind: how many canvases to film.
         workers: processes that draw batches ahead; 0 draws them in the training process.
     """
 
@@ -63,18 +70,21 @@ class VideoData(Section):
 
     Attributes:
         path: manifest file or folder. layout, classes: as for `co3d.datasets.open_dataset`.
-        train_split, validation_split: names of splits; None takes "train" and "val" of a set that
-            has them. Without a split to validate on, `validation_share` of the training videos of
-            each class, drawn by the seed, is held out.
+        root: folder of the videos, if the lists are elsewhere.
+        labels, only: files with a class name a line: names for numbered classes, and the classes to
+            use.
+        train_split, validation_split: names of splits; None takes "train" and "val" if the set has
+            them. Without a validation split, `validation_share` of each class's training videos is
+            held out, drawn by the seed.
         background: folder of videos in which nothing of interest happens; adds a last class
             "background".
-        batch: clips a step and device.
+        batch: clips per step and device.
         clips_per_video: random clips of each video in an epoch.
         clip_frames, rate_hz, crop_px: of a clip; None for those of the model's card.
-        short_side_px: least and greatest short side to scale to before the random crop; None for
-            the card's own, and a quarter more.
+        short_side_px: range of the short side before the random crop; None for 1 to 1.25 times the
+            card's own.
         flip: mirror half of the clips from left to right.
-        mixup, cutmix: alpha of the Beta distribution of the share that is mixed in; 0 mixes nothing
+        mixup, cutmix: alpha of the Beta distribution of the mixed share; 0 turns it off
             (arXiv:1710.09412, arXiv:1905.04899).
         workers: processes that decode ahead; 0 decodes in the training process.
     """
@@ -83,6 +93,9 @@ class VideoData(Section):
     path: str = ""
     layout: str = "auto"
     classes: str | None = None
+    root: str | None = None
+    labels: str | None = None
+    only: str | None = None
     train_split: str | None = None
     validation_split: str | None = None
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -106,10 +119,10 @@ class ClipForm(Section):
 
 
 class SettledForm(Section):
-    """Train on clips; of those longer than the card's, judge the inner frames alone.
+    """Train on clips; of those longer than the card's, only inner frames count in the loss.
 
-    Their receptive field holds no padding: this is what a stream sees once it has settled. The
-    network must have `forward_settled`.
+    The receptive field of these frames holds no padding, like that of a stream once it has settled.
+    The network must have `forward_settled`.
     """
 
     kind: Literal["settled"] = "settled"
@@ -119,11 +132,11 @@ class StreamForm(Section):
     """Train through the step program: frames of a long video, one after another.
 
     Attributes:
-        chunk_frames: frames between two steps of the optimiser. Gradients end where a chunk
-            begins; the state goes on.
-        video_frames: frames of a stream before it starts anew; a multiple of `chunk_frames`.
+        chunk_frames: frames between two steps of the optimiser. Gradients stop at the beginning of
+            a chunk; the state continues.
+        video_frames: frames after which a stream is reset; a multiple of `chunk_frames`.
         streams: videos that step together.
-        loss: "frame" judges every valid result of a chunk, "last" only the last one.
+        loss: "frame" uses every valid result of a chunk, "last" only the last one.
         window, scope: as for `co3d.convert`.
     """
 
@@ -146,16 +159,16 @@ class StreamForm(Section):
 
 
 class OptimiserSection(Section):
-    """What moves the weights.
+    """The optimiser.
 
     Attributes:
         kind: "sgd" (Nesterov momentum) or "adamw" (arXiv:1711.05101).
-        learning_rate: greatest of the schedule, for the last layers.
-        weight_decay: of weights; norms and biases have none.
+        learning_rate: maximum of the schedule, for the last layers.
+        weight_decay: of weights; norms and biases are not decayed.
         momentum: of sgd.
-        layer_decay: each group of layers learns this many times as fast as the one after it.
-        clip_norm: gradients with a greater norm are scaled down to it; None leaves them.
-        accumulate: batches a step of the optimiser.
+        layer_decay: each group of layers learns at this multiple of the next group's rate.
+        clip_norm: gradients with a larger norm are scaled down to it; None turns it off.
+        accumulate: batches per step of the optimiser.
     """
 
     kind: Literal["sgd", "adamw"] = "adamw"
@@ -171,10 +184,10 @@ class ScheduleSection(Section):
     """How the learning rate changes, from step to step.
 
     Attributes:
-        kind: "constant"; "one_cycle" up to the learning rate and down to nothing; "multi_step",
-            which multiplies by `factor` at `milestones`; "cosine" down to nothing.
-        warm_up: share of all steps in which the rate rises: linearly from a hundredth, and in
-            one_cycle along its own curve.
+        kind: "constant"; "one_cycle" up to the learning rate and down to zero; "multi_step", which
+            multiplies by `factor` at `milestones`; "cosine" down to zero.
+        warm_up: share of all steps in which the rate rises: linearly from a hundredth, or along
+            one_cycle's own curve.
         milestones: shares of all steps.
     """
 
@@ -185,11 +198,11 @@ class ScheduleSection(Section):
 
 
 class LossSection(Section):
-    """What is made small.
+    """The loss.
 
     Attributes:
         kind: "cross_entropy" for one class a clip, "binary_cross_entropy" for any number.
-        label_smoothing: share of the truth that is spread over all classes.
+        label_smoothing: share of the target that is spread over all classes.
         class_weights: "none", or "balanced": inversely to the number of training videos of a class.
     """
 
@@ -199,13 +212,13 @@ class LossSection(Section):
 
 
 class FreezingSection(Section):
-    """What stays as it is.
+    """The layers whose weights are frozen.
 
     Attributes:
-        layers: paths of submodules whose weights and statistics stay.
-        batch_norm: whether all batch norms keep their statistics. The stream form always does.
-        unfreeze_every: epochs after which one more group of layers joins, the last group alone
-            coming first (arXiv:1801.06146); None trains all from the start.
+        layers: paths of submodules whose weights and statistics are frozen.
+        batch_norm: whether all batch norms freeze their statistics. The stream form always does.
+        unfreeze_every: epochs after which one more group of layers is unfrozen, beginning with the
+            last group alone (arXiv:1801.06146); None trains all from the start.
     """
 
     layers: tuple[str, ...] = ()
@@ -214,15 +227,15 @@ class FreezingSection(Section):
 
 
 class ComputeSection(Section):
-    """Where and how the arithmetic runs; results differ by rounding alone.
+    """Where and how the arithmetic runs; results differ only by rounding.
 
     Attributes:
-        accelerator, devices, nodes, strategy: as for Lightning's Trainer; more devices train on as
-            many batches at once.
+        accelerator, devices, nodes, strategy: as for Lightning's Trainer; each device trains on its
+            own batch.
         precision: float32, or mixed with bfloat16 or float16.
         compile: `torch.compile` the network.
-        channels_last: lay clips out with their channels last; faster on most machines.
-        threads: of this process; None leaves them as they are.
+        channels_last: use the channels-last memory layout; faster on most machines.
+        threads: of this process; None leaves the number as it is.
     """
 
     accelerator: str = "auto"
@@ -247,15 +260,13 @@ class Recipe(Section):
 
     Attributes:
         name: of the run's folder. seed: of everything random.
-        epochs: passes over the training data.
-        ema_decay: keep an exponential moving average of the weights, and validate and ship that;
+        ema_decay: keep an exponential moving average of the weights, and validate and save that;
             None does not.
-        early_stopping: epochs without a better validation before the run ends; None runs to the
-            end.
-        keep: which weights become model.safetensors: the last, or those of the highest score, and
-            of equal scores of the lowest validation loss.
+        early_stopping: epochs without improvement until the run ends; None never ends it early.
+        keep: which weights become model.safetensors: the last, or those of the highest score, with
+            the lowest validation loss as a tie-breaker.
         search: what `co3d tune` varies, by dotted key: LOW..HIGH, log:LOW..HIGH or a list of
-            values. `co3d train` takes the other sections as they stand.
+            values. `co3d train` ignores it.
     """
 
     name: str = "run"

@@ -1,4 +1,4 @@
-"""Recipes as YAML: read, overridden, checked with errors that help, and written."""
+"""Recipes as YAML: reading, overriding, checking with helpful errors, writing."""
 
 import difflib
 import json
@@ -24,9 +24,9 @@ SHIPPED = resources.files("co3d") / "assets" / "recipes"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as its 1.2 standard reads numbers (1e-3 is one), and without aliases.
+    """Reads numbers as in YAML 1.2 (1e-3 is one), and refuses aliases.
 
-    A few lines of aliases of aliases stand for more values than any machine holds.
+    A few lines of nested aliases can expand to more values than fit into memory.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -66,8 +66,8 @@ def read_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: `key.sub=value`, the value in YAML.
 
     Raises:
-        RecipeError: no such file, no YAML, an unknown key (with the nearest one), or a value of the
-            wrong type or out of its range.
+        RecipeError: no such file, malformed YAML, an unknown key (with the nearest one), or a value
+            of the wrong type or out of range.
     """
     values = _parse(_read_text(source), str(source))
     for key, value in map(parse_override, overrides):
@@ -78,7 +78,7 @@ def read_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def check_recipe(values: dict[str, Any], origin: str) -> Recipe:
     """A recipe from plain values; RecipeError names every key that is wrong."""
     try:
-        # By way of JSON: its lists may be tuples, and nothing else is converted.
+        # JSON validation accepts lists for tuples, and converts nothing else.
         return Recipe.model_validate_json(json.dumps(values))
     except (TypeError, ValueError) as error:
         if not isinstance(error, ValidationError):
@@ -93,7 +93,7 @@ def format_recipe(recipe: Recipe) -> str:
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe, whole or not at all."""
+    """Write a recipe, completely or not at all."""
     with output_file(path) as temporary:
         temporary.write_text(format_recipe(recipe), encoding="utf-8")
 
@@ -153,7 +153,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _load(text: str) -> Any:
-    """The plain value of a text; ValueError where it is no YAML, or of over MAX_BYTES letters."""
+    """Parse a text to plain values; ValueError for malformed YAML, or over MAX_BYTES characters."""
     if len(text) > MAX_BYTES:
         raise ValueError(f"it has {len(text)} letters, expected {MAX_BYTES} at most")
     try:
@@ -166,7 +166,7 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
     """Set one of the plain values of a recipe; the key is dotted.
 
     Raises:
-        RecipeError: the key leads through something that is no section.
+        RecipeError: a part of the key is not a section.
     """
     *sections, last = key.split(".")
     place = values
@@ -179,7 +179,7 @@ def override(values: dict[str, Any], key: str, value: Any) -> None:
         place = inner
     is_union = len(sections) == 1 and len(_sections_of(sections[0])) > 1
     if last == "kind" and is_union and place.get("kind") not in (None, value):
-        place.clear()  # another kind has other keys
+        place.clear()  # a different kind has different keys
     place[last] = value
 
 
@@ -205,7 +205,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _spell(location: list[str]) -> str:
-    """A key as the user writes it: without the kinds by which pydantic tells unions apart."""
+    """A key as the user writes it: without the kinds that pydantic adds for unions."""
     return ".".join(part for part, _ in _walk(location))
 
 
@@ -217,12 +217,12 @@ def _known_keys(location: list[str]) -> list[str]:
 
 
 def _walk(location: list[str]) -> Iterator[tuple[str, type[BaseModel] | None]]:
-    """The keys of a location, each with the section that it opens, if any."""
+    """The keys of a location, each with its section, if it is one."""
     section: type[BaseModel] = Recipe
     parts = iter(location)
     for part in parts:
         sections = _sections_of(part, section)
-        if len(sections) > 1:  # the kind follows
+        if len(sections) > 1:  # the next part is the kind
             kind = next(parts, None)
             sections = [c for c in sections if c.model_fields["kind"].default == kind]
         section = sections[0] if sections else section
@@ -230,7 +230,7 @@ def _walk(location: list[str]) -> Iterator[tuple[str, type[BaseModel] | None]]:
 
 
 def _sections_of(key: str, section: type[BaseModel] = Recipe) -> list[type[BaseModel]]:
-    """The sections that may stand under a key: none, one, or one a kind."""
+    """The possible sections of a key: none, one, or one per kind."""
     field = section.model_fields.get(key)
     choices = [] if field is None else [field.annotation, *get_args(field.annotation)]
     return [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]

@@ -1,4 +1,4 @@
-"""Where a run goes on: its last checkpoint, or the best one where that is gone or damaged."""
+"""Find the checkpoint to resume from: the last, or the best if that is absent or damaged."""
 
 import logging
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _LOG = logging.getLogger("co3d")
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A checkpoint to go on from.
+    """A checkpoint to continue from.
 
     Attributes:
         path: of the checkpoint.
-        epochs: that were finished. steps: of the optimiser that were taken.
+        epochs: finished epochs. steps: of the optimiser so far.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class ResumePoint:
 
 
 def find_resume_point(run: RunFolder) -> ResumePoint:
-    """The last checkpoint of a run; where it cannot be read the best one, which is then said.
+    """The last checkpoint of a run, or with a warning the best if that cannot be read.
 
     Raises:
         TrainingError: neither can be read.
@@ -67,9 +67,9 @@ def _read_point(path: Path) -> ResumePoint:
 
 @contextmanager
 def blame_checkpoint(trainer: Trainer, point: ResumePoint | None) -> Iterator[None]:
-    """Raise what goes wrong in the first batch of a resumed run as an error of its checkpoint.
+    """Raise an error in the first batch of a resumed run as an error of its checkpoint.
 
-    A checkpoint of another program can hold anything under the names that Lightning reads.
+    A checkpoint of another program may hold anything under the names that Lightning reads.
 
     Raises:
         TrainingError: naming the checkpoint.
@@ -90,7 +90,7 @@ def blame_checkpoint(trainer: Trainer, point: ResumePoint | None) -> Iterator[No
 
 
 class _FirstBatch(Callback):
-    """Knows whether a batch has been trained on, and that the loops stand where they should."""
+    """Records that a batch was trained on, and checks that Lightning's loops resumed correctly."""
 
     def __init__(self, point: ResumePoint | None) -> None:
         self._point = point

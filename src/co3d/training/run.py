@@ -1,4 +1,4 @@
-"""A training run: from a recipe to a folder with everything that came of it."""
+"""A training run: from a recipe to a folder with all results."""
 
 import logging
 import signal
@@ -40,7 +40,7 @@ from co3d.training.throughput import Throughput
 from co3d.training.whole_checkpoints import WholeCheckpoints
 
 LOG_EVERY = 10
-# What Lightning says on the way, and a user of recipes cannot act on.
+# Warnings of Lightning that a user of recipes cannot act on.
 _IDLE_WARNINGS = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",
@@ -64,12 +64,12 @@ class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         folder: of the run.
-        scores: of the weights that were kept, by name; empty when none were made.
-        epochs: that were finished.
+        scores: of the saved weights, by name; empty if none were made.
+        epochs: number of finished epochs.
         was_stopped: whether a signal ended it.
         monitored: name of the score by which runs are compared.
     """
@@ -89,25 +89,30 @@ def train(
     callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Run a recipe, and leave all that came of it in a folder.
+    """Run a recipe, and write all results to a folder.
 
     Args:
-        recipe: what to do.
-        folder: new or empty; of an earlier run where `resume`.
-        resume: go on after the last finished epoch, with the same losses as if nothing had
-            happened; a run that ended before its first is begun anew.
+        recipe: the settings.
+        folder: new or empty; with `resume`, of an earlier run.
+        resume: continue after the last finished epoch, with the same losses as an uninterrupted
+            run; a run that ended before its first epoch starts anew.
         callbacks: Lightning's, to follow the run.
-        say: is told before the first batch which videos are trained on and which validate.
+        say: called before the first batch with the split into training and validation videos.
 
     Raises:
-        OutputError: the folder is taken, another process trains in it, or the disk is full.
-        TrainingError: the loss is no number, memory does not suffice, or there is nothing to
-            resume.
-        RecipeError, DataError, WeightError: what the recipe names is not there or does not fit.
+        OutputError: the folder is not empty, another process trains in it, or the disk is full.
+        TrainingError: the loss is not a finite number, memory is insufficient, or there is nothing
+            to resume.
+        RecipeError, DataError, WeightError: something that the recipe names does not exist or does
+            not fit.
     """
     run = RunFolder(folder)
-    open_folder(folder, recipe, run.newest, resume=resume)
-    with _own(folder), quiet_lightning(), explain_failures(recipe, run):
+    with (
+        open_folder(folder, recipe, run.newest, resume=resume),
+        _lock_folder(folder),
+        quiet_lightning(),
+        explain_failures(recipe, run),
+    ):
         setup = set_up(recipe)
         if setup.data.division:
             say(setup.data.division)
@@ -119,7 +124,7 @@ def train(
             say("no epoch was finished in that folder: starting anew")
         elif resume:
             point = find_resume_point(run)
-            # Lightning fetches the first batches of a resumed run before it tells the epoch.
+            # Lightning fetches the first batches of a resumed run before it sets the epoch.
             loaders[0].sampler.set_epoch(point.epochs)
         steps = None if point is None else point.steps
         trainer = make_trainer(recipe, setup.module, run, len(loaders[0]), steps)
@@ -141,13 +146,13 @@ def train(
         return Result(folder, scores, trainer.current_epoch, was_stopped, setup.module.monitored)
 
 
-def _own(folder: Path) -> AbstractContextManager[None]:
-    """Of processes that train together, the first owns the folder."""
+def _lock_folder(folder: Path) -> AbstractContextManager[None]:
+    """Lock the folder in the first of the processes that train together."""
     return own_folder(folder) if is_first_process() else nullcontext()
 
 
 def try_out(recipe: Recipe) -> None:
-    """Run one batch of training and of each validation, and leave nothing behind."""
+    """Run one batch of training and of each validation, and write nothing."""
     with quiet_lightning(), explain_failures(recipe, None):
         setup = set_up(recipe)
         trainer = open_trainer(recipe, fast_dev_run=True, enable_progress_bar=sys.stderr.isatty())
@@ -155,7 +160,7 @@ def try_out(recipe: Recipe) -> None:
 
 
 def make_loaders(setup: Setup, recipe: Recipe) -> tuple[Any, list[Any]]:
-    """The training loader, and one of each validation set."""
+    """The training loader, and one per validation set."""
     module, data = setup.module, setup.data
     if isinstance(module, StreamTraining):
         return module.make_chunks(data, train=True)[0], module.make_chunks(data, train=False)
@@ -171,7 +176,7 @@ def make_trainer(
     batches: int,
     resumed_step: int | None = None,
 ) -> Trainer:
-    """A trainer with the recipe's loggers, checkpoints and limits, for epochs of so many batches.
+    """A trainer with the recipe's loggers, checkpoints and limits, and this number of batches.
 
     A resumed run keeps the metrics of the steps before `resumed_step`.
     """
@@ -180,7 +185,7 @@ def make_trainer(
         BestCheckpoint(
             module.monitored, module.monitored_loss, filename=run.best.stem, **checkpoint
         ),
-        # After the other, of whose state it keeps a copy.
+        # Added after the other callback, because it copies that one's state.
         ModelCheckpoint(filename=run.last.stem, save_top_k=1, **checkpoint),
         Throughput(),
     ]
@@ -207,7 +212,7 @@ def open_trainer(recipe: Recipe, **options: Any) -> Trainer:
     """Lightning's Trainer with these options, and with arithmetic and seed as a recipe says.
 
     Raises:
-        RecipeError: this machine cannot compute so.
+        RecipeError: this machine does not support these settings.
     """
     compute, optimiser = recipe.compute, recipe.optimiser
     seed_everything(recipe.seed, verbose=False)
@@ -221,7 +226,7 @@ def open_trainer(recipe: Recipe, **options: Any) -> Trainer:
             gradient_clip_val=optimiser.clip_norm,
             accumulate_grad_batches=optimiser.accumulate,
             plugins=[WholeCheckpoints()],
-            use_distributed_sampler=False,  # ours deals out the batches itself
+            use_distributed_sampler=False,  # our sampler distributes the batches itself
             enable_model_summary=False,
             num_sanity_val_steps=0,
             **options,
@@ -258,13 +263,13 @@ def _make_loggers(recipe: Recipe, run: RunFolder, resumed_step: int | None) -> l
 
 
 def _leave_group() -> None:
-    """End the talk of the training processes, so that one of them can judge the network alone."""
+    """Leave the process group, so that one process can evaluate the network alone."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 class _StopBetweenBatches(Callback):
-    """Ends the run before the next batch once a signal has come."""
+    """Ends the run before the next batch after a signal."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -280,7 +285,7 @@ class _StopBetweenBatches(Callback):
 
 @contextmanager
 def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run after the present batch; a second one breaks in."""
+    """SIGINT and SIGTERM end the run after the current batch; a second one interrupts it."""
     stop = _StopBetweenBatches()
     trainer.callbacks.insert(0, stop)  # type: ignore[attr-defined]
 
@@ -292,7 +297,7 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:
         previous = {number: signal.signal(number, handle) for number in numbers}
-    except ValueError:  # not the main thread: signals are somebody else's
+    except ValueError:  # only the main thread may handle signals
         yield
         return
     try:
@@ -304,7 +309,7 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without Lightning's advice to those who write trainers."""
+    """Silence Lightning's advice to authors of trainers."""
     names = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]

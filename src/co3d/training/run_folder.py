@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +28,42 @@ RECIPE, LAST, RESULTS = "recipe.yaml", "last.ckpt", "results.json"
 
 
 def is_first_process() -> bool:
-    """Whether this is the process, of those that train together, that writes and speaks."""
+    """Whether this process, of those that train together, is the one that writes and prints."""
     return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
-def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> None:
-    """Make a folder, or see that work on this recipe was begun in it.
+@contextmanager
+def open_folder(path: Path, recipe: Recipe, progress: str, *, resume: bool) -> Iterator[None]:
+    """Make a folder, or check that an earlier run of this recipe began in it.
+
+    A new folder is removed if the block fails before it writes anything there, such as for want of
+    videos.
 
     Args:
         path: the folder.
-        recipe: what is to be done in it.
-        progress: name of the file that is written on the way, without which nothing can go on.
-        resume: whether work was begun in it; it may have ended before there was any progress.
+        recipe: of the run.
+        progress: name of the file with the run's progress, which resuming needs.
+        resume: whether a run was begun in it; it may have ended before any progress.
 
     Raises:
-        OutputError: the folder has content, or cannot be made.
+        OutputError: the folder is not empty, or cannot be made.
         TrainingError: there is nothing to resume, or it has another recipe.
     """
     if resume:
         _check_resumable(path, recipe, progress)
-        return
-    if not is_first_process():
-        return  # the first has made it
+    is_new = is_first_process() and not resume and not path.exists()
+    if is_first_process() and not resume:
+        _make_empty(path)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+        raise
+
+
+def _make_empty(path: Path) -> None:
     make_folder(path)
     with report_refusal(path):
         taken = any(path.iterdir())
@@ -74,7 +90,7 @@ def _check_resumable(path: Path, recipe: Recipe, progress: str) -> None:
 
 
 class RunFolder:
-    """Where the files of a run lie.
+    """The files of a run.
 
     `recipe.yaml`, `versions.json`, `metrics.csv`, `curves.png`, `confusion.png`, `results.json`,
     `last.ckpt`, `best.ckpt`, and `model.safetensors` with `card.json`, which `co3d stream --model
@@ -93,17 +109,17 @@ class RunFolder:
 
     @property
     def newest(self) -> str:
-        """Name of the checkpoint to go on from, by what is there."""
+        """Name of the checkpoint to continue from."""
         return self.best.name if self.best.exists() and not self.last.exists() else LAST
 
     def remove_partial(self) -> None:
-        """Remove what a kill left of files that were being written."""
+        """Remove partial files that a kill left."""
         if is_first_process():
             for path in self.path.glob(".*.partial*"):
                 path.unlink(missing_ok=True)
 
     def describe(self, recipe: Recipe, data: TrainingData) -> None:
-        """Write the recipe, and what makes the run besides it."""
+        """Write the recipe, and everything else that determines the run."""
         if is_first_process():
             write_recipe(recipe, self.path / RECIPE)
         versions = {
@@ -121,17 +137,17 @@ class RunFolder:
         self._write_json("versions.json", versions)
 
     def draw_curves(self) -> None:
-        """Draw what the metrics file holds."""
+        """Draw the contents of the metrics file."""
         draw_curves(read_metrics(self.metrics), self.path / "curves.png")
 
     def keep(self, recipe: Recipe, setup: Setup, loaders: list[Any]) -> dict[str, float]:
-        """Judge the weights that the recipe keeps, and write them as a model to stream."""
+        """Evaluate the weights that the recipe keeps, and write them as a model to stream."""
         path = self.best if recipe.keep == "best" and self.best.exists() else self.last
         checkpoint = read_training_checkpoint(path)
         module = setup.module
         module.load_state_dict(checkpoint["state_dict"])
         module.to("cpu")
-        judge = lightning.Trainer(
+        compute_outputs = lightning.Trainer(
             accelerator="cpu",
             devices=1,
             logger=False,
@@ -139,7 +155,7 @@ class RunFolder:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        parts = judge.validate(module, loaders, verbose=False)
+        parts = compute_outputs.validate(module, loaders, verbose=False)
         scores = {key: float(value) for part in parts for key, value in part.items()}
         confusion = module.confusion()
         if confusion is not None:

@@ -1,4 +1,4 @@
-"""What a search for better settings may vary: ranges and choices of a recipe's keys."""
+"""The search space for a recipe's keys: ranges and choices."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ FORMS = "LOW..HIGH, log:LOW..HIGH or [VALUE, VALUE]"
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers from low to high, whole ones where both are; drawn by their logarithm if so."""
+    """The numbers from low to high, integers if both are; drawn on a logarithmic scale if set."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Range:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values that must work if all do."""
+        """The values to check: if they are valid, all others are."""
         return self.low, self.high
 
 
@@ -37,7 +37,7 @@ Space = dict[str, Range | Choice]
 
 
 def declare_search(recipe: Recipe, words: Sequence[str]) -> Recipe:
-    """The recipe with more to search, or other values of what it searches already.
+    """The recipe with more keys to search, or other values for those it searches already.
 
     Args:
         recipe: what it started from.
@@ -56,7 +56,7 @@ def read_space(recipe: Recipe) -> Space:
 
     Raises:
         RecipeError: there is nothing to vary, a key is unknown (with the nearest one), or a value
-            cannot be read or cannot work.
+            is invalid.
     """
     if not recipe.search:
         raise RecipeError(
@@ -70,9 +70,9 @@ def read_space(recipe: Recipe) -> Space:
 
 
 def apply(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with other values at these keys, and nothing left to search."""
+    """The recipe with these keys set, and no search section."""
     plain = recipe.model_dump(mode="json", exclude={"search"})
-    # The kinds first: they decide which other keys there are.
+    # Set the kinds first, because they decide which other keys exist.
     for key in sorted(values, key=lambda key: not key.endswith("kind")):
         override(plain, key, values[key])
     return check_recipe(plain, recipe.name)

@@ -1,9 +1,9 @@
 """Training in streaming form: through the step program, with carried state.
 
-A clip network that becomes a stream sees other context than it was trained on: no padding on the
-side of the future, gates that pool a frame rather than a clip, longer windows. Here it is trained
-on what its stream says, by back-propagation through time, truncated where a chunk begins
-(Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490).
+A clip network that is streamed sees another context than in training: no padding on the side of the
+future, gates that pool a frame instead of a clip, longer windows. Here it is trained on its stream
+outputs, by back-propagation through time truncated at the beginning of each chunk (Williams & Peng
+1990, doi:10.1162/neco.1990.2.4.490).
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ from co3d.training.recipe import Recipe, StreamForm
 class StreamTraining(ClipTraining):
     """Trains a network through its steps; see `ClipTraining`.
 
-    Batch norms keep their statistics, and dropout does nothing: a stream has neither a batch of
-    clips nor luck. Accuracies are those of all judged steps of the validation streams.
+    Batch norms keep their statistics and dropout is off, because a stream has no batch of clips and
+    must be deterministic. Accuracies count all valid steps of the validation streams.
 
     Args:
         net, recipe, data: as for `ClipTraining`; the recipe's form is "stream". `data` holds videos
@@ -71,19 +71,19 @@ class StreamTraining(ClipTraining):
             for items in sets
         ]
 
-    def judge(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Logits (M, K) and labels of the judged steps of all streams; M may be 0."""
+    def compute_outputs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Logits (M, K) and labels of the counted steps of all streams; M may be 0."""
         state = None if batch["is_first"] or self._state is None else self._state.detach()
         outputs, self._state = self.live.run(batch["clip"], self.live.derive(self.net), state)
-        judged = batch["judged"]
-        return outputs[:, judged].flatten(0, 1), batch["label"][:, judged].flatten(0, 1)
+        scored = batch["scored"]
+        return outputs[:, scored].flatten(0, 1), batch["label"][:, scored].flatten(0, 1)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget earlier scores, and the state of the training streams."""
+        """Reset the scores, and the state of the training streams."""
         super().on_validation_epoch_start()
         self._state = None
 
     def on_train_epoch_start(self) -> None:
-        """Unfreeze what is due, and start with new videos."""
+        """Unfreeze the layers that are due, and start with new videos."""
         super().on_train_epoch_start()
         self._state = None

@@ -1,4 +1,4 @@
-"""How fast a run trains, and how long it waits for data."""
+"""Log how fast a run trains, and how long it waits for data."""
 
 from time import perf_counter
 from typing import Any
@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs after each epoch `clips_per_second`, of training alone, and `waiting_share`.
+    """Logs `clips_per_second` (training only) and `waiting_share` after each epoch.
 
-    The latter is the share of that time in which the network waited for the next batch.
+    `waiting_share` is the share of that time in which the network waited for the next batch.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from co3d.training.search import Choice, Range, Space, apply, read_space
 
 Pruner = Literal["median", "hyperband", "none"]
 STUDY = "study.log"
-# What Optuna raises on a journal that it did not write so.
+# The exceptions of Optuna for a journal that is damaged or was written by something else.
 _JOURNAL_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -36,18 +36,18 @@ _JOURNAL_ERRORS = (
     TypeError,
     ValueError,
 )
-# What the study notes of a trial: the earlier one that it goes on with, and why it failed.
+# Attributes of a trial: the earlier trial that it resumes, and the reason of a failure.
 _BEGAN_AS, _REASON = "began_as", "reason"
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
-        folder: of the study, which is that of a model to stream too.
+        folder: of the study; it is also a model folder for `co3d stream`.
         trials: number, state, score, settings and folder of each.
-        best: the one of them that is complete and has the best score; None before there is one.
+        best: the complete trial with the best score; None if there is none yet.
         was_stopped: whether a signal ended it.
     """
 
@@ -66,34 +66,37 @@ def tune(
     resume: bool = False,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> Search:
-    """Train with one setting after another, and keep the network of the best.
+    """Train with one setting after another, and keep the network of the best trial.
 
-    The study's folder holds `recipe.yaml`, `study.log` (Optuna's journal), and a run's folder for
-    each trial; after each trial `study.json`, `history.png`, and of the best trial the recipe
-    `best.yaml` and the network, so that `co3d stream --model FOLDER` plays it.
+    The study's folder holds `recipe.yaml`, `study.log` (Optuna's journal), and each trial's run
+    folder. After each trial it also gets `study.json`, `history.png`, and the best trial's recipe
+    `best.yaml` and network, so that `co3d stream --model FOLDER` plays it.
 
     Args:
-        recipe: its `search` says what to vary; see `co3d.training.search`.
-        folder: new or empty; of an earlier search where `resume`.
-        trials: to come to altogether, those of an earlier search counted.
-        pruner: how hopeless trials are found after an epoch and ended, by Optuna's names.
-        resume: go on; a trial that was cut off goes on after its last finished epoch.
-        report: is told of each trial that ends.
+        recipe: its `search` section says what to vary; see `co3d.training.search`.
+        folder: new or empty; with `resume`, of an earlier search.
+        trials: total number of trials, including those of an earlier search.
+        pruner: Optuna's name of the method that ends poor trials early.
+        resume: continue; an interrupted trial continues after its last finished epoch.
+        report: called with each trial that ends.
 
     Raises:
         MissingPackageError: Optuna is not installed.
-        RecipeError: what is to vary is not declared, or cannot work.
+        RecipeError: the search space is missing or invalid.
         OptionError: the recipe trains on several devices.
-        OutputError: the folder is taken, or the disk is full.
+        OutputError: the folder is not empty, or the disk is full.
         TrainingError: no trial could be finished, or there is nothing to resume.
     """
     optuna = require_package("optuna", extra="tune")
     space = read_space(recipe)
     if recipe.compute.devices * recipe.compute.nodes > 1:
         raise OptionError("cannot search on several devices; set compute.devices=1")
-    open_folder(folder, recipe, STUDY, resume=resume)
-    write_recipe(recipe, folder / RECIPE)
-    with _quiet_optuna(optuna), explain_failures(recipe, RunFolder(folder)):
+    with (
+        open_folder(folder, recipe, STUDY, resume=resume),
+        _quiet_optuna(optuna),
+        explain_failures(recipe, RunFolder(folder)),
+    ):
+        write_recipe(recipe, folder / RECIPE)
         try:
             study = _open_study(optuna, recipe, folder, pruner)
             found = [_describe(trial) for trial in _ended(study)]
@@ -121,7 +124,7 @@ def tune(
 
 
 class _Watch(Callback):
-    """Tells the study how a trial does after each epoch, and ends it if it does badly."""
+    """Reports a trial's score to the study after each epoch, and ends the trial if it is poor."""
 
     def __init__(self, trial: Any) -> None:
         self.is_hopeless = False
@@ -144,18 +147,18 @@ def _run_trial(optuna: Any, study: Any, recipe: Recipe, space: Space, folder: Pa
     run = folder / _name_folder(trial)
     goes_on = (run / LAST).exists()
     if not goes_on:
-        shutil.rmtree(run, ignore_errors=True)  # of a trial that was cut off in its first epoch
+        shutil.rmtree(run, ignore_errors=True)  # of a trial interrupted in its first epoch
     watch = _Watch(trial)
     try:
         result = train(apply(recipe, values), run, resume=goes_on, callbacks=[watch])
-    except TrainingError as error:  # as settings that are too bold make it
+    except TrainingError as error:  # extreme settings may diverge
         trial.set_user_attr(_REASON, str(error))
         study.tell(trial, state=states.FAIL)
         return False
     if result.was_stopped:
-        return True  # the study goes on knowing it as running
+        return True  # the trial stays "running" in the study, so that the next run resumes it
     if watch.is_hopeless:
-        study.tell(trial, state=states.PRUNED)  # with the score that was told last
+        study.tell(trial, state=states.PRUNED)  # with the score reported last
     else:
         study.tell(trial, result.scores[result.monitored])
     return False
@@ -169,7 +172,7 @@ def _suggest(trial: Any, key: str, values: Range | Choice) -> Any:
 
 
 def _open_study(optuna: Any, recipe: Recipe, folder: Path, pruner: Pruner) -> Any:
-    """The study, with what was cut off waiting to go on."""
+    """Open the study; trials that were interrupted are queued to be resumed."""
     journal = optuna.storages.journal.JournalFileBackend(str(folder / STUDY))
     pruners = {
         "median": optuna.pruners.MedianPruner,
@@ -183,7 +186,7 @@ def _open_study(optuna: Any, recipe: Recipe, folder: Path, pruner: Pruner) -> An
         pruner=pruners[pruner](),
         load_if_exists=True,
     )
-    # Other settings than those that were drawn at the start, and the same after every same past.
+    # The seed differs from those of earlier starts, but is the same after the same history.
     seed = mix_seeds(recipe.seed, len(study.trials)) % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
@@ -194,7 +197,7 @@ def _open_study(optuna: Any, recipe: Recipe, folder: Path, pruner: Pruner) -> An
 
 
 def _ended(study: Any) -> list[Any]:
-    """The trials that came to an end, in the order in which they did; not those cut off."""
+    """The trials that ended, in the order of ending; without interrupted ones."""
     ended = [
         trial
         for trial in study.get_trials(deepcopy=False)
@@ -222,7 +225,7 @@ def _find_best(trials: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _write(study: Any, recipe: Recipe, folder: Path) -> None:
-    """Write what the trials so far came to, and the network of the best of them."""
+    """Write the results of all trials so far, and the network of the best one."""
     trials = [_describe(trial) for trial in _ended(study)]
     best = _find_best(trials)
     with output_file(folder / "study.json") as temporary:
@@ -243,7 +246,7 @@ def _name_folder(trial: Any) -> str:
 
 @contextmanager
 def _quiet_optuna(optuna: Any) -> Iterator[None]:
-    """Without a line of Optuna's own for each trial."""
+    """Silence the line that Optuna logs for each trial."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Videos of a data set, as a run takes them, and what is wrong with them."""
+"""Open the videos of a recipe for training, and check them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from co3d.training.videos import open_parts
 
 
 class _VideoItems:
-    """Clips of several manifests, one after another, each video several times."""
+    """Clips of several manifests in sequence, with each video several times."""
 
     def __init__(self, parts: Sequence[VideoClips], clips_per_video: int = 1) -> None:
         self._parts, self._times = parts, clips_per_video
@@ -35,21 +35,26 @@ class _VideoItems:
 
 
 def open_videos(
-    section: VideoData, card: ModelCard, form: StreamForm | None, recipe: Recipe
+    section: VideoData,
+    card: ModelCard,
+    form: StreamForm | None,
+    recipe: Recipe,
+    classes: Sequence[str] | None = None,
 ) -> TrainingData:
     """Find the videos of a recipe and hold some out for validation.
 
     Args:
         section: which videos. card: how the clips are fed to the network.
         form: the stream form, whose videos are long clips; None for clips.
-        recipe: says seed and loss.
+        recipe: for its seed and loss.
+        classes: the network's class names, if it keeps its own; some may have no videos.
 
     Raises:
         DataError: no videos, empty class folders, classes with too few videos, videos without a
             label.
         RecipeError: the loss does not fit the labels.
     """
-    parts = open_parts(section, recipe.seed)
+    parts = open_parts(section, recipe.seed, classes)
     train, validation = parts.train, parts.validation
     _check_loss(train[0], recipe)
     names = train[0].class_names
@@ -65,10 +70,10 @@ def open_videos(
         for label in entry.labels:
             counts[label] += 1
     empty = [name for name, count in zip(names, counts, strict=True) if not count]
-    if empty and (recipe.loss.class_weights != "none" or not train[0].multi_label):
+    if empty and not classes and (recipe.loss.class_weights != "none" or not train[0].multi_label):
         raise DataError(
             f"cannot train on {section.path}: no training video shows {list_first(empty)}; "
-            "add videos, or leave these classes out"
+            "add videos, or name the classes that they show in a file (data.only)"
         )
     frames = card.clip_frames if form is None else form.video_frames
     random = Sampling("random", rate_hz=card.rate_hz, frames=frames)
@@ -94,7 +99,7 @@ def open_videos(
 
 
 def collate_videos(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of clips, and in `broken` a line for each video that could not be read."""
+    """A batch of clips, with a line in `broken` for each video that could not be read."""
     batch = collate_clips(items)
     broken = [f"{video.video_id}: {video.reason}" for video in batch["broken"]]
     if "clip" not in batch:

@@ -1,6 +1,8 @@
-"""What a run is trained on and what it is judged by: splits, held-out videos, background."""
+"""The training and validation videos of a run: splits, held-out videos, background."""
 
+import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +16,23 @@ from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.source_videos import name_source
 from co3d.environment import find_dataset
 from co3d.errors import DataError, RecipeError
+from co3d.models.labels import read_label_file
 from co3d.printable import list_first
 from co3d.training.batches import mix_seeds
 from co3d.training.recipe import VideoData
 
+_LOG = logging.getLogger("co3d")
 BACKGROUND = "background"
 TRAIN, VALIDATION = "train", "val"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is trained on and judged by.
+    """The training and validation videos of a run.
 
     Attributes:
-        train, validation: manifests, the second of which, if any, is background.
-        division: in words, with numbers of videos.
+        train, validation: manifests; the second one of each, if any, is background.
+        division: description in words, with numbers of videos.
     """
 
     train: list[Manifest]
@@ -36,48 +40,57 @@ class Parts:
     division: str
 
 
-def open_parts(section: VideoData, seed: int) -> Parts:
-    """The videos to train on and those to validate on, which share none.
+def open_parts(section: VideoData, seed: int, classes: Sequence[str] | None = None) -> Parts:
+    """The videos to train on and those to validate on, without overlap.
 
-    Splits that the set has are respected. Without names of splits in the recipe, "train" is trained
-    on, and "val" validates, or where there is none, a share of "train"; "test" is left alone.
+    Existing splits are respected. If the recipe names none, "train" is used for training, and "val"
+    for validation, or without it a share of "train"; "test" is never used.
+
+    Args:
+        section: which videos. seed: decides which are held out.
+        classes: the network's class names, if it keeps its own; None for those of the data.
 
     Raises:
-        DataError: there are no such videos, or a video is on both sides.
+        DataError: there are no such videos, or a video is in both parts.
         RecipeError: no path is set.
     """
     if not section.path:
         raise RecipeError("cannot train on videos: data.path is not set; add data.path=FOLDER")
     path = Path(section.path)
-    options: dict[str, Any] = {"layout": section.layout, "classes": section.classes}
+    options: dict[str, Any] = {
+        "layout": section.layout,
+        "classes": classes or section.classes,
+        "root": section.root and Path(section.root),
+        "labels": section.labels and read_label_file(Path(section.labels), "data.labels"),
+        "only": section.only and read_label_file(Path(section.only), "data.only"),
+    }
     whole = train = open_dataset(path, split=section.train_split or ALL, **options)
     _check_empty_folders(path, whole)
-    taken, judged = section.train_split, section.validation_split
-    if taken == ALL:
+    train_split, validation_split = section.train_split, section.validation_split
+    if train_split == ALL:
         whole = train = replace(whole, entries=tuple(replace(e, split=None) for e in whole.entries))
-    elif taken is None and any(whole.splits):
-        taken, train = TRAIN, whole.take_split(TRAIN)
+    elif train_split is None and any(whole.splits):
+        train_split, train = TRAIN, whole.take_split(TRAIN)
         if not train.entries:
             raise DataError(
                 f"cannot train on {path}: got {describe_splits(whole)}, expected a split named "
                 f"{TRAIN}; set data.train_split, or data.train_split={ALL} to mix them"
             )
-        judged = judged or (VALIDATION if VALIDATION in whole.splits else None)
-    if judged is None:
+        validation_split = validation_split or (VALIDATION if VALIDATION in whole.splits else None)
+    if validation_split is None:
         train, validation = hold_out(train, section.validation_share, seed)
     else:
-        known = {**options, "classes": section.classes or list(whole.class_names)}
-        validation = open_dataset(path, split=judged, **known)
-        if judged != section.train_split:
+        known = {**options, "classes": options["classes"] or list(whole.class_names)}
+        validation = open_dataset(path, split=validation_split, **known)
+        if validation_split != section.train_split:
             _check_apart(train, validation)
-    used = [name_split(split) for split in (taken, judged) if split]
+    used = [name_split(split) for split in (train_split, validation_split) if split]
     others = [name for name in whole.splits if name and name not in used]
     trained, validated = (count_videos(len(part.entries)) for part in (train, validation))
-    division = (
-        f"training on {trained}{f' of the split {taken}' if taken else ''}, validating on "
-        f"{validated} {f'of the split {judged}' if judged else 'held out of these'}"
-        + (f"; left alone: {', '.join(others)}" if others else "")
-    )
+    trained += f" of the split {train_split}" if train_split else ""
+    validated += f" of the split {validation_split}" if validation_split else " held out of these"
+    division = f"training on {trained}, validating on {validated}"
+    division += f"; left alone: {', '.join(others)}" if others else ""
     if section.background is None:
         return Parts([train], [validation], division)
     background = _open_background(Path(section.background), whole)
@@ -87,7 +100,7 @@ def open_parts(section: VideoData, seed: int) -> Parts:
 
 
 def _check_apart(train: Manifest, validation: Manifest) -> None:
-    """DataError for a part of a video that is on both sides."""
+    """DataError if a part of a video is on both sides; say what was cut from one video."""
     seen = {(train.resolve(e), e.start_seconds, e.end_seconds) for e in train.entries}
     both = [
         e.video_id
@@ -99,13 +112,22 @@ def _check_apart(train: Manifest, validation: Manifest) -> None:
             f"cannot train on {train.root}: got {len(both)} videos that are to be trained and "
             f"validated on ({list_first(both)}), expected none; take them out of one list"
         )
+    trained = set(map(name_source, train.entries))
+    shared = [e.video_id for e in validation.entries if name_source(e) in trained]
+    if shared:
+        _LOG.warning(
+            "%s to validate on: cut from the same source as some to train on (%s), so that a "
+            "network need only remember it",
+            count_videos(len(shared)),
+            list_first(shared),
+        )
 
 
 def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
-    """Split a manifest in two, so that of each class this share, and at least one, is held out.
+    """Split a manifest in two, holding out this share of each class, but at least one video.
 
-    Of a multi-label set it is a share of all videos. What was cut from one source video is on one
-    side: clips of one scene are so alike that a network need only remember it.
+    For a multi-label set it is a share of all videos. Videos cut from one source stay together,
+    because a network could recognise the scene instead of the action.
 
     Raises:
         DataError: a class has a single source video, all of a class would be held out, or the
@@ -155,12 +177,12 @@ def hold_out(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Man
 def _hold_sources(
     held: set[str], sources: list[str], share: float, generator: torch.Generator
 ) -> None:
-    """Add sources of a class to those held out, until this share of its videos is of such.
+    """Add sources of a class to the held-out ones until they contain this share of its videos.
 
     Args:
-        held: sources, of other classes so far.
-        sources: of each video of the class. share: to be held out; at least one video is.
-        generator: decides which.
+        held: sources held out so far, for other classes.
+        sources: of each video of the class. share: to hold out; at least one video.
+        generator: for the random choice.
     """
     known = list(dict.fromkeys(sources))
     wanted = min(len(sources) - 1, max(1, round(share * len(sources))))
@@ -172,7 +194,7 @@ def _hold_sources(
 
 
 def _open_background(path: Path, beside: Manifest) -> Manifest:
-    """All videos under a folder, under a last class of their own, or under none if multi-label."""
+    """All videos under a folder, with a new last class, or without labels in a multi-label set."""
     root = find_dataset(path)
     videos = find_videos(root) if root.is_dir() else []
     if len(videos) < 2:
@@ -191,7 +213,7 @@ def _open_background(path: Path, beside: Manifest) -> Manifest:
 
 
 def _check_empty_folders(path: Path, manifest: Manifest) -> None:
-    """DataError for folders of classes without a video, in a set of class folders."""
+    """Raise DataError for class folders without a video."""
     parents = {Path(entry.path).parent for entry in manifest.entries}
     if not path.is_dir() or any(parent.name not in manifest.class_names for parent in parents):
         return

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written whole or not at all, and read without running anything in them.
+"""Checkpoints of a run, written completely or not at all, and read without executing code.
 
-Lightning writes a checkpoint into the folder for temporary files and moves it from there. Where
-that lies on another file system, moving is copying: a kill in the middle leaves half a file in
-place of the checkpoint before, and a full disk none.
+Lightning writes a checkpoint into the temporary folder and moves it. Across file systems a move is
+a copy: a kill in between would leave half a file in place of the previous checkpoint, and a full
+disk none.
 """
 
 import os
@@ -19,15 +19,15 @@ _ADVICE = "make room, and run again with --resume"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes beside the target and renames once all is on the disk."""
+    """Writes beside the target, and renames once everything is on disk."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; the file that was there stays until this one is whole.
+        """Write a checkpoint; the previous file stays until this one is complete.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: it cannot be written, for instance on a full disk.
         """
         del storage_options
         path = Path(path)
@@ -38,7 +38,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             os.fsync(file.fileno())
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the new name, too, outlives a power cut
+            os.fsync(folder)  # makes the new name survive a power cut
         finally:
             os.close(folder)
 
@@ -58,7 +58,7 @@ def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     try:
         torch.save(checkpoint, file)
     except RuntimeError as error:
-        # PyTorch's writer hides what the system refused behind a complaint of its own.
+        # PyTorch's writer replaces the system's error by one of its own.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from error
         raise

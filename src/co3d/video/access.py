@@ -1,7 +1,7 @@
-"""What a source of video may open on its own behalf: kinds of file, protocols, further addresses.
+"""What a video source may open in turn: file formats, protocols, further addresses.
 
-A playlist names other files, and a server may send its client elsewhere. Nothing that a stranger
-wrote may lead to the user's files, nor to a place nearer to this machine than where it came from.
+A playlist names other files, and a server may redirect its client. Nothing that a stranger wrote
+may lead to the user's files, nor to a network nearer to this machine than where it came from.
 """
 
 import socket
@@ -30,13 +30,13 @@ SOUND_FORMATS = (
     *("aac", "ac3", "aiff", "amr", "ape", "au", "caf", "dts", "eac3", "flac", "mp3", "tta", "w64"),
     *("wav", "wv"),
 )
-"""They hold no video, and the error says so."""
+"""Text formats: they hold no video, and the error says so."""
 
 FORMATS = ",".join((*VIDEO_FORMATS, *PICTURE_FORMATS, *SOUND_FORMATS))
-"""FFmpeg's demuxers that hold what they show; none opens another file."""
+"""FFmpeg's demuxers of files that contain their own media; none opens another file."""
 
 PLAYLIST = "hls"
-"""The one demuxer that opens what a file names, and only over HTTP: see `http_files`."""
+"""The only demuxer that opens files which a file names, and only over HTTP: see `http_files`."""
 
 FILE_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 MEMORY_OPTIONS = {"protocol_whitelist": "none", "format_whitelist": FORMATS}
@@ -50,11 +50,11 @@ NETWORK_OPTIONS = {
     "srt": {"protocol_whitelist": "srt", "format_whitelist": FORMATS},
     "udp": {"protocol_whitelist": "udp", "format_whitelist": FORMATS},
 }
-"""Scheme, without the s of its encrypted form -> options of FFmpeg."""
+"""Scheme, without the s of its encrypted form -> FFmpeg options."""
 
 
 class Distance(IntEnum):
-    """How far from this machine an address is."""
+    """How far an address is from this machine: on it, in a private network, or public."""
 
     LOOPBACK = 0
     PRIVATE = 1
@@ -62,11 +62,11 @@ class Distance(IntEnum):
 
 
 def measure_distance(host: str) -> Distance:
-    """The distance of a host; of several addresses the nearest counts, of none that is unknown."""
+    """The distance of a host; of several addresses the nearest counts, also of unknown ones."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return Distance.PUBLIC  # nobody can be reached there
+        return Distance.PUBLIC  # it cannot be reached at all
     return min(_judge(str(place[0])) for *_, place in found)
 
 
@@ -80,10 +80,10 @@ def _judge(text: str) -> Distance:
 
 
 class Reach:
-    """Where an HTTP source may lead: redirects, and what a playlist names.
+    """Where an HTTP source may lead by redirects and playlists.
 
     A public address may lead to public ones, on any host, as content networks need; one in a
-    private network to these and to private ones; one on this machine to any. All by HTTP or HTTPS.
+    private network to private and public ones; one on this machine to any. All by HTTP or HTTPS.
 
     Args:
         address: of the source, as the user gave it.

@@ -1,36 +1,36 @@
-"""Network addresses as they may be shown."""
+"""Hide the passwords in network addresses before they are shown."""
 
 import re
 
 USER_ALONE = re.compile(r"(?<=:/)(/*)[^/@:?#]+@")
-"""A name without a password may be a token."""
+"""Finds a user without a password, because the user may be a token."""
 
 USER_AND_PASSWORD = re.compile(r"(?<=:/)(/*[^/@:]*):(.*)@")
-"""Up to the last @, since passwords hold any character, and may begin as a port does."""
+"""Finds a password up to the last @, since it may hold any character and may begin like a port."""
 
 SLIP = re.compile(r"((?:rtsps?|rtmps?|https?):)(?!/).*@", re.IGNORECASE)
-"""An address without its slashes."""
+"""Finds an address whose slashes were forgotten."""
 
 NAMED_SECRET = re.compile(
     r"([\w.-]*(?:pass|pwd|psw|token|secret|key|auth|sig|cred)[\w.-]*=)[^&\s]*[^&\s:;,.)'\"]",
     re.IGNORECASE,
 )
-"""In a query, or in the path as some cameras want it: `user=admin&password=secret`."""
+"""Finds secrets in a query or, as some cameras have them, in a path:
+`user=admin&password=secret`."""
 
 QUERY_SECRET = re.compile(rf"(?<=[?&]){NAMED_SECRET.pattern}", re.IGNORECASE)
-"""In what was cut off an address: its last part, or what looks like a suffix."""
+"""Finds secrets in a piece of an address: its last segment, or a suffix."""
 
 URL_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "udp")
-"""Of the addresses that are read."""
+"""The schemes of addresses that are read as video."""
 
 RESERVED = frozenset("@/?#:[] ")
 
 
 def hide_password(address: str) -> str:
-    """The address with `***` for its password, wherever it may stand; files are left as they are.
+    """The address with `***` for anything that may be a password; file paths are left as they are.
 
-    Titles, pictures and error messages are passed on; a camera's password must not be in them.
-    Whatever might be a password is hidden.
+    Titles, pictures and error messages are shared, and must not hold a camera's password.
     """
     if ":/" not in address and not SLIP.match(address):
         return QUERY_SECRET.sub(r"\1***", address)
@@ -40,13 +40,13 @@ def hide_password(address: str) -> str:
 
 
 def needs_encoding(address: str) -> bool:
-    """Whether the password before the host has characters that mean something else there."""
+    """Whether the password before the host has characters that must be percent-encoded there."""
     found = USER_AND_PASSWORD.search(address)
     return found is not None and not RESERVED.isdisjoint(found[2])
 
 
 def find_scheme(source: str) -> str | None:
-    """What stands before the first slashes of an address; None for the path of a file."""
+    """The scheme of an address; None for the path of a file."""
     match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*):/", source)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Addresses that somebody else chose: what of them may be opened, by scheme and network."""
+"""Which addresses that somebody else chose may be opened, by scheme and network."""
 
 import http.client
 import socket
@@ -6,10 +6,12 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from co3d.errors import NotAVideoError, OptionError
 from co3d.video.address import URL_SCHEMES, hide_password
+from co3d.video.certificates import TlsSettings, refuse_certificate
 
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -18,28 +20,29 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class Pinned:
-    """An address of which nobody can change any more where it leads.
+    """An address with its IP resolved, so that a later DNS answer cannot redirect it.
 
     Attributes:
-        address: with the number of the machine in place of its name.
-        host: what the name was, with its port, as HTTP states it.
+        address: with the host's IP in place of its name.
+        name: the name. host: the same with its port, as HTTP states it.
     """
 
     address: str
+    name: str
     host: str
 
 
 class Allowance:
-    """Which addresses may be opened: each is resolved, checked, and opened by its number.
+    """Which addresses may be opened: each is resolved, checked, and opened by its IP.
 
-    A name may resolve to something else the next time, so the number that was checked is the one
-    that is connected to, and every attempt to connect checks anew.
+    A name may resolve to another IP the next time, so the checked IP is the one connected to, and
+    every attempt to connect checks again.
 
     Args:
-        places: as `rtsp://10.0.0.0/8`: a scheme and a network.
+        places: each a scheme and a network, such as `rtsp://10.0.0.0/8`.
 
     Raises:
-        OptionError: one of them is no such place.
+        OptionError: one of them is not such a place.
     """
 
     def __init__(self, places: Iterable[str]) -> None:
@@ -59,7 +62,7 @@ class Allowance:
         """Resolve and check an address.
 
         Raises:
-            NotAVideoError: it may not be opened; the message tells no number.
+            NotAVideoError: it may not be opened; the message does not reveal the IP.
         """
         parts = _split(address)
         self.check_scheme(address)
@@ -80,18 +83,19 @@ class Allowance:
         shown = f"[{numbers[0]}]" if isinstance(numbers[0], IPv6Address) else str(numbers[0])
         user, at, host = parts.netloc.rpartition("@")
         place = shown if port is None else f"{shown}:{port}"
-        return Pinned(urlunsplit(parts._replace(netloc=f"{user}{at}{place}")), host)
+        return Pinned(urlunsplit(parts._replace(netloc=f"{user}{at}{place}")), name, host)
 
-    def follow(self, address: str, timeout_seconds: float) -> Pinned:
-        """Where the redirects of an HTTP address end; each step is checked as the first one is.
+    def follow(self, address: str, timeout_seconds: float, tls: TlsSettings) -> Pinned:
+        """The end of an HTTP address's redirects; each redirect is checked like the first address.
 
         Raises:
-            NotAVideoError: one leads where it may not, or there are too many.
+            NotAVideoError: a redirect leads where it may not, or there are too many.
+            CertificateError: a certificate on the way does not verify.
             OSError: nobody answers.
         """
         for _ in range(MOST_REDIRECTS):
             pinned = self.pin(address)
-            location = _ask(pinned, timeout_seconds)
+            location = _ask(pinned, timeout_seconds, tls)
             if location is None:
                 return pinned
             address = urljoin(address, location)
@@ -126,17 +130,26 @@ def _split(address: str) -> SplitResult:
         ) from error
 
 
-def _ask(pinned: Pinned, timeout_seconds: float) -> str | None:
-    """Where an HTTP address sends its client; None where it answers itself."""
+class _PinnedConnection(http.client.HTTPSConnection):
+    """A connection to an IP whose certificate must match a host name."""
+
+    def __init__(self, pinned: Pinned, number: str, tls: TlsSettings, **options: Any) -> None:
+        self._own_context = tls.make_context()
+        super().__init__(number, context=self._own_context, **options)
+        self._name = pinned.name
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._own_context.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _ask(pinned: Pinned, timeout_seconds: float, tls: TlsSettings) -> str | None:
+    """The address that an HTTP address redirects to; None if it does not redirect."""
     parts = urlsplit(pinned.address)
     host = str(parts.hostname)
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg does
-        connection = http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout_seconds, context=context
-        )
+        connection = _PinnedConnection(pinned, host, tls, port=parts.port, timeout=timeout_seconds)
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_seconds)
     try:
@@ -144,6 +157,8 @@ def _ask(pinned: Pinned, timeout_seconds: float) -> str | None:
         connection.request("GET", path, headers={"Host": pinned.host})
         answer = connection.getresponse()
         return answer.headers.get("Location") if answer.status in REDIRECTS else None
+    except ssl.SSLCertVerificationError as error:
+        raise refuse_certificate(f"{parts.scheme}://{pinned.host}", error) from error
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from error
     finally:

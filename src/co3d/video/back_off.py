@@ -10,8 +10,8 @@ LAST_RETRY_SECONDS = 8.0
 def retry_delays() -> Iterator[float]:
     """Seconds to wait before each attempt, without end.
 
-    The wait doubles from 0.5 s up to 8 s. Up to half of each wait is left out at random, so that
-    many clients that lost the same server do not all come back at the same moment.
+    The wait doubles from 0.5 s up to 8 s. Up to half of each wait is removed at random, so that
+    clients that lost the same server do not all come back at the same moment.
     """
     delay_seconds = FIRST_RETRY_SECONDS
     while True:

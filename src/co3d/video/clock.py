@@ -1,4 +1,4 @@
-"""Presentation times that never fall, whatever a container says."""
+"""Presentation times that never decrease, whatever timestamps a container has."""
 
 import math
 from collections import deque
@@ -9,19 +9,23 @@ from typing import Generic, TypeVar
 from co3d.video.pace import Pace
 
 RESTART_SECONDS = 0.5
-"""A timestamp this far behind its predecessor is no jitter."""
+"""A timestamp this much before the previous one is a reset of the clock; a smaller step is
+jitter."""
 
 JUMP_SECONDS = 0.5
-"""A timestamp this far ahead of its predecessor is a jump, unless frames usually are as far."""
+"""A timestamp this much after the previous one is a jump, unless frames usually are as far
+apart."""
 
 CONFIRMING_FRAMES = 3
-"""So many frames must have jumped before it is believed; one or two are wild timestamps."""
+"""A jump is accepted once so many frames confirm it; one or two are wrong timestamps."""
 
 LAST_JUMP_SECONDS = 60.0
-"""No frame confirms the last one: a longer jump to it is not believed."""
+"""No frame follows the last one to confirm a jump, so a jump longer than this is not accepted
+there."""
 
 RESUMED_SECONDS = 2.0
-"""After a break, a clock that ran on differs from the time that has passed by less than this."""
+"""After a reconnection, a clock that kept running differs from the time that passed by less than
+this."""
 
 T = TypeVar("T")
 
@@ -32,7 +36,7 @@ class Arrival:
 
     Attributes:
         seconds: on a steady clock.
-        waited_seconds: how long was waited for packets, in all; the rest went by in decoding and in
+        waited_seconds: total time spent waiting for packets; the rest went into decoding and into
             waiting for the consumer.
     """
 
@@ -51,27 +55,31 @@ class _Frame(Generic[T]):
 
 
 class PresentationClock(Generic[T]):
-    """Turn the timestamps of a container into times that never fall.
+    """Turn the timestamps of a container into times that never decrease.
 
-    A missing timestamp becomes the previous time plus one frame interval. One that lies a little
-    behind its predecessor is jitter: the previous time is repeated. One that jumps ahead or far
-    behind waits for the next two: where they go on from it, the jump is real; where they return,
-    the timestamp was wild, and the frame gets a time between its neighbours. The first frame waits
-    for the second, and is wild if the next two lie far behind it. A real jump ahead is
-    kept. A real one back is a clock that started again (a wrapped counter, a joined file): it and
-    all that follow are shifted to go on one interval later. After `resume`, a clock that did not
-    run on meanwhile is shifted by the time that passed.
+    - A missing timestamp becomes the previous time plus one frame interval.
+    - One slightly before its predecessor is jitter: the previous time is repeated.
+    - One that jumps ahead or far back is held until two more frames came. If they continue from it,
+      the jump is real; if they return, the timestamp was wrong, and the frame gets a time between
+      its neighbours. The first frame is held too, and is wrong if the next two lie far before it.
+    - A real jump ahead is kept. A real jump back is a clock that was reset (a wrapped counter, a
+      joined file): this frame and all later ones are shifted to continue one interval later, or
+      by the time spent waiting for it, if that is longer than a jump.
+    - After `resume`, a clock that did not keep running is shifted by the time that passed.
 
     Args:
         interval_seconds: time between two frames where the container does not say.
 
     Attributes:
-        notices: none; see `LiveClock`.
+        notices: always empty; see `LiveClock`.
+        jumps_back: real jumps back so far, without those at reconnections.
+        jump_back_seconds: length of the latest of them.
     """
 
     notices: Sequence[str] = ()
 
     def __init__(self, interval_seconds: float) -> None:
+        self.jumps_back, self.jump_back_seconds = 0, 0.0
         self._interval_seconds = interval_seconds
         self._pace = Pace(interval_seconds, math.inf)
         self._waiting: deque[_Frame[T]] = deque()
@@ -81,7 +89,7 @@ class PresentationClock(Generic[T]):
         self._is_resumed = False
 
     def resume(self) -> None:
-        """Say that the next timestamp comes from a new connection; none may be waiting."""
+        """Say that the next timestamp comes from a new connection; no frame may be held."""
         self._is_resumed = True
 
     def put(
@@ -92,13 +100,13 @@ class PresentationClock(Generic[T]):
         Args:
             item: the frame.
             pts_seconds: as the container says; None where it is silent.
-            arrival: when the frame came; it counts after `resume` alone.
+            arrival: when the frame came; used only after `resume` and at jumps back.
         """
         self._waiting.append(_Frame(item, pts_seconds, arrival))
         return self._settle(is_end=False)
 
     def release(self) -> list[tuple[T, float]]:
-        """Frames that still wait: none follows them on this connection."""
+        """Return the frames still held, because none follow on this connection."""
         return self._settle(is_end=True)
 
     def _settle(self, *, is_end: bool) -> list[tuple[T, float]]:
@@ -117,7 +125,7 @@ class PresentationClock(Generic[T]):
         return settled
 
     def _judge(self, *, is_end: bool) -> float | None:
-        """The time of the first frame that waits; None while that is open."""
+        """The time of the first held frame; None while it cannot be decided."""
         frame, last = self._waiting[0], self._last_seconds
         if last is None:
             return self._judge_first(is_end=is_end)
@@ -162,15 +170,26 @@ class PresentationClock(Generic[T]):
                 return None
             if len(self._waiting) == 1 and abs(seconds - last) > LAST_JUMP_SECONDS:
                 return last + self._interval_seconds
-        return seconds if seconds > last else self._shift(seconds, last + self._interval_seconds)
+        return seconds if seconds > last else self._go_on_over_jump_back(seconds, last)
+
+    def _go_on_over_jump_back(self, seconds: float, last: float) -> float:
+        """The time of a frame whose clock jumped back: only arrival tells how much time passed."""
+        self.jumps_back += 1
+        self.jump_back_seconds = last - seconds
+        since = self._last_arrival
+        silent_seconds = self._waiting[0].arrival.waited_seconds - since.waited_seconds
+        passed_seconds = self._interval_seconds
+        if not self._follows(last + silent_seconds):
+            passed_seconds = silent_seconds
+        return self._shift(seconds, last + passed_seconds)
 
     def _follows(self, seconds: float) -> bool:
-        """Whether a time goes on from the last one without a jump."""
+        """Whether a time continues from the last one without a jump."""
         last = self._last_seconds or 0.0
         limit = max(JUMP_SECONDS, self._pace.longest_without_gap(0.0))
         return last - RESTART_SECONDS <= seconds <= last + limit
 
     def _shift(self, seconds: float, target_seconds: float) -> float:
-        """Let this time be that one, and all that follow move with it."""
+        """Shift this time and all later ones so that it becomes `target_seconds`."""
         self._shift_seconds += target_seconds - seconds
         return target_seconds

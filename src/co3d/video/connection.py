@@ -11,6 +11,7 @@ from av.error import HTTPForbiddenError, HTTPUnauthorizedError
 
 from co3d.errors import (
     CameraError,
+    CertificateError,
     EmptyVideoError,
     NotAVideoError,
     NoVideoStreamError,
@@ -19,6 +20,7 @@ from co3d.errors import (
 from co3d.video.back_off import retry_delays
 from co3d.video.decoder import Resumption, VideoDecoder
 from co3d.video.garbage import free_containers
+from co3d.video.irregularities import Irregularities, IrregularityCounter
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.packet_tap import PacketTap
 from co3d.video.packets import WaitListener
@@ -26,39 +28,39 @@ from co3d.video.picture import DecodedFrame
 from co3d.video.source_state import SourceState
 
 RECORDING_RECONNECT_SECONDS = 30.0
-"""For so long a recording far away is tried again by default; live sources are for ever."""
+"""A remote recording is retried for this long by default. Live sources are retried for ever."""
 
 POLL_HZ = 5.0
 
 KEPT_CHANGES = 64
-"""Of state, for a consumer that is busy while the source comes and goes."""
+"""The most state changes kept for a busy consumer."""
 
 PASSING_REFUSALS = (SourceUnreachableError, EmptyVideoError)
-"""Refusals that may pass while a server or camera is starting."""
+"""Refusals that may be temporary while a server or camera starts."""
 
 REFUSALS = (*PASSING_REFUSALS, NotAVideoError, NoVideoStreamError)
-"""A server that has sent video once may send anything while it restarts."""
+"""A server that has sent video once may answer with anything while it restarts."""
 
 
 class Connection:
     """Frames of a source that may not be there yet, may break off, and may come back.
 
-    `connect` comes first. A source that states a duration is a file far away, not live: it ends at
+    Call `connect` first. A source that states a duration is a remote file, not live: it ends at
     its end, and after a break it is read again from the start up to where it broke. A live source
-    goes on with whatever it sends next, on a clock that never falls. Only after a break can be seen
-    that a server which states no length sends a recording: it begins with the same packet again,
-    and is a file from then on.
+    continues with whatever it sends next, on a clock that never decreases. A server that states no
+    duration may still send a recording. Only after a break does that show: it begins with the same
+    packet again, and is treated as a file from then on.
 
     Args:
         open_container: connects.
         name: of the source, for messages.
-        reconnect_seconds: how long to try without a new frame. None tries live sources for ever,
-            and recordings far away for 30 s.
+        reconnect_seconds: how long to try without a new frame. None retries live sources for ever,
+            and remote recordings for 30 s.
         may_be_recording: a source that states no duration may be a recording nevertheless.
-        stopping: ends the frames and the waiting between two attempts.
-        is_camera: a local camera, which is not tried again.
-        is_pipe: it ends where whoever writes into it stops, and is live only if it `drops_late`.
-        poll_hz: how often to ask an address that answers with one picture.
+        stopping: when set, ends the frames and the waiting between two attempts.
+        is_camera: a local camera, which is not retried.
+        is_pipe: it ends when its writer stops, and is live only if `drops_late`.
+        poll_hz: how often to request an address that answers with one picture.
         drops_late: see `VideoDecoder`.
         recorder: see `VideoDecoder`.
         limits: of pixels. decoder_threads: as for `read_video`.
@@ -66,9 +68,9 @@ class Connection:
 
     Attributes:
         state: what the source is doing.
-        changes: the latest states that nobody has taken yet, oldest first. Another thread may take
-            them.
-        decoder, is_live: known once connected.
+        changes: the latest states that have not been taken yet, oldest first. Another thread may
+            take them.
+        decoder, is_live: set by `connect`.
     """
 
     decoder: VideoDecoder
@@ -105,16 +107,18 @@ class Connection:
         self._limits, self._decoder_threads = limits, decoder_threads
         self._on_wait = on_wait
         self._next_index = 0
+        self._irregularities = IrregularityCounter()
         self._last_frame_at = time.monotonic()
         self.state = SourceState("connecting")
         self.changes = deque([self.state], maxlen=KEPT_CHANGES)
 
     def connect(self) -> None:
-        """Open the source for the first time, and try again while it is not there.
+        """Open the source for the first time, retrying while it is not there.
 
         Raises:
             SourceUnreachableError, EmptyVideoError: no attempt succeeded in `reconnect_seconds`,
                 the server refuses the user, or `stopping` was set.
+            CertificateError: at once.
             CameraError, NotAVideoError, NoVideoStreamError: at once.
         """
         limit_seconds = math.inf if self._reconnect_seconds is None else self._reconnect_seconds
@@ -126,7 +130,9 @@ class Connection:
             except PASSING_REFUSALS as error:
                 left_seconds = started + limit_seconds - time.monotonic()
                 # Cameras lock an account after a few attempts with a wrong password.
-                for_good = isinstance(error.__cause__, HTTPUnauthorizedError | HTTPForbiddenError)
+                for_good = isinstance(error, CertificateError) or isinstance(
+                    error.__cause__, HTTPUnauthorizedError | HTTPForbiddenError
+                )
                 if self._is_pipe:
                     advice = "an MP4 whose index stands last cannot be read from a pipe"
                     raise EmptyVideoError(f"{error}; {advice}") from error
@@ -140,7 +146,7 @@ class Connection:
         self._change_state(SourceState("live"))
 
     def frames(self) -> Iterator[DecodedFrame]:
-        """Frames until the end, `stopping`, or nobody has answered for too long.
+        """Frames until the end, until `stopping` is set, or until nobody has answered for too long.
 
         Raises:
             SourceUnreachableError, CameraError: the source is gone for good.
@@ -153,11 +159,14 @@ class Connection:
                 seen = frame.index + 1
                 if seen > self._next_index:
                     self._next_index = seen
+                    change = self._irregularities.look_at(frame, self.decoder.clock)
+                    if change is not None:
+                        self._change_state(SourceState("live", change))
                     yield frame
                     self._last_frame_at = time.monotonic()
             if self._is_pipe or (not self.is_live and not self.decoder.is_cut_short):
                 return
-            if not self.is_live and seen == resumed_at:  # it broke here before
+            if not self.is_live and seen == resumed_at:  # it breaks at this frame again
                 yield from self.decoder.tail()
                 return
             goes_on = self._poll() if self.decoder.is_snapshot else self._reconnect()
@@ -169,12 +178,17 @@ class Connection:
         """Frames dropped before they were decoded."""
         return self._dropped_before + self.decoder.dropped_frames
 
+    @property
+    def irregularities(self) -> Irregularities:
+        """Jumps back in time and changes of picture size so far; thread-safe."""
+        return self._irregularities.counts
+
     def close(self) -> None:
         """Close the connection; not while another thread reads."""
         self.decoder.close()
 
     def _poll(self) -> bool:
-        """Ask for the next picture; False when told to stop. The same one again is none."""
+        """Request the next picture; an unchanged one is skipped. False when told to stop."""
         while True:
             wait_seconds = self._asked_at + self._poll_seconds - time.monotonic()
             if self._stopping.wait(max(0.0, wait_seconds)):
@@ -193,12 +207,12 @@ class Connection:
         """Open the source again; False when told to stop.
 
         Args:
-            refusal: what the source said to the latest attempt, if there was one.
+            refusal: what the source answered to the latest attempt, if anything.
         """
         if self._is_camera:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
-        interruption = self.decoder.interruption  # whose text names the address, password and all
+        interruption = self.decoder.interruption  # its text contains the address with its password
         broke = interruption.strerror if interruption else "the connection ended"
         cause = refusal or broke
         limit_seconds = self._reconnect_seconds
@@ -220,11 +234,11 @@ class Connection:
             except REFUSALS as error:
                 cause = str(error)
         self._change_state(SourceState("live"))
-        free_containers()  # a decoder's threads would stay for long
+        free_containers()  # else a decoder's threads live on for long
         return True
 
     def _change_state(self, state: SourceState) -> None:
-        """Take on a state; the same state for the same cause goes on since when it began."""
+        """Enter a state; the same state for the same cause keeps its start time."""
         if state != self.state:
             self.state = state
             self.changes.append(state)
@@ -234,7 +248,7 @@ class Connection:
         return VideoDecoder(
             self._open_container(),
             self._name,
-            thread_type="SLICE",  # threads over frames would hold frames back
+            thread_type="SLICE",  # frame threads would delay frames
             resumes=resumes,
             resumable=self._drops_late or not self._is_pipe,
             drops_late=self._drops_late,
@@ -247,7 +261,7 @@ class Connection:
     def _open_again(self) -> VideoDecoder:
         if not self.is_live:
             return self._open()
-        # A camera that starts again may well begin with the same picture, a black one, say.
+        # A restarted camera may well begin with the same picture, for instance a black one.
         may_be_recording = self._may_be_recording and not self.decoder.is_from_camera
         opening = self.decoder.opening if may_be_recording else None
         decoder = self._open(Resumption(self.decoder.clock, self._next_index, opening))

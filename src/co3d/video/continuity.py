@@ -1,4 +1,4 @@
-"""Marks on frames that do not follow each other as a network expects."""
+"""Marks gaps and undersampling on frames, which a network would see as wrong speed."""
 
 import math
 from dataclasses import replace
@@ -7,9 +7,9 @@ from co3d.video.frame import VideoFrame
 from co3d.video.pace import Pace
 
 SLOW_PERIODS = 2.5
-"""Slower than one new picture in this many sampling periods is too slow to tell movements by.
+"""Fewer new pictures than one in this many sampling periods are too few to recognise movements.
 
-At 5 and 4 pictures a second camera_motion, which expects 8, is right as often as at 25; at 3 it is
+camera_motion, which expects 8 pictures a second, is right at 5 and 4 as often as at 25; at 3 it is
 wrong in places, and at 2 nearly everywhere.
 """
 
@@ -17,13 +17,14 @@ wrong in places, and at 2 nearly everywhere.
 class Continuity:
     """Finds gaps between frames as they are delivered, and sources that are too slow.
 
-    It comes last, so that all that makes a gap counts: silence, a jump in time, frames that were
-    dropped because the consumer was late. A picture that sampling repeats is one picture.
+    It is the last stage, so that every cause of a gap counts: silence, a jump in time, frames that
+    were dropped because the consumer was late. A repeated picture counts once.
 
     Args:
-        rate_hz: what frames are sampled to; None where all are delivered. Then no source is slow.
-        source_pace: of the source, before sampling; it is told meanwhile.
-        pace: of the pictures delivered; it is told here.
+        rate_hz: the rate that frames are sampled to; None where all are delivered. Then no source
+            is slow.
+        source_pace: of the source before sampling; updated elsewhere.
+        pace: of the delivered pictures; updated here.
     """
 
     def __init__(self, rate_hz: float | None, source_pace: Pace, pace: Pace) -> None:
@@ -33,7 +34,7 @@ class Continuity:
 
     @property
     def pictures_per_second(self) -> float:
-        """New pictures a second at the usual pace; infinite while it is not known."""
+        """New pictures a second at the usual pace; infinite while the pace is unknown."""
         return 1 / self._pace.measured_seconds if self._pace.measured_seconds else math.inf
 
     @property
@@ -43,12 +44,12 @@ class Continuity:
 
     @property
     def is_source_slow(self) -> bool:
-        """Whether it is the source that sends too few pictures; else some were dropped."""
+        """Whether the source itself sends too few pictures; else some were dropped."""
         return self._is_slow(self._source_pace)
 
     def mark(self, frame: VideoFrame) -> VideoFrame:
-        """The frame with what is known of `gap_seconds` and `is_undersampled`."""
-        gap_seconds = frame.gap_seconds  # as a reader has found it, before a queue dropped frames
+        """The frame with `gap_seconds` and `is_undersampled` set."""
+        gap_seconds = frame.gap_seconds  # measured by a reader before a queue dropped frames
         if self._last is not None and frame.index != self._last.index:
             interval = frame.pts_seconds - self._last.pts_seconds
             gap_seconds = interval if self._is_gap(interval) else gap_seconds
@@ -59,7 +60,7 @@ class Continuity:
         return replace(frame, gap_seconds=gap_seconds, is_undersampled=self.is_undersampled)
 
     def _is_gap(self, interval_seconds: float) -> bool:
-        """Whether an interval is unusual for the source, and for what has been delivered of it."""
+        """Whether an interval is unusual both for the source and for the delivered pictures."""
         paces = [self._source_pace, *([self._pace] if self._pace.is_known else [])]
         limits = [pace.longest_without_gap(self._period_seconds) for pace in paces]
         return interval_seconds > max(limits)

@@ -1,17 +1,17 @@
-"""Which packets were cut short, as far as their demuxer tells."""
+"""Which packets were cut short, as far as their demuxer marks them."""
 
 from av.packet import Packet
 
 EARLY_FORMATS = ("mpegts", "hls")
-"""A lost packet of a transport stream makes FFmpeg mark the picture before the one it belongs to,
-and marks are set where recordings are joined too, though nothing is lost there."""
+"""When a transport stream loses a packet, FFmpeg marks the picture before the damaged one. It also
+sets marks where recordings are joined, though nothing is lost there."""
 
 PICTURES_TO_KEY = 2
-"""After the mark at a join comes the last picture of the recording, and then a key frame."""
+"""After the mark at a join come the recording's last picture and then a key frame."""
 
 
 class CutPackets:
-    """Tells packets that are cut short from those that are marked so and are whole.
+    """Tells packets that were really cut short from whole ones that FFmpeg marks as cut.
 
     Args:
         format_name: of the container.
@@ -23,15 +23,15 @@ class CutPackets:
         self._pictures_since = 0
 
     def can_decode(self, packet: Packet) -> bool:
-        """Whether decoding it does no harm: a packet that is cut short takes its neighbours along.
+        """Whether decoding it does no harm: a packet that is cut short damages its neighbours.
 
-        Of transport streams all are decoded, since the marked ones are whole, and the decoder tells
-        which pictures are not.
+        In transport streams all are decoded, since the marked ones are whole, and the decoder
+        reports damaged pictures.
         """
         return self._is_early or not packet.is_corrupt
 
     def find(self, packet: Packet) -> Packet | None:
-        """Take the next packet of the video; return one that is known to be cut short by now."""
+        """Take the next video packet; return one that is now known to be cut short."""
         if not self._is_early:
             return packet if packet.is_corrupt else None
         found = None
@@ -46,6 +46,6 @@ class CutPackets:
         return found
 
     def find_rest(self) -> Packet | None:
-        """One that is known to be cut short since no packet follows."""
+        """Return a packet that is known to be cut short because no packet follows."""
         found, self._suspect = self._suspect, None
         return found

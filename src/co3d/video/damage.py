@@ -1,4 +1,4 @@
-"""What a damaged video lost: counted from packets that went in and frames that came out."""
+"""What a damaged video lost, from the packets that went in and the frames that came out."""
 
 import math
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from fractions import Fraction
 from co3d.errors import DamagedVideoError
 
 ONE_PICTURE_PER_PACKET = frozenset({"h264", "hevc"})
-"""Codecs without hidden pictures: a packet that yields no frame is a frame lost."""
+"""Codecs without hidden pictures: a packet that yields no frame is a lost frame."""
 
 RESTART_SECONDS = 0.1
-"""Packets of one stream come in the order in which they are decoded: times fall at joins only."""
+"""Packets of one stream come in decoding order: times decrease only where recordings are joined."""
 
 END_SLACK_SECONDS = 0.2
-"""Containers round the duration that they state, and streams end at slightly different times."""
+"""Containers round the duration they state, and streams end at slightly different times."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Damage:
     lost_from_seconds: float
 
     def to_error(self, name: str) -> DamagedVideoError:
-        """The error to raise once everything that decodes was delivered."""
+        """The error to raise after the last frame."""
         return DamagedVideoError(
             f"{name} is damaged: {self.frames_delivered} frames were delivered, "
             f"{self.frames_lost} lost from {self.lost_from_seconds:.3f} s on; fetch it again"
@@ -39,8 +39,8 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What a container's header says about its video stream; None where it is silent."""
+class StreamMetadata:
+    """What a container's header states about its video stream; None where it states nothing."""
 
     codec: str
     time_base: Fraction
@@ -50,13 +50,13 @@ class Promise:
 
 
 class LossTracker:
-    """Compare what a container promised with what was decoded.
+    """Compare what a container's header states with what was decoded.
 
     Timestamps are the integers of the stream, in units of its time base.
     """
 
-    def __init__(self, promise: Promise) -> None:
-        self._promise = promise
+    def __init__(self, metadata: StreamMetadata) -> None:
+        self._metadata = metadata
         self._waiting: set[int] = set()
         self._failed_pts: int | None = None
         self._first_pts: int | None = None
@@ -67,12 +67,12 @@ class LossTracker:
         self._decoded_seconds = -math.inf
         self._concealed = False
         self._interrupted = False
-        self._one_picture_per_packet = promise.codec in ONE_PICTURE_PER_PACKET
+        self._one_picture_per_packet = metadata.codec in ONE_PICTURE_PER_PACKET
 
     def demuxed(self, end_seconds: float, decode_seconds: float | None = None) -> None:
-        """Some packet ends at this time; those of the video are decoded at that.
+        """Note that a packet of any stream ends at this time, and when a video packet is decoded.
 
-        Where recordings are joined, times start anew, and the whole is as long as both.
+        Where recordings are joined, times start anew, and the stated length is that of all.
         """
         if decode_seconds is not None:
             start_seconds = decode_seconds + self._joined_seconds
@@ -82,19 +82,19 @@ class LossTracker:
         self._end_seconds = max(self._end_seconds, end_seconds + self._joined_seconds)
 
     def sent(self, pts: int | None, trimmed: bool) -> None:
-        """A packet went to the decoder; `trimmed` ones are cut away by an edit list."""
+        """Note that a packet went to the decoder; an edit list discards `trimmed` ones."""
         self._trimmed += trimmed
         if pts is not None and not trimmed and self._one_picture_per_packet:
             self._waiting.add(pts)
 
     def failed(self, pts: int | None) -> None:
-        """The decoder refused a packet."""
+        """Note that the decoder refused a packet."""
         self._failures += 1
         if self._failed_pts is None:
             self._failed_pts = pts
 
     def delivered(self, pts: int | None, concealed: bool, interlaced: bool) -> None:
-        """A frame came out; `concealed` ones are partly guessed by the decoder."""
+        """Note that a frame came out; the decoder concealed errors in `concealed` ones."""
         self._delivered += 1
         if interlaced:  # the two fields of a picture may come in two packets
             self._one_picture_per_packet = False
@@ -108,20 +108,20 @@ class LossTracker:
                 self._first_pts = pts
 
     def interrupted(self) -> None:
-        """The container could not be read any further."""
+        """Note that the container could not be read any further."""
         self._interrupted = True
 
     @property
     def reached_end(self) -> bool:
-        """Whether the stated end was seen; True where the container states none."""
-        end_seconds = self._promise.end_seconds
+        """Whether the stated end was seen; True where no end is stated."""
+        end_seconds = self._metadata.end_seconds
         return end_seconds is None or end_seconds - self._end_seconds <= END_SLACK_SECONDS
 
     def damage(self) -> Damage | None:
-        """What is lost so far; None when nothing is. Call it at the end of the video."""
+        """What is lost so far; None if nothing. Call it at the end of the video."""
         vanished = self._vanished()
-        # Servers that do not state a length break the connection off at the end.
-        ended = self._promise.end_seconds is not None and self.reached_end
+        # Servers that state no length end a stream by closing the connection.
+        ended = self._metadata.end_seconds is not None and self.reached_end
         interrupted = self._interrupted and not ended
         suspect = self._failures or self._concealed or interrupted or not self.reached_end
         if not vanished and not suspect:
@@ -132,20 +132,20 @@ class LossTracker:
         return Damage(self._delivered, lost, self._lost_from_seconds(vanished))
 
     def _vanished(self) -> list[int]:
-        """Timestamps that went in and never came out, less those before the first picture."""
+        """Timestamps that went in and never came out, except those before the first picture."""
         if not self._one_picture_per_packet or self._first_pts is None:
             return []
         return sorted(pts for pts in self._waiting if pts > self._first_pts)
 
     def _shortfall(self) -> int:
-        promise = self._promise
-        if promise.frame_count is None:
+        metadata = self._metadata
+        if metadata.frame_count is None:
             return 0
-        return promise.frame_count - self._trimmed - self._delivered
+        return metadata.frame_count - self._trimmed - self._delivered
 
     def _lost_from_seconds(self, vanished: list[int]) -> float:
         if vanished:
-            return float(vanished[0] * self._promise.time_base)
+            return float(vanished[0] * self._metadata.time_base)
         if self._failed_pts is not None:
-            return float(self._failed_pts * self._promise.time_base)
+            return float(self._failed_pts * self._metadata.time_base)
         return self._end_seconds

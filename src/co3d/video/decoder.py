@@ -1,8 +1,9 @@
-"""Decode one video stream, going on past what cannot be decoded."""
+"""Decode one video stream, skipping what cannot be decoded."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,7 +20,8 @@ from co3d.video.aspect import read_aspect
 from co3d.video.clock import NO_ARRIVAL, PresentationClock
 from co3d.video.container import choose_stream
 from co3d.video.cuts import CutPackets
-from co3d.video.damage import LossTracker, Promise
+from co3d.video.damage import LossTracker, StreamMetadata
+from co3d.video.hardware import explain_fallback
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
@@ -29,14 +31,15 @@ from co3d.video.packets import LatestPackets, ReceivedPacket, WaitListener, rece
 from co3d.video.picture import DecodedFrame, upright_size
 from co3d.video.skipping import Skipper
 from co3d.video.source import SourceInfo
+from co3d.video.turns import decoding_turns
 
 FALLBACK_RATE_HZ = 25.0
-"""For the few streams that state no rate and carry no timestamps."""
+"""The rate assumed for the few streams that state none and carry no timestamps."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A decoded frame and when its last packet came, Unix time; None for files."""
+    """A decoded frame and the Unix time at which its last packet arrived; None for files."""
 
     frame: av.VideoFrame
     received_seconds: float | None
@@ -48,17 +51,17 @@ STATED_DURATION_FORMATS = ("mov", "matroska", "flv", "avi", "rtsp", "hls")
 """Containers and protocols that state a duration; for others FFmpeg estimates one."""
 
 FROM_ZERO_FORMATS = ("matroska", "rtsp")
-"""They count their duration from zero, whenever their first frame is shown."""
+"""These count their duration from zero, even if their first frame is shown later."""
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a live source broke off.
+    """Where a live source broke off, so that a new connection can continue there.
 
     Attributes:
         clock: of its frames. next_index: of the next frame.
-        opening: what its first packet was, if that may tell a recording that is sent from its start
-            again; None where it may not.
+        opening: what its first packet was, to recognise a recording that is sent from its start
+            again; None where that is ruled out.
     """
 
     clock: Clock
@@ -69,32 +72,33 @@ class Resumption:
 class VideoDecoder:
     """Frames of the video stream of one open container, in presentation order.
 
-    The first frame is decoded at once, so that a source without any fails early and its upright
-    size is known.
+    The first frame is decoded at once, so that a source without any frame fails early and the
+    upright size is known.
 
     Args:
         container: open for reading; `close` closes it.
         name: of the source, for messages.
-        thread_type: "AUTO" is fastest; "SLICE" holds no frame back.
-        threads: that decode; None for as many as FFmpeg thinks best.
-        resumes: a live source goes on from an earlier connection; None starts anew.
+        thread_type: "AUTO" is fastest; "SLICE" delays no frame.
+        threads: of the decoder; None lets FFmpeg choose.
+        resumes: the earlier connection that a live source continues; None starts anew.
         resumable: the source will be read again if it ends too early, and is live unless it states
-            a duration. Then what the decoder still holds waits for `tail`, since it may lack a
-            frame before it.
-        drops_late: what of a live source comes faster than it is decoded is dropped.
-        recorder: takes all packets as they come; closed by the caller.
-        limits: of the source; those of frames are for files alone.
+            a duration. Frames that the decoder still holds then wait for `tail`, since a frame
+            before them may be missing.
+        drops_late: drop what of a live source arrives faster than it is decoded.
+        recorder: gets all packets as they arrive; the caller closes it.
+        limits: of the source; those on frames apply to files only.
         on_wait: see `LatestPackets`.
 
     Attributes:
         dropped_frames: frames dropped before they were decoded.
         opening: the time and a digest of the first packet.
-        starts_over: the first packet is the one that the earlier connection began with: this is a
-            recording, and its frames come from the first one on.
+        starts_over: the first packet equals the earlier connection's first: the source is a
+            recording, and its frames come from the start again.
 
     Raises:
-        EmptyVideoError, NotAVideoError, NoVideoStreamError: there is nothing to show.
-        VideoLimitError: it claims too large pictures, or (later) has too many frames.
+        EmptyVideoError, NotAVideoError, NoVideoStreamError: there is no frame to show.
+        VideoLimitError: its pictures are too large, or (later) it has too many frames.
+        OptionError: the device named for decoding has no decoder for it.
     """
 
     def __init__(
@@ -119,12 +123,13 @@ class VideoDecoder:
         self._limits = limits
         try:
             self._stream = choose_stream(container, name, limits)
+            self._fallback = explain_fallback(self._stream.codec_context)
             self._stream.thread_type = thread_type
             if threads is not None:
                 self._stream.thread_count = threads
-            self.promise = read_promise(container, self._stream)
+            self.metadata = read_metadata(container, self._stream)
             self.duration_seconds = _duration_seconds(container)
-            self.losses = LossTracker(self.promise)
+            self.losses = LossTracker(self.metadata)
             self.is_live = resumable and self.duration_seconds is None
             self.clock = self._make_clock()
             self._first_index = self._next_index = self.dropped_frames = 0
@@ -175,7 +180,7 @@ class VideoDecoder:
         return chain([first] if first else [], self._frames)
 
     def tail(self) -> Iterator[DecodedFrame]:
-        """What decoder and clock still hold when no more packets come; nothing the second time."""
+        """The frames that decoder and clock hold when no more packets come; empty if repeated."""
         if (cut := self._cuts.find_rest()) is not None:
             self.losses.failed(cut.pts)
         yield from self._decode(None)
@@ -183,29 +188,34 @@ class VideoDecoder:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether a source that has an end broke off before it."""
+        """Whether a source with a stated end broke off before it."""
         if self.duration_seconds is None:
             return False
-        if self.promise.end_seconds is None:  # its duration is an estimate
+        if self.metadata.end_seconds is None:  # its duration is an estimate
             return self.interruption is not None
         return not self.losses.reached_end
 
     def describe(self, *, is_live: bool) -> SourceInfo:
-        """What the container says of itself."""
+        """What the container states about the source."""
         return SourceInfo(
             name=self._name,
             is_live=is_live,
-            rate_hz=None if self._counts_frames else self.promise.rate_hz,
+            rate_hz=None if self._counts_frames else self.metadata.rate_hz,
             width=self.width,
             height=self.height,
-            frame_count=self.promise.frame_count,
+            frame_count=self.metadata.frame_count,
             duration_seconds=self.duration_seconds,
             sample_aspect_ratio=self._aspect,
         )
 
     @property
+    def notices(self) -> list[str]:
+        """What is odd about its clock and decoder, as predicates whose subject is the source."""
+        return [*self.clock.notices, *([self._fallback] if self._fallback else [])]
+
+    @property
     def reads_ahead(self) -> bool:
-        """Whether a thread of its own reads packets, so that whoever decodes may take its time."""
+        """Whether a thread of its own reads packets, so that a slow decoder does not delay it."""
         return self._queue is not None
 
     def close(self) -> None:
@@ -242,7 +252,7 @@ class VideoDecoder:
             yield from self.tail()
 
     def _begin(self, first: Packet) -> None:
-        """Go on from an earlier connection, unless the source starts over."""
+        """Continue an earlier connection, unless the source starts over."""
         self.opening = identify_packet(first)
         if self._resumes is None:
             return
@@ -253,21 +263,19 @@ class VideoDecoder:
             self.clock.resume()
 
     def _make_clock(self) -> PresentationClock[Any] | LiveClock[Any]:
-        interval_seconds = 1 / (self.promise.rate_hz or FALLBACK_RATE_HZ)
+        interval_seconds = 1 / (self.metadata.rate_hz or FALLBACK_RATE_HZ)
         if not self.is_live:
             return PresentationClock(interval_seconds)
         return LiveClock(interval_seconds, has_timestamps=not self._counts_frames)
 
     @property
     def is_from_camera(self) -> bool:
-        """Whether pictures come as cameras alone send them: in one endless answer, or each asked
-        for.
-        """
+        """Whether pictures come as only cameras send them: in an endless answer or one by one."""
         return self._container.format.name == "mpjpeg" or self.is_snapshot
 
     @property
     def is_snapshot(self) -> bool:
-        """Whether all that came is one picture, known at its end."""
+        """Whether the source sent a single picture; known at its end."""
         return self._is_picture and self._next_index - self._first_index == 1
 
     @property
@@ -282,14 +290,14 @@ class VideoDecoder:
         return self.is_live and bool(counts)
 
     def _take(self, received: ReceivedPacket) -> Iterator[DecodedFrame]:
-        """Decode what should be decoded of the next packet and what was dropped before it."""
+        """Decode the next packet if it should be, and count those dropped before it."""
         packet = received.packet
         if received.dropped_before:
             yield from self._decode(None)
             self._stream.codec_context.flush_buffers()
             self._count_dropped(received.dropped_before + self._skipper.count_rest())
         self._received = received
-        if not self.is_live:  # which has no end at which to count
+        if not self.is_live:  # a live source has no end at which losses are counted
             self.losses.sent(packet.pts, packet.is_discard)
         if (cut := self._cuts.find(packet)) is not None:
             self.losses.failed(cut.pts)
@@ -304,8 +312,8 @@ class VideoDecoder:
     def _decode(self, packet: Packet | None) -> Iterator[DecodedFrame]:
         pts = packet.pts if packet else None
         try:
-            frames = self._stream.decode(packet)
-        except EndOfFileError:  # the decoder had been emptied before
+            frames = decoding_turns.take(partial(self._stream.decode, packet))
+        except EndOfFileError:  # the decoder was flushed before
             return
         except FFmpegError:
             self.losses.failed(pts)
@@ -313,7 +321,7 @@ class VideoDecoder:
         for frame in frames:
             self._limits.check_picture(frame.width, frame.height, self._name)
             self.losses.delivered(frame.pts, frame.is_corrupt, frame.interlaced_frame)
-            pts_seconds = None if frame.pts is None else float(frame.pts * self.promise.time_base)
+            pts_seconds = None if frame.pts is None else float(frame.pts * self.metadata.time_base)
             self._count_dropped(self._skipper.count(frame.pts))
             arrival, received_seconds = NO_ARRIVAL, None
             if self._received is not None:
@@ -331,7 +339,7 @@ class VideoDecoder:
             self._next_index += 1
 
 
-def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
+def read_metadata(container: InputContainer, stream: VideoStream) -> StreamMetadata:
     """What the header states about a video stream."""
     rate = stream.average_rate or stream.guessed_rate
     duration_seconds = _duration_seconds(container)
@@ -343,7 +351,7 @@ def read_promise(container: InputContainer, stream: VideoStream) -> Promise:
         counts_from_zero = container.format.name.startswith(FROM_ZERO_FORMATS)
         start = 0 if counts_from_zero else container.start_time or 0
         end_seconds = start / av.time_base + duration_seconds
-    return Promise(
+    return StreamMetadata(
         codec=stream.codec_context.name,
         time_base=stream.time_base or Fraction(1, av.time_base),
         rate_hz=float(rate) if rate else None,

@@ -15,26 +15,31 @@ from co3d.video.container import choose_stream, open_media
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
+from co3d.video.irregularities import Irregularities
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
-from co3d.video.picture import DecodedFrame, upright_size
+from co3d.video.picture import DecodedFrame, DecodedListener, upright_size
 from co3d.video.source import SourceInfo
+from co3d.video.turns import decoding_turns
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 class FolderSource:
-    """Pictures of one size in one folder as a `FrameSource`; other files are passed over.
+    """Pictures of one size in one folder as a `FrameSource`; other files are ignored.
 
     Picture `n` in natural order ("frame2" before "frame10") is shown at `n / rate_hz` seconds. A
     picture that does not decode counts as lost.
 
     Raises:
         EmptyVideoError: no file in the folder is a picture, or none decodes.
-        NotAVideoError: a picture has another size than the first (when its turn comes).
+        NotAVideoError: a picture's size differs from the first one's (raised when it is reached).
     """
 
     dropped_frames = 0
     notices = ()
+    shows_decoded = True
+    elsewhere_seconds = 0.0
+    irregularities = Irregularities()
 
     def __init__(self, folder: Path, rate_hz: float, limits: VideoLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -63,11 +68,23 @@ class FolderSource:
         self._lost_seconds: list[float] = []
         self._stopped = False
 
-    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
+    def frames(
+        self,
+        rate_hz: float | None,
+        *,
+        fill_gaps: bool,
+        on_decoded: DecodedListener | None = None,
+    ) -> Iterator[VideoFrame]:
         """Pictures of the folder, sampled to `rate_hz`; DamagedVideoError after the last."""
         decoded = takewhile(lambda _: not self._stopped, self._decode_all())
         yield from deliver(
-            decoded, self.info, self.pace, rate_hz, fill_gaps=fill_gaps, limits=self._limits
+            decoded,
+            self.info,
+            self.pace,
+            rate_hz,
+            fill_gaps=fill_gaps,
+            limits=self._limits,
+            on_decoded=on_decoded,
         )
         if self._stopped or not self._lost_seconds:
             return
@@ -80,7 +97,7 @@ class FolderSource:
         self._stopped = True
 
     def close(self) -> None:
-        """Forget the pictures; no file stays open between two of them."""
+        """Forget the pictures; no file is open between two of them."""
         self._paths = []
 
     def _decode_all(self) -> Iterator[DecodedFrame]:
@@ -103,7 +120,7 @@ class FolderSource:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Pictures in a folder in natural order; hidden files are none, nor are pipes and devices."""
+    """Pictures in a folder in natural order; no hidden files, pipes or devices."""
     return sorted(
         (
             path
@@ -117,18 +134,19 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def decode_picture(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> av.VideoFrame | None:
-    """Decode one picture file; None when it is damaged or no picture.
+    """Decode one picture file; None if it is damaged or not a picture.
 
     Raises:
         VideoLimitError: the file or the picture is too large.
     """
-    # From memory, so that a name such as "%03d.png" cannot be taken for a pattern.
+    # Decoded from memory, so that a name such as "%03d.png" is not taken for a pattern.
     try:
         limits.check_file(path.stat().st_size, str(path))
         data = BytesIO(path.read_bytes())
         with open_media(data, None, limits, container_options=MEMORY_OPTIONS) as container:
             stream = choose_stream(container, str(path), limits)
-            frame = next(container.decode(stream), None)
+            pictures = container.decode(stream)
+            frame = decoding_turns.take(lambda: next(pictures, None))
     except (FFmpegError, OSError, EmptyVideoError, NotAVideoError, NoVideoStreamError):
         return None
     if frame is not None:

@@ -8,18 +8,19 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 WAKE_SECONDS = 0.2
-"""How often a waiting consumer looks for Ctrl-C, which some systems do not deliver to a wait."""
+"""A waiting consumer checks for Ctrl-C this often, because on some systems it does not end a
+wait."""
 
 
 class FrameQueue(Generic[T]):
     """Hand frames from one thread to another.
 
     Args:
-        capacity: frames that wait at most, or how much of what `size_of` measures.
+        capacity: the most frames in the queue, or the most of what `size_of` measures.
         drop_oldest: when full, throw the oldest frame away (and count it); else wait for room.
         size_of: what a frame counts towards the capacity.
-        discard: called by the consumer with the frames that wait, oldest first; how many of them
-            are thrown away (and counted) before the next one is taken.
+        discard: called by the consumer with the queued frames, oldest first; returns how many of
+            them to drop (and count) before the next one is taken.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class FrameQueue(Generic[T]):
         self._error: Exception | None = None
 
     def put(self, frame: T) -> bool:
-        """Add a frame; False when nobody takes frames any more."""
+        """Add a frame; False if the queue is closed."""
         with self._changed:
             while self._drop_oldest and self._frames and self._size >= self._capacity:
                 self._drop(1)
@@ -57,13 +58,13 @@ class FrameQueue(Generic[T]):
             return True
 
     def finish(self, error: Exception | None) -> None:
-        """No more frames come; `error` is raised once those that wait are taken."""
+        """No more frames come; `error` is raised once the queued frames are taken."""
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Throw everything away and wake both sides."""
+        """Drop all frames and wake both sides."""
         with self._changed:
             self._closed = True
             self._frames.clear()
@@ -71,11 +72,11 @@ class FrameQueue(Generic[T]):
             self._changed.notify_all()
 
     def take_all(self, on_wait: Callable[[float], None] = lambda _: None) -> Iterator[T]:
-        """Frames as they come, until `finish` or `close`; raises what `finish` was told.
+        """Frames as they arrive, until `finish` or `close`; raises the error given to `finish`.
 
         Args:
-            on_wait: called every 0.2 s while nothing comes, and at the end, with the seconds since
-                the wait began; with 0 before each frame.
+            on_wait: called every 0.2 s while no frame arrives, and at the end, with the seconds
+                since the wait began; called with 0 before each frame.
         """
         while (frame := self._take(on_wait)) is not None:
             yield frame
@@ -93,14 +94,14 @@ class FrameQueue(Generic[T]):
         return frame
 
     def _wait(self) -> bool:
-        """Wait for what comes next, a little; whether it has come."""
+        """Wait briefly; whether a frame or the end has come."""
         with self._changed:
             if not self._has_come():
                 self._changed.wait(WAKE_SECONDS)
             return self._has_come()
 
     def _has_come(self) -> bool:
-        """Whether there is something to take, or nothing comes any more."""
+        """Whether there is a frame to take, or no more come."""
         if dropped := self._discard(self._frames):
             self._drop(dropped)
             self._changed.notify_all()

@@ -17,16 +17,16 @@ TURNS = {
     180: Orientation(flips_rows=True, flips_columns=True),
     270: Orientation(is_transposed=True, flips_rows=True),
 }
-"""By degrees clockwise."""
+"""Degrees clockwise -> the orientation that turns a picture by them."""
 
 
 @dataclass(frozen=True)
 class Framing:
-    """What becomes of pictures that a display matrix has made upright, in this order.
+    """Rotation, flip and crop, applied in this order to upright pictures.
 
     Attributes:
         rotate: degrees clockwise, 0, 90, 180 or 270.
-        flip: "horizontal" exchanges left and right, "vertical" top and bottom; None neither.
+        flip: "horizontal" exchanges left and right, "vertical" top and bottom; None does neither.
         crop: (x, y, width, height) of what is kept, in pixels of the turned and mirrored picture,
             from its top left corner on; None keeps all.
 
@@ -39,7 +39,7 @@ class Framing:
     crop: Crop | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no picture can be turned, mirrored or cropped to."""
+        """Refuse values that no picture can be turned, mirrored or cropped by."""
         if self.rotate not in TURNS:
             raise OptionError(
                 f"cannot rotate by {self.rotate} degrees: choose 0, 90, 180 or 270, clockwise"
@@ -63,13 +63,13 @@ class Framing:
         )
 
     def size_of(self, width: int, height: int, name: str) -> tuple[int, int]:
-        """The (width, height) in pixels that upright pictures of this size get.
+        """The (width, height) in pixels that upright pictures of this size have afterwards.
 
         Args:
             name: of the source, for messages.
 
         Raises:
-            OptionError: what is to be kept lies outside of the picture.
+            OptionError: the crop lies outside of the picture.
         """
         width, height = self.orientation.size_of(width, height)
         if self.crop is None:
@@ -83,7 +83,7 @@ class Framing:
         return cropped_width, cropped_height
 
     def apply(self, frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
-        """The same frames with other pictures; one that comes again is made once."""
+        """The same frames with framed pictures; a repeated picture is framed once."""
         if self == Framing():
             yield from frames
             return

@@ -1,12 +1,13 @@
-"""Memory of closed containers: PyAV's refer to themselves, so that a full collection frees it."""
+"""Free the memory of closed containers: PyAV's are reference cycles, freed by full collections."""
 
-import gc
 import threading
 import time
 
+from co3d.free_memory import give_memory_back
+
 LEAST_SECONDS = 10.0
-"""A full collection takes 0.1 s, during which no thread of Python runs. Where 64 cameras come back
-at once one must do for all."""
+"""At least this time passes between two full collections, each of which stops all Python threads
+for 0.1 s: where 64 cameras reconnect at once, one collection serves all."""
 
 
 class _Collector:
@@ -20,7 +21,7 @@ class _Collector:
             if now - self._collected_seconds < LEAST_SECONDS:
                 return
             self._collected_seconds = now
-        gc.collect()
+        give_memory_back()
 
 
 free_containers = _Collector().collect

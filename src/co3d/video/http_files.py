@@ -1,7 +1,6 @@
-"""Files that an HTTP source leads to: where redirects end, and the segments of a playlist."""
+"""Files that an HTTP source leads to: the end of redirects, and the segments of a playlist."""
 
 import re
-import ssl
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from io import BytesIO
 from typing import IO, Any, Protocol
@@ -19,10 +18,11 @@ from urllib.request import (
 
 import av
 
-from co3d.video.access import Distance, Reach
+from co3d.video.access import Reach
+from co3d.video.certificates import TlsSettings
 
 USER_AGENT = f"Lavf/{'.'.join(map(str, av.library_versions['libavformat']))}"
-"""What FFmpeg calls itself; some servers refuse Python."""
+"""FFmpeg's user agent; some servers refuse Python's."""
 
 _PLAYLIST_HEAD = b"#EXTM3U"
 _MOST_PLAYLIST_BYTES = 16 << 20
@@ -30,10 +30,10 @@ _ADDRESS_IN_TAG = re.compile(rb'(?<=URI=")[^"]*')
 
 
 class Readable(Protocol):
-    """What PyAV reads a nested file from."""
+    """The file interface that PyAV reads a nested file through."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to so many bytes; none at the end."""
+        """At most `size` bytes; none at the end."""
         ...
 
     def close(self) -> None:
@@ -42,16 +42,16 @@ class Readable(Protocol):
 
 
 class HttpFiles:
-    """Opens what one HTTP source leads to, as far as its `Reach` goes.
+    """Opens what one HTTP source leads to, as far as its `Reach` allows.
 
-    Its password goes to its own host alone, and the cookies that it sets go back to it.
+    Its password is sent to its own host only, and so are the cookies that it sets.
 
     Args:
         address: of the source, as the user gave it.
-        timeout_seconds: for each answer.
+        timeout_seconds: for each answer. tls: for certificates of all that answer.
     """
 
-    def __init__(self, address: str, timeout_seconds: float) -> None:
+    def __init__(self, address: str, timeout_seconds: float, tls: TlsSettings) -> None:
         self._reach = Reach(address)
         self._timeout_seconds = timeout_seconds
         self._address = address
@@ -60,22 +60,19 @@ class HttpFiles:
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
             passwords.add_password(None, _without_user(address), user, password)
-        context = ssl.create_default_context()
-        if self._reach.distance is not Distance.PUBLIC:  # cameras sign their certificates
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self._opener = build_opener(
             _Redirects(self._reach),
             HTTPCookieProcessor(),
             HTTPBasicAuthHandler(passwords),
             HTTPDigestAuthHandler(passwords),
-            HTTPSHandler(context=context),
+            HTTPSHandler(context=tls.make_context()),
         )
 
     def find_end(self) -> str:
-        """Where the redirects of the source end; its own address if there are none.
+        """The end of the source's redirects; its own address if there are none.
 
         Raises:
-            NotAVideoError: they lead where they may not.
+            NotAVideoError: they lead to an address that is not allowed.
             OSError: nobody answers, or the answer is a refusal.
         """
         with self._request(self._address) as response:
@@ -88,10 +85,10 @@ class HttpFiles:
         return end
 
     def open(self, address: str, _flags: int, options: dict[str, Any]) -> Readable:
-        """Open a playlist or segment for FFmpeg; what does not answer is empty.
+        """Open a playlist or segment for FFmpeg; a server that does not answer gives an empty file.
 
         Raises:
-            NotAVideoError: it lies where the source may not lead.
+            NotAVideoError: the source may not lead there.
         """
         self._reach.check(address)
         headers = {}
@@ -103,7 +100,7 @@ class HttpFiles:
             if response.url == _without_user(address):
                 return _Response(response)
             return _read_moved(response)
-        except (OSError, HTTPException, ValueError):  # a live source goes on with its next segment
+        except (OSError, HTTPException, ValueError):  # a live source goes on with its next
             return BytesIO()
 
     def _request(self, address: str, headers: dict[str, str] | None = None) -> HTTPResponse:
@@ -114,10 +111,10 @@ class HttpFiles:
 
 
 def _read_moved(response: HTTPResponse) -> Readable:
-    """What redirects have led to; of a playlist the addresses are made whole.
+    """What a request that may have been redirected returned; a playlist gets absolute addresses.
 
-    FFmpeg takes them to be beside where it asked for the playlist, and they are beside where that
-    lies.
+    FFmpeg resolves relative addresses against the address it requested, but they are relative to
+    the end of the redirects.
     """
     head = response.read(len(_PLAYLIST_HEAD))
     if head != _PLAYLIST_HEAD:
@@ -141,7 +138,7 @@ def _make_whole(playlist: bytes, base: str) -> bytes:
 
 
 class _Response:
-    """A response that ends where its connection breaks; some of it may have been read."""
+    """A response that reads as ended where its connection breaks; `head` was read already."""
 
     def __init__(self, response: HTTPResponse, head: bytes = b"") -> None:
         self._response, self._head = response, head
@@ -160,7 +157,7 @@ class _Response:
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows redirects as far as a source may lead."""
+    """Follows redirects as far as `Reach` allows."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach

@@ -1,4 +1,4 @@
-"""Videos whose frames are read by number: files, files without an order, folders of frames."""
+"""Videos whose frames are read by index: seekable files, unseekable files, folders of frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from co3d.errors import DamagedVideoError, EmptyVideoError, NotAVideoError
-from co3d.video.container import open_file, report_faults
+from co3d.video.container import open_file, translate_pyav_errors
 from co3d.video.decoder import VideoDecoder
 from co3d.video.folder import decode_picture, list_pictures
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
@@ -15,22 +15,22 @@ from co3d.video.picture import to_rgb, upright_size
 from co3d.video.seeking import SeekableVideo, UnseekableError
 
 FOLDER_RATE_HZ = 30.0
-"""Of folders of frames that nobody states a rate for."""
+"""The default frame rate of a folder of frames."""
 
 
 class IndexedVideo(Protocol):
-    """A video whose frames are read by number.
+    """A video whose frames are read by index.
 
     Attributes:
         times_seconds: (N,) when each frame is shown, in order.
-        rate_hz: mean frames per second, in the container's own words; None if it is silent.
+        rate_hz: mean frames per second that the container states; None if it states none.
     """
 
     times_seconds: np.ndarray
     rate_hz: float | None
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        """Frames (T, H, W, 3) uint8 RGB, upright, of numbers that do not fall.
+        """Frames (T, H, W, 3) uint8 RGB, upright, at indices that do not decrease.
 
         Raises:
             DamagedVideoError: one of them does not decode.
@@ -51,19 +51,19 @@ def open_indexed_here(
     """Open a video file or a folder of frames in this process.
 
     Args:
-        path: of either.
-        rate_hz: of a folder of frames; None takes 30.
-        threads: of the decoder; 0 takes as many as there are cores.
-        limits: of pixels, frames and bytes.
+        path: of the file or folder.
+        rate_hz: of a folder of frames; None means 30.
+        threads: of the decoder; 0 takes one per core.
+        limits: on pixels, frames and bytes.
 
     Raises:
-        SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
+        SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is not a video.
         DamagedVideoError: its end is missing.
         VideoLimitError: it is larger than `limits` allow.
     """
     if path.is_dir():
         return PictureFolder(path, rate_hz or FOLDER_RATE_HZ, limits)
-    with report_faults(str(path)):
+    with translate_pyav_errors(str(path)):
         try:
             return SeekableVideo(path, threads, limits)
         except UnseekableError:
@@ -89,14 +89,14 @@ class PictureFolder:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        with report_faults(str(self._paths[0].parent)):
+        with translate_pyav_errors(str(self._paths[0].parent)):
             pictures = {
                 index: self._read_picture(self._paths[index]) for index in dict.fromkeys(indices)
             }
         return np.stack([pictures[index] for index in indices])
 
     def close(self) -> None:
-        """Forget the pictures; no file stays open between two of them."""
+        """Forget the pictures; no file is open between reads."""
         self._paths = []
 
     def _read_picture(self, path: Path) -> np.ndarray:
@@ -117,7 +117,7 @@ class PictureFolder:
 
 
 class PlayedVideo:
-    """A file that must be played from its start for every clip: elementary streams, say.
+    """A file that must be played from its start for every clip, such as an elementary stream.
 
     Raises:
         DamagedVideoError: some of it does not decode.
@@ -128,7 +128,7 @@ class PlayedVideo:
         decoder = self._open()
         try:
             self.times_seconds = np.array([frame.pts_seconds for frame in decoder.frames()])
-            self.rate_hz = decoder.promise.rate_hz
+            self.rate_hz = decoder.metadata.rate_hz
             if damage := decoder.losses.damage():
                 raise damage.to_error(str(path))
         finally:
@@ -136,11 +136,11 @@ class PlayedVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        with report_faults(str(self._path)):
+        with translate_pyav_errors(str(self._path)):
             return self._read(indices)
 
     def close(self) -> None:
-        """Nothing stays open between two clips."""
+        """Do nothing: no file is open between reads."""
 
     def _read(self, indices: Sequence[int]) -> np.ndarray:
         wanted = set(indices)

@@ -1,4 +1,4 @@
-"""`open_indexed_video`: in this process, or in one of a sandbox, as the user has chosen."""
+"""`open_indexed_video`: in this process or a sandboxed one, as the user chose."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from co3d.errors import Co3dError, SandboxError
 from co3d.sandbox import Conversation, Sandbox, find_sandbox
-from co3d.sandbox_child import Talk
+from co3d.sandbox_child import ParentChannel
 from co3d.video.indexed import IndexedVideo, open_indexed_here
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 
@@ -76,17 +76,17 @@ class SandboxedIndexedVideo:
 
 
 def serve_indexed(
-    talk: Talk, path: Path, rate_hz: float | None, threads: int, limits: VideoLimits
+    channel: ParentChannel, path: Path, rate_hz: float | None, threads: int, limits: VideoLimits
 ) -> None:
-    """Open a video and read what is asked for; runs in the child."""
+    """Open a video and read the requested frames; runs in the child process."""
     video = open_indexed_here(path, rate_hz, threads, limits)
     try:
-        talk.say((video.times_seconds, video.rate_hz))
-        for indices in talk.listen():
+        channel.say((video.times_seconds, video.rate_hz))
+        for indices in channel.listen():
             try:
                 answer = video.read(indices)
             except Co3dError as error:
                 answer = error
-            talk.say(answer)
+            channel.say(answer)
     finally:
         video.close()

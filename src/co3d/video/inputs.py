@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.error import EOFError as EndOfFileError
 from av.error import ExitError, FFmpegError
@@ -21,7 +22,7 @@ SESSION_SUFFIX = ".sdp"
 
 
 def is_device(source: str) -> bool:
-    """Whether a path names a camera, plugged in or not."""
+    """Whether a path names a camera device, present or not."""
     return source.startswith(DEVICE_FOLDERS) or Path(source).is_char_device()
 
 
@@ -41,14 +42,14 @@ def is_pipe(source: str) -> bool:
 
 
 def describe_namesake(camera: int | str) -> tuple[str, ...]:
-    """What to say where a camera's number is the name of a file or folder too."""
+    """The notice for a camera number that also names a file or folder."""
     if isinstance(camera, str) and Path(camera).exists():
         return (f"is a camera's number; the file or folder of this name is ./{camera}",)
     return ()
 
 
 def resolve_file_url(source: str | int | Path) -> str | int | Path:
-    """The path that a file:// address names; other sources as they are."""
+    """The path of a file:// address; other sources unchanged."""
     if not isinstance(source, str) or not source.lower().startswith("file:/"):
         return source
     address = urlsplit(source)
@@ -60,7 +61,7 @@ def resolve_file_url(source: str | int | Path) -> str | int | Path:
 
 
 def require_file(source: str) -> None:
-    """Find a path that leads nowhere, without opening the source; cameras and addresses pass.
+    """Check that a path exists without opening it; cameras and addresses are not checked.
 
     Raises:
         SourceNotFoundError: there is no file or folder of this name.
@@ -73,12 +74,14 @@ def require_file(source: str) -> None:
     refuse_missing(Path(str(path)))
 
 
-def open_pipe(source: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
-    """Open standard input ("-") or a FIFO; waits for whoever writes, without a limit.
+def open_pipe(
+    source: str, limits: VideoLimits = DEFAULT_LIMITS, hwaccel: HWAccel | None = None
+) -> InputContainer:
+    """Open standard input ("-") or a FIFO; waits for its writer without a limit.
 
     Raises:
         EmptyVideoError: it ended before its first frame.
-        NotAVideoError: no demuxer understands it as it comes.
+        NotAVideoError: no demuxer understands its data.
     """
     is_standard = source == STANDARD_INPUT
     place = "pipe:0" if is_standard else f"file:{Path(source).absolute()}"
@@ -87,7 +90,7 @@ def open_pipe(source: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContain
         options["protocol_whitelist"] = "pipe"
     name = name_pipe(source)
     try:
-        return open_media(place, None, limits, container_options=options)
+        return open_media(place, None, limits, container_options=options, hwaccel=hwaccel)
     except EndOfFileError as error:
         raise EmptyVideoError(
             f"cannot read {name}: it ended before its first frame; see what writes into it"
@@ -100,16 +103,18 @@ def open_pipe(source: str, limits: VideoLimits = DEFAULT_LIMITS) -> InputContain
 
 
 def name_pipe(source: str) -> str:
-    """What messages call it."""
+    """The pipe's name in messages."""
     return "standard input" if source == STANDARD_INPUT else source
 
 
-def open_session(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputContainer:
-    """Open what an .sdp file describes: RTP that somebody sends to this machine.
+def open_session(
+    path: Path, limits: VideoLimits = DEFAULT_LIMITS, hwaccel: HWAccel | None = None
+) -> InputContainer:
+    """Open an RTP session that an .sdp file describes.
 
     Raises:
-        NotAVideoError: it describes nothing.
-        SourceUnreachableError: nobody sends.
+        NotAVideoError: it describes no session.
+        SourceUnreachableError: no packets arrive.
     """
     options = {"protocol_whitelist": "file,rtp,udp", **KEEP_TIMESTAMPS}
     nothing = "expected lines such as `m=video 5004 RTP/AVP 96`"
@@ -120,6 +125,7 @@ def open_session(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> InputConta
             limits,
             container_options=options,
             timeout=network_timeouts(),
+            hwaccel=hwaccel,
         )
     except ExitError as error:
         raise SourceUnreachableError(

@@ -1,18 +1,18 @@
-"""When the packets of a live source are due, whatever network and server do with their arrival."""
+"""When the packets of a live source are due, however server and network bunch them up."""
 
 MEMORY_SECONDS = 15.0
-"""Longer than the parts in which servers of HLS send."""
+"""Longer than the segments in which HLS servers send."""
 
 JUMP_SECONDS = 10.0
-"""Timestamps that differ so much from those before belong to a clock that started anew."""
+"""A timestamp that differs from the previous one by this much belongs to a clock that was reset."""
 
 
 class DueTimes:
-    """Tells when each packet of a live source should be decoded.
+    """Finds when each packet of a live source should be decoded.
 
-    A packet that came in the middle of a burst has time until its own moment: servers of HLS send
-    six seconds of video at once, and the decoder has six seconds for them. A packet is therefore
-    due as long after its timestamp as the latest of the last 15 to 30 s was when it came.
+    Packets of a burst are due at their own moments: HLS servers send six seconds of video at once,
+    and the decoder has six seconds to decode it. A packet is therefore due at its timestamp plus
+    the largest arrival delay of the last 15 to 30 s.
     """
 
     def __init__(self) -> None:
@@ -20,8 +20,8 @@ class DueTimes:
         self._before_seconds = self._offset_seconds = -float("inf")
         self._last_seconds: float | None = None
 
-    def judge(self, seconds: float, arrival_seconds: float) -> float:
-        """When the next packet is due, on the clock of its arrival; not before that.
+    def find_due_time(self, seconds: float, arrival_seconds: float) -> float:
+        """When the next packet is due, on the clock of its arrival; never before its arrival.
 
         Args:
             seconds: its timestamp, in the order of decoding.

@@ -1,4 +1,4 @@
-"""How much one video may cost: small files can claim pictures and times of any size."""
+"""Limits on the resources that one video may take: small files can claim any size and duration."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from co3d.errors import OptionError, VideoLimitError
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """What one video may ask of this machine; VideoLimitError for more.
+    """Resources that one video may take; more raises VideoLimitError.
 
     Attributes:
-        pixels: of a picture; checked before memory is taken for one. The default holds 8K, also
-            that of cinemas (8192 × 4320).
+        pixels: of a picture; checked before memory is allocated for it. The default allows 8K,
+            also the 8192 × 4320 of cinemas.
         frames: of a file or folder. The default is a day at 120 frames a second.
-        held_seconds: while sampling, for how long in all pictures may be repeated that have been
-            shown for a second already. Live sources have no such limit, nor one of frames.
+        held_seconds: how long in all sampling may repeat pictures beyond the first second of
+            each. Live sources have no such limit, and none on frames.
         picture_bytes: of one file in a folder of pictures.
 
     Raises:
@@ -33,11 +33,11 @@ class VideoLimits:
 
     @property
     def decoder_options(self) -> dict[str, str]:
-        """Options of FFmpeg's decoders; they count pixels in blocks, so with some room."""
+        """Options of FFmpeg's decoders; they count pixels in blocks, so the limit is rounded up."""
         return {"max_pixels": str(self.pixels + self.pixels // 8 + 2**16)}
 
     def check_picture(self, width: int, height: int, name: str) -> None:
-        """Raise VideoLimitError for a picture of this size, in pixels."""
+        """Raise VideoLimitError for a picture that is larger than the limit; sizes in pixels."""
         if width * height > self.pixels:
             raise VideoLimitError(
                 f"cannot read {name}: its pictures are {width}x{height}, at most {self.pixels} "
@@ -45,7 +45,7 @@ class VideoLimits:
             )
 
     def check_frames(self, count: int, name: str) -> None:
-        """Raise VideoLimitError for so many frames."""
+        """Raise VideoLimitError for more frames than the limit."""
         if count > self.frames:
             raise VideoLimitError(
                 f"cannot read {name}: it has more than {self.frames} frames; cut it into parts, or "
@@ -53,7 +53,7 @@ class VideoLimits:
             )
 
     def check_held(self, seconds: float, name: str) -> None:
-        """Raise VideoLimitError for so many seconds of repeated pictures."""
+        """Raise VideoLimitError for more seconds of repeated pictures than the limit."""
         if seconds > self.held_seconds:
             raise VideoLimitError(
                 f"cannot sample {name}: its pictures are far apart, and to repeat them took more "
@@ -62,7 +62,7 @@ class VideoLimits:
             )
 
     def check_file(self, size: int, name: str) -> None:
-        """Raise VideoLimitError for a picture's file of so many bytes."""
+        """Raise VideoLimitError for a picture file with more bytes than the limit."""
         if size > self.picture_bytes:
             raise VideoLimitError(
                 f"cannot read {name}: it has {size} bytes, at most {self.picture_bytes} are "

@@ -1,4 +1,4 @@
-"""Frames of cameras and network streams, which come whether or not anybody takes them."""
+"""Frames of cameras and network streams, which arrive whether or not anybody takes them."""
 
 import threading
 import time
@@ -9,24 +9,26 @@ from functools import partial
 from av.container import InputContainer
 
 from co3d.errors import Co3dError
-from co3d.video.aside import AttentiveEvent, run_aside
 from co3d.video.connection import POLL_HZ, Connection
-from co3d.video.container import report_faults
+from co3d.video.container import translate_pyav_errors
 from co3d.video.damage import Damage
 from co3d.video.delivery import deliver
 from co3d.video.frame import VideoFrame
 from co3d.video.frame_queue import FrameQueue
+from co3d.video.interruptible import InterruptibleEvent, run_interruptibly
+from co3d.video.irregularities import Irregularities
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.packet_tap import PacketTap
 from co3d.video.packets import JOIN_SECONDS
+from co3d.video.picture import DecodedListener
 from co3d.video.source_state import SourceState, StateListener
 
 STALLED_PERIOD_SECONDS = 0.5
-"""Four times as long without a frame is a stall, as for gaps; slower sources get more."""
+"""Silence for four usual intervals, as for gaps, but at least this long, is a stall."""
 
 
 class _StoppedError(Exception):
-    """Ends what the thread that iterates is at."""
+    """Ends the current work of the iterating thread."""
 
 
 class LiveSource:
@@ -35,19 +37,22 @@ class LiveSource:
     Args:
         open_container: connects; called again to reconnect.
         name: of the source, for messages.
-        drop_oldest: what comes faster than it is decoded is dropped (see `LatestPackets`), and a
-            full queue throws its oldest frame away; else the source has to wait. Of a file far away
-            (see `Connection`) nothing is ever thrown away.
-        queue_frames: frames that wait for the consumer at most.
+        drop_oldest: drop what arrives faster than it is decoded (see `LatestPackets`), and the
+            oldest frame of a full queue; else the source has to wait. Frames of a remote file (see
+            `Connection`) are never dropped.
+        queue_frames: the most decoded frames in the queue.
         reconnect_seconds, may_be_recording, is_camera, is_pipe, poll_hz, recorder, limits,
             decoder_threads: see `Connection`.
-        on_state: called in the thread that constructs or iterates with what the source is doing,
-            before each frame and every 0.2 s while none comes.
+        on_state: called with the source's state, in the thread that constructs or iterates, before
+            each frame and every 0.2 s while none arrives.
         decodes_ahead: see `read_video`.
 
     Raises:
         What `Connection.connect` raises.
     """
+
+    shows_decoded = True
+    elsewhere_seconds = 0.0
 
     def __init__(
         self,
@@ -69,9 +74,11 @@ class LiveSource:
     ) -> None:
         self._on_state, self._decoder_threads = on_state, decoder_threads
         self._decodes_ahead, self._opener_name = decodes_ahead, f"co3d connects to {name}"
-        self._stopping = threading.Event() if decodes_ahead else AttentiveEvent(self._look_up)
+        self._stopping = (
+            threading.Event() if decodes_ahead else InterruptibleEvent(self._notify_or_stop)
+        )
         self._connection = Connection(
-            open_container if decodes_ahead else partial(self._open_aside, open_container),
+            open_container if decodes_ahead else partial(self._open_interruptibly, open_container),
             name,
             reconnect_seconds,
             may_be_recording,
@@ -83,14 +90,14 @@ class LiveSource:
             recorder=recorder,
             limits=limits,
             decoder_threads=decoder_threads,
-            on_wait=None if decodes_ahead else self._look_up,
+            on_wait=None if decodes_ahead else self._notify_or_stop,
         )
         self._state = self._connection.state
         self._connect()
         is_live = self._connection.is_live
         self._queue = FrameQueue[VideoFrame](queue_frames, drop_oldest=drop_oldest and is_live)
         self._thread: threading.Thread | None = None
-        self._is_left = False  # nobody waits for the thread any more
+        self._is_left = False  # the thread is left behind
         self.info = self._connection.decoder.describe(is_live=is_live)
         self.pace = self.info.make_pace()
         self.damage: Damage | None = None
@@ -101,17 +108,28 @@ class LiveSource:
         return self._queue.dropped_frames + self._connection.dropped_frames
 
     @property
-    def notices(self) -> Sequence[str]:
-        """What is odd about the source's clock."""
-        return self._connection.decoder.clock.notices
+    def irregularities(self) -> Irregularities:
+        """Jumps back in time and changes of picture size so far."""
+        return self._connection.irregularities
 
-    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
-        """Frames as they come, sampled to `rate_hz`; starts a thread that decodes ahead."""
+    @property
+    def notices(self) -> Sequence[str]:
+        """What is odd about the source's clock and decoder."""
+        return self._connection.decoder.notices
+
+    def frames(
+        self,
+        rate_hz: float | None,
+        *,
+        fill_gaps: bool,
+        on_decoded: DecodedListener | None = None,
+    ) -> Iterator[VideoFrame]:
+        """Frames as they arrive, sampled to `rate_hz`; starts a thread that decodes ahead."""
         if not self._decodes_ahead and self._connection.decoder.reads_ahead:
-            return self._decode_here(rate_hz, fill_gaps)
+            return self._decode_here(rate_hz, fill_gaps, on_decoded)
         self._thread = threading.Thread(
             target=self._pump,
-            args=(rate_hz, fill_gaps),
+            args=(rate_hz, fill_gaps, on_decoded),
             name=f"co3d reads {self.info.name}",
             daemon=True,
         )
@@ -124,7 +142,7 @@ class LiveSource:
         self._queue.close()
 
     def close(self) -> None:
-        """Stop, and wait for the thread a little."""
+        """Stop, and wait briefly for the thread."""
         self.stop()
         if self._thread is None:
             self._connection.close()
@@ -133,12 +151,12 @@ class LiveSource:
             self._is_left = True
 
     def _connect(self) -> None:
-        """Connect so that Ctrl-C need not wait for a server that says nothing."""
+        """Connect in another thread, so that Ctrl-C does not wait for a silent server."""
         if not self._decodes_ahead:
             self._connection.connect()
             return
         try:
-            run_aside(
+            run_interruptibly(
                 self._connection.connect,
                 self._opener_name,
                 self._report,
@@ -148,20 +166,20 @@ class LiveSource:
             self._stopping.set()
             raise
 
-    def _open_aside(self, open_container: Callable[[], InputContainer]) -> InputContainer:
-        """The same for each attempt, where the thread that iterates makes them."""
-        return run_aside(
-            open_container, self._opener_name, self._look_up, lambda late: late.close()
+    def _open_interruptibly(self, open_container: Callable[[], InputContainer]) -> InputContainer:
+        """Open a container in another thread, for attempts that the iterating thread makes."""
+        return run_interruptibly(
+            open_container, self._opener_name, self._notify_or_stop, lambda late: late.close()
         )
 
-    def _look_up(self, waited_seconds: float = 0.0) -> None:
-        """Tell the listener while the thread that iterates waits, unless it is to stop."""
+    def _notify_or_stop(self, waited_seconds: float = 0.0) -> None:
+        """Call the listener while the iterating thread waits; raises when it is to stop."""
         self._report(waited_seconds)
         if self._stopping.is_set():
             raise _StoppedError
 
     def _report(self, waited_seconds: float = 0.0) -> None:
-        """Tell the listener what has changed, or what still is."""
+        """Call the listener with new states, or with the present one."""
         if self._on_state is None:
             return
         changes = self._connection.changes
@@ -177,12 +195,14 @@ class LiveSource:
         self._on_state(self._state)
 
     def _is_too_long(self, silent_seconds: float) -> bool:
-        """Whether frames usually take less long to come."""
-        if silent_seconds <= 0:  # while it connects there is no pace yet
+        """Whether the silence is longer than this source's intervals usually are."""
+        if silent_seconds <= 0:  # no pace is known while it connects
             return False
         return silent_seconds > self.pace.longest_without_gap(STALLED_PERIOD_SECONDS)
 
-    def _deliver(self, rate_hz: float | None, fill_gaps: bool) -> Iterator[VideoFrame]:
+    def _deliver(
+        self, rate_hz: float | None, fill_gaps: bool, on_decoded: DecodedListener | None
+    ) -> Iterator[VideoFrame]:
         return deliver(
             self._connection.frames(),
             self.info,
@@ -190,23 +210,28 @@ class LiveSource:
             rate_hz,
             fill_gaps=fill_gaps,
             threads=self._decoder_threads,
+            on_decoded=on_decoded,
         )
 
-    def _decode_here(self, rate_hz: float | None, fill_gaps: bool) -> Iterator[VideoFrame]:
-        """Frames that the thread decodes which iterates."""
+    def _decode_here(
+        self, rate_hz: float | None, fill_gaps: bool, on_decoded: DecodedListener | None
+    ) -> Iterator[VideoFrame]:
+        """Frames decoded in the iterating thread."""
         with suppress(_StoppedError):
-            yield from self._deliver(rate_hz, fill_gaps)
+            yield from self._deliver(rate_hz, fill_gaps, on_decoded)
         if (error := self._damage_error()) is not None:
             raise error
 
-    def _pump(self, rate_hz: float | None, fill_gaps: bool) -> None:
+    def _pump(
+        self, rate_hz: float | None, fill_gaps: bool, on_decoded: DecodedListener | None
+    ) -> None:
         """Fill the queue; runs in the thread."""
         outcome: Exception | None = RuntimeError(
             f"the thread that reads {self.info.name} died of a bug; its traceback stands above"
         )
         try:
-            with report_faults(self.info.name):
-                for frame in self._deliver(rate_hz, fill_gaps):
+            with translate_pyav_errors(self.info.name):
+                for frame in self._deliver(rate_hz, fill_gaps, on_decoded):
                     if not self._queue.put(frame):
                         break
             outcome = self._damage_error()
@@ -217,7 +242,7 @@ class LiveSource:
             self._queue.finish(outcome)
 
     def _damage_error(self) -> Co3dError | None:
-        """What a file far away lost; a live source has no end to compare with."""
+        """The damage of a remote file; a live source has no stated end to compare with."""
         if self.info.is_live or self._stopping.is_set():
             return None
         self.damage = self._connection.decoder.losses.damage()

@@ -1,33 +1,34 @@
-"""The time of a live source: its own, unless it has none or arrival speaks against it."""
+"""The time of a live source: its own timestamps, unless it has none or they contradict arrival."""
 
 from typing import Generic, TypeVar
 
 from co3d.video.clock import Arrival, PresentationClock
 
 WATCHED_SECONDS = 20.0
-"""Servers send up to ten seconds at once when a connection begins, and networks stall for a few."""
+"""Servers send up to ten seconds of video at once on connecting, and networks stall for a few."""
 
 SLOWEST_CLOCK = 0.5
-"""Of seconds in timestamps per second of arrival; slower clocks are wrong."""
+"""Seconds that timestamps must advance per second of arrival; a slower clock is taken for wrong."""
 
 T = TypeVar("T")
 
 
 class LiveClock(Generic[T]):
-    """Times for the frames of a live source, that never fall.
+    """Times for the frames of a live source that never decrease.
 
-    A source without a clock (MJPEG over HTTP, say, for which FFmpeg counts 25 frames a second) gets
-    the times of arrival, from 0 on. So does a source whose timestamps advance less than half as
-    fast as its frames arrive, over 20 s of which more than half were spent waiting for it.
-    Timestamps that advance faster than arrival are believed: recordings that are sent at once do.
+    A source without a clock (MJPEG over HTTP, for which FFmpeg assumes 25 frames a second) gets the
+    times of arrival, from 0 on. So does a source whose timestamps advance less than half as fast as
+    its frames arrive, measured over 20 s of which more than half were spent waiting for it.
+    Timestamps that advance faster than arrival are believed, as recordings are sent at once.
 
     Args:
         interval_seconds: time between two frames where the source does not say.
         has_timestamps: whether the container carries any.
 
     Attributes:
-        by_arrival: whether times are those of arrival.
-        notices: what is odd about the source's clock, in sentences without a subject.
+        by_arrival: whether the times are those of arrival.
+        notices: what is odd about the source's clock, as predicates whose subject is the source.
+        jumps_back, jump_back_seconds: as of `PresentationClock`.
     """
 
     def __init__(self, interval_seconds: float, *, has_timestamps: bool) -> None:
@@ -40,8 +41,18 @@ class LiveClock(Generic[T]):
         if not has_timestamps:
             self.notices.append("carries no clock: frames have the times of their arrival")
 
+    @property
+    def jumps_back(self) -> int:
+        """Real jumps back of timestamps so far."""
+        return self._stamps.jumps_back
+
+    @property
+    def jump_back_seconds(self) -> float:
+        """How far the latest of them went."""
+        return self._stamps.jump_back_seconds
+
     def resume(self) -> None:
-        """Say that the next timestamp comes from a new connection; none may be waiting."""
+        """Say that the next timestamp comes from a new connection; no frame may be held."""
         self._stamps.resume()
         self._watched = None
 
@@ -59,7 +70,7 @@ class LiveClock(Generic[T]):
         return settled
 
     def release(self) -> list[tuple[T, float]]:
-        """Frames that still wait: none follows them on this connection."""
+        """Return the frames still held, because none follow on this connection."""
         return self._stamps.release()
 
     def _time_arrival(self, arrival: Arrival) -> float:
@@ -69,7 +80,7 @@ class LiveClock(Generic[T]):
         return self._last_seconds
 
     def _compare(self, arrival: Arrival) -> None:
-        """Compare the clock with arrival, once enough of both has passed."""
+        """Compare the timestamps with arrival, once enough time has passed on both."""
         if self._watched is None:
             self._watched = self._last_seconds, arrival
         since_seconds, since = self._watched

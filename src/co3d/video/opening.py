@@ -1,4 +1,4 @@
-"""What tells a source that is sent from its start again."""
+"""Recognise a source that is sent from its start again."""
 
 from hashlib import sha256
 
@@ -6,5 +6,5 @@ from av.packet import Packet
 
 
 def identify_packet(packet: Packet) -> bytes:
-    """The time and a digest of a packet: of the first ones of two connections, say."""
+    """The time and a digest of a packet, to compare the first packets of two connections."""
     return f"{packet.pts} ".encode() + sha256(packet).digest()

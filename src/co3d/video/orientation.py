@@ -1,4 +1,4 @@
-"""How a decoded picture is turned and mirrored to be shown upright."""
+"""How a decoded picture must be turned and mirrored to be upright."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,23 +8,23 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 
 ROW_LENGTH = 3
-"""A display matrix has three rows of three; the last column is of no use for a picture."""
+"""A display matrix has three rows of three; its last column does not matter for a picture."""
 
 
 def _name_unknown(kind: type[Type], value: object) -> Type:
-    """A kind of side data that this PyAV has no name for: EXIF tags, with FFmpeg 8.1."""
+    """A member for kinds of side data that this PyAV does not name: EXIF tags, with FFmpeg 8.1."""
     unknown = object.__new__(kind)
     unknown._name_, unknown._value_ = f"UNKNOWN_{value}", value
     return unknown
 
 
-# Without this, a frame with such data gives none of its side data: PyAV raises a ValueError.
+# Without this, PyAV raises a ValueError for all side data of a frame that has such a kind.
 Type._missing_ = classmethod(_name_unknown)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight orientations; steps are taken in this order.
+    """One of the eight orientations; its operations apply in the order of the attributes.
 
     Attributes:
         is_transposed: rows become columns.
@@ -41,7 +41,7 @@ class Orientation:
         return (height, width) if self.is_transposed else (width, height)
 
     def aspect_of(self, aspect: Fraction) -> Fraction:
-        """The upright width of a pixel by its height, of one of this."""
+        """The upright pixel aspect ratio (width by height) for a stored one."""
         return 1 / aspect if self.is_transposed else aspect
 
     def apply(self, image: np.ndarray) -> np.ndarray:
@@ -58,11 +58,11 @@ class Orientation:
 def read_orientation(frame: av.VideoFrame) -> Orientation:
     """The orientation in a frame's display matrix; upright where it has none.
 
-    The matrix (a b u; c d v; x y w) shows the pixel at (p, q) at (a·p + c·q + x, b·p + d·q + y). An
-    angle between quarter turns counts as the nearest one.
+    The matrix (a b u; c d v; x y w) maps the pixel (p, q) to (a·p + c·q + x, b·p + d·q + y). Angles
+    between quarter turns are rounded to the nearest one.
     """
-    # A frame keeps its `side_data`, which refers to it: both would wait for a garbage collection.
-    container = SideDataContainer(frame)  # pyright: ignore[reportCallIssue] (its stub lacks it)
+    # `frame.side_data` makes a reference cycle, which keeps both alive until a garbage collection.
+    container = SideDataContainer(frame)  # pyright: ignore[reportCallIssue] (missing in its stub)
     data = container.get("DISPLAYMATRIX")
     if data is None:
         return Orientation()

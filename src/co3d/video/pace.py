@@ -1,4 +1,4 @@
-"""The usual time between the frames of a source, and so what is a gap in it."""
+"""The usual interval between the frames of a source, which decides what counts as a gap."""
 
 import math
 from collections import deque
@@ -9,18 +9,19 @@ from typing import Protocol, TypeVar
 GAP_INTERVALS = 4.0
 """A gap is longer than this many sampling periods, and than this many usual intervals.
 
-One lost frame doubles an interval and ordinary jitter moves a frame by half of one. Up to four
-periods a network sees a held picture and no wrong time: of camera_motion's window of eight frames
+One lost frame doubles an interval, and ordinary jitter moves a frame by half of one. A picture held
+for up to four periods leaves half of camera_motion's window of eight frames new. Longer holds make
+up most of the window.
 half are still new. Longer holds make up most of the window.
 """
 
 ROUNDING_SECONDS = 1e-3
-"""Containers that round times to milliseconds make an interval that much longer at most."""
+"""Rounding times to milliseconds, as some containers do, lengthens an interval by at most this."""
 
 RECENT_INTERVALS = 15
 NEEDED_INTERVALS = 3
 KNOWN_INTERVALS = 8
-"""From so many intervals on the stated rate has no say any more: headers err."""
+"""After this many intervals the stated rate is ignored, because headers may be wrong."""
 
 
 class Timed(Protocol):
@@ -38,17 +39,17 @@ T = TypeVar("T", bound=Timed)
 class Pace:
     """The median of the latest 15 intervals between frames.
 
-    A slideshow's pace is slow, so that its stills are no gaps; a camera that slows down for the
-    night has gaps until half of the intervals are slow ones.
+    A slideshow's pace is slow, so its stills are no gaps; a camera that slows down at night has
+    gaps until half of the 15 intervals are slow ones.
 
     Args:
-        stated_seconds: mean interval as the container states it; None where it cannot be known.
-        longest_seconds: a longer interval is a gap at any pace.
+        stated_seconds: mean interval that the container states; None where it states none.
+        longest_seconds: a longer interval is a gap whatever the pace.
 
     Attributes:
         measured_seconds: the median; None before the first interval.
-        usual_seconds: the median too, but not less than what is stated until eight intervals are
-            known; None while nothing tells. Another thread may read both.
+        usual_seconds: the median, but at least the stated interval until eight intervals are known;
+            None while neither is known. Other threads may read both.
     """
 
     def __init__(self, stated_seconds: float | None, longest_seconds: float) -> None:
@@ -67,7 +68,7 @@ class Pace:
         self.usual_seconds = usual
 
     def watch(self, frames: Iterable[T]) -> Iterator[T]:
-        """The same frames, each interval counted before the frame that ends it."""
+        """The same frames; each interval is counted before the frame that ends it."""
         last_seconds: float | None = None
         for frame in frames:
             if last_seconds is not None:
@@ -76,25 +77,25 @@ class Pace:
             yield frame
 
     def take_over(self, other: "Pace") -> None:
-        """Know what another pace knows."""
+        """Copy the intervals that another pace has counted."""
         vars(self).update(vars(other))
 
     @property
     def is_known(self) -> bool:
-        """Whether the pace was stated, or told from three intervals, which one odd one cannot."""
+        """Whether the pace was stated or three intervals are known, since one may be an outlier."""
         return self._stated_seconds is not None or len(self._recent) >= NEEDED_INTERVALS
 
     def is_slower_than(self, seconds: float) -> bool:
-        """Whether intervals usually are longer: three tell, or one where as much is stated.
+        """Whether intervals usually are longer: three must show it, or one and the stated one.
 
-        A statement alone does not, since the mean over a file with an outage is long.
+        A stated mean alone does not, since an outage in a file lengthens it.
         """
         states_as_much = self._stated_seconds is not None and self._stated_seconds > seconds
         needed = 1 if states_as_much else NEEDED_INTERVALS
         return len(self._recent) >= needed and (self.measured_seconds or 0.0) > seconds
 
     def longest_without_gap(self, period_seconds: float) -> float:
-        """The longest interval in seconds that is no gap when sampling with this period."""
+        """The longest interval in seconds that is not a gap when sampling with this period."""
         usual = self.usual_seconds
         limit = math.inf if usual is None else GAP_INTERVALS * max(period_seconds, usual)
         return min(limit, self._longest_seconds) + ROUNDING_SECONDS

@@ -1,4 +1,4 @@
-"""Take the packets of a source as they come, with the times at which they are decoded."""
+"""Receive the packets of a source as they arrive, with their decoding times."""
 
 import threading
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from co3d.video.live_clock import LiveClock
 from co3d.video.opening import identify_packet
 
 LONGEST_REORDERING_SECONDS = 10.0
-"""A picture that is shown so long after it is decoded has a wild timestamp."""
+"""A picture that is shown this long after it is decoded has a wrong timestamp."""
 
 MOST_REORDERED = 16
-"""So many pictures are put in order at most."""
+"""The most pictures that a decoder reorders."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Received:
     """A packet as it was demuxed.
 
     Attributes:
-        shown_after_seconds: from its decoding time until it is shown.
+        shown_after_seconds: from its decoding time to its presentation time.
         received_seconds: when it came, Unix time; None for files.
     """
 
@@ -35,12 +35,12 @@ Clock = PresentationClock[Received] | LiveClock[Received]
 
 
 class PacketTap:
-    """Gets the packets of a source's video stream in order, each once, with times that never fall.
+    """Gets a source's video packets in order, each once, with times that never decrease.
 
-    Subclasses say what becomes of them. Safe for threads.
+    Subclasses define what happens to the packets. Thread-safe.
 
     Attributes:
-        notices: what went wrong, in sentences without a subject.
+        notices: what went wrong, as predicates whose subject is the source.
     """
 
     def __init__(self) -> None:
@@ -69,12 +69,12 @@ class PacketTap:
 
         Args:
             stream: whose packets are taken.
-            clock: for their decoding times; a new one.
-            is_live: whether packets come when they happen.
-            may_repeat: the source is read again from its start if its first packet is the same as
-                that of the connection before. Then those that were taken already are passed over.
-            goes_on: each connection sends one picture. They go on from those before, as long
-                as they are of one codec, and one that has not changed is taken once.
+            clock: a new one, for their decoding times.
+            is_live: whether packets arrive as they are captured.
+            may_repeat: the source is read again from its start if its first packet equals the one
+                of the connection before. Packets that were received already are then skipped.
+            goes_on: each connection sends one picture. Its packets continue the earlier ones while
+                the codec stays the same, and a picture that has not changed is taken once.
         """
         with self._lock:
             codec = stream.codec_context.name
@@ -83,7 +83,7 @@ class PacketTap:
             self._is_live, self._may_repeat = is_live, may_repeat
 
     def take(self, packet: Packet, arrival: Arrival, received_seconds: float | None) -> None:
-        """Take a packet, if it is of the stream and whole.
+        """Take a packet if it belongs to the stream and is whole.
 
         Args:
             arrival: when it came. received_seconds: the same as Unix time; None for files.
@@ -101,19 +101,19 @@ class PacketTap:
                 self._skipped -= 1
                 return
             self._packets += 1
-            dts_seconds = self._tell_dts(packet)
+            dts_seconds = self._read_dts(packet)
             shown_after = _measure_reordering(packet, dts_seconds)
             received = Received(packet, shown_after, received_seconds)
             assert self._clock is not None
             self._keep_all(self._clock.put(received, dts_seconds, arrival))
 
     def finish(self) -> None:
-        """The connection is over."""
+        """Note that the connection is over."""
         with self._lock:
             self._finish()
 
     def close(self) -> None:
-        """Finish, and take no more packets; twice is fine."""
+        """Finish, and take no more packets; may be called twice."""
         with self._lock:
             self._finish()
             self._is_closed = True
@@ -133,11 +133,11 @@ class PacketTap:
             self._connect()
         self._next_clock = None
 
-    def _tell_dts(self, packet: Packet) -> float | None:
-        """A packet's decoding time; None where the container is silent.
+    def _read_dts(self, packet: Packet) -> float | None:
+        """A packet's decoding time; None where the container does not state it.
 
-        Of the first few packets, until pictures have been put in order, only the time is known at
-        which they are shown, which may be late.
+        For the first few packets, before the decoder's reordering is known, this is the
+        presentation time, which may be later.
         """
         if packet.dts is None and self._dts_seconds is not None and self._undated < MOST_REORDERED:
             self._undated += 1
@@ -158,15 +158,15 @@ class PacketTap:
             self._keep(received, dts_seconds)
 
     def _connect(self) -> None:
-        """Packets of another stream follow, from its first one on."""
+        """Prepare for packets of another stream, beginning with its first one."""
         raise NotImplementedError
 
     def _keep(self, received: Received, dts_seconds: float) -> None:
-        """Take the next packet, whose decoding time never falls."""
+        """Take the next packet, whose decoding time never decreases."""
         raise NotImplementedError
 
     def _complete(self) -> None:
-        """No packet of the present connection follows."""
+        """Note that no more packets of this connection follow."""
         raise NotImplementedError
 
 

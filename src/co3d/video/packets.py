@@ -1,4 +1,4 @@
-"""Packets of an open container as they come, and of a live one the latest that can be decoded."""
+"""Packets of an open container: all of them, or of a live source the latest that can be decoded."""
 
 import threading
 import time
@@ -19,20 +19,22 @@ from co3d.video.packet_tap import PacketTap
 
 WaitListener = Callable[[float], None]
 JOIN_SECONDS = 1.0
-"""A thread that waits for a silent server is left behind; its read times out soon after."""
+"""`close` waits this long for the reading thread. A thread that waits for a silent server is left
+behind, and ends when its read times out."""
 
 QUEUED_BYTES = 64 * 2**20
-"""Then the source has to wait, as one does that sends a whole recording at once."""
+"""Once this many bytes are queued, reading pauses, because a source may send a whole recording at
+once."""
 
 SKIP_SECONDS = 0.25
-"""So late, pictures that no other one needs are not decoded."""
+"""A packet that is this late makes the decoder skip pictures that no other picture refers to."""
 
 LONGEST_SECONDS = 2.0
-"""So late, decoding goes on at the next key frame. Pictures in one piece fill a window until then;
-going on earlier would cut them into pieces that fill none."""
+"""A packet that is this late makes decoding skip to the next key frame. Skipping earlier would cut
+the video into pieces too short to fill a network's window."""
 
 FRESH_SECONDS = 0.5
-"""So late a key frame that has come already is near enough to go on at."""
+"""A key frame that has already arrived is skipped to if it is at most this late."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class ReceivedPacket:
         arrival: on a steady clock.
         received_seconds: Unix time; None for files.
         due_seconds: when it should be decoded, on the steady clock; see `DueTimes`.
-        is_late: whether the decoder is behind, and pictures that no other one needs are to be
-            left out.
+        is_late: whether the decoder is behind, so that it should skip pictures that no other
+            picture refers to.
         dropped_before: packets just before this one that were thrown away.
     """
 
@@ -60,9 +62,9 @@ class ReceivedPacket:
 def receive_packets(
     container: InputContainer, *, arrive: bool, recorder: PacketTap | None = None
 ) -> Iterator[ReceivedPacket]:
-    """Packets of all streams; those of sources far away `arrive`, those of files do not.
+    """Packets of all streams; `arrival` is set for remote sources only.
 
-    A recorder takes them all, as they come.
+    The recorder gets them all, as they arrive.
 
     Raises FFmpegError where the container breaks off.
     """
@@ -89,8 +91,8 @@ class LatestPackets:
     Args:
         container: closed by `close`, in the thread if that still waits for the server.
         stream: the only one whose packets are kept.
-        counts_frames: whether timestamps are made up, so that a packet is due when it comes.
-        recorder: takes all packets, those that are dropped too.
+        counts_frames: whether timestamps are made up, so that a packet is due when it arrives.
+        recorder: gets all packets, also those that are dropped.
         on_wait: see `FrameQueue.take_all`.
     """
 
@@ -128,7 +130,7 @@ class LatestPackets:
             seen = dropped
 
     def close(self) -> None:
-        """Stop reading, and close the container as soon as nothing is read from it any more."""
+        """Stop reading, and close the container as soon as the thread has left it."""
         self._queue.close()
         with self._lock:
             self._is_closed = True
@@ -162,7 +164,7 @@ class LatestPackets:
         time_stamp = packet.pts if packet.dts is None else packet.dts
         if self._due_times is None or time_stamp is None or packet.time_base is None:
             return arrival_seconds
-        return self._due_times.judge(float(time_stamp * packet.time_base), arrival_seconds)
+        return self._due_times.find_due_time(float(time_stamp * packet.time_base), arrival_seconds)
 
 
 class Backlog:
@@ -172,7 +174,7 @@ class Backlog:
         self._waits_for_key = False
 
     def count_late(self, waiting: deque[ReceivedPacket]) -> int:
-        """How many of the packets that wait, oldest first, are not to be decoded."""
+        """How many of the oldest waiting packets to drop without decoding them."""
         if not waiting:
             return 0
         now = time.monotonic()
@@ -187,6 +189,6 @@ class Backlog:
 
 
 def _count_needless(waiting: deque[ReceivedPacket], late_seconds: float) -> int:
-    """How many key frames come right before another one, and were due before this time."""
+    """How many leading key frames precede another key frame and were due before this time."""
     keys = takewhile(lambda received: received.packet.is_keyframe, waiting)
     return sum(received.due_seconds < late_seconds for received, _ in pairwise(keys))

@@ -1,7 +1,8 @@
 """From a decoder's frame to an upright RGB picture."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import av
@@ -11,9 +12,10 @@ from av.error import FFmpegError
 from co3d.errors import NotAVideoError
 from co3d.video.frame import VideoFrame
 from co3d.video.orientation import read_orientation
+from co3d.video.turns import decoding_turns
 
 CONVERTS_IN_THREADS = "threads" in (av.VideoFrame.reformat.__doc__ or "")
-"""Whether this PyAV has a say in how many threads convert a picture; older ones take one."""
+"""Whether this PyAV lets the caller choose the number of threads that convert a picture."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class DecodedFrame:
     received_seconds: float | None = None
 
 
+DecodedListener = Callable[[DecodedFrame], None]
+
+
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     """(width, height) in pixels once the display matrix is applied."""
     return read_orientation(frame).size_of(frame.width, frame.height)
@@ -38,7 +43,7 @@ def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
 def to_rgb(frame: av.VideoFrame, width: int, height: int, threads: int | None = None) -> np.ndarray:
     """Return the upright picture, (height, width, 3) uint8 RGB, scaled if its size differs.
 
-    Its pixels do not depend on how many threads convert it; None leaves that to FFmpeg.
+    Its pixels do not depend on the number of threads; None leaves that number to FFmpeg.
     """
     options: dict[str, Any] = (
         {"threads": threads} if threads is not None and CONVERTS_IN_THREADS else {}
@@ -46,7 +51,9 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, threads: int | None = 
     orientation = read_orientation(frame)
     width, height = orientation.size_of(width, height)
     try:
-        rgb = frame.to_ndarray(format="rgb24", width=width, height=height, **options)
+        rgb = decoding_turns.take(
+            partial(frame.to_ndarray, format="rgb24", width=width, height=height, **options)
+        )
     except FFmpegError as error:
         raise NotAVideoError(
             f"cannot turn pixels of format {frame.format.name} into RGB ({error.strerror}); "
@@ -58,7 +65,7 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, threads: int | None = 
 def convert_frames(
     decoded: Iterable[DecodedFrame], width: int, height: int, threads: int | None = None
 ) -> Iterator[VideoFrame]:
-    """Convert what sampling left over; a repeated frame is converted once."""
+    """Convert the sampled frames; a repeated frame is converted once."""
     source: DecodedFrame | None = None
     picture: VideoFrame | None = None
     for item in decoded:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from co3d.arguments import check_arguments
@@ -13,14 +12,19 @@ from co3d.errors import OptionError
 from co3d.files import make_folder
 from co3d.sandbox import find_sandbox
 from co3d.video.allowance import Allowance
-from co3d.video.container import RtspTransport, report_faults
+from co3d.video.certificates import TlsMode, TlsSettings
+from co3d.video.container import RtspTransport, translate_pyav_errors
 from co3d.video.continuity import Continuity
 from co3d.video.damage import Damage
+from co3d.video.every_frame import HELD_BYTES, EveryFrame
 from co3d.video.frame import VideoFrame
 from co3d.video.framing import Crop, Flip, Framing
+from co3d.video.hardware import check_decode
 from co3d.video.inputs import resolve_file_url
+from co3d.video.irregularities import Irregularities
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.packet_ring import PacketRing
+from co3d.video.picture import DecodedFrame, convert_frames
 from co3d.video.recording import Recorder
 from co3d.video.sandboxed_source import open_in_sandbox
 from co3d.video.source import FrameSource
@@ -33,23 +37,24 @@ Gap = Literal["keep", "reset"]
 class VideoReader:
     """An open video: iterate over it once, close it or use it as a context manager.
 
-    Frames come in presentation order and are all of one size. After the last frame of a source that
-    has lost some, the iteration raises DamagedVideoError; when a live source is gone for good, it
-    raises SourceUnreachableError or CameraError.
+    Frames come in presentation order and all have one size. After the last frame of a source that
+    has lost frames, the iteration raises DamagedVideoError; when a live source is gone for good,
+    SourceUnreachableError or CameraError.
 
     Attributes:
-        is_live: frames come when they happen.
+        is_live: frames arrive as they are captured.
         source_rate_hz: frames per second of the source, None if unknown.
-        rate_hz: ticks per second that frames are sampled to; None when all are delivered.
-        gap: what becomes of a gap; see `read_video`.
+        rate_hz: the rate that frames are sampled to; None when all are delivered.
+        gap: what happens at a gap; see `read_video`.
         framing: how pictures are turned, mirrored and cropped.
         recorder: of the source's packets; None where they are not recorded.
         ring: of the source's latest packets; None where they are not kept.
         drops_late: whether frames are dropped when the consumer is late.
-        can_open_again: whether the source sends the same frames to another reader.
+        can_open_again: whether the source sends the same frames to another reader, so that
+            `hold_every_frame` can always deliver them all.
         width, height: of every picture, in pixels.
-        sample_aspect_ratio: width of a pixel by its height; pictures of another than 1 are meant to
-            be stretched when they are shown. Networks see them as they are stored.
+        sample_aspect_ratio: width of a pixel divided by its height. Players stretch pictures for
+            which it is not 1; networks see them as stored.
         frame_count, duration_seconds: of the source, estimated; None if unknown.
     """
 
@@ -69,8 +74,9 @@ class VideoReader:
         self._source = source
         self._open_again = open_again
         self._frames: Iterator[VideoFrame] | None = None
+        self._every_frame: EveryFrame | None = None
         self._reading = threading.Lock()
-        self._closed = False
+        self._closed = self._is_free = False
         self._name = source.info.name
         self._opening_notices = notices
         self._notices: list[str] = []
@@ -93,19 +99,35 @@ class VideoReader:
 
     @property
     def dropped_frames(self) -> int:
-        """Frames of a live source thrown away so far because the consumer was late."""
+        """Frames of a live source dropped so far because the consumer was late."""
         return self._source.dropped_frames
+
+    @property
+    def elsewhere_seconds(self) -> float:
+        """CPU seconds so far of the process that decodes, if it is not this one."""
+        return self._source.elsewhere_seconds
+
+    @property
+    def irregularities(self) -> Irregularities:
+        """How often the source's clock jumped back and its pictures changed size so far."""
+        return self._source.irregularities
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What is odd about the source's time or its recording so far, as sentences.
 
-        Each comes once and stays, in the order in which they came up.
+        Each appears once and stays, oldest first.
         """
         recorded = self.recorder.notices if self.recorder else ()
-        told = (*self._opening_notices, *self._source.notices, *recorded)
+        kept = self.ring.notices if self.ring else ()
+        told = (*self._opening_notices, *self._source.notices, *recorded, *kept)
         said = [f"{self._name} {notice}" for notice in told]
         said += [self._slowness] if self._slowness else []
+        if self._every_frame is not None and self._every_frame.exceeded_limit:
+            said.append(
+                f"{self._name} is decoded twice: its frames up to the one that is described take "
+                f"more than {HELD_BYTES / 2**20:.0f} MB"
+            )
         self._notices += [notice for notice in said if notice not in self._notices]
         return tuple(self._notices)
 
@@ -123,11 +145,15 @@ class VideoReader:
                 if self._closed:
                     raise StopIteration
                 if self._frames is None:
-                    frames = self._source.frames(self.rate_hz, fill_gaps=self.gap == "keep")
+                    frames = self._source.frames(
+                        self.rate_hz,
+                        fill_gaps=self.gap == "keep",
+                        on_decoded=None if self._every_frame is None else self._every_frame.hold,
+                    )
                     self._frames = self.framing.apply(frames)
-                with report_faults(self._name):
+                with translate_pyav_errors(self._name):
                     frame = next(self._frames)
-                if self._closed:  # by a signal handler or another thread, meanwhile
+                if self._closed:  # meanwhile, by a signal handler or another thread
                     raise StopIteration
             except BaseException:
                 self._closed = True
@@ -139,7 +165,7 @@ class VideoReader:
             return frame
 
     def stop(self) -> None:
-        """End the iteration soon, without waiting for anything; `close` is still to be called."""
+        """End the iteration soon, without waiting for anything; `close` must still be called."""
         self._closed = True
         self._source.stop()
 
@@ -152,13 +178,30 @@ class VideoReader:
             finally:
                 self._reading.release()
 
-    def open_again(self, reconnect_seconds: float | None = None) -> "VideoReader":
-        """Another reader of the same source, of every frame; see `can_open_again`."""
+    def hold_every_frame(self, reconnect_seconds: float | None = None) -> EveryFrame:
+        """All frames of the source, as this reader decodes them; call it before iterating.
+
+        Args:
+            reconnect_seconds: as for `read_video`, if the source must be decoded a second time.
+
+        Raises:
+            OptionError: the source cannot be opened again; see `can_open_again`.
+        """
         if self._open_again is None or not self.can_open_again:
-            raise OptionError(f"cannot open {self._name} again: its frames come once; keep them")
-        return self._open_again(reconnect_seconds=reconnect_seconds)
+            raise OptionError(f"cannot hold all of {self._name}: its frames come once; keep them")
+        open_again = partial(self._open_again, reconnect_seconds=reconnect_seconds)
+        twice = not self._source.shows_decoded
+        self._every_frame = EveryFrame(self._convert, open_again, decodes_twice=twice)
+        return self._every_frame
+
+    def _convert(self, decoded: DecodedFrame) -> VideoFrame:
+        info = self._source.info
+        return next(self.framing.apply(convert_frames((decoded,), info.width, info.height)))
 
     def _free(self) -> None:
+        if self._is_free:  # another reader may already use the ring
+            return
+        self._is_free = True
         self._source.close()
         for tap in filter(None, (self.recorder, self.ring)):
             tap.close()
@@ -180,12 +223,7 @@ class VideoReader:
     def __enter__(self) -> "VideoReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -216,6 +254,9 @@ def read_video(
     decoder_threads: int | None = None,
     decodes_ahead: bool = True,
     allowance: Allowance | None = None,
+    decode: str = "cpu",
+    tls: TlsMode = "verify",
+    ca_file: str | Path | None = None,
 ) -> VideoReader:
     """Open a video and return a reader of its frames.
 
@@ -224,56 +265,68 @@ def read_video(
             number of a camera (0 or "0") or its path (/dev/video0, /dev/v4l/by-id/…); a FIFO, or
             "-" for standard input; an .sdp file; or an address that starts with file, http, https,
             rtmp, rtmps, rtp, rtsp, rtsps, srt or udp. An address that answers with one picture is
-            asked again and again.
+            requested repeatedly.
         rate_hz: sample to this steady rate by timestamp (see `co3d.video.sampling`); None delivers
             every frame.
-        policy: what a live source does when the consumer is late: "latest" (None means this) drops
-            what it cannot decode or deliver in time, "every" lets the source wait. Files, near or
-            far, always wait; so do pipes that are not told "latest", or that state a duration.
-        gap: what a gap in the source's time does while sampling. "keep" holds the picture before
-            it, for 60 s at most (10 s of a live source). "reset" invents nothing: the next frame
-            comes at once, and a network is to start anew with it. Either way its `gap_seconds`
-            tells. None means "reset" for live sources and "keep" for files.
-        queue_frames: frames of a camera or network stream that wait for the consumer at most.
-        reconnect_seconds: for how long a network stream that is not there, or broke off, is tried
-            again (see `co3d.video.back_off`); 0 tries once. None tries for ever, but for 30 s where
-            a recording far away broke off. Ctrl-C interrupts an attempt at once.
+        policy: what a live source does when the consumer is late: "latest" (the default) drops
+            what cannot be decoded or delivered in time, "every" lets the source wait. Files, local
+            or remote, always wait; so do pipes unless told "latest", and those with a duration.
+        gap: what happens at a gap in the source's time while sampling. "keep" holds the picture
+            before it, for at most 60 s (10 s for a live source). "reset" repeats nothing: the next
+            frame comes at once, and the network should be reset before it. The frame's
+            `gap_seconds` is set either way. None means "reset" for live sources, "keep" for files.
+        queue_frames: the most frames of a camera or network stream in the queue.
+        reconnect_seconds: how long a network stream that is absent or broke off is retried (see
+            `co3d.video.back_off`); 0 tries once. None retries for ever, but for 30 s where a remote
+            recording broke off. Ctrl-C interrupts an attempt at once.
         folder_rate_hz: frames per second of a folder of pictures.
-        rotate, flip, crop: what becomes of upright pictures, in this order: turned by 90, 180 or
+        rotate, flip, crop: applied to upright pictures in this order: turned by 90, 180 or
             270 degrees clockwise; mirrored, "horizontal" (left and right) or "vertical"; cut to
             (x, y, width, height) in pixels (see `co3d.video.framing`).
-        record: a folder, made if absent, for the packets of the video as they come, not encoded
-            again: Matroska files that play by themselves (see `co3d.video.recording`). Frames that
-            are dropped because the consumer is late are recorded nevertheless.
-        record_seconds: how long such a file is, up to the next key frame.
+        record: a folder, made if absent, for the video's packets, not re-encoded: Matroska files
+            that each play alone (see `co3d.video.recording`). Frames that are dropped because the
+            consumer is late are still recorded.
+        record_seconds: length of such a file; it ends at the next key frame.
         ring: keeps the latest packets in memory, unless they are recorded; folders have none.
         rtsp_transport: what RTSP sends video over: "tcp", "udp", or "auto", which takes UDP where
             the server refuses TCP.
-        poll_hz: how often an address that answers with one picture is asked, at most; None means
+        poll_hz: the most requests a second to an address that answers with one picture; None means
             `rate_hz`, or 5 where that is None. A picture that has not changed counts once.
-        on_state: called with what a camera or network stream is doing (`SourceState`), in the
+        on_state: called with the state of a camera or network stream (`SourceState`), in the
             thread that calls `read_video` or iterates: before each frame, and every 0.2 s while
-            none comes. What it raises ends the iteration.
-        limits: what the source may cost in pixels, frames, time and bytes.
-        decoder_threads: that decode; None for as many as there are cores, which is best for one
-            source. Many sources share the cores better with one each.
-        decodes_ahead: whether a thread of its own decodes a live source. False saves it (one reads
-            packets still): for who takes every frame at once, as `Track.follow` does.
+            none arrives. An exception that it raises ends the iteration.
+        limits: on pixels, frames, time and bytes of the source.
+        decoder_threads: of the decoder; None for one per core, which is best for one source. Many
+            sources share the cores better with one thread each.
+        decodes_ahead: whether a live source is decoded in a thread of its own. False saves that
+            thread (one still reads packets), for callers that take every frame at once, as
+            `Track.follow` does.
         allowance: which addresses may be opened; with one, no files, devices or pipes may.
+        decode: "cpu"; a kind of device that must decode ("cuda", "vaapi", "videotoolbox", …); or
+            "auto" for the first device that can, else the CPU, which is said in `notices`. Pixels
+            decoded by a device may differ from the CPU's. Folders of pictures are decoded by the
+            CPU.
+        tls: "verify" refuses https and rtsps sources whose certificate is not signed by a trusted
+            authority, has expired, or names another host; "off" accepts any certificate.
+        ca_file: PEM file of the authorities to trust, or of a camera's own certificate; None for
+            the system's (`SSL_CERT_FILE`, OpenSSL's, or the package certifi's).
 
     Raises:
-        OptionError: an argument has a value that cannot work, or `crop` is outside of the picture.
+        OptionError: an argument has a value that cannot work, `crop` is outside of the picture, or
+            the device that `decode` names is not there or has no decoder for the video.
         OutputError: `record` cannot be made.
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: of files.
         SourceUnreachableError: nobody answered at the address in `reconnect_seconds` (an attempt
             takes 10 s at most), or the server refuses the user.
+        CertificateError: its certificate does not verify.
         CameraError: the camera is absent or busy.
-        VideoLimitError: the source is larger than `limits` allow; some limits show later.
+        VideoLimitError: the source exceeds `limits`; some are only exceeded later.
         SandboxError: inside `co3d.read_in_sandbox`, the process that decodes died, now or later.
     """
     _check_positive(rate_hz=rate_hz, folder_rate_hz=folder_rate_hz, poll_hz=poll_hz)
     if not 0 < record_seconds < math.inf:
         raise OptionError(f"record_seconds is {record_seconds}, expected above 0; choose 60, say")
+    check_decode(decode)
     framing = Framing(rotate, flip, crop)
     recorder: Recorder | None = None
     if record is not None:
@@ -283,16 +336,8 @@ def read_video(
         raise OptionError("cannot read a source without a name: got '', expected a file or address")
     if policy not in (None, "latest", "every"):
         raise OptionError(f"cannot read with policy {policy!r}; choose 'latest' or 'every'")
-    if rtsp_transport not in ("auto", "tcp", "udp"):
-        raise OptionError(
-            f"cannot read over rtsp_transport {rtsp_transport!r}; choose 'auto', 'tcp' or 'udp'"
-        )
     if gap not in (None, "keep", "reset"):
         raise OptionError(f"cannot read with gap {gap!r}; choose 'keep' or 'reset'")
-    if queue_frames < 1:
-        raise OptionError(f"queue_frames is {queue_frames}, expected at least 1; choose 8, say")
-    if reconnect_seconds is not None and not reconnect_seconds >= 0:
-        raise OptionError(f"reconnect_seconds is {reconnect_seconds}, expected 0 or more")
     request = SourceRequest(
         resolve_file_url(source),
         drops_late=None if policy is None else policy == "latest",
@@ -305,10 +350,13 @@ def read_video(
         decoder_threads=decoder_threads,
         decodes_ahead=decodes_ahead,
         allowance=allowance,
+        decode=decode,
+        tls=TlsSettings(tls, None if ca_file is None else str(ca_file)),
     )
     sandbox = find_sandbox()
     if sandbox is None:
-        opened = open_source(request, recorder or ring, on_state)
+        tap = ring.open_tap() if ring is not None else recorder
+        opened = open_source(request, tap, on_state)
     else:
         opened = open_in_sandbox(sandbox, request, recorder or ring, on_state)
     open_again = partial(
@@ -318,6 +366,9 @@ def read_video(
         rtsp_transport=rtsp_transport,
         limits=limits,
         allowance=allowance,
+        decode=decode,
+        tls=tls,
+        ca_file=ca_file,
         **vars(framing),
     )
     try:

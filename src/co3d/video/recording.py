@@ -1,4 +1,4 @@
-"""Record the packets of a source as they come, without encoding them again."""
+"""Record the packets of a source as they arrive, without re-encoding."""
 
 import math
 from datetime import datetime, timezone
@@ -10,26 +10,26 @@ from co3d.video.packet_tap import PacketTap, Received
 from co3d.video.segment import Segment
 
 LONGEST_KEYLESS_SECONDS = 30.0
-"""Cameras send a key frame every few seconds; one that sends none for so long may never."""
+"""Cameras send a key frame every few seconds; one that sent none for this long may never do so."""
 
 FAILURES = (FFmpegError, OSError, ValueError)
 
 
 class Recorder(PacketTap):
-    """Writes the packets of a source's video stream to a folder, in files that play by themselves.
+    """Writes the packets of a source's video stream to a folder of files that each play alone.
 
     Each file begins with a key frame and ends before the first one after `segment_seconds`, or
-    where the connection breaks. It gets its name once it is complete: of a live source the time of
-    day in UTC at which its first packet came, of others the time of its first frame in seconds.
-    What cannot be written is told, and the next file is tried `segment_seconds` later.
+    where the connection breaks. It is named when complete: for a live source by the UTC time at
+    which its first packet arrived, otherwise by the time of its first frame in seconds. A file that
+    cannot be written gives a notice, and the next is tried `segment_seconds` later.
 
     Args:
         folder: where to write; it exists.
-        segment_seconds: how long a file is, about.
+        segment_seconds: the approximate length of a file.
 
     Attributes:
-        notices: what went wrong, in sentences without a subject.
-        segments_written: how many files are complete.
+        notices: what went wrong, as predicates whose subject is the source.
+        segments_written: the number of complete files.
         folder: where they are.
     """
 
@@ -51,7 +51,7 @@ class Recorder(PacketTap):
     def _finish(self) -> None:
         super()._finish()
         if self._keyless_since_seconds is not None and not self.segments_written:
-            self._tell_keyless()
+            self._note_keyless()
 
     def _keep(self, received: Received, dts_seconds: float) -> None:
         try:
@@ -72,14 +72,14 @@ class Recorder(PacketTap):
             self._segment.add(received.packet, dts_seconds, received.shown_after_seconds)
 
     def _watch_keyless(self, dts_seconds: float) -> None:
-        """Say so where no file begins, because no packet is marked as a key frame."""
+        """Add a notice when no file can begin because no packet is marked as a key frame."""
         if self._keyless_since_seconds is None:
             self._keyless_since_seconds = dts_seconds
         self._keyless_seconds = dts_seconds - self._keyless_since_seconds
         if self._keyless_seconds >= LONGEST_KEYLESS_SECONDS:
-            self._tell_keyless()
+            self._note_keyless()
 
-    def _tell_keyless(self) -> None:
+    def _note_keyless(self) -> None:
         if not self._is_keyless_told:
             self._is_keyless_told = True
             self.notices.append(
@@ -110,7 +110,7 @@ class Recorder(PacketTap):
             self.notices.append(f"is recorded again from {self._segment_name} on")
 
     def _fail(self, error: Exception, dts_seconds: float) -> None:
-        """Give the file up, and say so unless the one before failed too."""
+        """Abandon the file, and add a notice unless the one before failed too."""
         self._segment = None
         self._retry_seconds = dts_seconds + self._segment_seconds
         if self._is_failing:

@@ -6,6 +6,6 @@ from importlib import resources
 def sample_video() -> str:
     """Path of the bundled sample: a camera pans, tilts, zooms and rolls over photographs for 27 s.
 
-    Its licence and its making are told by `sample.txt` beside it.
+    `sample.txt` beside it states its licence and how it was made.
     """
     return str(resources.files("co3d") / "assets" / "sample.mp4")

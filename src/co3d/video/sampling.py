@@ -10,9 +10,8 @@ after the tick.
     result   a      b      c      d      d        (e comes after tick 4; the video ends there)
 
 A source slower than `rate_hz` repeats its newest frame, because a network assumes a steady rate. No
-frame is held for longer than `max_hold_seconds` nor, where its pace is watched, over a gap:
-nothing is invented then, and the grid starts again at the next frame. Frames that share a timestamp
-count as one, the last of them.
+frame is repeated for longer than `max_hold_seconds`, nor, where `pace` is given, over a gap: there
+the grid starts again at the next frame. Of frames that share a timestamp the last one counts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +32,7 @@ def sample_at_rate(
     """Yield for every tick of a steady grid the newest frame at or before it.
 
     Args:
-        frames: in presentation order: `pts_seconds` never falls.
+        frames: in presentation order: `pts_seconds` never decreases.
         rate_hz: ticks per second, above zero; None passes every frame on.
         max_hold_seconds, pace: see `RateSampler`.
     """
@@ -49,14 +48,14 @@ def sample_at_rate(
 class RateSampler(Generic[T]):
     """Samples frames that are pushed, one by one.
 
-    A tick is settled when the first frame after it arrives, so a live source waits for one source
-    frame at most.
+    A tick is settled when the first frame after it arrives, so a live source is delayed by at most
+    one source frame.
 
     Args:
         rate_hz: ticks per second, above zero.
         max_hold_seconds: the longest time for which one frame may be repeated.
-        pace: watches these frames, so that none is held over a gap in it. With None frames are
-            held over gaps.
+        pace: finds gaps in these frames, over which no frame is repeated. With None frames are
+            repeated over gaps.
     """
 
     def __init__(self, rate_hz: float, max_hold_seconds: float, pace: Pace | None = None) -> None:
@@ -66,7 +65,7 @@ class RateSampler(Generic[T]):
         self._start, self._ticks = 0.0, 0
 
     def push(self, frame: T) -> Iterator[T]:
-        """Take the next frame, and yield what the ticks before it show; read it to its end."""
+        """Take the next frame and yield the frames of the ticks before it; exhaust the iterator."""
         held = self._held
         longest = self._max_hold_seconds
         if self._pace is not None:
@@ -83,7 +82,7 @@ class RateSampler(Generic[T]):
         self._held = frame
 
     def finish(self) -> Iterator[T]:
-        """Yield what the tick of the newest frame shows, if it is due; nothing follows it."""
+        """Yield the frame of the last tick, if it is due; no more frames follow."""
         held = self._held
         if held is not None and self._next_tick <= held.pts_seconds + self._tolerance:
             yield held

@@ -1,9 +1,11 @@
-"""Frames of a source that a sandbox's process decodes, handed over in memory that both map."""
+"""Frames of a source that a sandboxed process decodes, passed through shared memory."""
 
 import mmap
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +13,17 @@ import numpy as np
 
 from co3d.errors import DamagedVideoError, OptionError, SandboxError
 from co3d.sandbox import Conversation, Sandbox
-from co3d.sandbox_child import Talk
+from co3d.sandbox_child import ParentChannel
 from co3d.video.address import hide_password
 from co3d.video.damage import Damage
 from co3d.video.frame import VideoFrame
 from co3d.video.inputs import STANDARD_INPUT
+from co3d.video.irregularities import Irregularities
 from co3d.video.pace import Pace
-from co3d.video.packet_tap import PacketTap
+from co3d.video.packet_copier import PacketCopier
+from co3d.video.packet_relay import Copied, PacketRelay
+from co3d.video.packet_ring import PacketRing
+from co3d.video.picture import DecodedListener
 from co3d.video.recording import Recorder
 from co3d.video.source import FrameSource, SourceInfo
 from co3d.video.source_state import SourceState, StateListener
@@ -25,7 +31,7 @@ from co3d.video.sources import OpenedSource, SourceRequest, open_source
 
 RING_BYTES = 64 << 20
 MOST_AHEAD = 8
-"""Pictures of a file that are decoded before they are asked for, if they are small enough."""
+"""The most pictures of a file that are decoded before they are requested, if they are small."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Start:
-    """Send frames: into a ring of so many places, so many of them without being asked."""
+    """Start sending: a ring of `places` pictures, and how many to send without being asked."""
 
     rate_hz: float | None
     fill_gaps: bool
@@ -53,38 +59,43 @@ class _More:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A frame, whose picture lies in the ring unless it is that of the frame before."""
+    """A frame; its picture lies in the ring unless it repeats the frame before."""
 
     pts_seconds: float
     index: int
     received_seconds: float | None
     is_repeat: bool
     dropped_frames: int
+    processor_seconds: float
     notices: tuple[str, ...]
+    irregularities: Irregularities
     pace: Pace
 
 
 @dataclass(frozen=True)
 class _Lost:
-    """What a damaged source has lost; the error follows."""
+    """What a damaged source has lost; the error message follows."""
 
     damage: Damage | None
 
 
 class _StoppedError(Exception):
-    """Ends the opening of a source that nobody waits for any more."""
+    """Ends a source that nobody waits for any more."""
 
 
 def open_in_sandbox(
     sandbox: Sandbox,
     request: SourceRequest,
-    recorder: PacketTap | None,
+    ring: Recorder | PacketRing | None,
     on_state: StateListener | None,
 ) -> OpenedSource:
     """Open a source in a process of its own.
 
+    Args:
+        ring: gets copies of the packets, which are not read here.
+
     Raises:
-        OptionError: it is standard input, or its packets are to be recorded.
+        OptionError: it is standard input, or is to be recorded.
         SandboxError: the process died.
         What `open_source` raises.
     """
@@ -98,12 +109,12 @@ def open_in_sandbox(
         raise OptionError(
             "cannot read standard input in a sandbox: name a FIFO or a file, or leave --sandbox out"
         )
-    if isinstance(recorder, Recorder):
+    if isinstance(ring, Recorder):
         raise OptionError(
-            f"cannot record {name} in a sandbox: packets are not decoded there; leave --record or "
-            "--sandbox out"
+            f"cannot record {name} in a sandbox: its packets are not written there; leave --record "
+            "or --sandbox out"
         )
-    source = SandboxedSource(sandbox, request, name, on_state)
+    source = SandboxedSource(sandbox, request, name, ring, on_state)
     return OpenedSource(source, source.opening.notices, source.opening.comes_once)
 
 
@@ -111,23 +122,29 @@ class SandboxedSource:
     """A source in another process as a `FrameSource`.
 
     Attributes:
-        opening: what it said when it was open.
+        opening: the message that the process sent once the source was open.
     """
+
+    shows_decoded = False
 
     def __init__(
         self,
         sandbox: Sandbox,
         request: SourceRequest,
         name: str,
+        ring: PacketRing | None,
         on_state: StateListener | None,
     ) -> None:
-        self._name, self._on_state = name, on_state
-        self._stopped = False
-        self.dropped_frames = 0
+        self._name, self._ring, self._on_state = name, ring, on_state
+        self._stopped = self._is_closed = False
+        self.dropped_frames, self.elsewhere_seconds = 0, 0.0
         self.notices: Sequence[str] = ()
+        self.irregularities = Irregularities()
         self.damage: Damage | None = None
         try:
-            self._conversation: Conversation = sandbox.converse(serve_source, request)
+            self._conversation: Conversation = sandbox.converse(
+                serve_source, request, ring is not None
+            )
         except SandboxError as error:
             raise self._explain(error) from error
         try:
@@ -138,7 +155,13 @@ class SandboxedSource:
         self.info = self.opening.info
         self.pace = self.info.make_pace()
 
-    def frames(self, rate_hz: float | None, *, fill_gaps: bool) -> Iterator[VideoFrame]:
+    def frames(
+        self,
+        rate_hz: float | None,
+        *,
+        fill_gaps: bool,
+        on_decoded: DecodedListener | None = None,  # noqa: ARG002
+    ) -> Iterator[VideoFrame]:
         """Frames of the source; see `FrameSource.frames`."""
         shape = (self.info.height, self.info.width, 3)
         size = int(np.prod(shape))
@@ -156,6 +179,8 @@ class SandboxedSource:
             except EOFError:
                 return
             self.dropped_frames, self.notices = sent.dropped_frames, sent.notices
+            self.irregularities = sent.irregularities
+            self.elsewhere_seconds = sent.processor_seconds
             self.pace.take_over(sent.pace)
             if last is None or not sent.is_repeat:
                 place = number % places * size
@@ -176,11 +201,19 @@ class SandboxedSource:
         self._conversation.stop()
 
     def close(self) -> None:
-        """Free the process for another source."""
+        """Free the process for another source once its last packets came; may be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.stop()
+        self._on_state = None
+        with suppress(Exception):  # an error that ended the source was raised before
+            while True:
+                self._receive()
         self._conversation.close()
 
     def _receive(self) -> Any:
-        """The next message but states, which the listener gets."""
+        """The next message; states and packets first go to the listener and the ring."""
         while True:
             try:
                 message = self._conversation.receive()
@@ -191,6 +224,10 @@ class SandboxedSource:
             if isinstance(message, SourceState):
                 if self._on_state is not None:
                     self._on_state(message)
+            elif isinstance(message, Copied):
+                if self._ring is not None:
+                    for item in message.items:
+                        self._ring.put(item)
             elif isinstance(message, _Lost):
                 self.damage = message.damage
             else:
@@ -200,33 +237,46 @@ class SandboxedSource:
         return SandboxError(f"cannot read {self._name}: {error}")
 
 
-def serve_source(talk: Talk, request: SourceRequest) -> None:
-    """Open a source and send its frames; runs in the child."""
+def serve_source(channel: ParentChannel, request: SourceRequest, copies_packets: bool) -> None:
+    """Open a source and send its frames, and its packets if they are wanted; runs in the child."""
+    relay = PacketRelay(channel.say)
+    copier = PacketCopier(relay.put) if copies_packets else None
 
     def tell(state: SourceState) -> None:
-        if talk.is_over:
+        if channel.is_over:
             raise _StoppedError
-        talk.say(state)
+        relay.flush()
+        channel.say(state)
 
-    opened = open_source(request, None, tell)
-    source = opened.source
-    try:
-        talk.say(_Opened(source.info, opened.notices, opened.comes_once))
-        start = next(talk.listen(), None)
-        if start is not None:
-            _send_frames(talk, source, start)
-    finally:
-        source.close()
+    with suppress(_StoppedError):
+        opened = open_source(request, copier, tell)
+        source = opened.source
+        try:
+            channel.say(_Opened(source.info, opened.notices, opened.comes_once))
+            start = next(channel.listen(), None)
+            if start is not None:
+                _send_frames(channel, source, start, copier, relay)
+        finally:
+            source.close()
+            if copier is not None:
+                copier.close()
+            relay.flush()
 
 
-def _send_frames(talk: Talk, source: FrameSource, start: _Start) -> None:
-    assert talk.shared_memory is not None
+def _send_frames(
+    channel: ParentChannel,
+    source: FrameSource,
+    start: _Start,
+    copier: PacketCopier | None,
+    relay: PacketRelay,
+) -> None:
+    assert channel.shared_memory is not None
     size = source.info.width * source.info.height * 3
-    ring = np.frombuffer(mmap.mmap(talk.shared_memory, start.places * size), np.uint8)
+    ring = np.frombuffer(mmap.mmap(channel.shared_memory, start.places * size), np.uint8)
     allowed, stopping = threading.Semaphore(start.ahead), threading.Event()
 
     def listen() -> None:
-        for _ in talk.listen():
+        for _ in channel.listen():
             allowed.release()
         stopping.set()
         source.stop()
@@ -235,7 +285,7 @@ def _send_frames(talk: Talk, source: FrameSource, start: _Start) -> None:
     threading.Thread(target=listen, name="co3d is told", daemon=True).start()
     frames = source.frames(start.rate_hz, fill_gaps=start.fill_gaps)
     last: VideoFrame | None = None
-    number = 0
+    number, began_seconds = 0, time.process_time()
     try:
         while True:
             allowed.acquire()
@@ -247,17 +297,20 @@ def _send_frames(talk: Talk, source: FrameSource, start: _Start) -> None:
                 ring[place : place + size] = frame.image.reshape(-1)
             last = frame
             number += 1
-            talk.say(
+            relay.flush()
+            channel.say(
                 _Sent(
                     frame.pts_seconds,
                     frame.index,
                     frame.received_seconds,
                     is_repeat,
                     source.dropped_frames,
-                    tuple(source.notices),
+                    time.process_time() - began_seconds,
+                    (*source.notices, *(copier.notices if copier is not None else ())),
+                    source.irregularities,
                     source.pace,
                 )
             )
     except DamagedVideoError:
-        talk.say(_Lost(source.damage))
+        channel.say(_Lost(source.damage))
         raise

@@ -1,7 +1,8 @@
-"""Frames out of the middle of a video, the same as if it had been played to there."""
+"""Random access to the frames of a video file, equal to what playing it to there would give."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,38 +13,39 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from co3d.errors import DamagedVideoError, EmptyVideoError
-from co3d.video.container import choose_stream, open_file, read_packets, report_faults
+from co3d.video.container import choose_stream, open_file, read_packets, translate_pyav_errors
 from co3d.video.cuts import CutPackets
 from co3d.video.damage import END_SLACK_SECONDS, ONE_PICTURE_PER_PACKET
-from co3d.video.decoder import read_promise
+from co3d.video.decoder import read_metadata
 from co3d.video.limits import DEFAULT_LIMITS, VideoLimits
 from co3d.video.orientation import read_orientation
 from co3d.video.picture import to_rgb
+from co3d.video.turns import decoding_turns
 
 KEYS_TRIED = 3
-"""Seeking goes by decoding time in some containers, and so may miss by a key frame or two."""
+"""Some containers seek by decoding time, and so may land one or two key frames off."""
 
 
 class UnseekableError(Exception):
-    """The packets of a video do not tell when its frames are shown; read it from its start."""
+    """The packets do not say when frames are shown, so the video must be played from its start."""
 
 
 class SeekableVideo:
     """A video file as a `IndexedVideo`.
 
-    Opening it reads the times of all frames off the packets, without decoding any. A clip is then
-    decoded from the last key frame before it, or from where the last clip ended, if that is nearer.
+    Opening it reads the times of all frames from the packets, without decoding any. A clip is then
+    decoded from the last key frame before it, or from where the last clip ended if that is nearer.
 
     Args:
         path: the file.
-        threads: of the decoder; 0 takes as many as there are cores.
+        threads: of the decoder; 0 takes one per core.
         limits: of pixels and frames.
 
     Raises:
         SourceNotFoundError, NotAVideoError, NoVideoStreamError, EmptyVideoError: it is no video.
         DamagedVideoError: its end is missing.
         VideoLimitError: it is larger than `limits` allow.
-        UnseekableError: it has to be read from its start.
+        UnseekableError: it must be played from its start.
     """
 
     def __init__(self, path: Path, threads: int = 0, limits: VideoLimits = DEFAULT_LIMITS) -> None:
@@ -60,20 +62,21 @@ class SeekableVideo:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames (T, H, W, 3) uint8 RGB; see `IndexedVideo.read`."""
-        with report_faults(str(self._path)):
+        with translate_pyav_errors(str(self._path)):
             try:
                 return self._read(indices)
             except DamagedVideoError:
                 if self._threads == 1:
                     raise
-            # Threads report failures late, for other frames: which are sound, a single one tells.
+            # With several decoder threads a failure is reported late, for another frame. One
+            # thread alone shows which frames are damaged.
             self._threads = 1
             self._reopen()
             return self._read(indices)
 
     def close(self) -> None:
         """Close the file."""
-        self._cursor = None  # it refers back to this video, and would keep its last frames
+        self._cursor = None  # a reference cycle, which would keep the last frames in memory
         self._container.close()
 
     def _open(self) -> None:
@@ -93,8 +96,8 @@ class SeekableVideo:
         self._open()
 
     def _read_index(self) -> None:
-        promise = read_promise(self._container, self._stream)
-        self._is_exact = promise.codec in ONE_PICTURE_PER_PACKET
+        metadata = read_metadata(self._container, self._stream)
+        self._is_exact = metadata.codec in ONE_PICTURE_PER_PACKET
         cuts = CutPackets(self._container.format.name)
         self._order: dict[int, int] = {}  # time -> place in the order of decoding
         pts: list[int] = []
@@ -110,7 +113,7 @@ class SeekableVideo:
                     continue
                 if packet.pts is None or packet.dts is None:
                     raise UnseekableError
-                if last_dts is not None and packet.dts < last_dts:  # a clock that starts again
+                if last_dts is not None and packet.dts < last_dts:  # the clock was reset
                     raise UnseekableError
                 last_dts = packet.dts
                 if (cut := cuts.find(packet)) is not None:
@@ -127,7 +130,7 @@ class SeekableVideo:
             self._refuse_cut(cut)
         if not pts:
             raise EmptyVideoError(f"cannot read {self._path}: it holds no frame; fetch it again")
-        stated = promise.end_seconds
+        stated = metadata.end_seconds
         if interruption or (stated is not None and stated - end_seconds > END_SLACK_SECONDS):
             expected = f"expected {stated:.2f} s" if stated is not None else "before its end"
             self._refuse(f"it breaks off at {end_seconds:.2f} s, {expected}")
@@ -135,13 +138,13 @@ class SeekableVideo:
             raise UnseekableError
         self._pts = sorted(pts)
         self._keys = sorted(keys)
-        self.rate_hz = promise.rate_hz
-        self._tick_seconds = float(promise.time_base)
+        self.rate_hz = metadata.rate_hz
+        self._tick_seconds = float(metadata.time_base)
         self.times_seconds = np.array(self._pts) * self._tick_seconds
 
     def _read(self, indices: Sequence[int]) -> np.ndarray:
         cursor = self._move_to(self._pts[indices[0]])
-        self._cursor = None  # until it is known to be sound
+        self._cursor = None  # until the read succeeds
         pictures: dict[int, np.ndarray] = {}
         for index in indices:
             if index not in pictures:
@@ -158,7 +161,7 @@ class SeekableVideo:
         for key in range(last_key, max(last_key - KEYS_TRIED, -1), -1):
             try:
                 self._container.seek(self._keys[key], stream=self._stream)
-            except FFmpegError:  # its index leads nowhere; it can be played from its start
+            except FFmpegError:  # the index is wrong: play it from its start
                 break
             self._cursor = _Cursor(self._decode())
             if self._cursor.is_between(self._pts[0], target):
@@ -176,7 +179,7 @@ class SeekableVideo:
         return self._keys[position] if position >= 0 else self._pts[0]
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Frames from here to the end; what fails is remembered, and its time."""
+        """Frames from here to the end; the times of those that fail to decode are recorded."""
         self._failed_pts: list[int] = []
         try:
             for packet in read_packets(self._container, self._stream):
@@ -188,8 +191,8 @@ class SeekableVideo:
 
     def _decode_packet(self, packet: Packet | None) -> Iterator[av.VideoFrame]:
         try:
-            frames = self._stream.decode(packet)
-        except EndOfFileError:  # the decoder had been emptied before
+            frames = decoding_turns.take(partial(self._stream.decode, packet))
+        except EndOfFileError:  # the decoder was flushed before
             return
         except FFmpegError:
             self._failed_pts.append(self._pts[-1] if packet is None else packet.pts or 0)
@@ -200,12 +203,12 @@ class SeekableVideo:
             yield frame
 
     def _convert(self, frame: av.VideoFrame | None, target: int) -> np.ndarray:
-        """The picture of the frame that was chosen for a time, if it is the right one."""
+        """The picture of the frame that was chosen for a time; raises if it is another frame's."""
         seconds = target * self._tick_seconds
         if frame is None or frame.pts is None or frame.pts > target:
             self._refuse(f"no frame decodes at {seconds:.3f} s")
         is_lost = self._is_exact and frame.pts != target and not frame.interlaced_frame
-        # Up to the next key frame, decoders guess what they draw from a picture that failed.
+        # After a picture that failed, decoders conceal errors until the next key frame.
         if is_lost or self._touches_failure(target):
             self._refuse(f"the frame at {seconds:.3f} s is lost")
         self._limits.check_picture(frame.width, frame.height, str(self._path))

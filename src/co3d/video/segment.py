@@ -1,4 +1,4 @@
-"""One file of a recording: packets of a video stream as they came."""
+"""One file of a recording: packets of a video stream as they arrived."""
 
 from contextlib import ExitStack
 from fractions import Fraction
@@ -17,17 +17,17 @@ TIME_BASE = Fraction(1, 1000)
 class Segment:
     """Packets of one video stream in a Matroska file that begins with a key frame.
 
-    It grows under a temporary name, under which it plays as far as it is written, and is renamed by
-    `close`. Its time starts at 0.
+    The file grows under a temporary name, under which it plays as far as it is written; `close`
+    renames it. Its time starts at 0.
 
     Args:
-        path: of the file; one that is there is replaced by `close`.
+        path: of the file; `close` replaces an existing one.
         stream: where the packets come from.
         start_seconds: decoding time of the first packet.
 
     Raises:
-        FFmpegError, OSError, ValueError: the file cannot be made, or Matroska does not hold such a
-            stream. Nothing is left behind, as with all that `add` and `close` raise.
+        FFmpegError, OSError, ValueError: the file cannot be written, or Matroska cannot hold such a
+            stream. No file is left behind, also when `add` or `close` raises.
     """
 
     def __init__(self, path: Path, stream: VideoStream, start_seconds: float) -> None:
@@ -43,15 +43,12 @@ class Segment:
         """Write a copy of a packet.
 
         Args:
-            packet: as it was demuxed; it is left as it is.
-            dts_seconds: its decoding time, which never falls.
+            packet: as it was demuxed; it is not changed.
+            dts_seconds: its decoding time, which never decreases.
             shown_after_seconds: from then until it is shown, 0 or more.
         """
-        copy = av.Packet(bytes(packet))
-        copy.stream = self._stream
-        copy.time_base = TIME_BASE
-        copy.dts = round((dts_seconds - self.start_seconds) / TIME_BASE)
-        copy.pts = copy.dts + round(shown_after_seconds / TIME_BASE)
+        seconds = dts_seconds - self.start_seconds
+        copy = stamp_packet(av.Packet(bytes(packet)), self._stream, seconds, shown_after_seconds)
         copy.is_keyframe = packet.is_keyframe
         with ExitStack() as stack:
             stack.push(self._stack)
@@ -61,3 +58,14 @@ class Segment:
     def close(self) -> None:
         """Complete the file and give it its name."""
         self._stack.close()
+
+
+def stamp_packet(
+    packet: Packet, stream: VideoStream, dts_seconds: float, shown_after_seconds: float
+) -> Packet:
+    """Assign a packet to a stream of a Matroska file, with its times there."""
+    packet.stream = stream
+    packet.time_base = TIME_BASE
+    packet.dts = round(dts_seconds / TIME_BASE)
+    packet.pts = packet.dts + round(shown_after_seconds / TIME_BASE)
+    return packet

@@ -1,4 +1,4 @@
-"""What a decoder that is late leaves out."""
+"""Which pictures a late decoder skips."""
 
 from av.codec.context import CodecContext
 
@@ -6,10 +6,10 @@ from co3d.video.packets import ReceivedPacket
 
 
 class Skipper:
-    """Lets a decoder leave out pictures that no other one needs, and counts them.
+    """Lets a decoder skip pictures that no other picture refers to, and counts them.
 
-    A picture was left out once a later one is delivered without it. Pictures without timestamps
-    cannot be told apart, and are all decoded.
+    A picture was skipped if a later one is delivered without it. Pictures without timestamps cannot
+    be told apart, so they are all decoded.
 
     Args:
         context: of the decoder.
@@ -20,7 +20,7 @@ class Skipper:
         self._offered: set[int] = set()
 
     def prepare(self, received: ReceivedPacket) -> None:
-        """Say how the next packet is to be decoded."""
+        """Set the decoder to skip or decode the next packet."""
         pts = received.packet.pts
         if pts is None or not received.is_late:
             self._context.skip_frame = "DEFAULT"
@@ -29,7 +29,7 @@ class Skipper:
         self._offered.add(pts)
 
     def count(self, pts: int | None) -> int:
-        """How many pictures were left out before the one that is delivered with this timestamp."""
+        """How many pictures were skipped before the one delivered with this timestamp."""
         if pts is None or not self._offered:
             return 0
         passed = {offered for offered in self._offered if offered <= pts}
@@ -37,7 +37,7 @@ class Skipper:
         return len(passed - {pts})
 
     def count_rest(self) -> int:
-        """How many of all that were offered were left out: the decoder holds none any more."""
+        """How many of the remaining pictures were skipped: the decoder holds none any more."""
         left_out = len(self._offered)
         self._offered.clear()
         return left_out

@@ -1,4 +1,4 @@
-"""Write an H.264 video that plays whatever ends the writing."""
+"""Write an H.264 video that plays even if writing is interrupted."""
 
 import contextlib
 import math
@@ -22,36 +22,37 @@ from co3d.video.aspect import SQUARE
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 TIME_BASE = Fraction(1, 90_000)
 LONGEST_TICKS = round(1.5 * 3600 / TIME_BASE)
-"""MP4 holds spans of 31 bits, 6.6 hours."""
+"""MP4 stores durations in 31 bits, which is 6.6 hours here."""
 
 FRAGMENTED = {"movflags": "hybrid_fragmented", "frag_duration": "2000000"}
-"""An MP4 of fragments of two seconds, which plays as far as it is written; `close` makes it an
-ordinary one. Matroska plays by its nature."""
+"""MP4 in fragments of two seconds plays as far as it was written; `close` turns it into an ordinary
+MP4. Matroska plays as far as it was written anyway."""
 
 CONTAINER_OPTIONS = {"mp4": FRAGMENTED, "mov": FRAGMENTED, "matroska": {}}
 
 X264_OPTIONS = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0:bframes=0"}
-"""Its tree of macroblocks reads memory that nobody has written: equal videos would give others.
-Players cut B-frames off where an MP4 of fragments ends with long pictures."""
+"""mbtree is off because it reads uninitialised memory, which makes files of equal videos differ.
+B-frames are off because players drop them at the end of a fragmented MP4 with long frame
+durations."""
 
 
 class VideoWriter:
     """Write pictures with their timestamps to a video file.
 
     The file grows under a temporary name beside its final one (`.NAME.….part`) and is renamed by
-    `close`; `abort` removes it. As a context manager, a block that ends well or by Ctrl-C is
-    closed, and one that ends by an error is aborted. After a crash the temporary file plays, but
-    for its last seconds. Pictures of odd size get a copy of their last column or row.
+    `close`; `abort` removes it. The context manager closes after success or Ctrl-C, and aborts
+    after an error. After a crash the temporary file plays except for its last seconds. Pictures of
+    odd size are padded with a copy of their last column or row.
 
     Args:
-        path: ends in .mp4, .m4v, .mov or .mkv; an existing file is replaced by `close`, and keeps
-            its permissions; where `path` is a link, what it leads to is.
+        path: ends in .mp4, .m4v, .mov or .mkv; `close` replaces an existing file and keeps its
+            permissions. A link is followed.
         rate_hz: nominal frames per second, a hint for the encoder; timestamps decide.
-        frames_between_keys: at most; None leaves it to the encoder. Few make seeking quick.
+        frames_between_keys: the most; None leaves it to the encoder. Few make seeking fast.
         sample_aspect_ratio: width of a pixel by its height, for players.
-        keeps_unfinished: `abort` and a full disk leave what plays of the video, under its name.
-        outlives_kill: the temporary file of a killed process stays; else a later process that
-            writes into the folder removes it.
+        keeps_unfinished: on `abort` or a full disk, keep the playable part under the final name.
+        outlives_kill: keep a killed process's temporary file; else a later process that writes into
+            the folder removes it.
 
     Raises:
         OutputError: the suffix is unknown, the folder is absent or may not be written, or `path` is
@@ -100,14 +101,14 @@ class VideoWriter:
 
         Args:
             image: (H, W, 3) uint8 RGB, of the same size every time.
-            pts_seconds: when it is shown. The file starts at its first picture, whatever time that
-                has; a picture that is not later than the one before follows it at once, and no
-                picture is shown for longer than an hour and a half.
+            pts_seconds: when it is shown. The file starts at its first picture, whatever its time;
+                a picture that is not later than the one before follows it at once, and none is
+                shown for longer than an hour and a half.
 
         Raises:
             InputShapeError: the picture has another shape or type.
             OptionError: the time is not a finite number.
-            OutputError: the writer is closed, or the disk is full: then it aborts.
+            OutputError: the writer is closed, or the disk is full, which aborts it.
         """
         if not self._open:
             raise OutputError(f"cannot write to {self.path}: it is closed; open a new one")
@@ -134,10 +135,10 @@ class VideoWriter:
         self.frames_written += 1
 
     def close(self) -> None:
-        """Finish the file and give it its name; with no picture written, leave nothing.
+        """Finish the file and rename it to its final name; without any picture, leave no file.
 
         Raises:
-            OutputError: the disk is full, say; then it aborts.
+            OutputError: the file cannot be finished, for instance on a full disk; it is aborted.
         """
         if not self._open:
             return
@@ -154,14 +155,14 @@ class VideoWriter:
         self._held.close()
 
     def abort(self) -> None:
-        """Remove what was written, or keep what plays of it (`keeps_unfinished`).
+        """Remove what was written, or keep its playable part (`keeps_unfinished`).
 
-        Without a picture that plays, whatever stood under the final name is untouched.
+        Without a playable picture, an existing file of the final name is left as it is.
         """
         if not self._open:
             return
         self._open = False
-        # FFmpeg crashes where it could not even begin the file, and is given more for it.
+        # FFmpeg crashes when given packets for a file that it could not begin.
         with contextlib.suppress(FFmpegError, OSError):
             if self._stream is not None and self._keeps_unfinished and not self._has_failed:
                 self._finish(self._stream)
@@ -201,7 +202,7 @@ class VideoWriter:
             self.abort()
 
     def __del__(self) -> None:
-        if getattr(self, "_open", False):  # dropped unclosed
+        if getattr(self, "_open", False):  # garbage-collected without being closed
             self.abort()
 
     def _check_image(self, image: np.ndarray) -> None:
@@ -235,7 +236,7 @@ class VideoWriter:
 
 
 def _plays(path: Path) -> bool:
-    """Whether a video file that broke off holds a picture."""
+    """Whether an interrupted video file has a picture that decodes."""
     try:
         with av.open(f"file:{path.absolute()}") as container:
             return next(container.decode(video=0), None) is not None
@@ -243,12 +244,17 @@ def _plays(path: Path) -> bool:
         return False
 
 
-def _create_partial(path: Path, *, outlives_kill: bool) -> tuple[Path, Path]:
-    """The file that `path` names or leads to, and the temporary one beside it, which is made."""
+def check_video_path(path: Path) -> None:
+    """Find out before the work that a suffix names a format that is written; OutputError."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
             f"cannot write {path}: got suffix {path.suffix!r}, expected {', '.join(FORMATS)}"
         )
+
+
+def _create_partial(path: Path, *, outlives_kill: bool) -> tuple[Path, Path]:
+    """The file that `path` names or links to, and the temporary file created beside it."""
+    check_video_path(path)
     target = find_target(path)
     partial = name_partial(target, ".part" if outlives_kill else ".partial")
     try:

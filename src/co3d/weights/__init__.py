@@ -1,4 +1,4 @@
-"""Published checkpoints: where they are, how they are read, and how they fit our networks."""
+"""Published checkpoints: where they are, reading them, and mapping them to our networks."""
 
 from co3d.weights.catalogue import Figure as Figure
 from co3d.weights.catalogue import PublishedWeights as PublishedWeights

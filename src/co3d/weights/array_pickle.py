@@ -1,4 +1,4 @@
-"""Read a pickle of numpy arrays without running anything that it names.
+"""Read a pickle of numpy arrays without executing anything that it names.
 
 Caffe2 checkpoints are such pickles, written by Python 2.
 """
@@ -10,17 +10,17 @@ from torch import Tensor
 from co3d.weights.pickle_machine import PickleMachine, RefusedPickleError
 from co3d.weights.pickled_arrays import PickledArray, find_constructor
 
-_NESTING = 2  # the mapping of names to arrays stands at the top or one level below
+_NESTING = 2  # the mapping of names to arrays is at the top or one level below
 
 
 def read_array_pickle(content: bytes) -> object:
     """The value in a pickle: numbers, text, bytes, lists, tuples, dictionaries and tensors.
 
-    Bytes of Python 2 are read as Latin-1 text. Any protocol will do.
+    Bytes of Python 2 are read as Latin-1 text. All pickle protocols are supported.
 
     Raises:
-        RefusedPickleError: it names anything but numpy's array constructors, or an array does not
-            add up.
+        RefusedPickleError: it names anything but numpy's array constructors, or an array's size and
+            shape disagree.
         ValueError, LookupError, TypeError, struct.error: it is damaged.
     """
     return _finish(PickleMachine(find_constructor).read(content), max_bytes=len(content))
@@ -29,7 +29,7 @@ def read_array_pickle(content: bytes) -> object:
 def _finish(value: object, max_bytes: int) -> object:
     """Turn the arrays of a dictionary, and of dictionaries in it, into tensors.
 
-    A file can name the same bytes again and again; those of all arrays must fit in it.
+    A file can refer to the same bytes repeatedly; the arrays together must not exceed the file.
     """
     arrays = {id(array): array for array in _find_arrays(value)}
     size_bytes = sum(array.size_bytes for array in arrays.values())

@@ -10,7 +10,8 @@ from co3d.errors import UnknownModelError
 _PYSLOWFAST = "https://dl.fbaipublicfiles.com/pyslowfast"
 _PYTORCHVIDEO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo"
 _TORCHVISION = "https://download.pytorch.org/models"
-_MMACTION = "https://download.openmmlab.com/mmaction/recognition"
+_CSN = "https://download.openmmlab.com/mmaction/recognition/csn/vmz"
+_MMACTION_V1 = "https://download.openmmlab.com/mmaction/v1.0/recognition"
 _TSM = "https://file.lzhu.me/projects/tsm/models"
 _TSM_ONLINE = "https://hanlab.mit.edu/projects/tsm/models"
 _MOVINET = "https://github.com/Atze00/MoViNet-pytorch/raw/main/weights"
@@ -39,13 +40,13 @@ _MOVINET_LICENCE = (
 
 @dataclass(frozen=True)
 class Figure:
-    """What a publisher measured with a checkpoint.
+    """An accuracy that a publisher states for a checkpoint.
 
     Attributes:
         name: of the measure, with its data set and views.
         percent: its value.
-        views: clips in time x squares of each, whose predictions are averaged.
-        rule: by which frames make a clip: "pyslowfast", another one's name, or None if unknown.
+        views: temporal clips x spatial crops, whose predictions are averaged.
+        rule: how the frames of a clip are chosen: "pyslowfast", another name, or None if unknown.
     """
 
     name: str
@@ -60,16 +61,16 @@ class PublishedWeights:
 
     Attributes:
         model: registry name of the network that it fits.
-        tag: what `create_model(model, weights=tag)` calls it.
-        url: where it is published; its last part is the name of the file in the cache.
+        tag: the name for `create_model(model, weights=tag)`.
+        url: where it is published; its last part is the file's name in the cache.
         labels: the data set whose class names index its outputs.
         licence: what the publisher states.
-        figures: what was measured with it.
+        figures: published accuracies.
         activation: what turns its logits into probabilities.
-        size_bytes: of the file; None where the publisher states none, so that only the length that
-            the server announces is checked.
-        sha256: of the file, in hexadecimal, or as many of its first digits as the publisher
-            states; None where that is none.
+        size_bytes: of the file; None if the publisher states none, so that only the length that the
+            server announces is checked.
+        sha256: of the file, in hexadecimal, or its first digits, as the publisher states; None if
+            it states none.
     """
 
     model: str
@@ -94,12 +95,12 @@ class PublishedWeights:
 
     @property
     def file_name(self) -> str:
-        """Last part of the address."""
+        """Last part of the URL."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def _figure(measure: str, views: str, percent: float) -> Figure:
-    """As PySlowFast tests, and PyTorchVideo after it."""
+    """A figure measured by PySlowFast's protocol, which PyTorchVideo uses as well."""
     clips, squares = map(int, views.split("x"))
     return Figure(f"{measure}, {clips * squares} views", percent, views, "pyslowfast")
 
@@ -165,14 +166,20 @@ def _torchvision(model: str, file_name: str, views: str, percent: float) -> Publ
     )
 
 
-def _csn(model: str, file_name: str, percent: float) -> PublishedWeights:
+def _mmaction(model: str, url: str, percent: float) -> PublishedWeights:
     return _from_kinetics(
         model,
-        f"{_MMACTION}/csn/vmz/{file_name}",
+        url,
         _MMACTION_LICENCE,
         Figure("Kinetics-400 top-1, 30 views", percent, "10x3", "mmaction2"),
-        sha256=_read_digits(file_name),
+        sha256=_read_digits(url),
     )
+
+
+def _mmaction_v1(model: str, config: str, stamp: str, percent: float) -> PublishedWeights:
+    """A file of mmaction2 1.x, whose folders are named by the network and by the configuration."""
+    folder = f"{_MMACTION_V1}/{model.split('_')[0]}/{config}"
+    return _mmaction(model, f"{folder}/{config}_{stamp}.pth", percent)
 
 
 def _tsm(model: str, file_name: str, percent: float) -> PublishedWeights:
@@ -186,7 +193,7 @@ def _movinet(model: str, file_name: str, percent: float) -> PublishedWeights:
 
 
 def _read_digits(file_name: str) -> str:
-    """The first digits of the SHA-256, in which torchvision's and mmaction2's names end."""
+    """The first digits of the SHA-256, with which torchvision's and mmaction2's names end."""
     return file_name.removesuffix(".pth").rsplit("-", 1)[1]
 
 
@@ -196,8 +203,44 @@ _PUBLISHED = (
     _x3d("x3d_m", 75.1, 76.2),
     _x3d("x3d_l", 76.9, 77.5),
     _caffe2("i3d_r50", "I3D_8x8_R50.pkl", 73.5),
+    _mmaction_v1(
+        "i3d_r50_32x2",
+        "i3d_imagenet-pretrained-r50_8xb8-32x2x1-100e_kinetics400-rgb",
+        "20220812-e213c223",
+        73.47,
+    ),
     _caffe2("slowfast_r50_4x16", "SLOWFAST_4x16_R50.pkl", 75.6),
     _caffe2("slowfast_r50_8x8", "SLOWFAST_8x8_R50.pkl", 77.0),
+    _mmaction_v1(
+        "slowfast_r50_4x16_mmaction",
+        "slowfast_r50_8xb8-4x16x1-256e_kinetics400-rgb",
+        "20220901-701b0f6f",
+        75.55,
+    ),
+    _mmaction_v1(
+        "slowfast_r50_8x8_mmaction",
+        "slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb",
+        "20220818-1cb6dfc8",
+        76.8,
+    ),
+    _mmaction_v1(
+        "slowfast_r50_8x8_steplr_mmaction",
+        "slowfast_r50_8xb8-8x8x1-steplr-256e_kinetics400-rgb",
+        "20220818-b62a501f",
+        76.65,
+    ),
+    _mmaction_v1(
+        "slowfast_r101_8x8_mmaction",
+        "slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb",
+        "20220901-9c0e09bd",
+        78.65,
+    ),
+    _mmaction_v1(
+        "slowfast_r101_r50_4x16_mmaction",
+        "slowfast_r101-r50_32xb8-4x16x1-256e_kinetics400-rgb",
+        "20220901-a77ac3ee",
+        77.03,
+    ),
     _pytorchvideo(
         "slow_r50", "kinetics/SLOW_8x8_R50.pyth", _figure("Kinetics-400 top-1", "10x3", 74.58)
     ),
@@ -215,17 +258,34 @@ _PUBLISHED = (
         "ir_csn_101", "kinetics/CSN_32x2_R101.pyth", _figure("Kinetics-400 top-1", "10x3", 77.0)
     ),
     _torchvision("r2plus1d_18", "r2plus1d_18-91a641e6.pth", "5x1", 67.463),
+    _pytorchvideo(
+        "r2plus1d_r50",
+        "kinetics/R2PLUS1D_16x4_R50.pyth",
+        _figure("Kinetics-400 top-1", "10x3", 76.01),
+    ),
+    _mmaction_v1(
+        "r2plus1d_r34_8x8",
+        "r2plus1d_r34_8xb8-8x8x1-180e_kinetics400-rgb",
+        "20220812-47cfe041",
+        69.76,
+    ),
+    _mmaction_v1(
+        "r2plus1d_r34_32x2",
+        "r2plus1d_r34_8xb8-32x2x1-180e_kinetics400-rgb",
+        "20220812-4270588c",
+        75.46,
+    ),
     _torchvision("r3d_18", "r3d_18-b3b3357e.pth", "5x1", 63.2),
     _torchvision("mc3_18", "mc3_18-a90a0ba3.pth", "5x1", 63.96),
     _torchvision("s3d", "s3d-d76dad2f.pth", "1x1", 68.368),
-    _csn(
+    _mmaction(
         "ir_csn_152",
-        "vmz_ircsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-5c933ae1.pth",
+        f"{_CSN}/vmz_ircsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-5c933ae1.pth",
         76.53,
     ),
-    _csn(
+    _mmaction(
         "ip_csn_152",
-        "vmz_ipcsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-d565828d.pth",
+        f"{_CSN}/vmz_ipcsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-d565828d.pth",
         77.8,
     ),
     _tsm("tsm_r50", "TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense.pth", 74.1),

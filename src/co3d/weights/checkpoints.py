@@ -1,4 +1,4 @@
-"""`read_checkpoint`: in this process, or in one of a sandbox, as the user has chosen."""
+"""`read_checkpoint`: in this process or a sandboxed one, as the user chose."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,12 +14,12 @@ from co3d.weights.safetensors_file import READ_ERRORS, read_safetensors
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of any container; see `read_container`.
 
-    Inside `co3d.read_in_sandbox` a process of its own reads the file, and hands the tensors over in
-    a plain safetensors file in a private folder; this process reads nothing else.
+    Inside `co3d.read_in_sandbox` a separate process reads the file, and passes the tensors on as a
+    plain safetensors file in a private folder; this process reads only that.
 
     Raises:
         WeightError: the file is absent, damaged, of another kind, or holds more than plain data.
-        SandboxError: it killed that process, or took more than it may.
+        SandboxError: reading killed that process, or exceeded its limits.
     """
     sandbox = find_sandbox()
     return read_container(path) if sandbox is None else _read_in(sandbox, Path(path))

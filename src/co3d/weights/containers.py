@@ -1,4 +1,4 @@
-"""Read a checkpoint file of any known container into named tensors, never running code from it."""
+"""Read a checkpoint file of any known container into named tensors, without running its code."""
 
 import logging
 import stat
@@ -13,26 +13,30 @@ from typing import Any, Literal
 from torch import Tensor
 
 from co3d.errors import WeightError
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.weights.array_pickle import read_array_pickle
 from co3d.weights.pickled_tensors import PickledTensor
 from co3d.weights.safetensors_file import MAX_KEY_LETTERS, READ_ERRORS, read_safetensors
+from co3d.weights.tensorflow_checkpoint import is_tensorflow_index, read_tensorflow_checkpoint
 from co3d.weights.torch_checkpoint import MAGIC, open_torch_checkpoint
 
-Container = Literal["safetensors", "torch", "pickle"]
+Container = Literal["safetensors", "torch", "pickle", "tensorflow"]
 
-# Of PySlowFast, PyTorch's tutorials, Lightning, torchvision's references, DeepSpeed, Caffe2; last
-# moving averages, which are taken where a file has nothing else.
+# Of PySlowFast, PyTorch's tutorials, Lightning, torchvision's references, DeepSpeed, Caffe2; moving
+# averages come last, and are used if a file has nothing else.
 _WRAPPERS = (
     *("model_state", "model_state_dict", "state_dict", "model", "net", "network", "module"),
     *("blobs", "ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema"),
 )
 _MOST_WRAPPERS = 3
+DESCRIPTION = "co3d_description"
+"""Key under which our training checkpoints keep the metadata of a safetensors file."""
+
 _LOG = logging.getLogger("co3d")
 _HEAD_BYTES, _SHOWN = 32, 200
 _TORCH_MAGIC = MAGIC.to_bytes(10, "little")  # the first number of a legacy torch file
 MAX_PICKLE_BYTES = 4 << 30
-# What the readers of pickles and of zip archives raise on a file that is damaged or hostile.
+# What the readers of pickles and zip archives raise for a damaged or hostile file.
 _READ_ERRORS = (
     struct.error,
     zipfile.BadZipFile,
@@ -51,13 +55,13 @@ _READ_ERRORS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
-        origin: where it was read, for messages.
+        origin: the file, for messages.
         tensors: key -> dense tensor in main memory.
-        metadata: text beside the tensors: of safetensors all, of torch files `cfg`, in which
-            PySlowFast says how a network was trained.
+        metadata: text beside the tensors: all of a safetensors file's; of torch files `cfg`, with
+            PySlowFast's training settings, and the metadata of our own training.
     """
 
     origin: str
@@ -66,11 +70,13 @@ class Checkpoint:
 
 
 def read_container(path: Path | str) -> Checkpoint:
-    """Read a checkpoint here: safetensors, torch zip, legacy torch file or Caffe2 pickle.
+    """Read a checkpoint here: safetensors, torch zip, legacy torch file, Caffe2 pickle, TensorFlow.
+
+    For TensorFlow, name the index (`ckpt-1.index`), beside which the data files are.
 
     A file may be the state itself or hold it under `model_state`, `model_state_dict`,
-    `state_dict`, `model`, `net`, `ema` and their like; which is read is logged where there are
-    several. Keys stand as in the file: `load_weights` takes off prefixes such as `module.`.
+    `state_dict`, `model`, `net`, `ema` and the like; if there are several, the log says which is
+    read. Keys are unchanged: `load_weights` removes prefixes such as `module.`.
 
     Raises:
         WeightError: the file is absent, damaged, of another kind, or holds more than plain data.
@@ -80,6 +86,8 @@ def read_container(path: Path | str) -> Checkpoint:
     if container == "safetensors":
         return _read_safetensors(path)
     with _explain(path):
+        if container == "tensorflow":
+            return Checkpoint(str(path), read_tensorflow_checkpoint(path))
         if container == "pickle":
             return Checkpoint(str(path), _find_state(_read_pickle(path), path))
         with open_torch_checkpoint(path) as file:
@@ -90,10 +98,10 @@ def read_container(path: Path | str) -> Checkpoint:
 
 
 def read_training_checkpoint(path: Path) -> dict[str, Any]:
-    """All that a checkpoint of a training run holds: state of the network, optimiser and loops.
+    """Everything in a checkpoint of a training run: state of the network, optimiser and loops.
 
     Raises:
-        WeightError: as for `read_container`, or it is no mapping of names.
+        WeightError: as for `read_container`, or it is not a mapping of names.
     """
     if find_container(path) != "torch":
         raise WeightError(f"cannot read {path}: it is no checkpoint that training wrote")
@@ -105,21 +113,23 @@ def read_training_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_container(path: Path) -> Container:
-    """Tell the container of a checkpoint by its first bytes.
+    """Detect the container of a checkpoint from its first bytes.
 
     Raises:
-        WeightError: the file is absent, unreadable or of no kind that co3d reads.
+        WeightError: the file is absent, unreadable or of an unknown kind.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise WeightError(f"cannot read weights {path}: it is no file, but a pipe or a device")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
+        if is_tensorflow_index(path):
+            return "tensorflow"
     except OSError as error:
         raise WeightError(
             f"cannot read weights {path}: {error.strerror}; check the path"
         ) from error
-    if head[8:9] == b"{":  # after eight bytes that say how long the JSON is
+    if head[8:9] == b"{":  # after eight bytes with the length of the JSON
         return "safetensors"
     if head[:4] == b"PK\x03\x04" or _TORCH_MAGIC in head:
         return "torch"
@@ -149,7 +159,7 @@ def _read_pickle(path: Path) -> object:
 
 @contextmanager
 def _explain(path: Path) -> Iterator[None]:
-    """Turn what a damaged or hostile file makes the readers raise into a WeightError."""
+    """Raise what the readers raise for a damaged or hostile file as a WeightError."""
     try:
         yield
     except _READ_ERRORS as error:
@@ -161,13 +171,18 @@ def _explain(path: Path) -> Iterator[None]:
 
 
 def _find_metadata(content: Any) -> dict[str, str]:
-    """What a torch file says in text beside its tensors."""
-    cfg = content.get("cfg") if isinstance(content, Mapping) else None
-    return {"cfg": cfg} if isinstance(cfg, str) else {}
+    """The text metadata of a torch file."""
+    if not isinstance(content, Mapping):
+        return {}
+    own = content.get(DESCRIPTION)
+    said = {"cfg": content.get("cfg"), **(own if isinstance(own, Mapping) else {})}
+    return {
+        key: value for key, value in said.items() if isinstance(key, str) and isinstance(value, str)
+    }
 
 
 def _find_state(content: Any, path: Path) -> Mapping[str, Any]:
-    """The mapping of keys to tensors, or what stands for them, in the content of a file."""
+    """The mapping of keys to tensors, or to their stand-ins, in the content of a file."""
     state = content
     for _ in range(_MOST_WRAPPERS):
         if not isinstance(state, Mapping):
@@ -187,7 +202,7 @@ def _find_state(content: Any, path: Path) -> Mapping[str, Any]:
         )
     strangers = [key for key, value in state.items() if not _is_plain_tensor(key, value)]
     if strangers or not state:
-        names = [spell_short(key) for key in strangers[:20]]
+        names = [short_repr(key) for key in strangers[:20]]
         shown = ", ".join(names) or "nothing at all"
         raise WeightError(
             f"cannot read weights {path}: expected only named tensors, at the top or under "

@@ -1,4 +1,4 @@
-"""Fetch published checkpoints once, into a cache folder that `CO3D_CACHE` moves."""
+"""Fetch published checkpoints once, into a cache folder that `CO3D_CACHE` can move."""
 
 from functools import partial
 from pathlib import Path
@@ -15,20 +15,20 @@ RETRIES = 2
 
 
 def fetch_weights(entry: PublishedWeights) -> Path:
-    """Path of a published checkpoint in the cache, downloaded first when it is not there.
+    """Path of a published checkpoint in the cache; downloads it if absent.
 
-    The cache is the platform's folder for caches, or the folder that `CO3D_CACHE` names. A file
-    gets its final name only once it is whole: its length is the one that the catalogue or the
-    server gives, its SHA-256 that of the catalogue where it states one, and it is a checkpoint.
+    The cache is the platform's cache folder, or the folder in `CO3D_CACHE`. A file gets its final
+    name only when it is complete: its length must be that of the catalogue or the server, its
+    SHA-256 that of the catalogue if stated, and it must be a checkpoint.
 
     Raises:
         DownloadError: the file cannot be fetched or stored; the message names the address, the
             path in the cache, and what to do with a file fetched by hand.
     """
-    shelf, name = _open_shelf(entry)
+    fetcher, name = _open_pooch(entry)
     fetch: Any = partial(_download_whole, entry)  # pooch's stubs name other parameters
     try:
-        return Path(shelf.fetch(name, downloader=fetch))
+        return Path(fetcher.fetch(name, downloader=fetch))
     except (OSError, ValueError, WeightError) as error:
         reason = " ".join(str(error).split())
         raise DownloadError(
@@ -39,17 +39,17 @@ def fetch_weights(entry: PublishedWeights) -> Path:
 
 
 def cache_path(entry: PublishedWeights) -> Path:
-    """Where `fetch_weights` keeps a published checkpoint, whether it is there or not."""
-    shelf, name = _open_shelf(entry)
-    return Path(shelf.abspath) / name
+    """The cache path of a published checkpoint, whether the file exists or not."""
+    fetcher, name = _open_pooch(entry)
+    return Path(fetcher.abspath) / name
 
 
 def check_file(entry: PublishedWeights, path: Path) -> None:
-    """Compare a file with what the catalogue knows of it.
+    """Check a file against the catalogue.
 
     Raises:
-        ValueError: its length or the first digits of its SHA-256 are others.
-        WeightError: it is no checkpoint.
+        ValueError: its length or the first digits of its SHA-256 differ.
+        WeightError: it is not a checkpoint.
     """
     got_bytes = path.stat().st_size
     if entry.size_bytes and got_bytes != entry.size_bytes:
@@ -61,11 +61,11 @@ def check_file(entry: PublishedWeights, path: Path) -> None:
     find_container(path)
 
 
-def _open_shelf(entry: PublishedWeights) -> tuple[pooch.Pooch, str]:
-    """A pooch that knows this one file, and the name that the file has in it."""
+def _open_pooch(entry: PublishedWeights) -> tuple[pooch.Pooch, str]:
+    """A pooch for this one file, and the file's name in it."""
     name = f"{entry.tag}/{entry.file_name}"
     whole_hash = entry.sha256 if entry.sha256 and len(entry.sha256) == 64 else None
-    shelf = pooch.create(
+    fetcher = pooch.create(
         path=pooch.os_cache("co3d"),
         env="CO3D_CACHE",
         base_url="",
@@ -73,10 +73,10 @@ def _open_shelf(entry: PublishedWeights) -> tuple[pooch.Pooch, str]:
         urls={name: entry.url},
         retry_if_failed=RETRIES,
     )
-    return shelf, name
+    return fetcher, name
 
 
-def _download_whole(entry: PublishedWeights, url: str, output_file: str, shelf: Any) -> None:
-    """Download to a temporary file and refuse it when it is short or no checkpoint."""
-    download(url, output_file, shelf)
+def _download_whole(entry: PublishedWeights, url: str, output_file: str, fetcher: Any) -> None:
+    """Download to a temporary file, and refuse it if it is too short or not a checkpoint."""
+    download(url, output_file, fetcher)
     check_file(entry, Path(output_file))

@@ -1,4 +1,4 @@
-"""The types of numbers that checkpoints may hold: those that PyTorch converts and compares."""
+"""The data types that checkpoints may hold: those that PyTorch converts and compares."""
 
 import torch
 

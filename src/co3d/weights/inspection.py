@@ -1,4 +1,4 @@
-"""What a checkpoint file holds, told without a network to load it into."""
+"""Describe a checkpoint file without a network to load it into."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ Candidates = Mapping[str, tuple[nn.Module, str]]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a checkpoint holds.
+    """The description of a checkpoint.
 
     Attributes:
         container: of the file.
-        key_format: whose names its keys are; None where they are like nobody's that is known.
-        fits: networks that all tensors fit, but for the number of classes.
-        closest: the network with the fewest problems of those that half of the tensors fit, and how
-            many; None where some fit, or none is close.
+        key_format: the library whose names its keys have; None if unknown.
+        fits: networks that all tensors fit, except for the number of classes.
+        closest: of the networks that half of the tensors fit, the one with the fewest problems, and
+            their number; None if some network fits, or none is close.
         tensors: key -> shape.
-        numbers: how many numbers they hold together.
-        dtypes: type -> how many tensors have it.
+        numbers: total number of elements.
+        dtypes: data type -> number of tensors.
         not_finite: keys of tensors that hold NaN or infinite values.
         metadata: text beside the tensors.
     """
@@ -46,7 +46,7 @@ class Inspection:
 
 
 def inspect_checkpoint(path: Path, candidates: Candidates) -> Inspection:
-    """Read a checkpoint and say what it holds and which of the networks it fits.
+    """Read a checkpoint, and find which of the networks it fits.
 
     Raises:
         WeightError: the file is absent, damaged, of another kind, or holds more than plain data.

@@ -1,4 +1,4 @@
-"""Tables of names: what a publisher calls the modules of a network of stages and blocks."""
+"""Tables of a publisher's module names for networks of stages and blocks."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ class KeyTable:
     """Names of modules in a publisher's files, and ours.
 
     Attributes:
-        ends: their path of a module outside of the blocks -> ours.
-        block: their path of a module in a block. All groups but the last are whole numbers, which
-            say where the block lies; the last is the path inside of it.
-        place: our path of the block that lies there; None where no network has one.
+        ends: their path of a module outside of blocks -> ours.
+        block: pattern of their path of a module in a block. All groups but the last are the block's
+            position, numbers or names; the last is the path inside of the block.
+        place: our path of the block at that position; None if no network has one.
         inside: their path inside of a block -> ours.
-        leaves: their name of a tensor of a module -> ours, where that differs.
+        leaves: their name of a module's tensor -> ours, if it differs.
     """
 
     ends: Mapping[str, str]
@@ -25,7 +25,7 @@ class KeyTable:
     leaves: Mapping[str, str] = field(default_factory=dict)
 
     def rename(self, key: str) -> str | None:
-        """Our name for a key of such a file; None for a key that no such file has."""
+        """Our name for a key of such a file; None for other keys."""
         module, _, leaf = key.rpartition(".")
         name = self._rename_module(module)
         return None if name is None else f"{name}.{self.leaves.get(leaf, leaf)}"
@@ -36,8 +36,8 @@ class KeyTable:
         found = self.block.fullmatch(module)
         if found is None:
             return None
-        *numbers, inside = found.groups()
-        place = self.place(*map(int, numbers))
+        *position, inside = found.groups()
+        place = self.place(*(int(part) if part.isdigit() else part for part in position))
         if place is None or inside not in self.inside:
             return None
         return f"{place}.{self.inside[inside]}"
@@ -52,7 +52,7 @@ BOTTLENECK = (
 """Our names of the convolution and the norm of a shortcut and of a bottleneck's three layers."""
 
 SEPARATED = (*BOTTLENECK[:2], ("depthwise", "depthwise_norm"), BOTTLENECK[3])
-"""The same of a bottleneck whose second convolution is depthwise in space-time (CSN)."""
+"""The same for a bottleneck whose second convolution is depthwise in space-time (CSN)."""
 
 MOBILE = (
     *BOTTLENECK[:1],
@@ -60,7 +60,7 @@ MOBILE = (
     ("depthwise", "depthwise_norm"),
     ("project", "project_norm"),
 )
-"""The same of a block that expands (X3D, MobileNetV2)."""
+"""The same for a block that expands (X3D, MobileNetV2)."""
 
 
 def name_layers(

@@ -22,12 +22,12 @@ _NORM_VALUES = {
 
 
 def rename_caffe2_single(blob: str) -> str | None:
-    """Our name for a blob of a network of one pathway; None for a blob that no such file has."""
+    """Our name for a blob of a network of one pathway; None for other blobs."""
     return None if blob.startswith("t_") else _rename(blob, slow="trunk")
 
 
 def rename_caffe2_slowfast(blob: str) -> str | None:
-    """Our name for a blob of a SlowFast file; None for a blob that no such file has."""
+    """Our name for a blob of a SlowFast file; None for other blobs."""
     lateral = _LATERAL.fullmatch(blob)
     if lateral:
         return _name(f"fuse{lateral[1] or 1}", "conv", "norm", lateral[2])
@@ -35,7 +35,7 @@ def rename_caffe2_slowfast(blob: str) -> str | None:
 
 
 def is_caffe2_leftover(blob: str) -> bool:
-    """Whether a blob is a left-over of the training: momenta, learning rates, a counter."""
+    """Whether a blob is left over from training: momenta, learning rates, a counter."""
     return any(word in blob for word in ("momentum", "lr", "model_iter"))
 
 

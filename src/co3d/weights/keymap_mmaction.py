@@ -21,6 +21,54 @@ MMACTION_RESNET3D = KeyTable(
     inside=name_layers(_LAYERS, BOTTLENECK),
 )
 
+_PATHWAYS = ("slow", "fast")
+MMACTION_SLOWFAST = KeyTable(
+    ends={
+        **{
+            f"backbone.{pathway}_path.conv1.{theirs}": f"{pathway}.stem.{ours}"
+            for pathway in _PATHWAYS
+            for theirs, ours in (("conv", "conv"), ("bn", "norm"))
+        },
+        **{
+            f"backbone.slow_path.{module}_lateral.{theirs}": f"fuse{stage}.{ours}"
+            for stage, module in enumerate(("conv1", "layer1", "layer2", "layer3"), start=1)
+            for theirs, ours in (("conv", "conv"), ("bn", "norm"))
+        },
+        **_CLASSIFIER,
+    },
+    block=re.compile(r"backbone\.(slow|fast)_path\.layer(\d)\.(\d+)\.(.+)"),
+    place=lambda pathway, stage, index: f"{pathway}.res{stage + 1}.{index}",
+    inside=name_layers(_LAYERS, BOTTLENECK),
+)
+
+# Each factorised convolution is in a layer, which holds the norm after it.
+_FACTORISED = {
+    "conv.conv_s": "spatial",
+    "conv.bn_s": "norm",
+    "conv.conv_t": "temporal",
+}
+MMACTION_R2PLUS1D = KeyTable(
+    ends={
+        **{f"backbone.conv1.{theirs}": f"stem.conv.{ours}" for theirs, ours in _FACTORISED.items()},
+        "backbone.conv1.bn": "stem.norm",
+        "cls_head.fc_cls": "classifier",
+    },
+    block=_BLOCK,
+    place=lambda stage, index: f"stages.{stage - 1}.{index}",
+    inside={
+        f"{layer}.{theirs}": ours
+        for layer, conv, norm in (
+            ("conv1", "conv1", "norm1"),
+            ("conv2", "conv2", "norm2"),
+            ("downsample", "shortcut.conv", "shortcut.norm"),
+        )
+        for theirs, ours in (
+            *((part, f"{conv}.{name}") for part, name in _FACTORISED.items()),
+            ("bn", norm),
+        )
+    },
+)
+
 MMACTION_X3D = KeyTable(
     ends={
         "backbone.conv1_s.conv": "stem.conv_s",
@@ -42,7 +90,7 @@ MMACTION_X3D = KeyTable(
 
 
 def _make_csn(*middle: tuple[str, str]) -> KeyTable:
-    """Of the second convolution's parts, in order, our names."""
+    """The keys of a CSN, given our names of the parts of its second convolution, in order."""
     parts = tuple((f"conv2.{index}.conv", f"conv2.{index}.bn") for index in range(len(middle)))
     theirs = (_SHORTCUT, _LAYERS[1], *parts, _LAYERS[3])
     return KeyTable(
@@ -60,10 +108,11 @@ MMACTION_TSM = KeyTable(
     ends={**_name_stem("backbone.stem"), **_CLASSIFIER},
     block=_BLOCK,
     place=lambda stage, index: f"backbone.res{stage + 1}.{index}",
-    inside={**name_layers(_LAYERS, BOTTLENECK), "conv1.conv.net": "reduce"},
+    # TSN and C2D, which shift nothing, have no wrapper around their first convolutions.
+    inside=name_layers((_SHORTCUT, ("conv1.conv.net", "conv1.bn"), *_LAYERS[2:]), BOTTLENECK),
 )
 
-# The first stage does not expand: its layers have other numbers.
+# The first stage does not expand, so its layers have other numbers.
 _FIRST = re.compile(r"backbone\.layer(1)\.(\d+)\.(.+)")
 _MOBILE_LAYERS = tuple((f"conv.{index}.conv", f"conv.{index}.bn") for index in range(3))
 
@@ -83,17 +132,17 @@ def _make_mobilenet(block: re.Pattern[str], inside: dict[str, str]) -> KeyTable:
 
 
 _MOBILENET_FIRST = _make_mobilenet(_FIRST, name_layers(_MOBILE_LAYERS[:2], MOBILE[2:]))
-_MOBILENET = _make_mobilenet(
+_MOBILENET_PLAIN = _make_mobilenet(_BLOCK, name_layers(_MOBILE_LAYERS, MOBILE[1:]))
+# All blocks but the first of a stage have a shortcut, and so a shift around their first layer.
+_SHIFTED = re.compile(r"backbone\.layer\d\.[1-9]\d*\..+")
+_MOBILENET_SHIFTED = _make_mobilenet(
     _BLOCK,
-    {
-        **name_layers(_MOBILE_LAYERS, MOBILE[1:]),
-        "conv.0.net.conv": "expand",
-        "conv.0.net.bn": "expand_norm",
-    },
+    name_layers((("conv.0.net.conv", "conv.0.net.bn"), *_MOBILE_LAYERS[1:]), MOBILE[1:]),
 )
 
 
 def rename_mmaction_tsm_mobilenet(key: str) -> str | None:
-    """Our name for a key of a TSM MobileNetV2; None for a key that no such file has."""
-    table = _MOBILENET_FIRST if key.startswith("backbone.layer1.") else _MOBILENET
-    return table.rename(key)
+    """Our name for a key of a TSM MobileNetV2; None for other keys."""
+    if key.startswith("backbone.layer1."):
+        return _MOBILENET_FIRST.rename(key)
+    return (_MOBILENET_SHIFTED if _SHIFTED.fullmatch(key) else _MOBILENET_PLAIN).rename(key)

@@ -1,4 +1,4 @@
-"""Keys of MoViNet as its port to PyTorch names them (github.com/Atze00/MoViNet-pytorch)."""
+"""Keys of MoViNet's port to PyTorch (github.com/Atze00/MoViNet-pytorch)."""
 
 import re
 
@@ -26,7 +26,7 @@ _COMMON = {
     **_name_layer("project", "project"),
     **_name_linear("se.fc1", "gate.reduce"),
     **_name_linear("se.fc2", "gate.restore"),
-    # A pool may go before it.
+    # A pool may precede it.
     **_name_layer("res.0", "shortcut"),
     **_name_layer("res.1", "shortcut"),
 }
@@ -57,12 +57,12 @@ _ALPHA = re.compile(r"blocks\.b(\d)_l(\d+)\.alpha")
 
 
 def rename_movinet_base(key: str) -> str | None:
-    """Our name for a key of a base network; None for a key that no such file has."""
+    """Our name for a key of a base network; None for other keys."""
     return _rename(_BASE, key)
 
 
 def rename_movinet_stream(key: str) -> str | None:
-    """Our name for a key of a stream network; None for a key that no such file has."""
+    """Our name for a key of a stream network; None for other keys."""
     return _rename(_STREAM, key)
 
 

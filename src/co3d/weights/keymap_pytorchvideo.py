@@ -21,7 +21,7 @@ PYTORCHVIDEO_SLOW = KeyTable(
     inside=name_layers(_LAYERS, BOTTLENECK),
 )
 
-# I3D and C2D have a pool after the first stage, which takes a number.
+# I3D and C2D have a numbered pool after the first stage.
 _POOLED = {1: 2, 3: 3, 4: 4, 5: 5}
 PYTORCHVIDEO_POOLED = KeyTable(
     ends={
@@ -43,6 +43,21 @@ PYTORCHVIDEO_CSN = KeyTable(
     block=_BLOCK,
     place=lambda stage, index: f"stages.{stage - 1}.{index}",
     inside=name_layers(_LAYERS, SEPARATED),
+)
+
+# The second convolution is factorised, with a norm between its parts.
+_FACTORISED = (
+    ("branch2.conv_b.conv_t", "branch2.conv_b.norm"),
+    ("branch2.conv_b.conv_xy", "branch2.norm_b"),
+)
+PYTORCHVIDEO_R2PLUS1D = KeyTable(
+    ends=PYTORCHVIDEO_CSN.ends,
+    block=_BLOCK,
+    place=PYTORCHVIDEO_CSN.place,
+    inside=name_layers(
+        (*_LAYERS[:2], *_FACTORISED, _LAYERS[3]),
+        (*BOTTLENECK[:2], ("temporal", "temporal_norm"), *BOTTLENECK[2:]),
+    ),
 )
 
 _PATHWAYS = ("slow", "fast")
@@ -67,7 +82,7 @@ PYTORCHVIDEO_SLOWFAST = KeyTable(
 
 PYTORCHVIDEO_X3D = KeyTable(
     ends={
-        "blocks.0.conv.conv_t": "stem.conv_s",  # it is the spatial one, in spite of its name
+        "blocks.0.conv.conv_t": "stem.conv_s",  # the spatial convolution, in spite of its name
         "blocks.0.conv.conv_xy": "stem.conv_t",
         "blocks.0.norm": "stem.norm",
         "blocks.5.pool.pre_conv": "head.expand",

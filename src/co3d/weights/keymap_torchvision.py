@@ -49,7 +49,7 @@ TORCHVISION_RESNET = KeyTable(
 )
 
 _LAYER = {"0": "conv", "1": "norm"}
-# Where in the sequence of features the Inception blocks lie; a pool begins each of our stages.
+# Index of the Inception blocks in the sequence of features; a pool begins each of our stages.
 _INCEPTION = {
     number: f"stages.{stage}.{number - before}"
     for stage, (before, after) in enumerate(((4, 7), (7, 13), (13, 16)))

@@ -1,4 +1,4 @@
-"""Keys of the checkpoints of the authors of TSM (github.com/mit-han-lab/temporal-shift-module)."""
+"""Keys of the checkpoints of TSM's authors (github.com/mit-han-lab/temporal-shift-module)."""
 
 import re
 
@@ -12,16 +12,19 @@ TSM_RESNET = KeyTable(
     },
     block=re.compile(r"base_model\.layer([1-4])\.(\d+)\.(.+)"),
     place=lambda stage, index: f"backbone.res{stage + 1}.{index}",
-    inside={
-        **name_layers(
-            (("downsample.0", "downsample.1"), *((f"conv{n}", f"bn{n}") for n in (1, 2, 3))),
-            BOTTLENECK,
+    # TSN's files, which shift nothing, have no wrapper around their first convolutions.
+    inside=name_layers(
+        (
+            ("downsample.0", "downsample.1"),
+            ("conv1.net", "bn1"),
+            ("conv2", "bn2"),
+            ("conv3", "bn3"),
         ),
-        "conv1.net": "reduce",
-    },
+        BOTTLENECK,
+    ),
 )
 
-# Blocks of MobileNetV2 per stage, which lie in one sequence after the stem.
+# Blocks of MobileNetV2 per stage, in one sequence after the stem.
 _DEPTHS = (1, 2, 3, 4, 3, 3, 1)
 _PLACES = {
     1 + sum(_DEPTHS[:stage]) + index: f"backbone.stages.{stage}.{index}"
@@ -30,7 +33,7 @@ _PLACES = {
 }
 _LAST = 1 + sum(_DEPTHS)
 _PREFIX = "base_model."  # absent from the online network
-# The first block does not expand: its layers have other numbers.
+# The first block does not expand, so its layers have other numbers.
 _FIRST_BLOCK = "features.1."
 
 
@@ -51,12 +54,19 @@ def _make_mobilenet(inside: dict[str, str]) -> KeyTable:
 
 
 _FIRST = _make_mobilenet(name_layers((("0", "1"), ("3", "4")), MOBILE[2:]))
-_OTHERS = _make_mobilenet(
-    {**name_layers((("0", "1"), ("3", "4"), ("6", "7")), MOBILE[1:]), "0.net": "expand"}
+_REST = (("3", "4"), ("6", "7"))
+_PLAIN = _make_mobilenet(name_layers((("0", "1"), *_REST), MOBILE[1:]))
+_SHIFTED = _make_mobilenet(name_layers((("0.net", "1"), *_REST), MOBILE[1:]))
+# All blocks but the first of a stage have a shortcut, and so a shift; the online network's are
+# written in the block itself.
+_SHIFTED_BLOCKS = tuple(
+    f"{_PREFIX}features.{number}." for number, place in _PLACES.items() if place[-2:] != ".0"
 )
 
 
 def rename_tsm_mobilenet(key: str) -> str | None:
     """Our name for a key of a TSM MobileNetV2, online or not; None for any other key."""
     bare = key.removeprefix(_PREFIX)
-    return (_FIRST if bare.startswith(_FIRST_BLOCK) else _OTHERS).rename(bare)
+    if bare.startswith(_FIRST_BLOCK):
+        return _FIRST.rename(bare)
+    return (_SHIFTED if key.startswith(_SHIFTED_BLOCKS) else _PLAIN).rename(bare)

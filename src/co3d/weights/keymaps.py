@@ -1,10 +1,11 @@
-"""Match the keys of a checkpoint, in whatever published format, with the names of a network."""
+"""Match the keys of a checkpoint of any published format to the names of a network."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from co3d.weights import keymap_mmaction as mmaction
 from co3d.weights import keymap_movinet as movinet
+from co3d.weights import keymap_movinet_tensorflow as movinet_tensorflow
 from co3d.weights import keymap_pyslowfast as pyslowfast
 from co3d.weights import keymap_pytorchvideo as pytorchvideo
 from co3d.weights import keymap_torchvision as torchvision
@@ -29,16 +30,15 @@ def _ignore_nothing(_key: str) -> bool:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """How a publisher names the tensors of its files.
+    """A publisher's names for the tensors in its files.
 
     Attributes:
-        title: what to call such files.
-        rename: our name for a key; None for a key that no such file has.
-        is_ignored: whether a key means nothing to a network and is left out.
-        ignores_ones: whether shapes may have more or fewer sizes of one: a kernel of pictures, or
-            a pointwise one, stands for one of clips.
-        absent_norms: our norms that these networks have not; they are loaded as ones that change
-            nothing.
+        title: name of such files, for messages.
+        rename: our name for a key; None for a key that is not in such files.
+        is_ignored: whether a key does not belong to the network and is left out.
+        ignores_ones: whether shapes may differ by sizes of one, since a kernel for pictures, or a
+            pointwise one, can be stored without some axes.
+        absent_norms: our norms that these networks lack; they are loaded as identities.
     """
 
     title: str
@@ -57,6 +57,7 @@ _KEY_MAPS = (
     KeyMap("PyTorchVideo I3D or C2D", pytorchvideo.PYTORCHVIDEO_POOLED.rename),
     KeyMap("PyTorchVideo SlowFast", pytorchvideo.PYTORCHVIDEO_SLOWFAST.rename),
     KeyMap("PyTorchVideo CSN", pytorchvideo.PYTORCHVIDEO_CSN.rename),
+    KeyMap("PyTorchVideo R(2+1)D", pytorchvideo.PYTORCHVIDEO_R2PLUS1D.rename),
     KeyMap(
         "PyTorchVideo X3D",
         pytorchvideo.PYTORCHVIDEO_X3D.rename,
@@ -66,6 +67,8 @@ _KEY_MAPS = (
     KeyMap("torchvision R3D or MC3", torchvision.TORCHVISION_RESNET.rename),
     KeyMap("torchvision S3D", torchvision.TORCHVISION_S3D.rename, ignores_ones=True),
     KeyMap("mmaction2 ResNet3d", mmaction.MMACTION_RESNET3D.rename),
+    KeyMap("mmaction2 SlowFast", mmaction.MMACTION_SLOWFAST.rename),
+    KeyMap("mmaction2 R(2+1)D", mmaction.MMACTION_R2PLUS1D.rename),
     KeyMap("mmaction2 X3D", mmaction.MMACTION_X3D.rename, ignores_ones=True),
     KeyMap("mmaction2 CSN", mmaction.MMACTION_IR_CSN.rename),
     KeyMap("mmaction2 CSN", mmaction.MMACTION_IP_CSN.rename),
@@ -75,6 +78,18 @@ _KEY_MAPS = (
     KeyMap("TSM", tsm.rename_tsm_mobilenet, ignores_ones=True),
     KeyMap("MoViNet, base", movinet.rename_movinet_base, ignores_ones=True),
     KeyMap("MoViNet, stream", movinet.rename_movinet_stream, ignores_ones=True),
+    KeyMap(
+        "MoViNet of TensorFlow, base",
+        movinet_tensorflow.rename_base,
+        movinet_tensorflow.is_of_training,
+        ignores_ones=True,
+    ),
+    KeyMap(
+        "MoViNet of TensorFlow, stream",
+        movinet_tensorflow.rename_stream,
+        movinet_tensorflow.is_of_training,
+        ignores_ones=True,
+    ),
     KeyMap("Caffe2 ResNet", rename_caffe2_single, is_caffe2_leftover, ignores_ones=True),
     KeyMap("Caffe2 SlowFast", rename_caffe2_slowfast, is_caffe2_leftover, ignores_ones=True),
 )
@@ -82,14 +97,14 @@ _KEY_MAPS = (
 
 @dataclass(frozen=True)
 class KeyMatch:
-    """How well the keys of a file name the tensors of a network.
+    """How well the keys of a file match the names of a network.
 
     Attributes:
-        key_map: the map that named most tensors.
+        key_map: the map with the most matches.
         source_of: our name -> key in the file.
-        unused: keys that name no tensor of the network and are not ignored.
-        outside: keys beside a prefix that the others share; they belong to the training.
-        missing: names that no key gives, but for counters of batch norm and absent norms.
+        unused: keys that match no tensor of the network and are not ignored.
+        outside: keys without a prefix that the others share; they belong to training.
+        missing: names without a key, except counters of batch norm and absent norms.
     """
 
     key_map: KeyMap
@@ -100,10 +115,10 @@ class KeyMatch:
 
 
 def match_keys(keys: Iterable[str], names: Iterable[str]) -> KeyMatch:
-    """Match the keys of a file with our names, by what names most of them.
+    """Match the keys of a file to our names by the map with the most matches.
 
-    Tried are all key maps, on the keys as they stand and without the prefixes of training code.
-    What lies beside a prefix is let go where all names are found under it.
+    All key maps are tried, on the unchanged keys and without prefixes of training code. Keys
+    without the prefix are dropped if all names are found under it.
     """
     names = list(names)
     matches = [

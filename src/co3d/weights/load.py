@@ -1,5 +1,6 @@
-"""Load a checkpoint into a network, all of it or not at all."""
+"""Load a checkpoint into a network, completely or not at all."""
 
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from torch import Tensor, nn
 from co3d.errors import WeightError
 from co3d.weights.checkpoints import read_checkpoint
 from co3d.weights.containers import Checkpoint
-from co3d.weights.families import name_family
+from co3d.weights.families import explain_foreign_part, name_family
 from co3d.weights.keymaps import match_keys
 
 _LOG = logging.getLogger("co3d")
 _SHOWN, _KEYS_SHOWN = 20, 3
 _PART = 1 << 24
+_MOST_CLASSES = 1 << 17
 CLOSE = 0.5
-"""Share of a file's tensors that must fit a network for the file to be taken for its kind."""
+"""Share of a file's tensors that must fit a network for the file to count as similar."""
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -27,7 +29,7 @@ Builders = Mapping[str, Callable[[], nn.Module]]
 
 @dataclass(frozen=True)
 class _Fit:
-    """Which tensors of a file go where, and every complaint about the others."""
+    """The assignment of a file's tensors to a network's, and the problems."""
 
     tensors: dict[str, Tensor]
     complaints: list[str]
@@ -44,17 +46,17 @@ def load_weights(
 ) -> None:
     """Copy the tensors of a checkpoint into `model`, cast to the model's own precision.
 
-    NaN or infinite weights are loaded, and logged as a warning that names the tensor.
+    NaN or infinite weights are loaded, with a logged warning that names the tensor.
 
     Args:
         model: network to fill.
-        source: a file in any container and key format that co3d reads, or one already read.
-        replaceable: path of a submodule, such as a resized classifier, that keeps its own values
-            where those of the file have another shape; this is logged as a warning.
+        source: a file in any supported container and key format, or a checkpoint already read.
+        replaceable: path of a submodule, such as a resized classifier, that keeps its own values if
+            the file's have another shape; a warning is logged.
         others: builders of other networks by name; the error names those that fit better.
 
     Raises:
-        WeightError: the file cannot be read, or a key is left over, missing, or of another shape
+        WeightError: the file cannot be read, or a key is superfluous, missing, or has another shape
             or type. The model is then unchanged.
     """
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
@@ -80,10 +82,30 @@ def load_weights(
     model.load_state_dict(fit.tensors, strict=False)
 
 
+def count_outputs(checkpoint: Checkpoint, classifier: str) -> int | None:
+    """Rows of the classifier in a checkpoint; None where it has none.
+
+    Args:
+        classifier: path of the layer in the network.
+
+    Raises:
+        WeightError: there are more than any network has, which would be built with as many.
+    """
+    name = f"{classifier}.weight"
+    key = match_keys(checkpoint.tensors, [name]).source_of.get(name)
+    shape = checkpoint.tensors[key].shape if key else ()
+    if shape and shape[0] > _MOST_CLASSES:
+        raise WeightError(
+            f"cannot use weights {checkpoint.origin}: {key} is of {shape[0]} classes, expected "
+            f"{_MOST_CLASSES} at most; check that the file belongs to this model"
+        )
+    return shape[0] or None if shape else None
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor of any type is free of NaN and infinite values."""
-    # In parts: the test takes as much memory again as what it looks at. The eight-bit types have no
-    # test of their own.
+    # Tested in parts, because the test needs as much memory as the tensor. Eight-bit types are
+    # converted first, as they have no such test.
     return all(
         bool(torch.isfinite(part if part.element_size() > 1 else part.float()).all())
         for part in tensor.reshape(-1).split(_PART)
@@ -95,7 +117,7 @@ class Likeness:
     """How well the tensors of a file fit a network.
 
     Attributes:
-        problems: tensors that are left over, missing, or of another shape or type.
+        problems: tensors that are superfluous, missing, or have another shape or type.
         fitting: share of the file's tensors that fit.
     """
 
@@ -104,7 +126,7 @@ class Likeness:
 
     @property
     def is_close(self) -> bool:
-        """Whether the file is likely to be one of this network, or of a near relation."""
+        """Whether the file is likely to belong to this network or a similar one."""
         return self.fitting >= CLOSE
 
 
@@ -158,7 +180,7 @@ def _fit(model: nn.Module, tensors: Mapping[str, Tensor], replaceable: str) -> _
 
 
 def _make_identity(norm: nn.BatchNorm3d, path: str) -> dict[str, Tensor]:
-    """The tensors of a batch norm that changes nothing."""
+    """The tensors of a batch norm that is the identity."""
     state = {name: torch.zeros_like(value) for name, value in norm.state_dict().items()}
     state["weight"] += 1
     state["running_var"] += 1 - norm.eps
@@ -166,7 +188,7 @@ def _make_identity(norm: nn.BatchNorm3d, path: str) -> dict[str, Tensor]:
 
 
 def _drop_ones(tensor: Tensor, expected: torch.Size) -> Tensor:
-    """A tensor in the expected shape, where the two differ by sizes of one alone."""
+    """The tensor in the expected shape, if the two differ only by sizes of one."""
     if [size for size in tensor.shape if size != 1] == [size for size in expected if size != 1]:
         return tensor.reshape(expected)
     return tensor
@@ -179,25 +201,33 @@ def _list_first(complaints: list[str]) -> str:
 
 
 def describe_keys(keys: Collection[str]) -> str:
-    """A few keys of a file, and whose they look like."""
+    """A few keys of a file, and the library whose keys they resemble."""
     shown = ", ".join(list(keys)[:_KEYS_SHOWN])
     family = name_family(keys)
     like = f"look like those of {family}" if family else "are like those of no library known here"
     return f"its keys, such as {shown}, {like}"
 
 
-def _advise(tensors: Mapping[str, Tensor], others: Builders, own: _Fit) -> str:
-    """Name the networks that a file fits better than its own, or else whose file it seems to be."""
+@functools.cache
+def _sketch(build: Callable[[], nn.Module]) -> nn.Module:
+    """A network without memory, which has names and shapes alone."""
     with torch.device("meta"):
-        found = {name: compare_tensors(build(), tensors) for name, build in others.items()}
+        return build()
+
+
+def _advise(tensors: Mapping[str, Tensor], others: Builders, own: _Fit) -> str:
+    """Say why no network fits, name those that a file fits better, or else its likely library."""
+    foreign = explain_foreign_part(tensors)
+    if foreign:
+        return f"{foreign}; convert the network as your own (FILE.py:FACTORY)"
+    found = {name: compare_tensors(_sketch(build), tensors) for name, build in others.items()}
     close = {name: likeness.problems for name, likeness in found.items() if likeness.is_close}
     fewest = min(close.values(), default=len(own.complaints))
     if fewest < len(own.complaints):
         names = " or ".join(name for name, count in close.items() if count == fewest)
-        how_well = (
-            "all of them fit" if fewest == 0 else f"with {fewest} problems they come closest to"
-        )
-        return f"{how_well} {names}: choose that model"
+        if fewest == 0:
+            return f"all of them fit {names}: choose that model"
+        return f"no network fits; with {fewest} problems they come closest to {names}"
     if len(own.tensors) >= CLOSE * len(tensors):
         return "check that the file belongs to this model"
     return f"{describe_keys(tensors)}; check that the file belongs to this model"

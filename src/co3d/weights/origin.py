@@ -1,4 +1,4 @@
-"""Whether weights are published ones: told by their tag or by their content, never by a name."""
+"""Whether weights are published ones, recognised by tag or content, never by file name."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from co3d.weights.download import cache_path
 
 
 def identify_weights(model: str, weights: str | Path | None) -> PublishedWeights | None:
-    """The published checkpoint that weights of a model are; None where that is not known.
+    """The published checkpoint of a model's weights; None if they are not known to be one.
 
-    A tag is fetched from where it is published. A file is a published one if its SHA-256 is that of
-    the catalogue, or that of the file that was fetched by a tag before.
+    A tag names a published checkpoint. A file is one if its SHA-256 equals the catalogue's, or that
+    of a file that was fetched by tag before.
 
     Args:
         model: registry name.
-        weights: a tag or a file; anything else is no published checkpoint.
+        weights: a tag or a file; other values are no published checkpoint.
     """
     entries = list_weights(model)
     for entry in entries:
@@ -25,7 +25,7 @@ def identify_weights(model: str, weights: str | Path | None) -> PublishedWeights
     if weights is None or not Path(weights).is_file():
         return None
     size_bytes = Path(weights).stat().st_size
-    # Files are large: what cannot be one of them is not read.
+    # Files are large, so those of another size are not hashed.
     alike = [entry for entry in entries if entry.sha256 or _fetched_bytes(entry) == size_bytes]
     digest = pooch.file_hash(str(weights)) if alike else ""
     for entry in alike:
@@ -38,6 +38,6 @@ def identify_weights(model: str, weights: str | Path | None) -> PublishedWeights
 
 
 def _fetched_bytes(entry: PublishedWeights) -> int | None:
-    """Size of the file that was fetched by a tag before; None where none was."""
+    """Size of the file that was fetched by tag before; None if none was."""
     path = cache_path(entry)
     return path.stat().st_size if path.is_file() else None

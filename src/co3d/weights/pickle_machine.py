@@ -1,7 +1,7 @@
-"""Follow the steps of a pickle without running anything that it names.
+"""Interpret a pickle without executing anything that it names.
 
-A pickle is a program. This machine knows only the steps that make plain data, and calls nothing but
-the constructors of our own that its user gives it for names, so that neither a name nor a call in a
+A pickle is a program. This interpreter knows only the opcodes that make plain data, and calls only
+our own constructors that its caller registers for names, so that neither a name nor a call in a
 file can reach anything else.
 """
 
@@ -11,47 +11,48 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 MAX_STEPS = 1_000_000
-"""Some thirty a tensor. Files with more only keep the reader busy; a second's work."""
+"""About thirty opcodes per tensor. More would only keep the reader busy; this many take a
+second."""
 
 _MOST_LEVELS = 100
 _MOST_KEY_PARTS = 16
-# Each call copies its arguments, and a million calls may take the same ones.
+# Each call copies its arguments, and a million calls may share the same ones.
 _MOST_ARGUMENTS = 100
-# Larger integers can be chosen so that all of them have the same hash, and a dictionary of them
-# takes time in the square of their number.
+# Larger integers can be chosen so that all have the same hash, and a dictionary of them takes
+# quadratic time.
 _LARGEST_KEY = 1 << 60
 _MARK = object()
 
 
 class RefusedPickleError(ValueError):
-    """A pickle holds more than plain data and numbers, or is damaged."""
+    """A pickle is damaged, or holds more than plain data and numbers."""
 
 
 class Constructor:
-    """What a name in a pickle stands for: one of our own functions."""
+    """One of our own functions that a name in a pickle stands for."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
 
 
 class Buildable:
-    """A value that a pickle may give a state after it has been made."""
+    """A value to which a pickle may give a state (opcode BUILD)."""
 
     def build(self, state: Any) -> None:
-        """Take the state.
+        """Set the state.
 
         Raises:
-            RefusedPickleError: it is no state of such a value.
+            RefusedPickleError: it is not a state of such a value.
         """
         raise NotImplementedError
 
 
 class PickleMachine:
-    """The stack and the memo of a pickle, and the steps that it may take.
+    """The stack and the memo of a pickle, and its allowed opcodes.
 
     Args:
-        find: what "MODULE NAME" stands for; RefusedPickleError where that is nothing.
-        load: what a persistent id stands for; None where there are none.
+        find: the constructor for "MODULE NAME"; raises RefusedPickleError for other names.
+        load: the value for a persistent id; None if there are none.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class PickleMachine:
         self.memo: dict[int, Any] = {}
 
     def read(self, content: bytes | BinaryIO) -> Any:
-        """The value of a pickle; a file is then read up to the end of the pickle.
+        """The value of a pickle; a file is read up to the end of the pickle.
 
         Raises:
-            RefusedPickleError: it takes a step that makes no plain data, names what it must not,
-                or is nested too deep or in itself.
+            RefusedPickleError: it has an opcode that makes no plain data, names something
+                forbidden, or is nested too deeply or in itself.
             ValueError, LookupError, TypeError, struct.error: it is damaged.
         """
         for count, (opcode, argument, _position) in enumerate(_read_steps(content)):
@@ -95,7 +96,7 @@ class PickleMachine:
             raise RefusedPickleError(f"it takes the step {name}")
 
     def pop(self, count: int) -> list[Any]:
-        """Take `count` values off the stack, oldest first."""
+        """Pop `count` values off the stack, oldest first."""
         if len(self.stack) < count:
             raise RefusedPickleError("it takes values that it never made")
         values = self.stack[-count:]
@@ -103,27 +104,27 @@ class PickleMachine:
         return values
 
     def pop_to_mark(self) -> list[Any]:
-        """Take the values after the last mark, and the mark."""
+        """Pop the values after the last mark, and the mark."""
         values = []
         while (value := self.pop(1)[0]) is not _MARK:
             values.append(value)
         return values[::-1]
 
     def append(self, values: list[Any]) -> None:
-        """Append to the list on top."""
+        """Append to the list on top of the stack."""
         if not isinstance(self.stack[-1], list):
             raise RefusedPickleError("it appends to what is no list")
         self.stack[-1].extend(values)
 
     def set_items(self, values: list[Any]) -> None:
-        """Set items, keys and values in turn, of the dictionary on top."""
+        """Set items, from alternating keys and values, of the dictionary on top of the stack."""
         keys = values[::2]
         if not isinstance(self.stack[-1], dict) or not all(map(is_plain_key, keys)):
             raise RefusedPickleError("it sets items of no dictionary, or under keys of no name")
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def memoize(self) -> None:
-        """Remember the value on top under the next number."""
+        """Store the value on top of the stack in the memo under the next number."""
         self.memo[len(self.memo)] = self.stack[-1]
 
     def find_global(self) -> None:
@@ -149,7 +150,7 @@ class PickleMachine:
         self.stack.append(constructor.make(*arguments))
 
     def build(self) -> None:
-        """Give a value its state; a dictionary's own attributes are left out."""
+        """Set a value's state; attributes of dictionaries are ignored."""
         value, state = self.pop(2)
         if isinstance(value, Buildable):
             value.build(state)
@@ -159,10 +160,10 @@ class PickleMachine:
 
 
 def is_plain_key(key: Any) -> bool:
-    """Whether a value may be a key: to hash a deep tuple can exhaust the C stack, or take for ever.
+    """Whether a value may be a key: hashing a deep tuple can exhaust the C stack, or take for ever.
 
-    Text, bytes, numbers and None may, and short tuples of text and bytes: those of numbers can be
-    chosen so that all have the same hash.
+    Text, bytes, numbers, None and short tuples of text and bytes are allowed. Tuples of numbers are
+    not, because numbers can be chosen so that all have the same hash.
     """
     if isinstance(key, tuple):
         return len(key) <= _MOST_KEY_PARTS and all(isinstance(part, str | bytes) for part in key)
@@ -172,14 +173,14 @@ def is_plain_key(key: Any) -> bool:
 
 
 def check_nesting(value: Any) -> None:
-    """Refuse a value that would keep whoever walks through it busy for ever.
+    """Refuse a value that would take for ever to traverse.
 
-    A part that stands in several places is counted in each: forty tuples of four times the one
-    before are small in a file, and never end when they are walked through.
+    A part that occurs in several places counts in each: forty nested tuples, each holding the
+    previous one four times, are small in a file, but endless when traversed.
 
     Raises:
-        RefusedPickleError: it is nested more than a hundred deep or in itself, or has more than
-            MAX_STEPS parts.
+            RefusedPickleError: it is nested more than a hundred levels deep or in itself, or has
+                more than MAX_STEPS parts.
     """
     sizes: dict[int, tuple[int, int]] = {}  # id of a container -> levels, parts
     above: set[int] = set()
@@ -217,13 +218,13 @@ def _list_parts(value: Any) -> Any:
 def _read_steps(
     content: bytes | BinaryIO,
 ) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
-    """The steps of a pickle, without Python's warnings about escapes in other people's text."""
+    """The opcodes of a pickle, without Python's warnings about escapes in foreign text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield from pickletools.genops(content)
 
 
-_ARGUMENT_STEPS = {  # they put their argument on the stack
+_ARGUMENT_STEPS = {  # they push their argument on the stack
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),

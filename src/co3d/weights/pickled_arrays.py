@@ -1,4 +1,4 @@
-"""Stand-ins for what numpy puts into a pickle: they take plain numbers and refuse all else."""
+"""Stand-ins for numpy's objects in a pickle, which accept plain numbers and refuse all else."""
 
 import re
 from math import prod
@@ -8,33 +8,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from co3d.printable import spell_short
+from co3d.printable import short_repr
 from co3d.weights.pickle_machine import Buildable, Constructor, RefusedPickleError
 
 _PLAIN_NUMBERS = re.compile(r"[fiu][1248]|b1")
 _MOST_SIZES = 64
-"""Sizes that numpy and torch give an array at most."""
+"""The most dimensions of an array in numpy and torch."""
 
 _LARGEST = 1 << 48
 _SHOWN = 200
 
 
 class PickledDtype(Buildable):
-    """numpy.dtype, as far as plain numbers need it."""
+    """numpy.dtype, for plain numbers only."""
 
     def __init__(self, code: object, *_flags: object) -> None:
         if not isinstance(code, str) or not _PLAIN_NUMBERS.fullmatch(code):
             raise RefusedPickleError(
-                f"it holds an array of {spell_short(code)}, expected plain numbers"
+                f"it holds an array of {short_repr(code)}, expected plain numbers"
             )
         self.code = code
         self.order = "="
 
     def build(self, state: Any) -> None:
-        """Take (version, byte order, …); the rest describes structures, unlike plain numbers."""
+        """Take (version, byte order, …); the rest describes structured types."""
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if not isinstance(order, str) or order not in ("<", ">", "=", "|"):
-            raise RefusedPickleError(f"it holds numbers of the byte order {spell_short(order)}")
+            raise RefusedPickleError(f"it holds numbers of the byte order {short_repr(order)}")
         self.order = order
 
     def numpy(self) -> np.dtype:
@@ -43,7 +43,7 @@ class PickledDtype(Buildable):
 
 
 class PickledArray(Buildable):
-    """numpy.ndarray: made empty, then given its shape and bytes."""
+    """numpy.ndarray: created empty, then given its shape and bytes."""
 
     def __init__(self, *_arguments: object) -> None:
         self.shape: tuple[int, ...] = ()
@@ -52,7 +52,7 @@ class PickledArray(Buildable):
         self.data: str | bytes | bytearray = b""
 
     def build(self, state: Any) -> None:
-        """Take (version, shape, dtype, whether columns come first, bytes)."""
+        """Take (version, shape, dtype, whether it is in column-major order, bytes)."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise RefusedPickleError("it holds an array of unknown form")
         _version, shape, dtype, columns_first, data = state
@@ -69,11 +69,11 @@ class PickledArray(Buildable):
 
     @property
     def size_bytes(self) -> int:
-        """What the array takes in memory."""
+        """The bytes that the array takes in memory."""
         return prod(self.shape) * self.dtype.itemsize
 
     def tensor(self) -> Tensor:
-        """The array as a tensor of its own memory, in the machine's byte order."""
+        """The array as a tensor with its own memory, in native byte order."""
         data = self.data.encode("latin-1") if isinstance(self.data, str) else self.data
         if len(data) != self.size_bytes:
             raise RefusedPickleError(f"{len(data)} bytes cannot be {self.dtype} of {self.shape}")
@@ -83,10 +83,10 @@ class PickledArray(Buildable):
 
 
 def find_constructor(name: str) -> Constructor:
-    """Our function for a module and a name, with a space between them.
+    """Our constructor for "MODULE NAME".
 
     Raises:
-        RefusedPickleError: it is nothing that an array needs.
+            RefusedPickleError: arrays do not need it.
     """
     if name not in _CONSTRUCTORS:
         raise RefusedPickleError(f"it names {name[:_SHOWN].replace(' ', '.')}")
@@ -104,9 +104,9 @@ def _make_scalar(dtype: object, data: object) -> PickledArray:
 
 
 def _encode(text: object, encoding: object) -> str:
-    """How newer Pythons write bytes in an old protocol. They stay text, as in Python 2."""
+    """How newer Pythons write bytes in an old protocol. The text stays text, as for Python 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise RefusedPickleError(f"it encodes text as {spell_short(encoding)}")
+        raise RefusedPickleError(f"it encodes text as {short_repr(encoding)}")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for what PyTorch puts into a pickle: tensors over storages that lie outside of it."""
+"""Stand-ins for PyTorch's objects in a pickle: tensors over storages outside of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from co3d.weights.pickle_machine import (
 )
 
 FEW_BYTES = 64 << 20
-"""What a tensor may claim of a smaller storage, as one that was expanded does."""
+"""The most bytes that a tensor over a smaller storage may claim, as expanded tensors do."""
 
 _MOST_SIZES = 64
 _LARGEST = 1 << 48
@@ -39,7 +39,7 @@ _DTYPES = {
     "ComplexFloatStorage": torch.complex64,
 }
 _PLAIN = {str(dtype).replace(".", " "): dtype for dtype in PLAIN_DTYPES}
-# What training code keeps beside the weights: known, harmless, and not looked into.
+# Objects that training code stores beside weights: known, harmless, and never inspected.
 _OPAQUE = {
     *("argparse Namespace", "pathlib PosixPath", "pathlib PurePosixPath"),
     *("_codecs encode", "torch Size", "torch device", "torch.serialization _get_layout"),
@@ -58,7 +58,7 @@ _OPAQUE = {
 
 
 class OpaqueValue(Buildable):
-    """Something that is no weight, made and given any state without being looked into."""
+    """Something that is not a weight; it accepts any state and is never inspected."""
 
     __slots__ = ("name",)
 
@@ -71,12 +71,12 @@ class OpaqueValue(Buildable):
 
 @dataclass(frozen=True, slots=True)
 class PickledStorage:
-    """Numbers outside of the pickle.
+    """A storage outside of the pickle.
 
     Attributes:
-        key: under which the file keeps them.
-        dtype: of a number. count: of numbers.
-        first: where they begin in what the key stands for, in numbers.
+        key: of the storage in the file.
+        dtype: of its elements. count: number of elements.
+        first: index of its first element in what the key stands for.
     """
 
     key: str
@@ -92,12 +92,12 @@ class PickledStorage:
 
 @dataclass(frozen=True, slots=True)
 class PickledTensor:
-    """A tensor: a view of a storage.
+    """A tensor as a view of a storage.
 
     Attributes:
-        storage: which numbers.
-        dtype: as what they are read.
-        offset: of the first number. shape, strides: in numbers.
+        storage: the storage.
+        dtype: of the elements.
+        offset: of the first element. shape, strides: in elements.
     """
 
     storage: PickledStorage
@@ -123,18 +123,18 @@ class PickledTensor:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes where it is laid out in full."""
+        """The bytes of the tensor if contiguous."""
         return prod(self.shape) * self.dtype.itemsize
 
     def make(self, content: Tensor) -> Tensor:
-        """The tensor itself, over the bytes of its storage (uint8)."""
+        """The tensor over the bytes (uint8) of its storage."""
         start = self.storage.first * self.storage.dtype.itemsize
         numbers = content[start : start + self.storage.size_bytes]
         return numbers.view(self.dtype).as_strided(self.shape, self.strides, self.offset)
 
 
 def load_storage(persistent_id: Any) -> PickledStorage:
-    """What `torch.save` writes in place of a storage.
+    """The stand-in for a storage that `torch.save` references.
 
     Raises:
         RefusedPickleError: it is something else.
@@ -146,7 +146,7 @@ def load_storage(persistent_id: Any) -> PickledStorage:
     if word != "storage" or dtype is None or not isinstance(key, str):
         raise RefusedPickleError("it refers to a storage of unknown kind")
     first = 0
-    if view and view[0] is not None:  # of files from before PyTorch 1.6
+    if view and view[0] is not None:  # files from before PyTorch 1.6
         if not isinstance(view[0], tuple) or len(view[0]) != 3:
             raise RefusedPickleError("it refers to a storage of unknown form")
         _view_key, first, count = view[0]
@@ -156,9 +156,9 @@ def load_storage(persistent_id: Any) -> PickledStorage:
 
 
 def make_finder() -> Callable[[str], Any]:
-    """What tells, for one file of PyTorch's, what "MODULE NAME" in it stands for.
+    """A function that returns the constructor for "MODULE NAME" in one file of PyTorch's.
 
-    It raises RefusedPickleError for what weights do not need, and may do harm beside them.
+    It raises RefusedPickleError for names that weights do not need and that may do harm.
     """
     found = {**_FOUND, "collections OrderedDict": Constructor(_make_mapping())}
 
@@ -179,7 +179,7 @@ def make_finder() -> Callable[[str], Any]:
 
 
 class _StorageType(Constructor):
-    """A type of storage; it is only ever named."""
+    """A type of storage, which is only referred to, never called."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__(lambda: dtype)
@@ -188,7 +188,7 @@ class _StorageType(Constructor):
 def _rebuild_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any
 ) -> PickledTensor | OpaqueValue:
-    """Of (storage, offset, shape, strides[, needs a gradient, hooks[, metadata]])."""
+    """A tensor from (storage, offset, shape, strides[, requires_grad, hooks[, metadata]])."""
     if len(rest) > 2 and rest[2]:
         return OpaqueValue("a conjugated tensor")
     dtype = storage.dtype if isinstance(storage, PickledStorage) else None
@@ -217,7 +217,7 @@ def _make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any
 
 
 def _rebuild_from_type(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
-    """A tensor that has attributes of its own, which are left out."""
+    """A tensor subclass or one with attributes, which are ignored."""
     if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
         raise RefusedPickleError("it makes a tensor in an unknown way")
     return function.make(*arguments)
@@ -227,7 +227,7 @@ def _make_mapping() -> Callable[..., dict[Any, Any]]:
     read = 0
 
     def make(pairs: Any = ()) -> dict[Any, Any]:
-        """A dictionary; of a list of pairs, as Python 2 writes it."""
+        """A dictionary, which Python 2 writes as a list of pairs."""
         nonlocal read
         if not isinstance(pairs, list | tuple):
             raise RefusedPickleError("it makes a dictionary of what is no list")

@@ -1,21 +1,21 @@
-"""What training code puts before the names of a network's tensors, and beside them."""
+"""Prefixes that training code adds to tensor names, and extra entries of training code."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# Of distributed training, torch.compile, PyTorchVideo's detectors, and Lightning modules.
+# Distributed training, torch.compile, PyTorchVideo's detectors and Lightning modules add these.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 _MOST_PREFIXES = 8
-"""Of one name: a file may repeat them without end."""
+"""The most prefixes removed from a name, because a hostile file may repeat them without end."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the keys of a file.
+    """One interpretation of the keys of a file.
 
     Attributes:
         pairs: each key with its name without the prefix.
-        outside: keys that do not bear the prefix: losses, metrics, counters.
+        outside: keys without the prefix: losses, metrics, counters.
     """
 
     pairs: tuple[tuple[str, str], ...]
@@ -23,10 +23,10 @@ class Reading:
 
 
 def list_readings(keys: Iterable[str]) -> Iterator[Reading]:
-    """The keys as they stand, and then without one prefix after the other.
+    """The keys unchanged, and then with one known prefix after the other removed.
 
-    A network may have a part called "model" itself, so that only its own names tell which reading
-    is meant.
+    Since a network may itself have a part called "model", only its own names decide which
+    interpretation is right.
     """
     pairs, outside = tuple((key, key) for key in keys), ()
     yield Reading(pairs, outside)

@@ -1,16 +1,20 @@
-"""Read a safetensors file whose header is of a size that real ones have."""
+"""Safetensors: headers of a size that real files have, and equal bytes of equal content."""
 
+import json
 import stat
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from co3d.weights.dtypes import PLAIN_DTYPES
 
 MAX_HEADER_BYTES = 16 << 20
-"""Some hundred thousand tensors; each takes a hundred times what the header says of it."""
+"""Enough for some hundred thousand tensors; in memory each takes a hundred times its header
+entry."""
 
 MAX_KEY_LETTERS = 1 << 14
 _MOST_TENSORS, _MOST_SIZES = 1 << 15, 64
@@ -23,11 +27,11 @@ READ_ERRORS = (
     TypeError,
     struct.error,
 )
-"""What reading raises on a file that is damaged, or of types that PyTorch does not have."""
+"""Exceptions for a file that is damaged, or has data types that PyTorch lacks."""
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, and the text beside them.
+    """The tensors and the text metadata of a file.
 
     Raises:
         SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError, struct.error: see
@@ -54,3 +58,18 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             if tensor.dtype not in PLAIN_DTYPES:
                 raise ValueError(f"{key} is of the type {tensor.dtype}, which is not read")
         return tensors, file.metadata() or {}
+
+
+def pack_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file, which are equal for equal tensors and text.
+
+    The library writes the text in another order each time.
+    """
+    content = save(dict(tensors), dict(metadata))
+    (header_bytes,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + header_bytes])
+    if metadata:
+        header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors are aligned
+    return b"".join((struct.pack("<Q", len(text)), text, content[8 + header_bytes :]))

@@ -1,8 +1,8 @@
-"""Files of `torch.save`, of this format and that before PyTorch 1.6, read by our own machine.
+"""Read files of `torch.save`, of the present format and the one before PyTorch 1.6.
 
-PyTorch's own restricted reader runs nothing either, but a file can keep it busy for ever, have it
-ask for any amount of memory, or end the process. Here the pickle is read first, into stand-ins, and
-only tensors that are wanted are read after it, once their sizes are known to fit the file.
+PyTorch's own restricted reader executes nothing either, but a file can keep it busy for ever, make
+it allocate any amount of memory, or end the process. Here the pickle is read first, into stand-ins,
+and then only the wanted tensors, once their sizes are known to fit the file.
 """
 
 import io
@@ -27,24 +27,24 @@ from co3d.weights.pickled_tensors import (
 from co3d.zip_directory import open_zip
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
-"""First two numbers of files from before PyTorch 1.6."""
+"""The first two numbers of files from before PyTorch 1.6."""
 
 _TIMES = 64
-"""How many times its own bytes the tensors of a file may claim: some share their storage."""
+"""The most bytes that tensors may claim, as a multiple of the file's, since some share storage."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _COUNT = struct.Struct("<q")
 
 
 class TorchCheckpoint:
-    """What a file of `torch.save` holds, while it is open.
+    """The content of an open file of `torch.save`.
 
     Attributes:
         content: plain values, with a `PickledTensor` for each tensor.
 
     Args:
         content: see above.
-        places: bytes in which each storage begins, and how many it has, by key.
+        places: key -> offset of the storage, and its size, in bytes.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TorchCheckpoint:
         self._storages: dict[str, Tensor] = {}
 
     def read_tensors(self, wanted: Iterable[PickledTensor]) -> list[Tensor]:
-        """The tensors for stand-ins; those of one storage share it.
+        """The tensors for stand-ins; tensors of one storage share it.
 
         Raises:
             RefusedPickleError: they claim more than the file has.
@@ -73,7 +73,7 @@ class TorchCheckpoint:
             )
         places = {tensor.storage.key: self._places(tensor.storage.key) for tensor in wanted}
         if sum(size for _, size in places.values()) > self._size_bytes:
-            raise RefusedPickleError("its storages lie over each other")
+            raise RefusedPickleError("its storages overlap")
         return [tensor.make(self._read(*places[tensor.storage.key], tensor)) for tensor in wanted]
 
     def read_all(self) -> Any:
@@ -168,7 +168,7 @@ def _read_legacy(file: BinaryIO, size_bytes: int) -> tuple[Any, Callable[[str], 
 
 
 def _find_tensors(value: Any) -> Iterator[PickledTensor]:
-    """Every stand-in in a value, which `check_nesting` has found to be of few parts."""
+    """Every stand-in in a value, whose size `check_nesting` has limited."""
     if isinstance(value, PickledTensor):
         yield value
     elif isinstance(value, dict | list | tuple):

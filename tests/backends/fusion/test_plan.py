@@ -1,4 +1,4 @@
-"""The schedule of a step graph: what a place reads is there, and what is done is read no more."""
+"""The schedule of a step graph: a node reads living values alone, and dead ones are not read."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,17 +31,17 @@ def names(nodes: Sequence[fx.Node | None]) -> list[str]:
 
 
 def follow(plan: FusedPlan) -> set[fx.Node]:
-    """Run a plan in appearance: what lives at its end, of what it was given and has made."""
+    """Simulate a plan's reads and frees, and return the values that are alive at its end."""
     living = set(plan.inputs)
-    for node, done in zip(plan.order, plan.done, strict=True):
+    for node, dead in zip(plan.order, plan.dead_after, strict=True):
         read = {plan.origin(value) for value in plan.reads(node) if value.op != "get_attr"}
         assert read <= living, f"{node} reads {read - living}"
         group = plan.groups.get(node)
         if not isinstance(group, View):
             living.add(node)
         if isinstance(group, SumDepthwise):
-            living.update(group.beside)
-        living.difference_update(done)
+            living.update(group.additional)
+        living.difference_update(dead)
     return living
 
 
@@ -61,7 +61,7 @@ def list_plans(program: StepProgram) -> list[FusedPlan]:
 
 
 @pytest.mark.parametrize("rate", ["dense", "native"])
-def test_whole_programs_read_what_is_there(rate: Any) -> None:
+def test_programs_read_living_values_only(rate: Any) -> None:
     model, clip = (small_network(), (3, 4, 6, 6)), (two_pathways(), (3, 8, 6, 6))
     network, shape = model if rate == "dense" else clip
     program = convert(randomise_(network), shape, rate=rate, edges="both")
@@ -69,14 +69,14 @@ def test_whole_programs_read_what_is_there(rate: Any) -> None:
         living = follow(made)
         outputs = {made.origin(node) for node in made.outputs if node is not None}
         assert outputs <= living | {node for node in outputs if node.op == "get_attr"}
-        # What is left over is an output, or was never read.
+        # What is still alive is an output, or was never read.
         read = {made.origin(value) for node in made.order for value in made.reads(node)}
         assert not (living & read) - outputs
         assert len(made.newest) == len(phase.updates)
         assert len(made.results) == len(program.output_shapes)
 
 
-def test_what_clocks_make_comes_first() -> None:
+def test_nodes_of_clocks_alone_come_first() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         made = torch.conv2d(x[0], w[0])
         early = torch.reshape(torch.gt(x[1], 3), (-1, 1, 1, 1))
@@ -87,7 +87,7 @@ def test_what_clocks_make_comes_first() -> None:
     assert names(made.order) == ["gt", "reshape", "conv2d", "where"]
 
 
-def test_a_size_of_a_frame_is_known_before_kernels_run() -> None:
+def test_a_frame_size_is_read_before_kernels_run() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         made = torch.conv2d(x[0], w[0])
         return made, torch.add(x[1], aten.sym_size.int(x[0], 0))
@@ -97,7 +97,7 @@ def test_a_size_of_a_frame_is_known_before_kernels_run() -> None:
     assert names(made.order) == ["sym_size_int", "add", "conv2d"]
 
 
-def test_a_view_is_read_where_its_origin_is() -> None:
+def test_reading_a_view_keeps_its_origin_alive() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         first = torch.conv2d(x[0], w[0])
         flat = torch.flatten(first, 1)
@@ -109,20 +109,22 @@ def test_a_view_is_read_where_its_origin_is() -> None:
     assert names(made.order) == ["conv2d", "flatten", "conv2d_1", "linear"]
     assert isinstance(made.groups[made.order[1]], View)
     assert made.origin(made.order[1]) is made.order[0]
-    first, _, _, last = map(names, made.done)
+    first, _, _, last = map(names, made.dead_after)
     assert first == ["x0"]
     # The first convolution lives as long as its view, though nothing else reads it by name.
     assert "conv2d" in last
     assert made.written == {made.order[0], made.order[2], made.order[3]}
 
 
-def test_outputs_and_their_origins_are_never_done() -> None:
+def test_outputs_and_their_origins_never_die() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         made = torch.conv2d(x[0], w[0])
         return torch.conv2d(made, w[0]), torch.flatten(made, 1), x[0]
 
     made = plan(forward, [torch.randn(4, 4, 1, 1)], [torch.zeros(2, 4, 1, 1)], results=2)
-    assert not [name for done in made.done for name in names(done) if not name.startswith("w")]
+    assert not [
+        name for dead in made.dead_after for name in names(dead) if not name.startswith("w")
+    ]
     assert names(made.results) == ["conv2d_1", "flatten"]
     assert names(made.newest) == ["x0"]
     assert made.outputs == (*made.results, *made.newest)
@@ -137,8 +139,8 @@ def test_results_that_a_phase_lacks_are_none() -> None:
     assert names(made.newest) == ["x0"]
 
 
-def test_what_pytorch_reads_is_shown() -> None:
-    """A pool has no group, and reads the convolution; the other convolution is read by groups."""
+def test_origins_that_pytorch_reads_are_found() -> None:
+    """The pool is in no group and reads the first convolution; only groups read the second one."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         made = torch.conv2d(x[0], w[0])
@@ -146,7 +148,7 @@ def test_what_pytorch_reads_is_shown() -> None:
         return torch.conv2d(torch.conv2d(pooled, w[0]), w[0])
 
     made = plan(forward, [torch.randn(4, 4, 1, 1)], [torch.zeros(2, 4, 3, 3)])
-    assert names(sorted(made.shown, key=str)) == ["conv2d"]
+    assert names(sorted(made.read_by_torch, key=str)) == ["conv2d"]
     assert [type(made.groups.get(node)) for node in made.order] == [
         Convolve,
         type(None),
@@ -155,8 +157,8 @@ def test_what_pytorch_reads_is_shown() -> None:
     ]
 
 
-def test_hidden_nodes_have_no_place() -> None:
-    """The mean is a group of its own; the convolution's activation and further sums are parts."""
+def test_fused_nodes_are_not_in_the_order() -> None:
+    """The mean is its own group; the convolution's activation and sums are fused into it."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         first, second = (torch.conv2d(x[0], one, padding=(1, 1), groups=4) for one in w)
@@ -165,6 +167,6 @@ def test_hidden_nodes_have_no_place() -> None:
 
     made = plan(forward, [torch.randn(4, 1, 3, 3)] * 2, [torch.zeros(2, 4, 3, 3)] * 2)
     assert names(made.order) == ["relu_default", "mean"]
-    assert {str(node) for node in made.hidden} == {"conv2d", "conv2d_1", "add"}
+    assert {str(node) for node in made.fused_away} == {"conv2d", "conv2d_1", "add"}
     assert isinstance(made.groups[made.order[1]], Mean)
     assert {str(node) for node in made.written} == {"relu_default", "mean", "conv2d_1"}

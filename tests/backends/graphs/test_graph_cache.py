@@ -1,4 +1,4 @@
-"""Exported graphs come from the cache when, and only when, nothing about them has changed."""
+"""An exported graph comes from the cache exactly if nothing that it depends on has changed."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _graph(seed: int = 0) -> fx.GraphModule:
 
 @pytest.fixture
 def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was exported, by a stand-in that is fast."""
+    """Records exports, with a fast stand-in for the exporter."""
     made: list[str] = []
 
     class Model:
@@ -52,7 +52,9 @@ def test_other_weights_or_shapes_are_exported_anew(exports: list[str]) -> None:
     assert len(exports) == 4
 
 
-def test_the_least_recently_used_go(exports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_are_deleted(
+    exports: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graph_cache._KEPT, "most_files", 2)
     graph = _graph()
     for batch in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Frames as the native backend takes them: planes of floats, which the caller keeps."""
+"""The native backend reads the caller's frames in NCHW float32, and does not keep them."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,7 +26,7 @@ def test_frames_are_laid_out_as_pytorch_does(size: tuple[int, ...], dtype: torch
     assert torch.equal(made, expected)
 
 
-def test_planes_of_floats_are_taken_where_they_lie() -> None:
+def test_nchw_float32_frames_are_read_in_place() -> None:
     frame = torch.randn(2, 3, 6, 8)
     assert open_executor(torch.bfloat16).take_frames([frame])[0] is frame
 
@@ -41,7 +41,7 @@ def test_planes_of_floats_are_taken_where_they_lie() -> None:
     ],
     ids=["float64", "transposed", "channels last", "no map"],
 )
-def test_other_frames_become_planes_of_floats(frame: Tensor) -> None:
+def test_other_frames_become_nchw_float32(frame: Tensor) -> None:
     taken = open_executor(torch.float32).take_frames([frame])[0]
     assert taken.is_contiguous()
     assert torch.equal(taken, frame.float())
@@ -53,7 +53,7 @@ def compile_and_compare(
     frames: Tensor,
     dtype: torch.dtype,
 ) -> PlannedStep:
-    """Run a graph on frames in planes, and compare it with PyTorch in double precision."""
+    """Run a graph on frames in NCHW, and compare it with PyTorch in double precision."""
     graph = trace(weights, 1, forward)
     step = open_executor(dtype).compile(graph, [frames], 0)
     assert isinstance(step, PlannedStep)
@@ -78,7 +78,7 @@ def compile_and_compare(
         ((2, 4), {"stride": 2}),
     ],
 )
-def test_convolutions_read_planes(
+def test_convolutions_read_nchw(
     dtype: torch.dtype, channels: int, kernel: tuple[int, int], options: dict[str, object]
 ) -> None:
     options = {name: (n, n) if isinstance(n, int) else n for name, n in options.items()}
@@ -90,13 +90,13 @@ def test_convolutions_read_planes(
     for height, width in [(9, 8), (10, 9), (40, 41)]:
         weights = [torch.randn(channels, 3, *kernel), torch.randn(channels)]
         step = compile_and_compare(forward, weights, torch.randn(2, 3, height, width), dtype)
-        assert step.plan.planes == {0}
+        assert step.plan.nchw == {0}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("reader", ["stride", "kernel", "pool", "output"])
-def test_frames_that_others_read_are_laid_out(dtype: torch.dtype, reader: str) -> None:
-    """A stride of three, a kernel with many readings, an operator of PyTorch, a memory of it."""
+def test_frames_with_other_readers_are_copied_to_nhwc(dtype: torch.dtype, reader: str) -> None:
+    """A stride of three, a kernel with many taps, an operator of PyTorch, a state of frames."""
     kernel = 7 if reader == "kernel" else 3
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> object:
@@ -108,11 +108,11 @@ def test_frames_that_others_read_are_laid_out(dtype: torch.dtype, reader: str) -
     weights = [torch.randn(24, 3, kernel, kernel)]
     step = compile_and_compare(forward, weights, torch.randn(2, 3, 16, 18), dtype)
     assert step.plan.frames == {0}
-    assert not step.plan.planes
+    assert not step.plan.nchw
 
 
 def test_a_frame_that_two_convolutions_and_an_operator_of_pytorch_read() -> None:
-    """The convolutions read it through a concatenation of one: as many readings as users."""
+    """The convolutions read it through a concatenation of one tensor, the operator directly."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> object:
         joined = torch.cat([x[0]], 1)
@@ -122,7 +122,7 @@ def test_a_frame_that_two_convolutions_and_an_operator_of_pytorch_read() -> None
     torch.manual_seed(0)
     weights = [torch.randn(24, 3, 3, 3) for _ in range(2)]
     step = compile_and_compare(forward, weights, torch.randn(1, 3, 8, 8), torch.bfloat16)
-    assert not step.plan.planes
+    assert not step.plan.nchw
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -139,7 +139,7 @@ def test_a_stream_opened_in_inference_mode_steps_outside_of_it(channels: int) ->
 
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3)])
 def test_callers_may_write_over_a_frame_after_its_step(kernel: tuple[int, int, int]) -> None:
-    """A first convolution over time remembers frames, another reads them where they lie."""
+    """A temporal convolution stores frames as state; another convolution reads them in place."""
     torch.manual_seed(0)
     first = nn.Conv3d(3, 4, kernel, padding=tuple(k // 2 for k in kernel))
     network = Classifier(first, nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0))).eval()

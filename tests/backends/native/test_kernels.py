@@ -1,4 +1,4 @@
-"""Every kernel, with every fusion, against the operators that it stands for.
+"""Every kernel, with every fusion, equals the operators that it replaces.
 
 `support/kernel_checks.py` compares them.
 """
@@ -20,9 +20,9 @@ from support.kernel_checks import TOLERANCES, assert_one_kernel, open_executor, 
 
 aten = torch.ops.aten
 dtypes = st.sampled_from(list(TOLERANCES))
-# One and few, fewer than a vector, a vector, and what does not divide into vectors.
+# One channel, fewer than a vector, a full vector, and no multiple of a vector.
 channel_counts = st.sampled_from([1, 3, 8, 16, 17, 24, 54, 70])
-# From 8 rows on, over the batch, a depthwise sum is shared out by rows where channels are few.
+# From 8 rows on, over the batch, threads divide the rows of a depthwise sum of few channels.
 sides = st.sampled_from([1, 2, 5, 7, 9, 16, 27])
 
 
@@ -47,11 +47,11 @@ def test_dense_convolutions(
         ([300], 70, 9, {"padding": (1, 1)}),
         ([130, 256], 54, 11, {"padding": (1, 2), "stride": (1, 2), "dilation": (1, 2)}),
         ([257], 8, 8, {"padding": (2, 1), "dilation": (2, 1)}),  # not to be taken in pairs
-        ([1024], 100, 5, {"padding": (1, 1)}),  # results beside the map
-        ([256, 258], 40, 3, {}),  # too few pixels a map for a matrix unit
+        ([1024], 100, 5, {"padding": (1, 1)}),  # results outside the map
+        ([256, 258], 40, 3, {}),  # too few pixels in a map for AMX
     ],
 )
-def test_dense_convolutions_of_many_readings(
+def test_dense_convolutions_of_many_inputs(
     dtype: torch.dtype,
     adds: bool,
     channels: list[int],
@@ -121,7 +121,7 @@ def test_sums_of_depthwise_convolutions(
 def test_kernels_slide_along_rows_of_any_length(
     dtype: torch.dtype, channels: int, stride: int, padding: int
 ) -> None:
-    """Tiles that overlap at the row's end may not count in the average twice."""
+    """Results that two overlapping tiles compute count once in the average."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         options = {"stride": (stride,) * 2, "padding": (padding,) * 2, "groups": channels}
@@ -203,24 +203,49 @@ def test_a_chain_of_scaled_frames(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_rows_that_lie_outside_the_clip_are_filled(dtype: torch.dtype) -> None:
+def test_rows_outside_the_clip_are_filled(dtype: torch.dtype) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         inside = torch.reshape(torch.ge(x[1], 3), (-1, 1, 1, 1))
         return torch.where(inside, torch.conv2d(x[0], w[0], None), -1.5)
 
     graph = trace([torch.randn(20, 24, 1, 1)], 2, forward)
     ages = torch.tensor([0, 3, 2, 7])
-    steps = run_both(graph, [torch.randn(4, 24, 5, 5), ages], dtype)
-    assert [type(step) for step in steps] == [TorchStep, TorchStep, NativeSteps]
+    assert_one_kernel(run_both(graph, [torch.randn(4, 24, 5, 5), ages], dtype), 2)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_what_has_no_kernel_is_left_to_torch(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("age", [0, 1, 2, 9])
+def test_the_average_of_a_window_that_is_not_full(dtype: torch.dtype, age: int) -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        total = torch.sum(torch.stack([x[0], x[1], x[2]]), 0)
+        count = torch.clamp_min(torch.sub(x[3], 1), 1)
+        return F.linear(torch.div(total, torch.reshape(count, (-1, 1))), w[0], None)
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(7, 20)], 4, forward)
+    inputs = [*[torch.randn(1, 20) for _ in range(3)], torch.tensor([age])]
+    assert_one_kernel(run_both(graph, inputs, dtype), 2)
+
+
+def test_a_sum_divided_by_a_value_of_the_frame_runs_in_torch() -> None:
+    def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        total = torch.sum(torch.stack([x[0], x[1]]), 0)
+        count = torch.reshape(torch.sum(torch.gt(x[0], 0), 1), (-1, 1))
+        return F.linear(torch.div(total, count), w[0], None)
+
+    torch.manual_seed(0)
+    graph = trace([torch.randn(7, 20)], 2, forward)
+    steps = run_both(graph, [torch.randn(1, 20) for _ in range(2)], torch.float32)
+    assert TorchStep in [type(step) for step in steps]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_operators_without_a_kernel_run_in_torch(dtype: torch.dtype) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         made = torch.conv2d(x[0], w[0], None)
         pooled = F.max_pool2d(torch.tanh(made), 2)
         mixed = torch.conv2d(pooled, w[1], None, groups=2)
-        # An input, the same value twice, a view, a slice: outputs may be anything.
+        # Outputs may be an input, the same value twice, a view or a slice.
         return mixed, x[0], mixed, torch.flatten(mixed, 1), made[:, :4], made
 
     torch.manual_seed(0)
@@ -229,7 +254,7 @@ def test_what_has_no_kernel_is_left_to_torch(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-def test_numbers_of_another_kind_are_left_to_torch(dtype: torch.dtype) -> None:
+def test_values_of_other_dtypes_run_in_torch(dtype: torch.dtype) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         wide = aten.to.dtype(torch.conv2d(x[0], w[0], None), torch.float64)
         return aten.relu.default(torch.add(wide, wide))
@@ -264,7 +289,7 @@ def test_a_result_that_is_state_too_is_a_copy() -> None:
     assert result.data_ptr() != state.data_ptr()
 
 
-def test_not_a_number_stays_one() -> None:
+def test_nan_propagates() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         made = torch.conv2d(x[0], w[0], None)
         return tuple(activate(torch.add(made, x[i]), ACTIVATIONS[i]) for i in (1, 2, 3))

@@ -1,4 +1,4 @@
-"""Building and loading the kernels, on machines where not all is well."""
+"""Building and loading the kernels: failing compilers, damaged caches, concurrent builds."""
 
 import os
 import shutil
@@ -19,18 +19,20 @@ from co3d.runtime import open_stream
 
 @pytest.fixture(autouse=True)
 def forget_the_library() -> Iterator[None]:
-    for function in (library.load_library, library.find_obstacle):
+    for function in (library.load_library, library.why_unavailable):
         function.cache_clear()
     yield
-    for function in (library.load_library, library.find_obstacle):
+    for function in (library.load_library, library.why_unavailable):
         function.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kernels that are not optimised, which takes a fourth of the time."""
+    """The library that other tests have built, or one without optimisation, which is quicker."""
     compiler = library.find_compiler()
     assert compiler is not None
+    if path := library._KEPT.find(library._fingerprint(compiler)):
+        return path
     path = tmp_path_factory.mktemp("built") / "kernels.so"
     library.compile_kernels(compiler, path, ["-O0", *library._options_of_this_processor()])
     return path
@@ -38,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, built: Path) -> None:
-    """Whatever is compiled is done at once."""
+    """Replace compiling by copying a built library."""
 
     def copy(_compiler: Sequence[str], path: Path, _options: Sequence[str]) -> None:
         shutil.copyfile(built, path)
@@ -71,7 +73,7 @@ def test_a_compiler_may_have_spaces_and_options(
     assert library.find_compiler() == [str(tmp_path / "compiler"), "-O2"]
 
 
-def test_a_compiler_that_cannot_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(MissingPackageError, match=r"cannot be compiled with .*false: it failed"):
         library.load_library()
@@ -82,13 +84,15 @@ def test_a_compiler_that_cannot_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         library.load_library()
 
 
-def test_what_the_linker_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "_OPTIONS", ("-O0", *library._OPTIONS[1:], "-lno-such-library"))
+def test_a_missing_linker_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "kernels.cpp").write_text("int co3d_lanes() { return 4; }")  # compiles at once
+    monkeypatch.setattr(library, "SOURCES", tmp_path)
+    monkeypatch.setattr(library, "_OPTIONS", (*library._OPTIONS, "-lno-such-library"))
     with pytest.raises(MissingPackageError, match="cannot find -lno-such-library"):
         library.load_library()
 
 
-def test_auto_does_without_kernels_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_falls_back_when_kernels_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "false")
     stream = open_stream(convert(nn.Conv3d(3, 4, 3), (3, 4, 6, 6)))
     assert not stream.backend.startswith("native")
@@ -96,7 +100,7 @@ def test_auto_does_without_kernels_that_cannot_be_built(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_a_cache_that_cannot_be_written_is_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -118,7 +122,7 @@ def flip_a_bit(data: bytes) -> bytes:
 
 
 def take_another(_data: bytes) -> bytes:
-    """A library that can be loaded, and has none of the functions."""
+    """Put a library in its place that can be loaded and has none of the functions."""
     import ctypes.util
 
     return Path(_find_loaded(ctypes.util.find_library("m"))).read_bytes()
@@ -141,7 +145,7 @@ def test_a_damaged_library_is_built_anew(
     library.load_library()
     (path,) = (tmp_path / "native").glob("*.so")
     whole = path.read_bytes()
-    path.unlink()  # the process has it mapped
+    path.unlink()  # still mapped by this process
     path.write_bytes(damage(whole))
     library.load_library.cache_clear()
     assert library.load_library().co3d_lanes() >= 4
@@ -154,7 +158,7 @@ def test_a_damaged_library_is_built_anew(
 
 
 @pytest.mark.usefixtures("quick")
-def test_without_a_compiler_what_was_built_before_serves(
+def test_without_a_compiler_a_cached_library_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
@@ -171,7 +175,7 @@ def test_without_a_compiler_what_was_built_before_serves(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_library_that_others_may_change_is_not_loaded(
+def test_a_library_that_other_users_can_write_is_not_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CO3D_CACHE", str(tmp_path))
@@ -199,7 +203,7 @@ print(len(built))
 
 
 @pytest.mark.slow
-def test_two_processes_build_once(tmp_path: Path) -> None:
+def test_of_two_processes_one_builds(tmp_path: Path) -> None:
     environment = {**os.environ, "CO3D_CACHE": str(tmp_path)}
     processes = [
         subprocess.Popen([sys.executable, "-c", _BUILD], env=environment, stdout=subprocess.PIPE)
@@ -233,7 +237,7 @@ def _wait_until(has_happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(
+def test_a_hanging_compiler_is_killed_with_its_children(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     compiler, child = tmp_path / "compiler", tmp_path / "child"
@@ -247,7 +251,7 @@ def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(
     _wait_until(lambda: not state.exists() or state.read_text().split()[2] == "Z")
 
 
-def test_other_options_are_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_compiler_options_make_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = library.find_compiler()
     before = library._fingerprint(compiler)
     assert library._fingerprint(compiler) == before

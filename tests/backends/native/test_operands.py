@@ -1,4 +1,4 @@
-"""Operands of other kinds and layouts than kernels read: PyTorch computes with those."""
+"""PyTorch computes with operands whose dtype or layout kernels do not support."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,7 +30,7 @@ CHANNELS, SIDE = 20, 6
         lambda x, gate, w: torch.where(torch.gt(gate[:, :1], 0), w["pattern"], 0.5) + x,
     ],
 )
-def test_other_operands(
+def test_operands_of_other_kinds_run_in_torch(
     combine: Callable[[Tensor, Tensor, dict[str, Tensor]], Tensor], dtype: torch.dtype
 ) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
@@ -55,7 +55,7 @@ def test_other_operands(
     ],
 )
 def test_integers(convert_map: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Both make floats of them."""
+    """Both operators convert integers to floats."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         return torch.conv2d(convert_map(x[0], x[1]), w[0], None)
@@ -70,7 +70,7 @@ def test_integers(convert_map: Callable[[Tensor, Tensor], Tensor]) -> None:
 
 
 def test_weights_that_are_views_of_one_another() -> None:
-    """A square matrix and its transpose lie at one address, in one shape."""
+    """A square matrix and its transpose have the same address and shape."""
 
     class Tied(nn.Module):
         def __init__(self) -> None:

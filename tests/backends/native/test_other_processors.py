@@ -1,4 +1,4 @@
-"""The kernels as they are built for processors with shorter vectors, or with less for bfloat16."""
+"""The kernels compiled for processors with shorter vectors, or without bfloat16 instructions."""
 
 import os
 import platform

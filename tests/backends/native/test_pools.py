@@ -1,4 +1,4 @@
-"""Maximum pools, means and windows by kernels, so that a whole step is one call."""
+"""Kernels run max pools, means and averages over time, so that a whole step is one call."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ from support.kernel_checks import TOLERANCES, assert_one_kernel, open_executor, 
         {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True},
     ],
 )
-def test_maximum_pools(dtype: torch.dtype, channels: int, options: dict) -> None:
+def test_max_pools(dtype: torch.dtype, channels: int, options: dict) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         return F.max_pool2d(x[0], **options)
 
@@ -33,7 +33,7 @@ def test_maximum_pools(dtype: torch.dtype, channels: int, options: dict) -> None
 
 
 @pytest.mark.parametrize("channels", [3, 40])
-def test_maximum_pools_keep_what_is_not_finite(channels: int) -> None:
+def test_max_pools_keep_infinity_and_nan(channels: int) -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         return F.max_pool2d(torch.maximum(x[0], x[1]), 2, 2)
 
@@ -61,7 +61,7 @@ def test_the_mean_of_a_convolution_and_windows_of_vectors(dtype: torch.dtype) ->
 
 
 class Pools(nn.Module):
-    """Remembers its frames as they are, and pools them in time and space."""
+    """Stores its frames unchanged as state, and pools them over time and space."""
 
     def __init__(self) -> None:
         super().__init__()

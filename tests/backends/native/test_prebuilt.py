@@ -1,4 +1,4 @@
-"""Libraries that a wheel brings: the best for the processor, and only as the wheel states them."""
+"""Of a wheel's libraries the best for the processor is loaded, if the manifest confirms it."""
 
 import json
 from pathlib import Path
@@ -19,19 +19,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_a_processor_gets_the_best_that_it_runs(
+def test_a_processor_gets_the_best_library_that_it_supports(
     variant: prebuilt.Variant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prebuilt, "list_features", lambda: frozenset((*variant.features, "sse2")))
     assert find_prebuilt(folder) == folder / f"{variant.name}.so"
 
 
-def test_an_older_processor_gets_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_processor_gets_no_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prebuilt, "list_features", lambda: frozenset({"sse2", "avx"}))
     assert find_prebuilt(folder) is None
 
 
-def test_a_source_install_has_none(tmp_path: Path) -> None:
+def test_a_source_install_has_no_library(tmp_path: Path) -> None:
     assert find_prebuilt(tmp_path) is None
 
 
@@ -42,7 +42,7 @@ def test_a_damaged_library_is_not_loaded(folder: Path, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sources": 1}'])
-def test_a_damaged_manifest_is_none(text: str, folder: Path) -> None:
+def test_a_damaged_manifest_gives_no_library(text: str, folder: Path) -> None:
     (folder / "manifest.json").write_text(text)
     assert find_prebuilt(folder) is None
 
@@ -54,7 +54,7 @@ def test_libraries_of_other_sources_are_not_loaded(folder: Path) -> None:
 
 
 def test_a_named_compiler_is_preferred(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the wheel brings is for many processors; `CXX` asks for this one."""
+    """The wheel's libraries serve many processors; `CXX` asks for one built for this one."""
     loaded: list[Path] = []
     monkeypatch.setattr(library, "find_prebuilt", lambda: folder / "amx.so")
     monkeypatch.setattr(library, "_load", loaded.append)

@@ -1,4 +1,4 @@
-"""Operators in ATen's spelling, as layers of folded frames keep it, run in kernels too."""
+"""Kernels also run operators in ATen's spelling, which layers of folded frames keep."""
 
 from collections.abc import Callable, Sequence
 
@@ -72,7 +72,7 @@ def test_a_gate(flatten: Callable[[Tensor, Sequence[int]], Tensor]) -> None:
         lambda x: aten.avg_pool2d.default(x, [4, 4], [4, 4], [0, 0], True),
     ],
 )
-def test_what_has_no_kernel(pool: Callable[[Tensor], Tensor]) -> None:
+def test_operators_without_a_kernel(pool: Callable[[Tensor], Tensor]) -> None:
     graph = trace([], 1, lambda _, x: pool(x[0]))
     steps = run_both(graph, [torch.randn(1, CHANNELS, SIDE, SIDE)], torch.float32)
     assert [type(step) for step in steps] == [TorchStep]

@@ -1,4 +1,4 @@
-"""State in exchanged blocks against state in lists."""
+"""State in exchanged blocks equals state in lists."""
 
 import gc
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ SLOTS = 3
 
 
 def make_graph(updates: Sequence[int]) -> fx.GraphModule:
-    """A step that reads all elements.
+    """A step that reads all elements of state.
 
-    Newest elements are a kernel's, PyTorch's, a past element of another state, and a kernel's that
-    is read at once.
+    The newest elements are made by a kernel, by PyTorch, taken from another state's past, and made
+    by a kernel and read in the same step.
     """
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -51,7 +51,7 @@ UPDATES = ((0, 1, 2, 3), (0,), (2, 1), (), (3, 0), (1, 2))
 
 @cache
 def make_program() -> Any:
-    """What a backend reads of a program: a phase for each kind of update, and no masks."""
+    """A program with one phase per set of updated states, and no masks."""
     torch.manual_seed(0)
     phases = [Phase(make_graph(updates), None, updates, True, 0) for updates in UPDATES]
     states = [
@@ -90,7 +90,7 @@ EVENTS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(EVENTS)
-def test_blocks_hold_what_lists_hold(events: list) -> None:
+def test_exchanged_blocks_equal_lists(events: list) -> None:
     lists = TorchExecutor(torch.float32, torch.device("cpu"), 1).load(make_program())
     blocks = load()
     generator = torch.Generator().manual_seed(0)
@@ -130,11 +130,11 @@ def _free_blocks(executable: NativeExecutable) -> int:
 
 
 @pytest.mark.parametrize("close", [True, False])
-def test_slots_that_are_closed_or_forgotten_give_their_blocks_back(close: bool) -> None:
+def test_closed_or_garbage_collected_slots_give_their_blocks_back(close: bool) -> None:
     executable = load()
     opened = executable.open()
     frames = [torch.randn(1, *SHAPE)]
-    for phase in range(len(UPDATES)):  # blocks move on from slot to slot
+    for phase in range(len(UPDATES)):  # steps exchange blocks between slots
         executable.step(phase, False, [opened], frames, ())
     opened.close()
     before, known = _free_blocks(executable), len(executable._pool._memory)
@@ -149,7 +149,7 @@ def test_slots_that_are_closed_or_forgotten_give_their_blocks_back(close: bool) 
     assert len(executable._pool._memory) == known
 
 
-def test_no_block_lies_in_two_places() -> None:
+def test_no_block_is_used_twice() -> None:
     executable = load()
     states = [executable.open() for _ in range(SLOTS)]
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Taps of a temporal kernel that one kernel makes together, and sums that they are part of."""
+"""One kernel computes all taps of a temporal convolution, and the sums that they are part of."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ aten = torch.ops.aten
 @pytest.mark.parametrize("channels", [8, 54])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (3, 1), (5, 2), (1, 1)])
 @pytest.mark.parametrize("side", [5, 12, 27])
-def test_taps_of_one_map_are_made_together(
+def test_one_kernel_computes_all_taps_of_a_map(
     dtype: torch.dtype, channels: int, kernel: int, stride: int, side: int
 ) -> None:
-    """Two are remembered, the third is added to what is remembered of two others."""
+    """Two taps are stored as state; the third is added to stored taps of two earlier frames."""
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         options = {
@@ -50,7 +50,7 @@ def test_a_convolution_that_is_added_to_itself() -> None:
 
 
 def test_the_same_weights_for_two_sums_and_for_one() -> None:
-    """Of more than one vector of channels: there the order of packed weights differs."""
+    """With more than one vector of channels, the orders of packed weights differ."""
 
     def two_sums(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         first, second = (torch.conv2d(x[0], w[i], None, groups=40) for i in range(2))
@@ -66,7 +66,7 @@ def test_the_same_weights_for_two_sums_and_for_one() -> None:
         run_both(trace(weights, 2, forward), maps, torch.float32)
 
 
-def test_a_tap_that_is_read_before_the_last_one_is_made_for_itself() -> None:
+def test_a_tap_that_is_read_early_has_its_own_kernel() -> None:
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
         first, second = (torch.conv2d(x[0], w[i], None, groups=8) for i in range(2))
         seen = aten.relu.default(first)

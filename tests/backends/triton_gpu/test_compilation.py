@@ -1,4 +1,4 @@
-"""Kernels as a GPU's compiler takes them: the interpreter takes more than it does."""
+"""Kernels compile for a GPU; Triton's interpreter accepts code that the compiler refuses."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from co3d.backends.triton_gpu.obstacle import find_obstacle
+from co3d.backends.triton_gpu.availability import why_unavailable
 from support.gpu import TESTED
 
 pytestmark = pytest.mark.slow
 KERNELS = {
     "average_sums",
     "convolve",
-    "convolve_thin",
+    "convolve_few_channels",
     "excite",
     "find_rows",
     "multiply_vectors",
@@ -25,9 +25,9 @@ KERNELS = {
 
 @pytest.mark.parametrize("precision", sorted({*TESTED, "bfloat16"}))
 def test_all_kernels_compile_for_a_gpu(precision: str, tmp_path: Path) -> None:
-    """With operands side by side and in pools, for one slot and for several."""
+    """With contiguous operands and operands in pools, for one slot and for several."""
     pytest.importorskip("triton", reason="triton is not installed: make test-slow brings it")
-    if find_obstacle() is not None:
+    if why_unavailable() is not None:
         pytest.skip("triton cannot run here")
     tests = Path(__file__).parents[2]
     environment = {

@@ -1,8 +1,8 @@
-"""Every kernel, with every fusion, against the operators that it stands for.
+"""Every kernel, with every fusion, equals the operators that it replaces.
 
-Tolerances are relative L2 errors: float32 sums in another order, and on a GPU multiplies in three
-passes of shorter numbers; the shorter precisions round sources and weights as the reference does,
-but keep sums and what lies between operators in float32.
+Tolerances are relative L2 errors. In float32 the order of sums differs, and a GPU multiplies by
+three TF32 products. The shorter precisions round sources and weights as the reference does, but
+keep sums and values between fused operators in float32.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 
 
 def check(graph: fx.GraphModule, inputs: Sequence[Tensor], precision: str) -> list[fx.Node]:
-    """Compare all outputs with the graph's own; the nodes that no kernel of ours made."""
+    """Compare all outputs with the graph's own; return the nodes that PyTorch computed."""
     executor = open_executor(precision)
     placed = [x.to(executor.device, executor.dtype) for x in inputs]
     step = executor.compile(graph, placed, 0)
@@ -86,7 +86,7 @@ def test_depthwise_sums(
     tensors = [torch.randn(2, channels, height, width) for _ in range(sources)]
     tensors += [torch.randn(2, channels, *like.shape[2:])] * adds
     left = check(trace([*weights, bias], len(tensors), forward), tensors, precision)
-    # With one channel a depthwise convolution is a dense one.
+    # With one channel, a depthwise convolution is a dense one.
     assert channels == 1 or not left
 
 
@@ -94,7 +94,7 @@ def test_depthwise_sums(
 @pytest.mark.parametrize("channels", [8, 54, 432])
 @pytest.mark.parametrize("is_read_twice", [False, True])
 def test_squeeze_and_excitation(precision: str, channels: int, is_read_twice: bool) -> None:
-    """In one kernel where nothing else reads what lies between, else in three."""
+    """It is one kernel if nothing else reads the intermediate values, else three."""
     torch.manual_seed(0)
     hidden = max(8, channels // 16)
     shapes = [(channels, 1, 3, 3), (hidden, channels, 1, 1), (hidden,)]
@@ -114,12 +114,12 @@ def test_squeeze_and_excitation(precision: str, channels: int, is_read_twice: bo
     assert not check(graph, [torch.randn(2, channels, 7, 5)], precision)
     example = torch.randn(2, channels, 7, 5, device=DEVICE)
     fused = open_executor(precision).compile(graph, [example], 1)
-    assert bool(fused.graph.excited) is not is_read_twice  # type: ignore[attr-defined]
+    assert bool(fused.graph.fused_gates) is not is_read_twice  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("outputs", [5, 32, 64])
-def test_layers_of_a_mean_that_make_no_gate(outputs: int) -> None:
-    """A classifier of pooled features has as many results as it likes."""
+def test_two_linear_layers_of_a_mean_that_are_no_gate(outputs: int) -> None:
+    """A classifier of pooled features may have any number of outputs."""
     torch.manual_seed(0)
     shapes = [(32, 1, 3, 3), (16, 32, 1, 1), (outputs, 16, 1, 1)]
     weights = [torch.randn(shape) / shape[-1] for shape in shapes]
@@ -134,14 +134,14 @@ def test_layers_of_a_mean_that_make_no_gate(outputs: int) -> None:
 
 @pytest.mark.parametrize("side", [7, 8])
 def test_pools_of_many_pixels(side: int) -> None:
-    """Written out pixel by pixel up to 49 of them, in a loop beyond."""
+    """The loop over pixels is unrolled up to 49 of them, and not beyond."""
     maps = [torch.randn(2, 20, side + 1, side + 1)]
     graph = trace([], 1, lambda _, x: F.avg_pool2d(x[0], (side, side), (1, 1)))
     assert not check(graph, maps, "float32")
 
 
 @pytest.mark.parametrize("precision", TESTED)
-def test_sums_of_the_same_readings(precision: str) -> None:
+def test_sums_of_the_same_inputs(precision: str) -> None:
     torch.manual_seed(0)
     weights = [torch.randn(20, 1, 3, 3) for _ in range(3)]
     options = {"stride": (2, 2), "padding": (1, 1), "groups": 20}
@@ -157,7 +157,7 @@ def test_sums_of_the_same_readings(precision: str) -> None:
 @pytest.mark.parametrize("precision", TESTED)
 @pytest.mark.parametrize("batch", [1, 3, 40])
 def test_linear_layers(precision: str, batch: int) -> None:
-    """Few vectors one by one, many in tiles."""
+    """Few vectors are multiplied one by one, many in tiles."""
     torch.manual_seed(0)
     weight, bias = torch.randn(37, 300) / 17, torch.randn(37)
 
@@ -168,7 +168,7 @@ def test_linear_layers(precision: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("precision", TESTED)
-def test_pools_and_windows(precision: str) -> None:
+def test_pools_over_space_and_time(precision: str) -> None:
     torch.manual_seed(0)
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -180,7 +180,7 @@ def test_pools_and_windows(precision: str) -> None:
     assert not check(trace([], 3, forward), maps, precision)
 
 
-def test_not_a_number_stays_one() -> None:
+def test_nan_propagates() -> None:
     weight = torch.ones(4, 4, 1, 1)
 
     def forward(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Programs that rerun a part on whole clips: no kernels of ours are planned for them."""
+"""PyTorch runs programs that rerun a part on whole clips, since their graphs fix the batch size."""
 
 import pytest
 import torch

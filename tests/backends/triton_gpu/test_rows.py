@@ -1,7 +1,7 @@
-"""Operands in rows of pools against the same operands side by side: to the bit, row by row.
+"""Operands in rows of pools give bitwise the results of contiguous operands.
 
-The kernels are those of `test_fused_graph.py`, which compares them with PyTorch; here each operand
-of a graph lies among the rows of other slots, in an order of its own.
+The kernels are those of `test_fused_graph.py`, which compares them with PyTorch. Here each operand
+is in a pool with rows of other slots, in an order of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ BATCH, ROWS = 3, 8
 
 
 def scatter(values: Tensor) -> tuple[Tensor, Tensor]:
-    """A pool that holds values (N, …) in some of its rows, in any order, and which rows."""
+    """Scatter values (N, …) to random rows of a pool; return the pool and the rows."""
     layout = torch.channels_last if values.dim() == 4 else torch.contiguous_format
     filled = torch.full((ROWS, *values.shape[1:]), 100.0).to(values)
     pool = filled.contiguous(memory_format=layout)
@@ -30,7 +30,7 @@ def scatter(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check(graph: Any, inputs: Sequence[Tensor], precision: str = "float32") -> None:
-    """Run a graph, all of whose outputs are newest elements, on tensors and in pools."""
+    """Run a graph on contiguous tensors and on pools; its outputs are all newest elements."""
     from co3d.backends.triton_gpu.operand import Operand
 
     executor: Any = open_executor(precision)
@@ -77,7 +77,7 @@ def window(w: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
     return torch.mul(torch.sum(torch.stack([x[0], x[1]]), 0), 0.5)
 
 
-def excited(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def gate(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
     made = torch.conv2d(x[0], w[0], None, padding=(1, 1), groups=20)
     mean = torch.mean(made, (2, 3), keepdim=True)
     middle = aten.relu.default(torch.conv2d(mean, w[1], None))
@@ -90,14 +90,14 @@ def averaged(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def left_to_pytorch(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Which reads rows of pools, once for all of its operators, and writes there."""
+    """PyTorch's operators read a pool's rows, copied once for all of them, and write to a pool."""
     made = torch.conv2d(x[0], w[0], w[1])
     pooled = torch.max_pool2d(x[0], 2)
     return pooled, torch.cumsum(made, 1), torch.add(x[0], made), made, x[0]
 
 
 def viewed(w: Sequence[Tensor], x: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """A kernel reads a view of a row, and a view is remembered."""
+    """A kernel reads a view of a row, and a view is an element of state."""
     flat = torch.flatten(x[0], 1)
     return F.linear(flat, w[0], w[1]), flat
 
@@ -109,7 +109,7 @@ CASES: list[tuple[Callable[..., Any], list[tuple[int, ...]], list[tuple[int, ...
     (linear, [(24, 40, 1, 1), (24,)], [(40, 1, 1), (24, 1, 1)]),
     (sums, [(20, 1, 3, 3)] * 2, [(20, 9, 7), (20, 5, 7), (20, 5, 7)]),
     (window, [], [(20, 5, 7)] * 2),
-    (excited, [(20, 1, 3, 3), (8, 20, 1, 1), (20, 8, 1, 1), (20,)], [(20, 6, 5)]),
+    (gate, [(20, 1, 3, 3), (8, 20, 1, 1), (20, 8, 1, 1), (20,)], [(20, 6, 5)]),
     (averaged, [(20, 1, 3, 3)], [(20, 6, 5)]),
     (left_to_pytorch, [(20, 20, 1, 1), (20,)], [(20, 6, 4)]),
     (viewed, [(24, 40), (24,)], [(40, 1, 1)]),
@@ -126,7 +126,7 @@ def test_operands_may_lie_in_pools(case: Any, precision: str) -> None:
 
 
 def test_many_vectors_in_pools() -> None:
-    """From 17 on a linear layer runs in tiles, whose lanes are vectors."""
+    """From 17 vectors on a linear layer runs in tiles of several vectors."""
     from co3d.backends.triton_gpu.operand import Operand
 
     torch.manual_seed(0)
@@ -143,7 +143,7 @@ def test_many_vectors_in_pools() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_rows_follow_slots_and_what_their_rings_have_taken(size: int) -> None:
+def test_rows_follow_slots_and_their_rings(size: int) -> None:
     from co3d.backends.triton_gpu.pools import Ring
 
     executor: Any = open_executor("float32")
@@ -157,11 +157,11 @@ def test_rows_follow_slots_and_what_their_rings_have_taken(size: int) -> None:
         torch.tensor(lines, device=executor.device),
         wide[:, :size],
     )
-    slots, *taken = heads.tolist()
+    slots, *pushed = heads.tolist()
     for ring in rings:
         for age in range(ring.length):
             expected = [
-                ring.find_row(slot, taken[ring.kind][i], age) for i, slot in enumerate(slots)
+                ring.find_row(slot, pushed[ring.kind][i], age) for i, slot in enumerate(slots)
             ]
             assert wide[ring.line + age, :size].tolist() == expected
     assert (wide[:, size:] == -1).all()

@@ -1,4 +1,4 @@
-"""Slots in pools: whatever the others do, each is what it is alone; what is captured, and when."""
+"""Slots in pools do not depend on each other; and when steps are captured."""
 
 import gc
 import random
@@ -24,7 +24,7 @@ FRAME = (3, 4, 3)
 
 
 class Recordings:
-    """Stands for CUDA graphs: a recording runs its step again, into the same results as before."""
+    """Stands for CUDA graphs: a replay runs the step again and overwrites the same results."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from co3d.backends.triton_gpu import capture
@@ -55,7 +55,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> Recordings:
 
 @cache
 def make_program(rate: Any = "dense", *, stride: int = 1) -> StepProgram:
-    """Convolutions of ours over remembered frames, and a pool over three frames of PyTorch's."""
+    """Temporal convolutions that kernels run, and a pool over three frames that PyTorch runs."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0)),
@@ -73,7 +73,7 @@ def load(program: StepProgram) -> CompiledProgram:
 
 
 def load_reference(program: StepProgram) -> CompiledProgram:
-    """The same in double precision, which steps each slot alone."""
+    """The same program in double precision; it steps each slot alone."""
     executor = TorchExecutor(torch.float64, torch.device("cpu"), 1)
     return CompiledProgram(program, executor, executor.load(program), "reference")
 
@@ -114,8 +114,8 @@ def step(compiled: CompiledProgram, reference: CompiledProgram, pairs: Sequence[
 
 
 @pytest.mark.parametrize(("rate", "stride"), [("dense", 1), ("native", 2)])
-def test_each_slot_is_what_it_is_alone(rate: str, stride: int, recordings: Recordings) -> None:
-    """Slots come, rest, step in any company and order, start anew, move, leave, come back."""
+def test_each_slot_steps_as_if_alone(rate: str, stride: int, recordings: Recordings) -> None:
+    """Slots open, pause, step in any batch and order, reset, are restored, close and reopen."""
     program = make_program(rate, stride=stride)
     compiled, reference = load(program), load_reference(program)
     chance = random.Random(0)
@@ -158,8 +158,8 @@ def test_slots_that_are_not_named_are_not_touched(recordings: Recordings) -> Non
             assert all(map(torch.equal, past, old))
 
 
-def test_what_fills_a_batch_up_never_shows(recordings: Recordings) -> None:
-    """Three slots step as four: the fourth is nobody's, and may hold whatever it likes."""
+def test_padding_of_a_batch_has_no_effect(recordings: Recordings) -> None:
+    """Three slots step as four: the fourth is the spare slot, whose content must not matter."""
     program = make_program()
     compiled, reference = load(program), load_reference(program)
     pairs = [Pair(compiled, reference) for _ in range(3)]
@@ -176,7 +176,7 @@ def test_what_fills_a_batch_up_never_shows(recordings: Recordings) -> None:
         step(compiled, reference, pairs)
 
 
-def test_a_place_that_was_used_starts_anew(recordings: Recordings) -> None:
+def test_a_reused_slot_starts_anew(recordings: Recordings) -> None:
     program = make_program()
     compiled, reference = load(program), load_reference(program)
     torch.manual_seed(0)
@@ -213,7 +213,7 @@ def test_elements_are_read_as_they_were_written() -> None:
 
 
 def test_a_step_is_captured_once_for_each_size(recordings: Recordings) -> None:
-    """However far rings have turned, and whichever slots step."""
+    """However far the rings have advanced, and whichever slots step."""
     compiled = load(make_program())
     slots = [compiled.open() for _ in range(5)]
     for _ in range(compiled.program.masked_steps):
@@ -225,7 +225,7 @@ def test_a_step_is_captured_once_for_each_size(recordings: Recordings) -> None:
     assert recordings.made == 1 + 4  # of 1, 2, 4 and 8
 
 
-def test_results_stay_when_slots_go_on(recordings: Recordings) -> None:
+def test_later_steps_do_not_overwrite_results(recordings: Recordings) -> None:
     compiled = load(make_program())
     slots = [compiled.open() for _ in range(3)]
     held, copies = [], []
@@ -251,7 +251,7 @@ def test_more_slots_than_the_largest_size_step_in_several_batches(
     assert recordings.replayed == program.masked_steps * 3
 
 
-def test_pools_that_grow_keep_their_slots_and_void_recordings(recordings: Recordings) -> None:
+def test_growing_pools_keep_their_slots_and_discard_captures(recordings: Recordings) -> None:
     program = make_program()
     compiled, reference = load(program), load_reference(program)
     torch.manual_seed(0)
@@ -267,14 +267,14 @@ def test_pools_that_grow_keep_their_slots_and_void_recordings(recordings: Record
     assert recordings.made == made + 1
     for _ in range(3):
         step(compiled, reference, pairs)
-    assert get_pools(compiled).taken.shape[1] == 3  # two slots, and the spare one
+    assert get_pools(compiled).pushed.shape[1] == 3  # two slots, and the spare one
     pairs.append(Pair(compiled, reference))
-    assert get_pools(compiled).taken.shape[1] == 5
+    assert get_pools(compiled).pushed.shape[1] == 5
     step(compiled, reference, pairs)
 
 
-def test_compiling_another_size_writes_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While kernels are compiled PyTorch's operators run, and write to the rows of a batch."""
+def test_compiling_another_size_changes_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While kernels compile, PyTorch's operators run and write to the rows of a batch."""
     from co3d.backends.triton_gpu.launches import Launcher
 
     def compile_kernels(self: Any, call: Callable[[], object]) -> None:
@@ -291,7 +291,7 @@ def test_compiling_another_size_writes_to_nobody(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Launcher, "compile_kernels", compile_kernels)
     executable: Any = compiled._executable
     executable._compiled.clear()
-    with executable._entered():
+    with executable._on_device():
         for key in executable._graphs:
             executable._prepare(*key, 2)
     for slot, elements in zip(slots, before, strict=True):
@@ -329,7 +329,7 @@ def test_a_step_that_fails_leaves_states_as_they_were(monkeypatch: pytest.Monkey
         step(compiled, reference, pairs)
 
 
-def test_a_closed_state_is_of_no_use_and_its_place_is_given_once() -> None:
+def test_a_closed_state_is_refused_and_its_slot_is_freed_once() -> None:
     compiled = load(make_program())
     executable: Any = compiled._executable
     state, other = executable.open(), executable.open()
@@ -344,7 +344,7 @@ def test_a_closed_state_is_of_no_use_and_its_place_is_given_once() -> None:
     assert len({*places, other.slot}) == 2
 
 
-def test_a_state_that_nobody_holds_gives_its_place_back() -> None:
+def test_a_garbage_collected_state_frees_its_slot() -> None:
     executable: Any = load(make_program())._executable
     place = executable.open().slot
     gc.collect()
@@ -373,8 +373,8 @@ def test_threads_step_their_own_slots() -> None:
 
 
 @pytest.mark.parametrize("kernel", [3, 13])
-def test_a_result_that_is_remembered_is_the_newest(kernel: int) -> None:
-    """Whatever is written over it later, the result that a caller holds stays."""
+def test_a_result_that_is_also_state_is_a_copy(kernel: int) -> None:
+    """A result that a caller holds stays when its element of state is overwritten later."""
 
     class Remembered(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which convolutions are split into their taps, and that nothing else changes."""
+"""Which convolutions are split into taps, without any other change."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def count_split(prepared: Prepared) -> int:
 
 
 def prepare_and_compare(network: nn.Module) -> Prepared:
-    """Both graphs compute what the network does, and only one of them holds taps."""
+    """Check that both graphs equal the network, and that only one of them has taps."""
     prepared = prepare(network.eval().double(), [SHAPE], ConvertOptions())
     clip = torch.randn(1, *SHAPE, dtype=torch.float64)
     for graph in (prepared.clip_graph, prepared.whole_graph):
@@ -36,7 +36,7 @@ def depthwise(kernel: int = 3, stride: int = 2, **options: object) -> nn.Module:
 
 
 def find_split(convolutions: Sequence[nn.Module]) -> list[int]:
-    """The numbers of those that are split, where each reads a value of its own."""
+    """The indices of the convolutions that are split, each of which reads another value."""
 
     def forward(m: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(convolve(scale * x) for scale, convolve in enumerate(m.all, 2))
@@ -60,12 +60,12 @@ def test_taps_that_are_smaller_than_their_frames_are_split() -> None:
     assert find_split(convolutions) == list(range(len(convolutions)))
 
 
-def test_one_that_follows_another_is_split_too() -> None:
+def test_consecutive_convolutions_are_both_split() -> None:
     torch.manual_seed(0)
     assert count_split(prepare_and_compare(nn.Sequential(depthwise(), depthwise()))) == 2
 
 
-def test_others_stay_whole() -> None:
+def test_other_convolutions_are_not_split() -> None:
     torch.manual_seed(0)
     convolutions = [
         depthwise(stride=1),  # the results are as large as the frames
@@ -80,12 +80,12 @@ def test_others_stay_whole() -> None:
     assert find_split(convolutions) == []
 
 
-def test_those_with_a_stride_in_time_stay_whole() -> None:
+def test_convolutions_with_a_stride_in_time_are_not_split() -> None:
     torch.manual_seed(0)
     assert count_split(prepare_and_compare(nn.Conv3d(8, 8, 3, 2, 1, groups=8))) == 0
 
 
-def test_what_others_read_too_is_remembered_as_frames() -> None:
+def test_convolutions_of_frames_with_other_readers_are_not_split() -> None:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         x = m.first(x)
         return m.strided(x) + x[..., ::2, ::2]
@@ -95,7 +95,7 @@ def test_what_others_read_too_is_remembered_as_frames() -> None:
     assert count_split(prepare_and_compare(network)) == 0
 
 
-def test_frames_in_the_batch_have_no_time_to_split() -> None:
+def test_convolutions_of_frames_in_the_batch_are_not_split() -> None:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         n, c, t, h, w = x.shape
         frames = x.transpose(1, 2).reshape(n * t, c, 1, h, w)
@@ -106,7 +106,7 @@ def test_frames_in_the_batch_have_no_time_to_split() -> None:
     assert count_split(prepare_and_compare(Apply(forward, strided=depthwise()))) == 0
 
 
-def test_what_a_fallback_reruns_stays_whole() -> None:
+def test_rerun_convolutions_are_not_split() -> None:
     def forward(m: nn.Module, x: Tensor) -> Tensor:
         return m.strided(x * torch.arange(SHAPE[1]).view(-1, 1, 1)).mean((2, 3, 4))
 
@@ -117,7 +117,7 @@ def test_what_a_fallback_reruns_stays_whole() -> None:
 
 
 def test_taps_may_be_made_at_different_ticks() -> None:
-    """Spread over the frames of a stride before, by what they cost."""
+    """With `spread`, taps are distributed over the frames of a stride by their cost."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(8, 8, 1, (4, 1, 1)), depthwise()).double()
     program = convert(network, SHAPE, edges="both", rate="native", spread=True)

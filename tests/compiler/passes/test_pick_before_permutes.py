@@ -1,4 +1,4 @@
-"""Attention in pictures as it is written by hand: queries, keys and values from one layer."""
+"""Hand-written attention in pictures, with queries, keys and values from one layer."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_steps_equal_clips() -> None:
     assert worst_error(model, program, [8, 5, 1], time_axis=1) <= 1e-10
 
 
-def test_a_pick_of_the_batch_is_still_refused() -> None:
+def test_a_selection_from_the_batch_is_refused() -> None:
     model = Apply(lambda m, x: m.stem(x).permute(1, 0, 2, 3, 4)[:, 0], stem=stem())
     with pytest.raises(ConversionError, match="batch axis"):
         convert(model, (3, 8, 4, 4))

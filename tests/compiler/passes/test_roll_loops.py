@@ -1,4 +1,4 @@
-"""Loops over frames become scans; what merely looks like one is never converted wrongly."""
+"""Loops over frames become scans; graphs that only resemble loops are never converted wrongly."""
 
 from collections.abc import Callable
 
@@ -81,7 +81,7 @@ def network(forward: Loop) -> Callable[[], nn.Module]:
     return lambda: Apply(forward, stem=stem(), own=nn.Linear(4, 4), given=nn.Linear(4, 4))
 
 
-# What differs between the frames -> the network.
+# Difference between the frames -> the network.
 LOOK_ALIKES: dict[str, Callable[[], nn.Module]] = {
     "a layer per frame": loop(lambda m, t, x, h: torch.tanh(m.each[t](x) + m.own(h))),
     "another factor per frame": loop(lambda m, t, x, h: torch.tanh(x * (1 + t) + m.own(h))),
@@ -132,7 +132,7 @@ LOOK_ALIKES: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", LOOK_ALIKES)
-def test_what_looks_alike_is_never_converted_wrongly(name: str) -> None:
+def test_lookalikes_of_loops_are_never_converted_wrongly(name: str) -> None:
     torch.manual_seed(0)
     model = randomise_(LOOK_ALIKES[name]()).double()
     try:
@@ -150,7 +150,7 @@ def test_what_looks_alike_is_never_converted_wrongly(name: str) -> None:
         assert worst_error(model, program, (8,), time_axis=0) <= 1e-10
 
 
-# Not what a loop is usually written like, and yet one.
+# An unusual way to write a loop.
 LOOPS: dict[str, tuple[Callable[[], nn.Module], int | None]] = {
     "plain": (loop(plain), 0),
     "gathered along another axis": (loop(plain, gather=lambda states: torch.stack(states, 2)), 1),
@@ -226,8 +226,8 @@ def test_loops_are_exact(name: str) -> None:
     assert worst_error(model, program, (8, 5, 11, 1), time_axis=axis) <= 1e-10
 
 
-def test_a_loop_runs_over_the_elements_that_a_value_has() -> None:
-    """A convolution without padding leaves six of eight, a stride four."""
+def test_loops_over_shortened_and_strided_values_are_exact() -> None:
+    """A convolution without padding leaves six of eight elements, a stride leaves four."""
     for layer, length in ((nn.Conv3d(4, 4, (3, 1, 1)), 8), (nn.MaxPool3d((2, 1, 1)), 16)):
         torch.manual_seed(0)
         model = Apply(
@@ -242,20 +242,20 @@ def test_a_loop_runs_over_the_elements_that_a_value_has() -> None:
         assert worst_error(model, program, (length, length + 8), time_axis=0) <= 1e-10
 
 
-def test_short_clips_tell_too_little() -> None:
+def test_loops_of_fewer_than_four_levels_are_refused() -> None:
     with pytest.raises(ConversionError):
         convert(Cells(), (3, 3, 6, 6))
     assert convert(Cells(), (3, 4, 6, 6)).receptive_field is None
 
 
-def test_conversion_of_long_loops_stays_short() -> None:
+def test_a_long_loop_becomes_one_scan() -> None:
     program = convert(ConvLSTM(), (3, 64, 6, 6))
     scans = [row for row in program.rows if row.operator == "scan"]
     assert len(scans) == 1
     assert scans[0].macs == 7 * 12 * 9 * 36
 
 
-def test_what_a_loop_remembers_is_its_own_past_alone() -> None:
+def test_a_loop_keeps_only_its_own_past_in_state() -> None:
     program = convert(LAST["last state of a convolutional LSTM"](), SHAPE)
     (own,) = [spec for spec in program.states if spec.name == "scan"]
     assert (own.depth, own.shape, own.fill) == (1, (6, 6, 6), 0.0)

@@ -11,14 +11,14 @@ def test_wilson_interval_of_textbook_cases():
     assert wilson_interval(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
 
 
-def test_nothing_lost_leaves_nothing_open_but_sampling():
+def test_without_losses_only_the_sampling_interval_remains():
     bounds = bound_accuracy(100, 100, 0.7)
     assert bounds.worst == pytest.approx((0.7, 0.7))
     assert bounds.at_random == (0.7, 0.7)
     assert bounds.sampling == wilson_interval(0.7, 100)
 
 
-def test_everything_lost_leaves_everything_open():
+def test_with_everything_lost_all_bounds_are_0_to_1():
     bounds = bound_accuracy(100, 0, 0.7)
     assert bounds.worst == bounds.at_random == bounds.sampling == (0.0, 1.0)
 

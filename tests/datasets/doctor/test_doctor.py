@@ -30,7 +30,7 @@ def made(tmp_path):
     return make_kinetics(tmp_path / "set", classes=["pan left", "tilt up"])
 
 
-def test_every_kind_of_file_is_told_apart(made):
+def test_every_kind_of_file_is_recognised(made):
     manifest = open_dataset(made.root, classes=CAMERA_MOTIONS)
     for entry in manifest.entries:
         seen = examine(manifest.resolve(entry))
@@ -134,7 +134,7 @@ def test_lengths_are_compared_with_names_and_headers(tmp_path):
     assert problem.detail == "got 2.00 s, the container states 3.00 s"
 
 
-def test_what_is_in_the_log_is_not_decoded_again(tmp_path, made, monkeypatch):
+def test_videos_in_the_log_are_not_decoded_again(tmp_path, made, monkeypatch):
     manifest = open_dataset(made.root)
     log = tmp_path / "out" / "log.jsonl"
     first = examine_all(manifest, log, workers=2)

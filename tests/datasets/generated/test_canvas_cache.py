@@ -33,7 +33,7 @@ def test_the_same_canvases_are_drawn_once(drawn, tmp_path):
     assert torch.equal(read_or_build_canvases("validation", *FEW), first), "damage was not seen"
 
 
-def test_other_arguments_photographs_and_code_draw_anew(drawn, monkeypatch):
+def test_changed_arguments_photographs_or_code_are_drawn_anew(drawn, monkeypatch):
     read_or_build_canvases("validation", *FEW)
     read_or_build_canvases("validation", 4, 1, 0)
     load = canvas_cache.load_photograph
@@ -45,7 +45,7 @@ def test_other_arguments_photographs_and_code_draw_anew(drawn, monkeypatch):
     assert len(drawn) == 4
 
 
-def test_the_least_recently_used_go(drawn, tmp_path, monkeypatch):
+def test_the_least_recently_used_canvases_are_removed(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(canvas_cache._KEPT, "most_files", 2)
     for seed in range(3):
         read_or_build_canvases("validation", seed, 1, 0)

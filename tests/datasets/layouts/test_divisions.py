@@ -2,7 +2,7 @@
 
 import pytest
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import open_dataset, open_evaluation_split
 from co3d.errors import DataError, OptionError
 
 
@@ -37,7 +37,7 @@ def ucf(tmp_path):
 
 def test_ucf101(ucf):
     assert open_dataset(ucf, split="all").splits == {"test": 2, "train": 4}
-    manifest = open_judged_split(ucf)[0]
+    manifest = open_evaluation_split(ucf)[0]
     assert manifest.class_names == ("Archery", "Biking")
     assert [(e.path, e.labels, e.split) for e in manifest.entries] == [
         ("UCF-101/Archery/v_Archery_g01_c01.avi", (0,), "test"),
@@ -80,7 +80,7 @@ def test_hmdb51(tmp_path):
                 *(f"{number}_{name}.avi {mark} " for number, mark in enumerate(marks)),
             )
     assert open_dataset(tmp_path, split="all").splits == {"test": 2, "train": 4}
-    manifest = open_judged_split(tmp_path)[0]
+    manifest = open_evaluation_split(tmp_path)[0]
     assert manifest.class_names == ("brush_hair", "cartwheel")
     assert [(e.path, e.labels) for e in manifest.entries] == [
         ("hmdb51_org/brush_hair/1_brush_hair.avi", (0,)),

@@ -1,6 +1,6 @@
 import pytest
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import open_dataset, open_evaluation_split
 from co3d.datasets.layouts.found_videos import find_videos
 from co3d.errors import DataError, OptionError
 
@@ -21,6 +21,14 @@ def test_classes_are_folders(tmp_path):
         ("run/frames", "run/frames", (0,)),
         ("swim/b", "swim/b.mp4", (1,)),
     ]
+
+
+def test_folders_of_one_class_may_be_spelt_otherwise(tmp_path, caplog):
+    touch(tmp_path, "train/pan left/a.mp4", "val/pan_left/b.mp4", "val/zoom/c.mp4")
+    manifest = open_dataset(tmp_path, split="all")
+    assert manifest.class_names == ("pan left", "zoom")
+    assert [entry.labels for entry in manifest.entries] == [(0,), (0,), (1,)]
+    assert "'pan left' and 'pan_left' are taken as one class" in caplog.text
 
 
 def test_splits_are_folders_too(tmp_path):
@@ -50,15 +58,15 @@ def test_a_class_may_be_called_train_but_folders_of_splits_are_no_classes(tmp_pa
         open_dataset(tmp_path / "flat")
 
 
-def test_the_split_that_is_judged(tmp_path):
+def test_the_evaluation_split_is_chosen(tmp_path):
     touch(tmp_path, "train/run/a.mp4", "val/run/b.mp4")
-    assert open_judged_split(tmp_path)[0].splits == {"val": 1}
+    assert open_evaluation_split(tmp_path)[0].splits == {"val": 1}
     touch(tmp_path, "test/run/c.mp4")
-    judged, whole = open_judged_split(tmp_path)
-    assert (judged.splits, whole.splits) == ({"test": 1}, {"test": 1, "train": 1, "val": 1})
+    evaluated, whole = open_evaluation_split(tmp_path)
+    assert (evaluated.splits, whole.splits) == ({"test": 1}, {"test": 1, "train": 1, "val": 1})
     touch(tmp_path / "other", "train/run/a.mp4", "mine/run/a.mp4")
     with pytest.raises(DataError, match="name a split"):
-        open_judged_split(tmp_path / "other")
+        open_evaluation_split(tmp_path / "other")
 
 
 def test_a_manifest_in_the_folder_is_read(tmp_path):
@@ -76,7 +84,7 @@ def test_a_folder_of_another_class_is_refused(tmp_path):
         open_dataset(tmp_path, classes=["swim"])
 
 
-def test_links_in_circles_end(tmp_path):
+def test_cyclic_links_end(tmp_path):
     touch(tmp_path, "run/a.mp4")
     (tmp_path / "run" / "again").symlink_to(tmp_path)
     assert [video.path for video in find_videos(tmp_path)] == ["run/a.mp4"]
@@ -95,7 +103,7 @@ def test_a_manifest_takes_the_labels_of_a_network(tmp_path):
         open_dataset(tmp_path / "list.csv", split="val")
 
 
-def test_unknown_words(tmp_path):
+def test_unknown_layouts_and_splits_are_refused(tmp_path):
     with pytest.raises(OptionError, match="layout 'ucf'"):
         open_dataset(tmp_path, layout="ucf")
     with pytest.raises(OptionError, match="class names of 'ucf'"):
@@ -106,7 +114,7 @@ def test_unknown_words(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_links_in_circles_are_passed_over(tmp_path):
+def test_cyclic_links_are_ignored(tmp_path):
     touch(tmp_path, "run/a.mp4", "swim/b.mp4")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "run" / "up").symlink_to(tmp_path)

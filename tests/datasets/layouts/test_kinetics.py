@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import open_dataset, open_evaluation_split
 from co3d.errors import DataError
 from co3d.models.camera_motion import CAMERA_MOTIONS
 from co3d.models.labels import read_labels
@@ -58,7 +58,7 @@ def test_the_published_json_gives_the_same_as_the_csv(tmp_path):
     assert first.entries[0].video_id == second.entries[0].video_id == "abc_000010_000020"
 
 
-def test_of_a_list_in_two_formats_the_csv_is_read(tmp_path):
+def test_a_list_in_two_formats_is_read_from_its_csv(tmp_path):
     touch(tmp_path / "val" / "abc_000010_000020.mp4")
     write(tmp_path / "validate.csv", f"{HEAD}\nair drumming,abc,10,20,val\n")
     write(tmp_path / "validate.json", '{"abc": {"annotations": {')
@@ -69,6 +69,8 @@ def test_the_classes_are_those_of_the_set_that_fits(tmp_path):
     touch(tmp_path / "val" / "abc_000010_000020.mp4")
     write(tmp_path / "val.csv", f"{HEAD}\nadjusting glasses,abc,10,20,val\n")
     assert open_dataset(tmp_path).class_names == read_labels("kinetics600")
+    write(tmp_path / "val.csv", f"{HEAD}\nbeing excited,abc,10,20,val\n")
+    assert open_dataset(tmp_path).class_names == read_labels("kinetics700")
     write(tmp_path / "val.csv", f"{HEAD}\nmy own,abc,10,20,val\n")
     assert open_dataset(tmp_path).class_names == ("my own",)
     with pytest.raises(DataError, match=r"line 2: got 'my own', expected one of 400 class names"):
@@ -114,7 +116,7 @@ def test_several_lists_need_the_name_of_a_split(tmp_path):
     assert open_dataset(tmp_path / "train.csv") == open_dataset(tmp_path, split="train")
 
 
-def test_among_copies_the_one_of_its_split_and_class_is_taken(tmp_path):
+def test_among_copies_the_one_in_its_split_and_class_is_used(tmp_path):
     for folder in ("train/abseiling", "val/abseiling", "val/air drumming"):
         touch(tmp_path / folder / "abc_000010_000020.mp4")
     write(tmp_path / "splits" / "val.csv", f"{HEAD}\nair drumming,abc,10,20,val\n")
@@ -122,7 +124,7 @@ def test_among_copies_the_one_of_its_split_and_class_is_taken(tmp_path):
     assert entry.path == "val/air drumming/abc_000010_000020.mp4"
 
 
-def test_a_replacement_is_taken_for_the_corrupt_original(tmp_path):
+def test_a_replacement_is_used_for_the_corrupt_original(tmp_path):
     for folder in ("train", "replacement/replacement_for_corrupted_k400"):
         touch(tmp_path / folder / "abc_000010_000020.mp4")
     write(tmp_path / "annotations" / "train.csv", f"{HEAD}\nair drumming,abc,10,20,train\n")
@@ -130,14 +132,14 @@ def test_a_replacement_is_taken_for_the_corrupt_original(tmp_path):
     assert open_dataset(tmp_path).entries[0].path == path
 
 
-def test_networks_are_judged_on_val_and_never_on_an_unlabelled_test(tmp_path):
+def test_networks_are_evaluated_on_val_and_never_on_an_unlabelled_test(tmp_path):
     for split, label in (("val", "air drumming"), ("test", "")):
         touch(tmp_path / split / f"{split}_000010_000020.mp4")
         write(tmp_path / f"{split}.csv", f"{HEAD}\n{label},{split},10,20,{split}\n")
-    assert open_judged_split(tmp_path)[0].splits == {"val": 1}
+    assert open_evaluation_split(tmp_path)[0].splits == {"val": 1}
 
 
-def test_whole_films_named_by_their_id_are_cut_and_clips_are_not(tmp_path):
+def test_untrimmed_films_are_cut_and_clips_are_not(tmp_path):
     frames = np.zeros((64, 32, 32, 3), np.uint8)
     for name, count in (("whole", 64), ("clip", 16)):
         root = tmp_path / name
@@ -156,7 +158,7 @@ def test_without_a_list_folders_are_classes(tmp_path):
     assert len(manifest.class_names) == 400
 
 
-def test_none_of_the_videos_is_there(tmp_path):
+def test_a_list_without_any_existing_video_is_refused(tmp_path):
     write(tmp_path / "val.csv", f"{HEAD}\nair drumming,abc,10,20,val\n")
     with pytest.raises(DataError, match=r"got none of 1, expected names such as abc_000010_000020"):
         open_dataset(tmp_path)
@@ -185,7 +187,10 @@ def test_broken_lists_are_named(tmp_path, name, text, said):
 
 @pytest.mark.parametrize(
     ("folder", "classes"),
-    [("pytest-600", 400), ("kinetics600", 600), ("K600_val", 600), ("kinetics-400", 400)],
+    [
+        *(("pytest-600", 400), ("kinetics600", 600), ("K600_val", 600), ("kinetics-400", 400)),
+        ("kinetics700_2020", 700),
+    ],
 )
 def test_the_path_says_which_kinetics_where_it_names_one(tmp_path, folder, classes):
     touch(tmp_path / folder / "val" / "air_drumming" / "abc.mp4")

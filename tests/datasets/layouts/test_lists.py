@@ -5,22 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from co3d.datasets.layouts import lists, open_dataset, open_judged_split
+from co3d.datasets.layouts import lists, open_dataset, open_evaluation_split
 from co3d.datasets.layouts.list_rows import read_rows
 from co3d.errors import DataError
+from support.listed_files import touch, write
 from support.miniature import write_mp4, write_pictures
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-
-
-def write(path, *lines):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 def read(path):
@@ -83,6 +72,24 @@ def test_several_labels_of_a_video(tmp_path):
     assert [entry.labels for entry in manifest.entries] == [(0, 1), ()]
 
 
+def test_indices_beside_names_order_them(tmp_path):
+    rows = ["video_path,label_idx,label_name", "x.mp4,2,run", "y.mp4,0,swim", "z.mp4,1,jump"]
+    rows[0] = rows[0].replace("label_name", "class")
+    assert read(write(tmp_path / "list.csv", *rows))[0] == ("swim", "jump", "run")
+    for row in ("w.mp4,1,swim", "w.mp4,0,jump", "w.mp4,x,jump"):
+        with pytest.raises(DataError, match="line 5"):
+            read(write(tmp_path / "list.csv", *rows, row))
+
+
+def test_spellings_of_one_class_are_one(tmp_path, caplog):
+    path = write(tmp_path / "list.csv", "x.mp4,pan left", "y.mp4,Pan_left", "z.mp4,zoom")
+    assert read(path) == (
+        ("Pan_left", "zoom"),
+        [("x.mp4", (0,)), ("y.mp4", (0,)), ("z.mp4", (1,))],
+    )
+    assert "'Pan_left' and 'pan left' are taken as one class" in caplog.text
+
+
 def test_folders_of_frames_may_stand_behind_their_labels(tmp_path):
     path = write(tmp_path / "list.txt", "0 run/a", "1 swim/b")
     assert read(path) == (("0", "1"), [("run/a", (0,)), ("swim/b", (1,))])
@@ -133,8 +140,8 @@ def test_a_split_may_be_absent_as_a_whole(tmp_path):
     write(tmp_path / "val.txt", "b.mp4 1")
     write(tmp_path / "requirements.txt", "numpy 1")
     assert open_dataset(tmp_path, split="all").splits == {"train": 1, "val": 1}
-    with pytest.raises(DataError, match="which split"):  # nobody is judged on nothing
-        open_judged_split(tmp_path)
+    with pytest.raises(DataError, match="which split"):  # an evaluation needs videos
+        open_evaluation_split(tmp_path)
 
 
 def test_another_video_of_the_same_name_is_not_taken(tmp_path):
@@ -187,6 +194,9 @@ def test_a_video_listed_twice_keeps_both_lines(tmp_path):
         (["a.mp4,0", "b.mp4,99999999999999999999999"], 2, "class index below"),
         (["a.mp4,0", "b.mp4,-2"], 2, "-1 for an unknown label"),
         (["a.mp4 0 -1"], 1, "without -1"),
+        (["a.mp4 0 1 0 1"], 1, "no column of 0 and 1 for each class"),
+        (["a.mp4 0 1", "b.mp4 1 0"], 1, "as of a column for each class"),
+        (["path,label,label_id", "a.mp4,run," + "9" * 400], 2, "a class index below"),
         (["a.mp4,run", "../b.mp4,run"], 2, "relative path"),
         (["/a/../b.mp4,run"], 1, "relative path"),
         (["a.mp4,run", '"b.mp4,run'], 2, "CSV"),
@@ -223,7 +233,7 @@ def test_a_broken_list_names_its_line(tmp_path, lines, line, expected):
         ("notes.txt", "P01_01.mp4 was filmed on Monday\nP01_02.mp4 on Tuesday\n", "other paths"),
     ],
 )  # fmt: skip
-def test_annotations_that_are_not_understood_are_not_passed_over(tmp_path, name, text, reason):
+def test_annotations_that_are_not_understood_are_refused(tmp_path, name, text, reason):
     touch(tmp_path, "P01/P01_01.mp4", "P01/P01_02.mp4")
     write(tmp_path / name, text)
     with pytest.raises(DataError, match=f"got {name}, which names them .*{reason}"):
@@ -231,7 +241,7 @@ def test_annotations_that_are_not_understood_are_not_passed_over(tmp_path, name,
     assert open_dataset(tmp_path, layout="folders").class_names == ("P01",)
 
 
-def test_a_broken_list_of_a_split_is_not_passed_over(tmp_path):
+def test_a_broken_list_of_a_split_is_refused(tmp_path):
     touch(tmp_path, *(f"videos/{name}.mp4" for name in "abcdef"))
     write(tmp_path / "train.txt", *(f"videos/{name}.mp4 0" for name in "abcd"))
     write(tmp_path / "lengths.csv", *(f"videos/{name}.mp4" for name in "abcdef"))
@@ -241,7 +251,7 @@ def test_a_broken_list_of_a_split_is_not_passed_over(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_texts_that_do_not_name_the_videos_are_passed_over(tmp_path):
+def test_texts_that_do_not_name_the_videos_are_ignored(tmp_path):
     touch(tmp_path, "run/1.mp4", "swim/2.mp4")
     write(tmp_path / "README.txt", "version 1 and 2 of the set, license: mine")
     write(tmp_path / "run" / "1.json", '{"1.mp4": "of this video alone"}')

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import open_dataset, open_evaluation_split
 from co3d.errors import DataError
 
 
@@ -44,7 +44,7 @@ def test_something_something(tmp_path):
         ("4.webm", (0,), "val"),
         ("9.webm", (1,), "val"),
     ]
-    assert open_judged_split(tmp_path)[0].splits == {"val": 2}
+    assert open_evaluation_split(tmp_path)[0].splits == {"val": 2}
     assert open_dataset(tmp_path / "labels" / "train.json").entries[0].labels == (1,)
     write(tmp_path / "labels" / "train.json", [something("3", "Lifting [something]")])
     with pytest.raises(DataError, match=r"'Lifting something', expected one of the 2 templates"):
@@ -56,13 +56,14 @@ def test_diving48(tmp_path):
     dive = {"start_frame": 0, "end_frame": 133}
     write(tmp_path / "Diving48_V2_train.json", [{"vid_name": "a_00001", "label": 12, **dive}])
     write(tmp_path / "Diving48_V2_test.json", [{"vid_name": "b_00002", "label": 47, **dive}])
-    manifest = open_judged_split(tmp_path)[0]
+    manifest = open_evaluation_split(tmp_path)[0]
     assert [(e.path, e.labels, e.split) for e in manifest.entries] == [
         ("rgb/b_00002.mp4", (47,), "test")
     ]
     assert len(manifest.class_names) == 48
     write(tmp_path / "Diving48_vocab.json", [["Back", f"{n}som", "NoTwis"] for n in range(48)])
     assert open_dataset(tmp_path, split="train").class_names[12] == "Back 12som NoTwis"
+    assert [e.source for e in open_dataset(tmp_path, split="all").entries] == ["b", "a"]
     write(tmp_path / "Diving48_V2_train.json", [{"vid_name": "a_00001", "label": 48, **dive}])
     with pytest.raises(DataError, match="a number from 0 to 47"):
         open_dataset(tmp_path, split="train")

@@ -1,8 +1,8 @@
-"""EPIC-Kitchens-100 and THUMOS14, in the exact form of their published lists."""
+"""EPIC-Kitchens-100, THUMOS14 and TVSeries, in the exact form of their published lists."""
 
 import pytest
 
-from co3d.datasets.layouts import open_dataset, open_judged_split
+from co3d.datasets.layouts import open_dataset, open_evaluation_split
 from co3d.datasets.manifest import Segment
 from co3d.errors import DataError
 
@@ -36,7 +36,7 @@ def epic(tmp_path):
     write(lists / "EPIC_100_train.csv", TRAIN)
     write(lists / "EPIC_100_validation.csv", VALIDATION)
     write(lists / "EPIC_100_test_timestamps.csv", TEST)
-    # Of other tasks.
+    # Files of other tasks.
     write(lists / "UDA_annotations" / "EPIC_100_uda_source_train.csv", TRAIN)
     for video in ("P01_01", "P01_11"):
         write(tmp_path / "P01" / "videos" / f"{video}.MP4", "x")
@@ -55,7 +55,7 @@ def test_epic_kitchens(epic):
     }
     times = [(found[name].start_seconds, found[name].end_seconds) for name in sorted(found)]
     assert times == [(0.14, 3.37), (4.37, 66.17), (2.86, 3.87), (0.0, 3601.89)]
-    assert open_judged_split(epic)[0].splits == {"val": 1}  # labels of the test are unknown
+    assert open_evaluation_split(epic)[0].splits == {"val": 1}  # labels of the test are unknown
 
 
 def test_epic_kitchens_by_nouns_with_names(epic):
@@ -119,3 +119,47 @@ def test_broken_lists_of_thumos14_are_named(thumos, row):
     write(path, f"video_test_0000004 0.2 1.1\n{row}\n")
     with pytest.raises(DataError, match="line 2"):
         open_dataset(thumos, split="test")
+
+
+FLAGS = "1\t0\t0\t1\t0\t1\t0\t0\t0\t0\t0\t0"
+
+
+def write_series(root, *, train, test="24_ep2\tDrink\t3\t4.5\t" + FLAGS + "\n"):
+    write(root / "splits" / "GT-train.txt", train)
+    write(root / "splits" / "GT-test.txt", test)
+    write(root / "videos" / "24_ep1.mkv", "x")
+    return root
+
+
+def test_tvseries(tmp_path):
+    train = f"24_ep1\tPoint\t10.2\t11\t{FLAGS}\tbehind a car\n24_ep1\tFall/trip\t1\t2.25\t{FLAGS}\n"
+    write_series(tmp_path, train=train)
+    manifest = open_dataset(tmp_path, split="all")
+    assert manifest.multi_label
+    assert manifest.class_names == ("Drink", "Fall/trip", "Point")
+    first, second = manifest.entries
+    assert (first.video_id, first.path, first.split) == ("24_ep1", "videos/24_ep1.mkv", "train")
+    assert first.segments == (Segment(1, 1.0, 2.25), Segment(2, 10.2, 11.0))
+    assert (second.path, second.labels, second.split) == ("24_ep2.mp4", (0,), "test")
+    write(tmp_path / "splits" / "classes.txt", "Point\nDrink\nFall/trip\nEat\n")
+    assert open_dataset(tmp_path, split="train").entries[0].labels == (0, 2)
+    write(tmp_path / "splits" / "classes.txt", "Point\nDrink\n")
+    with pytest.raises(DataError, match=r"line 2: got 'Fall/trip', expected one of the 2 classes"):
+        open_dataset(tmp_path, split="train")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("24_ep1\tPoint\t5", "an episode, a class"),
+        ("24_ep1\tPoint\t5\t4", "an end after the start"),
+        ("24_ep1\tPoint\t00:05\t6", "a time in seconds"),
+        ("24_ep1\tPoint\tnan\t6", "a time in seconds"),
+        ("24_ep2\tPoint\t5\t6", "a video of the split"),
+    ],
+)
+def test_broken_lists_of_tvseries(tmp_path, line, said):
+    heading = "episode\tclass\tstart\tend\n"
+    write_series(tmp_path, train=f"{heading}24_ep1\tDrink\t1\t2\n{line}\n")
+    with pytest.raises(DataError, match=said):
+        open_dataset(tmp_path, split="all")

@@ -1,4 +1,4 @@
-"""Delivery: in order, at least once, over failures and crashes at any point."""
+"""Records are delivered in order and at least once, despite failures and crashes at any point."""
 
 import shutil
 import threading
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from co3d.engine.events import EventLog
 from co3d.engine.events import courier as courier_module
-from co3d.engine.events.courier import Courier, Wanted
+from co3d.engine.events.courier import Courier, RecordFilter
 from co3d.engine.events.outputs.output import FailedDeliveryError, RefusedDeliveryError
 from support.event_samples import end, make_event, open_outbox
 
 
 class Receiver:
-    """An output that fails as it is told, and keeps what it took."""
+    """An output that fails as configured, and stores the records that it accepted."""
 
     def __init__(self, *failures, most_tries=None) -> None:
         self.most_tries = most_tries
@@ -57,13 +57,13 @@ def outbox(tmp_path):
         yield outbox
 
 
-def test_what_fails_is_tried_again_and_holds_up_nobody_else(outbox):
+def test_failed_deliveries_are_retried_without_delaying_other_outputs(outbox):
     said: list[str] = []
     slow = Receiver(*[FailedDeliveryError("it is away")] * 5)
     fast = Receiver()
     couriers = [
-        Courier("one", slow, outbox, Wanted(), on_notice=said.append),
-        Courier("two", fast, outbox, Wanted()),
+        Courier("one", slow, outbox, RecordFilter(), on_notice=said.append),
+        Courier("two", fast, outbox, RecordFilter()),
     ]
     for number in range(4):
         outbox.append("start", make_event(start=float(number)))
@@ -80,11 +80,11 @@ def test_what_fails_is_tried_again_and_holds_up_nobody_else(outbox):
     assert [cursor.delivered for cursor in outbox.log.list_cursors()] == [4, 4]
 
 
-def test_what_is_refused_is_left_and_counted(outbox):
+def test_refused_records_are_skipped_and_counted(outbox):
     said: list[str] = []
     receiver = Receiver(RefusedDeliveryError("too long"), *[FailedDeliveryError("no")] * 3)
     receiver.most_tries = 3
-    courier = Courier("one", receiver, outbox, Wanted(), on_notice=said.append)
+    courier = Courier("one", receiver, outbox, RecordFilter(), on_notice=said.append)
     for number in range(3):
         outbox.append("start", make_event(start=float(number)))
     receiver.wait_for(1)
@@ -96,9 +96,9 @@ def test_what_is_refused_is_left_and_counted(outbox):
     assert any("no; it was tried 3 times" in one for one in said)
 
 
-def test_outputs_get_what_they_want(outbox):
+def test_outputs_get_the_records_of_their_filter(outbox):
     receiver = Receiver()
-    wanted = Wanted(cameras=["door"], rules=["falls"], kinds=["start", "end"])
+    wanted = RecordFilter(cameras=["door"], rules=["falls"], kinds=["start", "end"])
     courier = Courier("one", receiver, outbox, wanted)
     for camera, rule, kind in (
         ("yard", "falls", "start"), ("door", "runs", "start"),
@@ -116,8 +116,8 @@ STEPS = st.lists(st.sampled_from(["append", "commit", "deliver", "settle", "cras
 
 @settings(max_examples=40, deadline=None)
 @given(steps=STEPS)
-def test_a_crash_at_any_point_loses_nothing_that_was_committed(steps):
-    """The disk as it is at a moment is all that is left of a process that is killed then."""
+def test_a_crash_at_any_point_loses_no_committed_record(steps):
+    """A copy of the files at each moment stands for a process that is killed at that moment."""
     with TemporaryDirectory() as name:
         folder, runs = Path(name), 0
         outbox = open_outbox(folder / "0", commit_seconds=60.0)

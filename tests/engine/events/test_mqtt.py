@@ -98,7 +98,20 @@ def test_home_assistant_finds_the_sensors(broker, output, tmp_path):
     assert configs["image"]["image_topic"] == "co3d/door/falls/picture"
 
 
-def test_the_broker_knows_whether_it_is_there(broker, output, tmp_path):
+def test_sensors_of_removed_rules_are_removed(broker, output, tmp_path):
+    kept = "homeassistant/sensor/co3d/door_falls/config"
+    others = {"homeassistant/sensor/other/door_falls/config", "homeassistant/sensor/co3d/x/y"}
+    gone = "homeassistant/{}/co3d/door_fire/config"
+    for topic in (*map(gone.format, ("binary_sensor", "sensor", "image")), kept, *others):
+        broker.publish(topic, b'{"name": "of an earlier start"}', retain=True)
+    output.deliver(make_delivery(tmp_path, make_event()), GOING_ON)
+    broker.wait_for(lambda broker: (gone.format("image"), b"", True) in broker.published)
+    broker.wait_for(lambda broker: not any("door_fire" in topic for topic in broker.retained))
+    assert others < set(broker.retained)
+    assert json.loads(broker.retained[kept])["name"] == "falls label"
+
+
+def test_the_status_topic_follows_the_connection(broker, output, tmp_path):
     output.deliver(make_delivery(tmp_path, make_event()), GOING_ON)
     assert broker.retained["co3d/status"] == b"online"
     broker.drop_connections()
@@ -107,7 +120,7 @@ def test_the_broker_knows_whether_it_is_there(broker, output, tmp_path):
     assert broker.retained["co3d/status"] == b"offline"
 
 
-def test_after_a_break_it_goes_on_by_itself(broker, output, tmp_path, monkeypatch):
+def test_it_reconnects_by_itself(broker, output, tmp_path, monkeypatch):
     output.deliver(make_delivery(tmp_path, make_event(), number=1), GOING_ON)
     broker.drop_connections()
     broker.wait_for(lambda broker: broker.retained["co3d/status"] == b"offline")
@@ -117,14 +130,14 @@ def test_after_a_break_it_goes_on_by_itself(broker, output, tmp_path, monkeypatc
     assert told[-1] == 2
 
 
-def test_what_is_not_acknowledged_is_not_delivered(broker, output, tmp_path, monkeypatch):
+def test_an_unacknowledged_record_is_not_delivered(broker, output, tmp_path, monkeypatch):
     monkeypatch.setattr(mqtt, "ACKNOWLEDGED_SECONDS", 0.1)
     broker.acknowledges = False
     with pytest.raises(FailedDeliveryError, match="did not acknowledge"):
         output.deliver(make_delivery(tmp_path, make_event()), GOING_ON)
 
 
-def test_a_broker_that_refuses_says_so(broker, tmp_path, monkeypatch):
+def test_a_refused_connection_is_an_error(broker, tmp_path, monkeypatch):
     monkeypatch.setattr(mqtt, "CONNECT_SECONDS", 0.3)
     output = MqttOutput(mqtt.Broker("127.0.0.1", broker.port, "me", "wrong"))
     with pytest.raises(OutputError, match=r"refuses the connection .*check its address") as error:
@@ -140,7 +153,7 @@ def test_a_check_publishes_nothing(broker, output):
     assert broker.published == []
 
 
-def test_names_make_topics_of_their_own():
+def test_different_names_have_different_topics():
     assert make_slug("door-1") == "door-1"
     slugs = {make_slug(name) for name in ("a b", "a_b", "a/b", "a#b", "ä+b")}
     assert len(slugs) == 5

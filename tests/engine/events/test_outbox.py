@@ -1,4 +1,4 @@
-"""The outbox and what reads it."""
+"""The outbox and the event log."""
 
 import shutil
 import sqlite3
@@ -42,7 +42,7 @@ def test_ids_sort_by_time_and_are_uuids_of_version_7():
     assert UUID(ids[1]).int >> 80 == 2000
 
 
-def test_events_are_listed_by_what_is_asked_for(outbox):
+def test_events_are_listed_by_filters(outbox):
     events = [
         make_event(camera, rule, start)
         for camera, rule, start in (
@@ -102,13 +102,13 @@ def test_there_is_nothing_to_read_without_an_outbox(tmp_path):
         EventLog(tmp_path)
 
 
-def test_what_is_no_outbox_is_refused(tmp_path):
+def test_another_file_than_an_outbox_is_refused(tmp_path):
     (tmp_path / "outbox.sqlite3").write_bytes(b"no database" * 100)
     with pytest.raises(OutputError, match="not a database"):
         open_outbox(tmp_path)
 
 
-def test_an_outbox_of_a_later_version_is_left_alone(tmp_path):
+def test_an_outbox_of_a_later_version_is_refused_unchanged(tmp_path):
     open_outbox(tmp_path).close()
     with sqlite3.connect(tmp_path / "outbox.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -132,7 +132,7 @@ def test_an_event_that_a_crash_left_open_is_ended(tmp_path):
         assert [record.kind for record in outbox.log.read_records(0)] == ["start", "update", "end"]
 
 
-def test_an_output_goes_on_where_it_was(tmp_path):
+def test_an_output_continues_after_a_restart(tmp_path):
     with open_outbox(tmp_path) as outbox:
         outbox.append("start", make_event())
         outbox.flush(10)
@@ -154,7 +154,7 @@ def test_an_output_goes_on_where_it_was(tmp_path):
 
 
 def fail_commits(outbox, monkeypatch):
-    """Let the disk be full; gives what lets it have room again."""
+    """Make the disk full; returns a function that makes room again."""
     real = outbox._commit
 
     def refuse(*_):
@@ -164,7 +164,7 @@ def fail_commits(outbox, monkeypatch):
     return lambda: monkeypatch.setattr(outbox, "_commit", real)
 
 
-def test_a_full_disk_loses_nothing_that_it_takes_later(tmp_path, monkeypatch):
+def test_records_are_committed_once_a_full_disk_has_room(tmp_path, monkeypatch):
     said: list[str] = []
     with open_outbox(tmp_path, on_notice=said.append) as outbox:
         make_room = fail_commits(outbox, monkeypatch)
@@ -185,7 +185,7 @@ def test_a_full_disk_loses_nothing_that_it_takes_later(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_what_no_disk_takes_is_counted(tmp_path, monkeypatch):
+def test_lost_records_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 5)
     with open_outbox(tmp_path) as outbox:
         make_room = fail_commits(outbox, monkeypatch)
@@ -217,7 +217,7 @@ def test_an_event_whose_end_is_lost_is_ended(tmp_path, monkeypatch):
         assert outbox.log.get_event(going.id).is_open
 
 
-def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
+def test_old_events_are_deleted_once_all_outputs_have_had_them(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     days = 86400.0
     outbox = open_outbox(tmp_path, retention=Retention(keep_days=1), clock=lambda: 3 * days)
@@ -245,7 +245,7 @@ def test_old_events_go_once_everybody_has_had_them(tmp_path, monkeypatch):
     assert {path.stem for path in (tmp_path / "media").iterdir()} == set(left)
 
 
-def test_what_does_not_fit_is_deleted_and_counted(tmp_path, monkeypatch):
+def test_events_beyond_the_size_are_deleted_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PRUNE_SECONDS", 0.0)
     said: list[str] = []
     outbox = open_outbox(tmp_path, retention=Retention(most_bytes=150_000), on_notice=said.append)
@@ -267,7 +267,7 @@ def test_what_does_not_fit_is_deleted_and_counted(tmp_path, monkeypatch):
     assert any("that the output hook had not had" in one for one in said)
 
 
-def test_media_of_no_event_are_removed_at_the_next_start(tmp_path):
+def test_orphaned_media_are_removed_at_the_next_start(tmp_path):
     with open_outbox(tmp_path) as outbox:
         event = make_event()
         outbox.append("start", event)

@@ -1,4 +1,4 @@
-"""Outputs, each against the real thing on this machine."""
+"""Outputs, each tested against a real receiver on this machine."""
 
 import hashlib
 import hmac
@@ -25,7 +25,7 @@ GOING_ON = threading.Event()
 
 @pytest.fixture
 def media(tmp_path):
-    """A folder of an outbox with the picture of an event."""
+    """An outbox's folder with the picture of an event."""
     folder = tmp_path / "outbox"
     (folder / "media").mkdir(parents=True)
     event = make_event()
@@ -49,7 +49,7 @@ def test_lines_are_appended_and_survive_a_torn_one(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["id"] == event.id
 
 
-def test_lines_that_cannot_be_written_are_tried_again(tmp_path):
+def test_lines_that_cannot_be_written_are_retried(tmp_path):
     output = JsonLinesOutput(tmp_path / "nowhere" / "events.jsonl")
     with pytest.raises(FailedDeliveryError, match="No such file"):
         output.deliver(make_delivery(tmp_path, make_event()), GOING_ON)
@@ -57,7 +57,7 @@ def test_lines_that_cannot_be_written_are_tried_again(tmp_path):
         output.check()
 
 
-def test_a_folder_has_all_of_an_event(tmp_path, media):
+def test_a_folder_has_json_picture_and_clip(tmp_path, media):
     folder, event = media
     event = replace(event, camera="door/../../x")
     output = FolderOutput(tmp_path / "out")
@@ -100,7 +100,7 @@ def test_a_program_that_fails_says_why(tmp_path):
 
 
 @pytest.mark.parametrize(("limit_seconds", "said"), [(0.2, "killed after 0.2 s"), (60, "stopped")])
-def test_a_program_that_hangs_is_killed_with_what_it_started(tmp_path, limit_seconds, said):
+def test_a_hanging_program_is_killed_with_its_children(tmp_path, limit_seconds, said):
     program = write_program(tmp_path, f'sleep 30 & echo $! > "{tmp_path}/child"; wait')
     stopping = threading.Event()
     if said == "stopped":
@@ -126,7 +126,7 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(tmp_path, limit_sec
 
 @pytest.fixture
 def receiver():
-    """A web server that answers with what is in `answers`, then with 204, and keeps requests."""
+    """A web server that responds with the statuses in `answers`, then 204, and stores requests."""
 
     class Server(ThreadingHTTPServer):
         answers: list[tuple[int, dict[str, str]]]
@@ -182,7 +182,7 @@ def test_a_webhook_is_signed(receiver, tmp_path):
         ((422, {}), RefusedDeliveryError, 0),
     ],
 )
-def test_answers_of_a_webhook(receiver, tmp_path, answer, kind, after_seconds):
+def test_statuses_of_a_webhook(receiver, tmp_path, answer, kind, after_seconds):
     receiver.answers.append(answer)
     output = WebhookOutput(receiver.url)
     with pytest.raises(kind, match=f"answered {answer[0]}") as caught:
@@ -193,7 +193,7 @@ def test_answers_of_a_webhook(receiver, tmp_path, answer, kind, after_seconds):
     assert len(receiver.requests) == 1
 
 
-def test_a_webhook_that_is_not_there_keeps_its_secret(tmp_path):
+def test_an_unreachable_webhook_does_not_show_its_secret(tmp_path):
     output = WebhookOutput("http://me:pass@127.0.0.1:9/PRIVATE?token=x")
     with pytest.raises(FailedDeliveryError, match=r"^http://127.0.0.1:9: there is no connection$"):
         output.deliver(make_delivery(tmp_path, make_event()), GOING_ON)

@@ -45,9 +45,9 @@ def make_rule(**settings) -> Rule:
 
 
 def play(rule, values, *, clock=None, book=None):
-    """What a rule makes of values a quarter of a second apart, with the places where it does.
+    """Apply a rule to values a quarter of a second apart; returns changes with their indices.
 
-    None for a value that is not known, a pair for the value after a gap of so long.
+    None is a value that is not reliable; a pair is a value after a gap, with the gap's length.
     """
     book = book or RuleBook([rule], LABELS, clock=clock or Clock())
     changes, pts_seconds = [], 0.0
@@ -90,7 +90,7 @@ def test_the_next_event_waits_for_the_cooldown():
     assert shorten(changes) == [(0, "start", None), (1, "end", "below"), (4, "start", None)]
 
 
-def test_an_event_that_goes_on_is_told_of():
+def test_an_open_event_is_updated():
     changes = play(make_rule(update_seconds=0.5), [0.6, 0.8, 0.8, 0.8, 0.8])
     assert shorten(changes) == [(0, "start", None), (2, "update", None), (4, "update", None)]
     assert changes[1][2].latest_pts_seconds == 0.75
@@ -98,7 +98,7 @@ def test_an_event_that_goes_on_is_told_of():
 
 
 @pytest.mark.parametrize("unknown", [[None] * 3, [(0.7, 0.9)], [(None, 0.5), None]])
-def test_an_event_goes_on_over_what_is_not_known(unknown):
+def test_an_event_stays_open_without_reliable_predictions(unknown):
     changes = play(make_rule(hold_seconds=1.0), [0.7, *unknown, 0.7])
     assert shorten(changes) == [(0, "start", None)]
 
@@ -106,13 +106,13 @@ def test_an_event_goes_on_over_what_is_not_known(unknown):
 @pytest.mark.parametrize(
     ("unknown", "place"), [([None] * 6, 5), ([(0.7, 1.1)], 1), ([(None, 0.8), None, None], 2)]
 )
-def test_but_not_for_too_long(unknown, place):
+def test_an_event_ends_after_hold_seconds_without_them(unknown, place):
     changes = play(make_rule(hold_seconds=1.0), [0.7, *unknown])
     assert shorten(changes)[:2] == [(0, "start", None), (place, "end", "unknown")]
     assert changes[1][2].end_pts_seconds == PERIOD  # the last moment that was known
 
 
-def test_what_is_not_known_begins_no_event():
+def test_unreliable_predictions_begin_no_event():
     assert play(make_rule(min_seconds=0.5), [0.7, 0.7, None, 0.7, 0.7]) == []
     undersampled = make_prediction(0.0, 0.9, is_undersampled=True)
     assert RuleBook([make_rule()], LABELS).add(undersampled) == []
@@ -125,7 +125,7 @@ def test_times_that_go_back_end_an_event():
     assert (ended[0], ended[1].cause, started[0]) == ("end", "reset", "start")
 
 
-def test_a_source_that_is_away_ends_an_event_after_a_while(clock):
+def test_a_silent_source_ends_an_event_after_hold_seconds(clock):
     book = RuleBook([make_rule(hold_seconds=5.0)], LABELS, clock=clock)
     book.add(make_prediction(1.0, 0.9))
     book.add(SourceChanged("yard", SourceState("stalled", since_seconds=NOON - 60)))
@@ -138,7 +138,18 @@ def test_a_source_that_is_away_ends_an_event_after_a_while(clock):
     assert book.tick() == []
 
 
-def test_a_source_that_is_back_in_time_does_not(clock):
+def test_setting_the_clock_back_does_not_keep_a_silent_sources_event_open(clock):
+    book = RuleBook([make_rule(hold_seconds=5.0)], LABELS, clock=clock)
+    book.add(make_prediction(1.0, 0.9))
+    book.add(SourceChanged("door", SourceState("stalled", since_seconds=NOON)))
+    clock.seconds = NOON - 3600
+    assert book.tick() == []
+    clock.seconds = NOON - 3600 + 5.1
+    ((kind, event),) = book.tick()
+    assert (kind, event.cause) == ("end", "unknown")
+
+
+def test_a_source_that_returns_in_time_ends_no_event(clock):
     book = RuleBook([make_rule(hold_seconds=5.0)], LABELS, clock=clock)
     book.add(make_prediction(1.0, 0.9))
     book.add(SourceChanged("door", SourceState("stalled", since_seconds=NOON)))
@@ -190,7 +201,7 @@ def test_rules_may_be_for_some_cameras_and_regions():
     assert find(name_region("yard", region)) == [("gate", "yard")]
 
 
-def test_rules_that_stay_the_same_go_on():
+def test_unchanged_rules_keep_their_events():
     first, second = make_rule(name="a"), make_rule(name="b")
     book = RuleBook([first, second], LABELS)
     started = {event.rule: event.id for _, event in book.add(make_prediction(0.0, 0.9))}
@@ -204,11 +215,11 @@ def test_rules_that_stay_the_same_go_on():
     assert event.id == started["a"]
 
 
-def test_averages_smooth():
+def test_probabilities_are_smoothed():
     values = [0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
     moving = make_rule(smooth_seconds=0.5, smoothing="moving", threshold=0.9)
     assert shorten(play(moving, values)) == [(4, "start", None)]
-    # After three time constants an average has moved 95 % of the way, here after 4 steps or more.
+    # After three time constants, here 4 steps or more, an average has moved 95 % of the way.
     exponential = make_rule(smooth_seconds=PERIOD, threshold=0.9)
     assert shorten(play(exponential, values)) == [(5, "start", None)]
 
@@ -222,7 +233,7 @@ def test_averages_smooth():
         (Span(8 * 60, 10 * 60), (7, 8), "Europe/Berlin"),  # an hour ahead in November
     ],
 )
-def test_schedules_hold_by_the_clock_on_the_wall(span, hours, zone):
+def test_schedules_use_local_time(span, hours, zone):
     schedule, midnight = Schedule((span,), zone), NOON - 12 * 3600
     held = [hour for hour in range(24) if schedule.holds(midnight + 3600 * hour)]
     assert held == sorted(hours)
@@ -234,7 +245,7 @@ def test_a_span_over_midnight_belongs_to_the_day_on_which_it_begins():
     assert hours == list(range(10, 18))  # from ten in the evening of that Wednesday
 
 
-def test_clocks_that_are_set_forward_keep_a_schedule():
+def test_daylight_saving_time_keeps_a_schedule():
     schedule = Schedule((Span(2 * 60, 3 * 60),), "Europe/Berlin")
     sunday = 1_711_839_600.0  # 31 March 2024, midnight in Berlin: no hour from two to three
     assert not any(schedule.holds(sunday + 60 * minute) for minute in range(24 * 60))
@@ -266,12 +277,12 @@ def test_a_schedule_ends_an_event_and_begins_none(clock):
         ({"update_seconds": 0.0}, "above 0"),
     ],
 )
-def test_rules_that_cannot_work_are_refused(settings, said):
+def test_invalid_rules_are_refused(settings, said):
     with pytest.raises(OptionError, match=f"cannot use the rule falls: .*{said}"):
         make_rule(**settings)
 
 
-def test_labels_that_are_not_there_are_refused():
+def test_unknown_labels_are_refused():
     with pytest.raises(OptionError, match="no label 'faling': did you mean falling"):
         RuleBook([make_rule(labels=("faling",))], LABELS)
     with pytest.raises(OptionError, match="two rules named falls"):
@@ -302,7 +313,7 @@ STEPS = st.one_of(
     smooth_seconds=st.sampled_from([0.0, 0.5]),
     smoothing=st.sampled_from(["moving", "exponential"]),
 )
-def test_events_of_a_label_keep_their_distance(
+def test_events_of_a_label_keep_the_cooldown(
     values, min_seconds, cooldown_seconds, hold_seconds, smooth_seconds, smoothing
 ):
     rule = make_rule(

@@ -49,7 +49,7 @@ def wait_for_records(outbox, count):
     return records
 
 
-def test_pictures_and_clips_come_as_soon_as_they_can(outbox, ring):
+def test_pictures_and_clips_come_as_soon_as_they_can(sandboxed_or_not, outbox, ring):
     service = make_service(outbox, View(ring, rotate=90), clip=ClipSpan(0.5, 0.25, 1.0))
     service.take(make_prediction(2.0, 0.9))
     wait_for_records(outbox, 2)
@@ -71,7 +71,9 @@ def test_pictures_and_clips_come_as_soon_as_they_can(outbox, ring):
 def test_a_clip_of_a_long_event_does_not_wait_for_its_end(outbox, ring):
     ring._is_closed = False
     service = make_service(outbox, View(ring), has_picture=False, clip=ClipSpan(0, 0.5, 0.5))
-    ring._kept[-1] = replace(ring._kept[-1], dts_seconds=7.0)  # much later
+    newest = ring._kept[-1]
+    later = replace(newest.packet, dts_seconds=7.0)
+    ring._kept[-1] = replace(newest, packet=later)
     service.take(make_prediction(1.0, 0.9))
     records = wait_for_records(outbox, 2)
     with read_video(outbox.log.find_media(records[1].event.clip)) as reader:
@@ -90,7 +92,7 @@ def test_an_end_that_comes_first_keeps_its_picture(outbox, ring):
     assert event.picture == f"{event.id}.jpg"
 
 
-def test_what_has_no_packets_has_no_pictures(outbox):
+def test_cameras_without_packets_have_no_pictures(outbox):
     empty = make_service(outbox, View(PacketRing(1.0)))
     for service in (make_service(outbox), empty):
         service.take(make_prediction(1.0, 0.9))
@@ -99,7 +101,7 @@ def test_what_has_no_packets_has_no_pictures(outbox):
     assert {record.kind for record in outbox.log.read_records(0)} == {"start", "end"}
 
 
-def test_events_end_as_stopped_where_the_program_stops(outbox):
+def test_events_end_as_stopped_when_the_program_stops(outbox):
 
     service = make_service(outbox)
     service.take(make_prediction(1.0, 0.9))
@@ -112,7 +114,7 @@ def test_events_end_as_stopped_where_the_program_stops(outbox):
     assert causes == {"door": "stopped", "yard": "stopped"}
 
 
-def test_time_passes_where_a_source_is_away(outbox):
+def test_events_of_a_silent_source_end(outbox):
     service = make_service(outbox, hold_seconds=0.1)
     service.take(make_prediction(1.0, 0.9))
     service.take(SourceChanged("door", SourceState("reconnecting")))
@@ -121,7 +123,7 @@ def test_time_passes_where_a_source_is_away(outbox):
     service.close(5)
 
 
-def test_labelling_goes_on_while_the_disk_takes_nothing(outbox, monkeypatch):
+def test_labelling_goes_on_while_the_disk_is_full(outbox, monkeypatch):
     def refuse(*_):
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -137,7 +139,7 @@ def test_labelling_goes_on_while_the_disk_takes_nothing(outbox, monkeypatch):
     assert outbox.flush(10)
 
 
-def test_rings_reach_back_as_far_as_rules_want():
+def test_rings_keep_packets_for_the_rules():
     plain = Rule("a", ("falling",), has_picture=False)
     assert find_ring_seconds([plain]) is None
     assert find_ring_seconds([plain, Rule("b", ("falling",), min_seconds=2.0)]) == 12
@@ -145,7 +147,7 @@ def test_rings_reach_back_as_far_as_rules_want():
     assert find_ring_seconds([plain, clip]) == 40
 
 
-def test_pictures_that_cannot_be_written_are_said_once(outbox, ring, monkeypatch):
+def test_pictures_that_cannot_be_written_are_noticed_once(outbox, ring, monkeypatch):
     said: list[str] = []
     service = make_service(outbox, View(ring), said)
     monkeypatch.setattr(Image.Image, "save", _refuse)

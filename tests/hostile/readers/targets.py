@@ -28,6 +28,7 @@ from co3d.training.run_folder import RunFolder
 from co3d.weights import load_weights, read_checkpoint
 from hostile.readers.exported_files import mutate_layers, mutate_onnx, mutate_program
 from hostile.readers.mutations import mutate_bytes, mutate_json
+from hostile.readers.openvino_graphs import draw_graph
 
 Mutate = Callable[[bytes, Random], bytes]
 
@@ -60,6 +61,19 @@ class Target:
         self.prepare(folder)
         path, content = random.choice(self.healthy)
         return path, random.choice(self.mutate)(content, random)
+
+
+class GraphTarget(Target):
+    """OpenVINO files with further layers, and so of further weights: two files."""
+
+    def draw(self, folder: Path, random: Random) -> tuple[Path, bytes]:
+        """A place for a file, whose weights are written beside it, and its content."""
+        self.prepare(folder)
+        ((path, graph),) = self.healthy
+        path, beside = folder / "b.xml", path.with_suffix(".bin")
+        content, weights = draw_graph((graph, beside.read_bytes()), random)
+        path.with_suffix(".bin").write_bytes(weights)
+        return path, content
 
 
 STATE = {
@@ -279,6 +293,7 @@ TARGETS = {
     "openvino": Target(
         _make_exports("openvino", ".xml"), _step("openvino"), (mutate_bytes, mutate_layers)
     ),
+    "openvino_graph": GraphTarget(_make_exports("openvino", ".xml"), _step("openvino")),
     "recipe": Target(_make_recipes, lambda path: read_recipe(path)),
     "override": Target(_make_overrides, _read_overrides),
     "run_folder": Target(

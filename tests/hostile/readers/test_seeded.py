@@ -11,7 +11,7 @@ import pytest
 from hostile.readers.run_cases import run_case
 from hostile.readers.targets import TARGETS
 
-COMPILED = ("exported", "onnx", "openvino")  # a case takes tens of milliseconds
+COMPILED = ("exported", "onnx", "openvino", "openvino_graph")  # a case takes tens of milliseconds
 QUICK = {name: 20 if name in COMPILED else 60 for name in TARGETS}
 MANY = 3000
 

@@ -1,1 +1,1 @@
-"""Which operators of a step graph one kernel runs together, whoever has the kernels."""
+"""Decides which operators of a step graph one kernel runs, for all backends with own kernels."""

@@ -1,4 +1,4 @@
-"""Groups of operators that one kernel runs together."""
+"""The kinds of fused groups: operators that one kernel runs together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor, fx
 
-# Of a group, whose kernels have places for so many.
-MOST_SOURCES, MOST_BESIDE = 64, 8
+# The most sources and additional outputs of a group; the kernels' arrays have these sizes.
+MOST_SOURCES, MOST_ADDITIONAL = 64, 8
 
-# The geometry of a convolution of one pixel.
+# The geometry of a 1x1 convolution.
 POINT = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 
 
 class Activation(IntEnum):
-    """What is applied to a value.
+    """The activation function of a group.
 
-    Kernels know it by its number: `native/kernels/vectors.hpp`, `triton_gpu/activations.py`.
+    Kernels use the same numbers: `native/kernels/vectors.hpp`, `triton_gpu/activations.py`.
     """
 
     IDENTITY = 0
@@ -28,7 +28,7 @@ class Activation(IntEnum):
 
 @dataclass(frozen=True)
 class Convolve:
-    """A dense convolution, or a linear layer, and what is done to its source and its result.
+    """A dense convolution or linear layer with what is fused into it:
 
     activation(convolution(source_activation(gate * cat(sources))) + residual)
     """
@@ -47,9 +47,13 @@ class Convolve:
 class SumDepthwise:
     """The sum of one depthwise convolution per source: activation(scale * (sum + added) + bias).
 
-    Without weights all are ones, over `kernel` pixels. `mean` is a node that averages the result
-    over its pixels, if there is one; `beside` are nodes that are sums of the same readings by other
-    weights, as the taps of a temporal kernel are.
+    Attributes:
+        weights: per source (channels, height, width); None for ones over `kernel` pixels.
+        divisor: a node of one number, which divides the sum.
+        mean: the node that averages the result over its pixels, for which the kernel sums them.
+        added: maps that are added to the sum.
+        additional: additional outputs, by node: sums of the same sources with other weights, such
+            as the other taps of a temporal kernel.
     """
 
     sources: tuple[fx.Node, ...]
@@ -59,32 +63,33 @@ class SumDepthwise:
     activation: Activation = Activation.IDENTITY
     kernel: tuple[int, int] = (1, 1)
     scale: float = 1.0
+    divisor: fx.Node | None = None
     mean: fx.Node | None = None
     added: tuple[fx.Node, ...] = ()
-    beside: Mapping[fx.Node, "SumDepthwise"] = field(default_factory=dict)
+    additional: Mapping[fx.Node, "SumDepthwise"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a map over its pixels, from sums that the kernel which made it left."""
+    """The mean of a map over its pixels, from partial sums that the map's kernel wrote."""
 
     source: fx.Node
 
 
 @dataclass(frozen=True)
 class Select:
-    """The source in rows that are marked, `fill` in the others."""
+    """torch.where(mask, source, fill), with one mask value per batch row."""
 
     source: fx.Node
-    marks: fx.Node
+    mask: fx.Node
     fill: float
 
 
 @dataclass(frozen=True)
-class Greatest:
-    """The greatest number of each window of pixels, over all sources: a maximum pool.
+class MaxPool:
+    """The maximum of each window of pixels, over all sources.
 
-    What lies beside the maps counts as minus infinity; a NaN is greater than anything.
+    Padding is minus infinity; NaN propagates.
     """
 
     sources: tuple[fx.Node, ...]
@@ -94,23 +99,24 @@ class Greatest:
 
 @dataclass(frozen=True)
 class View:
-    """The same numbers under another shape, which has one pixel at most."""
+    """A reshape of a value that has one pixel at most."""
 
     source: fx.Node
 
 
-Group = Convolve | SumDepthwise | Mean | Select | Greatest | View
+Group = Convolve | SumDepthwise | Mean | Select | MaxPool | View
 
 
-def find_read(group: Group) -> Sequence[fx.Node]:
+def list_read(group: Group) -> Sequence[fx.Node]:
     """The values that a group reads."""
     if isinstance(group, Convolve):
         extra = [node for node in (group.gate, group.residual) if node is not None]
         return (*group.sources, *extra)
     if isinstance(group, SumDepthwise):
-        return (*group.sources, *group.added)
-    if isinstance(group, Greatest):
+        divisor = () if group.divisor is None else (group.divisor,)
+        return (*group.sources, *group.added, *divisor)
+    if isinstance(group, MaxPool):
         return group.sources
     if isinstance(group, Select):
-        return (group.source, group.marks)
+        return (group.source, group.mask)
     return (group.source,)

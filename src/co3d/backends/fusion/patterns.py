@@ -1,6 +1,6 @@
-"""Finds, in a step graph, groups of operators that one kernel runs together."""
+"""Matches groups of operators in a step graph that one kernel runs together."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from co3d.backends.fusion.groups import (
-    MOST_BESIDE,
+    MOST_ADDITIONAL,
     MOST_SOURCES,
     POINT,
     Activation,
@@ -23,7 +23,7 @@ from co3d.backends.fusion.groups import (
 )
 from co3d.backends.fusion.pools import (
     average_pixels,
-    match_greatest,
+    match_max_pool,
     match_pool,
     match_window,
 )
@@ -57,11 +57,12 @@ class PatternMatcher:
 
     Args:
         graph: a step graph in one floating precision.
-        exact: the same graph with the weights that are to be packed.
-        values: what each node makes: tensors without data suffice.
-        dtype: of the numbers that kernels compute with; the rest is left to PyTorch.
-        pools: whether the kernels know maximum pools, means over the pixels of any map, and
-            windows of vectors.
+        exact: the same graph with its original weights, from which packed weights are made.
+        values: each node's value; meta tensors suffice.
+        clock_nodes: the nodes that depend on clocks alone.
+        dtype: of the values that kernels read and write; PyTorch computes values of other dtypes.
+        pools: whether the backend has kernels for max pools, for means over the pixels of any map,
+            and for averages over time of vectors.
     """
 
     def __init__(
@@ -69,17 +70,18 @@ class PatternMatcher:
         graph: fx.GraphModule,
         exact: fx.GraphModule,
         values: Mapping[fx.Node, Any],
+        clock_nodes: Container[fx.Node],
         dtype: torch.dtype,
         *,
         pools: bool = False,
     ) -> None:
         self._graph, self._pools = graph, pools
-        self._reader = GraphReader(exact, values, dtype)
-        # Nodes that live on inside of a group that ends at another node.
+        self._reader = GraphReader(exact, values, clock_nodes, dtype)
+        # Nodes inside a group, except its last node.
         self._inner: set[fx.Node] = set()
 
     def match(self) -> dict[fx.Node, Group]:
-        """Groups by the node that they end at; what is missing here is left to PyTorch."""
+        """Match groups, by their last node; PyTorch runs the nodes that are in no group."""
         groups: dict[fx.Node, Group] = {}
         for node in reversed(self._graph.graph.nodes):
             if (
@@ -99,39 +101,43 @@ class PatternMatcher:
                     groups[node] = average_pixels(self._reader, group.source)
                 else:
                     del groups[node]
-        self._join_sums(groups)
+        self._merge_sums(groups)
         return groups
 
-    def _join_sums(self, groups: dict[fx.Node, Group]) -> None:
-        """Let the last of the plain sums of one map, which others are added to, make them all."""
+    def _merge_sums(self, groups: dict[fx.Node, Group]) -> None:
+        """Merge sums of the same sources into one group with additional outputs.
+
+        The taps of a temporal kernel are such sums. The merged group must run before all of their
+        readers.
+        """
         order = {node: i for i, node in enumerate(self._graph.graph.nodes)}
         for node, group in list(groups.items()):
             if not isinstance(group, SumDepthwise) or not group.added:
                 continue
-            beside = {
+            additional = {
                 other: sum_
                 for other, sum_ in groups.items()
                 if isinstance(sum_, SumDepthwise)
-                and _is_same_but_for_weights(sum_, group)
+                and _differs_in_weights_only(sum_, group)
                 and all(order[user] > order[node] for user in other.users)
             }
-            if 0 < len(beside) <= MOST_BESIDE:
-                groups[node] = replace(group, beside=beside)
-                for other in beside:
+            if 0 < len(additional) <= MOST_ADDITIONAL:
+                groups[node] = replace(group, additional=additional)
+                for other in additional:
                     del groups[other]
                     self._inner.add(other)
 
     def inner(self, groups: Mapping[fx.Node, Group]) -> set[fx.Node]:
-        """Nodes without a value of their own: parts of groups, and what only groups read."""
+        """Nodes that are fused into groups, so that nothing computes their own value."""
         return self._inner - set(groups)
 
     def _match_node(self, node: fx.Node) -> Group | None:
         for match in (self._match_view, self._match_mean, self._match_select):
             if (found := match(node)) is not None:
                 return found
-        if self._pools and (greatest := match_greatest(self._reader, node)) is not None:
-            return greatest
-        chain, activation, root = self._peel(node)
+        if self._pools and (pool := match_max_pool(self._reader, node)) is not None:
+            return pool
+        chain, activation, root = self._split_activation(node)
         for match in (self._match_linear, self._match_residual, self._match_depthwise):
             if (found := match(root)) is not None:
                 group, inner = found
@@ -141,8 +147,14 @@ class PatternMatcher:
             return SumDepthwise((source,), None, None, POINT, activation)
         return None
 
-    def _peel(self, node: fx.Node) -> tuple[list[fx.Node], Activation, fx.Node]:
-        """A node's activation, and what it is applied to if nothing else reads that."""
+    def _split_activation(self, node: fx.Node) -> tuple[list[fx.Node], Activation, fx.Node]:
+        """Split a node into its activation and the node that it is applied to.
+
+        Without an activation, or where another node reads the input too, it is the node itself.
+
+        Returns:
+            The nodes that are fused, the activation, and the node to match.
+        """
         activation = ACTIVATIONS.get(node.target, Activation.IDENTITY)
         if activation is Activation.IDENTITY:
             return [], activation, node
@@ -178,18 +190,18 @@ class PatternMatcher:
     def _match_select(self, node: fx.Node) -> Select | None:
         if node.target is not torch.where or len(node.args) != 3:
             return None
-        marks, source, fill = node.args
-        if not isinstance(marks, fx.Node) or not self._reader.is_float(source):
+        mask, source, fill = node.args
+        if not isinstance(mask, fx.Node) or not self._reader.is_float(source):
             return None
         if not isinstance(fill, float | int) or self._reader.shape(source) != self._reader.shape(
             node
         ):
             return None
-        if self._reader.shape(marks) != (self._reader.shape(node)[0],) + (1,) * (
+        if self._reader.shape(mask) != (self._reader.shape(node)[0],) + (1,) * (
             len(self._reader.shape(node)) - 1
         ):
             return None
-        return Select(source, marks, float(fill))
+        return Select(source, mask, float(fill))
 
     def _match_linear(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
         if node.target not in LINEAR:
@@ -199,17 +211,17 @@ class PatternMatcher:
         if (
             len(self._reader.shape(source)) != 2
             or constant is None
-            or not self._reader.is_known(bias)
+            or not self._reader.is_constant(bias)
         ):
             return None
         weight = constant[:, :, None, None]
         return Convolve((source,), weight, self._reader.constant(bias), POINT), set()
 
     def _match_residual(self, node: fx.Node) -> tuple[Convolve, set[fx.Node]] | None:
-        """A dense convolution, or the sum of one and of another map."""
+        """A dense convolution, with or without a map that is added to it."""
         if node.target not in ADD:
             return self._match_dense(node)
-        if not self._reader.adds_alike(node):
+        if not self._reader.adds_same_shape(node):
             return None
         first, second = cast(tuple[fx.Node, fx.Node], node.args)
         for one, other in ((first, second), (second, first)):
@@ -226,7 +238,7 @@ class PatternMatcher:
         source, weight, bias, geometry, _ = parts
         inner: set[fx.Node] = set()
         convolution = Convolve((source,), weight, bias, geometry)
-        if source.target in CAT and self._reader.can_join(source):
+        if source.target in CAT and self._reader.is_channel_cat(source):
             if all(self._reader.is_dense(user) for user in source.users):
                 inner.add(source)
             convolution = replace(convolution, sources=tuple(source.args[0]))  # type: ignore[arg-type]
@@ -242,8 +254,8 @@ class PatternMatcher:
     def _match_gate(
         self, node: fx.Node
     ) -> tuple[fx.Node, fx.Node, Activation, set[fx.Node]] | None:
-        """activation(map * gate), with one gate per channel, that a single operator reads."""
-        chain, activation, root = self._peel(node)
+        """activation(map * gate) with one gate value per channel, read by a single node."""
+        chain, activation, root = self._split_activation(node)
         if len(node.users) != 1 or root.target not in MUL or len(root.args) != 2:
             return None
         first, second = root.args
@@ -259,13 +271,13 @@ class PatternMatcher:
 
     def _match_depthwise(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
         if not self._reader.is_map(node):
-            return match_window(self._reader, node) if self._pools else None
+            return match_window(self._reader, node, divides=True) if self._pools else None
         for match in (
             self._match_scaled_sum,
             self._match_depthwise_sum,
             self._match_plain_sum,
             partial(match_pool, self._reader),
-            partial(match_window, self._reader),
+            partial(match_window, self._reader, divides=self._pools),
         ):
             found = match(node)
             if found is not None and len(found[0].sources) <= MOST_SOURCES:
@@ -273,9 +285,9 @@ class PatternMatcher:
         return None
 
     def _match_depthwise_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        """Depthwise convolutions of one geometry, and maps that are added to them."""
+        """The sum of depthwise convolutions of one geometry, and of other maps."""
         terms, inner = self._reader.find_terms(node)
-        # Pairs, for a term that is added to itself is there twice.
+        # A list of pairs, not a dict, because a term that is added to itself occurs twice.
         found = [
             (n, part)
             for n in terms
@@ -283,7 +295,7 @@ class PatternMatcher:
         ]
         convolved, known = {n for n, _ in found}, [part for _, part in found]
         added = tuple(n for n in terms if n not in convolved)
-        if not known or len(added) > MOST_BESIDE:
+        if not known or len(added) > MOST_ADDITIONAL:
             return None
         first = known[0]
         for source, weight, _, geometry, groups in known:
@@ -302,7 +314,7 @@ class PatternMatcher:
         return group, {*inner, *convolved} - {node}
 
     def _match_scaled_sum(self, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-        """A chain of mul and addcmul with one factor per channel, and a bias on the way."""
+        """A chain of mul and addcmul with one factor per channel, and at most one added bias."""
         sources: list[fx.Node] = []
         weights: list[Tensor] = []
         bias: Tensor | None = None
@@ -345,8 +357,8 @@ class PatternMatcher:
         return SumDepthwise(tuple(leaves), None, None, POINT), inner - {node}
 
 
-def _is_same_but_for_weights(one: SumDepthwise, other: SumDepthwise) -> bool:
-    """Whether a sum is one of readings that another makes too, with nothing else done to it."""
+def _differs_in_weights_only(one: SumDepthwise, other: SumDepthwise) -> bool:
+    """Whether two sums differ in their weights alone, and `one` has nothing else fused."""
     if one.weights is None or other.weights is None:
         return False
     shapes = [weight.shape for weight in one.weights]

@@ -1,4 +1,4 @@
-"""Finds pools in a step graph: averages and maxima over pixels, and averages over time."""
+"""Matches pools in a step graph: averages and maxima over pixels, and averages over time."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from co3d.backends.fusion.groups import MOST_SOURCES, POINT, Greatest, SumDepthwise
-from co3d.backends.fusion.reader import MUL, GraphReader, read_arguments, read_pair
+from co3d.backends.fusion.groups import MOST_SOURCES, POINT, MaxPool, SumDepthwise
+from co3d.backends.fusion.reader import DIV, MUL, GraphReader, read_arguments, read_pair
 
 _aten = torch.ops.aten
 AVG_POOL = (F.avg_pool2d, _aten.avg_pool2d.default)
@@ -17,7 +17,7 @@ MAXIMUM = (torch.maximum, _aten.maximum.default)
 
 
 def match_pool(reader: GraphReader, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-    """An average over pixels that never looks outside of the map."""
+    """An average pool over pixels, without padding."""
     if node.target not in AVG_POOL or not reader.is_map(node.args[0]):
         return None
     names = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
@@ -34,17 +34,31 @@ def match_pool(reader: GraphReader, node: fx.Node) -> tuple[SumDepthwise, set[fx
 
 
 def average_pixels(reader: GraphReader, source: fx.Node) -> SumDepthwise:
-    """The average over all pixels of a map: a pool of one window."""
+    """The average over all pixels of a map, as a pool of one window."""
     height, width = reader.shape(source)[2:]
     scale = 1 / (height * width)
     return SumDepthwise((source,), None, None, POINT, kernel=(height, width), scale=scale)
 
 
-def match_window(reader: GraphReader, node: fx.Node) -> tuple[SumDepthwise, set[fx.Node]] | None:
-    """The scaled sum of a stack: the average over the newest elements."""
-    if node.target not in MUL or len(node.args) != 2 or not isinstance(node.args[1], float):
+def match_window(
+    reader: GraphReader, node: fx.Node, *, divides: bool = False
+) -> tuple[SumDepthwise, set[fx.Node]] | None:
+    """The scaled sum of a stack: the average over the newest elements of a state.
+
+    Args:
+        divides: whether kernels can divide a sum by a number that the step computes, such as the
+            count of elements in a window that is not full yet.
+    """
+    if node.target not in (*MUL, *DIV) or len(node.args) != 2 or node.kwargs:
         return None
-    total = node.args[0]
+    total, factor = node.args
+    scale, divisor = 1.0, None
+    if node.target in MUL and isinstance(factor, float):
+        scale = factor
+    elif divides and node.target in DIV and reader.is_count(factor):
+        divisor = factor
+    else:
+        return None
     if not isinstance(total, fx.Node) or total.target is not torch.sum or total.kwargs:
         return None
     stack = total.args[0]
@@ -58,18 +72,18 @@ def match_window(reader: GraphReader, node: fx.Node) -> tuple[SumDepthwise, set[
     shape = reader.shape(node)
     if len(shape) not in (2, 4) or len(sources) > MOST_SOURCES:
         return None
-    if not all(reader.is_made(s) and reader.shape(s) == shape for s in sources):
+    if not all(reader.is_step_value(s) and reader.shape(s) == shape for s in sources):
         return None
-    group = SumDepthwise(tuple(sources), None, None, POINT, scale=node.args[1])
+    group = SumDepthwise(tuple(sources), None, None, POINT, scale=scale, divisor=divisor)
     return group, {total, stack}
 
 
-def match_greatest(reader: GraphReader, node: fx.Node) -> Greatest | None:
-    """A maximum pool, or the greater of two maps."""
+def match_max_pool(reader: GraphReader, node: fx.Node) -> MaxPool | None:
+    """A max pool, or the elementwise maximum of two maps."""
     if not reader.is_map(node):
         return None
-    if node.target in MAXIMUM and reader.takes_alike(node):
-        return Greatest(tuple(cast(Sequence[fx.Node], node.args)))
+    if node.target in MAXIMUM and reader.takes_same_shape(node):
+        return MaxPool(tuple(cast(Sequence[fx.Node], node.args)))
     if node.target not in MAX_POOL:
         return None
     names = ("input", "kernel_size", "stride", "padding", "dilation")
@@ -81,4 +95,4 @@ def match_greatest(reader: GraphReader, node: fx.Node) -> Greatest | None:
         "padding": read_pair(padding or 0),
         "dilation": read_pair(dilation or 1),
     }
-    return Greatest((source,), read_pair(kernel), geometry)
+    return MaxPool((source,), read_pair(kernel), geometry)

@@ -1,1 +1,1 @@
-"""Step graphs in the forms that backends read."""
+"""Step graphs in the formats that backends read."""

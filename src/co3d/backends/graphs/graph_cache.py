@@ -1,4 +1,4 @@
-"""Exported step graphs, kept from one start to the next: exporting them takes seconds."""
+"""Caches step graphs that are exported to ONNX on disk, because exporting takes seconds."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from co3d.compiler.program import raw_bytes
 from co3d.kept_files import KeptFiles
 from co3d.packages import find_version
 
-# Of the size of X3D-M these take half a gigabyte.
+# 32 graphs of the size of X3D-M take half a gigabyte.
 _KEPT = KeptFiles("onnx", ".onnx", most_files=32)
 
 
 def read_or_write_onnx(graph: fx.GraphModule, examples: Sequence[Tensor]) -> bytes:
-    """A step graph as ONNX, from the cache where the same one was exported before.
+    """A step graph as ONNX: from the cache, or exported now.
 
-    The cache is the folder `onnx` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names. The same is: the same operators, weights, shapes and exporter. The files
-    that were used least recently go when there are more than 32.
+    The cache is the folder `onnx` of the platform's cache folder, or of the one that `CO3D_CACHE`
+    names. Its key is operators, weights, shapes and the exporter's version. It keeps the 32 files
+    that were used most recently.
 
     Raises:
-        MissingPackageError: as for `write_onnx`, where the cache does not have it.
+        MissingPackageError: as for `write_onnx`, if the graph is not in the cache.
     """
     key = _fingerprint(graph, examples)
     data = _KEPT.read(key)

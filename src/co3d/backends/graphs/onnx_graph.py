@@ -1,4 +1,4 @@
-"""A step graph as an ONNX model, for the runtimes that read it."""
+"""Exports a step graph to ONNX."""
 
 import contextlib
 import logging
@@ -27,13 +27,13 @@ def write_onnx(
     """Export a step graph for inputs of these shapes.
 
     Every output is a tensor of its own, even where the graph returns an input or returns a value
-    twice; those that are None are left out.
+    twice. Outputs that are None are left out.
 
     Args:
         graph: the step graph.
-        examples: one tensor per input, of the shape and kind that it will have.
-        names: of the graph's inputs and of the outputs that it makes; without them inputs have the
-            names of the graph's placeholders, and outputs are `output0`, `output1`, …
+        examples: one tensor per input, of its shape and dtype.
+        names: the names of inputs and of outputs that are not None; by default the names of the
+            graph's placeholders, and `output0`, `output1`, …
 
     Raises:
         MissingPackageError: onnx or onnxscript is not installed.
@@ -45,7 +45,7 @@ def write_onnx(
     results = next(n for n in module.graph.nodes if n.op == "output").args[0]
     assert isinstance(results, tuple)
     inputs, outputs = names or (list_inputs(graph), [f"output{i}" for i in range(len(results))])
-    # The exporter looks at shapes only; plain layouts and float32 are what all runtimes take.
+    # The exporter reads shapes and dtypes only. All runtimes take contiguous float32.
     plain = tuple(
         torch.zeros(e.shape, dtype=torch.float32 if e.is_floating_point() else e.dtype)
         for e in examples
@@ -77,7 +77,7 @@ def list_inputs(graph: fx.GraphModule) -> list[str]:
 
 
 def _with_own_outputs(graph: fx.GraphModule) -> fx.GraphModule:
-    """The graph without the outputs that are None, and with a copy for each that needs one."""
+    """Drop outputs that are None, and copy those that are inputs or occur twice."""
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph.graph, {}))
     output = next(n for n in copied.nodes if n.op == "output")
@@ -97,7 +97,7 @@ def _with_own_outputs(graph: fx.GraphModule) -> fx.GraphModule:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks about packages and deprecations of its own."""
+    """Silence the exporter's messages about optional packages and its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,18 +1,18 @@
-"""Step graphs in another precision, on another device."""
+"""Converts step graphs to another precision and device."""
 
 import torch
 from torch import Tensor, fx
 
 
 class Placement:
-    """Puts graphs in a precision on a device; weights that they share stay shared."""
+    """Converts the weights of graphs to a dtype and device; shared weights stay shared."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype, self._device = dtype, device
         self._placed: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, graph: fx.GraphModule) -> fx.GraphModule:
-        """The graph with its tensors placed; the graph itself where they are already."""
+        """The converted graph; the graph itself where there is nothing to convert."""
         tensors = dict(graph.named_buffers())
         if all(self._fits(tensor) for tensor in tensors.values()):
             return graph
@@ -25,6 +25,6 @@ class Placement:
     def _place(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self._placed:
             dtype = self._dtype if tensor.is_floating_point() else tensor.dtype
-            # The tensor is kept, so that its id is not reused.
+            # The tensor is kept alive, so that its id is not reused.
             self._placed[id(tensor)] = (tensor, tensor.to(self._device, dtype))
         return self._placed[id(tensor)][1]

@@ -1,4 +1,4 @@
-"""A step graph in a file format, which runtimes read: written now, cached, or from a file."""
+"""A step graph in a file format that runtimes read: exported now, from the cache or from a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class StoredGraph:
     """A step graph as bytes.
 
     Attributes:
-        format: what reads it.
-        data: the file. weights: the second file of OpenVINO's format.
-        input_names: of the step graph's inputs, in its order; the file may lack unused ones.
-        is_made: for every result of the step graph whether the file makes it.
+        format: the file's format.
+        data: the file's bytes. weights: those of the second file of OpenVINO's format.
+        input_names: the names of the step graph's inputs, in order; the file may lack unused ones.
+        is_made: for every output of the step graph, whether it is not None and so in the file.
     """
 
     format: Format
@@ -30,11 +30,11 @@ class StoredGraph:
     weights: bytes = b""
 
     def find_used(self, names: Sequence[str]) -> list[int]:
-        """Which of the step graph's inputs the file's inputs of these names are."""
+        """The positions among the step graph's inputs of the file's inputs, given their names."""
         return [self.input_names.index(name) for name in names]
 
     def place(self, made: Sequence[Tensor]) -> list[Tensor | None]:
-        """What the file returns, in the places that it has in the step graph."""
+        """Insert None for the outputs that the file lacks."""
         source = iter(made)
         return [next(source) if here else None for here in self.is_made]
 
@@ -43,7 +43,7 @@ StepGraph = fx.GraphModule | StoredGraph
 
 
 def store_as_onnx(graph: StepGraph, examples: Sequence[Tensor]) -> StoredGraph:
-    """The graph as ONNX, from the cache where it was exported before; stored ones as they are."""
+    """Export the graph to ONNX, or read it from the cache; a stored graph is returned as it is."""
     if isinstance(graph, StoredGraph):
         return graph
     results = next(n for n in graph.graph.nodes if n.op == "output").args[0]

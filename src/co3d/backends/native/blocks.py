@@ -1,4 +1,4 @@
-"""Blocks of memory for elements of state, which slots and workers exchange."""
+"""A free-list pool of memory blocks for elements of state, which slots and workers exchange."""
 
 import itertools
 import threading
@@ -6,33 +6,36 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from co3d.backends.native.memory import ALIGNMENT, Reserve
+from co3d.backends.native.memory import ALIGNMENT, HugePageAllocator
 
 
 def round_up(size: int) -> int:
-    """Bytes of the block that so many bytes lie in: blocks of one size are interchangeable."""
+    """Round bytes up to the size of their block: blocks of equal size are interchangeable."""
     return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
 
 
 class BlockPool:
-    """Blocks by size. Those that are given back serve again; all go with the compiled program.
+    """Reuses blocks by size; their memory is freed with the compiled program.
 
-    A step writes the newest element of a state into some free block and frees the block of the
-    oldest one. So a block belongs to one slot now and to another one later, and a slot holds no
-    more than its elements.
+    A step writes the newest element of a state into a free block and frees the block of the oldest
+    element. A block therefore moves from slot to slot, and a slot holds no more blocks than it has
+    elements.
     """
 
-    def __init__(self, reserve: Reserve) -> None:
-        self._reserve = reserve
-        # A slot that nobody holds gives its blocks back whenever Python notices, even in here.
+    def __init__(self, allocator: HugePageAllocator) -> None:
+        self._allocator = allocator
+        # Reentrant, because garbage collection may finalise a slot, and so call `give_back`, while
+        # this thread holds the lock.
         self._lock = threading.RLock()
         self._free: dict[int, list[int]] = {}
         self._memory: dict[int, Tensor] = {}  # by address
 
     def take(self, sizes: Iterable[int]) -> tuple[list[int], set[int]]:
-        """Addresses of blocks of these sizes, from `round_up`, and which of them are all zero.
+        """Take blocks of these sizes, which `round_up` made.
 
-        The others have arbitrary content.
+        Returns:
+            Their addresses, and which of those are new and so all zero; the others have arbitrary
+            content.
         """
         with self._lock:
             known = len(self._memory)
@@ -40,7 +43,7 @@ class BlockPool:
             return addresses, set(itertools.islice(self._memory, known, None))
 
     def give_back(self, addresses: Iterable[int]) -> None:
-        """Let blocks be taken again."""
+        """Return blocks to the pool."""
         with self._lock:
             for address in addresses:
                 size = self._memory[address].numel()
@@ -54,6 +57,6 @@ class BlockPool:
         free = self._free.get(size)
         if free:
             return free.pop()
-        memory = self._reserve.take(size)
+        memory = self._allocator.take(size)
         self._memory[memory.data_ptr()] = memory
         return memory.data_ptr()

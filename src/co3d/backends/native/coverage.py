@@ -9,18 +9,18 @@ from co3d.backends.fusion.patterns import ACTIVATIONS, LINEAR, MEAN, VIEWS
 from co3d.backends.fusion.pools import AVG_POOL, MAX_POOL, MAXIMUM
 from co3d.backends.fusion.reader import ADD, CAT, CONVOLVE, MUL, read_arguments
 
-# Beside convolutions: what kernels take into their operations, and what PyTorch runs between them
-# once or twice a step.
+# Besides convolutions: operators that kernels fuse, and operators that PyTorch runs between kernels
+# once or twice a step, which costs little.
 _POOLS = (*MEAN, *AVG_POOL, *MAX_POOL, *MAXIMUM)
 _FUSED = (*ADD, *CAT, *LINEAR, *MUL, *_POOLS, *VIEWS, *ACTIVATIONS, torch.addcmul)
-_BESIDE = (torch.stack, torch.sum, torch.where)
-_KNOWN = frozenset((*_FUSED, *_BESIDE))
+_RUN_BY_TORCH = (torch.stack, torch.sum, torch.where)
+_KNOWN = frozenset((*_FUSED, *_RUN_BY_TORCH))
 
 
-def find_share(graphs: Iterable[fx.GraphModule]) -> float:
-    """The share of the operators of step graphs that native kernels run, 0 to 1.
+def find_coverage(graphs: Iterable[fx.GraphModule]) -> float:
+    """The share of step graphs' operators that native kernels run, 0 to 1.
 
-    Graphs without a 2-D convolution that is dense or depthwise, with constant weights, have none.
+    It is 0 unless a graph has a dense or depthwise 2-D convolution with constant weights.
     """
     operators, run, convolutions = 0, 0, 0
     for graph in graphs:

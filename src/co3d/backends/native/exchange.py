@@ -1,16 +1,17 @@
 """Decides which block of memory each newest element is written to.
 
-A state of `depth` elements has `depth` blocks. Its newest element cannot be written over the oldest
-one, which is still read in this step; so it goes to a spare block, and the block of the oldest
-element is spare afterwards. States of one size follow each other, so one spare block does for many:
+A state of `depth` elements has `depth` blocks. The newest element cannot overwrite the oldest one,
+which the same step still reads. It is therefore written to a spare block, and the block of the
+oldest element becomes spare. One spare block suffices for many states of one size, because each
+state frees a block before the next one needs it:
 
     layer 1 reads A's oldest, layer 2 reads B's oldest      spare before: s
     A's newest -> s           after layer 1, A's oldest is free
     B's newest -> A's oldest  after layer 2, B's oldest is free
                                                             spare after: B's oldest
 
-Spare blocks belong to workers, not to slots: a slot holds its elements and nothing else. What was
-read last is in the processor's caches, so that writing over it is quick.
+Spare blocks belong to workers, not to slots. A spare block was read a moment ago and is still in
+the processor's caches, so that overwriting it is quick.
 """
 
 from collections.abc import Sequence
@@ -19,22 +20,23 @@ from dataclasses import dataclass
 from co3d.backends.fusion.groups import SumDepthwise
 from co3d.backends.fusion.plan import FusedPlan
 
-# A spare block of a size, or the oldest element of an update: ("spare", size, which of that size),
-# ("oldest", number of the update, 0).
+# Either ("spare", size in bytes, index among the spare blocks of that size) or ("oldest", index of
+# the update, 0), which is the block of that state's oldest element.
 Block = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What one step graph does with blocks.
+    """The blocks that one step of a graph writes and frees.
 
     Attributes:
-        sources: per update the block that its newest element is written to.
-        left: by size, the blocks that are spare after the step, as many as before.
+        targets: per update, the block that its newest element is written to.
+        spares_after: by size in bytes, the blocks that are spare after the step; they are as many
+            as before it.
     """
 
-    sources: tuple[Block, ...]
-    left: dict[int, tuple[Block, ...]]
+    targets: tuple[Block, ...]
+    spares_after: dict[int, tuple[Block, ...]]
 
 
 def plan_exchange(
@@ -57,10 +59,10 @@ def plan_exchange(
     written = _find_written(fused, first_element)
     read = _find_last_reads(fused)
     takes: list[list[int]] = [[] for _ in range(end + 1)]
-    frees: list[list[int]] = [[] for _ in range(end + 2)]  # from before the first place on
+    frees: list[list[int]] = [[] for _ in range(end + 2)]  # index 0: before the first operation
     for update, state in enumerate(updates):
         node = fused.newest[update]
-        # One that no kernel writes, or that another state has too, is copied at the end.
+        # A newest element that no kernel writes, or that two states share, is copied at the end.
         is_first = node is not None and fused.newest.index(node) == update
         place = written.get(node, end) if node is not None and is_first else end
         takes[place].append(update)
@@ -68,7 +70,7 @@ def plan_exchange(
         frees[read.get(oldest, -1) + 1].append(update)
     free: dict[int, list[Block]] = {sizes[state]: [] for state in updates}
     spares = dict.fromkeys(free, 0)
-    sources: dict[int, Block] = {}
+    targets: dict[int, Block] = {}
 
     def release(place: int) -> None:
         for update in frees[place + 1]:
@@ -79,18 +81,18 @@ def plan_exchange(
         for update in takes[place]:
             size = sizes[updates[update]]
             if free[size]:
-                sources[update] = free[size].pop()
+                targets[update] = free[size].pop()
             else:
-                sources[update] = ("spare", size, spares[size])
+                targets[update] = ("spare", size, spares[size])
                 spares[size] += 1
         release(place)
-    left = {size: tuple(blocks) for size, blocks in free.items()}
-    assert all(len(left[size]) == count for size, count in spares.items())
-    return Exchange(tuple(sources[update] for update in range(len(updates))), left)
+    spares_after = {size: tuple(blocks) for size, blocks in free.items()}
+    assert all(len(spares_after[size]) == count for size, count in spares.items())
+    return Exchange(tuple(targets[update] for update in range(len(updates))), spares_after)
 
 
 def _find_written(fused: FusedPlan, first_element: int) -> dict[object, int]:
-    """At which place of the order a kernel writes each value; frames are laid out before all."""
+    """Per value, the index in the order at which a kernel writes it; frames are written first."""
     places: dict[object, int] = {
         node: 0 for node in fused.inputs[:first_element] if fused.values[node].is_floating_point()
     }
@@ -99,17 +101,18 @@ def _find_written(fused: FusedPlan, first_element: int) -> dict[object, int]:
         if group is not None and node in fused.written:
             places[node] = place
             if isinstance(group, SumDepthwise):
-                places.update(dict.fromkeys(group.beside, place))
+                places.update(dict.fromkeys(group.additional, place))
     return places
 
 
 def _find_last_reads(fused: FusedPlan) -> dict[object, int]:
-    """The place after which nobody reads each input; the end for what PyTorch reads or returns.
+    """Per value, the index in the order of its last read.
 
-    What PyTorch makes may be a view of what it reads.
+    It is the end of the order for values that PyTorch reads or the graph returns, because what
+    PyTorch makes of them may be a view.
     """
     last: dict[object, int] = {}
-    for place, done in enumerate(fused.done):
-        last.update(dict.fromkeys(done, place))
-    late = {fused.origin(node) for node in fused.outputs if node is not None} | fused.shown
+    for place, dead in enumerate(fused.dead_after):
+        last.update(dict.fromkeys(dead, place))
+    late = {fused.origin(node) for node in fused.outputs if node is not None} | fused.read_by_torch
     return last | dict.fromkeys(late, len(fused.order))

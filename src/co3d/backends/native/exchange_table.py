@@ -1,4 +1,4 @@
-"""Exchanges of blocks, and slots' elements, as the kernels read them (kernels/rings.hpp)."""
+"""The block plan of a step graph as a C struct, in the layout that kernels/rings.hpp reads."""
 
 import ctypes
 from collections.abc import Iterable, Sequence
@@ -26,8 +26,8 @@ class _ExchangeStruct(ctypes.Structure):
                 "updated",
                 "firsts",
                 "newest_places",
-                "sources",
-                "left",
+                "targets",
+                "spares_after",
             )
         ],
     ]
@@ -49,23 +49,23 @@ class StepPlanStruct(ctypes.Structure):
 
 
 def count_spares(exchanges: Iterable[Exchange]) -> dict[int, int]:
-    """Of each size the spare blocks that a worker needs, whichever step graph it runs."""
+    """By size in bytes, how many spare blocks a worker needs to run any of the step graphs."""
     spares: dict[int, int] = {}
     for exchange in exchanges:
-        for size, left in exchange.left.items():
-            spares[size] = max(spares.get(size, 0), len(left))
+        for size, blocks in exchange.spares_after.items():
+            spares[size] = max(spares.get(size, 0), len(blocks))
     return spares
 
 
 class StepTable:
-    """A step graph as the library takes it.
+    """A step graph in the form that the C++ library reads.
 
     Attributes:
-        pointer: to the struct.
+        pointer: points to the struct.
         updates: the states that get a newest element.
-        frame_positions: of the frames that kernels read.
-        can_step_together: whether the library runs whole steps, several slots' at a time: PyTorch
-            runs no part of them.
+        frame_positions: which of the program's frames kernels read.
+        can_step_together: whether one call of the library can step several slots. It can where
+            kernels run the whole step and PyTorch no part of it.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class StepTable:
             kind, which, place = block
             return firsts[which] + place if kind == "spare" else self._spares + which
 
-        left = list(range(self._spares))
-        for size, blocks in exchange.left.items():
-            # A plan with fewer spare blocks of a size leaves the others alone.
-            left[firsts[size] : firsts[size] + len(blocks)] = map(number, blocks)
-        self._sources = [number(block) for block in exchange.sources]
+        spares_after = list(range(self._spares))
+        for size, blocks in exchange.spares_after.items():
+            # Spare blocks that this step graph does not need stay where they are.
+            spares_after[firsts[size] : firsts[size] + len(blocks)] = map(number, blocks)
+        self._targets = [number(block) for block in exchange.targets]
         plan = prepared.plan
         first_element = len(prepared.inputs) - layout.elements
         places = [plan.inputs.get(first_element + i, -1) for i in range(layout.elements)]
@@ -108,8 +108,8 @@ class StepTable:
                     self.updates,
                     [layout.firsts[state] for state in self.updates],
                     [-1 if place is None else place for place in newest],
-                    self._sources,
-                    left,
+                    self._targets,
+                    spares_after,
                 ),
             ),
         )
@@ -126,24 +126,24 @@ class StepTable:
             None if operations is None else ctypes.addressof(operations),
             0 if not isinstance(steps, NativeSteps) else steps.count,
             struct,
-            len(self.frame_positions),
+            len(self.frame_positions) + len(plan.clocks),
             len(prepared.made_results),
-            self._keep([plan.inputs[i] for i in self.frame_positions]),
-            self._keep(areas, ctypes.c_int64),
+            self._keep([*[plan.inputs[i] for i in self.frame_positions], *plan.clocks.values()]),
+            self._keep([*areas, *[0] * len(plan.clocks)], ctypes.c_int64),
             self._keep([plan.made[node] for node in prepared.made_results]),
         )
         self.pointer = ctypes.byref(self._struct)
 
     def find_newest(self, update: int, state: NativeState, spares: Any) -> int:
         """The address of the block that a newest element is written to."""
-        source = self._sources[update]
-        if source < self._spares:
-            return spares[source]
-        updated = self.updates[source - self._spares]
+        target = self._targets[update]
+        if target < self._spares:
+            return spares[target]
+        updated = self.updates[target - self._spares]
         return state.find(updated, self._layout.depths[updated] - 1)
 
     def _keep(self, numbers: Sequence[int], kind: Any = ctypes.c_int32) -> Any:
-        """An array that lives as long as the table."""
+        """Make a C array that lives as long as the table."""
         self._numbers.append((kind * max(len(numbers), 1))(*numbers))
         return ctypes.cast(self._numbers[-1], ctypes.POINTER(kind))
 

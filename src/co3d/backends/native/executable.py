@@ -1,4 +1,4 @@
-"""A program in the native backend: plans and packed weights, which slots and threads share."""
+"""A program compiled by the native backend: plans and packed weights, shared by all slots."""
 
 import ctypes
 import threading
@@ -14,44 +14,52 @@ from co3d.backends.contract import State, join_rows, make_map
 from co3d.backends.native.blocks import BlockPool
 from co3d.backends.native.exchange import Exchange
 from co3d.backends.native.exchange_table import StepPlanStruct, StepTable, count_spares
-from co3d.backends.native.memory import Reserve
+from co3d.backends.native.memory import HugePageAllocator
 from co3d.backends.native.state import ElementsTable, NativeState, StateLayout
 from co3d.backends.native.step import PlannedStep, PreparedStep
 from co3d.compiler.program import Program
 
-Key = tuple[int, bool]  # of a step graph: the phase, and whether it is the masked graph
+Key = tuple[int, bool]  # identifies a step graph: its phase, and whether it is the masked graph
 
 
 class Kernels(Protocol):
-    """What runs steps; see `NativeExecutor`."""
+    """The executor's part that steps need; see `NativeExecutor`."""
 
     library: Any
     threads: int
-    is_half: bool
+    is_bfloat16: bool
 
     def bind_workspace(self, prepared: PreparedStep, workspace: Tensor) -> PlannedStep:
-        """The step in a workspace."""
+        """See `NativeExecutor.bind_workspace`."""
         ...
 
     def take_frames(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """Frames as steps read them."""
+        """See `NativeExecutor.take_frames`."""
         ...
 
 
 class Worker:
-    """What a thread needs to step slots: memory for intermediate maps, and spare blocks."""
+    """The memory that a thread needs to step slots: intermediate maps and spare blocks.
+
+    Attributes:
+        steps: the step graphs, bound to this worker's memory. tables: the addresses of their buffer
+            tables.
+        spares: the addresses of the spare blocks. spares_address: the address of that array.
+    """
 
     def __init__(self, steps: Mapping[Key, PlannedStep], spares: Sequence[int]) -> None:
         self.steps = steps
+        self.tables = {key: ctypes.addressof(step.table) for key, step in steps.items()}
         self.spares = (ctypes.c_void_p * max(len(spares), 1))(*spares)
+        self.spares_address = ctypes.addressof(self.spares)
 
 
 class NativeExecutable:
     """See `co3d.backends.contract.Executable`.
 
-    Slots step one by one: a map of several slots is no quicker than the maps of each. As many slots
-    as there are threads step at the same time, each on one thread; those that are left over take
-    all threads one after the other.
+    Slots are not batched, because a kernel over several slots' maps is no faster than one kernel
+    per slot. As many slots as there are threads step at the same time, each on one thread; each of
+    the remaining slots then steps on all threads.
     """
 
     def __init__(
@@ -60,11 +68,11 @@ class NativeExecutable:
         kernels: Kernels,
         steps: Mapping[Key, tuple[PreparedStep, Exchange]],
         layout: StateLayout,
-        reserve: Reserve,
+        allocator: HugePageAllocator,
     ) -> None:
         assert kernels.library.co3d_step_plan_bytes() == ctypes.sizeof(StepPlanStruct)
         self._program, self._kernels, self._layout = program, kernels, layout
-        self._reserve, self._pool = reserve, BlockPool(reserve)
+        self._allocator, self._pool = allocator, BlockPool(allocator)
         self._prepared = {key: prepared for key, (prepared, _) in steps.items()}
         self._spares = count_spares(exchange for _, exchange in steps.values())
         self._tables = {
@@ -91,7 +99,7 @@ class NativeExecutable:
         taken = self._kernels.take_frames(frames)
         own = [state for state in states if isinstance(state, NativeState)]
         if self._tables[key].can_step_together:
-            return self._step_together(key, own, taken)
+            return self._step_together(key, own, taken, clocks)
         parts = []
         with self._borrow(1) as (worker,):
             for row in range(count):
@@ -102,7 +110,7 @@ class NativeExecutable:
     def _step_alone(
         self, key: Key, state: NativeState, inputs: Sequence[Tensor], worker: Worker
     ) -> list[Tensor | None]:
-        """Step one slot on all threads: kernels and PyTorch in turn."""
+        """Step one slot on all threads; kernels and PyTorch's operators alternate."""
         step, table, library = worker.steps[key], self._tables[key], self._kernels.library
         library.co3d_bind(step.table, table.pointer, state.pointer, worker.spares)
 
@@ -115,9 +123,13 @@ class NativeExecutable:
         return results
 
     def _step_together(
-        self, key: Key, states: Sequence[NativeState], frames: Sequence[Tensor]
+        self,
+        key: Key,
+        states: Sequence[NativeState],
+        frames: Sequence[Tensor],
+        clocks: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Step several slots in one call of the library, which lets go of Python's lock."""
+        """Step several slots in one call of the library, which releases Python's GIL."""
         prepared, table, count = self._prepared[key], self._tables[key], len(states)
         results = [
             make_map(
@@ -129,25 +141,31 @@ class NativeExecutable:
             for node, dtype in prepared.made_results.items()
         ]
         read = [frames[position] for position in table.frame_positions]
+        # The values that depend on each slot's clocks follow its frames.
+        times = [clock.tolist() for clock in clocks]
+        known = [
+            prepared.clocks.find(tuple((numbers[row],) for numbers in times))
+            for row in range(count if times else 0)
+        ]
         elements = (ElementsTable * count)(*[state.table for state in states])
         threads = min(self._kernels.threads, torch.get_num_threads())
         with self._borrow(threads if count >= threads else 1) as workers:
             self._kernels.library.co3d_step_slots(
                 table.pointer,
-                _list_pointers(ctypes.addressof(worker.steps[key].table) for worker in workers),
-                _list_pointers(ctypes.addressof(worker.spares) for worker in workers),
+                _list_pointers([worker.tables[key] for worker in workers]),
+                _list_pointers([worker.spares_address for worker in workers]),
                 threads,
                 elements,
-                _list_rows(read, count),
+                _list_rows(read, count, [one.addresses for one in known]),
                 _list_rows(results, count),
                 count,
-                self._kernels.is_half,
+                self._kernels.is_bfloat16,
             )
         return list(results)
 
     @contextmanager
     def _borrow(self, count: int) -> Iterator[list[Worker]]:
-        """Workers that nobody else uses meanwhile; new ones where all are lent."""
+        """Borrow workers for this call alone; make new ones where all are in use."""
         workers = []
         for _ in range(count):
             try:
@@ -162,7 +180,7 @@ class NativeExecutable:
     def _make_worker(self) -> Worker:
         with self._lock:
             size = max(prepared.plan.workspace_bytes for prepared in self._prepared.values())
-            workspace = self._reserve.take(size)
+            workspace = self._allocator.take(size)
             steps = {
                 key: self._kernels.bind_workspace(prepared, workspace)
                 for key, prepared in self._prepared.items()
@@ -171,12 +189,15 @@ class NativeExecutable:
         return Worker(steps, self._pool.take(sizes)[0])
 
 
-def _list_pointers(addresses: Iterator[int]) -> Any:
-    listed = list(addresses)
-    return (ctypes.c_void_p * max(len(listed), 1))(*listed)
+def _list_pointers(addresses: list[int]) -> Any:
+    return (ctypes.c_void_p * max(len(addresses), 1))(*addresses)
 
 
-def _list_rows(tensors: Sequence[Tensor], rows: int) -> Any:
-    """The address of each row, row by row."""
+def _list_rows(tensors: Sequence[Tensor], rows: int, further: Sequence[Sequence[int]] = ()) -> Any:
+    """For each row, its address in every tensor, then its further addresses."""
     starts = [(t.data_ptr(), t.stride(0) * t.itemsize) for t in tensors]
-    return _list_pointers(start + row * size for row in range(rows) for start, size in starts)
+    listed: list[int] = []
+    for row in range(rows):
+        listed += [start + row * size for start, size in starts]
+        listed += further[row] if further else ()
+    return _list_pointers(listed)

@@ -1,4 +1,4 @@
-"""The kernels as a library: from the wheel, or built by the machine's C++ compiler, once."""
+"""Loads the kernels' shared library: from the wheel, or compiled once by the machine's compiler."""
 
 import contextlib
 import ctypes
@@ -27,16 +27,16 @@ from co3d.progress import open_progress
 
 _COMPILERS = ("c++", "g++", "clang++")
 _OPTIONS = ("-O3", "-std=c++20", "-shared", "-fPIC", "-fopenmp")
-# Of compilers and processors; one takes half a megabyte.
+# One library for each compiler and processor; each takes half a megabyte.
 _KEPT = KeptFiles("native", ".so", most_files=16)
-# It takes twenty seconds or so, and several times that on a busy machine.
+# Compiling takes about twenty seconds, and several times as long on a busy machine.
 _BUILD_SECONDS = 600.0
 
 
 def find_compiler() -> list[str] | None:
-    """Command of a C++ compiler: `CXX` from the environment, or the first of the usual names."""
+    """The command of a C++ compiler: `CXX` from the environment, else c++, g++ or clang++."""
     named = os.environ.get("CXX", "").strip()
-    # A path that may hold spaces, or a command with options: `ccache g++`.
+    # `CXX` may be a path with spaces, or a command with options such as `ccache g++`.
     commands = [[named], named.split()] if named else [[name] for name in _COMPILERS]
     for program, *options in commands:
         if path := shutil.which(program):
@@ -45,7 +45,7 @@ def find_compiler() -> list[str] | None:
 
 
 def must_be_built() -> bool:
-    """Whether loading the kernels compiles them first, which takes about a minute."""
+    """Whether `load_library` would compile the kernels, which takes about a minute."""
     if load_library.cache_info().currsize:
         return False
     compiler, named = find_compiler(), os.environ.get("CXX", "").strip()
@@ -53,14 +53,14 @@ def must_be_built() -> bool:
         return False
     try:
         return _KEPT.find(_fingerprint(compiler)) is None
-    except MissingPackageError:  # which whoever loads them is told
+    except MissingPackageError:  # `load_library` raises it again
         return False
 
 
 def start_building() -> "subprocess.Popen[bytes]":
-    """Compile the kernels into the cache in a process of its own.
+    """Start a process that compiles the kernels into the cache.
 
-    It goes on when this process ends, so that the next start finds them.
+    It outlives this process, so that the next start finds them.
     """
     warn("compiling co3d's kernels in the background, once; PyTorch steps until they are there")
     nothing = subprocess.DEVNULL
@@ -75,16 +75,17 @@ def start_building() -> "subprocess.Popen[bytes]":
 
 @functools.cache
 def load_library() -> Any:
-    """The kernels: from the wheel, or built for this source, processor and compiler, once.
+    """Load the kernels: from the wheel, from the cache, or compiled now.
 
-    A binary wheel brings libraries for several processors (see `find_prebuilt`), which are used
-    unless `CXX` names a compiler. Else the library is built. It lies in the folder `native` of the
-    platform's folder for caches, or of the one that `CO3D_CACHE` names; in a temporary one where
-    that cannot be written, or is not the user's own. One process builds it while others wait.
-    Without a compiler a library that another one built for this source and processor serves.
+    The wheel's libraries (see `find_prebuilt`) are used unless `CXX` names a compiler. Otherwise
+    the library is compiled once per source, processor and compiler, by one process while others
+    wait. It is stored in the folder `native` of the platform's cache folder, or of the one that
+    `CO3D_CACHE` names; in a temporary folder where that one is not writable or belongs to another
+    user. Where there is no compiler, a cached library is used that any compiler built for this
+    source and processor.
 
     Raises:
-        MissingPackageError: there is no C++ compiler and no library that was built before, or the
+        MissingPackageError: there is neither a C++ compiler nor a library in the cache, or the
             compiler cannot compile the kernels.
     """
     compiler, named = find_compiler(), os.environ.get("CXX", "").strip()
@@ -110,8 +111,8 @@ def load_library() -> Any:
 
 
 @functools.cache
-def find_obstacle() -> str | None:
-    """Why the kernels cannot be loaded; None where they can. The first call may build them."""
+def why_unavailable() -> str | None:
+    """Why the kernels cannot be loaded; None where they can. The first call may compile them."""
     try:
         load_library()
     except MissingPackageError as error:
@@ -120,7 +121,7 @@ def find_obstacle() -> str | None:
 
 
 def _build_once(compiler: list[str], key: str) -> Path:
-    """Build the library into the cache, unless another process has done so meanwhile."""
+    """Compile the library into the cache, unless another process did while this one waited."""
     _KEPT.prepare()
     with FileLock(_KEPT.folder / f".{key}.lock", timeout=_BUILD_SECONDS):
         path = _KEPT.find(key)
@@ -148,8 +149,8 @@ def compile_kernels(compiler: Sequence[str], path: Path, options: Sequence[str])
 
     Args:
         compiler: command of a C++ compiler.
-        path: of the library.
-        options: of the compiler, besides those that all libraries are built with.
+        path: the library's path.
+        options: compiler options for the processor; those of all processors are added.
 
     Raises:
         MissingPackageError: the compiler cannot compile them.
@@ -170,10 +171,7 @@ def _load(path: Path) -> Any:
     )
     library.co3d_step_plan_bytes.restype = number
     library.co3d_lay_out_frames.argtypes = (pointer, pointer, number, number, ctypes.c_int)
-    library.co3d_prepare_picture.argtypes = (
-        *(pointer, number, number, number),
-        *(pointer, pointer, pointer, pointer),
-    )
+    library.co3d_prepare_pictures.argtypes = (pointer, number, pointer, pointer)
     library.co3d_count_chunks.argtypes = (pointer, ctypes.c_int)
     library.co3d_count_chunks.restype = number
     library.co3d_operation_bytes.restype = number
@@ -187,15 +185,15 @@ def _options_of_this_processor() -> list[str]:
 
 
 def _key_prefix() -> str:
-    """What the keys of all libraries of this source and processor begin with."""
+    """The part of the key that all compilers' libraries for this source and processor share."""
     features = hashlib.sha256(repr((platform.machine(), sorted(list_features()))).encode())
     return f"kernels-{digest_sources()[:16]}-{features.hexdigest()[:16]}-"
 
 
 def _fingerprint(compiler: list[str]) -> str:
-    """The key of all that the library depends on: source, processor and compiler.
+    """The library's key in the cache: a digest of source, processor and compiler.
 
-    The compiler's macros tell its version, and what it knows of the processor.
+    The compiler's predefined macros tell its version and the processor's features.
     """
     command = [*compiler, *_OPTIONS, *_options_of_this_processor()]
     digest = hashlib.sha256(_run([*command, "-dM", "-E", "-x", "c++", os.devnull]))
@@ -215,30 +213,31 @@ def _run(command: list[str]) -> bytes:
 
 
 def _run_in_group(command: list[str]) -> bytes:
-    """What a command prints; all that it has started ends with it, and with this call."""
+    """Run a command and return its stdout; when this call ends, no child of the command is left."""
     pipe = subprocess.PIPE
     with (
-        _group_ender() as watch,
+        _kill_group_with_parent() as watch,
         subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True) as process,  # noqa: S603
     ):
         try:
             watch(process.pid)
-            said, complained = process.communicate(timeout=_BUILD_SECONDS)
+            stdout, stderr = process.communicate(timeout=_BUILD_SECONDS)
         except BaseException:
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             raise
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, said, complained)
-    return said
+        raise subprocess.CalledProcessError(process.returncode, command, stdout, stderr)
+    return stdout
 
 
 @contextlib.contextmanager
-def _group_ender() -> Iterator[Callable[[int], None]]:
-    """Gives what lets a group of processes end when this one is killed, of which no other hears.
+def _kill_group_with_parent() -> Iterator[Callable[[int], None]]:
+    """Yield a function that ties a process group to this process: it is killed when this one dies.
 
-    It runs before the group does, so that no moment is left in which nobody watches.
+    A shell waits for the end of its stdin, which the system closes even when this process is
+    killed. The shell starts before the group does, so that the group is watched from the start.
     """
     if not hasattr(os, "killpg"):
         yield lambda _: None
@@ -269,15 +268,15 @@ def _explain(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _find_reason(said: bytes) -> str:
-    """The line of a compiler's messages that tells most: its first error, or what its linker said.
+def _find_reason(stderr: bytes) -> str:
+    """The most telling line of a compiler's messages: its first error, else the linker's message.
 
-    That comes before a line which says only that linking failed.
+    The linker's message precedes a line which says only that linking failed.
     """
     closing = ("collect2:", "linker command failed")
     lines = [
         line
-        for line in said.decode(errors="replace").splitlines()
+        for line in stderr.decode(errors="replace").splitlines()
         if line.strip() and not any(word in line for word in closing)
     ]
     return next((line for line in lines if "error" in line), lines[-1] if lines else "it failed")

@@ -1,4 +1,8 @@
-"""How values lie in memory, and where: what lasts in large pages, what passes in used places."""
+"""The memory layout of values (NHWC), and where they are allocated.
+
+Weights and state live as long as the compiled program, in huge pages. Intermediate results live for
+part of a step and share one workspace.
+"""
 
 import contextlib
 import mmap
@@ -9,20 +13,20 @@ import torch
 from torch import Tensor
 
 ALIGNMENT = 64
-# Taken from the system at a time. What is not used of it stays with the system.
+# Address space that is reserved at a time. The system commits a page when it is first written.
 PIECE_BYTES = 1 << 26
-LARGE_PAGE_BYTES = 1 << 21
+HUGE_PAGE_BYTES = 1 << 21
 
 
 def lay_out(value: Tensor) -> Tensor:
-    """As the kernels read it: maps with channels last, others row by row."""
+    """The value in the kernels' layout: NHWC for maps (4 axes), contiguous otherwise."""
     if value.dim() == 4:
         return value.contiguous(memory_format=torch.channels_last)
     return value.contiguous()
 
 
 def view_as_laid_out(memory: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """The value that lies in some memory, (bytes,) uint8, as `lay_out` would lay it."""
+    """View raw memory, (bytes,) uint8, as a value in the layout of `lay_out`."""
     flat = memory.view(dtype)
     if len(shape) != 4:
         return flat.view(*shape)
@@ -30,12 +34,12 @@ def view_as_laid_out(memory: Tensor, shape: Sequence[int], dtype: torch.dtype) -
     return flat.view(n, h, w, c).permute(0, 3, 1, 2)
 
 
-class Reserve:
-    """Memory for what lasts as long as a compiled program, in large pages where Linux has them.
+class HugePageAllocator:
+    """Allocates memory for as long as a compiled program lives, in huge pages where Linux has them.
 
-    Each step passes through all weights and all state. In pages of 4 kB the processor looks
-    addresses up so often that a step of X3D-M takes a tenth longer, and another time in every
-    process, as its pages happen to lie.
+    Each step reads all weights and all state. With 4 kB pages the processor misses its TLB so often
+    that a step of X3D-M takes 10 % longer, and its time varies between processes with the physical
+    addresses of the pages.
     """
 
     def __init__(self) -> None:
@@ -44,38 +48,38 @@ class Reserve:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> Tensor:
-        """(size,) uint8, all zero; the system gives the memory when it is first written to."""
+        """Allocate (size,) uint8, all zero; the system commits a page when it is first written."""
         with self._lock:
             if self._used + size > self._piece.numel():
-                self._piece, self._used = _map_large_pages(max(size, PIECE_BYTES)), 0
+                self._piece, self._used = _map_huge_pages(max(size, PIECE_BYTES)), 0
             begin = self._used
             self._used += -(-size // ALIGNMENT) * ALIGNMENT
             return self._piece[begin : begin + size]
 
     def take_value(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor of zeros, as `lay_out` would lay it."""
+        """Allocate a tensor of zeros in the layout of `lay_out`."""
         size = torch.Size(shape).numel() * dtype.itemsize
         return view_as_laid_out(self.take(size), shape, dtype)
 
 
-def _map_large_pages(size: int) -> Tensor:
-    """(size,) uint8, all zero, that begins with a large page."""
+def _map_huge_pages(size: int) -> Tensor:
+    """Map (size,) uint8, all zero, which begins at the start of a huge page."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.zeros(size, dtype=torch.uint8)
-    mapped = mmap.mmap(-1, size + LARGE_PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # Linux may have been built without them; memory is as good then, and slower.
+    mapped = mmap.mmap(-1, size + HUGE_PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # A kernel built without huge pages refuses; the memory then works, but is slower.
     with contextlib.suppress(OSError):
         mapped.madvise(mmap.MADV_HUGEPAGE)
     memory = torch.frombuffer(mapped, dtype=torch.uint8)
-    begin = -memory.data_ptr() % LARGE_PAGE_BYTES
+    begin = -memory.data_ptr() % HUGE_PAGE_BYTES
     return memory[begin : begin + size]
 
 
 class Arena:
-    """Places blocks in one piece of memory, the smallest gap first.
+    """Places blocks in one workspace, each in the smallest free gap that fits (best fit).
 
     Attributes:
-        size: bytes of that piece.
+        size: bytes that the workspace needs.
     """
 
     def __init__(self) -> None:
@@ -99,7 +103,7 @@ class Arena:
         return offset
 
     def release(self, owner: Hashable) -> None:
-        """Let the owner's blocks be used again, joined with free neighbours."""
+        """Free the owner's blocks, and merge them with free neighbours."""
         blocks = sorted([*self._free, *self._taken.pop(owner, ())])
         self._free = []
         for offset, size in blocks:

@@ -1,7 +1,9 @@
-"""Pictures to frames in one pass: scaled, cropped and normalised by one kernel."""
+"""Turns pictures into network frames: one kernel scales, crops and normalises in one pass."""
 
 import ctypes
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ TAPS_AT_ONCE = 4
 MOST_BITS = 22
 KEPT_SIZES = 64
 MOST_WEIGHTS = 1 << 22
-"""As many as pictures in 8K need."""
+"""Enough for pictures in 8K."""
 
 
 class _ScalingStruct(ctypes.Structure):
@@ -30,11 +32,11 @@ class Scaling:
     """How one side of a picture is scaled and cropped, bilinear with antialiasing.
 
     Args:
-        first: (count,) int32, the first pixel that each one made is a weighted sum of.
+        first: (count,) int32, per output pixel the first input pixel of its weighted sum.
         weights: (count, taps) int16, in units of 2 ** -bits.
 
     Attributes:
-        address: where the kernel reads all of it.
+        address: the address of the C struct.
     """
 
     def __init__(self, first: np.ndarray, weights: np.ndarray, bits: int) -> None:
@@ -45,11 +47,14 @@ class Scaling:
 
 @lru_cache(KEPT_SIZES)
 def make_scaling(given: int, scaled: int, count: int) -> Scaling | None:
-    """From `given` pixels to the middle `count` of `scaled` ones; None of a shape so odd, or a
-    picture so small, that it is not worth a kernel.
+    """Scale `given` pixels to `scaled` ones, and keep the middle `count` of them.
 
-    The weights are those that PyTorch takes for pixels of eight bits, bit for bit (`F.interpolate`
-    with "bilinear" and `antialias`), as Pillow does: as many bits as let the largest fit 16.
+    The weights equal bit for bit those of `F.interpolate` ("bilinear", `antialias`) on uint8, which
+    are Pillow's: fixed point, with as many bits as let the largest weight fit int16.
+
+    Returns:
+        None where the kernel cannot do it: where the crop is larger than the scaled side, the
+        weights are more than MOST_WEIGHTS, or the picture has fewer pixels than taps.
     """
     if count > scaled or given * scaled > MOST_WEIGHTS:
         return None
@@ -57,7 +62,7 @@ def make_scaling(given: int, scaled: int, count: int) -> Scaling | None:
     centres = scale * (np.arange(scaled) + 0.5)
     distances = (np.arange(given) - centres[:, None] + 0.5) * (1 / max(scale, 1.0))
     exact = np.maximum(0.0, 1.0 - np.abs(distances))
-    exact /= np.cumsum(exact, 1)[:, -1:]  # which adds in order, as `sum` does not
+    exact /= np.cumsum(exact, 1)[:, -1:]  # unlike `sum`, `cumsum` adds one by one
     largest, bits = exact.max(), 0
     while bits < MOST_BITS and int(0.5 + largest * (1 << (bits + 1))) < 1 << 15:
         bits += 1
@@ -73,12 +78,31 @@ def make_scaling(given: int, scaled: int, count: int) -> Scaling | None:
     return Scaling(first.astype(np.int32), rounded, bits)
 
 
+class _PictureStruct(ctypes.Structure):
+    _fields_ = (
+        ("pixels", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        ("height", ctypes.c_int64),
+        ("row_bytes", ctypes.c_int64),
+        ("columns", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+    )
+
+
+class PlannedPicture(NamedTuple):
+    """A picture, (H, W, 3) uint8, and the scaling of its columns and rows."""
+
+    pixels: np.ndarray
+    columns: Scaling
+    rows: Scaling
+
+
 class PictureKernel:
-    """Makes frames of pictures with one kernel, which lets other threads of Python run meanwhile.
+    """Makes frames of pictures with one kernel, which releases Python's GIL.
 
     Args:
         crop_px: side of the square that the network sees.
-        table: (3, 256) float32, of each colour what becomes of its values.
+        table: (3, 256) float32, the normalised value of each 8-bit value of each colour.
 
     Raises:
         MissingPackageError: the kernels cannot be built here.
@@ -86,17 +110,17 @@ class PictureKernel:
 
     def __init__(self, crop_px: int, table: Tensor) -> None:
         self._crop_px, self._table = crop_px, table.contiguous()
-        self._run = load_library().co3d_prepare_picture
+        self._run = load_library().co3d_prepare_pictures
 
-    def prepare(self, picture: np.ndarray, scaled: tuple[int, int]) -> Tensor | None:
-        """Scale a picture to (height, width), keep its middle, and look its values up.
+    def plan(self, picture: np.ndarray, scaled: tuple[int, int]) -> PlannedPicture | None:
+        """Plan how to scale a picture to (height, width) and crop its centre.
 
         Args:
             picture: (H, W, 3) uint8.
             scaled: in pixels, each at least `crop_px`.
 
         Returns:
-            (1, 3, crop_px, crop_px) float32; None where the kernel is not made for such a picture.
+            What `prepare` takes; None where the kernel does not support the shape.
         """
         height, width = picture.shape[:2]
         rows = make_scaling(height, scaled[0], self._crop_px)
@@ -105,15 +129,26 @@ class PictureKernel:
             return None
         if picture.strides[1:] != (3, 1) or picture.strides[0] < 3 * width:
             picture = np.ascontiguousarray(picture)
-        frame = torch.empty(1, 3, self._crop_px, self._crop_px)
-        self._run(
-            picture.ctypes.data,
-            width,
-            height,
-            picture.strides[0],
-            columns.address,
-            rows.address,
-            self._table.data_ptr(),
-            frame.data_ptr(),
+        return PlannedPicture(picture, columns, rows)
+
+    def prepare(self, pictures: Sequence[PlannedPicture]) -> Tensor:
+        """Frames (pictures, 3, crop_px, crop_px) float32, with the table's values."""
+        structs = (_PictureStruct * len(pictures))(
+            *[
+                (
+                    pixels.ctypes.data,
+                    pixels.shape[1],
+                    pixels.shape[0],
+                    pixels.strides[0],
+                    columns.address,
+                    rows.address,
+                )
+                for pixels, columns, rows in pictures
+            ]
         )
-        return frame
+        # NumPy allocates without releasing the GIL. `torch.empty` releases it, and may then wait
+        # for another thread to give it back.
+        shape = (len(pictures), 3, self._crop_px, self._crop_px)
+        frames = torch.from_numpy(np.empty(shape, np.float32))
+        self._run(structs, len(pictures), self._table.data_ptr(), frames.data_ptr())
+        return frames

@@ -1,4 +1,4 @@
-"""Turns a step graph into a list of native operations, with PyTorch for what has no kernel."""
+"""Lowers a step graph to native operations, and to PyTorch for operators without a kernel."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from co3d.backends.fusion.groups import Convolve, Greatest, Group, Mean, Select, SumDepthwise, View
+from co3d.backends.fusion.groups import Convolve, Group, MaxPool, Mean, Select, SumDepthwise, View
 from co3d.backends.fusion.plan import FusedPlan
-from co3d.backends.native.ahead import LEAST_ELEMENT_BYTES, ask_ahead
 from co3d.backends.native.memory import Arena, lay_out
+from co3d.backends.native.nchw import can_read_nchw, is_nchw
 from co3d.backends.native.operation import NONE, Kind, Operation
-from co3d.backends.native.planes import can_read_planes, is_in_planes
+from co3d.backends.native.prefetch import LEAST_ELEMENT_BYTES, plan_prefetches
 from co3d.backends.native.weights import WeightPacker
 
 
@@ -27,7 +27,7 @@ class NativeSteps:
 
 @dataclass(frozen=True)
 class TorchStep:
-    """A node that PyTorch runs; `buffer` is where kernels find the result, if they read it."""
+    """A node that PyTorch runs; kernels find its result in `buffer`."""
 
     node: fx.Node
     buffer: int
@@ -35,19 +35,21 @@ class TorchStep:
 
 @dataclass
 class Plan:
-    """What a step does.
+    """The operations and buffers of one step graph. Buffers are indices of a table of addresses.
 
     Attributes:
-        steps: in order.
-        buffers: how many there are.
-        constants: packed weights by buffer.
-        inputs: buffer by position of the graph's input, of those that kernels read.
-        frames: the positions of frames, which are laid out as maps before a step, those that are
-            newest elements of state in their own blocks...
-        planes: ...but for those that kernels read as they are.
-        workspace: buffer to offset in bytes; `workspace_bytes` in all.
-        made: buffer by node, of outputs that kernels write.
-        views: buffer by node, of all values that kernels write.
+        steps: what runs, in order.
+        buffers: how many buffers there are.
+        constants: the packed weights, by buffer.
+        inputs: the buffer of each input that kernels read, by the input's position.
+        frames: the positions of the inputs that are frames. They are copied to NHWC before a step;
+            frames that are also newest elements of state are copied to that state's block.
+        nchw: those of `frames` that kernels read in NCHW as given, and which are not copied.
+        workspace: the offset in bytes of each buffer in the workspace of `workspace_bytes`.
+        made: the buffer of each output that kernels write, by node.
+        views: the buffer of each value that kernels write, by node.
+        clocks: the buffer of each value that depends on clocks alone and that kernels read, by
+            node.
     """
 
     steps: list[NativeSteps | TorchStep] = field(default_factory=list)
@@ -55,22 +57,23 @@ class Plan:
     constants: dict[int, Tensor] = field(default_factory=dict)
     inputs: dict[int, int] = field(default_factory=dict)
     frames: set[int] = field(default_factory=set)
-    planes: set[int] = field(default_factory=set)
+    nchw: set[int] = field(default_factory=set)
     workspace: dict[int, int] = field(default_factory=dict)
     workspace_bytes: int = 0
     made: dict[fx.Node, int] = field(default_factory=dict)
     views: dict[fx.Node, int] = field(default_factory=dict)
+    clocks: dict[fx.Node, int] = field(default_factory=dict)
 
 
 class Planner:
     """Plans one step graph.
 
     Args:
-        fused: the step graph as groups in an order.
-        dtype: of state, and of what kernels compute with.
+        fused: the step graph as an ordered list of fused groups.
+        dtype: of state, and of the values that kernels read and write.
         weights: packs the weights.
         examples: one tensor per input.
-        count_chunks: in how many chunks an operation runs.
+        count_chunks: gives the number of chunks that kernels split an operation into.
     """
 
     def __init__(
@@ -88,39 +91,39 @@ class Planner:
         self.plan = Plan()
         self._buffers: dict[fx.Node, int] = {}
         self._packed: dict[int, int] = {}
-        # Of means: the buffer of partial sums, and how many there are.
+        # For each mean: the buffer of its partial sums, and their number.
         self._sums: dict[fx.Node, int] = {}
         self._chunks: dict[fx.Node, int] = {}
         self._arena = Arena()
         for position, (node, example) in enumerate(zip(fused.inputs, examples, strict=True)):
-            if example.is_floating_point() and (example.dtype != dtype or is_in_planes(example)):
+            if example.is_floating_point() and (example.dtype != dtype or is_nchw(example)):
                 self.plan.frames.add(position)
-                if is_in_planes(example) and can_read_planes(node, fused.groups, fused.hidden):
-                    self.plan.planes.add(position)
+                if is_nchw(example) and can_read_nchw(node, fused.groups, fused.fused_away):
+                    self.plan.nchw.add(position)
 
     def make(self) -> Plan:
         """The plan."""
-        written, shown = self.fused.written, self.fused.shown
+        written, read_by_torch = self.fused.written, self.fused.read_by_torch
         for node in self.fused.outputs:
             if node is not None and node in written:
                 self.plan.made.setdefault(node, self._add_buffer(node))
-        for position in sorted(self.plan.frames - self.plan.planes):
+        for position in sorted(self.plan.frames - self.plan.nchw):
             node = self.fused.inputs[position]
             if node in self.fused.newest:
                 self.plan.made[node] = self.plan.inputs[position] = self._add_buffer(node)
         operations: list[Operation] = []
-        for node, done in zip(self.fused.order, self.fused.done, strict=True):
+        for node, dead in zip(self.fused.order, self.fused.dead_after, strict=True):
             group = self.fused.groups.get(node)
             if isinstance(group, View):
                 self._buffers[node] = self._buffer(group.source)
             elif group is not None:
                 operations.append(self._lower(node, group))
-            else:
+            elif node not in self.fused.clock_nodes:
                 self._flush(operations)
                 self.plan.steps.append(TorchStep(node, self._add_buffer(node)))
-            for value in done:
+            for value in dead:
                 # What PyTorch makes may be a view of what it reads.
-                if value not in shown:
+                if value not in read_by_torch:
                     self._arena.release(value)
         self._flush(operations)
         self.plan.workspace_bytes = self._arena.size
@@ -131,8 +134,8 @@ class Planner:
             made = self._lower_convolve(node, group)
         elif isinstance(group, SumDepthwise):
             made = self._lower_depthwise(node, group)
-        elif isinstance(group, Greatest):
-            made = self._lower_greatest(node, group)
+        elif isinstance(group, MaxPool):
+            made = self._lower_max_pool(node, group)
         else:
             made = Operation(Kind.MEAN if isinstance(group, Mean) else Kind.SELECT, [], [])
             assert isinstance(group, Mean | Select)
@@ -142,7 +145,7 @@ class Planner:
                 made.sums, made.source_count = self._sums[node], self._chunks[node]
             else:
                 made.sources[0], made.source_count = self._buffer(group.source), 1
-                made.gate, made.fill = self._buffer(group.marks, is_mark=True), group.fill
+                made.gate, made.fill = self._clock_buffer(group.mask), group.fill
         made.out = self._take(node)
         return made
 
@@ -152,15 +155,15 @@ class Planner:
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels, made.out_channels = sum(channels), group.weight.shape[0]
         made.source_activation = group.source_activation
-        made.is_planes = self._is_plane_source(group.sources[0])
-        if made.is_planes:
-            made.weight = self._constant(self._weights.pack_planes(group.weight))
+        made.is_nchw = self._is_nchw_source(group.sources[0])
+        if made.is_nchw:
+            made.weight = self._constant(self._weights.pack_nchw(group.weight))
         else:
             made.weight = self._constant(self._weights.pack_dense(group.weight, channels))
         made.bias = self._constant(self._weights.pack_bias(group.bias, group.weight.shape[0]))
         made.gate = NONE if group.gate is None else self._buffer(group.gate)
         made.residual = NONE if group.residual is None else self._buffer(group.residual)
-        made.is_result = self.is_float_result(node)
+        made.is_float_result = self.is_float_result(node)
         return made
 
     def _lower_depthwise(self, node: fx.Node, group: SumDepthwise) -> Operation:
@@ -170,18 +173,20 @@ class Planner:
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels = made.out_channels = channels
         made.scale = group.scale
-        sums = [group, *group.beside.values()]
+        if group.divisor is not None:
+            made.gate = self._clock_buffer(group.divisor)
+        sums = [group, *group.additional.values()]
         weights = [one.weights for one in sums if one.weights is not None]
         if weights:
             made.weight = self._constant(self._weights.pack_depthwise(weights))
         if any(one.bias is not None for one in sums):
             biases = [self._weights.pack_bias(one.bias, channels) for one in sums]
             made.bias = self._constant(torch.stack(biases))
-        made.added_count, made.beside_count = len(group.added), len(group.beside)
+        made.added_count, made.additional_count = len(group.added), len(group.additional)
         for i, added in enumerate(group.added):
             made.added[i] = self._buffer(added)
-        for i, beside in enumerate(group.beside):
-            made.beside[i] = self._take(beside)
+        for i, node in enumerate(group.additional):
+            made.additional[i] = self._take(node)
         if group.mean is not None:
             vectors = -(-channels // self._lanes)
             self._chunks[group.mean] = self._count_chunks(made)
@@ -189,10 +194,10 @@ class Planner:
             made.sums = self._sums[group.mean] = self._add_workspace(group.mean, size)
         return made
 
-    def _lower_greatest(self, node: fx.Node, group: Greatest) -> Operation:
+    def _lower_max_pool(self, node: fx.Node, group: MaxPool) -> Operation:
         channels = self._map_shape(node)[1]
         sources = [self._buffer(source) for source in group.sources]
-        made = Operation(Kind.GREATEST, sources, [channels] * len(sources))
+        made = Operation(Kind.MAX_POOL, sources, [channels] * len(sources))
         self._set_geometry(made, node, group.sources[0], group)
         made.in_channels = made.out_channels = channels
         return made
@@ -202,13 +207,13 @@ class Planner:
         made: Operation,
         node: fx.Node,
         source: fx.Node,
-        group: Convolve | SumDepthwise | Greatest,
+        group: Convolve | SumDepthwise | MaxPool,
     ) -> None:
         self._set_source(made, source)
         made.out_height, made.out_width = self._map_shape(node)[2:]
         if isinstance(group, Convolve):
             kernel = group.weight.shape[2:]
-        elif isinstance(group, Greatest) or group.weights is None:
+        elif isinstance(group, MaxPool) or group.weights is None:
             kernel = group.kernel
         else:
             kernel = group.weights[0].shape[1:]
@@ -216,17 +221,17 @@ class Planner:
         made.stride_y, made.stride_x = group.geometry["stride"]
         made.padding_y, made.padding_x = group.geometry["padding"]
         made.dilation_y, made.dilation_x = group.geometry["dilation"]
-        if not isinstance(group, Greatest):
+        if not isinstance(group, MaxPool):
             made.activation = group.activation
 
     def _set_source(self, made: Operation, source: fx.Node) -> None:
         made.batch, _, made.height, made.width = self._map_shape(source)
 
-    def _is_plane_source(self, node: fx.Node) -> bool:
-        return node.op == "placeholder" and self.fused.inputs.index(node) in self.plan.planes
+    def _is_nchw_source(self, node: fx.Node) -> bool:
+        return node.op == "placeholder" and self.fused.inputs.index(node) in self.plan.nchw
 
     def is_float_result(self, node: fx.Node) -> bool:
-        """Whether a kernel writes this result in float32: nobody but the caller reads it."""
+        """Whether a kernel writes this result in float32, because only the caller reads it."""
         return (
             isinstance(self.fused.groups.get(node), Convolve)
             and node in self.fused.results
@@ -235,14 +240,14 @@ class Planner:
         )
 
     def _map_shape(self, node: fx.Node) -> tuple[int, ...]:
-        """(N, C, H, W), with one pixel for values of other ranks, whose axes pass as channels."""
+        """(N, C, H, W); values of other ranks count as one pixel, whose channels are their axes."""
         shape = tuple(self.fused.values[node].shape)
         if len(shape) == 4:
             return shape
         return shape[0], math.prod(shape[1:]), 1, 1
 
     def _take(self, node: fx.Node) -> int:
-        """The buffer that a kernel writes a value to."""
+        """Assign the buffer that a kernel writes a value to."""
         if node in self.plan.made:
             index = self.plan.made[node]
         else:
@@ -250,9 +255,18 @@ class Planner:
         self._buffers[node] = self.plan.views[node] = index
         return index
 
-    def _buffer(self, node: fx.Node, *, is_mark: bool = False) -> int:
-        """The buffer that holds a value: numbers that kernels compute with, or marks of rows."""
-        assert self.fused.values[node].dtype == (torch.bool if is_mark else self._dtype), node
+    def _clock_buffer(self, node: fx.Node) -> int:
+        """The buffer that holds a mask of rows, or a divisor."""
+        if node not in self.fused.clock_nodes:
+            assert self.fused.values[node].dtype == torch.bool, node
+            return self._buffers[node]  # a mask that PyTorch makes
+        if node not in self.plan.clocks:
+            self.plan.clocks[node] = self._next_buffer()
+        return self.plan.clocks[node]
+
+    def _buffer(self, node: fx.Node) -> int:
+        """The buffer that holds a value in the kernels' dtype."""
+        assert self.fused.values[node].dtype == self._dtype, node
         if node not in self._buffers:
             index = self._add_buffer(node)
             if node.op == "placeholder":
@@ -287,24 +301,21 @@ class Planner:
                 index: _count_bytes(self.fused.values[node])
                 for node, index in self.plan.made.items()
             }
-            if (
-                not self._weights.has_matrix_unit
-                or self._count_element_bytes() > LEAST_ELEMENT_BYTES
-            ):
-                ask_ahead(operations, self._count_passing_bytes(), made)
+            if not self._weights.has_amx or self._count_element_bytes() > LEAST_ELEMENT_BYTES:
+                plan_prefetches(operations, self._count_passing_bytes(), made)
             array = (Operation * len(operations))(*operations)
             self.plan.steps.append(NativeSteps(array, len(operations)))
             operations.clear()
 
     def _count_passing_bytes(self) -> dict[int, int]:
-        """Sizes of the buffers that a step does not make: weights and past frames."""
+        """Bytes of the buffers that a step reads and does not write: weights and past elements."""
         sizes = {index: _count_bytes(tensor) for index, tensor in self.plan.constants.items()}
         for position, index in self.plan.inputs.items():
             sizes[index] = _count_bytes(self.fused.values[self.fused.inputs[position]])
         return sizes
 
     def _count_element_bytes(self) -> int:
-        """Sizes of the frames and past elements that a step reads, and of the newest ones."""
+        """Bytes of the frames and elements of state that a step reads and writes."""
         newest = [n for n in self.fused.newest if n is not None]
         counted = (*self.fused.inputs, *newest)
         return sum(_count_bytes(self.fused.values[node]) for node in counted)

@@ -1,4 +1,4 @@
-"""Kernels that a binary wheel brings along, one library for each kind of processor."""
+"""Finds the kernels that a binary wheel contains: one library for each kind of processor."""
 
 import functools
 import hashlib
@@ -22,9 +22,9 @@ class Variant:
     """One library of a wheel.
 
     Attributes:
-        name: of the file, without its suffix.
-        options: of the compiler, for such processors.
-        features: that a processor must have, as /proc/cpuinfo names them.
+        name: the file's name without its suffix.
+        options: the compiler's options for such processors.
+        features: the features that a processor must have, as /proc/cpuinfo names them.
     """
 
     name: str
@@ -47,7 +47,7 @@ VARIANTS = (
 
 @functools.cache
 def list_features() -> frozenset[str]:
-    """What the processor can do, as /proc/cpuinfo names it; empty where that is not known."""
+    """The processor's features, as /proc/cpuinfo names them; empty where there is no such file."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def list_features() -> frozenset[str]:
 
 @functools.cache
 def digest_sources() -> str:
-    """SHA-256 of the kernels' source text: libraries of another one are not loaded."""
+    """SHA-256 of the kernels' sources; libraries built from other sources are not loaded."""
     digest = hashlib.sha256()
     for source in sorted(SOURCES.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
@@ -69,17 +69,17 @@ def digest_sources() -> str:
 
 
 def write_manifest(folder: Path) -> None:
-    """Write the digests of all libraries in a folder, and that of the sources, beside them."""
+    """Write the SHA-256 of the sources, and of each library in a folder, to its manifest."""
     libraries = {path.name: _digest(path) for path in sorted(folder.glob("*.so"))}
     manifest = {"sources": digest_sources(), "libraries": libraries}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def find_prebuilt(folder: Path = PREBUILT) -> Path | None:
-    """The best library for this processor that a wheel brought; None without one.
+    """The wheel's best library for this processor; None where there is none.
 
-    A library is loaded only if its SHA-256 is the one that the wheel's manifest states, and if it
-    was built from the kernels' sources as they are.
+    A library is used only if its SHA-256 is the one in the wheel's manifest, and if it was built
+    from the present sources of the kernels.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())

@@ -1,4 +1,4 @@
-"""The elements of one slot: where they lie, and their order in time."""
+"""The ring buffers of one slot: the addresses of its elements of state, and their order in time."""
 
 import ctypes
 import weakref
@@ -13,14 +13,14 @@ from co3d.compiler.temporal import StateSpec
 
 
 class StateLayout:
-    """What the states of all slots of a program have in common.
+    """The shapes and sizes of a program's states, which all slots share.
 
     Attributes:
         fills: initial value of each state.
         depths: elements of each state.
         sizes: bytes of the block of an element of each state.
-        firsts: the number of each state's first element, counted through all states.
-        elements: how many a slot has.
+        firsts: the index of each state's first element among the elements of all states.
+        elements: how many elements a slot has.
     """
 
     def __init__(self, specs: Sequence[StateSpec], dtype: torch.dtype) -> None:
@@ -33,7 +33,7 @@ class StateLayout:
         self.elements = sum(self.depths)
 
     def view(self, state: int, memory: Tensor) -> Tensor:
-        """The element (1, …) of a state that lies in a block."""
+        """View a block as an element (1, …) of a state."""
         shape, dtype = self._kinds[state]
         return view_as_laid_out(memory[: self._bytes[state]], shape, dtype)
 
@@ -45,7 +45,7 @@ class StateLayout:
             self.view(state, memory).fill_(self.fills[state])
 
     def find_state(self, number: int) -> tuple[int, int]:
-        """The state and the age (0 newest) of an element, counted through all states."""
+        """The state and the age (0: newest) of the element with this index among all states'."""
         for state, depth in enumerate(self.depths):
             if number < depth:
                 return state, number
@@ -62,15 +62,15 @@ class ElementsTable(ctypes.Structure):
 class NativeState:
     """See `co3d.backends.contract.State`.
 
-        a state of three elements   step 0   step 1   step 2      `heads` has the newest one; what
-        block 0                     newest   past 1   past 2      follows it, round the end, is
-        block 1                     past 1   past 2   oldest      older; the next newest element
-        block 2                     oldest   newest   past 1      takes the place of the oldest
+        a state of three elements   step 0   step 1   step 2      `heads` is the index of the newest
+        block 0                     newest   past 1   past 2      element; the indices after it,
+        block 1                     past 1   past 2   oldest      modulo 3, are older ones; the next
+        block 2                     oldest   newest   past 1      newest replaces the oldest
 
     Attributes:
-        blocks: addresses of the elements, state by state; a step exchanges those of the oldest.
-        heads: which of its blocks is the newest, of each state.
-        table: both, as the kernels take them; `pointer` points to it.
+        blocks: addresses of the elements, state by state; a step replaces that of the oldest.
+        heads: per state, the index of its newest element.
+        table: both as a C struct; `pointer` points to it.
     """
 
     def __init__(self, layout: StateLayout, pool: BlockPool) -> None:
@@ -86,14 +86,15 @@ class NativeState:
         self.table = ElementsTable(ctypes.addressof(self.blocks), ctypes.addressof(self.heads))
         self.pointer = ctypes.byref(self.table)
         self._count = layout.elements
-        # A slot that nobody holds any more gives its blocks back as a closed one does.
+        # A slot that is garbage-collected gives its blocks back as a closed one does.
         self._finalizer = weakref.finalize(self, _give_back, pool, self.blocks, layout.elements)
         self._finalizer.atexit = False
-        # Memory that is new is left alone: the first steps write to it, a part each.
+        # New memory is zero already. Writing it here would commit all of its pages at once; the
+        # first steps commit them one by one.
         self._fill(zeros)
 
     def view(self, number: int) -> Tensor:
-        """The element of this number, (1, …), counted through all states, newest first."""
+        """The element (1, …) of this index; elements are listed state by state, newest first."""
         state, age = self._layout.find_state(number)
         return self._view(state, age)
 
@@ -119,7 +120,7 @@ class NativeState:
         self._finalizer()
 
     def _fill(self, zeros: Set[int]) -> None:
-        """Write the initial values, but for zeros where a block has them already."""
+        """Write the initial values, except zeros to blocks that are zero already."""
         for state, depth in enumerate(self._layout.depths):
             for age in range(depth):
                 address = self.find(state, age)

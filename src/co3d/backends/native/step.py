@@ -1,13 +1,14 @@
-"""One step graph as the native backend runs it: kernels and PyTorch in turn."""
+"""Runs one step graph: native kernels, and PyTorch's operators where there is no kernel."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from co3d.backends.contract import make_map
+from co3d.backends.native.clocks import ClockValues
 from co3d.backends.native.memory import lay_out, view_as_laid_out
 from co3d.backends.native.plan import NativeSteps, Planner
 from co3d.backends.threads import limit_threads
@@ -17,17 +18,18 @@ LayOut = Callable[[Tensor, Tensor], None]
 
 
 class PreparedStep:
-    """What all runs of one step graph share; it never changes.
+    """The immutable part of a step graph, which all workers share.
 
     Attributes:
-        plan: what a step does.
-        graph, values: the step graph, and what its nodes make, as tensors without data.
+        plan: operations and buffers.
+        graph, values: the step graph, and its nodes' values as meta tensors.
         inputs, results, newest: the nodes of its inputs and outputs.
-        sizes: shape and dtype of every value: tensors without data take long to tell.
-        positions: of the inputs.
-        made_results: the results that kernels write, with the dtype in which they do.
-        made_newest: the newest elements that kernels write, with their numbers.
-        is_simple: whether one list of operations makes all outputs, as the caller wants them.
+        sizes: shape and dtype of every value, which are slower to read from meta tensors.
+        positions: the position of each input node.
+        made_results: the results that kernels write, with the dtype that they write.
+        made_newest: the newest elements that kernels write, with their indices.
+        clocks: the values that depend on clocks alone.
+        is_simple: whether one list of kernels makes all outputs, and results in float32.
     """
 
     def __init__(self, planner: Planner) -> None:
@@ -51,6 +53,15 @@ class PreparedStep:
             for i, node in enumerate(self.newest)
             if node in self.plan.made and self.newest.index(node) == i
         }
+        self.clocks = ClockValues(
+            fused.graph,
+            fused.clocks,
+            fused.clock_nodes,
+            {
+                node: torch.bool if self.values[node].dtype == torch.bool else torch.float32
+                for node in self.plan.clocks
+            },
+        )
         self.is_simple = (
             [type(step) for step in self.plan.steps] == [NativeSteps]
             and tuple(self.made_results) == self.results
@@ -60,34 +71,34 @@ class PreparedStep:
 
     @property
     def maps(self) -> set[int]:
-        """Positions of the frames that are laid out as maps before a step."""
-        return self.plan.frames - self.plan.planes
+        """Positions of the frames that are copied to NHWC before a step."""
+        return self.plan.frames - self.plan.nchw
 
     def find_newest(self, number: int) -> int | None:
-        """The buffer of the newest element of this number, where a kernel writes it."""
+        """The buffer of a newest element; None where no kernel writes it."""
         node = self.newest[number]
         if node is None or self.made_newest.get(node) != number:
             return None
         return self.plan.made[node]
 
     @property
-    def kept(self) -> dict[int, int]:
-        """Of maps that are newest elements: their numbers, by position."""
+    def frames_in_state(self) -> dict[int, int]:
+        """The frames that are newest elements too: input's position -> element's index."""
         numbers = {position: self.made_newest.get(self.inputs[position]) for position in self.maps}
         return {position: number for position, number in numbers.items() if number is not None}
 
     def make(self, node: fx.Node, dtype: torch.dtype | None = None) -> Tensor:
-        """An uninitialised tensor for a value."""
+        """Allocate an uninitialised tensor for a value."""
         shape, own = self.sizes[node]
         return make_map(shape, dtype or own, torch.device("cpu"), torch.channels_last)
 
 
 class PlannedStep:
-    """Runs one step graph in a workspace; one thread at a time.
+    """Runs one step graph in one workspace; not thread-safe.
 
     Attributes:
-        plan: what it does.
-        table: addresses of the plan's buffers, as kernels read them.
+        plan: operations and buffers.
+        table: the addresses of the plan's buffers, which kernels read.
     """
 
     def __init__(
@@ -106,7 +117,8 @@ class PlannedStep:
             self.table[index] = tensor.data_ptr()
         for index, offset in self.plan.workspace.items():
             self.table[index] = self._workspace.data_ptr() + offset
-        self._kept = prepared.kept
+        self._kept = prepared.frames_in_state
+        self._clock_places = [prepared.positions[node] for node in prepared.clocks.inputs]
         self._maps = {
             position: prepared.make(prepared.inputs[position])
             for position in prepared.maps
@@ -130,7 +142,7 @@ class PlannedStep:
             if tensor is not None and place is not None:
                 self.table[place] = tensor.data_ptr()
         made: Any = newest
-        further: Sequence[Tensor] = ()  # all of the inputs are here
+        further: Sequence[Tensor] = ()  # `inputs` includes the elements of state
         return [*self.run(inputs, further.__getitem__, made.__getitem__), *newest]
 
     def run(
@@ -139,17 +151,17 @@ class PlannedStep:
         find_past: Callable[[int], Tensor],
         find_newest: Callable[[int], Tensor],
     ) -> list[Tensor | None]:
-        """Run the graph where the table holds the addresses of state.
+        """Run the graph; the table must hold the addresses of the elements of state.
 
         Args:
             inputs: frames and clocks.
-            find_past: gives one of the further inputs, the elements of state.
-            find_newest: gives the tensor that a newest element is written to.
+            find_past: gives an element of state by its index.
+            find_newest: gives the tensor that a newest element is written to, by its index.
 
         Returns:
             The graph's results, new tensors.
         """
-        held = list(inputs)  # until the step is done: their addresses are in the table
+        held = list(inputs)  # keeps tensors alive whose addresses are in the table
         for position, tensor in enumerate(inputs):
             if position in self._maps:
                 held[position] = self._maps[position]
@@ -157,10 +169,15 @@ class PlannedStep:
             elif position in self._kept:
                 held[position] = find_newest(self._kept[position])
                 self._lay_out_frames(tensor, held[position])
-            elif position in self.plan.inputs and position not in self.plan.planes:
+            elif position in self.plan.inputs and position not in self.plan.nchw:
                 held[position] = lay_out(tensor)
             if position in self.plan.inputs:
                 self.table[self.plan.inputs[position]] = held[position].data_ptr()
+        known = self._prepared.clocks.find(
+            tuple(tuple(inputs[place].tolist()) for place in self._clock_places)
+        )
+        for buffer, address in zip(self.plan.clocks.values(), known.addresses, strict=True):
+            self.table[buffer] = address
         made: dict[fx.Node, Tensor] = {}
         for node, dtype in self._prepared.made_results.items():
             made[node] = self._prepared.make(node, dtype)
@@ -170,24 +187,24 @@ class PlannedStep:
             self._run_kernels(self.plan.steps[0], self.table)
             return list(made.values())
         with torch.inference_mode(), limit_threads(self._threads):
-            return self._run_mixed(held, made, find_past, find_newest)
+            return self._run_mixed(held, {**known.values, **made}, find_past, find_newest)
 
     def _run_mixed(
         self,
         inputs: Sequence[Tensor],
-        made: dict[fx.Node, Tensor],
+        made: Mapping[fx.Node, Any],
         find_past: Callable[[int], Tensor],
         find_newest: Callable[[int], Tensor],
     ) -> list[Tensor | None]:
-        """Kernels and PyTorch in turn: `run` where kernels alone are not enough."""
+        """Run a graph that needs both kernels and PyTorch's operators; see `run`."""
         held: list[Tensor] = []
         values: dict[fx.Node, Any] = {**self._fixed, **made}
         made_newest = self._prepared.made_newest
 
         def find(node: fx.Node) -> Any:
-            """A value as PyTorch sees it."""
+            """A value as a PyTorch tensor."""
             origin = node
-            # A view of what a kernel made or read: it has one pixel, in any layout.
+            # Views have one pixel, so that a reshape is right whatever the layout.
             while (
                 origin.op == "call_function" and origin not in values and origin not in made_newest
             ):
@@ -224,7 +241,7 @@ class PlannedStep:
         return results
 
     def _view_workspace(self, node: fx.Node, index: int) -> Tensor:
-        """The tensor that lies at a fixed place of the workspace."""
+        """View a buffer of the workspace as its value."""
         value, offset = self._prepared.values[node], self.plan.workspace[index]
         size = value.numel() * value.element_size()
         return view_as_laid_out(

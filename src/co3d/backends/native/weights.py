@@ -1,35 +1,37 @@
-"""Weights as the kernels read them: vector by vector of output channels."""
+"""Packs weights in the order in which the kernels read them: by vectors of output channels."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from co3d.backends.native.memory import Reserve
+from co3d.backends.native.memory import HugePageAllocator
 
 
 class WeightPacker:
     """Packs weights, once for all graphs that share them.
 
     Args:
-        reserve: where packed weights go.
+        allocator: allocates memory for the packed weights.
 
     Attributes:
-        lanes: numbers in a vector.
-        dense_depth: inputs that one product of a dense convolution takes: neighbouring channels.
-            Several are multiplied in bfloat16, single ones in float32.
-        depthwise_depth: the same of a depthwise one: frames of one channel.
-        has_matrix_unit: whether dense products run in one.
+        lanes: float32 numbers in a vector register.
+        dense_depth: how many neighbouring input channels one instruction of a dense convolution
+            multiplies and sums: 2 in bfloat16, 1 in float32.
+        depthwise_depth: the same for a depthwise convolution, which takes frames of one channel
+            together.
+        has_amx: whether AMX's tile registers compute dense convolutions in bfloat16.
     """
 
     def __init__(
-        self, reserve: Reserve, lanes: int, dense_depth: int, depthwise_depth: int
+        self, allocator: HugePageAllocator, lanes: int, dense_depth: int, depthwise_depth: int
     ) -> None:
-        self._reserve = reserve
+        self._allocator = allocator
         self.lanes = lanes
         self.dense_depth, self.depthwise_depth = dense_depth, depthwise_depth
-        # What has one leaves pairs to it, and multiplies floats elsewhere (factor.hpp).
-        self.has_matrix_unit = dense_depth > depthwise_depth
+        # Only processors with AMX multiply bfloat16 in dense kernels and float32 in depthwise ones
+        # (factor.hpp).
+        self.has_amx = dense_depth > depthwise_depth
         self._packed: dict[object, tuple[Sequence[Tensor], Tensor]] = {}
 
     def pack_dense(self, weight: Tensor, channels: Sequence[int]) -> Tensor:
@@ -40,8 +42,8 @@ class WeightPacker:
             channels: of each source; their sum is `in`.
 
         Returns:
-            (vectors, steps, lanes, depth): inputs in the order in which the kernel gathers them,
-            source by source, and of each pixel by pixel.
+            (vectors, steps, lanes, depth). Steps are the inputs in the order in which the kernel
+            gathers them: source by source, then pixel by pixel of the kernel, then by channel.
         """
 
         def pack() -> Tensor:
@@ -54,8 +56,8 @@ class WeightPacker:
 
         return self._once(("dense", *channels), [weight], pack)
 
-    def pack_planes(self, weight: Tensor) -> Tensor:
-        """Weights of a dense convolution of a frame, as `planes.hpp` reads them.
+    def pack_nchw(self, weight: Tensor) -> Tensor:
+        """Weights of a dense convolution of a frame, as `nchw.hpp` reads them.
 
         Args:
             weight: (out, in, height, width).
@@ -67,17 +69,17 @@ class WeightPacker:
         def pack() -> Tensor:
             return pad_channels(weight.flatten(1), self.lanes, 0).transpose(1, 2).float()
 
-        return self._once(("planes",), [weight], pack)
+        return self._once(("nchw",), [weight], pack)
 
     def pack_depthwise(self, results: Sequence[Sequence[Tensor]]) -> Tensor:
         """Weights of depthwise convolutions, one per source, as `depthwise.hpp` reads them.
 
         Args:
-            results: per sum of the same sources, and per source: (channels, height, width).
+            results: per sum of the same sources, per source: (channels, height, width).
 
         Returns:
-            (sums, vectors, groups, height, width, lanes, depth): a group is as many sources as a
-            product takes.
+            (sums, vectors, groups, height, width, lanes, depth), where a group is `depth` sources
+            that one instruction takes.
         """
 
         def pack() -> Tensor:
@@ -92,33 +94,33 @@ class WeightPacker:
         return self._once(("depthwise", len(results)), flat, pack)
 
     def pack_bias(self, bias: Tensor | None, channels: int) -> Tensor:
-        """(channels,) to (vectors, lanes); zeros where there is none."""
+        """Pack a bias (channels,) as (vectors, lanes); zeros for None."""
         given = torch.zeros(channels) if bias is None else bias
         return pad_channels(given, self.lanes, 0).float().cpu().contiguous()
 
     def _once(
         self, kind: tuple[object, ...], sources: Sequence[Tensor], pack: Callable[[], Tensor]
     ) -> Tensor:
-        # Views of one another may begin at one address: a square matrix and its transpose do.
+        # The address alone is no key: a square matrix and its transpose begin at the same one.
         key = (kind, *[(x.data_ptr(), x.shape, x.stride(), x.dtype) for x in sources])
         if key not in self._packed:
-            # The sources are kept, so that their addresses are not used again.
+            # The sources are kept alive, so that no other tensor gets their addresses.
             packed = pack()
-            kept = self._reserve.take(packed.numel() * packed.itemsize).view(packed.dtype)
+            kept = self._allocator.take(packed.numel() * packed.itemsize).view(packed.dtype)
             self._packed[key] = (sources, kept.view(packed.shape).copy_(packed))
         return self._packed[key][1]
 
 
 def choose_dtype(depth: int) -> torch.dtype:
-    """In what products of this depth multiply."""
+    """The dtype of weights for instructions that take `depth` inputs at once."""
     return torch.bfloat16 if depth > 1 else torch.float32
 
 
 def pad_channels(tensor: Tensor, lanes: int, axis: int) -> Tensor:
-    """One axis as vectors of `lanes`: (…, channels, …) to (…, vectors, lanes, …).
+    """Split an axis into vectors of `lanes`: (…, channels, …) to (…, vectors, lanes, …).
 
-    The last vector overlaps the one before it where the lanes do not divide the channels; of fewer
-    channels than lanes it is filled with zeros.
+    Where the channels are no multiple of the lanes, the last vector overlaps the one before it; a
+    single vector of fewer channels is padded with zeros.
     """
     channels = tensor.shape[axis]
     if channels < lanes:

@@ -1,1 +1,1 @@
-"""Step programs on a GPU: kernels of our own in Triton, whole steps as CUDA graphs."""
+"""The triton backend: co3d's own GPU kernels, with each step captured as one CUDA graph."""

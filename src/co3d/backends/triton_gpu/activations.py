@@ -1,4 +1,4 @@
-"""Activations inside of kernels, by the numbers of `co3d.backends.fusion.groups.Activation`."""
+"""Activation functions in kernels, by the numbers of `co3d.backends.fusion.groups.Activation`."""
 
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
@@ -6,7 +6,7 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 @triton.jit
 def activate(x, KIND: tl.constexpr):
-    """Apply an activation to floats; a NaN stays one."""
+    """Apply an activation to floats; NaN propagates."""
     if KIND == 1:
         x = tl.where(x < 0, 0.0, x)
     elif KIND == 2:

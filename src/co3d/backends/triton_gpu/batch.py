@@ -1,4 +1,4 @@
-"""The inputs of a step of so many slots, where kernels and captured graphs read them."""
+"""The static input buffers of a step, one set per batch size, which captured CUDA graphs read."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,16 @@ MOST_CLOCKS = 2
 
 
 class Batch:
-    """Frames, clocks and places of state of `size` slots; all steps of so many slots share them.
+    """The inputs of a step of `size` slots; all step graphs share them.
 
     Attributes:
         size: slots.
         frames: per input (size, C, H, W), in the precision and layout of the executor.
-        heads: (1 + kinds, size) int64: the slots, then how many elements their rings have taken.
+        heads: (1 + kinds, size) int64: the slots' numbers, then per kind of ring how many elements
+            have been pushed to it.
         clocks: (2, size) int64: the ages of the streams and the ends of their videos.
-        rows: (lines, size) int64: the rows of pools in which elements lie; made of `heads`.
+        rows: (lines, size) int64: the pool rows of the elements, which a kernel computes from
+            `heads`.
     """
 
     def __init__(
@@ -33,13 +35,13 @@ class Batch:
             make_map((size, *shape), executor.dtype, device, executor.map_layout).zero_()
             for shape in frame_shapes
         ]
-        kinds = pools.taken.shape[0]
-        # One tensor, so that one copy brings all numbers.
+        kinds = pools.pushed.shape[0]
+        # One tensor, so that one copy transfers all numbers.
         self._numbers = torch.zeros(
             (1 + kinds + MOST_CLOCKS, size), dtype=torch.int64, device=device
         )
         self.heads, self.clocks = self._numbers[: 1 + kinds], self._numbers[1 + kinds :]
-        # All lines begin at multiples of 16 bytes, for which kernels are compiled.
+        # At least 2 columns, so that lines begin at multiples of 16 bytes, as kernels assume.
         wide = torch.zeros((len(pools.lines), max(size, 2)), dtype=torch.int64, device=device)
         self.rows = wide[:, :size]
 
@@ -50,7 +52,7 @@ class Batch:
         frames: Sequence[Tensor],
         clocks: Sequence[Tensor],
     ) -> None:
-        """Copy the inputs of up to `size` slots; the spare slot stands for those that are missing.
+        """Copy the inputs of up to `size` slots, and pad the batch with the spare slot.
 
         Args:
             frames: per input (len(slots), C, H, W), floating, on any device.
@@ -60,15 +62,15 @@ class Batch:
         numbers = np.full(tuple(self._numbers.shape), SPARE, np.int64)
         numbers[0, :count] = slots
         first_clock = len(self.heads)
-        numbers[1:first_clock, :count] = pools.taken[:, slots]
+        numbers[1:first_clock, :count] = pools.pushed[:, slots]
         for line, clock in enumerate(clocks, first_clock):
             numbers[line, :count] = clock.numpy()
-        # Nobody writes to them again, so the device may fetch them when it comes to it.
+        # The host array is not written again, so the copy may be asynchronous.
         self._numbers.copy_(torch.from_numpy(numbers), non_blocking=True)
         for to, given in zip(self.frames, frames, strict=True):
             to[:count].copy_(given)
 
     def clear(self) -> None:
-        """Let all slots be the spare one, whose rows come first in every pool."""
+        """Fill the batch with the spare slot, whose rows are the first of every pool."""
         self._numbers.zero_()
         self.rows.zero_()

@@ -1,4 +1,4 @@
-"""Steps that a GPU runs as one launch: CUDA graphs."""
+"""Captures steps as CUDA graphs, which a GPU runs with one launch."""
 
 import threading
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Launches everything and gives the results, which the next run of it writes over.
+# Launches a step's kernels and returns the results, which the next call overwrites.
 Run = Callable[[], list[Tensor | None]]
 
-# PyTorch captures one graph at a time in a process.
+# PyTorch can capture only one graph at a time in a process.
 _CAPTURING = threading.Lock()
 
 
 class Recorder:
-    """Captures runs on one device; what they make on the way lies in memory that they share."""
+    """Captures CUDA graphs on one device; they share one memory pool for intermediate results."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -23,16 +23,17 @@ class Recorder:
             self._stream = torch.cuda.Stream(device)
 
     def record(self, run: Run) -> Run:
-        """What repeats a run in one launch: on a GPU a CUDA graph, elsewhere the run itself.
+        """Capture a run as a CUDA graph, and return its replay; without a GPU, the run itself.
 
-        The run is done once: what chooses kernels, or fills caches, cannot be captured.
+        The run is called once before, because choosing kernels and filling caches cannot be
+        captured.
         """
         if self._device.type != "cuda":
             return run
         with _CAPTURING:
             run()
             graph = torch.cuda.CUDAGraph()
-            # Threads that use other graphs may go on meanwhile.
+            # "thread_local" lets other threads use the GPU during the capture.
             with torch.cuda.graph(
                 graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local"
             ):

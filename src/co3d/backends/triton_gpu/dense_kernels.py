@@ -1,7 +1,8 @@
-"""Dense convolutions of maps with channels last, and linear layers.
+"""Dense convolutions of NHWC maps, and linear layers.
 
-All sums are float32; sources and weights are multiplied in the precision in which they are kept.
-Sources, gates, residuals and results lie side by side, or in rows of pools (`find_starts`).
+Sources and weights are multiplied in the precision in which they are stored, and accumulated in
+float32. The N maps of sources, gates, residuals and results are contiguous, or in rows of pools
+(see `find_starts`).
 """
 
 import triton  # pyright: ignore[reportMissingImports]
@@ -42,22 +43,22 @@ def convolve(
 ):
     """activation(conv(source_activation(gate * cat(sources))) + bias + residual), tile by tile.
 
-    A tile is ROWS pixels by COLUMNS output channels. Pixels are those of all maps of the batch one
-    after the other; with a gate, which has one factor per map and channel, those of one map. A
-    source is read pixel by pixel of the kernel, DEPTH channels at a time. Sizes are constants: what
-    the compiler knows to be aligned it reads in long words.
+    A tile is ROWS pixels by COLUMNS output channels. The pixels are those of all maps of the batch;
+    with a gate, which has one factor per map and channel, they are those of one map. A source is
+    read tap by tap of the kernel, DEPTH channels at a time. Sizes are compile-time constants, so
+    that the compiler knows what is aligned and uses vector loads.
 
     Args:
         sources: tuple of (N, *SIZE, CHANNELS[i]).
         weight: (source, kernel row, kernel column, channel of the source, out channel).
         bias: (OUT_CHANNELS,) float32, or None.
-        gate: (N, channels) of the one source, or None.
+        gate: (N, channels), only with a single source; or None.
         residual: like out, or None.
         out: (N, *OUT_SIZE, OUT_CHANNELS).
-        source_rows, gate_rows, residual_rows, out_rows: (N,) int64, the rows of the pool in which
-            the N maps lie; None for maps side by side. Of sources a tuple.
-        pixels: that tiles divide, of one map or of all.
-        IS_LARGE: whether the maps of a batch have more elements than 32 bits count.
+        source_rows, gate_rows, residual_rows, out_rows: (N,) int64, the pool rows of the N maps;
+            None for contiguous maps. `source_rows` is a tuple, with an entry per source.
+        pixels: output pixels that the tiles cover: of all maps, or with a gate of one map.
+        IS_LARGE: whether indices into the batch need 64 bits.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     if IS_LARGE:
@@ -85,7 +86,7 @@ def convolve(
             for first in range(0, CHANNELS[s], DEPTH):
                 channels = first + depths
                 channel_fits = channels < CHANNELS[s]
-                read = tl.load(
+                values = tl.load(
                     sources[s] + starts[:, None] + channels[None, :],
                     mask=pixel_fits[:, None] & channel_fits[None, :],
                     other=0.0,
@@ -97,17 +98,17 @@ def convolve(
                         other=0.0,
                     )
                     gated = activate(
-                        read.to(tl.float32) * factors.to(tl.float32), SOURCE_ACTIVATION
+                        values.to(tl.float32) * factors.to(tl.float32), SOURCE_ACTIVATION
                     )
-                    read = gated.to(weight.dtype.element_ty)
-                taken = tl.load(
+                    values = gated.to(weight.dtype.element_ty)
+                weights = tl.load(
                     base
                     + (tap * CHANNELS[s] + channels)[:, None] * OUT_CHANNELS
                     + columns[None, :],
                     mask=channel_fits[:, None] & column_fits[None, :],
                     other=0.0,
                 )
-                total = tl.dot(read, taken, total, input_precision=PRODUCT)
+                total = tl.dot(values, weights, total, input_precision=PRODUCT)
         base += KERNEL[0] * KERNEL[1] * CHANNELS[s] * OUT_CHANNELS
     _finish(
         total,
@@ -142,7 +143,7 @@ def _finish(
     OUT_CHANNELS: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Write activation(total + bias + residual) to a tile of the result, of places in images."""
+    """Write activation(total + bias + residual) to the tile's pixels (`image`, `place`)."""
     column_fits = columns < OUT_CHANNELS
     fits = row_fits[:, None] & column_fits[None, :]
     if bias is not None:
@@ -158,7 +159,7 @@ def _finish(
 
 
 @triton.jit
-def convolve_thin(
+def convolve_few_channels(
     source,
     source_rows,
     weight,
@@ -181,14 +182,14 @@ def convolve_thin(
     PRODUCT: tl.constexpr,
     IS_LARGE: tl.constexpr,
 ):
-    """`convolve` for frames of few channels: pixels of the kernel lie side by side in a product.
+    """`convolve` for few channels: the product's depth covers several taps, not just channels.
 
     Args:
         source: (N, *SIZE, CHANNELS).
         weight: (kernel row, kernel column, channel, out channel).
         bias: (OUT_CHANNELS,) float32, or None.
-        out: (N, *OUT_SIZE, OUT_CHANNELS), of so many pixels.
-        source_rows, out_rows: as for `convolve`.
+        out: (N, *OUT_SIZE, OUT_CHANNELS).
+        source_rows, out_rows, pixels: as for `convolve`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     if IS_LARGE:
@@ -201,25 +202,25 @@ def convolve_thin(
     top = (place // OUT_SIZE[1]) * STRIDE[0] - PADDING[0]
     left = (place % OUT_SIZE[1]) * STRIDE[1] - PADDING[1]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    readings: tl.constexpr = KERNEL[0] * KERNEL[1] * CHANNELS
-    for first in range(0, readings, DEPTH):
-        reading = first + tl.arange(0, DEPTH)
-        reading_fits = reading < readings
-        tap, channel = reading // CHANNELS, reading % CHANNELS
+    inputs: tl.constexpr = KERNEL[0] * KERNEL[1] * CHANNELS
+    for first in range(0, inputs, DEPTH):
+        index = first + tl.arange(0, DEPTH)
+        index_fits = index < inputs
+        tap, channel = index // CHANNELS, index % CHANNELS
         y = top[:, None] + (tap // KERNEL[1])[None, :] * DILATION[0]
         x = left[:, None] + (tap % KERNEL[1])[None, :] * DILATION[1]
         inside = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
-        read = tl.load(
+        values = tl.load(
             source + (maps[:, None] + (y * SIZE[1] + x) * CHANNELS) + channel[None, :],
-            mask=row_fits[:, None] & reading_fits[None, :] & inside,
+            mask=row_fits[:, None] & index_fits[None, :] & inside,
             other=0.0,
         )
-        taken = tl.load(
-            weight + reading[:, None] * OUT_CHANNELS + columns[None, :],
-            mask=reading_fits[:, None] & column_fits[None, :],
+        weights = tl.load(
+            weight + index[:, None] * OUT_CHANNELS + columns[None, :],
+            mask=index_fits[:, None] & column_fits[None, :],
             other=0.0,
         )
-        total = tl.dot(read, taken, total, input_precision=PRODUCT)
+        total = tl.dot(values, weights, total, input_precision=PRODUCT)
     _finish(
         total,
         bias,
@@ -253,7 +254,7 @@ def multiply_vectors(
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    """A linear layer of a few vectors, one a program, which spreads it over the whole GPU.
+    """A linear layer of a few vectors; each program computes COLUMNS outputs of one vector.
 
     Args:
         source: (N, CHANNELS).
@@ -271,13 +272,13 @@ def multiply_vectors(
     for first in range(0, CHANNELS, DEPTH):
         channels = first + tl.arange(0, DEPTH)
         channel_fits = channels < CHANNELS
-        read = tl.load(vector + channels, mask=channel_fits, other=0.0)
-        taken = tl.load(
+        values = tl.load(vector + channels, mask=channel_fits, other=0.0)
+        weights = tl.load(
             weight + columns[:, None] * CHANNELS + channels[None, :],
             mask=column_fits[:, None] & channel_fits[None, :],
             other=0.0,
         )
-        total += taken.to(tl.float32) * read.to(tl.float32)[None, :]
+        total += weights.to(tl.float32) * values.to(tl.float32)[None, :]
     made = tl.sum(total, 1)
     if bias is not None:
         made += tl.load(bias + columns, mask=column_fits, other=0.0)

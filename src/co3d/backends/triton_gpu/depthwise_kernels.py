@@ -1,6 +1,6 @@
-"""Depthwise convolutions over space and time, pools, sums of maps, and what follows a mean.
+"""Depthwise convolutions over space and time, pools, sums of maps, means and gates.
 
-Maps lie with channels last, side by side or in rows of pools (`find_starts`); all sums are float32.
+Maps are NHWC, contiguous or in rows of pools (see `find_starts`); all sums are float32.
 """
 
 import triton  # pyright: ignore[reportMissingImports]
@@ -9,7 +9,7 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from co3d.backends.triton_gpu.activations import activate
 from co3d.backends.triton_gpu.row_kernels import find_starts
 
-# Pixels of a kernel that are written out one by one; more of them take minutes to compile.
+# The most taps for which the loop is fully unrolled; more of them take minutes to compile.
 MOST_UNROLLED = tl.constexpr(49)
 
 
@@ -38,18 +38,19 @@ def sum_depthwise(
 ):
     """activation(scale * (sum of depthwise convolutions + added) + bias), tile by tile.
 
-    A tile is ROWS pixels of one map by COLUMNS channels. The first out is the group's own; others
-    are sums of the same readings by other weights, which later frames are added to.
+    A tile is ROWS pixels of one map by COLUMNS channels. The first output is the group's own; the
+    others are sums of the same inputs with other weights, to which later steps add.
 
     Args:
         sources: tuple of (N, *SIZE, CHANNELS).
         added: tuple of maps like the outs.
         outs: tuple of (N, *OUT_SIZE, CHANNELS).
-        source_rows, added_rows, out_rows: of each of them (N,) int64, the rows of the pool in which
-            its N maps lie; None for maps side by side.
+        source_rows, added_rows, out_rows: tuples of (N,) int64, the pool rows of the N maps; None
+            for contiguous maps.
         weight: (out, source, kernel row, kernel column, channel) float32; None for ones.
         bias: (out, channel) float32, or None.
-        sums: (N, tile, channel) float32 for the sums of the first out over pixels, or None.
+        sums: (N, tile, channel) float32, to which the first output's sums over each tile's pixels
+            are written; or None.
     """
     tile, block, image = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     pixels: tl.constexpr = OUT_SIZE[0] * OUT_SIZE[1]
@@ -132,28 +133,28 @@ def _read_tap(
     KERNEL: tl.constexpr,
     DILATION: tl.constexpr,
 ):
-    """A map's readings at one pixel of the kernel, by their weights, which start at `first`."""
+    """A map's inputs at one tap of the kernel, times that tap's weights, which start at `first`."""
     column_fits = columns < CHANNELS
     y = top + (tap // KERNEL[1]) * DILATION[0]
     x = left + (tap % KERNEL[1]) * DILATION[1]
     inside = row_fits & (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
     place = (y * SIZE[1] + x) * CHANNELS
-    read = tl.load(
+    values = tl.load(
         source + place[:, None] + columns[None, :],
         mask=inside[:, None] & column_fits[None, :],
         other=0.0,
     ).to(tl.float32)
     if weight is not None:
         factors = weight + (first + tap) * CHANNELS + columns
-        read *= tl.load(factors, mask=column_fits, other=0.0)[None, :]
-    return read
+        values *= tl.load(factors, mask=column_fits, other=0.0)[None, :]
+    return values
 
 
 @triton.jit(do_not_specialize=("tiles", "pixels"))
 def average_sums(
     sums, out, out_rows, tiles, pixels, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """The mean of a map over its pixels from the sums that `sum_depthwise` left.
+    """The mean of a map over its pixels, from the partial sums that `sum_depthwise` wrote.
 
     Args:
         sums: (N, tiles, channels) float32.
@@ -186,7 +187,7 @@ def excite(
     COLUMNS: tl.constexpr,
     HIDDEN: tl.constexpr,
 ):
-    """Squeeze and excitation: the mean over pixels, and two linear layers that make a gate of it.
+    """Squeeze-and-excitation: the mean over pixels and two linear layers, which make a gate.
 
     Args:
         sums: (N, tiles, channels) float32.
@@ -198,7 +199,7 @@ def excite(
     columns, hidden = tl.arange(0, COLUMNS), tl.arange(0, HIDDEN)
     column_fits, hidden_fits = columns < channels, hidden < hidden_channels
     mean = _average(sums + image * tiles * channels, tiles, pixels, channels, columns, ROWS)
-    # As between operators of their own.
+    # Rounded to the maps' dtype, as it would be between separate operators.
     mean = mean.to(out.dtype.element_ty).to(tl.float32)
     places = hidden[:, None] * channels + columns[None, :]
     fits = hidden_fits[:, None] & column_fits[None, :]
@@ -218,7 +219,7 @@ def excite(
 
 @triton.jit
 def _average(sums, tiles, pixels, channels, columns, ROWS: tl.constexpr):
-    """The sums of an image's tiles, added up and divided by its pixels."""
+    """The mean of an image, from the sums of its tiles."""
     total = tl.zeros((ROWS, columns.shape[0]), tl.float32)
     for first in range(0, tiles, ROWS):
         rows = first + tl.arange(0, ROWS)

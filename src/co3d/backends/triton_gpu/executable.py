@@ -1,4 +1,4 @@
-"""A program on a GPU: slots in pools, and a captured graph for every size of a batch."""
+"""A program on a GPU: slots in pools, and a captured CUDA graph for every batch size."""
 
 import threading
 import weakref
@@ -20,15 +20,15 @@ from co3d.backends.triton_gpu.pools import Pools
 from co3d.compiler.program import Program
 from co3d.errors import StreamError
 
-# Sizes of batches for which steps are captured. Fewer slots fill up with the spare one; more go in
-# several batches.
+# Batch sizes for which steps are captured. A batch of fewer slots is padded with the spare slot;
+# more than 64 slots run in several batches.
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class TritonState:
-    """The place of one slot in the pools; see `co3d.backends.contract.State`.
+    """A slot's number in the pools; see `co3d.backends.contract.State`.
 
-    A state that is let go without `close` gives its place back, too.
+    A state that is garbage-collected without `close` gives its number back, too.
     """
 
     def __init__(self, executable: "TritonExecutable", pools: Pools, slot: int) -> None:
@@ -38,7 +38,7 @@ class TritonState:
 
     @property
     def slot(self) -> int:
-        """The number of the place.
+        """The slot's number in the pools.
 
         Raises:
             StreamError: the state was closed.
@@ -67,13 +67,13 @@ class TritonState:
 class TritonExecutable:
     """See `co3d.backends.contract.Executable`.
 
-    Steps of several threads run one after the other, in the order in which they get here. A step
-    that fails leaves all states as they were: their rings move on when it is over.
+    Steps of several threads run one after the other, since they share buffers. A step that fails
+    leaves all states unchanged, because their rings advance only after it.
 
     Args:
-        program: what runs.
+        program: the program to run.
         graphs: its step graphs, by phase and whether they are masked.
-        executor: whose device and precision they are for.
+        executor: gives device, precision and memory layout.
         launcher: launches the kernels that belong to no graph.
     """
 
@@ -90,24 +90,25 @@ class TritonExecutable:
         self._lock = threading.Lock()
         self._recorder = Recorder(executor.device)
         self._batches: dict[int, Batch] = {}
-        # Of phase, masks and size.
+        # Keys are (phase, whether there are masks, batch size).
         self._compiled: set[tuple[int, bool, int]] = set()
         self._recorded: dict[tuple[int, bool, int], Run] = {}
         self._last_stream: torch.cuda.Stream | None = None
-        with self._entered():
+        with self._on_device():
             self._pools = Pools(program, executor)
             for key in graphs:
                 self._prepare(*key, SIZES[0])
 
     def open(self) -> TritonState:
-        """See `Executable.open`. Where no place is free, the pools grow to twice their size.
+        """See `Executable.open`. Where no slot is free, the pools grow to twice their size.
 
-        Growing copies all states, and steps are captured anew when they come next.
+        Growing copies all states and discards the captured graphs, which are captured again when
+        they are next needed.
         """
-        with self._entered():
+        with self._on_device():
             if self._pools.is_full:
                 if self._last_stream is not None:
-                    # No step that is still under way reads the old pools when they are let go.
+                    # Steps that are still running read the old pools, which are freed below.
                     self._last_stream.synchronize()
                 self._recorded.clear()
                 self._pools.grow()
@@ -127,7 +128,7 @@ class TritonExecutable:
         slots = [state.slot for state in states if isinstance(state, TritonState)]
         assert len(slots) == len(states)
         parts = []
-        with self._entered():
+        with self._on_device():
             for first in range(0, len(slots), SIZES[-1]):
                 rows = slice(first, first + SIZES[-1])
                 given, times = ([x[rows] for x in tensors] for tensors in (frames, clocks))
@@ -138,17 +139,17 @@ class TritonExecutable:
 
     def read(self, slot: int) -> list[list[Tensor]]:
         """Copies of a slot's elements: see `State.read`."""
-        with self._entered():
+        with self._on_device():
             return self._pools.read(slot)
 
     def write(self, slot: int, elements: Sequence[Sequence[Tensor]]) -> None:
         """Copy elements over those of a slot: see `State.write`."""
-        with self._entered():
+        with self._on_device():
             self._pools.write(slot, elements)
 
     def reset(self, slot: int) -> None:
         """Give a slot's elements their initial values."""
-        with self._entered():
+        with self._on_device():
             self._pools.fill(slot)
 
     def _run(
@@ -159,7 +160,7 @@ class TritonExecutable:
         frames: Sequence[Tensor],
         clocks: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """Step up to 64 slots, whose rings do not move on yet; their results, new tensors."""
+        """Step up to 64 slots without advancing their rings; returns new tensors."""
         size = next(size for size in SIZES if size >= len(slots))
         batch = self._find_batch(size)
         key = phase, is_masked, size
@@ -177,9 +178,10 @@ class TritonExecutable:
         return self._batches[size]
 
     def _prepare(self, phase: int, is_masked: bool, size: int) -> Run:
-        """A step of a batch, with its kernels compiled; until a batch is loaded it is for nobody.
+        """Make a step of a batch, and compile its kernels.
 
-        It holds the addresses where the batch's inputs and the pools now are.
+        It holds the addresses of the batch's inputs and of the pools, so that growing the pools
+        invalidates it. The batch consists of spare slots until inputs are loaded.
         """
         batch = self._find_batch(size)
         batch.clear()
@@ -200,7 +202,7 @@ class TritonExecutable:
     def _list_operands(
         self, phase: int, is_masked: bool, batch: Batch
     ) -> tuple[list[Operand], list[Operand]]:
-        """What a step graph reads, and where it writes newest elements."""
+        """The operands that a step graph reads, and those that it writes newest elements to."""
         clocks = 0
         if is_masked:
             clocks = 2 if self._program.edges == "both" else 1
@@ -212,8 +214,8 @@ class TritonExecutable:
         )
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
-        """Whoever is here has the pools alone, on the device."""
+    def _on_device(self) -> Iterator[None]:
+        """Lock the pools, make the device current and wait for the last caller's CUDA stream."""
         is_gpu = self._device.type == "cuda"
         device = torch.cuda.device(self._device) if is_gpu else nullcontext()
         with self._lock, torch.inference_mode(), device:

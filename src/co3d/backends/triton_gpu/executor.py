@@ -1,4 +1,4 @@
-"""The triton backend: step graphs through co3d's own kernels on a GPU."""
+"""The triton backend: runs step graphs with co3d's own GPU kernels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,16 +18,16 @@ from co3d.backends.triton_gpu.launches import Launcher
 from co3d.backends.triton_gpu.single_graph import SingleGraph
 from co3d.compiler.program import Program
 
-# Slots for which step graphs are planned. It is a prime that is no size in a network, so whatever
-# has as many rows in the plan has one per slot, and the plan holds for any number of them.
+# The batch size for which step graphs are planned. Networks have no axis of this prime size, so an
+# axis of this size in the plan is the batch, and the plan holds for any batch size.
 ANY_SLOTS = 1009
 
 
 class TritonExecutor:
-    """Runs whole blocks of a network per kernel, and a whole step per launch.
+    """Runs fused groups of operators, one kernel each, and a whole step per CUDA graph launch.
 
-    Maps lie in memory with channels last. Products of maps are taken in the precision that they are
-    kept in, and summed in float32, in which everything else is computed.
+    Maps are NHWC. Convolutions multiply in the precision in which maps are stored and accumulate in
+    float32; everything else is computed in float32.
     """
 
     output_dtype = torch.float32
@@ -47,9 +47,9 @@ class TritonExecutor:
     def load(self, program: Program[Any]) -> Executable:
         """See `Executor.load`.
 
-        Kernels are compiled for one slot. Those for several slots are compiled when so many step
-        together for the first time; Triton keeps all of them on disk. Graphs that are made for a
-        number of rows cannot be planned for any other: PyTorch runs them.
+        Kernels for one slot are compiled here; those for larger batches when a batch of that size
+        first steps. Triton caches all of them on disk. Programs whose graphs hold for one batch
+        size alone are run by PyTorch.
         """
         if program.graph_slots is not None:
             threads = torch.get_num_threads()
@@ -64,13 +64,13 @@ class TritonExecutor:
                 frame_layout=self.map_layout,
                 frame_dtype=self.dtype,
             )
-            # Tensors without memory of their own.
+            # Expanded views, which take no memory.
             examples = [x.expand(ANY_SLOTS, *x.shape[1:]) for x in alone]
             graphs[key] = self._fuse(graph, examples, len(program.output_shapes))
         return TritonExecutable(program, graphs, self, self._launcher)
 
     def compile(self, graph: StepGraph, examples: Sequence[Tensor], results: int) -> SingleGraph:
-        """See `Executor.compile`; Triton keeps compiled kernels on disk."""
+        """See `Executor.compile`; Triton caches compiled kernels on disk."""
         placed = [example.to(self.device) for example in examples]
         return SingleGraph(self._fuse(graph, placed, results), placed, self, self._launcher)
 

@@ -1,4 +1,4 @@
-"""One step graph as kernels of ours, and PyTorch's for what has none."""
+"""Runs one step graph with co3d's kernels, and with PyTorch's for operators without a kernel."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from co3d.backends.triton_gpu.values import Values
 
 
 class FusedGraph:
-    """Runs a step graph, for every size of a batch that the plan holds for.
+    """Runs a step graph for any batch size that the plan holds for.
 
     Args:
-        plan: the step graph as groups in an order, with its weights on the device.
+        plan: the step graph as an ordered list of fused groups, with its weights on the device.
         launcher: launches the kernels.
 
     Attributes:
         plan: the same.
-        excited: gates that one kernel makes from sums over pixels: their last layer -> the mean,
-            and the layer between.
+        fused_gates: squeeze-and-excitation gates that one kernel computes: the node of the second
+            linear layer -> the nodes of the mean and of the first linear layer.
     """
 
     def __init__(self, plan: FusedPlan, launcher: Launcher) -> None:
         self.plan, self._launcher = plan, launcher
-        self.excited, self._skipped = _find_excited(plan)
+        self.fused_gates, self._skipped = _find_fused_gates(plan)
         self._written = plan.written
 
     def run(
@@ -49,16 +49,16 @@ class FusedGraph:
                 targets.setdefault(node, target)
         values = Values(self.plan, inputs, targets)
         sums: dict[fx.Node, Tensor] = {}
-        for node, done in zip(self.plan.order, self.plan.done, strict=True):
+        for node, dead in zip(self.plan.order, self.plan.dead_after, strict=True):
             if node not in self._skipped:
                 self._run_node(node, values, sums)
-            for value in done:
-                values.forget(value)
+            for value in dead:
+                values.drop(value)
         for node, target in zip(self.plan.newest, newest, strict=True):
             if node is not None and target is not None and not values.lies_at(node, target):
                 target.write(values.read(node))
         return [
-            # Copies, for a result may be a view of what is remembered.
+            # Copies, because a result may be a view of an element of state.
             None if node is None else values.read(node).to(torch.float32, copy=True)
             for node in self.plan.results
         ]
@@ -66,8 +66,8 @@ class FusedGraph:
     def _run_node(self, node: fx.Node, values: Values, sums: dict[fx.Node, Tensor]) -> None:
         """Compute the value of a node, and the additional outputs of its group."""
         group = self.plan.groups.get(node)
-        if node in self.excited:
-            mean, squeeze = self.excited[node]
+        if node in self.fused_gates:
+            mean, squeeze = self.fused_gates[node]
             between, made = self.plan.groups[squeeze], sums.pop(mean)
             assert isinstance(between, Convolve)
             assert isinstance(group, Convolve)
@@ -85,7 +85,7 @@ class FusedGraph:
             sources, added = (
                 [values.locate(n) for n in nodes] for nodes in (group.sources, group.added)
             )
-            outs = [values.make(made, sources[0]) for made in (node, *group.beside)]
+            outs = [values.make(made, sources[0]) for made in (node, *group.additional)]
             made_sums = self._launcher.sum_depthwise(group, sources, added, outs)
             if made_sums is not None:
                 assert group.mean is not None
@@ -104,17 +104,20 @@ class FusedGraph:
         return math.prod(self.plan.values[group.source].shape[2:])
 
 
-def _find_excited(
+def _find_fused_gates(
     plan: FusedPlan,
 ) -> tuple[dict[fx.Node, tuple[fx.Node, fx.Node]], set[fx.Node]]:
-    """Gates that one kernel makes, see `FusedGraph.excited`, and what need not be made for them."""
+    """Find gates that one kernel computes (see `FusedGraph`), and the nodes that it replaces."""
     readers: dict[fx.Node, list[fx.Node]] = {}
     for node in plan.order:
         for read in plan.reads(node):
             readers.setdefault(read, []).append(node)
 
     def follow(path: list[fx.Node]) -> Convolve | None:
-        """Go on to the dense layer that alone reads the last value, through views of it."""
+        """Extend the path to the dense layer that is the only reader of its last value.
+
+        Views in between are followed. None where the value has another reader.
+        """
         while True:
             found = readers.get(path[-1], [])
             if len(found) != 1 or path[-1] in plan.outputs:
@@ -126,7 +129,7 @@ def _find_excited(
             if not isinstance(group, View):
                 return None
 
-    excited: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
+    fused_gates: dict[fx.Node, tuple[fx.Node, fx.Node]] = {}
     skipped: set[fx.Node] = set()
     for mean, group in plan.groups.items():
         if isinstance(group, Mean):
@@ -136,6 +139,6 @@ def _find_excited(
             expand = None if squeeze is None else follow(path)
             channels = plan.values[mean].shape[1]
             if squeeze is not None and expand is not None and can_excite(channels, squeeze, expand):
-                excited[path[-1]] = mean, between
+                fused_gates[path[-1]] = mean, between
                 skipped.update(path[:-1])
-    return excited, skipped
+    return fused_gates, skipped

@@ -1,4 +1,4 @@
-"""Launches the kernels: which one runs a group of operators, and in what tiles."""
+"""Chooses the kernel and the tile sizes for a group of operators, and launches it."""
 
 import math
 import os
@@ -13,22 +13,26 @@ import triton.knobs  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from co3d.backends.fusion.groups import POINT, Activation, Convolve, SumDepthwise
-from co3d.backends.triton_gpu.dense_kernels import convolve, convolve_thin, multiply_vectors
+from co3d.backends.triton_gpu.dense_kernels import convolve, convolve_few_channels, multiply_vectors
 from co3d.backends.triton_gpu.depthwise_kernels import average_sums, excite, sum_depthwise
 from co3d.backends.triton_gpu.operand import Operand
 from co3d.backends.triton_gpu.row_kernels import find_rows
 from co3d.backends.triton_gpu.weights import WeightStore
 
-# Frames: so few channels leave most of a product's depth empty, unless pixels lie side by side.
-MOST_THIN_CHANNELS = 8
-# Vectors that `multiply_vectors` runs one by one; from here on tiles read the weights less often.
+# With at most this many channels, such as a video's 3, `convolve` would leave most of a product's
+# depth empty. `convolve_few_channels` fills it with neighbouring taps.
+FEW_CHANNELS = 8
+# The most vectors for `multiply_vectors`, which reads the weights once per vector; for more of
+# them, the tiles of `convolve` read the weights less often.
 MOST_VECTORS = 16
-# That 32 bits count, with room for a tile.
+# The most elements that kernels index with 32 bits; the margin is for the last tile, which reaches
+# past the end.
 MOST_ELEMENTS = 2**31 - 2**20
-# Tiles as they were fastest on an H200, of sizes from X3D-M in batches of 1 and of 64.
-MANY_PIXELS, PATCHES_PER_PROCESSOR = 10_000, 4
-# Of `excite`, which keeps all of its weights in the registers of one group of threads.
-MOST_EXCITED = 32768
+# Thresholds between tile sizes, measured on an H200 with the layers of X3D-M at batch sizes 1 and
+# 64.
+MANY_PIXELS, TILES_PER_PROCESSOR = 10_000, 4
+# The most weights per layer for `excite`, which keeps them in the registers of one thread block.
+MOST_GATE_WEIGHTS = 32768
 
 
 class _Mode(threading.local):
@@ -38,27 +42,27 @@ class _Mode(threading.local):
 
 
 class Launcher:
-    """Runs groups of operators on a batch of values.
+    """Launches the kernels of fused groups on a batch.
 
     Args:
-        device: where they are.
+        device: the GPU.
         dtype: of maps.
-        processors: groups of threads that the device runs at least at a time.
+        processors: streaming multiprocessors of the device, which tiles should keep busy.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, processors: int) -> None:
         self._weights = WeightStore(device, dtype)
         self._processors = processors
-        # Products of float32 in three passes of shorter numbers keep its precision.
+        # "tf32x3" multiplies float32 as three TF32 products, which keeps float32's precision.
         self._product = "tf32x3" if dtype == torch.float32 else "tf32"
         self._most_depth = 32 if dtype == torch.float32 else 64
         self._mode = _Mode()
 
     def compile_kernels(self, call: Callable[[], object]) -> None:
-        """Compile the kernels that a call launches, on all processors at once; none of them runs.
+        """Compile the kernels that a call launches, in parallel on all cores, without running them.
 
-        It takes seconds, but for kernels that Triton has kept on disk. PyTorch's operators run, on
-        whatever their operands hold. Triton's interpreter compiles nothing.
+        It takes seconds, unless Triton has cached the kernels on disk. PyTorch's operators in the
+        call do run, on arbitrary values. Triton's interpreter compiles nothing.
         """
         if triton.knobs.runtime.interpret:
             return
@@ -92,11 +96,11 @@ class Launcher:
             self._launch(
                 multiply_vectors,
                 (batch, triton.cdiv(out_channels, columns)),
-                *_name_place(sources[0]),
+                *_unpack(sources[0]),
                 self._weights.lay_out_rows(group.weight),
                 bias,
-                *_name_place(residual),
-                *_name_place(out),
+                *_unpack(residual),
+                *_unpack(out),
                 CHANNELS=channels,
                 OUT_CHANNELS=out_channels,
                 ACTIVATION=int(group.activation),
@@ -104,7 +108,7 @@ class Launcher:
                 DEPTH=depth,
             )
             return
-        # A gate is read once for all pixels of a map.
+        # With a gate, tiles cover the pixels of one map, so that a tile reads one row of the gate.
         pixels, maps = out_height * out_width, batch
         if gate is None:
             pixels, maps = pixels * maps, 1
@@ -117,23 +121,23 @@ class Launcher:
             "SIZE": (height, width),
             "OUT_SIZE": (out_height, out_width),
             "IS_LARGE": max(math.prod(x.shape) for x in (*sources, out)) > MOST_ELEMENTS,
-            **_name_geometry(group.geometry, group.weight.shape[2:]),
+            **_geometry_constants(group.geometry, group.weight.shape[2:]),
             "ACTIVATION": int(group.activation),
             "ROWS": rows,
             "COLUMNS": columns,
             "PRODUCT": self._product,
         }
-        is_thin = channels <= MOST_THIN_CHANNELS and len(sources) == 1
-        if is_thin and gate is None and residual is None:
-            readings = channels * group.weight.shape[2] * group.weight.shape[3]
-            depth = max(16, min(self._most_depth, triton.next_power_of_2(readings)))
+        has_few_channels = channels <= FEW_CHANNELS and len(sources) == 1
+        if has_few_channels and gate is None and residual is None:
+            inputs = channels * group.weight.shape[2] * group.weight.shape[3]
+            depth = max(16, min(self._most_depth, triton.next_power_of_2(inputs)))
             self._launch(
-                convolve_thin,
+                convolve_few_channels,
                 grid,
-                *_name_place(sources[0]),
+                *_unpack(sources[0]),
                 weight,
                 bias,
-                *_name_place(out),
+                *_unpack(out),
                 pixels,
                 CHANNELS=channels,
                 DEPTH=depth,
@@ -144,12 +148,12 @@ class Launcher:
         self._launch(
             convolve,
             grid,
-            *_name_places(sources),
+            *_unpack_all(sources),
             weight,
             bias,
-            *_name_place(gate),
-            *_name_place(residual),
-            *_name_place(out),
+            *_unpack(gate),
+            *_unpack(residual),
+            *_unpack(out),
             pixels,
             CHANNELS=tuple(counts),
             SOURCE_ACTIVATION=int(group.source_activation),
@@ -165,21 +169,21 @@ class Launcher:
         added: Sequence[Operand],
         outs: Sequence[Operand],
     ) -> Tensor | None:
-        """Run a sum of depthwise convolutions into the first of `outs`, the others beside it.
+        """Compute a sum of depthwise convolutions (`outs[0]`) and its additional sums (the rest).
 
         Returns:
             (N, tiles, C) float32: sums over pixels for the group's mean, if it has one.
         """
         batch, channels, height, width = _map_shape(sources[0])
         _, _, out_height, out_width = _map_shape(outs[0])
-        groups = [group, *group.beside.values()]
+        groups = [group, *group.additional.values()]
         kernel, weight = group.kernel, None
         if group.weights is not None:
             kernel = tuple(group.weights[0].shape[1:])
             weights = [cast(tuple[Tensor, ...], one.weights) for one in groups]
             weight = self._weights.lay_out_depthwise(weights)
         pixels = out_height * out_width
-        rows, columns = self._choose_patch(batch, pixels, channels)
+        rows, columns = self._choose_depthwise_tile(batch, pixels, channels)
         grid = triton.cdiv(pixels, rows), triton.cdiv(channels, columns), batch
         sums = None
         if group.mean is not None:
@@ -188,9 +192,9 @@ class Launcher:
         self._launch(
             sum_depthwise,
             grid,
-            *_name_places(sources),
-            *_name_places(added),
-            *_name_places(outs),
+            *_unpack_all(sources),
+            *_unpack_all(added),
+            *_unpack_all(outs),
             weight,
             self._weights.lay_out_biases([one.bias for one in groups], channels),
             sums,
@@ -198,7 +202,7 @@ class Launcher:
             CHANNELS=channels,
             SIZE=(height, width),
             OUT_SIZE=(out_height, out_width),
-            **_name_geometry(group.geometry, kernel),
+            **_geometry_constants(group.geometry, kernel),
             ACTIVATION=int(group.activation),
             ROWS=rows,
             COLUMNS=columns,
@@ -206,14 +210,14 @@ class Launcher:
         return sums
 
     def average(self, sums: Tensor, pixels: int, out: Operand) -> None:
-        """Run a mean over pixels, from their sums (N, tiles, C), into `out`, (N, C) or a map."""
+        """Compute means over pixels from partial sums (N, tiles, C); `out`: (N, C) or a map."""
         batch, tiles, channels = sums.shape
         columns = 64
         self._launch(
             average_sums,
             (batch, triton.cdiv(channels, columns)),
             sums,
-            *_name_place(out),
+            *_unpack(out),
             tiles,
             pixels,
             channels,
@@ -225,7 +229,7 @@ class Launcher:
     def excite(
         self, sums: Tensor, pixels: int, squeeze: Convolve, expand: Convolve, out: Operand
     ) -> None:
-        """Run a mean over pixels and two linear layers of it, from sums (N, tiles, C)."""
+        """Compute a squeeze-and-excitation gate from partial sums (N, tiles, C)."""
         batch, tiles, channels = sums.shape
         hidden = squeeze.weight.shape[0]
         columns = triton.next_power_of_2(channels)
@@ -237,7 +241,7 @@ class Launcher:
             self._weights.lay_out_biases([squeeze.bias], hidden),
             self._weights.lay_out_columns(expand.weight),
             self._weights.lay_out_biases([expand.bias], channels),
-            *_name_place(out),
+            *_unpack(out),
             tiles,
             pixels,
             channels,
@@ -251,11 +255,11 @@ class Launcher:
         )
 
     def find_rows(self, heads: Tensor, lines: Tensor, rows: Tensor) -> None:
-        """Find the rows of pools in which the elements of a batch of slots lie.
+        """Compute the pool rows of the elements of a batch of slots.
 
         Args:
             heads: (1 + kinds, N) int64, lines: (L, 3) int64: see the kernel.
-            rows: (L, N) int64, which is written; columns of one line lie side by side.
+            rows: (L, N) int64, which is written; the N columns of a line are contiguous.
         """
         size = rows.shape[1]
         columns = triton.next_power_of_2(size)
@@ -264,7 +268,7 @@ class Launcher:
         )
 
     def _launch(self, kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-        # Products and sums in one instruction; whether they are by default depends on the version.
+        # Fused multiply-add; its default depends on Triton's version.
         constants["enable_fp_fusion"] = True
         if self._mode.only_compiles:
             kernel.warmup(*args, grid=grid, **constants)
@@ -274,36 +278,37 @@ class Launcher:
     def _choose_tile(
         self, pixels: int, maps: int, out_channels: int, *, is_gated: bool
     ) -> tuple[int, int]:
-        """Rows and columns of a tile of a product: the largest that leave every processor one.
+        """Rows and columns of a product's tile: the largest that give every processor a tile.
 
-        Wide tiles read sources once; what activates its sources on the way is quicker in low ones.
+        Wide tiles read the sources fewer times. Gated products, which activate their sources in the
+        kernel, are faster in tiles of fewer rows.
         """
         widest = 128 if pixels * maps >= MANY_PIXELS else 64
         columns = min(widest, max(16, triton.next_power_of_2(out_channels)))
         rows = 64 if is_gated else 128
-        beside = maps * triton.cdiv(out_channels, columns)
-        while rows > 16 and beside * triton.cdiv(pixels, rows) < self._processors:
+        blocks = maps * triton.cdiv(out_channels, columns)
+        while rows > 16 and blocks * triton.cdiv(pixels, rows) < self._processors:
             rows //= 2
         return rows, columns
 
-    def _choose_patch(self, batch: int, pixels: int, channels: int) -> tuple[int, int]:
-        """Rows and columns of a tile of a depthwise sum: few where processors would have none."""
+    def _choose_depthwise_tile(self, batch: int, pixels: int, channels: int) -> tuple[int, int]:
+        """Rows and columns of a depthwise sum's tile: smaller where processors would be idle."""
         columns = 128 if channels > 128 else min(64, max(16, triton.next_power_of_2(channels)))
         rows = 16 if columns > 64 else 8
         if batch * triton.cdiv(pixels, rows) * triton.cdiv(channels, columns) < (
-            PATCHES_PER_PROCESSOR * self._processors
+            TILES_PER_PROCESSOR * self._processors
         ):
             return 4, min(32, columns)
         return rows, columns
 
 
 def can_excite(channels: int, squeeze: Convolve, expand: Convolve) -> bool:
-    """Whether one kernel can make a gate of a mean of so many channels by these two layers."""
+    """Whether `excite` can compute these two layers of a mean of this many channels."""
     hidden = squeeze.weight.shape[0]
     return (
         tuple(squeeze.weight.shape) == (hidden, channels, 1, 1)
         and tuple(expand.weight.shape) == (channels, hidden, 1, 1)
-        and triton.next_power_of_2(hidden) * triton.next_power_of_2(channels) <= MOST_EXCITED
+        and triton.next_power_of_2(hidden) * triton.next_power_of_2(channels) <= MOST_GATE_WEIGHTS
         and all(
             layer.geometry == POINT
             and len(layer.sources) == 1
@@ -315,7 +320,7 @@ def can_excite(channels: int, squeeze: Convolve, expand: Convolve) -> bool:
     )
 
 
-def _name_geometry(geometry: Mapping[str, Any], kernel: Sequence[int]) -> dict[str, Any]:
+def _geometry_constants(geometry: Mapping[str, Any], kernel: Sequence[int]) -> dict[str, Any]:
     return {
         "KERNEL": tuple(kernel),
         "STRIDE": tuple(geometry["stride"]),
@@ -324,13 +329,13 @@ def _name_geometry(geometry: Mapping[str, Any], kernel: Sequence[int]) -> dict[s
     }
 
 
-def _name_place(operand: Operand | None) -> tuple[Tensor | None, Tensor | None]:
-    """What a kernel takes for an operand: its tensor, and its rows."""
+def _unpack(operand: Operand | None) -> tuple[Tensor | None, Tensor | None]:
+    """The two kernel arguments of an operand: its tensor and its rows."""
     return (None, None) if operand is None else (operand.tensor, operand.rows)
 
 
-def _name_places(operands: Sequence[Operand]) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-    """What a kernel takes for several operands: their tensors, and their rows."""
+def _unpack_all(operands: Sequence[Operand]) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """The two kernel arguments of several operands: tuples of tensors and of rows."""
     return tuple(x.tensor for x in operands), tuple(x.rows for x in operands)
 
 

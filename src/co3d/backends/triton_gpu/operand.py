@@ -1,4 +1,4 @@
-"""Where the values of a batch lie: side by side in a tensor, or in rows of a pool."""
+"""A kernel's operand: the values of a batch, in one tensor or in rows of a pool."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ class Operand:
     """What a kernel reads or writes.
 
     Attributes:
-        tensor: (N, …), maps with channels last. With `rows` a pool (R, …), whose R rows hold the
-            values of all slots.
-        rows: (N,) int64 on the device, the row of each of the batch's values; None where the
-            tensor holds the N values alone.
+        tensor: (N, …), maps with channels last. With `rows`, a pool (R, …) with the values of all
+            slots.
+        rows: (N,) int64 on the device, the pool row of each value of the batch; None where the
+            tensor holds just the batch.
     """
 
     tensor: Tensor
@@ -26,13 +26,13 @@ class Operand:
         return count, *self.tensor.shape[1:]
 
     def read(self) -> Tensor:
-        """The values as a tensor (N, …): a copy of those in a pool, else the tensor itself."""
+        """The batch's values (N, …): the tensor itself, or a copy of rows of a pool."""
         if self.rows is None:
             return self.tensor
         return _put_channels_second(_put_channels_last(self.tensor).index_select(0, self.rows))
 
     def write(self, values: Tensor) -> None:
-        """Copy (N, …) over the values."""
+        """Overwrite the batch's values with (N, …)."""
         if self.rows is None:
             self.tensor.copy_(values)
         else:
@@ -40,7 +40,7 @@ class Operand:
 
 
 def _put_channels_last(values: Tensor) -> Tensor:
-    """A view of maps in the order in which they lie in memory, so that copies move whole rows."""
+    """View maps in their order in memory, so that a copy moves contiguous rows."""
     return values.permute(0, 2, 3, 1) if values.dim() == 4 else values
 
 

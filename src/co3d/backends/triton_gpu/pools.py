@@ -1,4 +1,4 @@
-"""Pools: the elements of state of all slots of a program, one tensor per state."""
+"""Pools: per state of a program, one tensor with the elements of all slots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ from co3d.backends.contract import Executor, make_map
 from co3d.backends.triton_gpu.operand import Operand
 from co3d.compiler.program import Program
 
-# The slot that no stream owns: a step of fewer slots than its graph takes names it for the others.
+# A slot of no stream, with which a batch is padded to the size that its CUDA graph was captured
+# for.
 SPARE = 0
 
 
 @dataclass(frozen=True)
 class Ring:
-    """How the elements of a state lie in its pool.
+    """The rows of a pool in which a slot keeps the elements of one state.
 
         a state of two elements     step 0      step 1      step 2
         row 0 of a slot's three     newest      past 1      past 2
@@ -26,33 +27,33 @@ class Ring:
         row 2                       past 1      past 2      newest
 
     Attributes:
-        kind: the states that the same phases update are of one kind; their rings take elements at
-            the same steps.
-        length: rows per slot: one more than there are elements, because the newest one must not
-            take the place of one that the same step reads.
-        line: the line of the table of rows for the newest element; the past ones follow, newest
-            first.
+        kind: a number that is equal for states that are updated in the same phases, so that their
+            rings advance at the same steps.
+        length: rows per slot: one more than elements, because the newest element must not overwrite
+            one that the same step reads.
+        line: the line of the row table for the newest element; the next lines are for the past
+            elements, newest first.
     """
 
     kind: int
     length: int
     line: int
 
-    def find_row(self, slot: int, taken: int, age: int) -> int:
-        """The row of an element of a slot; age 0 is the next one, 1 the newest that there is."""
-        return slot * self.length + (taken - age) % self.length
+    def find_row(self, slot: int, pushed: int, age: int) -> int:
+        """The row of a slot's element; age 0 is the next one to write, 1 the newest one stored."""
+        return slot * self.length + (pushed - age) % self.length
 
 
 class Pools:
-    """The elements of state of all slots, in rows that kernels find by the number of a slot.
+    """The elements of state of all slots, in rows that kernels find by the slot's number.
 
-    Nothing here is locked. Growing moves every pool, so steps captured before it are void.
+    Not thread-safe. Growing reallocates every pool, which invalidates captured steps.
 
     Attributes:
-        rings: per state.
-        lines: (lines, 3) int64 on the device, the lines of the table of rows: kind, length of the
-            ring, age of the element. See `row_kernels.find_rows`.
-        taken: (kinds, slots) int64: how many elements the rings of each slot have taken.
+        rings: one per state.
+        lines: (lines, 3) int64 on the device: per line of the row table, the kind and length of the
+            ring and the age of the element. See `row_kernels.find_rows`.
+        pushed: (kinds, slots) int64: how many elements have been pushed to each slot's rings.
     """
 
     def __init__(self, program: Program[Any], executor: Executor) -> None:
@@ -71,36 +72,36 @@ class Pools:
             self.rings.append(Ring(kind, length, first_lines[kind, length]))
         numbers = torch.tensor(table, dtype=torch.int64).view(len(table), 3)
         self.lines = numbers.to(executor.device)
-        self.taken = np.zeros((len(kinds), 2), np.int64)
+        self.pushed = np.zeros((len(kinds), 2), np.int64)
         self._free = [1]
         self._pools = [self._make(state, 2) for state in range(len(self._specs))]
         self.fill(SPARE)
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no place for another slot."""
+        """Whether every slot is pushed."""
         return not self._free
 
     def grow(self) -> None:
-        """Make room for as many slots again."""
-        slots = self.taken.shape[1]
+        """Double the number of slots."""
+        slots = self.pushed.shape[1]
         grown = 2 * slots - 1  # one slot is spare
         for state, pool in enumerate(self._pools):
             self._pools[state] = self._make(state, grown)
             self._pools[state][: len(pool)].copy_(pool)
-        self.taken = np.pad(self.taken, ((0, 0), (0, grown - slots)))
+        self.pushed = np.pad(self.pushed, ((0, 0), (0, grown - slots)))
         self._free.extend(range(grown - 1, slots - 1, -1))
 
     def take_slot(self) -> int:
-        """A slot that nobody else has, with arbitrary elements."""
+        """Take a free slot, whose elements are arbitrary."""
         return self._free.pop()
 
     def give_slot(self, slot: int) -> None:
-        """Let somebody else take a slot."""
+        """Make a slot free again."""
         self._free.append(slot)
 
     def fill(self, slot: int) -> None:
-        """Give the elements of a slot their initial values."""
+        """Fill a slot's elements with their initial values."""
         for state, spec in enumerate(self._specs):
             self._get_ring(state, slot).fill_(spec.fill)
 
@@ -118,10 +119,10 @@ class Pools:
                 to.copy_(element)
 
     def list_past(self, rows: Tensor) -> list[Operand]:
-        """The past elements of a batch of slots: of all states, newest first.
+        """The past elements of a batch of slots: state by state, newest first.
 
         Args:
-            rows: (lines, N) int64: the table of rows of the batch.
+            rows: (lines, N) int64: the row table of the batch.
         """
         return [
             Operand(pool, rows[ring.line + age])
@@ -130,19 +131,19 @@ class Pools:
         ]
 
     def list_newest(self, rows: Tensor, updates: Sequence[int]) -> list[Operand]:
-        """Where a batch of slots keeps its next elements of these states."""
+        """Where a step writes the newest elements of these states, for a batch of slots."""
         return [Operand(self._pools[i], rows[self.rings[i].line]) for i in updates]
 
     def advance(self, slots: Sequence[int], updates: Sequence[int]) -> None:
-        """Let the next elements of these states be their newest ones."""
+        """Advance the rings of these states, after a step has written their newest elements."""
         for kind in {self.rings[i].kind for i in updates}:
-            self.taken[kind, slots] += 1
+            self.pushed[kind, slots] += 1
 
     def _list_elements(self, state: int, slot: int) -> list[Tensor]:
-        """The elements of a slot where they lie, newest first."""
+        """Views of a slot's elements, newest first."""
         ring = self.rings[state]
-        taken = int(self.taken[ring.kind, slot])
-        rows = [ring.find_row(slot, taken, age) for age in range(1, ring.length)]
+        pushed = int(self.pushed[ring.kind, slot])
+        rows = [ring.find_row(slot, pushed, age) for age in range(1, ring.length)]
         return [self._pools[state][row] for row in rows]
 
     def _get_ring(self, state: int, slot: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rows of pools: in which of them the elements of slots lie, and where in memory a row begins."""
+"""Kernels that compute the pool rows of slots' elements, and where those rows begin."""
 
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
@@ -6,13 +6,13 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 @triton.jit
 def find_starts(rows, images, fits, ELEMENTS):
-    """Where the maps of a batch begin, in elements from the first one.
+    """The offsets, in elements, at which the maps of a batch begin.
 
     Args:
-        rows: (N,) int64, the row of a pool in which each map lies; None for maps side by side.
-        images: numbers of maps in the batch.
-        fits: which of those numbers are below N; None where all are.
-        ELEMENTS: of one map.
+        rows: (N,) int64, the pool row of each map; None for contiguous maps.
+        images: indices of maps in the batch.
+        fits: which of those indices are below N; None where all are.
+        ELEMENTS: elements of one map.
     """
     starts = images
     if rows is not None:
@@ -22,17 +22,17 @@ def find_starts(rows, images, fits, ELEMENTS):
 
 @triton.jit
 def find_rows(heads, lines, rows, size, stride, COLUMNS: tl.constexpr):
-    """The rows of pools in which the elements of a batch of slots lie; a program per line.
+    """Compute the pool rows of the elements of a batch of slots; one program per line.
 
-    A ring of `length` rows belongs to each slot. Its next element is the one of age 0.
+    Each slot has a ring of `length` rows. Age 0 is the next element to write, 1 the newest stored.
 
     Args:
-        heads: (1 + kinds, size) int64: the slots, then per kind of state how many elements the
-            rings of each slot have taken.
-        lines: (lines, 3) int64: the kind, the length of the ring, the age of the element.
-        rows: (lines, stride) int64, of which the first `size` columns are written.
+        heads: (1 + kinds, size) int64: the slots' numbers, then per kind of ring how many elements
+            have been pushed to it.
+        lines: (lines, 3) int64: the kind and length of the ring, and the age of the element.
+        rows: (lines, stride) int64, whose first `size` columns are written.
         size: slots of the batch.
-        COLUMNS: a power of two that is no less.
+        COLUMNS: a power of two, at least `size`.
     """
     line = tl.program_id(0)
     kind = tl.load(lines + line * 3)
@@ -41,6 +41,6 @@ def find_rows(heads, lines, rows, size, stride, COLUMNS: tl.constexpr):
     items = tl.arange(0, COLUMNS)
     fits = items < size
     slots = tl.load(heads + items, mask=fits, other=0)
-    taken = tl.load(heads + (kind + 1) * size + items, mask=fits, other=0)
-    places = slots * length + (taken + length - age) % length
+    pushed = tl.load(heads + (kind + 1) * size + items, mask=fits, other=0)
+    places = slots * length + (pushed + length - age) % length
     tl.store(rows + line * stride + items, places, mask=fits)

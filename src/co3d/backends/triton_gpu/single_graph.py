@@ -1,4 +1,4 @@
-"""One graph for inputs of fixed shapes, as one launch."""
+"""Runs one graph, for inputs of fixed shapes, as one CUDA graph launch."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ class SingleGraph:
     """Runs a graph on tensors; see `co3d.backends.contract.StepFunction`.
 
     Args:
-        graph: what runs.
+        graph: the graph to run.
         examples: one tensor per input, of its shape.
-        executor: whose device and precision the graph is for.
+        executor: gives device, precision and memory layout.
         launcher: launches the graph's kernels.
 
     Attributes:
@@ -60,12 +60,12 @@ class SingleGraph:
         self._lock = threading.Lock()
         self._recorder = Recorder(executor.device)
         self._recorded: Run | None = None
-        with self._entered():
+        with self._on_device():
             launcher.compile_kernels(self._run)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """The graph's results and newest elements, new tensors."""
-        with self._lock, self._entered():
+        with self._lock, self._on_device():
             for to, given in zip(self._inputs, inputs, strict=True):
                 to.copy_(given)
             if self._recorded is None:
@@ -76,7 +76,7 @@ class SingleGraph:
         return [*self.graph.run(*self._operands), *self._newest]
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _on_device(self) -> Iterator[None]:
         device = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
         with torch.inference_mode(), device:
             yield

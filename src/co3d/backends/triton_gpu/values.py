@@ -1,4 +1,4 @@
-"""The values of one run of a step graph, as kernels and as PyTorch's operators want them."""
+"""The values of one run of a step graph, in the forms that kernels and PyTorch's operators take."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +13,13 @@ from co3d.backends.triton_gpu.operand import Operand
 
 
 class Values:
-    """What the nodes of a graph have made so far.
+    """The values of a graph's nodes that are computed so far.
 
     Args:
         plan: the graph.
         inputs: the values of its inputs.
-        targets: where kernels write some of the values; others get tensors of their own.
+        targets: where kernels write some values, such as elements of state; other values are
+            written to new tensors.
     """
 
     def __init__(
@@ -26,11 +27,11 @@ class Values:
     ) -> None:
         self._plan, self._targets = plan, targets
         self._values: dict[fx.Node, Any] = dict(zip(plan.inputs, inputs, strict=True))
-        # Copies, side by side, of values that lie in pools.
+        # Contiguous copies of values in pools.
         self._copies: dict[fx.Node, Tensor] = {}
 
     def read(self, node: fx.Node) -> Any:
-        """A value as PyTorch takes it: a tensor (N, …), or a number."""
+        """A value for PyTorch's operators: a tensor (N, …), or a number."""
         if node.op == "get_attr":
             return getattr(self._plan.graph, str(node.target))
         group = self._plan.groups.get(node)
@@ -45,7 +46,7 @@ class Values:
         return self._copies[node]
 
     def locate(self, node: fx.Node) -> Operand:
-        """Where a kernel reads a value."""
+        """A value for kernels."""
         group = self._plan.groups.get(node)
         if isinstance(group, View):
             source = self.locate(group.source)
@@ -55,7 +56,7 @@ class Values:
         return value if isinstance(value, Operand) else Operand(_lay_out(self.read(node)))
 
     def make(self, node: fx.Node, like: Operand | Tensor) -> Operand:
-        """Where a kernel writes a value: its target, or a new tensor for a batch as large."""
+        """Where a kernel writes a value: its target, or a new tensor with the batch of `like`."""
         operand = self._targets.get(node)
         if operand is None:
             value = self._plan.values[node]
@@ -66,21 +67,21 @@ class Values:
         return operand
 
     def put(self, node: fx.Node, value: Any) -> None:
-        """Keep what PyTorch has made."""
+        """Set a value that a PyTorch operator has made."""
         self._values[node] = value
 
     def lies_at(self, node: fx.Node, target: Operand) -> bool:
-        """Whether a kernel has written a value to a target."""
+        """Whether a kernel has written the value to this target."""
         return self._values.get(node) is target
 
-    def forget(self, node: fx.Node) -> None:
-        """Let a value go that nothing reads any more."""
+    def drop(self, node: fx.Node) -> None:
+        """Drop a value that nothing reads any more."""
         self._values.pop(node, None)
         self._copies.pop(node, None)
 
 
 def _lay_out(value: Tensor) -> Tensor:
-    """The same numbers with channels last in memory."""
+    """The value in the kernels' layout: channels last for maps, contiguous otherwise."""
     if value.dim() == 4:
         return value.contiguous(memory_format=torch.channels_last)
     return value.contiguous()

@@ -1,4 +1,4 @@
-"""Weights as the kernels read them, on the device."""
+"""Lays out weights on the device as the kernels read them."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,8 +10,8 @@ class WeightStore:
     """Lays weights out once for all graphs that share them.
 
     Args:
-        device: where they go.
-        dtype: of those that are multiplied with maps; what is summed in float32 is float32.
+        device: the weights' device.
+        dtype: of dense weights; depthwise weights and biases are float32.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -46,7 +46,7 @@ class WeightStore:
         return self._once(("depthwise", len(weights)), every, make, torch.float32)
 
     def lay_out_biases(self, biases: Sequence[Tensor | None], channels: int) -> Tensor | None:
-        """(out, channel), zero where one has none; None where none has one."""
+        """(out, channel), zeros for outputs without a bias; None where no output has one."""
         given = [bias for bias in biases if bias is not None]
         if not given:
             return None
@@ -65,11 +65,11 @@ class WeightStore:
         make: Callable[[], Tensor],
         dtype: torch.dtype,
     ) -> Tensor:
-        """What `make` gives, placed; made once for the same numbers in memory."""
+        """Call `make` once per layout and source tensors, and cache the result on the device."""
         places = [(t.data_ptr(), t.dtype, tuple(t.shape), t.stride()) for t in tensors]
         key = (layout, *places)
         if key not in self._laid_out:
             made = make().to(self._device, dtype).contiguous()
-            # The tensors are kept, so that nothing else comes to lie where they are.
+            # The tensors are kept alive, so that no other tensor gets their addresses.
             self._laid_out[key] = (tensors, made)
         return self._laid_out[key][1]

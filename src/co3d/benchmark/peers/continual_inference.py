@@ -1,8 +1,8 @@
 """CoX3D, CoSlow and CoI3D with the layers of continual-inference (arXiv:2204.03418).
 
-The library has no networks; these are its layers in the structure of ours, with the weights of
-ours, run one frame at a time (arXiv:2106.00050). As in its publications, normalisation stays
-a layer of its own and squeeze-and-excitation sees the current frame.
+The library has no networks; these are built from its layers with the structure and weights of ours,
+and run one frame at a time (arXiv:2106.00050). As in its publications, normalisation stays a
+separate layer, and squeeze-and-excitation uses the current frame only.
 """
 
 import copy
@@ -38,7 +38,7 @@ def build_peer(model: ClipModel, size_px: int, window: int) -> Any:
 
     Returns:
         A module on the model's device, whose `forward_step` takes a frame (N, 3, H, W) and returns
-        logits (N, K), or None while it fills, and for I3D at every other frame.
+        logits (N, K), or None while it fills, and for I3D at every second frame.
 
     Raises:
         OptionError: a network of another kind.
@@ -78,7 +78,7 @@ def count_state_bytes(peer: Any) -> int:
 
 
 class Classify(nn.Module):
-    """The end of a head for the pooled features of one frame: (N, C, h, w) -> (N, K)."""
+    """The classifier for the pooled features of one frame: (N, C, h, w) -> (N, K)."""
 
     def __init__(self, classifier: nn.Linear, join: Join) -> None:
         super().__init__()
@@ -106,10 +106,10 @@ def _import_library() -> Any:
 
 @contextmanager
 def _without_lightning() -> Iterator[None]:
-    """Let the library believe that pytorch_lightning is not installed, where it is not in use.
+    """Hide pytorch_lightning from the library, unless it is already imported.
 
-    The library only asks it for the rank of the process, and so imports torchvision, which fails
-    beside a torch that it was not compiled against.
+    The library only uses it for the rank of the process, but this imports torchvision, which fails
+    if it was compiled for another torch.
     """
     name = "pytorch_lightning"
     if name in sys.modules:
@@ -148,7 +148,7 @@ def _make_stages(co: Any, stages: Iterable[nn.Module]) -> list[Any]:
 
 
 def _make_block(co: Any, block: nn.Module) -> Any:
-    """A residual block: the branch, beside it a delay that fits, then their sum."""
+    """A residual block: the branch, in parallel a matching delay, then their sum."""
     if isinstance(block, X3DBottleneck):
         excite = [] if isinstance(block.excite, nn.Identity) else [block.excite]
         layers = [block.expand, block.expand_norm, nn.ReLU(), block.depthwise]

@@ -45,7 +45,7 @@ def import_library() -> Any:
     Raises:
         MissingPackageError: it is not installed, or cannot be imported.
     """
-    # It imports torchvision, which fails beside a torch that it was not compiled against.
+    # It imports torchvision, which fails if it was compiled for another torch.
     return import_package(
         "pytorchvideo.models.x3d",
         install="pip install pytorchvideo, and a torchvision that fits torch",

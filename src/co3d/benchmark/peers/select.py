@@ -1,4 +1,4 @@
-"""The peers by name: what each has, known without importing it."""
+"""The peers by name, and the networks of each, known without importing it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class OpenPeer:
 
     Attributes:
         description: the library and its version.
-        run: takes a frame (N, 3, H, W), or a clip (N, 3, T, H, W) by what the peer is.
-        count_state_bytes: carried from frame to frame, once it has seen one.
+        run: takes a frame (N, 3, H, W) or a clip (N, 3, T, H, W), depending on the peer.
+        count_state_bytes: bytes carried from frame to frame, once it has run a frame.
     """
 
     description: str
@@ -34,11 +34,11 @@ class Peer:
     """Another library.
 
     Attributes:
-        what: "step" when it sees one frame at a time, "clip" when it sees clips.
-        networks: classes of ours of which it has, or its layers make, the counterpart.
-        require: imports it; MissingPackageError where that fails.
-        open: builds the counterpart of a model that `complain` finds nothing against, on its
-            device, for square frames of a side in pixels and a window of feature frames.
+        what: "step" if it takes one frame at a time, "clip" if it takes clips.
+        networks: our classes of which it has, or can build, the counterpart.
+        require: imports it; MissingPackageError if that fails.
+        open: builds the counterpart of a model that is available (see below), on its device,
+            for square frames of a side in pixels and a window of feature frames.
     """
 
     what: Literal["step", "clip"]
@@ -46,8 +46,8 @@ class Peer:
     require: Callable[[], object]
     open: Callable[[ClipModel, int, int], OpenPeer]
 
-    def complain(self, model: ClipModel, program: StepProgram) -> str | None:
-        """Why it cannot do what the program does; None where it can."""
+    def reason_unavailable(self, model: ClipModel, program: StepProgram) -> str | None:
+        """Why it cannot run what the program does; None if it can."""
         if not isinstance(model, self.networks):
             return f"does not have {type(model).__name__}"
         if self.what == "step" and program.temporal_stride > 1 and program.rate == "dense":

@@ -1,1 +1,1 @@
-"""What the command line offers: a file per group of commands, each a Typer app."""
+"""The commands of the command line: a file per group of commands, each a Typer app."""

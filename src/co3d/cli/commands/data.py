@@ -1,11 +1,16 @@
-"""`co3d data`: check data sets, prepare them, fetch their annotations. The work stands beside."""
+"""`co3d data`: check data sets, prepare them, fetch their annotations."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from co3d.cli.commands.declared import SandboxOption
+from co3d.cli.commands.declared import (
+    ClassNamesOption,
+    OnlyOption,
+    RootOption,
+    SandboxOption,
+)
 
 EPILOG = """
 **Examples**
@@ -30,7 +35,7 @@ data_app = typer.Typer(
 )
 
 FormName = Literal["video", "frames"]
-SetName = Literal["kinetics400", "kinetics600", "charades"]
+SetName = Literal["kinetics400", "kinetics600", "kinetics700", "charades"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 DataSet = Annotated[
     Path,
@@ -42,7 +47,7 @@ LayoutOption = Annotated[
     str,
     typer.Option(
         help="How the data set lies on disk: auto, kinetics, charades, something, diving48, "
-        "ucf101, hmdb51, thumos14, epic-verbs, epic-nouns, manifest, lists or folders."
+        "ucf101, hmdb51, thumos14, tvseries, epic-verbs, epic-nouns, manifest, lists or folders."
     ),
 ]
 Split = Annotated[
@@ -50,7 +55,9 @@ Split = Annotated[
 ]
 Classes = Annotated[
     str | None,
-    typer.Option(help="Class names: kinetics400, kinetics600 or charades157; else the set's own."),
+    typer.Option(
+        help="Class names: kinetics400, kinetics600, kinetics700 or charades157; else the set's."
+    ),
 ]
 
 
@@ -60,6 +67,9 @@ def doctor(
     layout: LayoutOption = "auto",
     split: Split = None,
     classes: Classes = None,
+    root: RootOption = None,
+    labels: ClassNamesOption = None,
+    only: OnlyOption = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for the results; else LOGS_PATH/doctor/NAME.")
     ] = None,
@@ -72,7 +82,7 @@ def doctor(
     sandbox: Annotated[
         bool,
         typer.Option(
-            help="Decode in processes of their own, of bounded memory and time, so that no file "
+            help="Decode in separate processes of limited memory and time, so that no file "
             "ends the run."
         ),
     ] = True,
@@ -81,15 +91,17 @@ def doctor(
     """Decode every file; report what is wrong and write a manifest without it.
 
     Lists entries that are missing, unreadable, without frames, truncated, mislabelled, duplicate or
-    of the wrong length, and says what the losses mean for an accuracy. A run that was stopped goes
-    on where it was. The data set itself is not touched.
+    of the wrong length, and says what the losses mean for an accuracy. A stopped run continues
+    where it was. The data set itself is not touched.
 
     Example: `co3d data doctor /data/kinetics400 --split val --output doctor`
     """
+    from co3d.cli.data_choice import DataChoice
     from co3d.cli.data_doctor import DoctorOptions, run_doctor
 
+    choice = DataChoice(root, labels, only)
     options = DoctorOptions(
-        path, layout, split, classes, output, workers, accuracy, as_json, sandbox
+        path, layout, split, classes, choice, output, workers, accuracy, as_json, sandbox
     )
     raise typer.Exit(run_doctor(options))
 
@@ -101,6 +113,9 @@ def prepare(
     layout: LayoutOption = "auto",
     split: Split = None,
     classes: Classes = None,
+    root: RootOption = None,
+    labels: ClassNamesOption = None,
+    only: OnlyOption = None,
     to: Annotated[
         FormName | None, typer.Option(help="Copy as H.264 videos or JPEG frames; else no copies.")
     ] = None,
@@ -117,14 +132,15 @@ def prepare(
     as_json: Json = False,
     _sandbox: SandboxOption = False,
 ) -> None:
-    """Turn published annotations into a manifest, and videos into copies that are quick to read.
+    """Turn published annotations into a manifest, and videos into copies that are fast to read.
 
-    Copies are cut to their part, and lie in the new folder as the originals lie in theirs, with
-    manifest.jsonl beside. Bad videos have no copy; left_out.jsonl says why. The data set itself is
-    not touched, and a run that was stopped goes on where it was.
+    Copies are cut to their part, and lie in the new folder as the originals lie in theirs, beside
+    manifest.jsonl. Bad videos have no copy; left_out.jsonl says why. The data set itself is not
+    touched, and a stopped run continues where it was.
 
     Example: `co3d data prepare charades --output charades_small --to video --short-side 256`
     """
+    from co3d.cli.data_choice import DataChoice
     from co3d.cli.data_prepare import PrepareOptions, run_prepare
 
     options = PrepareOptions(
@@ -133,6 +149,7 @@ def prepare(
         layout,
         split,
         classes,
+        DataChoice(root, labels, only),
         form=to,
         short_side_px=short_side,
         rate_hz=rate_hz,
@@ -150,7 +167,7 @@ def annotations(
         Path | None, typer.Option(help="Folder for them; else DATASETS_PATH/NAME/annotations.")
     ] = None,
 ) -> None:
-    """Fetch official annotations, and say how the videos themselves are to be had.
+    """Fetch official annotations, and say how to get the videos themselves.
 
     Example: `co3d data annotations charades --output /data/charades`
     """

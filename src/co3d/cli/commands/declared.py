@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, declared once."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,15 +34,15 @@ RateOption = Annotated[
 ScopeOption = Annotated[
     Scope,
     typer.Option(
-        help="What gates pool instead of the clip: each frame, or a window of the newest. With a "
-        "window, attention over time and norms over a clip see that window, too."
+        help="What gates pool instead of the clip: each frame, or a window of the newest frames. A "
+        "window also limits attention over time and norms over a clip."
     ),
 ]
 FallbackOption = Annotated[
-    bool, typer.Option("--fallback", help="Rerun what has no step form on the newest clip.")
+    bool, typer.Option("--fallback", help="Rerun on the newest clip what has no step form.")
 ]
 SpreadOption = Annotated[
-    bool, typer.Option("--spread", help="With --rate native: even the work out over the frames.")
+    bool, typer.Option("--spread", help="With --rate native: even out work over the frames.")
 ]
 MeanOption = Annotated[
     str | None,
@@ -59,12 +59,28 @@ ShortSideOption = Annotated[
 LabelsOption = Annotated[
     Path | None, typer.Option(help="File with a class name a line; else the network's own.")
 ]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the videos, where the lists of them lie elsewhere."),
+]
+ClassNamesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="File with a class name a line, for classes without names: the network's, or indices "
+        "of the data set.",
+    ),
+]
+OnlyOption = Annotated[
+    Path | None,
+    typer.Option(help="File with a class name a line: use only these classes of the data set."),
+]
 
 
 def _open_sandbox(context: typer.Context, is_wanted: bool) -> bool:
     """Read in a sandbox until the command has ended."""
     if is_wanted:
-        from co3d.sandbox import read_in_sandbox  # not before: help waits for no numpy
+        from co3d.sandbox import read_in_sandbox  # help does not wait for numpy
 
         context.with_resource(read_in_sandbox())
     return is_wanted
@@ -75,8 +91,8 @@ SandboxOption = Annotated[
     typer.Option(
         "--sandbox",
         callback=_open_sandbox,
-        help="Read checkpoints and videos in processes of their own, of bounded memory and time: "
-        "for files of strangers.",
+        help="Read checkpoints and videos in separate processes of limited memory and time: "
+        "for files from strangers.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="A torch device: cpu, cuda.")]

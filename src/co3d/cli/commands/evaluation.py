@@ -1,4 +1,4 @@
-"""`co3d eval`, `co3d features` and `co3d reproduce`: networks on data sets."""
+"""`co3d eval`, `average`, `features` and `reproduce`: networks on data sets."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,8 +7,11 @@ import typer
 
 from co3d.cli.commands.declared import (
     DEBUG_HINT,
+    ClassNamesOption,
     DeviceOption,
     JsonOption,
+    OnlyOption,
+    RootOption,
     SandboxOption,
     WindowOption,
 )
@@ -23,13 +26,27 @@ co3d eval --data k400/ --split val --model x3d_m --weights kinetics400 --mode cl
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --mode stream --window 64 --rate-hz 3
 co3d eval --data k400/ --model x3d_m --weights kinetics400 --protocol paper --window 64
 co3d eval --data videos/ --model mine.int8.onnx --mode stream
+co3d eval --data lists/test.csv --root videos/ --labels names.txt --mode clip
+co3d eval --data k400/ --only mini_kinetics.txt --head part --model x3d_m --weights kinetics400 \\
+    --mode clip
 co3d eval --data Charades/ --model slow_r50 --weights charades157 --mode clip --views 10x3
 torchrun --nproc-per-node 2 -m co3d eval --data videos/ --mode stream
 ```
 
-Videos are judged one by one, and each result is on the disk before the next begins: run the same
-command again after an interruption, and it goes on. Exit code 130: stopped; 16: the data set cannot
-be used, or a video is bad and `--strict` was given.
+Videos are evaluated one by one, and each result is on disk before the next begins: after an
+interruption, the same command continues. Exit code 130: stopped; 16: the data set cannot be used,
+or a video is bad and `--strict` was given.
+"""
+AVERAGE_EPILOG = """
+**Example**
+
+```
+for n in 1 2 3; do
+    co3d finetune ucf101/ --model x3d_s --output runs/$n data.train_split=train$n
+    co3d eval --data ucf101/ --split test$n --model runs/$n --mode clip --output judged/$n
+done
+co3d average judged/1 judged/2 judged/3
+```
 """
 FEATURES_EPILOG = """
 **Examples**
@@ -76,7 +93,7 @@ RateHz = Annotated[
     float | None, typer.Option(help="Frames a second to sample; the model's own by default.")
 ]
 Limit = Annotated[
-    int | None, typer.Option(help="At most so many videos, drawn evenly, always the same ones.")
+    int | None, typer.Option(help="Use at most so many videos, drawn evenly, always the same.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad video.")]
 Backend = Annotated[
@@ -109,6 +126,15 @@ def evaluate(
     model: Model = "camera_motion",
     weights: Weights = None,
     split: Split = None,
+    root: RootOption = None,
+    labels: ClassNamesOption = None,
+    only: OnlyOption = None,
+    head: Annotated[
+        Literal["whole", "part"],
+        typer.Option(
+            help="Which classes compete: all of the network, or only those of the data set."
+        ),
+    ] = "whole",
     views: Annotated[
         str | None,
         typer.Option(
@@ -151,8 +177,8 @@ def evaluate(
         bool,
         typer.Option(
             "--frame-scores",
-            help="Streams: keep the probabilities of every frame, in frames.parquet too; of data "
-            "with times of classes, measure online detection.",
+            help="Streams: keep the probabilities of every frame, in frames.parquet too; for data "
+            "with intervals of classes, measure online detection.",
         ),
     ] = False,
     precision: PrecisionOption = None,
@@ -168,14 +194,17 @@ def evaluate(
     """Measure a network on a data set, clip by clip or frame by frame.
 
     Writes report.md with pictures, summary.json and the predictions of every video. A video that
-    cannot be read is left out of the measures, counted and named. Ctrl-C stops; what was judged is
-    kept.
+    cannot be read is left out of the measures, counted and named. Ctrl-C stops; finished results
+    are kept.
     """
+    from co3d.cli.data_choice import DataChoice
     from co3d.cli.evaluate import EvalOptions, evaluate_data
 
     options = EvalOptions(
         data=data,
         split=split,
+        choice=DataChoice(root, labels, only),
+        head=head,
         model=model,
         weights=weights,
         mode=mode,
@@ -199,6 +228,23 @@ def evaluate(
     raise typer.Exit(evaluate_data(options))
 
 
+@evaluation_app.command(epilog="\n\n".join((AVERAGE_EPILOG, DEBUG_HINT)))
+def average(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDERS...", help="Output folders of `co3d eval`.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Print the mean of evaluations, such as of the three divisions of UCF101 or HMDB51.
+
+    All must have been made with the same settings; networks and splits may differ. Each counts
+    alike, however many videos it has.
+    """
+    from co3d.cli.average import print_average
+
+    raise typer.Exit(print_average(folders, as_json=as_json))
+
+
 @evaluation_app.command(epilog="\n\n".join((FEATURES_EPILOG, DEBUG_HINT)))
 def features(
     data: Data,
@@ -211,6 +257,9 @@ def features(
     model: Model = "camera_motion",
     weights: Weights = None,
     split: Split = None,
+    root: RootOption = None,
+    labels: ClassNamesOption = None,
+    only: OnlyOption = None,
     clips: Annotated[
         int | None, typer.Option(help="Clips: how many of each video, spread evenly; 1 by default.")
     ] = None,
@@ -235,16 +284,18 @@ def features(
     as_json: JsonOption = False,
     _sandbox: SandboxOption = False,
 ) -> None:
-    """Write what a layer says of each clip or frame, averaged over height and width.
+    """Write a layer's features for each clip or frame, averaged over height and width.
 
-    Each row has the time that it describes. Draws them in the plane. A video that
-    cannot be read is left out, counted and named. Ctrl-C stops; the same command goes on.
+    Each row has the time that it describes. Also draws the features in the plane. A video that
+    cannot be read is left out, counted and named. Ctrl-C stops; the same command continues.
     """
+    from co3d.cli.data_choice import DataChoice
     from co3d.cli.features import FeatureOptions, extract_features
 
     options = FeatureOptions(
         data=data,
         split=split,
+        choice=DataChoice(root, labels, only),
         model=model,
         weights=weights,
         layer=layer,
@@ -290,13 +341,13 @@ def reproduce(
 ) -> None:
     """Measure the rows of a paper's table, and print them beside its figures.
 
-    Multiply-accumulates, parameters, state and frames a second are measured always, accuracies by
-    the paper's protocol where data are given. What the figures of the paper are of, and why ours
-    may differ, is printed with them.
+    Multiply-accumulates, parameters, state and frames a second are always measured, accuracies by
+    the paper's protocol if data are given. The meaning of the paper's figures, and why ours may
+    differ, are printed with them.
     """
     from co3d.cli.reproduce import ReproduceOptions, reproduce_cox3d
 
-    del table  # there is but one
+    del table  # there is only one
     options = ReproduceOptions(
         models=model or [],
         data=data,

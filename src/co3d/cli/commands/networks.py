@@ -1,4 +1,4 @@
-"""`co3d models`, `explain`, `check`, `export` and `bench`: what one can do with a network."""
+"""`co3d models`, `explain`, `check`, `export` and `bench`: commands about single networks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +29,7 @@ from co3d.cli.options import (
     Edges,
     ExportFormat,
     ExportOptions,
+    Strategy,
     split_names,
 )
 
@@ -76,9 +77,11 @@ co3d export x3d_m --weights X3D_M.pyth --format openvino --precision bfloat16 --
 co3d export x3d_m --weights X3D_M.pyth --precision int8 --calibrate videos/ --output x3d_m.onnx
 co3d export my_network.py:build --clip 3,16,112,112 --format torch --output mine.safetensors \\
     --rate-hz 8 --mean 0.45,0.45,0.45 --std 0.225,0.225,0.225 --labels names.txt
+co3d export camera_motion --format triton --slots 32 --output model_repository
 ```
 
-`docs/export.md` describes the files, and has programs of some forty lines that run them.
+`docs/export.md` describes the files, and has programs of some forty lines that run them;
+`docs/triton.md` is for a Triton Inference Server.
 """
 
 networks_app = typer.Typer()
@@ -107,7 +110,7 @@ def explain(
     as_json: JsonOption = False,
     _sandbox: SandboxOption = False,
 ) -> None:
-    """Show what a network becomes as a step program: delays, state and cost of every value."""
+    """Show the step program of a network: delay, state and cost of every value."""
     from co3d.cli.explain import print_explanation
 
     options = ConversionOptions(
@@ -139,8 +142,8 @@ def check(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of the proof: float64 (the default), which leaves rounding no room to hide "
-            "errors in, or float32. With --backend: those to compare; all that it has by default."
+            help="Of the proof: float64 (the default), in which rounding hides no errors, or "
+            "float32. With --backend: those to compare; by default all that it has."
         ),
     ] = None,
     show_all: Annotated[
@@ -168,10 +171,10 @@ def check(
 ) -> None:
     """Prove on your own network and weights that steps equal clips, value by value.
 
-    With --backend, compare instead what backends and precisions make of real streams: the errors of
-    logits and features, and on how many frames the likeliest label is another than in float32,
-    which may be 0.5 % of them at most. Ctrl-C reports the frames that were compared. --backend,
-    --precision and --video may be repeated, or the first two joined by commas.
+    With --backend, compare instead how backends and precisions differ on real streams: the errors
+    of logits and features, and on how many frames the likeliest label differs from float32's, which
+    may be 0.5 % at most. Ctrl-C reports the frames that were compared. --backend, --precision and
+    --video may be repeated, or the first two joined by commas.
     """
     from co3d.cli.check import check_network
 
@@ -195,11 +198,18 @@ def check(
 def export(
     model: NetworkArgument,
     output: Annotated[
-        Path, typer.Option(help="File to write: .onnx, .xml (openvino) or .safetensors (torch).")
+        Path,
+        typer.Option(
+            help="File to write: .onnx, .xml (openvino) or .safetensors (torch); for triton the "
+            "folder of models."
+        ),
     ],
     format: Annotated[  # noqa: A002 - the word that users expect
         ExportFormat,
-        typer.Option(help="One graph for ONNX Runtime or OpenVINO, or a program for co3d."),
+        typer.Option(
+            help="One graph for ONNX Runtime or OpenVINO, a program for co3d, or a model of a "
+            "Triton server's."
+        ),
     ] = "onnx",
     weights: Annotated[
         str | None,
@@ -207,7 +217,10 @@ def export(
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(help="float32; int8 with --calibrate; bfloat16 for openvino."),
+        typer.Option(
+            help="float32; int8 with --calibrate; bfloat16 for openvino and triton; float16 for "
+            "triton."
+        ),
     ] = "float32",
     calibrate: Annotated[
         list[Path] | None,
@@ -216,7 +229,23 @@ def export(
     calibration_frames: Annotated[
         int, typer.Option(help="Frames of those videos to use, at most.")
     ] = 300,
-    slots: Annotated[int, typer.Option(help="Videos that step together.")] = 1,
+    slots: Annotated[
+        int | None, typer.Option(help="Videos that step together; 1 by default, 16 for triton.")
+    ] = None,
+    strategy: Annotated[
+        Strategy | None,
+        typer.Option(
+            help="With triton: direct (the default) keeps a place in the batch for each sequence, "
+            "oldest batches the frames that wait longest."
+        ),
+    ] = None,
+    idle_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="With triton: how long a sequence may send nothing until it is forgotten; 60 by "
+            "default."
+        ),
+    ] = None,
     edges: Annotated[
         Edges, typer.Option(help="Clip edges to reproduce; both lets a stream be flushed.")
     ] = "start",
@@ -236,7 +265,10 @@ def export(
     as_json: JsonOption = False,
     _sandbox: SandboxOption = False,
 ) -> None:
-    """Write a network as one self-describing file that runs without its Python code."""
+    """Write a network as one self-describing file, or as a model for Triton.
+
+    It runs without the network's Python code.
+    """
     from co3d.cli.export import export_network
 
     conversion = ConversionOptions(
@@ -248,6 +280,8 @@ def export(
         slots=slots,
         edges=edges,
         output=output,
+        strategy=strategy,
+        idle_seconds=idle_seconds,
         calibrate=tuple(calibrate or ()),
         calibration_frames=calibration_frames,
         card=CardOptions(rate_hz, mean, std, short_side, labels),
@@ -279,13 +313,13 @@ def bench(
     peer: Annotated[
         list[str] | None,
         typer.Option(
-            help="The same network by another library: continual-inference (step), "
+            help="The same network in another library: continual-inference (step), "
             "pytorchvideo (clip)."
         ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Timed steps of each, at least.")] = 100,
     threads: Annotated[
-        int | None, typer.Option(help="Processor threads; by default as many as torch uses.")
+        int | None, typer.Option(help="CPU threads; by default as many as torch uses.")
     ] = None,
     size: Annotated[
         int | None,
@@ -299,16 +333,23 @@ def bench(
         bool,
         typer.Option("--memory", help="Also the peak memory of each, alone in a process."),
     ] = False,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy",
+            help="Also the energy of each: of the CPU package by RAPL, or of a GPU by NVML.",
+        ),
+    ] = False,
     device: DeviceOption = "cpu",
     output: Annotated[
         Path | None, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the step of a network against its clip network, in turn on the same machine.
+    """Time the step of a network against its clip network, interleaved on the same machine.
 
     Options that take several values may be repeated, or the values joined by commas. Weights are
-    random, which changes no speed. Ctrl-C reports the models that were finished.
+    random, which does not change speed. Ctrl-C reports the models that were finished.
     """
     from co3d.cli.bench import BenchOptions, run_bench
 
@@ -324,6 +365,7 @@ def bench(
         size_px=size,
         clips=clips,
         memory=memory,
+        energy=energy,
         device=device,
         output=output,
         as_json=as_json,

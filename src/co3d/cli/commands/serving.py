@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT
+from co3d.cli.commands.declared import DEBUG_HINT, LabelsOption
 
 SERVE_EPILOG = """
 **Examples**
@@ -33,8 +33,9 @@ def serve(
         str, typer.Option(help="A network or an exported file; a fleet file names its own.")
     ] = "camera_motion",
     weights: Annotated[str | None, typer.Option(help="A tag or a path.")] = None,
+    labels: LabelsOption = None,
     host: Annotated[
-        str, typer.Option(help="Where to listen. Others than this machine need tokens and TLS.")
+        str, typer.Option(help="Where to listen; beyond this machine needs tokens and TLS.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free one.")] = 8700,
     tokens: Annotated[
@@ -53,7 +54,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="SCHEME://NETWORK",
-            help="What operators may add while the server runs, such as rtsp://10.0.0.0/8.",
+            help="Sources that operators may add, such as rtsp://10.0.0.0/8.",
         ),
     ] = None,
     ice_server: Annotated[
@@ -61,13 +62,13 @@ def serve(
         typer.Option(metavar="URL", help="For WebRTC beyond this network, as stun:host:port."),
     ] = None,
     events: Annotated[
-        Path | None, typer.Option(help="The folder of events that `co3d watch` keeps.")
+        Path | None, typer.Option(help="The folder in which `co3d watch` stores events.")
     ] = None,
     sandbox: Annotated[
         bool,
         typer.Option(
             "--sandbox/--no-sandbox",
-            help="Read checkpoints and cameras in processes of their own, one for each camera.",
+            help="Read checkpoints and cameras in separate processes, one for each camera.",
         ),
     ] = True,
     state: Annotated[
@@ -76,7 +77,7 @@ def serve(
 ) -> None:
     """Label video in the browser: the visitor's own camera, or a wall of cameras.
 
-    It listens on this machine alone unless told otherwise. Ctrl-C ends it.
+    It can only be reached from this machine, unless --host is given. Ctrl-C ends it.
     """
     from co3d import __version__
     from co3d.cli.serve import serve_network
@@ -98,7 +99,7 @@ def serve(
         version=__version__,
     )
     with read_in_sandbox() if sandbox else nullcontext():
-        serve_network(settings, model, weights)
+        serve_network(settings, model, weights, labels)
 
 
 @serving_app.command(epilog=DEBUG_HINT)
@@ -110,9 +111,9 @@ def token(
         typer.Option(help="Viewers see, operators change cameras, admins read network states."),
     ] = "viewer",
 ) -> None:
-    """Make a token for `co3d serve`, and print it once; the file keeps its hash.
+    """Make a token for `co3d serve`, and print it once; the file stores its hash.
 
-    A second one of that name replaces the first. A server that runs reads the file again.
+    A second one of that name replaces the first. A running server reloads the file.
     """
     from co3d.console import say
     from co3d.serving.tokens import add_token

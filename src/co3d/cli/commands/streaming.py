@@ -15,7 +15,16 @@ from co3d.cli.commands.declared import (
     StdOption,
     WindowOption,
 )
-from co3d.cli.options import CardOptions, Flip, Gap, Policy, RtspTransport, StreamOptions, read_crop
+from co3d.cli.options import (
+    CardOptions,
+    Flip,
+    Gap,
+    Policy,
+    RtspTransport,
+    StreamOptions,
+    TlsMode,
+    read_crop,
+)
 
 STREAM_EPILOG = """
 **Examples**
@@ -35,7 +44,7 @@ co3d stream match.mp4 --model runs/mine
 co3d stream door.mp4 yard.mp4 rtsp://host/stream --json
 ```
 
-`co3d help exit-codes` says what the exit codes of all commands mean.
+`co3d help exit-codes` explains the exit codes of all commands.
 """
 
 streaming_app = typer.Typer()
@@ -86,8 +95,8 @@ def stream(
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Average probabilities over about so long a time; what is older counts "
-            "exponentially less. Labels flicker less, and a change shows 0.7 times as much later.",
+            help="Average probabilities over about so many seconds, exponentially weighted. Labels "
+            "flicker less, and show a change later by 0.7 times as long.",
         ),
     ] = 0.0,
     output: Annotated[
@@ -111,28 +120,28 @@ def stream(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write the video's own packets there too, not encoded again, in Matroska files "
-            "that play by themselves and are named by their time; dropped frames included.",
+            help="Also write the video's own packets there, without re-encoding, in Matroska files "
+            "that each play alone and are named by their time; dropped frames are included.",
         ),
     ] = None,
     record_seconds: Annotated[
         float | None,
         typer.Option(
             metavar="N",
-            help="How long such a file is, up to the next key frame; 60 by default.",
+            help="Length of such a file, up to the next key frame; 60 by default.",
         ),
     ] = None,
     policy: Annotated[
         Policy | None,
         typer.Option(
-            help="Live sources: see the latest frame and drop what comes too fast (the default "
-            "except for pipes), or let the source wait until every frame is seen."
+            help="Live sources: take the latest frame and drop what comes too fast (the default "
+            "except for pipes), or let the source wait until every frame is processed."
         ),
     ] = None,
     gap: Annotated[
         Gap,
         typer.Option(
-            help="After a gap in the source's time: start anew, so that no result mixes what came "
+            help="After a gap in the source's time: reset, so that no result mixes frames from "
             "before and after, or hold the picture and keep going."
         ),
     ] = "reset",
@@ -143,30 +152,30 @@ def stream(
         int,
         typer.Option(
             metavar="0|90|180|270",
-            help="Turn pictures clockwise by so many degrees, after any rotation that the file "
+            help="Rotate pictures clockwise by so many degrees, after any rotation that the file "
             "itself states.",
         ),
     ] = 0,
     flip: Annotated[
         Flip | None,
         typer.Option(
-            help="Mirror the turned pictures: left and right (horizontal), top and bottom."
+            help="Mirror the rotated pictures: left and right (horizontal), top and bottom."
         ),
     ] = None,
     crop: Annotated[
         str | None,
         typer.Option(
             metavar="X,Y,WIDTH,HEIGHT",
-            help="Keep this part of the turned and mirrored pictures alone, in pixels from their "
-            "top left corner on.",
+            help="Keep only this part of the rotated and mirrored pictures, in pixels from their "
+            "top left corner.",
         ),
     ] = None,
     reconnect: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="How long to try again when a network stream is not there or breaks off; 0 tries "
-            "once. By default for ever, and for 30 s where a recording far away breaks off.",
+            help="How long to retry when a network stream is not there or breaks off; 0 tries "
+            "once. By default for ever, and for 30 s if a remote recording breaks off.",
         ),
     ] = None,
     rtsp_transport: Annotated[
@@ -176,16 +185,34 @@ def stream(
     poll_hz: Annotated[
         float | None,
         typer.Option(
-            help="How often to ask an address that answers with a single picture; by default as "
-            "often as the network sees one."
+            help="How often to request an address that answers with a single picture; by default "
+            "at the network's rate."
         ),
+    ] = None,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="What decodes the video: cpu, a kind of device such as cuda or vaapi, or auto, "
+            "which takes a device if one can. A device's pixels may differ from the CPU's."
+        ),
+    ] = "cpu",
+    tls: Annotated[
+        TlsMode,
+        typer.Option(
+            help="Whether the certificates of https and rtsps sources are verified; off takes any, "
+            "such as one that a camera has signed itself."
+        ),
+    ] = "verify",
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="Authorities to trust instead of the system's."),
     ] = None,
     folder_rate: Annotated[
         float, typer.Option(metavar="HZ", help="Pictures a second of a folder of frames.")
     ] = 30.0,
     threads: Annotated[
         int | None,
-        typer.Option(help="Processor threads; by default one for small networks, else all."),
+        typer.Option(help="CPU threads; by default one for small networks, else all."),
     ] = None,
     backend: Annotated[
         str,
@@ -226,6 +253,9 @@ def stream(
         rtsp_transport=rtsp_transport,
         poll_hz=poll_hz,
         folder_rate_hz=folder_rate,
+        decode=decode,
+        tls=tls,
+        ca_file=None if ca_file is None else str(ca_file),
         top_k=top,
         threshold=threshold,
         smooth_seconds=smooth,
@@ -257,7 +287,7 @@ def demo(
         "demo"
     ),
 ) -> None:
-    """Stream the bundled sample, compare with its truth, and time it against the clip network."""
+    """Stream the bundled sample, compare with its true labels, and time it against clips."""
     from co3d.cli.demo import run_demo
 
     run_demo(output_dir)

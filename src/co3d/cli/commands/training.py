@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from co3d.cli.commands.declared import DEBUG_HINT, JsonOption
+from co3d.cli.commands.declared import (
+    DEBUG_HINT,
+    ClassNamesOption,
+    JsonOption,
+    OnlyOption,
+    RootOption,
+)
 
 TRAIN_EPILOG = """
 **Examples**
@@ -20,7 +26,7 @@ co3d stream match.mp4 --model runs/mine
 ```
 
 `co3d train --list` names the recipes that the package ships; docs/training.md explains their keys.
-Ctrl-C ends a run after the present batch; `--resume` goes on from its last finished epoch.
+Ctrl-C ends a run after the current batch; `--resume` continues from its last finished epoch.
 """
 FINETUNE_EPILOG = """
 **Examples**
@@ -29,6 +35,7 @@ FINETUNE_EPILOG = """
 co3d finetune my_videos --model x3d_s
 co3d finetune my_videos --background nothing_happens epochs=30
 co3d finetune my_videos --model slow_r50 --weights checkpoint.pyth --output runs/mine
+co3d finetune my_videos --model my_network.py:build
 ```
 
 The folder holds a folder of videos for each class.
@@ -56,9 +63,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the recipe, such as epochs=3."),
 ]
 OutputOption = Annotated[Path | None, typer.Option(help=DEFAULT_OUTPUT)]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run in that folder, as if never stopped.")
-]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")]
 TryOption = Annotated[
     bool, typer.Option("--fast-dev-run", help="Run one batch of everything, and write nothing.")
 ]
@@ -109,16 +114,32 @@ def finetune(
     folder: Annotated[str, typer.Argument(help="A folder of class folders, or a manifest.")],
     overrides: Overrides = None,
     model: Annotated[
-        str, typer.Option(help="A name that `co3d models` lists, or the folder of a run.")
+        str,
+        typer.Option(
+            help="A name that `co3d models` lists, the folder of a run, or FILE.py:FACTORY."
+        ),
     ] = "x3d_s",
     weights: Annotated[
         str | None,
-        typer.Option(help="A tag or a checkpoint file; the model's first tag by default."),
+        typer.Option(
+            help="A tag or a checkpoint file; by default the model's first tag, or those that "
+            "FACTORY gives."
+        ),
     ] = None,
     background: Annotated[
         str | None,
         typer.Option(help="Folder of videos in which nothing of interest happens: a last class."),
     ] = None,
+    head: Annotated[
+        Literal["new", "part", "whole"],
+        typer.Option(
+            help="The classifier: new, the part of the weights' that the folder has classes for, "
+            "or the weights' own with all classes."
+        ),
+    ] = "new",
+    root: RootOption = None,
+    labels: ClassNamesOption = None,
+    only: OnlyOption = None,
     output: OutputOption = None,
     resume: ResumeOption = False,
     fast_dev_run: TryOption = False,
@@ -130,9 +151,11 @@ def finetune(
     """
     from co3d.cli.train import TrainOptions, describe_finetuning, run_training
 
+    choice = {"root": root, "labels": labels, "only": only}
+    described = describe_finetuning(folder, model, weights, background, head, choice)
     options = TrainOptions(
         recipe="finetune",
-        overrides=[*describe_finetuning(folder, model, weights, background), *(overrides or [])],
+        overrides=[*described, *(overrides or [])],
         output=output,
         resume=resume,
         fast_dev_run=fast_dev_run,
@@ -157,11 +180,11 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(min=1, help="Trials altogether, those of a resumed search counted.")
+        int, typer.Option(min=1, help="Trials in all, including those of a resumed search.")
     ] = 20,
     pruner: Annotated[
         Literal["median", "hyperband", "none"],
-        typer.Option(help="How trials that do badly are found and ended early."),
+        typer.Option(help="How poor trials are found and ended early."),
     ] = "median",
     output: OutputOption = None,
     resume: ResumeOption = False,

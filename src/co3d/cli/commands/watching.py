@@ -22,7 +22,7 @@ cameras:
   - name: yard          # smooth_seconds, reconnect_seconds, ...
     source: 0
     threshold: 0.5
-rules:                  # what makes events; see docs/events.md
+rules:                  # make events of labels; see docs/events.md
   - name: falls
     labels: [falling]
     threshold: 0.7
@@ -38,6 +38,7 @@ outputs:                # also folder, command, webhook, mqtt
 co3d watch fleet.yaml
 co3d watch fleet.yaml --check
 co3d watch fleet.yaml --state state/
+taskset --cpu-list 0-7 co3d watch fleet.yaml --part 1/2
 co3d watch fleet.yaml --json | jq 'select(.camera == "door")'
 ```
 """
@@ -64,20 +65,28 @@ def watch(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Keep the networks' state of live cameras there when Ctrl-C or SIGTERM ends it, "
-            "and go on from it at the next start, with no warm-up where the time between is no gap "
+            help="Save the states of live cameras there when Ctrl-C or SIGTERM ends it, and "
+            "continue from them at the next start, without warm-up if the time between is no gap "
             "(with `gap: keep` up to 10 s).",
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Label every N-th camera, from the K-th: one of N processes, each for a group of "
+            "cores, since one process is limited by Python's lock.",
         ),
     ] = None,
     _sandbox: SandboxOption = False,
 ) -> None:
     """Label many cameras at once, a row for each.
 
-    Rules make events of labels, which are kept and delivered to outputs.
+    Rules make events of labels, which are stored and delivered to outputs.
 
-    The file is read again whenever it changes; what did not change goes on undisturbed.
+    The file is reloaded whenever it changes; unchanged cameras continue undisturbed.
     Ctrl-C ends it.
     """
     from co3d.cli.watch import watch_fleet
 
-    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json, state=state))
+    raise typer.Exit(watch_fleet(fleet, is_check=check, as_json=as_json, state=state, part=part))

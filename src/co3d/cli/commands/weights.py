@@ -1,6 +1,6 @@
-"""`co3d weights`: find, fetch, check and convert checkpoints. What the commands do stands beside.
+"""`co3d weights`: find, fetch, check and convert checkpoints.
 
-Published weights are named MODEL/TAG, such as x3d_m/kinetics400, for a tag alone names several.
+Published weights are named MODEL/TAG, such as x3d_m/kinetics400, because models share tags.
 """
 
 from pathlib import Path
@@ -87,7 +87,7 @@ def verify(as_json: Json = False) -> None:
 @weights_app.command("import")
 def import_file(
     file: File,
-    model: Annotated[str, typer.Option(help="The network that it is for: see `co3d models`.")],
+    model: Annotated[str, typer.Option(help="Its network: see `co3d models`.")],
     output: Annotated[Path, typer.Option(help="The file to write, in safetensors.")],
     as_json: Json = False,
     _sandbox: SandboxOption = False,

@@ -1,4 +1,4 @@
-"""Convolve space before time where that leaves less to remember."""
+"""Convolve space before time where that makes the state smaller."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ _ATEN = torch.ops.aten
 def convolve_space_first(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
     """Split depthwise convolutions with a stride in space into one per tap in time, and their sum.
 
-    Equal up to rounding. A tap's result is smaller than the frame it is made of:
+    Equal up to rounding. A tap's result is smaller than its input frame:
 
-        one of 3x3x3, stride 1x2x2     remembers 2 frames of 2H x 2W
-        three of 1x3x3, and a sum      remember 2 results of H x W of the first tap, 1 of the second
+        one of 3x3x3, stride 1x2x2     keeps 2 frames of 2H x 2W
+        three of 1x3x3, and a sum      keep 2 results of H x W of the first tap, 1 of the second
 
-    Dense convolutions stay whole, for all of their taps are one product.
+    Dense convolutions are not split: one matrix product computes all of their taps.
     """
     found = [
         node
         for node in analysis.lowerings
         if node.target is _ATEN.conv3d.default
-        and analysis.types[node].axis == 2  # neither folded into the batch nor run anew on clips
+        and analysis.types[node].axis == 2  # neither folded into the batch nor rerun on clips
         and _is_worthwhile(clip_graph, node)
     ]
     for node in found:
@@ -44,7 +44,7 @@ def _is_worthwhile(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
         return False
     _, depth, kernel_frames, *_ = clip_graph.get_buffer(str(weight.target)).shape
     stride, padding, dilation = _read_geometry(args)
-    # The bias goes in with the tap of the output's own frame, so there must be one.
+    # The bias is added with the tap of the output's own frame, so that there must be one.
     has_centre = (
         padding[0] % dilation[0] == 0 and 2 * padding[0] <= (kernel_frames - 1) * dilation[0]
     )

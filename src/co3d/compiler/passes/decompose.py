@@ -1,6 +1,6 @@
-"""Write operators that torch itself writes with others, and that have no rule, as these.
+"""Decompose operators without a rule into others, by torch's own decompositions.
 
-It runs at capture, since the sizes that it writes into a graph may follow the batch.
+Runs at capture, as the sizes that it writes into a graph may scale with the batch.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from co3d.compiler.insertion import insert, insert_constant, replace
 from co3d.compiler.passes.result import PassResult
 
 _ATEN = torch.ops.aten
-# Those that torch itself writes with others: by way of its table, or whenever they are run.
+# Operators that torch decomposes, by its decomposition table or whenever they run.
 _BY_TORCH: set[Any] = {
     _ATEN.column_stack.default,
     _ATEN.diff.default,
@@ -35,7 +35,7 @@ _TABLE: Any = get_decompositions(list(_BY_TORCH))
 
 
 def decompose(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace each such operator, where the way to write it fits its arguments."""
+    """Decompose each such operator whose arguments its decomposition supports."""
     changed = False
     for node in list(clip_graph.graph.nodes):
         if node.target in _BY_TORCH:
@@ -78,7 +78,7 @@ def _is_aten(node: fx.Node) -> bool:
 
 
 def _replace_results(node: fx.Node, results: Any) -> None:
-    """Replace a node by what gives its result, or its readers by what gives theirs."""
+    """Replace a node by its result, or each `getitem` of a node by the result that it selects."""
     if isinstance(results, fx.Node):
         replace(node, results)
         return

@@ -1,4 +1,4 @@
-"""Remove what does nothing in evaluation: dropout's copies, memory-format clones."""
+"""Remove operators that do nothing in evaluation: dropout's copies, memory-format clones."""
 
 import torch
 from torch import fx
@@ -16,7 +16,7 @@ _NOOPS = {
 
 
 _VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
-# What export leaves of Python's own checks; the shapes are fixed, so they hold.
+# Export's assertions on shapes. Shapes are fixed, so that they hold.
 _CHECKS = {
     torch.ops.aten._assert_tensor_metadata.default,
     torch.ops.aten._assert_scalar.default,
@@ -24,7 +24,7 @@ _CHECKS = {
 
 
 def drop_noops(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace every no-op by its input, and drop checks that have been made."""
+    """Replace every no-op by its input, and remove assertions."""
     changed = False
     for node in reversed(list(clip_graph.graph.nodes)):
         if node.op == "call_function" and node.target in _CHECKS:
@@ -42,7 +42,7 @@ def drop_noops(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _adds_nothing(node: fx.Node) -> bool:
-    """Whether a node adds the number 0, as Python's `sum` does to the first of its values."""
+    """Whether a node adds the number 0, with which Python's `sum` starts."""
     return (
         node.target is torch.ops.aten.add.Tensor
         and type(node.args[1]) in (int, float)

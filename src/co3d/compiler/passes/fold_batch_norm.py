@@ -1,4 +1,4 @@
-"""Fold batch norm into the convolution before it; what cannot be folded becomes scale and shift."""
+"""Fold batch norms into the convolutions before them, or write them as scale and shift."""
 
 import operator
 from typing import Any
@@ -17,10 +17,9 @@ _BATCH_NORM = _ATEN._native_batch_norm_legit_no_training.default
 
 
 def fold_batch_norm(clip_graph: fx.GraphModule) -> PassResult:
-    """In evaluation a batch norm is y = x·scale + shift per channel; fold it or write it so.
+    """In evaluation a batch norm is y = x·scale + shift per channel: fold it, or write that.
 
-    The scale is computed in double precision, so that folding costs no more than the rounding of
-    the new weights.
+    The scale is computed in double precision, so that only the new weights are rounded.
     """
     graph, changed = clip_graph.graph, False
     for node in list(graph.nodes):
@@ -63,7 +62,7 @@ def _fold(clip_graph: fx.GraphModule, conv: Any, scale: Tensor, shift: Tensor) -
     if bias_node is not None:
         shift = shift + clip_graph.get_buffer(bias_node.target).double() * scale
     factor = scale.view(-1, *[1] * (weight.dim() - 1))
-    if conv.target in TRANSPOSED:  # (C_in, C_out / groups, …), the groups one after the other
+    if conv.target in TRANSPOSED:  # (C_in, C_out / groups, …), group by group
         groups = arguments(conv)["groups"]
         per_group = factor.unflatten(0, (groups, 1, -1)).squeeze(3)
         folded = (weight.double().unflatten(0, (groups, -1)) * per_group).flatten(0, 1)

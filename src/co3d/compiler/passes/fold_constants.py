@@ -1,4 +1,4 @@
-"""Compute once what does not depend on the clip: index tables, positional constants."""
+"""Constant folding: index tables, positional constants."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from co3d.compiler.passes.result import PassResult
 def fold_constants(clip_graph: fx.GraphModule) -> PassResult:
     """Replace every operator whose operands are all constants by its result."""
     graph, count = clip_graph.graph, 0
-    # Of operators with several results, which are no constants themselves.
+    # Results of operators that have several; `getitem` selects one.
     several: dict[fx.Node, Any] = {}
 
     def fetch(node: fx.Node) -> Any:

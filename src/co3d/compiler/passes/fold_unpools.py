@@ -1,4 +1,4 @@
-"""Undo maximum pools over space frame by frame: places are counted from a clip's first number."""
+"""Write spatial max-unpools frame by frame: their indices are relative to the whole clip."""
 
 import operator
 from typing import Any
@@ -15,9 +15,9 @@ _ATEN = torch.ops.aten
 
 
 def fold_unpools(clip_graph: fx.GraphModule) -> PassResult:
-    """Fold frames into the batch around unpools, so that places count from a frame's first number.
+    """Fold frames into the batch around unpools, so that indices are relative to a frame.
 
-    Pools and unpools that mix frames are left for the rules to refuse.
+    The rules refuse pools and unpools that mix frames.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):

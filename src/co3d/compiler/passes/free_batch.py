@@ -1,4 +1,4 @@
-"""Let the clip graph take any batch: shapes that were exported with a fixed batch get -1 there."""
+"""Let the clip graph take any batch size: exported shapes get -1 instead of the fixed batch."""
 
 import torch
 from torch import fx
@@ -12,8 +12,8 @@ _ATEN = torch.ops.aten
 def free_batch(_clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
     """Write `reshape(x, [batch, …])` and `expand(x, [batch, …])` with -1 for the batch.
 
-    Their rules have made sure that the first axis is the batch, or holds it outside of all else.
-    What is rerun on whole clips is left as it is: there no type says where the batch is.
+    Their rules made sure that the first axis is the batch, or a product that begins with it.
+    Operators rerun on whole clips are skipped, as no type tells where their batch is.
     """
     changed = False
     for node, lowering in analysis.lowerings.items():

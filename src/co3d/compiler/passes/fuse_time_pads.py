@@ -1,6 +1,6 @@
-"""Let convolutions pad time themselves, where the network pads in front of them.
+"""Fuse padding in time into the convolution that follows.
 
-A pad that is a value of its own makes each frame wait until the padding before it has gone by:
+A separate pad delays each frame by the padding before it:
 
     pad 1, then a kernel of 3        delay 2
     a kernel of 3 with padding 1     delay 1, the same results
@@ -22,10 +22,10 @@ _CONVOLUTIONS = {_ATEN.conv1d.default, _ATEN.conv3d.default}
 
 
 def fuse_time_pads(clip_graph: fx.GraphModule) -> PassResult:
-    """Write conv(pad(x)) as a convolution with that much padding, without its surplus at an end.
+    """Write conv(pad(x)) as a convolution with padding.
 
-    Padding of a convolution is alike on both sides. Where the pad is not, the convolution gets the
-    larger of both, and a slice drops what that adds.
+    A convolution pads both sides equally. Of unequal pads it gets the larger one, and a slice
+    removes the surplus results.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):

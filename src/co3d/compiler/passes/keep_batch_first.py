@@ -1,4 +1,4 @@
-"""Keep the batch in front: layers that take time first, (T, N, C), are written for (N, T, C)."""
+"""Keep the batch first: layers on (T, N, C) are rewritten to (N, T, C)."""
 
 from typing import Any
 
@@ -23,15 +23,15 @@ _REDUCTIONS = {_ATEN.mean.dim, _ATEN.sum.dim_IntList, _ATEN.amax.default, _ATEN.
 
 
 def keep_batch_first(clip_graph: fx.GraphModule) -> PassResult:
-    """Move permutations that put another axis in front behind their readers, until they cancel.
+    """Move permutations that do not keep the batch first past their readers, until they cancel.
 
         x (N, T, C) -> permute (T, N, C) -> linear -> select(0, -1)
         x (N, T, C) -> linear -> select(1, -1)
 
-    A reader that would be another one on permuted axes keeps the permutation.
+    The permutation stays before readers that cannot be written for other axes.
     """
     changed = False
-    for node in clip_graph.graph.nodes:  # what is inserted behind a node is visited after it
+    for node in clip_graph.graph.nodes:  # nodes that are inserted after a node are visited too
         if node.target in _PERMUTES and _order(node)[0] != 0:
             changed |= _order_others_first(node)
             for reader in list(node.users):
@@ -40,7 +40,7 @@ def keep_batch_first(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _order(node: fx.Node) -> list[int]:
-    """Which axis of its input each axis of a permutation is."""
+    """The axes of its input in the order of a permutation's result."""
     args = arguments(node)
     rank = len(node.meta["val"].shape)
     if node.target is _ATEN.permute.default:
@@ -52,7 +52,7 @@ def _order(node: fx.Node) -> list[int]:
 
 
 def _order_others_first(node: fx.Node) -> bool:
-    """Let a permutation move the batch alone, behind one that orders all other axes.
+    """Split a permutation into one of all other axes, then one that moves the batch.
 
     x (N, C, T) -> permute (N, T, C) -> permute (T, N, C)
     """
@@ -69,7 +69,7 @@ def _order_others_first(node: fx.Node) -> bool:
 
 
 def _move_behind(node: fx.Node, reader: fx.Node) -> bool:
-    """Let a reader of a permutation read what is permuted; whether it could."""
+    """Move a permutation past one reader; returns whether that is possible."""
     if reader.op != "call_function":
         return False
     x, order = node.all_input_nodes[0], _order(node)
@@ -87,7 +87,7 @@ def _move_behind(node: fx.Node, reader: fx.Node) -> bool:
 def _rewrite(
     reader: fx.Node, node: fx.Node, x: fx.Node, order: list[int]
 ) -> tuple[fx.Node, list[int]] | None:
-    """The reader on what was not permuted, and the permutation that its result still needs."""
+    """The reader on the input of the permutation, and the permutation that its result needs."""
     target: Any = reader.target
     rest = reader.args[1:]
     if target in _PERMUTES:
@@ -131,12 +131,12 @@ def _rewrite(
 
 
 def _fits_any_order(operand: fx.Node, order: list[int]) -> bool:
-    """Whether an operand broadcasts to permuted axes as it does to those that are not."""
+    """Whether an operand broadcasts to any order of axes."""
     shape = operand.meta["val"].shape
     return shape.numel() == 1 or (len(shape) == 1 and order[-1] == len(order) - 1)
 
 
 def _without(order: list[int], dims: list[int]) -> list[int]:
-    """The permutation of the axes that are left without some of those of the result."""
+    """The permutation that remains when some axes of the result are removed."""
     kept = [axis for place, axis in enumerate(order) if place not in dims]
     return [sorted(kept).index(axis) for axis in kept]

@@ -1,4 +1,4 @@
-"""What an unrolled loop computes per frame: found by comparing its levels with each other."""
+"""Finds the body of an unrolled loop by comparing its levels (iterations) with each other."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,21 +6,25 @@ from itertools import pairwise
 
 from torch import fx
 
-from co3d.compiler.passes.likeness import AreAlike, Pick, are_alike, are_equal_constants
+from co3d.compiler.passes.equivalence import (
+    CompareOperands,
+    Pick,
+    are_equal_constants,
+    are_equivalent,
+)
 from co3d.compiler.passes.loop_start import LoopStart
 
 
 @dataclass(frozen=True)
 class Body:
-    """What every level of a loop computes, shown by the nodes of one of them.
+    """The body of a loop, represented by the nodes of one of its levels.
 
     Attributes:
-        nodes: in graph order; those of the level before are made again from its values.
-        past: of what the nodes read of the level before, the node of this level that is its like.
-        collected: for each collector the node that it gathers.
-        last: for each of the nodes that others read of the last level, the node of that level and
-            those readers.
-        fill: what the past holds before the first level.
+        nodes: in graph order; those of the previous level are recomputed from the past.
+        past: node of the previous level that the body reads -> its counterpart in this level.
+        collected: collector -> the node that it gathers.
+        last: node that is read of the last level -> its counterpart there, and its readers.
+        fill: value of the past before the first level.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -37,14 +41,14 @@ def find_body(
     collectors: Mapping[fx.Node, Sequence[fx.Node]],
     elsewhere: Container[fx.Node],
 ) -> Body | None:
-    """The body of a loop; None where its levels are not all alike.
+    """The body of a loop; None where its levels are not equivalent.
 
     Args:
         clip_graph: the graph, and its constants.
         levels: the nodes of each level, at least four, in graph order.
-        picks: of the frames.
+        picks: the selections of frames.
         collectors: nodes that gather one value of each level in order, with those values.
-        elsewhere: nodes of all loops; what reads the last level from another one is left to it.
+        elsewhere: nodes of all loops; readers in other loops are ignored.
     """
     return _Loop(clip_graph, levels, picks).find(collectors, elsewhere)
 
@@ -54,25 +58,25 @@ class _Loop:
     clip_graph: fx.GraphModule
     levels: Sequence[Sequence[fx.Node]]
     picks: Mapping[fx.Node, Pick]
-    # Where a node stands: its level, and its number there.
+    # The position of a node: its level, and its number in that level.
     place: dict[fx.Node, tuple[int, int]] = field(default_factory=dict)
-    # Per number: the node of the first level that the second reads as its past.
+    # Number -> the node of the first level that the second reads as its past.
     first: dict[int, fx.Node] = field(default_factory=dict)
-    # Per number: its like in the last level, which need not have all.
+    # Number -> its counterpart in the last level, which need not have all.
     end: dict[int, fx.Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for level, nodes in enumerate(self.levels):
             self.place.update((node, (level, number)) for number, node in enumerate(nodes))
-        # The level that stands for all has an inner one before it, as its past.
-        self.shown, self.before = self.levels[-2], self.levels[-3]
-        self.start = LoopStart(self.clip_graph, self.shown, self.before, self.picks)
+        # The level that represents the body has an inner one before it, as its past.
+        self.level, self.previous = self.levels[-2], self.levels[-3]
+        self.start = LoopStart(self.clip_graph, self.level, self.previous, self.picks)
 
     def find(
         self, collectors: Mapping[fx.Node, Sequence[fx.Node]], elsewhere: Container[fx.Node]
     ) -> Body | None:
         """See `find_body`."""
-        if not self._are_inner_levels_alike():
+        if not self._are_inner_levels_equivalent():
             return None
         self._match_last_level()
         collected: dict[fx.Node, int] = {}
@@ -89,27 +93,27 @@ class _Loop:
         if started is None:
             return None
         needed, carried, fill = started
-        remade = [self.before[number] for number in sorted(self._reach_remade(needed))]
+        remade = [self.previous[number] for number in sorted(self._list_remade(needed))]
         return Body(
-            (*remade, *(self.shown[number] for number in sorted(needed))),
-            {self.before[number]: self.shown[number] for number in sorted(carried)},
-            {collector: self.shown[number] for collector, number in collected.items()},
-            {self.shown[number]: reading for number, reading in last.items()},
+            (*remade, *(self.level[number] for number in sorted(needed))),
+            {self.previous[number]: self.level[number] for number in sorted(carried)},
+            {collector: self.level[number] for collector, number in collected.items()},
+            {self.level[number]: reading for number, reading in last.items()},
             fill,
         )
 
     def _match_start(
         self, wanted: set[int], pairs: Sequence[tuple[int, fx.Node]]
     ) -> tuple[set[int], set[int], float] | None:
-        """The numbers that are needed, those that are kept as past, and what the past begins with.
+        """The numbers that are needed, those that are kept as past, and the past's initial value.
 
         Args:
-            wanted: numbers of what is read of the loop.
-            pairs: numbers, each with the node of the first level that must be its like.
+            wanted: numbers of the nodes that are read outside the loop.
+            pairs: numbers, each with the node of the first level that must be its counterpart.
         """
         start = self.start
         while wanted:
-            closed = self._close(wanted)
+            closed = self._find_dependencies(wanted)
             if closed is None:
                 return None
             needed, carried = closed
@@ -121,61 +125,61 @@ class _Loop:
             start.remade |= start.missing
         return None
 
-    def _are_inner_levels_alike(self) -> bool:
+    def _are_inner_levels_equivalent(self) -> bool:
         inner = self.levels[1:-1]
-        if not self.shown or len({len(nodes) for nodes in inner}) > 1:
+        if not self.level or len({len(nodes) for nodes in inner}) > 1:
             return False
         return all(
-            are_alike(node, like, self._compare_inner(level))
+            are_equivalent(node, like, self._compare_inner(level))
             for level, (lower, nodes) in enumerate(pairwise(inner), 2)
             for like, node in zip(lower, nodes, strict=True)
         )
 
-    def _compare_inner(self, level: int) -> AreAlike:
-        """How operands of a level and of the one before it are compared."""
+    def _compare_inner(self, level: int) -> CompareOperands:
+        """The function that compares operands of a level with those of the previous one."""
 
         def compare(one: fx.Node, like: fx.Node) -> bool:
             if one not in self.place or like not in self.place:
-                return self._are_outer_alike(one, like, level)
-            (own, number), (lower, like_number) = self.place[one], self.place[like]
+                return self._do_outer_operands_match(one, like, level)
+            (own, number), (lower, lower_number) = self.place[one], self.place[like]
             if own != lower + 1 or own not in (level, level - 1):
                 return False
             if lower == 0:
                 return self.first.setdefault(number, like) is like
-            return number == like_number
+            return number == lower_number
 
         return compare
 
-    def _are_outer_alike(self, one: fx.Node, like: fx.Node, level: int) -> bool:
-        """Whether operands are the frames of two neighbouring levels, or the same constant."""
+    def _do_outer_operands_match(self, one: fx.Node, like: fx.Node, level: int) -> bool:
+        """Whether operands from outside are the frames of two levels, or the same constant."""
         if one in self.picks and like in self.picks:
             a, b = self.picks[one], self.picks[like]
-            return a.is_like(b) and a.index == level and b.index == level - 1
+            return a.has_same_form(b) and a.index == level and b.index == level - 1
         if any(n in self.picks or n in self.place for n in (one, like)):
             return False
         return are_equal_constants(self.clip_graph, one, like)
 
     def _match_last_level(self) -> None:
-        """Find the likes of the body in the last level, which also holds what follows the loop."""
+        """Find the body's counterparts in the last level, which also has what follows the loop."""
         top = len(self.levels) - 1
         waiting = list(self.levels[-1])
 
         def compare(one: fx.Node, like: fx.Node) -> bool:
             if one not in self.place or like not in self.place:
-                return self._are_outer_alike(one, like, top)
+                return self._do_outer_operands_match(one, like, top)
             lower, number = self.place[like]
             if lower == top - 1:
                 return self.end.get(number) is one
             return lower == top - 2 and self.place[one] == (top - 1, number)
 
-        for number, like in enumerate(self.shown):
-            found = next((node for node in waiting if are_alike(node, like, compare)), None)
+        for number, like in enumerate(self.level):
+            found = next((node for node in waiting if are_equivalent(node, like, compare)), None)
             if found is not None:
                 self.end[number] = found
                 waiting.remove(found)
 
     def _common_number(self, parts: Sequence[fx.Node]) -> int | None:
-        """Which node of every level is gathered; None where it is not always the same one."""
+        """The number of the node that is gathered of each level; None where numbers differ."""
         if any(part not in self.place for part in parts[1:]):
             return None
         number = self.place[parts[1]][1]
@@ -186,7 +190,7 @@ class _Loop:
     def _find_last(
         self, collectors: Container[fx.Node], elsewhere: Container[fx.Node]
     ) -> dict[int, tuple[fx.Node, list[fx.Node]]]:
-        """What is read of the last level, but by the loop itself and other loops."""
+        """The nodes of the last level that are read outside this loop and other loops."""
         own = set(self.end.values())
         found = {}
         for number, node in self.end.items():
@@ -201,10 +205,10 @@ class _Loop:
                 found[number] = (node, readers)
         return found
 
-    def _close(self, wanted: set[int]) -> tuple[set[int], set[int]] | None:
-        """The numbers of all that these depend on, and of those that are kept as past.
+    def _find_dependencies(self, wanted: set[int]) -> tuple[set[int], set[int]] | None:
+        """The numbers of all dependencies of these, and of those that are kept as past.
 
-        None where the past cannot be made again of what was kept.
+        None where the past cannot be recomputed from the values kept.
         """
         needed, carried, waiting = set[int](), set[int](), list(wanted)
         while waiting:
@@ -212,7 +216,7 @@ class _Loop:
             if number in needed:
                 continue
             needed.add(number)
-            for operand in self._placed(self.shown[number]):
+            for operand in self._placed(self.level[number]):
                 level, read = self.place[operand]
                 if level == len(self.levels) - 2:
                     waiting.append(read)
@@ -225,7 +229,7 @@ class _Loop:
         return needed, carried
 
     def _find_kept(self, number: int) -> set[int] | None:
-        """What must be kept for this part of the past: itself, or what makes it again."""
+        """What must be kept for a node of the past: itself, or the values to recompute it from."""
         if number not in self.start.remade:
             return {number}
         kept = set[int]()
@@ -240,12 +244,12 @@ class _Loop:
             kept.update(inner or ())
             return inner is not None
 
-        made_alike = are_alike(self.first[number], self.before[number], compare)
+        made_alike = are_equivalent(self.first[number], self.previous[number], compare)
         return kept if made_alike else None
 
-    def _reach_remade(self, needed: set[int]) -> set[int]:
-        """The numbers of the past that the needed nodes read, or each other, and that is remade."""
-        waiting = [self.shown[number] for number in needed]
+    def _list_remade(self, needed: set[int]) -> set[int]:
+        """The numbers of the past that is recomputed: read by needed nodes, or by each other."""
+        waiting = [self.level[number] for number in needed]
         found = set[int]()
         while waiting:
             for operand in self._placed(waiting.pop()):

@@ -1,7 +1,7 @@
-"""The first level of an unrolled loop: what the body makes of constants in place of its past.
+"""Compares the first level of an unrolled loop with the body, whose past is constant there.
 
-Other passes have simplified it by then: operators of constants are computed, a concatenation with
-zeros is a pad, and Python began a sum with its first value.
+Other passes have already simplified the first level: constants are folded, a concatenation with
+zeros is a pad, and a sum starts with its first value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
-from co3d.compiler.passes.likeness import Pick, are_alike, are_equal_constants
+from co3d.compiler.passes.equivalence import Pick, are_equal_constants, are_equivalent
 from co3d.compiler.passes.uniform import uniform_value
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
-# What leaves another operand as it is.
+# Operator -> its neutral element.
 _NEUTRAL: dict[Any, float] = {
     _ATEN.add.Tensor: 0.0,
     _ATEN.maximum.default: float("-inf"),
@@ -31,40 +31,40 @@ class LoopStart:
 
     Attributes:
         clip_graph: the graph, and its constants.
-        shown: the nodes of the level that shows the body.
-        before: those of the level before it, the body's past.
-        picks: of frames.
-        remade: numbers of what is made again from the past instead of being kept, because it
-            begins with different numbers: of `linear(h)` the h, which begins with zeros.
-        missing: numbers that should be remade as well for the first level to match.
+        level: the nodes of the level that represents the body.
+        previous: those of the level before it, the body's past.
+        picks: the selections of frames.
+        remade: numbers of past nodes that are recomputed instead of kept, because they do not start
+            with one value everywhere: for `linear(h)` the state is h, which starts with zeros.
+        missing: numbers that must be recomputed too for the first level to match.
     """
 
     clip_graph: fx.GraphModule
-    shown: Sequence[fx.Node]
-    before: Sequence[fx.Node]
+    level: Sequence[fx.Node]
+    previous: Sequence[fx.Node]
     picks: Mapping[fx.Node, Pick]
     remade: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._body = {node: number for number, node in enumerate(self.shown)}
-        self._past = {node: number for number, node in enumerate(self.before)}
+        self._body = {node: number for number, node in enumerate(self.level)}
+        self._past = {node: number for number, node in enumerate(self.previous)}
         self._fills: set[float] = set()
-        # Constants of the first level, and the nodes that they must be the value of.
+        # Nodes of the body, and constants of the first level that must be their values.
         self._folded: list[tuple[fx.Node, fx.Node]] = []
-        # Pairs of those that match, in the order in which they were found.
+        # Matching pairs, in the order in which they were found.
         self._matched: dict[tuple[fx.Node, fx.Node], None] = {}
 
     def match(self, pairs: Sequence[tuple[int, fx.Node]]) -> float | None:
-        """What the past holds before the first level; None where that level does not match.
+        """The initial value of the past; None where the first level does not match.
 
         Args:
-            pairs: numbers of the body, each with a node of the first level that must be its like.
+            pairs: numbers of the body, each with a node of the first level to match it with.
         """
         self._fills.clear()
         self._folded.clear()
         self._matched.clear()
-        if not all(self._is_like(node, self.shown[number]) for number, node in pairs):
+        if not all(self._matches(node, self.level[number]) for number, node in pairs):
             return None
         if len(self._fills) > 1:
             return None
@@ -77,7 +77,7 @@ class LoopStart:
                 return None
         return fill
 
-    def _is_like(self, node: fx.Node, body: fx.Node) -> bool:
+    def _matches(self, node: fx.Node, body: fx.Node) -> bool:
         if (node, body) in self._matched:
             return True
         fills, folded, matched = set(self._fills), len(self._folded), len(self._matched)
@@ -93,9 +93,9 @@ class LoopStart:
     def _is_same_operator(self, node: fx.Node, body: fx.Node) -> bool:
         if node.op == "get_attr":
             self._folded.append((body, node))
-            return _spreads_to(node, body)
+            return _broadcasts_to(node, body)
         has_shapes = _list_shapes(node) == _list_shapes(body)
-        return has_shapes and are_alike(node, body, self._are_operands_alike)
+        return has_shapes and are_equivalent(node, body, self._do_operands_match)
 
     def _is_simplified(self, node: fx.Node, body: fx.Node) -> bool:
         if body.target is _ATEN.cat.default and node.target is _ATEN.constant_pad_nd.default:
@@ -105,37 +105,37 @@ class LoopStart:
             return False
         for past, other in (operands, operands[::-1]):
             is_whole = other.meta["val"].shape == body.meta["val"].shape
-            if self._is_kept(past) and is_whole and self._are_operands_alike(node, other):
+            if self._is_kept(past) and is_whole and self._do_operands_match(node, other):
                 self._fills.add(_NEUTRAL[body.target])
                 return True
         return False
 
-    def _are_operands_alike(self, node: fx.Node, body: fx.Node) -> bool:
+    def _do_operands_match(self, node: fx.Node, body: fx.Node) -> bool:
         if body in self._past:
             return self._can_be_past(node, body)
         if body in self._body:
-            return self._is_like(node, body)
+            return self._matches(node, body)
         if body in self.picks:
             pick = self.picks.get(node)
-            return pick is not None and pick.is_like(self.picks[body]) and pick.index == 0
+            return pick is not None and pick.has_same_form(self.picks[body]) and pick.index == 0
         return are_equal_constants(self.clip_graph, node, body)
 
     def _is_kept(self, body: fx.Node) -> bool:
         return body in self._past and self._past[body] not in self.remade
 
     def _can_be_past(self, node: fx.Node, body: fx.Node) -> bool:
-        """Whether a constant can be what the past holds, or what is made of it."""
+        """Whether a constant can be the past's initial value, or be computed from it."""
         if not self._is_kept(body):
             return self._is_same_operator(node, body)
         value = uniform_value(self.clip_graph, node)
-        if value is None or not _spreads_to(node, body):
+        if value is None or not _broadcasts_to(node, body):
             self.missing.add(self._past[body])
             return False
         self._fills.add(value)
         return True
 
     def _is_pad_of(self, node: fx.Node, body: fx.Node) -> bool:
-        """Whether a pad is a concatenation in which the past holds the pad's value."""
+        """Whether a pad is a concatenation with a past that holds the pad's value."""
         args, pad = arguments(body), arguments(node)
         parts, flat = list(args["tensors"]), list(pad["pad"])
         rank = len(body.meta["val"].shape)
@@ -148,20 +148,20 @@ class LoopStart:
             others = parts[:place] + parts[place + 1 :]
             if flat + [0] * (2 * rank - len(flat)) != widths or not all(map(self._is_kept, others)):
                 continue
-            if self._are_operands_alike(pad["self"], part):
+            if self._do_operands_match(pad["self"], part):
                 self._fills.add(float(pad["value"] or 0.0))
                 return True
         return False
 
     def _find_kept(self, body: fx.Node) -> set[int]:
-        """The numbers of the past that a node is made of."""
+        """The numbers of the past that a node depends on."""
         if self._is_kept(body):
             return {self._past[body]}
         inner = [n for n in body.all_input_nodes if n in self._past or n in self._body]
         return set[int]().union(*map(self._find_kept, inner))
 
     def _evaluate(self, body: fx.Node, fill: float) -> Tensor | None:
-        """What a node is before the first frame; None where it depends on one."""
+        """A node's value before the first frame; None where it depends on a frame."""
         if body.op == "get_attr":
             return self.clip_graph.get_buffer(str(body.target))
         if self._is_kept(body):
@@ -177,12 +177,12 @@ class LoopStart:
         return target(*args, **kwargs)
 
 
-def _spreads_to(node: fx.Node, body: fx.Node) -> bool:
-    """Whether a constant has the shape of a node of the body, or is one row for the whole batch."""
+def _broadcasts_to(node: fx.Node, body: fx.Node) -> bool:
+    """Whether a constant has the shape of a node of the body, possibly with a batch of one."""
     shapes, wanted = _list_shapes(node), _list_shapes(body)
     return shapes in (wanted, [(1, *shape[1:]) for shape in wanted])
 
 
 def _list_shapes(node: fx.Node) -> list[tuple[int, ...]]:
-    """Of a node's value, or of its values where it has several."""
+    """The shapes of a node's values."""
     return [tuple(value.shape) for value in tree_leaves(node.meta["val"])]

@@ -1,7 +1,7 @@
-"""Pick parts of an axis before that axis is moved in front of the batch, instead of after it.
+"""Select from an axis before it is moved in front of the batch, instead of after it.
 
-Attention in pictures makes queries, keys and values in one layer, moves their axis to the front and
-takes it apart: `qkv.reshape(N, L, 3, H, D).permute(2, 0, 3, 1, 4).unbind(0)`.
+Vision transformers compute queries, keys and values in one layer, move their axis to the front and
+unbind it: `qkv.reshape(N, L, 3, H, D).permute(2, 0, 3, 1, 4).unbind(0)`.
 """
 
 import torch

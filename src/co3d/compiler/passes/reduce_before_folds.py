@@ -1,4 +1,4 @@
-"""Reduce the axes themselves instead of the axis that a reshape has folded them into."""
+"""Reduce axes before a reshape folds them into one."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ _VIEWS = {_ATEN.reshape.default, _ATEN.view.default}
 
 
 def reduce_before_folds(clip_graph: fx.GraphModule) -> PassResult:
-    """Write `x.flatten(2).mean(-1)` as `x.mean((2, 3, 4))`: of one axis time cannot be told."""
+    """Write `x.flatten(2).mean(-1)` as `x.mean((2, 3, 4))`, in which time is an axis."""
     changed = False
     for node in list(clip_graph.graph.nodes):
         if node.target in _REDUCTIONS:
@@ -33,10 +33,10 @@ def _write(node: fx.Node) -> bool:
         return False
     x: Any = folded.args[0]
     before = tuple(x.meta["val"].shape)
-    apart = [_find_axes(before, after, dim) for dim in dims]
-    if any(axes is None for axes in apart) or sum(map(len, apart)) == len(dims):  # type: ignore[arg-type]
+    axes_by_dim = [_find_axes(before, after, dim) for dim in dims]
+    if any(axes is None for axes in axes_by_dim) or sum(map(len, axes_by_dim)) == len(dims):  # type: ignore[arg-type]
         return False
-    reduced = [axis for axes in apart if axes for axis in axes]
+    reduced = [axis for axes in axes_by_dim if axes for axis in axes]
     kept = [d for d in range(len(before)) if d not in reduced]
     wanted = tuple(s for d, s in enumerate(after) if d not in dims)
     if tuple(before[d] for d in kept) != wanted:
@@ -50,7 +50,7 @@ def _write(node: fx.Node) -> bool:
 
 
 def _find_axes(before: tuple[int, ...], after: tuple[int, ...], dim: int) -> list[int] | None:
-    """The axes that a reshape has folded into one; None where it holds a part of one of them."""
+    """The axes that a reshape folded into one; None where that contains only part of an axis."""
     start, end = math.prod(after[:dim]), math.prod(after[: dim + 1])
     count, axes = 1, []
     for axis, size in enumerate(before):

@@ -1,4 +1,4 @@
-"""Put one scan in the place of an unrolled loop."""
+"""Replace an unrolled loop by one scan."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from co3d.compiler.insertion import insert, insert_constant, replace
-from co3d.compiler.passes.likeness import Pick
+from co3d.compiler.passes.equivalence import Pick
 from co3d.compiler.passes.loop_body import Body
 from co3d.compiler.rules.registry import arguments
 from co3d.compiler.rules.scan import Scan
@@ -18,19 +18,19 @@ _ATEN = torch.ops.aten
 def replace_loop(
     clip_graph: fx.GraphModule, body: Body, picks: Mapping[fx.Node, Pick], frames: int
 ) -> bool:
-    """Let what reads a loop read a scan instead; whether it could.
+    """Let the readers of a loop read a scan instead; returns whether that is possible.
 
     Args:
-        clip_graph: the graph, whose unrolled levels are removed where nothing reads them any more.
-        body: of the loop.
-        picks: of the frames that it reads.
-        frames: how many elements it runs over.
+        clip_graph: the graph; unrolled levels without readers are removed.
+        body: the body of the loop.
+        picks: the selections of frames that it reads.
+        frames: number of iterations.
     """
     replaced = [*body.collected, *(r for _, readers in body.last.values() for r in readers)]
     first = min(replaced)
     writer = _BodyWriter(clip_graph, body, picks)
     if any(not x < first for x, _ in writer.sources):
-        return False  # one of its inputs is computed from what it makes
+        return False  # one of its inputs depends on its results
     if any(arguments(c)["dim"] % len(c.meta["val"].shape) == 0 for c in body.collected):
         return False
     scan = writer.write()
@@ -60,10 +60,10 @@ class _BodyWriter:
     """Writes the graph of a loop's body.
 
     Attributes:
-        sources: the values that it takes elements of, with their time axes.
-        constants: the nodes of those that it reads.
-        gathered: for each collector, the node of the level shown whose values it gathers.
-        results: the nodes of that level whose values it returns, those of the past first.
+        sources: the values whose elements it reads, with their time axes.
+        constants: the constants that it reads.
+        gathered: collector -> the body's node whose values it gathers.
+        results: the body's nodes whose values it returns, those of the past first.
         example: one of its nodes, for messages.
     """
 
@@ -82,7 +82,7 @@ class _BodyWriter:
         self.example = body.nodes[-1]
 
     def _find_gathered(self, collector: fx.Node, node: fx.Node) -> fx.Node:
-        """What to return for a collector: an axis of one that was added for it is left out."""
+        """The node to return for a collector, before an axis of one was inserted for it."""
         inner, rank = node.all_input_nodes[0], node.meta["val"].dim()
         if node.target is not _ATEN.unsqueeze.default or inner not in self._body.nodes:
             return node
@@ -90,7 +90,7 @@ class _BodyWriter:
         return inner if dims[0] == dims[1] else node
 
     def write(self) -> Scan | None:
-        """The scan; None where its results are of several kinds, or a constant is computed."""
+        """Write the scan; None where its results have several dtypes, or a constant is computed."""
         if any(c.op != "get_attr" for c in self.constants) or not self.sources:
             return None
         if len({node.meta["val"].dtype for node in self.results}) > 1:
@@ -118,7 +118,7 @@ class _BodyWriter:
             args, kwargs = fx.map_arg((node.args, node.kwargs), made.__getitem__)
             target: Any = node.target
             if target in (_ATEN.reshape.default, _ATEN.expand.default):
-                # Without time the first axis is the batch, or holds it outside of all else, or
+                # Without time the first axis is the batch or a product that begins with it; else
                 # the rules refuse the body.
                 args = (args[0], [-1, *node.meta["val"].shape[1:]])  # type: ignore[index]
             made[node] = insert(next(iter(elements.values())), target, args, kwargs)  # type: ignore[arg-type]
@@ -143,9 +143,9 @@ def _move_to_front(x: fx.Node, dim: int) -> fx.Node:
 
 
 def _repeat_constant(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node:
-    """A reading of a constant at the place of the scan.
+    """Read a constant at the position of the scan.
 
-    It gets a name of its own: those that passes gave it tell in which frame it was found.
+    It gets a new name, since names from passes depend on the frame in which the constant was found.
     """
     names = [name for name, _ in clip_graph.named_buffers(remove_duplicate=False)]
     number = sum(name.startswith("loop_constant") for name in names)
@@ -157,15 +157,15 @@ def _take_result(made: fx.Node, scan: Scan, result: int) -> fx.Node:
     """One result (N, T, …) of a scan."""
     if len(scan.shapes) == 1:
         return made
-    part = insert(made, _ATEN.slice.Tensor, (made, 2, *scan.places[result]))
-    if scan.is_alike:
+    part = insert(made, _ATEN.slice.Tensor, (made, 2, *scan.spans[result]))
+    if scan.can_concatenate:
         return part
     sizes = [-1, made.meta["val"].shape[1], *scan.shapes[result]]
     return insert(made, _ATEN.reshape.default, (part, sizes))
 
 
 def _gather(collector: fx.Node, value: fx.Node) -> fx.Node:
-    """What a collector made of the elements of a value (N, T, …)."""
+    """A collector's result, computed from the elements of a value (N, T, …)."""
     shape = collector.meta["val"].shape
     args = arguments(collector)
     dim = args["dim"] % len(shape)

@@ -1,4 +1,4 @@
-"""What a pass over the clip graph reports; exact passes and rewrites return the same record."""
+"""The result of an exact pass or a rewrite of the clip graph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,8 @@ class PassResult:
 
     Attributes:
         changed: whether it changed the graph at all.
-        approximations: one line per place where the network now computes something else; exact
-            passes have none.
-        refusals: nodes that the pass should have rewritten and could not, each with the reason.
+        approximations: one line per change of what the network computes; exact passes have none.
+        refusals: nodes that the pass could not rewrite, each with the reason.
     """
 
     changed: bool

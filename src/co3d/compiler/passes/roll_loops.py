@@ -1,4 +1,4 @@
-"""Roll loops over frames up again: what a network does frame by frame becomes one scan.
+"""Roll unrolled loops over frames: they become one scan.
 
 Export unrolls `for t in range(T)`. Each operator then depends on frames up to some t, its level:
 
@@ -6,8 +6,8 @@ Export unrolls `for t in range(T)`. Each operator then depends on frames up to s
     x0 ─ f ─ h0 ──── x1 ─ f ─ h1 ──────── x2 ─ f ─ h2 ──────── x3 ─ f ─ h3
     zeros ┘        └──────────┘         └──────────┘         └──────────┘
 
-Where all levels compute the same of their frame and of the level before, and the first one what the
-others would of constants, the loop is a recurrence. Whatever merely looks alike is left alone.
+If all levels compute the same function of their frame and of the previous level, and the first one
+that function of its frame and constants, the loop is a recurrence. Other loops are not changed.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ import torch
 from torch import fx
 
 from co3d.compiler.analyse import Analysis
-from co3d.compiler.passes.likeness import Pick
+from co3d.compiler.passes.equivalence import Pick
 from co3d.compiler.passes.loop_body import find_body
 from co3d.compiler.passes.replace_loop import replace_loop
 from co3d.compiler.passes.result import PassResult
@@ -25,19 +25,19 @@ from co3d.compiler.passes.uniform import uniform_value
 from co3d.compiler.rules.registry import arguments
 
 _ATEN = torch.ops.aten
-# Two levels between the first and the last are compared with each other.
+# Two inner levels are compared with each other, between the first and the last.
 LEAST_FRAMES = 4
 
 
 @dataclass
 class _Levels:
-    """The nodes that belong to frames of one length and stride.
+    """The nodes that depend on selected frames of values with one number of elements and stride.
 
     Attributes:
-        frames: how many levels there are.
-        picks: nodes that take one element along time.
-        level: of picks, and of what depends on picks and constants alone.
-        collectors: concatenations of one value per level, in order: the node to its parts.
+        frames: number of levels.
+        picks: nodes that select one element along time.
+        level: levels of picks and of nodes that depend on nothing but picks and constants.
+        collectors: concatenation of one value per level, in order -> those values.
     """
 
     frames: int
@@ -49,18 +49,19 @@ class _Levels:
 def roll_loops(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
     """Replace one loop over all elements of a value by a scan; equal up to rounding.
 
-    Changes one loop at a time, as another may run over what it makes: run it until nothing changes.
+    Changes one loop at a time, since another may loop over its results: run it until nothing
+    changes.
     """
     for levels in _find_levels(clip_graph, analysis):
         for targets in _group_targets(levels):
             if _roll(clip_graph, levels, targets):
-                _name_anew(clip_graph)
+                _renumber(clip_graph)
                 return PassResult(True)
     return PassResult(False)
 
 
 def _find_levels(clip_graph: fx.GraphModule, analysis: Analysis) -> list[_Levels]:
-    """The picks of every element of a value, by how many there are and their frame rate."""
+    """The selections of every element of a value, by number of elements and stride."""
     found: dict[tuple[fx.Node, int], dict[int, list[fx.Node]]] = {}
     for node in clip_graph.graph.nodes:
         pick = _read_pick(node)
@@ -84,7 +85,7 @@ def _find_levels(clip_graph: fx.GraphModule, analysis: Analysis) -> list[_Levels
 
 
 def _read_pick(node: fx.Node) -> tuple[fx.Node, int, int] | None:
-    """What a node takes one element of, along which axis, and which."""
+    """The selection that a node makes; None where it makes none."""
     if node.target is _ATEN.select.int:
         args = arguments(node)
         shape = args["self"].meta["val"].shape
@@ -132,9 +133,9 @@ def _read_collector(node: fx.Node, levels: _Levels) -> list[fx.Node] | None:
 
 
 def _group_targets(levels: _Levels) -> list[tuple[list[fx.Node], set[fx.Node]]]:
-    """What reads loops, each group with the nodes that it depends on; groups share none of them.
+    """Groups of nodes that read loops, with their dependencies, which no two groups share.
 
-    Those are the collectors, and what depends on the last frame and is read by the rest.
+    The readers are collectors, and nodes that depend on the last frame and are read elsewhere.
     """
     last = levels.frames - 1
     targets = list(levels.collectors)
@@ -154,7 +155,7 @@ def _group_targets(levels: _Levels) -> list[tuple[list[fx.Node], set[fx.Node]]]:
 
 
 def _gather(target: fx.Node, levels: _Levels) -> set[fx.Node]:
-    """The nodes with a level, other than picks, that a target depends on, or is."""
+    """A target and its dependencies, as far as they have a level and are no picks."""
     waiting = list(levels.collectors.get(target, [target]))
     found: set[fx.Node] = set()
     while waiting:
@@ -177,8 +178,8 @@ def _roll(
     return body is not None and replace_loop(clip_graph, body, levels.picks, levels.frames)
 
 
-def _name_anew(clip_graph: fx.GraphModule) -> None:
-    """Number operators in their order, so that no name tells how often a loop was unrolled."""
+def _renumber(clip_graph: fx.GraphModule) -> None:
+    """Renumber operators, so that no name depends on how often a loop was unrolled."""
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
     for node in clip_graph.graph.nodes:

@@ -1,4 +1,4 @@
-"""Constants that were made for the batch of the export, as zeros for each of its rows."""
+"""Shrinks constants that were exported for a batch, such as zeros for each row, to one row."""
 
 import torch
 from torch import Tensor, fx
@@ -8,16 +8,16 @@ from co3d.compiler.passes.result import PassResult
 
 
 def share_rows(clip_graph: fx.GraphModule) -> PassResult:
-    """Keep one row of a constant whose rows are alike, where an operator spreads it over the batch.
+    """Keep one row of a constant with equal rows, where an operator broadcasts it to the batch.
 
-    `x * torch.zeros(len(x), …)` is exported with the zeros of as many rows as that batch had.
+    `x * torch.zeros(len(x), …)` is exported with zeros for as many rows as the exported batch.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):
         if node.op != "get_attr":
             continue
-        readers = [reader for reader in node.users if _spreads(reader, node)]
-        if not readers or not _is_alike(clip_graph, node):
+        readers = [reader for reader in node.users if _adds_batch(reader, node)]
+        if not readers or not _has_equal_rows(clip_graph, node):
             continue
         for reader in readers:
             row = clip_graph.get_buffer(str(node.target))[:1]
@@ -28,13 +28,13 @@ def share_rows(clip_graph: fx.GraphModule) -> PassResult:
     return PassResult(clip_graph.graph.eliminate_dead_code() or changed)
 
 
-def _is_alike(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
+def _has_equal_rows(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
     tensor = clip_graph.get_buffer(str(node.target))
     return bool((tensor == tensor[:1]).all())
 
 
-def _spreads(reader: fx.Node, constant: fx.Node) -> bool:
-    """Whether an element-wise operator's result has the batch where the constant has its rows."""
+def _adds_batch(reader: fx.Node, constant: fx.Node) -> bool:
+    """Whether an element-wise operator broadcasts the constant's rows to the batch."""
     value, own = reader.meta.get("val"), constant.meta["val"]
     others = [n for n in reader.all_input_nodes if n.op != "get_attr"]
     return (

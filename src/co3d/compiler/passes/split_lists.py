@@ -1,4 +1,4 @@
-"""Write operators with several results as ones with a single result: splits, maxima."""
+"""Write operators with several results (splits, maxima) as operators with one."""
 
 import operator
 from typing import Any
@@ -26,7 +26,7 @@ _EXTREMA = {_ATEN.max.dim: _ATEN.amax.default, _ATEN.min.dim: _ATEN.amin.default
 
 
 def split_lists(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace each result that is taken of such an operator by an operator of its own."""
+    """Replace each result of such an operator by an operator with one result."""
     graph, changed = clip_graph.graph, False
     for node in list(graph.nodes):
         if node.target is not operator.getitem:

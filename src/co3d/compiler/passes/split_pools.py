@@ -1,4 +1,4 @@
-"""Pool space before time: pools over both are split in two, so that the state kept is small."""
+"""Pool space before time: pools over both are split in two, so that the state is small."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _REDUCTIONS = {
 def split_pools(clip_graph: fx.GraphModule) -> PassResult:
     """Split global and sliding pools over space and time; equal up to rounding.
 
-    An average pool as long as the clip becomes a mean over time, and so a sliding window.
+    An average pool as long as the clip becomes a mean over time, which streams as a sliding window.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):
@@ -51,13 +51,13 @@ def _split_reduction(node: fx.Node) -> bool:
 
 
 def _split_adaptive(node: fx.Node) -> bool:
-    """Axes that are pooled to 1 become means, space before time; the others are pooled first."""
+    """Write axes that are pooled to 1 as means, space before time, after the other axes' pool."""
     x, size = node.args[0], node.args[1]
     clip = tuple(x.meta["val"].shape)  # type: ignore[union-attr]
     if len(clip) != 5:
         return False
     wanted = per_axis(size, 3)  # type: ignore[arg-type]
-    # Over time also where the training clip has one element there: longer videos have more.
+    # Also over a single element in time: longer videos have more.
     to_one = [d for d, n in zip((2, 3, 4), wanted, strict=True) if n == 1 and clip[d] > (d > 2)]
     rest = [clip[d] if d in to_one else n for d, n in zip((2, 3, 4), wanted, strict=True)]
     if not to_one:
@@ -78,7 +78,7 @@ def _split_sliding(node: fx.Node) -> bool:
         return False
     space = _sliding_args(args, is_mean, (1, *kernel[1:]), (1, *stride[1:]), (0, *pads[1:]), 1)
     is_global = is_mean and kernel[0] == x.meta["val"].shape[2] and not pads[0]
-    if is_global and not _goes_on_in_time(node):
+    if is_global and not _is_strided_pool(node):
         parts = [(node.target, space), (_ATEN.mean.dim, ([2], True))]
     elif kernel[1:] == (1, 1):
         return False
@@ -90,11 +90,11 @@ def _split_sliding(node: fx.Node) -> bool:
     return _replace(node, x, parts)
 
 
-def _goes_on_in_time(pool: fx.Node) -> bool:
-    """Whether what follows shows that a pool as long as the clip is none over the clip.
+def _is_strided_pool(pool: fx.Node) -> bool:
+    """Whether a pool as long as the clip is a strided pool by chance, as its readers show.
 
-    Then a kernel reads along time behind it, or it meets what no pool has collapsed and has one
-    element of time nevertheless: down-sampling halves four frames, two, one.
+    Then a kernel in time reads its result, or it is combined with a value that strides have reduced
+    to one element in time: four frames, two, one.
     """
     behind = {pool}
     found = False
@@ -118,7 +118,7 @@ def _has_one_element(node: fx.Node) -> bool:
 
 
 def _spans_time(node: fx.Node) -> bool:
-    """Whether a convolution or pool has a kernel of several elements of time."""
+    """Whether a convolution or pool has a kernel of several elements in time."""
     if node.target is _ATEN.conv3d.default:
         return bool(node.all_input_nodes[1].meta["val"].shape[2] > 1)
     if node.target in (_ATEN.avg_pool3d.default, _ATEN.max_pool3d.default):
@@ -127,7 +127,7 @@ def _spans_time(node: fx.Node) -> bool:
 
 
 def _was_strided_to_one(node: fx.Node) -> bool:
-    """Whether a value has one element of time because of strides, and not of a pool over all."""
+    """Whether a value has one element in time because of strides, not of a global pool."""
     while _has_one_element(node):
         if node.target in (_ATEN.conv3d.default, _ATEN.max_pool3d.default):
             args = arguments(node)

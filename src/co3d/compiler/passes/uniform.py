@@ -1,4 +1,4 @@
-"""Values of a clip graph that hold one number everywhere."""
+"""Finds values of a clip graph that hold one number everywhere."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _FILLED: dict[Any, float] = {
     _ATEN.ones_like.default: 1.0,
     _ATEN.new_ones.default: 1.0,
 }
-# Where the number stands among the arguments.
+# Operator -> the index of the number among its arguments.
 _FULL: dict[Any, int] = {
     _ATEN.full.default: 1,
     _ATEN.full_like.default: 1,
@@ -36,7 +36,7 @@ _MOVES = {
 
 
 def filled_value(clip_graph: fx.GraphModule, node: fx.Node) -> float | None:
-    """The one number of a constant, or of a tensor that is made full of it; None for others."""
+    """The one number of a uniform constant, or of `torch.full` and the like; None for others."""
     if node.op == "get_attr":
         tensor = clip_graph.get_buffer(str(node.target))
         if tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
@@ -49,7 +49,7 @@ def filled_value(clip_graph: fx.GraphModule, node: fx.Node) -> float | None:
 
 
 def uniform_value(clip_graph: fx.GraphModule, node: fx.Node) -> float | None:
-    """The same, whatever axes were moved or cut since."""
+    """Like `filled_value`, also after permutations and slices."""
     while node.op == "call_function" and node.target in _MOVES:
         node = node.all_input_nodes[0]
     return filled_value(clip_graph, node)

@@ -1,6 +1,6 @@
-"""Write shifts along an axis as pads: zeros beside a slice, or a slice written into zeros.
+"""Write shifts along an axis as pads: a slice concatenated with zeros, or written into zeros.
 
-Temporal shift modules (arXiv:1811.08383) come in both spellings.
+Implementations of temporal shift modules (arXiv:1811.08383) use both.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def write_as_pads(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _is_zero(node: fx.Node) -> bool:
-    """Whether a node says x - x or x · 0, as networks do that were made for other frameworks."""
+    """Whether a node is x - x or x · 0, as in networks ported from other frameworks."""
     if node.target is _ATEN.sub.Tensor:
         return node.args[0] is node.args[1] and not node.kwargs
     return node.target is _ATEN.mul.Tensor and node.args[1] in (0, 0.0)
@@ -54,7 +54,7 @@ class _PadWriter:
         self._found: dict[tuple[fx.Node, Any], float | None] = {}
 
     def write_copy(self, node: fx.Node) -> None:
-        """Write a copy over all of a value as what is copied."""
+        """Replace a copy into a whole value by its source."""
         over: Any = node.args[0]
         source: Any = node.args[1]
         with self._graph.inserting_before(node):
@@ -67,10 +67,10 @@ class _PadWriter:
         replace(node, source)
 
     def write_fill(self, node: fx.Node) -> bool:
-        """Write a value filled with a constant as one that is made of it.
+        """Replace an in-place fill by a uniform tensor.
 
         Returns:
-            Whether it could.
+            Whether that is possible.
         """
         value: Any = node.args[1]
         if isinstance(value, fx.Node):
@@ -95,7 +95,7 @@ class _PadWriter:
         replace(node, written)
 
     def is_inner(self, node: fx.Node) -> bool:
-        """Whether a scatter is the inner one of two that write one box: the outer one says all."""
+        """Whether a scatter is the inner one of two that write one box, written with the outer."""
         return bool(node.users) and all(
             user.target is _ATEN.slice_scatter.default
             and arguments(user)["src"] is node
@@ -104,10 +104,10 @@ class _PadWriter:
         )
 
     def write_scatter(self, node: fx.Node) -> bool:
-        """Write base[start:end] = x, and base[a:b, c:d] = x, which is two scatters in one.
+        """Replace base[start:end] = x, or base[a:b, c:d] = x, which is two nested scatters.
 
         Returns:
-            Whether it could.
+            Whether that is possible.
         """
         base, x, box = self._unnest(node)
         rank = len(base.meta["val"].shape)
@@ -122,10 +122,10 @@ class _PadWriter:
         return self._replace(node, written)
 
     def write_cat(self, node: fx.Node) -> bool:
-        """Write cat([0, x, 0]) as pad(x), and other constants as what is added to such a pad.
+        """Write cat([0, x, 0]) as pad(x), and add other constants to the pad.
 
         Returns:
-            Whether it could.
+            Whether that is possible.
         """
         args = arguments(node)
         parts, rank = list(args["tensors"]), len(node.meta["val"].shape)
@@ -148,7 +148,7 @@ class _PadWriter:
         while inner.target is _ATEN.slice_scatter.default:
             inner_args = arguments(inner)
             below = inner_args["self"]
-            # The slice that is written into must be a slice of the same base at the same place.
+            # The slice that is written into must be the same slice of the same base.
             cut = self._constant_or_slice(below, base, box)
             if not cut or inner_args["dim"] in box or inner_args["step"] != 1:
                 break
@@ -172,7 +172,7 @@ class _PadWriter:
     def _write_box(
         self, node: fx.Node, base: fx.Node, x: fx.Node, box: dict[int, tuple[int, int]]
     ) -> fx.Node | None:
-        """x at its place in base: padded where base is constant there, else between its parts."""
+        """Insert x into base: as a pad where base is uniform, else concatenated with its parts."""
         shape = base.meta["val"].shape
         whole = {d for d, (start, end) in box.items() if (start, end) == (0, shape[d])}
         dims = [d for d in sorted(box, reverse=True) if d not in whole]
@@ -181,7 +181,7 @@ class _PadWriter:
         value = self._uniform(base, {})
         if value is not None:
             return self._pad(node, x, {d: (box[d][0], shape[d] - box[d][1]) for d in dims}, value)
-        # First along an axis at whose place base is constant, else from the last axis to the first.
+        # First along an axis along which base is uniform, else from the last axis to the first.
         uniform = [d for d in dims if self._uniform(base, {d: box[d]}) is not None]
         if len(uniform) > 1 and self._uniform(base, {uniform[0]: box[uniform[0]]}) == 0:
             # One of them may be time, along which nothing can be joined: a sum needs no choice.
@@ -209,7 +209,7 @@ class _PadWriter:
         return insert(node, _ATEN.cat.default, (parts, dim))
 
     def _join(self, node: fx.Node, parts: list[fx.Node], dim: int) -> fx.Node | None:
-        """The parts without the constants among them; None where there are none, or nothing else.
+        """Concatenate parts with the constants as pads; None without constants or without others.
 
         [x, 0, 0, y, c]     ->  cat([pad(x), pad(y)]) + [0, 0, 0, 0, c]
         """
@@ -252,7 +252,7 @@ class _PadWriter:
     def _place_constant(
         self, node: fx.Node, part: fx.Node, dim: int, start: int, whole: int
     ) -> fx.Node | None:
-        """A constant amid zeros along an axis, of size one along others where it never varies."""
+        """A constant with zeros around it along an axis, and size one along axes of equal rows."""
         tensor = self._clip_graph.get_buffer(str(part.target))
         if not tensor.is_floating_point() or part.meta["val"].dtype != node.meta["val"].dtype:
             return None
@@ -270,8 +270,8 @@ class _PadWriter:
     def _uniform(self, node: Any, within: dict[int, tuple[int, int]]) -> float | None:
         """The one value that a node has everywhere (inside a box); None where it varies.
 
-        It is found once for each node and box, as the pass changes no value: concatenations of
-        concatenations would be gone through again for each of them.
+        Cached per node and box: nested concatenations would be searched many times. That is safe,
+        since the pass changes no value.
         """
         key = (node, tuple(sorted(within.items())))
         if key not in self._found:

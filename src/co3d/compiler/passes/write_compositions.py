@@ -1,4 +1,4 @@
-"""Write operators that are compositions of others, and have no rule of their own, as these."""
+"""Decompose operators without a rule into operators that have one."""
 
 import operator
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Writer = Callable[[fx.GraphModule, fx.Node], fx.Node | None]
 
 
 def write_compositions(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace each such operator, where the way to write it fits its arguments."""
+    """Decompose each such operator whose arguments its decomposition supports."""
     changed = False
     for node in list(clip_graph.graph.nodes):
         if node.target in _WRITERS:
@@ -30,14 +30,14 @@ def write_compositions(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _write_squeeze(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """Without axes it means all of one element; the batch of a stream is none of them."""
+    """Write a squeeze without axes as one of all axes of size 1 but the batch."""
     shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
     dims = [d for d, size in enumerate(shape) if size == 1]
     return insert(node, _ATEN.squeeze.dims, (node.args[0], dims))
 
 
 def _write_adaptive(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """To one element it is a mean, whose axis may be time."""
+    """Write an adaptive pool to one element as a mean, which may be over time."""
     if any(size != 1 for size in tree_leaves(node.args[1])):
         return None
     return insert(node, _ATEN.mean.dim, (node.args[0], [-1], True))
@@ -60,7 +60,7 @@ def _write_product(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
 
 def _write_similarity(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """The product of two values, each divided by its length, but by no less than eps."""
+    """Cosine similarity: the product of two values, each divided by its norm, at least eps."""
     args = arguments(node)
     dim = [args["dim"]]
 
@@ -74,7 +74,7 @@ def _write_similarity(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
 
 def _write_instance_norm(_: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """By the statistics of training it is a batch norm."""
+    """Write an instance norm with running statistics as the batch norm that it is."""
     args = arguments(node)
     if args["use_input_stats"]:
         return None

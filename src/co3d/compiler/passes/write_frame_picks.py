@@ -1,4 +1,4 @@
-"""Write picks of frames as slices and tables, however the network spells them."""
+"""Write selections of frames (resizes, indexing) as slices and `index_select`."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ _NEAREST = {
 
 
 def write_frame_picks(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace a resize to fewer frames, and an index by one table, by what they pick.
+    """Replace a resize to fewer frames, and indexing by one tensor, by `index_select`.
 
     `interpolate(x, scale_factor=(1/8, 1, 1), mode="nearest")` is `index_select(x, 2, [0, 8, …])`,
-    and `x[:, :, table]` is `index_select(x, 2, table)`, with places counted from the start.
+    and `x[:, :, table]` is `index_select(x, 2, table)`, with non-negative indices.
 
     Raises:
-        ConversionError: a table names frames that the clip does not have.
+        ConversionError: a table contains indices of frames that the clip does not have.
     """
     changed = False
     for node in list(clip_graph.graph.nodes):
@@ -62,7 +62,7 @@ def _write_resize(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _count_from_start(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
-    """Give a table of places counted from the end those counted from the start."""
+    """Replace the negative indices of a table, counted from the end."""
     args = arguments(node)
     x, dim, table = args["self"], args["dim"], args["index"]
     if table.op != "get_attr":

@@ -1,4 +1,4 @@
-"""Write recurrent layers as scans of plain operators, which every backend runs."""
+"""Write recurrent layers as scans of plain operators, which every backend can run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ _EXTREMA: dict[Any, Any] = {
     _ATEN.cummin.default: running_minimum,
 }
 
-# (input's share of the gates, state's share of them, state) -> (output, *state)
+# (gates' terms from the input, gates' terms from the state, state) -> (output, *state)
 Advance = Callable[[fx.Node, fx.Node, Sequence[fx.Node]], Sequence[fx.Node]]
 
 
 def write_recurrences(clip_graph: fx.GraphModule) -> PassResult:
-    """Replace LSTM, GRU and plain recurrent layers that run forwards, and the cells of each.
+    """Replace unidirectional LSTM, GRU and RNN layers, and their cells.
 
-    The input's share of the gates stays outside of the scan. Layers that run backwards too, or
-    begin with a state of several numbers, are left for the rules to refuse.
+    The gates' terms from the input are computed outside of the scan. The rules refuse bidirectional
+    layers, and layers whose initial state is not one number everywhere.
     """
     graph, changed = clip_graph.graph, False
     for node in graph.nodes:
@@ -68,7 +68,7 @@ def _is_forward(clip_graph: fx.GraphModule, node: fx.Node) -> bool:
 
 @dataclass(frozen=True)
 class _Weights:
-    """Those of a layer or a cell; without biases, or a projection of the output, these are None."""
+    """The weights of a layer or a cell; biases and the output projection may be None."""
 
     input: fx.Node
     state: fx.Node
@@ -78,7 +78,7 @@ class _Weights:
 
 
 def _write_layers(node: fx.Node) -> list[fx.Node]:
-    """All layers, and their results: the sequence of outputs, and the last state of each layer."""
+    """Write all layers, and return the sequence of outputs and each layer's last state."""
     args = arguments(node)
     x = args["input"]
     if not args["batch_first"]:
@@ -110,7 +110,7 @@ def _split_weights(args: dict[str, Any]) -> list[_Weights]:
 def _write_layer(
     node: fx.Node, x: fx.Node, weights: _Weights, advance: Advance, states: int
 ) -> list[fx.Node]:
-    """One layer over (N, T, C): the sequences (N, T, …) of its output and of its other states."""
+    """Write one layer over (N, T, C); returns sequences (N, T, …) of output and other states."""
     gates = insert(node, _ATEN.linear.default, (x, weights.input, weights.input_bias))
     gate_sizes, hidden = weights.state.meta["val"].shape
     sizes = [hidden, gate_sizes // 4][:states]
@@ -137,7 +137,7 @@ def _write_layer(
     packed = insert(node, scan, ([gates], constants))
     if states == 1:
         return [packed]
-    return [insert(node, _ATEN.slice.Tensor, (packed, 2, *place)) for place in scan.places]
+    return [insert(node, _ATEN.slice.Tensor, (packed, 2, *place)) for place in scan.spans]
 
 
 def _add_input(body: fx.Graph, near: fx.Node, name: str, value: Any) -> fx.Node:
@@ -147,7 +147,7 @@ def _add_input(body: fx.Graph, near: fx.Node, name: str, value: Any) -> fx.Node:
 
 
 def _stack_layers(node: fx.Node, values: Sequence[fx.Node]) -> fx.Node:
-    """(layers, N, C): what a recurrent layer returns as its last state."""
+    """(layers, N, C): the last states, as a recurrent layer returns them."""
     stacked = [insert(node, _ATEN.unsqueeze.default, (value, 1)) for value in values]
     joined = stacked[0]
     if len(stacked) > 1:
@@ -156,7 +156,7 @@ def _stack_layers(node: fx.Node, values: Sequence[fx.Node]) -> fx.Node:
 
 
 def _write_cell(node: fx.Node) -> list[fx.Node]:
-    """One element of a recurrence in a loop of the network's own."""
+    """Write a cell, which the network itself calls in a loop."""
     args = arguments(node)
     hidden = args["hx"]
     state = [hidden] if isinstance(hidden, fx.Node) else list(hidden)
@@ -207,7 +207,7 @@ def _advance_rnn(
 
 _advance_tanh: Advance = partial(_advance_rnn, _ATEN.tanh.default)
 _advance_relu: Advance = partial(_advance_rnn, _ATEN.relu.default)
-# Per layer: how it advances, and how many values its state has.
+# Layer -> its step function, and the number of values of its state.
 _LAYERS: dict[Any, tuple[Advance, int]] = {
     _ATEN.lstm.input: (_advance_lstm, 2),
     _ATEN.gru.input: (_advance_gru, 1),

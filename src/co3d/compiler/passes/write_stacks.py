@@ -1,4 +1,4 @@
-"""Write stacks as concatenations of values with one more axis."""
+"""Write `stack` as unsqueezes and a concatenation."""
 
 import torch
 from torch import fx

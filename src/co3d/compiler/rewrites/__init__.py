@@ -1,4 +1,4 @@
-"""Clip -> clip approximations, kept apart from the exact passes and listed in the program."""
+"""Rewrites of the clip graph that change its results; the program lists these approximations."""
 
 from co3d.compiler.rewrites.adaptive_pools import fix_adaptive_pools
 from co3d.compiler.rewrites.attention import slide_attention

@@ -1,7 +1,7 @@
-"""Adaptive pools over time: pool as many frames at a time as they do for the training clip.
+"""Replaces adaptive pools over time by pools with the kernel that they have for the training clip.
 
-An adaptive pool to n elements takes T / n frames at a time, whatever T is; a stream has no T, so
-it keeps the number that the clip gives.
+An adaptive pool to n elements has a kernel of T / n frames. A stream has no length T, so the length
+of the training clip is used.
 """
 
 import torch

@@ -2,8 +2,8 @@
 
 Queries, keys and values of all frames of a clip meet in one product of matrices. In a stream the
 queries of one frame meet the keys and values of the newest frames, as many as the clip has, which
-are remembered. Where a mask lets no frame see a later one, this is the clip's own result as long as
-the stream is no older than the clip.
+are kept in state. With a causal mask this equals the clip's result as long as the stream is no
+older than the clip.
 
     clip      q (N, …, T·I, C) · k (N, …, C, T·J) -> softmax -> · v (N, …, T·J, C)
     stream    q (N, T, …, I, C) · newest k (N, T, …, C, T·J) -> softmax -> · newest v
@@ -28,21 +28,21 @@ _ATTENTION = _ATEN.scaled_dot_product_attention.default
 _PRODUCTS = {_ATEN.matmul.default, _ATEN.bmm.default}
 _SOFTMAXES = {_ATEN.softmax.int, _ATEN._softmax.default}
 _SCALING = {_ATEN.mul.Tensor, _ATEN.div.Tensor}
-# A mask may also be written as a number so low that nothing is left of its exponential.
-_NOTHING = -1e4
+# A mask may also be added as numbers this low, whose exponential is 0.
+_HIDDEN = -1e4
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Attention:
     """Attention over time in a clip graph.
 
     Attributes:
         queries, values: (…, T·I, C).
-        keys: likewise, or (…, C, T·J) where `turned`.
-        between: what makes weights of the products, in order.
+        keys: likewise, or (…, C, T·J) if `keys_transposed`.
+        between: the operators that turn products into weights, in order.
         result: the last of its nodes.
-        is_causal: whether no frame sees a later one.
-        turned: whether the keys are those of a product of matrices.
+        is_causal: whether no frame attends to a later one.
+        keys_transposed: whether the keys are the second operand of a matrix product.
     """
 
     queries: fx.Node
@@ -51,11 +51,11 @@ class _Found:
     between: list[fx.Node]
     result: fx.Node
     is_causal: bool
-    turned: bool
+    keys_transposed: bool
 
 
 def slide_attention(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
-    """Let attention over a clip see the newest frames, as many as the clip has."""
+    """Let attention over a clip attend to the newest frames, as many as the clip has."""
     report = []
     for problem in analysis.problems:
         found = _find(clip_graph, problem.node, analysis)
@@ -70,15 +70,15 @@ def slide_attention(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResul
     return PassResult(bool(report), tuple(report))
 
 
-def _find(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Found | None:
-    """The attention that begins with an operator; None where it is not quite one."""
+def _find(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Attention | None:
+    """The attention that starts with an operator; None if the pattern does not match."""
     if node.target is _ATTENTION:
         return _find_whole(clip_graph, node, analysis)
     if node.target not in _PRODUCTS:
         return None
     q: Any = node.args[0]
     k: Any = node.args[1]
-    types = _list_alike(analysis, (q, 2), (k, 1))
+    types = _match_types(analysis, (q, 2), (k, 1))
     if types is None:
         return None
     between: list[fx.Node] = []
@@ -87,12 +87,12 @@ def _find(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Fou
         reader = next(iter(value.users))
         if reader.target in _PRODUCTS and reader.args[0] is value:
             v: Any = reader.args[1]
-            if _list_alike(analysis, (k, 1), (v, 2)) is None:
+            if _match_types(analysis, (k, 1), (v, 2)) is None:
                 return None
-            return _Found(q, k, v, between, reader, causal, turned=True)
+            return _Attention(q, k, v, between, reader, causal, keys_transposed=True)
         if _masks_later_frames(clip_graph, reader, value, types):
             causal = True
-        elif _acts_on_each(reader, value):
+        elif _is_elementwise_or_softmax(reader, value):
             between.append(reader)
         else:
             return None
@@ -100,23 +100,23 @@ def _find(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Fou
     return None
 
 
-def _find_whole(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Found | None:
-    """Attention in one operator."""
+def _find_whole(clip_graph: fx.GraphModule, node: fx.Node, analysis: Analysis) -> _Attention | None:
+    """Find attention that is one operator."""
     args = arguments(node)
     q, k, v = (args[name] for name in ("query", "key", "value"))
-    types = _list_alike(analysis, (q, 2), (k, 2), (v, 2))
+    types = _match_types(analysis, (q, 2), (k, 2), (v, 2))
     if types is None or args["enable_gqa"] or args["dropout_p"]:
         return None
     causal, mask = bool(args["is_causal"]), args["attn_mask"]
     if mask is not None and not _is_causal_mask(clip_graph, mask, types, _count(k, types[1])):
         return None
     if causal and any(type_.inner > 1 for type_ in types):
-        return None  # of the places of one frame some would not see others
-    return _Found(q, k, v, [], node, causal or mask is not None, turned=False)
+        return None  # would mask positions within a frame
+    return _Attention(q, k, v, [], node, causal or mask is not None, keys_transposed=False)
 
 
-def _list_alike(analysis: Analysis, *operands: tuple[Any, int]) -> list[TemporalType] | None:
-    """Types of operands with time at these axes, counted from the end; None where not all have."""
+def _match_types(analysis: Analysis, *operands: tuple[Any, int]) -> list[TemporalType] | None:
+    """Types of operands that have time at these axes, counted from the end; None if one has not."""
     types, kinds = [], set()
     for value, from_end in operands:
         type_ = analysis.types.get(value) if isinstance(value, fx.Node) else None
@@ -130,8 +130,8 @@ def _list_alike(analysis: Analysis, *operands: tuple[Any, int]) -> list[Temporal
     return types if len(kinds) == 1 else None
 
 
-def _acts_on_each(node: fx.Node, value: fx.Node) -> bool:
-    """Whether an operator acts on each product alone, or is the softmax over the keys."""
+def _is_elementwise_or_softmax(node: fx.Node, value: fx.Node) -> bool:
+    """Whether an operator is element-wise on the products, or the softmax over the keys."""
     rank = len(value.meta["val"].shape)
     if node.target in _SOFTMAXES:
         return int(node.args[1]) % rank == rank - 1  # type: ignore[arg-type]
@@ -144,14 +144,14 @@ def _acts_on_each(node: fx.Node, value: fx.Node) -> bool:
 def _masks_later_frames(
     clip_graph: fx.GraphModule, node: fx.Node, value: fx.Node, types: list[TemporalType]
 ) -> bool:
-    """Whether an operator does nothing but to hide later frames, before a softmax."""
+    """Whether an operator is a causal mask before a softmax."""
     if not _leads_to_softmax(node):
         return False
     args = arguments(node) if isinstance(node.target, torch._ops.OpOverload) else {}
     frames = value.meta["val"].shape[-1] // types[1].inner
     if node.target is _ATEN.add.Tensor and args["self"] is value and args["alpha"] == 1:
         return _is_causal_mask(clip_graph, args["other"], types, frames)
-    if node.target is _ATEN.masked_fill.Scalar and args["value"] <= _NOTHING:
+    if node.target is _ATEN.masked_fill.Scalar and args["value"] <= _HIDDEN:
         return _is_causal_mask(clip_graph, args["mask"], types, frames, hides=True)
     return False
 
@@ -168,14 +168,14 @@ def _is_causal_mask(
     *,
     hides: bool = False,
 ) -> bool:
-    """Whether a constant lets each frame see itself and all before it, and none behind it.
+    """Whether a constant is a causal mask: each frame attends to itself and all earlier ones.
 
     Args:
-        clip_graph: which holds it.
-        mask: bool, of what is seen; or numbers that are added.
-        types: of queries and keys, whose elements it lies over.
-        frames: of both.
-        hides: whether a bool mask is of what is not seen.
+        clip_graph: the graph of the constant.
+        mask: bool, True to attend; or numbers that are added.
+        types: temporal types of queries and keys.
+        frames: number of frames of both.
+        hides: whether True in a bool mask means not to attend.
     """
     if not isinstance(mask, fx.Node) or mask.op != "get_attr":
         return False
@@ -188,11 +188,11 @@ def _is_causal_mask(
     held = held.reshape(rows, columns)
     if held.dtype == torch.bool:
         return torch.equal(held, ~before if hides else before)
-    return bool((held[before] == 0).all() and (held[~before] <= _NOTHING).all())
+    return bool((held[before] == 0).all() and (held[~before] <= _HIDDEN).all())
 
 
-def _write(found: _Found, analysis: Analysis) -> fx.Node:
-    """The same of the newest frames; time is the second axis until it is done."""
+def _write(found: _Attention, analysis: Analysis) -> fx.Node:
+    """Write attention to the newest frames; inside it time is the second axis."""
     node, types = found.result, analysis.types
     frames = _count(found.keys, types[found.keys])
 
@@ -206,7 +206,7 @@ def _write(found: _Found, analysis: Analysis) -> fx.Node:
     exist = take(found.keys, newest_exist)
     for _ in range(rank - 2):  # (N, T, T·J) -> (N, T, 1, …, 1, T·J)
         exist = insert(node, _ATEN.unsqueeze.default, (exist, 2))
-    if not found.turned:
+    if not found.keys_transposed:
         args = arguments(node)
         options = {"attn_mask": exist, "scale": args["scale"]}
         result = insert(node, _ATTENTION, (queries, keys, values), options)
@@ -219,7 +219,8 @@ def _write(found: _Found, analysis: Analysis) -> fx.Node:
                 product = insert(node, _ATEN.masked_fill.Scalar, (product, missing, lowest))
             product = _repeat(one, product)
         if not all(one.target in _SOFTMAXES | _SCALING for one in found.between):
-            # What is made of a product with nothing need not be finite.
+            # These operators may leave the products of missing frames infinite, or NaN, so that
+            # they would not vanish in the sum.
             product = insert(node, _ATEN.masked_fill.Scalar, (product, missing, 0.0))
         result = insert(node, _ATEN.matmul.default, (product, values))
     return _bring_time_back(node, result, own)
@@ -256,7 +257,7 @@ def _bring_time_back(node: fx.Node, result: fx.Node, type_: TemporalType) -> fx.
 
 
 def _repeat(one: fx.Node, product: fx.Node) -> fx.Node:
-    """An operator between products, on those of the newest frames."""
+    """Insert an operator between the products again, for the newest frames."""
     value = next(n for n in one.all_input_nodes if n.op != "get_attr")
     args, kwargs = fx.map_arg((one.args, one.kwargs), lambda n: product if n is value else n)
     if one.target in _SOFTMAXES:

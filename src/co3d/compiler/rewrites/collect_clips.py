@@ -1,4 +1,4 @@
-"""Fallback: what has no step form is rerun on whole clips, which are gathered in front of it."""
+"""Fallback: operators without a step form are rerun on whole clips, collected before them."""
 
 import torch
 from torch import fx
@@ -10,9 +10,9 @@ from co3d.compiler.rules.recompute import collect_clip, give_beside
 
 
 def collect_inputs(clip_graph: fx.GraphModule) -> PassResult:
-    """Gather the clips of all inputs, so that the whole network is rerun on them.
+    """Collect the clips of all inputs, so that the whole network is rerun on them.
 
-    Outputs get an axis in front where they have none of one row, which is that of the stream.
+    Outputs without a first axis of one row get one, for the stream.
     """
     graph = clip_graph.graph
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -30,7 +30,7 @@ def collect_inputs(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _as_row(node: fx.Node, clip: fx.Node) -> fx.Node:
-    """An output as what one stream gets, which depends on the clip at least by the look of it."""
+    """An output with one row for the stream, and a dependency on the clip if it has none."""
     made = insert(clip, give_beside, (node, clip))
     shape = node.meta["val"].shape
     if not shape or shape[0] != 1:
@@ -39,7 +39,7 @@ def _as_row(node: fx.Node, clip: fx.Node) -> fx.Node:
 
 
 def collect_clips(clip_graph: fx.GraphModule, analysis: Analysis) -> PassResult:
-    """Gather clips in front of everything that depends on an operator without a step form."""
+    """Collect clips before all nodes that depend on an operator without a step form."""
     graph, changed = clip_graph.graph, False
     rerun: set[fx.Node] = {problem.node for problem in analysis.problems}
     for node in graph.nodes:

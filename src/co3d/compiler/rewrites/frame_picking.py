@@ -1,4 +1,4 @@
-"""Frame picking: take every n-th frame instead of frames that a table names.
+"""Frame picking: take every n-th frame instead of a table of frames.
 
 SlowFast's slow pathway sees every alpha-th frame (arXiv:1812.03982, section 3.1). Upstream takes
 `floor(linspace(0, T - 1, T // alpha))`, which for T=32, alpha=4 is 0, 4, 8, 13, 17, … A stream
@@ -18,9 +18,9 @@ _TIME = 2
 def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
     """Replace even and nearly even picks of frames by strides; each is an approximation.
 
-    One that moves no frame equals the network on clips of the length that it was converted for; of
-    longer ones a table, or a resize, picks others. Picks that are no stride by any measure, or of
-    one frame, are left to the rules.
+    A stride that picks the same frames equals the network on clips of the training length, but not
+    on longer ones, where a table or a resize picks others. Uneven picks, and those of one frame,
+    are left to the rules.
     """
     report, changed = [], False
     for node in list(clip_graph.graph.nodes):
@@ -49,7 +49,7 @@ def even_out_frame_picking(clip_graph: fx.GraphModule) -> PassResult:
 
 
 def _picked_frames(clip_graph: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, list[int]] | None:
-    """Operand and frames, when a node picks frames of a (N, C, T, H, W) value by a table."""
+    """Operand and frame indices, if a node picks frames of a (N, C, T, H, W) value by a table."""
     if node.target is not _ATEN.index_select.default:
         return None
     x, dim, table = node.args

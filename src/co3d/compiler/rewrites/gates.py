@@ -4,9 +4,9 @@ A gate that averages over all frames of a clip needs frames that a stream has no
 and Iosifidis (arXiv:2106.00050, section 3) pool the current frame alone (`scope="frame"`).
 `scope="window"` pools as many of the newest frames as the clip had.
 
-A gate multiplies the features that it pooled. Other pools that meet frames again (a clip less its
-own mean over time) see the newest frames, whatever the scope: of each frame alone, x - mean(x)
-would be 0.
+A gate multiplies the features that it pooled. Other pools that are combined with frames again (a
+clip minus its mean over time) see the newest frames, whatever the scope: of each frame alone,
+x - mean(x) would be 0.
 """
 
 import torch
@@ -34,27 +34,27 @@ _POOLS = {
 
 
 def localise_gates(clip_graph: fx.GraphModule, analysis: Analysis, scope: Scope) -> PassResult:
-    """Let pools that meet frames again see what a stream has; refuse those that cannot.
+    """Let pools that are combined with frames again pool what a stream has; refuse the others.
 
-    Those behind a refused one are left as they are: a fallback may rerun them on whole clips.
+    Pools that depend on a refused one are not changed: a fallback may rerun them on whole clips.
     """
     report, refusals = [], {}
-    behind: set[fx.Node] = set()
+    after_refused: set[fx.Node] = set()
 
-    def leave(node: fx.Node) -> bool:
-        is_new = node not in behind
-        behind.add(node)
+    def add_refused(node: fx.Node) -> bool:
+        is_new = node not in after_refused
+        after_refused.add(node)
         return is_new
 
     for node in list(clip_graph.graph.nodes):
-        if node.name not in analysis.gates or node in behind:
+        if node.name not in analysis.gates or node in after_refused:
             continue
         own_scope = scope if _is_gate(node, analysis) else "window"
         try:
             moved = _localise(node, own_scope)
         except UnsupportedError as error:
             refusals[node] = error
-            visit_readers([node], leave)
+            visit_readers([node], add_refused)
             continue
         clip_graph.graph.erase_node(node)
         propagate_shapes(moved)
@@ -65,18 +65,18 @@ def localise_gates(clip_graph: fx.GraphModule, analysis: Analysis, scope: Scope)
 
 
 def _is_gate(pool: fx.Node, analysis: Analysis) -> bool:
-    """Whether a pool multiplies the features that it pooled, and is not joined to them otherwise.
+    """Whether a pool's result multiplies the features that it pooled, and nothing else joins both.
 
-    What joins it to other values besides, such as to the product, is left to it.
+    It may be combined with other values in any way, such as with the product.
     """
     sources = {pool}
     value = pool
-    while value in sources:  # the pool over time, and those over space before it
+    while value in sources:  # the pool over time, and pools over space before it
         value = value.all_input_nodes[0]
         if value.target in _POOLS:
             sources.add(value)
     sources.add(value)
-    joins: list[bool] = []  # for each operator that joins it to what it pooled: by a product?
+    joins: list[bool] = []  # per operator that combines it with what it pooled: is it a product?
 
     def follow(node: fx.Node) -> bool:
         if node.op == "output":
@@ -99,29 +99,29 @@ def _is_pooled(node: fx.Node, analysis: Analysis) -> bool:
 
 
 def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
-    """Replace a gate's pool; returns the values whose readers find them in another shape."""
+    """Replace a gate's pool; returns the values whose shapes have changed."""
     args = arguments(node)
     x, shape = args["self"], args["self"].meta["val"].shape
     if node.target not in _POOLS:
-        raise _refuse("only means, sums and extrema have a form over less than the clip")
+        raise _refuse("only means, sums and extrema can be pooled over less than the clip")
     reduced = args["dim"] if isinstance(args["dim"], (list, tuple)) else [args["dim"]]
     dims = sorted(d % len(shape) for d in reduced)
     if _TIME not in dims:
-        raise _refuse("it has time elsewhere than at axis 2")
+        raise _refuse("its time axis is not axis 2")
     if scope == "window" and node.target is not _MEAN:
         raise _refuse(
-            'over the newest frames, which it must see with scope="window" or where it does '
-            "not multiply what it pooled, only means over time can slide"
+            'only means over time can slide over the newest frames, as with scope="window", '
+            "or where the pool does not multiply what it pooled"
         )
     inside, meetings = _follow(node, len(shape))
     for reader, _ in meetings:
         met = reader.meta["val"].shape
         if len(met) >= len(shape) and met[_TIME] not in (1, shape[_TIME]):
-            raise _refuse(f"it sees {shape[_TIME]} elements of time where it meets {met[_TIME]}")
+            raise _refuse(f"it has {shape[_TIME]} elements of time, combined with {met[_TIME]}")
     keeps_axes = all(value is node or _keeps_time(value, len(shape)) for value in inside)
     keeps_axes &= args["keepdim"]
     if not keeps_axes and len(shape) < 4:
-        raise _refuse(f"of its input of shape {tuple(shape)} it does not keep the axis of time")
+        raise _refuse(f"it does not keep the time axis of its input of shape {tuple(shape)}")
     for _, gate in [] if keeps_axes else meetings:
         _time_of(gate, len(shape))
     with node.graph.inserting_before(node):
@@ -131,8 +131,8 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
             pooled = insert(node, sliding_mean, (pooled, shape[_TIME]))
     if keeps_axes:
         node.replace_all_uses_with(pooled)
-        # Without a pool of its own the gate keeps the shapes of the clip network, with one element
-        # per clip: `clip_macs` counts what the clip network computes.
+        # Without a pool the gate keeps the shapes of the clip network (one element per clip), so
+        # that `clip_macs` counts the clip network's work.
         if pooled is not x:
             return [pooled]
         visit_readers([pooled], _mark_per_frame)
@@ -141,7 +141,7 @@ def _localise(node: fx.Node, scope: Scope) -> list[fx.Node]:
 
 
 def _mark_per_frame(value: fx.Node) -> bool:
-    """Mark what a gate makes as one element per frame, up to where it meets frames."""
+    """Mark the values of a gate as having one element per frame, up to where it meets frames."""
     made = value.meta.get("val")
     is_gate = isinstance(made, torch.Tensor) and made.dim() > _TIME and made.shape[_TIME] == 1
     if is_gate:
@@ -150,10 +150,9 @@ def _mark_per_frame(value: fx.Node) -> bool:
 
 
 def _keeps_time(value: fx.Node, rank: int) -> bool:
-    """Whether an operator of a gate acts on each frame's value as on the one of a clip.
+    """Whether an operator of a gate acts on several frames as on the one element of a clip.
 
-    Then time may stay where its pool had it. Of one element a norm, a kernel in time or a running
-    sum is something else than of several.
+    Then time may keep its axis. Norms, kernels in time and cumulative sums act otherwise.
     """
     shape = value.meta["val"].shape
     if len(shape) < rank:
@@ -179,7 +178,7 @@ def _fold_gate(
     inside: set[fx.Node],
     meetings: list[tuple[fx.Node, fx.Node]],
 ) -> list[fx.Node]:
-    """Run what lies between pool and frames on (N·T, …): one gate per frame.
+    """Run the operators between pool and frames on (N·T, …): one gate per frame.
 
     pool (N, C, T, 1, 1) -> fold (N·T, C, 1, 1, 1) -> the gate's own layers -> (N·T, C, 1, 1, 1)
     -> unfold (N, C, T, 1, 1), where it meets the frames
@@ -209,7 +208,7 @@ def _fold_gate(
 
 
 def _follow(pool: fx.Node, rank: int) -> tuple[set[fx.Node], list[tuple[fx.Node, fx.Node]]]:
-    """The values of a gate, and where they meet frames: (operator that joins, the gate's value)."""
+    """The values of a gate, and its ends: (operator that combines with frames, gate's value)."""
     inside: set[fx.Node] = {pool}
     meetings: list[tuple[fx.Node, fx.Node]] = []
 
@@ -218,7 +217,7 @@ def _follow(pool: fx.Node, rank: int) -> tuple[set[fx.Node], list[tuple[fx.Node,
             return False
         operands = [n for n in node.all_input_nodes if n in inside]
         others = [n for n in node.all_input_nodes if n not in inside and n.op != "get_attr"]
-        if others or _meets_by_expansion(node, rank):
+        if others or _is_expanded_to_frames(node, rank):
             meetings.extend((node, operand) for operand in operands)
             return False
         inside.add(node)
@@ -228,17 +227,17 @@ def _follow(pool: fx.Node, rank: int) -> tuple[set[fx.Node], list[tuple[fx.Node,
     return inside, meetings
 
 
-def _meets_by_expansion(node: fx.Node, rank: int) -> bool:
+def _is_expanded_to_frames(node: fx.Node, rank: int) -> bool:
     shape = node.meta["val"].shape
     return node.target is _ATEN.expand.default and len(shape) == rank and shape[_TIME] > 1
 
 
 def _time_of(gate: fx.Node, rank: int) -> int:
-    """The axis of a gate's value that meets the time axis of its frames."""
+    """The axis of a gate's value that is combined with the time axis of its frames."""
     shape = tuple(gate.meta["val"].shape)
     time = _TIME - (rank - len(shape))
     if time < 1 or shape[time] != 1:
-        raise _refuse(f"its value of shape {shape} has no place for time")
+        raise _refuse(f"its value of shape {shape} has no time axis")
     return time
 
 

@@ -1,7 +1,7 @@
-"""Group and instance norms over a clip: with `scope="window"` by statistics of the newest frames.
+"""Group and instance norms over a clip: with `scope="window"` by the newest frames' statistics.
 
-A norm over a clip takes mean and variance of frames that a stream has not seen. Of each frame they
-are two numbers per group, so that a stream keeps these and no features.
+A norm over a clip takes mean and variance of frames that a stream has not seen. The state is the
+mean and the variance of each frame, two numbers per group, and no features.
 """
 
 import torch
@@ -18,7 +18,7 @@ _ATEN = torch.ops.aten
 
 
 def slide_norms(clip_graph: fx.GraphModule, analysis: Analysis, scope: Scope) -> PassResult:
-    """Let norms over a clip see the newest frames, as many as the clip has; else refuse them."""
+    """Let norms over a clip use the newest frames, as many as the clip has; else refuse them."""
     report, refusals = [], {}
     for node in list(clip_graph.graph.nodes):
         if node.name not in analysis.norms:
@@ -39,7 +39,7 @@ def slide_norms(clip_graph: fx.GraphModule, analysis: Analysis, scope: Scope) ->
 
 
 def _write(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node:
-    """The norm by sliding statistics.
+    """Write the norm with sliding statistics.
 
     of a frame    m = mean(x), v = mean((x - m)²)              over a group and space
     of a window   M = mean(m), V = mean(v) + variance(m)       over the newest frames
@@ -51,7 +51,7 @@ def _write(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node:
     channels, window, space = shape[1], shape[2], len(shape) - 3
     groups = args.get("num_groups", channels)
     add, multiply = _ATEN.add.Tensor, _ATEN.mul.Tensor
-    # Time is at axis 2 once a group is one number per frame.
+    # The statistics of a group, one number per frame, have time at axis 2.
     apart, over = x, list(range(3, 3 + space))
     if groups < channels:  # (N, groups, channels of each, T, …)
         sizes = [-1, groups, channels // groups, *shape[2:]]
@@ -61,22 +61,22 @@ def _write(clip_graph: fx.GraphModule, node: fx.Node) -> fx.Node:
     def average(value: fx.Node) -> fx.Node:
         return insert(node, _ATEN.mean.dim, (value, over)) if over else value
 
-    def spread(value: fx.Node) -> fx.Node:
+    def expand(value: fx.Node) -> fx.Node:
         for dim in over:
             value = insert(node, _ATEN.unsqueeze.default, (value, dim))
         return value
 
-    def less(value: fx.Node, mean: fx.Node) -> fx.Node:
-        return insert(node, _ATEN.sub.Tensor, (value, spread(mean)))
+    def subtract(value: fx.Node, mean: fx.Node) -> fx.Node:
+        return insert(node, _ATEN.sub.Tensor, (value, expand(mean)))
 
     mean = average(apart)
-    rest = less(apart, mean)
+    rest = subtract(apart, mean)
     within = insert(node, sliding_mean, (average(insert(node, multiply, (rest, rest))), window))
     between = insert(node, sliding_variance, (mean, window))
     variance = insert(node, add, (within, between))
     scale = insert(node, _ATEN.rsqrt.default, (insert(node, add, (variance, args["eps"])),))
-    rest = less(apart, insert(node, sliding_mean, (mean, window)))
-    result = insert(node, multiply, (rest, spread(scale)))
+    rest = subtract(apart, insert(node, sliding_mean, (mean, window)))
+    result = insert(node, multiply, (rest, expand(scale)))
     if groups < channels:
         result = insert(node, _ATEN.reshape.default, (result, [-1, *shape[1:]]))
     for target, name in ((multiply, "weight"), (add, "bias")):

@@ -1,4 +1,4 @@
-"""Operators along axes that they name: they act within each frame where time is none of them."""
+"""Operators along named axes: without time among them they act within each frame."""
 
 from typing import Any
 
@@ -56,22 +56,22 @@ def lower_along_axes(ctx: Context, node: fx.Node) -> Lowering:
     name = next(name for name in _NAMES if name in args)
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     rank = len(ctx.shape(operands[0]))
-    given = args[name]
-    if given is None or given == []:
+    named = args[name]
+    if named is None or named == []:
         raise UnsupportedError("it acts along all axes at once", "name the axes, without time")
     if len(operands) < len(node.all_input_nodes):
         raise UnsupportedError("one of its operands is a constant", "compute it from the clip")
     if any(len(ctx.shape(operand)) != rank for operand in operands):
         raise UnsupportedError("its operands have unlike axes", "give them the same axes")
-    dims = [dim % rank for dim in (given if isinstance(given, (list, tuple)) else [given])]
+    dims = [dim % rank for dim in (named if isinstance(named, (list, tuple)) else [named])]
     require_batch(0 not in dims)
     type_out, uses = join_operands(ctx, operands, rank)
     axis = type_out.axis
     if axis in dims:
         raise UnsupportedError("it acts along time", "let it act along channels or space")
     step_dims = [type_out.drop_axis(dim) for dim in dims]
-    chosen = step_dims if isinstance(given, (list, tuple)) else step_dims[0]
-    is_dropped = _rank_of(node) == rank - len(dims)
+    chosen = step_dims if isinstance(named, (list, tuple)) else step_dims[0]
+    is_dropped = _rank(node) == rank - len(dims)
     if axis is not None and is_dropped:
         type_out = type_out.at_axis(axis - sum(dim < axis for dim in dims))
 
@@ -87,7 +87,7 @@ def lower_along_axes(ctx: Context, node: fx.Node) -> Lowering:
     return Lowering(type_out, uses, emit)
 
 
-def _rank_of(node: fx.Node) -> int:
+def _rank(node: fx.Node) -> int:
     value = node.meta["val"]
     return (value if isinstance(value, Tensor) else value[0]).dim()
 

@@ -1,7 +1,6 @@
-"""Layers that read a clip whole: a flatten over time and a linear layer, frames as channels.
+"""Layers over a whole clip: flatten and linear layer, or a convolution with frames as channels.
 
-In a stream they see the newest elements, as many as the clip had: the network's own weights allow
-no other number.
+In a stream they read the newest elements, as many as the clip had: their weights fix the number.
 """
 
 from collections.abc import Callable
@@ -23,14 +22,14 @@ def lower_clip_mixing(
     """A layer whose weight (out, features, …) has time folded into its features.
 
         clip    (N, C·T)  · weight (K, C·T)
-        step    T readings of (N, C) side by side, the oldest first · weight (K, T·C)
+        step    T elements (N, C) concatenated, oldest first · weight (K, T·C)
 
     Args:
-        ctx: of the analysis.
+        ctx: the context of the analysis.
         node: the layer.
-        x: its operand, with time in the axis that the weight's second one is multiplied with.
-        weight: of the clip network.
-        apply: emits the layer, given what it reads and the weight for that.
+        x: its operand, with time in the features.
+        weight: the layer's weight.
+        apply: emits the layer, given the concatenated elements and the reordered weight.
         macs: multiply-accumulates of the layer for one clip.
     """
     type_in, shape = ctx.type_of(x), ctx.shape(x)
@@ -38,7 +37,7 @@ def lower_clip_mixing(
     ctx.fix_window(node, window)
     reach = (window - 1) * type_in.stride
     type_out = type_in.collapse(None, reach, node.name)
-    own = _with_time_first(weight, type_in, window)
+    step_weight = _with_time_first(weight, type_in, window)
     step_axis = type_in.axis if type_in.is_merged else None
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
@@ -46,12 +45,12 @@ def lower_clip_mixing(
             features = builder.call(torch.stack, frames, type_in.axis)
         else:
             features = frames[0] if len(frames) == 1 else builder.call(torch.cat, frames, step_axis)
-        return apply(builder, features, own)
+        return apply(builder, features, step_weight)
 
     return Lowering(type_out, window_uses(x, type_in, window, 0.0), emit, macs)
 
 
 def _with_time_first(weight: Tensor, type_in: TemporalType, window: int) -> Tensor:
     """(out, outer·T·inner, …) -> (out, T·outer·inner, …)."""
-    apart = weight.unflatten(1, (type_in.outer, window, type_in.inner))
-    return apart.transpose(1, 2).flatten(1, 3).contiguous()
+    unfolded = weight.unflatten(1, (type_in.outer, window, type_in.inner))
+    return unfolded.transpose(1, 2).flatten(1, 3).contiguous()

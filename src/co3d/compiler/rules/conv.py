@@ -1,4 +1,4 @@
-"""Convolutions: the last frames of the input, one convolution in space."""
+"""Convolutions: a convolution in space over the newest frames of the input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ CONVOLUTIONS = (
     _ATEN.conv3d.padding,
 )
 Emit = Callable[[Builder, list[fx.Node]], fx.Node]
-# By the number of axes of space. A temporal convolution of vectors has one, of size 1.
+# Number of spatial axes -> convolution. A convolution of (N, C, T) uses one axis of size 1.
 _CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d}
 _LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last}
 
@@ -63,7 +63,7 @@ def lower_conv(ctx: Context, node: fx.Node) -> Lowering:
     macs = weight[0].numel() * ctx.frame_elements(type_out, ctx.shape(node))
     if axes == 1:
         return Lowering(type_out, uses, plan_vectors(weight, bias, args["groups"]), macs)
-    # Convolutions pad alike on both sides; even kernels with padding="same" do not.
+    # Convolutions pad both sides equally, but even kernels with padding="same" do not.
     uneven = [p for pad in reversed(pads[1:]) for p in pad]
     if all(start == end for start, end in pads[1:]):
         uneven = []
@@ -106,7 +106,7 @@ def _lower_frames_as_channels(ctx: Context, node: fx.Node, weight: Tensor) -> Lo
 
 
 def plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
-    """How the taps are joined: concatenated where the convolution is dense, else summed.
+    """Emit the taps: one convolution over concatenated frames if it is dense, else a sum.
 
     A grouped convolution over concatenated frames would have to interleave the frames of every
     group; a sum of grouped convolutions moves less memory.
@@ -123,7 +123,7 @@ def plan_taps(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> E
 
 
 def _laid_out(weight: Tensor) -> Tensor:
-    """The layout in which CPU and GPU kernels convolve without reordering."""
+    """A weight in channels_last, in which CPU and GPU kernels convolve without reordering."""
     return weight.contiguous(memory_format=_LAYOUT[weight.dim() - 2])
 
 
@@ -143,7 +143,7 @@ def plan_vectors(weight: Tensor, bias: Tensor | None, groups: int) -> Emit:
 
 
 def _plan_linear(weight: Tensor, bias: Tensor | None, *, over_map: bool = True) -> Emit:
-    """A convolution of a single position (a gate's, a head's) is a linear layer."""
+    """Emit a convolution of a single position (in a gate or a head) as a linear layer."""
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         shift = None if bias is None else builder.constant(bias)
@@ -159,7 +159,7 @@ def _plan_linear(weight: Tensor, bias: Tensor | None, *, over_map: bool = True) 
 
 
 def _plan_concatenation(flat: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
-    """One convolution in space over the frames side by side."""
+    """Emit one convolution in space over the concatenated frames."""
     convolve = _CONVOLVE[flat.dim() - 2]
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
@@ -171,13 +171,13 @@ def _plan_concatenation(flat: Tensor, bias: Tensor | None, options: dict[str, An
 
 
 def _plan_sum(taps: list[Tensor], bias: Tensor | None, options: dict[str, Any]) -> Emit:
-    """One convolution in space per frame, added up."""
+    """Emit one convolution in space per frame, and their sum."""
     convolve = _CONVOLVE[taps[0].dim() - 2]
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
         total: fx.Node | None = None
         for frame, tap in zip(frames, taps, strict=True):
-            # The bias goes in once, with the first tap.
+            # The bias is added once, with the first tap.
             shift = builder.constant(bias) if bias is not None and total is None else None
             part = builder.call(convolve, frame, builder.constant(tap), shift, **options)
             total = part if total is None else builder.call(torch.add, total, part)
@@ -188,7 +188,7 @@ def _plan_sum(taps: list[Tensor], bias: Tensor | None, options: dict[str, Any]) 
 
 
 def _plan_scaled_sum(taps: list[Tensor], bias: Tensor | None) -> Emit:
-    """A depthwise convolution of temporal extent only: every tap scales the channels."""
+    """Emit a depthwise convolution over time alone: every tap scales the channels."""
     view = (1, -1) + (1,) * (taps[0].dim() - 2)
     scales = [tap.reshape(view) for tap in taps]
     shift = None if bias is None else bias.view(view)

@@ -1,7 +1,7 @@
 """Cropping, striding, picking and padding, in time as in space.
 
 In time these are windows of one element: output i reads input i·step + start, and padding is a
-negative start. Elements that a pad adds have the pad's value as their fill.
+negative start. The fill of the elements that a pad adds is the pad's value.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from co3d.compiler.rules.registry import (
     UnsupportedError,
     Use,
     arguments,
+    merged_time_error,
     rule,
-    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise, require_batch
 
@@ -28,7 +28,7 @@ _ATEN = torch.ops.aten
 
 @rule(_ATEN.slice.Tensor, fold_aware=True)
 def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
-    """Keep a range: of frames, with a step, or of channels or space."""
+    """Keep a range of frames (with a step), channels or space."""
     args = arguments(node)
     x = args["self"]
     shape, type_in = ctx.shape(x), ctx.type_of(x)
@@ -43,7 +43,8 @@ def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
         )
     if type_in.is_pooled:
         raise UnsupportedError(
-            "it cuts along time a value that a global pool has collapsed", "cut before the pool"
+            "it slices the time axis of a value that a global pool has collapsed",
+            "slice before the pool",
         )
     if type_in.is_merged:
         return _take_frames(ctx, node, dim, start, end, step)
@@ -54,9 +55,9 @@ def lower_slice(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.select.int, fold_aware=True)
 def lower_select(ctx: Context, node: fx.Node) -> Lowering:
-    """Pick one channel or place; a clip's last frame, which a stream has at hand, or an older one.
+    """Select one channel or position, or one frame of the clip.
 
-    The frame that is `n` before the clip's last is that which came `n` frames ago.
+    The frame `n` before the clip's last is the one that came `n` frames ago.
     """
     args = arguments(node)
     shape, type_in = ctx.shape(args["self"]), ctx.type_of(args["self"])
@@ -65,7 +66,7 @@ def lower_select(ctx: Context, node: fx.Node) -> Lowering:
     index = args["index"] % shape[dim]
     if dim == axis:
         if type_in.is_merged:
-            raise takes_time_for_more()
+            raise merged_time_error()
         age = shape[dim] - 1 - index
         if age:
             return _gather(ctx, node, [age], lambda _, frames: frames[0])
@@ -80,14 +81,13 @@ def lower_select(ctx: Context, node: fx.Node) -> Lowering:
 def _take_frames(
     ctx: Context, node: fx.Node, dim: int, start: int, end: int, step: int
 ) -> Lowering:
-    """Some whole frames of (N, T·C, …), side by side as channels: those of the newest clip."""
+    """Select whole frames of (N, T·C, …), which the result has as channels, of the newest clip."""
     x: Any = node.args[0]
     type_in, shape = ctx.type_of(x), ctx.shape(x)
     frame = type_in.inner
     if type_in.outer > 1 or step != 1 or start % frame or end % frame:
         raise UnsupportedError(
-            f"it cuts from {start} to {end} with step {step} where {frame} channels of each frame "
-            "lie side by side",
+            f"it slices {start} to {end} with step {step} of an axis of {frame}-channel frames",
             "take whole frames",
         )
     length = type_in.count_elements(shape, ctx.batch)
@@ -97,7 +97,7 @@ def _take_frames(
 
 @rule(_ATEN.index_select.default, _ATEN.flip.default)
 def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
-    """Pick or mirror channels or places by a constant table."""
+    """Select or flip channels or positions by a constant table."""
     args = arguments(node)
     shape, type_in = ctx.shape(args["self"]), ctx.type_of(args["self"])
     given = args["dims"] if "dims" in args else [args["dim"]]
@@ -107,7 +107,7 @@ def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
         return _pick_frames(ctx, node, dims[0])
     if type_in.axis in dims:
         raise UnsupportedError(
-            "it mirrors the frames of a clip", "what comes later cannot come first in a stream"
+            "it reverses the frames of a clip", "keep their order, as a stream has no later frames"
         )
     step_dims = [type_in.drop_axis(d) for d in dims]
     if node.target is _ATEN.flip.default:
@@ -125,9 +125,9 @@ def lower_reordering(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _pick_frames(ctx: Context, node: fx.Node, dim: int) -> Lowering:
-    """Elements of the newest clip by a table, side by side in an axis that is not time any more.
+    """Select elements of the newest clip by a table, stacked along an axis that is no longer time.
 
-    `write_frame_picks` has seen to it that the table counts from the clip's first element.
+    `write_frame_picks` has made all indices non-negative.
     """
     args = arguments(node)
     x, table = args["self"], ctx.tensor(args["index"])
@@ -147,7 +147,7 @@ def _gather(
     ages: list[int],
     emit: Callable[[Builder, list[fx.Node]], fx.Node],
 ) -> Lowering:
-    """A value made of elements that are so many elements older than the clip's last."""
+    """A value computed from elements of these ages, in elements before the clip's last."""
     x: Any = node.args[0]
     type_in = ctx.type_of(x)
     ctx.fix_window(node, max(ages) + 1)
@@ -176,7 +176,7 @@ def lower_pad(ctx: Context, node: fx.Node) -> Lowering:
     else:
         type_out = type_in.slide(1, 1, 1, start, end)
         back = type_out.delay - type_in.delay + start * type_in.stride
-        # The frames that it adds hold its value, in the corners as well.
+        # Added frames hold the pad's value everywhere, corners included.
         uses = [Use(x, back, float(value))]
     return Lowering(
         type_out,
@@ -192,7 +192,7 @@ def lower_pad(ctx: Context, node: fx.Node) -> Lowering:
     _ATEN.replication_pad3d.default,
 )
 def lower_mirror_pad3d(ctx: Context, node: fx.Node) -> Lowering:
-    """Pad space with its own border; time cannot be."""
+    """Pad space by reflection or replication; refuse that for time."""
     args = arguments(node)
     type_in, pads = ctx.type_of(args["self"]), list(args["padding"])
     mode = "reflect" if "reflection" in str(node.target) else "replicate"

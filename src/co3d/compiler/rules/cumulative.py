@@ -22,17 +22,17 @@ _ATEN = torch.ops.aten
 
 
 def running_maximum(x: Tensor, dim: int) -> Tensor:
-    """The largest of the elements so far along an axis: a clip operator of one result."""
+    """Cumulative maximum along an axis, without indices. A clip -> clip operator."""
     return x.cummax(dim).values
 
 
 def running_minimum(x: Tensor, dim: int) -> Tensor:
-    """The smallest of the elements so far along an axis: a clip operator of one result."""
+    """Cumulative minimum along an axis, without indices. A clip -> clip operator."""
     return x.cummin(dim).values
 
 
-# Of each: what joins an element to those before it, what it begins with, and which ATen operator
-# does the same along other axes than time.
+# Operator -> the function of an element and the result so far, the initial value, and the ATen
+# operator for axes other than time.
 _OPERATORS: dict[Any, tuple[Any, float, Any]] = {
     _ATEN.cumsum.default: (torch.add, 0.0, _ATEN.cumsum.default),
     _ATEN.cumprod.default: (torch.mul, 1.0, _ATEN.cumprod.default),
@@ -43,7 +43,7 @@ _OPERATORS: dict[Any, tuple[Any, float, Any]] = {
 
 @rule(*_OPERATORS)
 def lower_cumulative(ctx: Context, node: fx.Node) -> Lowering:
-    """Join the newest element to those before it; along channels or space, act on each frame."""
+    """Over time a recurrence; along channels or space the same operator on each frame."""
     x: Any = node.args[0]
     type_in, dim = ctx.type_of(x), int(node.args[1]) % len(ctx.shape(x))  # type: ignore[arg-type]
     if dim == 0 or (dim == type_in.axis and type_in.is_pooled):
@@ -72,11 +72,11 @@ def lower_cumulative(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.cummax.default, _ATEN.cummin.default)
 def lower_extremum_with_positions(ctx: Context, node: fx.Node) -> Lowering:
-    """Only a running extremum whose positions are asked for is left by `write_recurrences`."""
+    """Refuse a cumulative extremum over time whose indices are used; others were rewritten."""
     x: Any = node.args[0]
     if int(node.args[1]) % len(ctx.shape(x)) == ctx.type_of(x).axis:  # type: ignore[arg-type]
         raise UnsupportedError(
-            "it gives the frames at which a running extremum was found",
+            "it returns the indices of the frames of a cumulative extremum",
             "use the extremum alone, its first result",
         )
     return lower_along_axes(ctx, node)
@@ -84,7 +84,7 @@ def lower_extremum_with_positions(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.lstm.input, _ATEN.gru.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input)
 def lower_refused_recurrence(_ctx: Context, node: fx.Node) -> Lowering:
-    """Only what has no step form is left by `write_recurrences`."""
+    """Refuse layers that `write_recurrences` left: they have no step form."""
     if arguments(node)["bidirectional"]:
         raise UnsupportedError(
             "it runs from the clip's end backwards as well, so that each element depends on all "

@@ -1,4 +1,4 @@
-"""Einstein sums within each frame: time is a letter that every moving operand has."""
+"""`einsum` within each frame: time is a letter of every operand that depends on the input."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from co3d.compiler.rules.registry import (
 
 @rule(torch.ops.aten.einsum.default)
 def lower_einsum(ctx: Context, node: fx.Node) -> Lowering:
-    """The sum of one frame, written without the letter of time.
+    """The `einsum` of one frame, without the letter of time.
 
     ncthw,hw->nct     at each step     nchw,hw->nc
     """

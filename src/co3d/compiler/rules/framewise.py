@@ -1,4 +1,4 @@
-"""Operators that see a batch of pictures: they act on one frame as on all."""
+"""Operators on a batch of pictures, which act on each frame alone."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ from co3d.compiler.rules.registry import (
     UnsupportedError,
     arguments,
     map_arguments,
+    merged_time_error,
     rule,
-    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise
 
 _ATEN = torch.ops.aten
 
-# What treats every row of its batch apart, whatever else it does: with frames folded into the
-# batch the step runs the same operator on the batch of streams.
+# Operators that act on each row of the batch alone. With frames folded into the batch, the step
+# runs the same operator on the batch of streams.
 FOLDED_OPERATORS = {
     *CONVOLUTIONS,
     _ATEN.conv_transpose1d.default,
@@ -76,7 +76,7 @@ FOLDED_OPERATORS = {
     _ATEN.upsample_linear1d.vec,
     _ATEN.upsample_nearest1d.vec,
 }
-# Of them those that have a row of every operand for each row.
+# Those of them that need as many rows in every operand.
 _MATCHING_ROWS = {
     _ATEN.bmm.default,
     _ATEN.grid_sampler.default,
@@ -87,7 +87,7 @@ _MATCHING_ROWS = {
 
 
 def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
-    """An operator of the set above on frames that are folded into the batch."""
+    """An operator of `FOLDED_OPERATORS` on frames that are folded into the batch."""
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     shape = ctx.shape(operands[0])
     type_out, uses = join_operands(ctx, operands, len(shape))
@@ -107,12 +107,12 @@ def lower_folded(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _one_row(ctx: Context, node: fx.Node) -> Tensor:
-    """The row that all rows of a constant are."""
+    """The first row of a constant with equal rows; UnsupportedError where they differ."""
     tensor = ctx.tensor(node)
     assert tensor is not None
     if not bool((tensor == tensor[:1]).all()):
         raise UnsupportedError(
-            "one of its operands is a constant of another value for every frame",
+            "one of its operands is a constant with another value for every frame",
             "use one value for all frames",
         )
     return tensor[:1]
@@ -130,7 +130,7 @@ def lower_layer_norm(ctx: Context, node: fx.Node) -> Lowering:
     type_in, rank = ctx.type_of(args["input"]), len(ctx.shape(args["input"]))
     axis, over = type_in.axis, len(args["normalized_shape"])
     if type_in.is_merged and axis is not None and axis >= rank - over:
-        raise takes_time_for_more()
+        raise merged_time_error()
     if over >= rank or (axis is not None and axis >= rank - over):
         raise UnsupportedError(
             "it normalises over " + ("time" if over < rank else "the batch"),
@@ -146,7 +146,7 @@ def lower_layer_norm(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.group_norm.default, _ATEN.instance_norm.default)
 def lower_clip_norm(ctx: Context, node: fx.Node) -> Lowering:
-    """Statistics over a whole clip: noted for the rewrite that lets them slide, or refuses them."""
+    """A norm over a whole clip, noted in `ctx.norms` for the rewrite `slide_norms`."""
     x: Any = node.args[0]
     type_in = ctx.type_of(x)
     if type_in.is_pooled and node.target is _ATEN.group_norm.default:
@@ -158,18 +158,18 @@ def lower_clip_norm(ctx: Context, node: fx.Node) -> Lowering:
         return lower_framewise(node, ctx, type_in.axis, emit)
     if type_in.axis != 2 or type_in.is_pooled:
         raise UnsupportedError(
-            "it normalises over time, which is not where it expects it",
+            "it normalises over time, which is not at axis 2",
             "keep clips as (N, C, T, …), or fold frames into the batch",
         )
     for name in ("weight", "bias"):
-        ctx.tensor(arguments(node)[name])  # which refuses what is computed
+        ctx.tensor(arguments(node)[name])  # raises for computed weights
     ctx.norms.add(node.name)
     return lower_framewise(node, ctx, type_in.axis, lambda _, x: x)
 
 
 @rule(_ATEN.prelu.default, _ATEN._prelu_kernel.default, _ATEN.glu.default)
 def lower_channelwise(ctx: Context, node: fx.Node) -> Lowering:
-    """A slope per channel, or one half of the channels as the gate of the other."""
+    """PReLU or GLU over channels."""
     x: Any = node.args[0]
     type_in, rank = ctx.type_of(x), len(ctx.shape(x))
     if node.target is _ATEN.glu.default:

@@ -18,7 +18,7 @@ from co3d.compiler.temporal import TemporalType
 
 _ATEN = torch.ops.aten
 _MEAN, _SUM = _ATEN.mean.dim, _ATEN.sum.dim_IntList
-# What elements outside the clip are to a reduction over time.
+# Reduction over time -> the fill for elements outside of the clip.
 _FILLS: dict[Any, float] = {
     _MEAN: 0.0,
     _SUM: 0.0,
@@ -38,7 +38,7 @@ def lower_reduction(ctx: Context, node: fx.Node) -> Lowering:
         raise UnsupportedError("it reduces over the batch", "treat all streams of a batch alike")
     if axis in dims and not type_in.is_pooled:
         return _lower_window(ctx, node, x, dims, keepdim)
-    # A pooled value's time axis holds one element: reducing over it changes nothing.
+    # A pooled value has one element in time: reducing over it changes nothing.
     step_dims = [type_in.drop_axis(d) for d in dims if d != axis]
     axis_out = None
     if axis is not None and (keepdim or axis not in dims):
@@ -57,7 +57,7 @@ def _lower_window(
 
     window 4 at tick n:    n-3  n-2  n-1  n     of which only those since the stream began count
 
-    A pass has made space go first where it could, so that few numbers are kept per element.
+    A pass has moved reductions over space before it where possible, so that the state is small.
     """
     type_in = ctx.type_of(x)
     axis = type_in.axis
@@ -81,12 +81,15 @@ def _lower_window(
 
 
 def window_uses(x: fx.Node, type_in: TemporalType, window: int, fill: float) -> list[Use]:
-    """The readings of the newest `window` elements, oldest first."""
+    """The reads of the newest `window` elements, oldest first."""
     return [Use(x, (window - 1 - k) * type_in.stride, fill) for k in range(window)]
 
 
 def divide_by_count(builder: Builder, total: fx.Node, window: int, axes: int) -> fx.Node:
-    """A sum over the window, of `axes` axes without the batch, divided by its real elements."""
+    """Divide a sum over the window by the number of elements inside the clip.
+
+    `axes` is the number of axes of the sum, without the batch.
+    """
     count = builder.count_inside()
     if count is None:
         return builder.call(torch.mul, total, 1.0 / window)
@@ -94,7 +97,7 @@ def divide_by_count(builder: Builder, total: fx.Node, window: int, axes: int) ->
 
 
 def sum_elements(builder: Builder, frames: list[fx.Node]) -> fx.Node:
-    """The sum of the readings of a window."""
+    """The sum of the elements of a window."""
     return _reduce_elements(builder, _SUM, frames)
 
 

@@ -1,4 +1,4 @@
-"""Layouts of the rows of a stream and of the elements of a clip, where axes are folded."""
+"""Converts between layouts in which axes are folded and those of states and clips."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from co3d.compiler.rules.registry import Builder
 from co3d.compiler.temporal import TemporalType
 
 
-def emit_rows_apart(
+def emit_rows_unfolded(
     builder: Builder, value: fx.Node, type_: TemporalType, clip_shape: tuple[int, ...]
 ) -> fx.Node:
-    """(N·rows, …) -> (N, rows, …), as a stream's state has it; as it is where a stream has one."""
+    """(N·rows, …) -> (N, rows, …), the layout of states; unchanged for one row per stream."""
     if type_.step_rows == 1:
         return value
     return builder.call(torch.reshape, value, (-1, *type_.frame_shape(clip_shape)))
@@ -21,7 +21,7 @@ def emit_rows_apart(
 def emit_rows_folded(
     builder: Builder, value: fx.Node, type_: TemporalType, clip_shape: tuple[int, ...]
 ) -> fx.Node:
-    """(N, rows, …) -> (N·rows, …), as operators take it; as it is where a stream has one."""
+    """(N, rows, …) -> (N·rows, …), the layout of operators; unchanged for one row per stream."""
     if type_.step_rows == 1:
         return value
     return builder.call(torch.reshape, value, (-1, *type_.row_shape(clip_shape)))
@@ -30,7 +30,7 @@ def emit_rows_folded(
 def emit_clip(
     builder: Builder, elements: list[fx.Node], type_: TemporalType, clip_shape: tuple[int, ...]
 ) -> fx.Node:
-    """Elements of the step graph side by side, as the clip value has them."""
+    """Join elements of the step graph to the clip value."""
     axis = type_.axis
     assert axis is not None
     if not type_.is_folded and not type_.is_merged:
@@ -47,7 +47,7 @@ def emit_clip(
 
 
 def split_clip(value: Tensor, type_: TemporalType, batch: int) -> Sequence[Tensor]:
-    """The elements of a clip value, each as a stream's state has it: (batch, [rows], …)."""
+    """Split a clip value to its elements, in the layout of states: (batch, [rows], …)."""
     axis = type_.axis
     assert axis is not None
     frames = type_.count_elements(tuple(value.shape), batch)

@@ -16,8 +16,8 @@ from co3d.compiler.rules.registry import (
     UnsupportedError,
     arguments,
     map_arguments,
+    merged_time_error,
     rule,
-    takes_time_for_more,
 )
 from co3d.compiler.rules.shape import lower_framewise
 
@@ -72,7 +72,7 @@ def lower_softmax(ctx: Context, node: fx.Node) -> Lowering:
     target: Any = torch.softmax if "log" not in str(node.target) else torch.log_softmax
     dim = int(node.args[1]) % rank  # type: ignore[arg-type]
     if type_in.is_merged and dim == type_in.axis:
-        raise takes_time_for_more()
+        raise merged_time_error()
     if dim in (0, type_in.axis):
         raise UnsupportedError(
             "it normalises over " + ("time" if dim else "the batch"),
@@ -89,7 +89,7 @@ def lower_softmax(ctx: Context, node: fx.Node) -> Lowering:
     fold_aware=True,
 )
 def lower_matmul(ctx: Context, node: fx.Node) -> Lowering:
-    """A product of matrices, or attention, within each frame: time is not one of their axes."""
+    """A matrix product or attention within each frame: time is none of the matrix axes."""
     rank = len(ctx.shape(node))
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     ranks = [len(ctx.shape(operand)) for operand in operands]

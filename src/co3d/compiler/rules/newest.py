@@ -1,4 +1,4 @@
-"""The newest elements side by side, once per frame: what attention over a clip sees in a stream."""
+"""The newest elements, for each frame: the keys and values of attention over a clip in a stream."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,12 @@ def newest_elements(clip: Tensor, window: int, axis: int, inner: int) -> Tensor:
 
     Args:
         clip: (N, …, T·inner, …), with time at `axis`.
-        window: elements.
-        axis: that holds time, and is not 0.
-        inner: positions folded into it, inside of time.
+        window: number of elements.
+        axis: the time axis; not 0.
+        inner: size of the axes that are folded into it after time.
 
     Returns:
-        (N, T, …, window·inner, …), with what was at `axis` one further.
+        (N, T, …, window·inner, …), with the window at `axis` + 1.
     """
     elements = clip.unflatten(axis, (-1, inner)).movedim(axis, 1)
     padded = F.pad(elements, (0, 0) * (elements.dim() - 2) + (window - 1, 0))
@@ -35,7 +35,7 @@ def newest_elements(clip: Tensor, window: int, axis: int, inner: int) -> Tensor:
 
 
 def newest_exist(clip: Tensor, window: int, axis: int, inner: int) -> Tensor:
-    """Which of `newest_elements` exist: (N, T, window·inner) bool, of every row of the batch.
+    """Which of `newest_elements` exist: (N, T, window·inner) bool.
 
     A clip -> clip operator that rewrites put into a graph.
     """
@@ -45,13 +45,13 @@ def newest_exist(clip: Tensor, window: int, axis: int, inner: int) -> Tensor:
     return exist.expand(clip.shape[0], -1, -1)
 
 
-# What has a window as its second argument.
+# Functions whose second argument is a window.
 NEWEST = {newest_elements, newest_exist}
 
 
 @rule(newest_elements, fold_aware=True)
 def lower_newest_elements(ctx: Context, node: fx.Node) -> Lowering:
-    """The readings of the newest elements, side by side."""
+    """The newest elements, concatenated or stacked."""
     x: Any = node.args[0]
     type_in = ctx.type_of(x)
     axis = type_in.axis
@@ -61,13 +61,13 @@ def lower_newest_elements(ctx: Context, node: fx.Node) -> Lowering:
         join = torch.cat if type_in.is_merged else torch.stack
         return builder.call(join, frames, axis)
 
-    type_out, uses = _see_newest(node, type_in)
+    type_out, uses = _plan_window(node, type_in)
     return Lowering(type_out, uses, emit)
 
 
 @rule(newest_exist, fold_aware=True)
 def lower_newest_exist(ctx: Context, node: fx.Node) -> Lowering:
-    """Which readings lie inside the clip, and the newest one: never none."""
+    """Which reads lie inside the clip; always the newest, so that there is at least one."""
     window, inner = int(node.args[1]), int(node.args[3])  # type: ignore[arg-type]
 
     def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
@@ -84,11 +84,11 @@ def lower_newest_exist(ctx: Context, node: fx.Node) -> Lowering:
         inside = builder.call(_ATEN.expand.default, inside, [-1, -1, inner])
         return builder.call(torch.reshape, inside, (-1, window * inner))
 
-    type_out, uses = _see_newest(node, ctx.type_of(node.args[0]))  # type: ignore[arg-type]
+    type_out, uses = _plan_window(node, ctx.type_of(node.args[0]))  # type: ignore[arg-type]
     return Lowering(type_out, uses, emit, counts=True)
 
 
-def _see_newest(node: fx.Node, type_in: TemporalType) -> tuple[TemporalType, list[Any]]:
+def _plan_window(node: fx.Node, type_in: TemporalType) -> tuple[TemporalType, list[Any]]:
     x: Any = node.args[0]
     window: Any = node.args[1]
     reach = (window - 1) * type_in.stride

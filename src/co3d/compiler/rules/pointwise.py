@@ -1,4 +1,4 @@
-"""Element-wise operators: the same operator on one frame; operands of unequal delay are delayed."""
+"""Element-wise operators: the same operator on one frame, with delays aligned."""
 
 from dataclasses import replace
 from typing import Any
@@ -67,10 +67,10 @@ def join_operands(
     """The type of a combination of values, and when each of them is read.
 
     Args:
-        ctx: of the analysis.
+        ctx: the context of the analysis.
         operands: the values.
-        rank: of the combination.
-        places: where it has the time axis of each operand; by default the last axes meet.
+        rank: number of axes of the combination.
+        places: time axis of each operand in the combination; by default as in broadcasting.
     """
     types = [ctx.type_of(operand) for operand in operands]
     if places is None:
@@ -78,17 +78,17 @@ def join_operands(
             None if t.axis is None else t.axis + rank - len(ctx.shape(operand))
             for t, operand in zip(types, operands, strict=True)
         ]
-    axes, alike = set(places), types
+    axes, moving = set(places), types
     if len({t.is_pooled for t in types}) > 1:
-        # A gate: a whole-clip pool inside the network meets frames. The rewrite takes it from here,
-        # and brings the pool's time axis to where the frames have theirs.
+        # A gate: the result of a global pool is combined with frames. A rewrite replaces the pool,
+        # and aligns its time axis with the frames'.
         ctx.gates.update(name for t in types for name in t.pools)
         axes = {axis for t, axis in zip(types, places, strict=True) if not t.is_pooled}
-        alike = [t for t in types if not t.is_pooled]
+        moving = [t for t in types if not t.is_pooled]
         types = [replace(t, pools=()) for t in types]
     if len(axes) > 1:
         raise UnsupportedError(
-            f"its operands have time at the different axes {sorted(map(str, axes))}",
+            f"its operands have time at different axes: {sorted(map(str, axes))}",
             "permute or view them alike",
         )
     counts = set()
@@ -99,10 +99,10 @@ def join_operands(
     if len(counts) > 1:
         raise UnsupportedError(
             f"its operands have {' and '.join(map(str, sorted(counts)))} elements of time, so that "
-            "one is spread over the frames of another",
-            "bring all to as many frames, or pool over time what all frames shall see",
+            "one would be broadcast to the frames of another",
+            "give all operands as many frames, or pool over time the one that all frames share",
         )
-    folds = {(t.outer, t.inner, t.rows) for t in alike}
+    folds = {(t.outer, t.inner, t.rows) for t in moving}
     if len(folds) > 1:
         raise UnsupportedError(
             "its operands have other axes folded into time or into the batch in different ways",
@@ -127,7 +127,7 @@ def join_operands(
 def _emit_constant(
     ctx: Context, builder: Builder, node: fx.Node, rank: int, axis: int | None
 ) -> fx.Node:
-    """A constant operand without the time axis, along which it must not vary."""
+    """Emit a constant operand without the time axis, along which it must not vary."""
     tensor = ctx.tensor(node)
     assert tensor is not None
     position = -1 if not axis else axis - (rank - tensor.dim())
@@ -137,7 +137,7 @@ def _emit_constant(
 
 
 def _check_constants(ctx: Context, node: fx.Node, axis: int | None) -> None:
-    """UnsupportedError when a constant operand varies along time (a positional embedding, say)."""
+    """Raise UnsupportedError if a constant operand varies along time (a positional embedding)."""
     rank = len(ctx.shape(node))
     for argument in node.all_input_nodes:
         if ctx.is_temporal(argument):

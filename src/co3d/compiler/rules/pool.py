@@ -19,7 +19,7 @@ from co3d.compiler.rules.registry import (
 from co3d.compiler.rules.windows import clip_input, per_axis, temporal_uses, time_first
 
 _ATEN = torch.ops.aten
-# The pool over space alone; pools of (N, C, T) have no space.
+# Pool -> the pool over space alone; None for pools of (N, C, T).
 _SPACE: dict[Any, Callable[..., Any] | None] = {
     _ATEN.max_pool1d.default: None,
     _ATEN.max_pool2d.default: F.max_pool1d,
@@ -63,8 +63,8 @@ def lower_max_pool(ctx: Context, node: fx.Node) -> Lowering:
 def lower_avg_pool(ctx: Context, node: fx.Node) -> Lowering:
     """Mean over the last kt frames, then in space.
 
-    Frames outside the clip are zero. Padding counts in the mean, or does not
-    (`count_include_pad`); what a window covers beyond the padding (`ceil_mode`) never does.
+    Frames outside the clip are zero. The mean includes padding with `count_include_pad`, but never
+    positions beyond it, which windows with `ceil_mode` cover.
     """
     args = arguments(node)
     x, axes = args["self"], len(ctx.shape(args["self"])) - 2
@@ -78,7 +78,7 @@ def lower_avg_pool(ctx: Context, node: fx.Node) -> Lowering:
     type_out = type_in.slide(kernel[0], stride[0], 1, pads[0], pads[0], ceil_mode=args["ceil_mode"])
     uses = temporal_uses(x, type_in, type_out, kernel[0], 1, pads[0], fill=0.0)
     padded = pads[0] * type_in.stride if args["count_include_pad"] else 0
-    # The padding at both ends fills every window, unless the last one reaches further.
+    # Every window lies within the padded clip, unless the last one reaches further.
     counts = not divisor and kernel[0] > 1
     counts &= args["ceil_mode"] or not args["count_include_pad"]
     pool_space = _SPACE[node.target]
@@ -110,7 +110,7 @@ def lower_avg_pool(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.adaptive_avg_pool3d.default, _ATEN._adaptive_avg_pool3d.default)
 def lower_adaptive_avg_pool3d(ctx: Context, node: fx.Node) -> Lowering:
-    """Adaptive in space alone; a pass has turned what it does in time into other pools."""
+    """An adaptive pool over space alone; a pass has replaced those over time."""
     args = arguments(node)
     x, sizes = args["self"], per_axis(args["output_size"], 3)
     type_in, clip_frames = clip_input(ctx, x, 1), ctx.shape(x)[2]

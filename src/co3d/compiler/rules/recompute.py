@@ -1,4 +1,4 @@
-"""Fallback: keep the elements of a whole clip and run the clip's own operators on them."""
+"""Fallback: keep the elements of a whole clip and rerun the clip network's operators on them."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,22 +14,22 @@ from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
 
 
 def collect_clip(value: Tensor) -> Tensor:
-    """The value itself: marks in a clip graph where the step program gathers a whole clip."""
+    """Identity that marks in a clip graph where the step program collects a whole clip."""
     return value
 
 
 def give_beside(value: Tensor, clip: Tensor) -> Tensor:
-    """The value itself, at the time of the clip: what a network returns for every clip alike."""
+    """The first value, with the timing of the clip: an output that does not depend on the clip."""
     del clip
     return value
 
 
 @rule(collect_clip, fold_aware=True)
 def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
-    """The newest elements, as many as the clip has, side by side along the time axis.
+    """The newest elements, as many as the clip has, joined along the time axis.
 
-    The window is as long as the clip that the network was exported for, and nothing else will do:
-    what follows may have that length in its weights.
+    The window must be as long as the clip that the network was exported for, since operators that
+    follow may have weights of that length.
     """
     x: Any = node.args[0]
     type_in, shape = ctx.type_of(x), ctx.shape(x)
@@ -60,7 +60,7 @@ def lower_collect(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def lower_recomputed(ctx: Context, node: fx.Node) -> Lowering:
-    """Any operator on whole clips, as the clip network runs it."""
+    """Any operator of the clip network, on whole clips."""
     operands = [n for n in node.all_input_nodes if ctx.is_temporal(n)]
     type_out, uses = join_operands(ctx, operands, 0)
     type_out = type_out.at_axis(None)
@@ -81,7 +81,7 @@ def lower_recomputed(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _emit_size(ctx: Context, builder: Builder, node: fx.Node) -> Any:
-    """A constant, or what is computed from the batch size alone."""
+    """Emit a constant, or a value that depends on nothing but the batch size."""
     if node.op == "get_attr":
         tensor = ctx.tensor(node)
         assert tensor is not None

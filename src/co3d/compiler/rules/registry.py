@@ -1,4 +1,4 @@
-"""Rules: how one clip operator becomes step operators. One per ATen operator, found by name."""
+"""Rules: each turns one clip operator into step operators. Registered per ATen operator."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from co3d.compiler.temporal import TemporalType
 
 
 class UnsupportedError(Exception):
-    """A rule cannot stream this use of its operator; the compiler collects these.
+    """Raised by a rule that cannot stream this use of its operator; the compiler collects these.
 
     Args:
         reason: why, in one clause.
@@ -26,7 +26,7 @@ class UnsupportedError(Exception):
 
 
 class Builder(Protocol):
-    """What a rule may ask for while the step graph is built."""
+    """The methods that a rule may call while the step graph is built."""
 
     def call(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Add a function call to the step graph."""
@@ -41,35 +41,35 @@ class Builder(Protocol):
         ...
 
     def are_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N, K) bool: which of the K readings of the lowering lie inside the clip.
+        """(N, K) bool: which of the K reads of the lowering lie inside the clip.
 
-        The clip counts as `before` frames longer at its start and `after` at its end. None where
-        that is always all of them. The lowering must say `counts`.
+        The clip is extended by `before` frames at its start and `after` at its end. None if all
+        always lie inside. The lowering must set `counts`.
         """
         ...
 
     def count_inside(self, before: int = 0, after: int = 0) -> fx.Node | None:
-        """(N,) how many of them lie inside the clip, at least one; as for `are_inside`."""
+        """(N,) how many reads lie inside the clip, at least one; otherwise like `are_inside`."""
         ...
 
 
-def takes_time_for_more() -> UnsupportedError:
-    """What to say of an operator along an axis in which time is not alone."""
+def merged_time_error() -> UnsupportedError:
+    """The error for an operator along an axis that merges time with another axis."""
     return UnsupportedError(
-        "it takes time and what is folded into its axis for one",
+        "it treats time and what is folded into its axis as one axis",
         "keep time in an axis of its own: (N, C, T, H, W)",
     )
 
 
 @dataclass(frozen=True)
 class Use:
-    """One reading of a value: as it was `back` ticks ago.
+    """A read of a value as it was `back` ticks ago.
 
-    `fill` is what the consumer wants to see in place of elements outside the clip (its padding);
-    None when it does not matter, because the result is outside as well.
+    `fill` replaces elements outside the clip (the consumer's padding); None if it does not matter,
+    because the result is outside as well.
 
-    A `recurrent` reading is of what the reading operator made itself, an element before: `back` is
-    its own stride. The fill is what the recurrence begins with.
+    A `recurrent` use reads the operator's own previous element: `back` is its stride, and `fill`
+    the initial value of the recurrence.
     """
 
     node: fx.Node
@@ -80,17 +80,17 @@ class Use:
 
 @dataclass(frozen=True)
 class Lowering:
-    """What a rule says of one clip node.
+    """The step form of one clip node, as a rule returns it.
 
     Attributes:
         type: temporal type of the result.
-        uses: the values that the step reads, each at its time.
-        emit: given a builder and the step nodes of `uses`, adds the step operators.
+        uses: the values that the step reads, with their ages.
+        emit: adds the step operators, given a builder and the step nodes of `uses`.
         macs: multiply-accumulates of one step of one stream.
-        counts: whether `emit` asks which readings lie inside the clip.
-        turns: of a value that has several elements for each of those it reads, how each of them is
-            made: the first element and every len(turns)-th after it by the first, and so on. Then
-            `uses` are those of all turns, `macs` their mean, and `emit` has no meaning.
+        counts: whether `emit` asks which reads lie inside the clip.
+        interleaved: the variants of an operator that enlarges time: of n variants, variant i makes
+            elements i, i + n, i + 2n, …. Then `uses` are those of all variants, `macs` is their
+            mean, and `emit` is not used.
     """
 
     type: TemporalType
@@ -98,26 +98,26 @@ class Lowering:
     emit: Callable[[Builder, list[fx.Node]], fx.Node]
     macs: int = 0
     counts: bool = False
-    turns: Sequence["Lowering"] = ()
+    interleaved: Sequence["Lowering"] = ()
 
     @property
-    def each_turn(self) -> Sequence["Lowering"]:
-        """How its elements are made in turn; the lowering itself where all are made alike."""
-        return self.turns or (self,)
+    def variants(self) -> Sequence["Lowering"]:
+        """The interleaved variants in order; itself if there are none."""
+        return self.interleaved or (self,)
 
     def at(self, tick: int | None) -> "Lowering":
-        """How the element of this tick is made; of any tick where all are made alike."""
-        if not self.turns:
+        """The variant that makes the element of this tick; itself if there are none."""
+        if not self.interleaved:
             return self
         assert tick is not None
-        return next(turn for turn in self.turns if turn.type.is_due(tick))
+        return next(variant for variant in self.interleaved if variant.type.is_due(tick))
 
-    def with_fills_in_kind(self) -> "Lowering":
-        """The same, with each fill of its value's own kind: of a mask a bool, of counts whole."""
+    def with_typed_fills(self) -> "Lowering":
+        """The same with each fill in its value's dtype: a bool for masks, an int for integers."""
         return replace(
             self,
-            uses=[replace(use, fill=_in_kind(use)) for use in self.uses],
-            turns=[turn.with_fills_in_kind() for turn in self.turns],
+            uses=[replace(use, fill=_cast_fill(use)) for use in self.uses],
+            interleaved=[variant.with_typed_fills() for variant in self.interleaved],
         )
 
     def postponed(self, ticks: int) -> "Lowering":
@@ -130,11 +130,11 @@ class Lowering:
             uses=[
                 use if use.recurrent else replace(use, back=use.back + ticks) for use in self.uses
             ],
-            turns=[turn.postponed(ticks) for turn in self.turns],
+            interleaved=[variant.postponed(ticks) for variant in self.interleaved],
         )
 
 
-def _in_kind(use: Use) -> float | None:
+def _cast_fill(use: Use) -> float | None:
     if use.fill is None:
         return None
     dtype = use.node.meta["val"].dtype
@@ -148,18 +148,19 @@ def _in_kind(use: Use) -> float | None:
 
 @dataclass
 class Context:
-    """What a rule can see of the clip graph, and where it notes what later passes need.
+    """What rules know of the clip graph, and what they note for later passes.
 
     Attributes:
         clip_graph: the graph and its constants.
         clip_frames: length of the clip that the graph was exported for.
         batch: number of clips that it was exported for.
-        windows: elements that each global pool averages, by name; as many as the clip has where
-            none was given. The rule of the pool writes down what it took.
-        fixed_windows: those of them that can be no others.
+        windows: global pool -> elements that it pools; rules add missing ones with the length of
+            the clip.
+        fixed_windows: global pools whose window must be as long as the clip.
         types: temporal types of the values before the node.
-        gates: global pools whose value meets frames again (squeeze-and-excitation, say).
-        norms: those with statistics of the whole clip.
+        gates: global pools whose results are combined with frames again, as in
+            squeeze-and-excitation.
+        norms: norms with statistics of the whole clip.
     """
 
     clip_graph: fx.GraphModule
@@ -172,7 +173,7 @@ class Context:
     norms: set[str] = field(default_factory=set)
 
     def fix_window(self, node: fx.Node, elements: int) -> None:
-        """Note that a node sees so many elements as a global pool does, and can see no others."""
+        """Note that a node pools this many elements, like a global pool with a fixed window."""
         self.windows[node.name] = elements
         self.fixed_windows.add(node.name)
 
@@ -181,7 +182,7 @@ class Context:
         return self.types[node]
 
     def is_temporal(self, argument: object) -> bool:
-        """Whether an argument is a value that depends on the input (constants do not)."""
+        """Whether an argument is a value that depends on the input."""
         return isinstance(argument, fx.Node) and argument in self.types
 
     def tensor(self, node: fx.Node | None) -> Tensor | None:
@@ -207,7 +208,7 @@ class Context:
 
 
 Rule = Callable[[Context, fx.Node], Lowering]
-# In a node's meta: it has one element per frame, though its shape is that of one per clip.
+# Key of a node's meta: the value has one element per frame, although its shape has one per clip.
 GATE_PER_FRAME = "gate_per_frame"
 _RULES: dict[Any, Rule] = {}
 _FOLD_AWARE: set[Any] = set()
@@ -217,8 +218,8 @@ _ADD = torch.ops.aten.add.Tensor
 def rule(*targets: Any, fold_aware: bool = False) -> Callable[[Rule], Rule]:
     """Register the decorated function as the rule of these ATen operators.
 
-    A class stands for its instances: operators that carry a graph of their own. A rule that is
-    `fold_aware` knows of time that shares an axis with channels or space; others are not asked.
+    A class registers its instances: operators that contain a graph. A `fold_aware` rule handles
+    time that shares an axis with channels or space; other rules are not called for it.
     """
 
     def register(function: Rule) -> Rule:
@@ -242,12 +243,12 @@ def find_rule(target: Any) -> Rule:
 
 
 def list_targets() -> list[Any]:
-    """What has a rule of its own: ATen operators, functions, and kinds of operators."""
+    """All that is registered: ATen operators, functions, and classes of operators."""
     return list(_RULES)
 
 
 def is_fold_aware(target: Any) -> bool:
-    """Whether an operator's rule knows of folded time; UnsupportedError when it has no rule."""
+    """Whether an operator's rule handles folded time; UnsupportedError when it has no rule."""
     return _find_key(target) in _FOLD_AWARE
 
 

@@ -1,4 +1,4 @@
-"""Resizing: pictures by any ratio; time, where strides have divided it, by whole ratios."""
+"""Resizing: pictures by any ratio, time by whole ratios up to the strides before it."""
 
 import math
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.rules.interleave import interleave, repeat_frames, stretch_input, use_at
 from co3d.compiler.rules.registry import (
     Builder,
     Context,
@@ -15,10 +16,9 @@ from co3d.compiler.rules.registry import (
     rule,
 )
 from co3d.compiler.rules.shape import lower_framewise
-from co3d.compiler.rules.turns import repeat_frames, stretch_input, take_turns, use_at
 
 _ATEN = torch.ops.aten
-# Of each, the same in space alone; what resizes (N, C, T) has no space.
+# Operator -> the operator that resizes space alone; None for (N, C, T), which has no space.
 _NEAREST: dict[Any, Any] = {
     _ATEN.upsample_nearest1d.vec: None,
     _ATEN.upsample_nearest3d.vec: _ATEN.upsample_nearest2d.vec,
@@ -33,7 +33,7 @@ _LINEAR: dict[Any, Any] = {
 
 @rule(*_NEAREST)
 def lower_nearest(ctx: Context, node: fx.Node) -> Lowering:
-    """Repeat each frame as often as time is enlarged, resized in space."""
+    """Repeat each frame by the ratio in time, resized in space."""
     args = arguments(node)
     resize = _plan_space(ctx, node)
     return repeat_frames(
@@ -43,12 +43,12 @@ def lower_nearest(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(*_LINEAR)
 def lower_linear_resize(ctx: Context, node: fx.Node) -> Lowering:
-    """Mix the two frames that lie around an element's place, each by how near it is.
+    """Interpolate linearly between the two nearest frames.
 
     ratio 2:   input     x0        x1        x2          y1 = 3/4 x0 + 1/4 x1
                output  y0   y1   y2   y3   y4   y5       y2 = 1/4 x0 + 3/4 x1
 
-    Where one of the two lies outside the clip, the other stands in for it.
+    If one of the two lies outside the clip, it is replaced by the other.
     """
     args = arguments(node)
     x, ratio = args["input"], _find_ratio(ctx, node)
@@ -65,29 +65,29 @@ def lower_linear_resize(ctx: Context, node: fx.Node) -> Lowering:
     type_out = stretched.slide(span + 1, 1, 1, start, ratio - 1 + span - start)
     rank = len(ctx.shape(x)) - 1
 
-    def make(turn: int) -> Lowering:
-        place = (turn + 0.5) / ratio - 0.5
+    def make(variant: int) -> Lowering:
+        place = (variant + 0.5) / ratio - 0.5
         before = math.floor(place)
         share = place - before
         elements = [before, before + 1] if share else [before]
-        uses = [use_at(x, stretched, type_out, e * ratio - turn, None) for e in elements]
+        uses = [use_at(x, stretched, type_out, e * ratio - variant, None) for e in elements]
 
         def emit(builder: Builder, frames: list[fx.Node]) -> fx.Node:
             frame = frames[0]
             if share:
-                older, newer = _stand_in(builder, frames, rank)
+                older, newer = _replace_outside(builder, frames, rank)
                 frame = builder.call(torch.mul, older, 1.0 - share)
                 frame = builder.call(torch.add, frame, builder.call(torch.mul, newer, share))
             return resize(builder, frame)
 
         return Lowering(type_out, uses, emit, counts=bool(share))
 
-    return take_turns(type_out, ratio, make)
+    return interleave(type_out, ratio, make)
 
 
 @rule(_ATEN.repeat_interleave.self_int)
 def lower_repeat_interleave(ctx: Context, node: fx.Node) -> Lowering:
-    """Repeat each frame, or each channel or place within the frames."""
+    """Repeat each frame, or each channel or position within the frames."""
     args = arguments(node)
     x, repeats = args["self"], args["repeats"]
     type_in, rank = ctx.type_of(x), len(ctx.shape(x))
@@ -106,7 +106,7 @@ def lower_repeat_interleave(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _find_ratio(ctx: Context, node: fx.Node) -> int:
-    """How many elements become of one; UnsupportedError where that is no whole number."""
+    """The ratio in time; UnsupportedError if it is not a whole number."""
     args = arguments(node)
     before, after = ctx.shape(args["input"])[2], ctx.shape(node)[2]
     scale = args["scale_factors"] and args["scale_factors"][0]
@@ -119,7 +119,7 @@ def _find_ratio(ctx: Context, node: fx.Node) -> int:
 
 
 def _plan_space(ctx: Context, node: fx.Node) -> Any:
-    """Emits the resizing of one frame."""
+    """The function that emits the resizing of one frame."""
     args = arguments(node)
     target = _NEAREST.get(node.target) or _LINEAR.get(node.target)
     size = args["output_size"] and args["output_size"][1:]
@@ -130,8 +130,8 @@ def _plan_space(ctx: Context, node: fx.Node) -> Any:
     return lambda builder, frame: builder.call(target, frame, size, *corners, scale)
 
 
-def _stand_in(builder: Builder, frames: list[fx.Node], rank: int) -> list[fx.Node]:
-    """Two readings, each replaced by the other in the rows where it lies outside the clip."""
+def _replace_outside(builder: Builder, frames: list[fx.Node], rank: int) -> list[fx.Node]:
+    """Two elements, each replaced by the other for streams where it lies outside the clip."""
     inside = builder.are_inside()
     if inside is None:
         return frames

@@ -1,7 +1,7 @@
-"""Recurrences: each element is computed from the one before it, from a stream's first frame on.
+"""Recurrences: each element is computed from the previous one, from a stream's first frame on.
 
-A stream has the past of a recurrence at hand, whatever its length: the result of its last step. So
-what an LSTM, a cumulative sum or a loop over frames makes is exact, with a state of one element.
+The previous element summarises a past of any length. So LSTMs, cumulative sums and loops over
+frames stream exactly, with a state of one element.
 """
 
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ _ATEN = torch.ops.aten
 
 
 class Scan:
-    """A clip operator that runs a body over time, each time on what it made before.
+    """A clip operator that runs a body over time, on the elements and its previous results.
 
-    `scan(inputs, constants)` takes values (N, T, …) and gives one: the body's results of all
-    elements, side by side along axis 2 (flattened to one axis before where their shapes differ).
+    `scan(inputs, constants)` takes values (N, T, …) and returns one: the body's results of all
+    elements, concatenated along axis 2 (flattened to one axis first if their shapes differ).
 
     Args:
         body: forward(*elements, *carries, *constants) -> (*results,), all (N, …), without a time
-            axis. Its placeholders and results know their shapes.
-        inputs: how many elements it takes.
-        carried: for each carry, which of the results of the element before it is.
-        fill: what every carry holds before the first element.
+            axis. Its placeholders and results have their shapes in `meta["val"]`.
+        inputs: number of elements that it takes.
+        carried: for each carry, the index of the previous result that it is.
+        fill: initial value of all carries.
 
     Two scans with equal bodies are equal.
     """
@@ -55,7 +55,7 @@ class Scan:
         """Run the body over axis 1 of the inputs."""
         batch, first = len(inputs[0]), inputs[0]
         past = [
-            first.new_full((batch, *self.shapes[i]), self.fill, dtype=self._kind(i, first))
+            first.new_full((batch, *self.shapes[i]), self.fill, dtype=self._dtype(i, first))
             for i in self.carried
         ]
         elements = []
@@ -65,15 +65,15 @@ class Scan:
             elements.append(self._pack(results))
         return torch.stack(elements, 1)
 
-    def _kind(self, result: int, like: Tensor) -> torch.dtype:
-        """Floating results are of the inputs' precision, which need not be that of the capture."""
+    def _dtype(self, result: int, like: Tensor) -> torch.dtype:
+        """Dtype of a result; floats take the inputs' dtype, which may differ from the capture's."""
         dtype = self.results[result].meta["val"].dtype
         return like.dtype if dtype.is_floating_point else dtype
 
     def _pack(self, results: Sequence[Tensor]) -> Tensor:
         if len(results) == 1:
             return results[0]
-        return torch.cat([r if self.is_alike else r.flatten(1) for r in results], 1)
+        return torch.cat([r if self.can_concatenate else r.flatten(1) for r in results], 1)
 
     @cached_property
     def placeholders(self) -> list[fx.Node]:
@@ -87,23 +87,23 @@ class Scan:
 
     @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of one stream's results."""
+        """The shapes of the results of one stream."""
         return [tuple(node.meta["val"].shape[1:]) for node in self.results]
 
     @cached_property
-    def is_alike(self) -> bool:
-        """Whether the results differ along their first axis alone, so that they join along it."""
+    def can_concatenate(self) -> bool:
+        """Whether the results differ along their first axis alone, to be concatenated along it."""
         return all(self.shapes) and len({shape[1:] for shape in self.shapes}) == 1
 
     @cached_property
-    def places(self) -> list[tuple[int, int]]:
-        """Where each result lies along axis 1 of what the scan makes of an element."""
-        places, start = [], 0
+    def spans(self) -> list[tuple[int, int]]:
+        """The range of each result along axis 1 of an element of the scan's result."""
+        spans, start = [], 0
         for shape in self.shapes:
-            size = shape[0] if self.is_alike else torch.Size(shape).numel()
-            places.append((start, start + size))
+            size = shape[0] if self.can_concatenate else torch.Size(shape).numel()
+            spans.append((start, start + size))
             start += size
-        return places
+        return spans
 
     @property
     def _key(self) -> tuple[object, ...]:
@@ -121,7 +121,7 @@ class Scan:
 
 @dataclass
 class _BodyContext(Context):
-    """What rules see of a body: its constants are those that the scan is given."""
+    """The context of the operators of a body, whose constants are arguments of the scan."""
 
     constants: dict[fx.Node, fx.Node] = field(default_factory=dict)
 
@@ -132,7 +132,7 @@ class _BodyContext(Context):
 
 @rule(Scan)
 def lower_scan(ctx: Context, node: fx.Node) -> Lowering:
-    """The body once per step: on the newest elements, and on what it made an element ago."""
+    """Run the body once per step, on the newest elements and its previous results."""
     scan: Any = node.target
     inputs: Any = node.args[0]
     constants: Any = node.args[1]
@@ -165,15 +165,15 @@ def make_recurrent(
     emit: Any,
     macs: int = 0,
 ) -> Lowering:
-    """A lowering that reads, after `uses`, its own result of an element ago.
+    """A lowering that also reads its own previous result.
 
     Args:
-        node: whose lowering it is.
-        type_in: when its inputs meet, and so when it is made.
-        uses: the readings of its inputs.
-        fill: what its result is before the first element.
-        emit: as of a lowering; the last of its frames is its own past.
-        macs: of one step.
+        node: the node to lower.
+        type_in: temporal type of its inputs' combination, and so of its result.
+        uses: the reads of its inputs.
+        fill: initial value of the result.
+        emit: as in `Lowering`; its last frame is the previous result.
+        macs: multiply-accumulates of one step.
     """
     own = Use(node, type_in.stride, fill, recurrent=True)
     return Lowering(replace(type_in, unbounded=True), [*uses, own], emit, macs)
@@ -182,7 +182,7 @@ def make_recurrent(
 def _lower_body(
     ctx: Context, scan: Scan, constants: Sequence[fx.Node]
 ) -> list[tuple[fx.Node, Lowering]]:
-    """The operators of a body, each lowered by its own rule as one without time."""
+    """Lower the operators of a body by their rules, as operators without time."""
     own = scan.placeholders
     moving = len(own) - len(constants)
     body = _BodyContext(
@@ -233,7 +233,7 @@ def _plan_body(scan: Scan, steps: Sequence[tuple[fx.Node, Lowering]]) -> Any:
 def _pack(builder: Builder, scan: Scan, results: list[fx.Node]) -> fx.Node:
     if len(results) == 1:
         return results[0]
-    if not scan.is_alike:
+    if not scan.can_concatenate:
         results = [builder.call(torch.flatten, result, 1) for result in results]
     return builder.call(torch.cat, results, 1)
 
@@ -241,7 +241,7 @@ def _pack(builder: Builder, scan: Scan, results: list[fx.Node]) -> fx.Node:
 def _unpack(builder: Builder, scan: Scan, packed: fx.Node, result: int) -> fx.Node:
     if len(scan.shapes) == 1:
         return packed
-    part = builder.call(_ATEN.slice.Tensor, packed, 1, *scan.places[result])
-    if scan.is_alike:
+    part = builder.call(_ATEN.slice.Tensor, packed, 1, *scan.spans[result])
+    if scan.can_concatenate:
         return part
     return builder.call(torch.reshape, part, (-1, *scan.shapes[result]))

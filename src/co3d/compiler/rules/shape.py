@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from co3d.compiler.rules.interleave import repeat_frames
 from co3d.compiler.rules.pointwise import join_operands
 from co3d.compiler.rules.registry import (
     Builder,
@@ -17,10 +18,9 @@ from co3d.compiler.rules.registry import (
     UnsupportedError,
     Use,
     arguments,
+    merged_time_error,
     rule,
-    takes_time_for_more,
 )
-from co3d.compiler.rules.turns import repeat_frames
 from co3d.compiler.rules.windows import temporal_uses
 from co3d.compiler.temporal import TemporalType
 
@@ -29,19 +29,19 @@ _ATEN = torch.ops.aten
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a reshape puts time.
+    """The axis of time after a reshape.
 
     Attributes:
-        axis: that holds it.
-        outer, inner: positions that are folded into this axis, outside and inside of time.
-        together: frames of a group where the axis ends within time: it holds the groups, and the
-            frames of each lie behind it. 1 where time stays whole.
+        axis: its index.
+        outer, inner: sizes of the axes that are folded into it, before and after time.
+        group_size: frames per group if the reshape splits time into groups, which this axis holds,
+            and frames, which follow it; 1 if time is not split.
     """
 
     axis: int
     outer: int
     inner: int
-    together: int
+    group_size: int
 
 
 def lower_framewise(
@@ -54,7 +54,7 @@ def lower_framewise(
 ) -> Lowering:
     """A lowering that reads its first argument's newest frame and moves time to `axis_out`.
 
-    With `pool` it picks the clip's last element, and so is a global pool of window 1.
+    With `pool` it selects the clip's last element, like a global pool with window 1.
     """
     x: Any = node.args[0]
     type_in = ctx.type_of(x)
@@ -63,7 +63,7 @@ def lower_framewise(
 
 
 def require_batch(holds: bool) -> None:
-    """UnsupportedError unless the batch is left alone."""
+    """Raise UnsupportedError if an operator changes the batch axis."""
     if not holds:
         raise UnsupportedError(
             "it moves, cuts or folds the batch axis",
@@ -83,7 +83,7 @@ def lower_getitem(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.permute.default, _ATEN.transpose.int, fold_aware=True)
 def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
-    """Permute what remains."""
+    """Permute the axes of a frame, which are the clip's without time."""
     args = arguments(node)
     type_in = ctx.type_of(args["self"])
     axis, rank = type_in.axis, len(ctx.shape(args["self"]))
@@ -101,7 +101,7 @@ def lower_permute(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.reshape.default, fold_aware=True)
 def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
-    """Reshape what remains; time may be folded into another axis or out of it, but not cut."""
+    """Reshape a frame. Time may be merged with other axes, split off them, or split into groups."""
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in, batch = ctx.type_of(x), ctx.batch
@@ -109,25 +109,25 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
     axis = type_in.axis
     if axis is None or type_in.is_pooled:
         return _reshape_without_time(ctx, node)
-    clear_before, clear_after = before, after
+    long_before, long_after = before, after
     if type_in.count_elements(before, batch) == 1:
-        # One element of time looks like any axis of one, and folded like none; several stand out.
-        clear_before, clear_after = node.meta.get("longer", (before, after))
-    place = _find_time(type_in, clear_before, clear_after, batch)
+        # With one element in time its axis cannot be told from others; longer clips show it.
+        long_before, long_after = node.meta.get("longer", (before, after))
+    place = _find_time(type_in, long_before, long_after, batch)
     has_one = type_in.count_elements(before, batch) == 1
     if place is None and not has_one:
         raise UnsupportedError(
             f"it cuts the time axis: {before} becomes {after}, time was axis {axis}",
             "keep the frames of a clip together, or pool over time before it",
         )
-    if place is None or (has_one and place.together > 1):
+    if place is None or (has_one and place.group_size > 1):
         return _reshape_without_time(ctx, node)
-    if place.together > 1:
+    if place.group_size > 1:
         return _split_time(ctx, node, place)
-    if _lengthens_time(type_in, place, before, after):
-        # (N, C, [T], r, H, W) -> (N, C, H, W), a frame of each of the r in turn
+    if _merges_into_time(type_in, place, before, after):
+        # (N, C, [T], r, H, W) -> (N, C, H, W): r frames, one after the other
         return repeat_frames(
-            ctx, x, place.inner, lambda b, x, turn: b.call(torch.select, x, 2, turn)
+            ctx, x, place.inner, lambda b, x, variant: b.call(torch.select, x, 2, variant)
         )
     rows = after[0] // batch if place.axis else 1
     type_out = type_in.laid_out(place.axis, place.outer, place.inner, rows)
@@ -138,18 +138,18 @@ def lower_reshape(ctx: Context, node: fx.Node) -> Lowering:
 
 
 def _split_time(ctx: Context, node: fx.Node, place: _Place) -> Lowering:
-    """Reshape time into groups of frames: a group is an element, its frames an axis like others.
+    """Split time into groups of frames: a group is an element, and its frames are another axis.
 
     (N, 8, C, H, W) -> (N·4, 2·C, H, W)     element j holds frames 2·j and 2·j + 1
     """
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in = ctx.type_of(x)
-    together = place.together
-    grouped = type_in.slide(together, together, 1, 0, 0)
+    group_size = place.group_size
+    grouped = type_in.slide(group_size, group_size, 1, 0, 0)
     rows = after[0] // ctx.batch if place.axis else 1
     type_out = grouped.laid_out(place.axis, place.outer, 1, rows)
-    uses = temporal_uses(x, type_in, type_out, together, 1, 0, fill=0.0)
+    uses = temporal_uses(x, type_in, type_out, group_size, 1, 0, fill=0.0)
     outside = _count_outside(type_in, before, ctx.batch)
     inside = math.prod(before) // (outside * type_in.count_elements(before, ctx.batch))
     sizes = type_out.row_shape(after)
@@ -163,13 +163,13 @@ def _split_time(ctx: Context, node: fx.Node, place: _Place) -> Lowering:
 
 
 def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
-    """Reshape a value of one element: its time axis is one of the axes of size one, or none."""
+    """Reshape a value with one element in time: time is one of the axes of size one, or none."""
     x: Any = node.args[0]
     before, after = ctx.shape(x), ctx.shape(node)
     type_in, axis_out, pool = ctx.type_of(x), None, None
-    # What stays of a pooled network with one channel is the channel, not time.
+    # The one axis of a pooled result (N, 1) is the channel, not time.
     if type_in.axis is not None and (len(after) > 2 or not type_in.is_pooled):
-        axis_out = _find_one(_count_outside(type_in, before, ctx.batch), after)
+        axis_out = _find_unit_axis(_count_outside(type_in, before, ctx.batch), after)
     if type_in.axis is not None and axis_out is None and not type_in.is_pooled:
         pool = node.name
     sizes = [s for d, s in enumerate(after) if d not in (0, axis_out)]
@@ -183,14 +183,14 @@ def _reshape_without_time(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.expand.default)
 def lower_expand(ctx: Context, node: fx.Node) -> Lowering:
-    """Repeat axes of size one, or add axes in front of all but the batch."""
+    """Expand axes of size one."""
     args = arguments(node)
     before, after = ctx.shape(args["self"]), ctx.shape(node)
     type_in = ctx.type_of(args["self"])
     require_batch(len(before) == len(after) and before[0] == after[0])
     axis = type_in.axis
     if axis and before[axis] != after[axis]:
-        # Of a pooled value: it meets frames, and broadcasting does what the expansion did.
+        # A pooled value expanded over time is combined with frames, to which it broadcasts anyway.
         if not type_in.is_pooled:
             raise UnsupportedError("it repeats a frame along time", "pool over time before it")
         ctx.gates.update(type_in.pools)
@@ -225,7 +225,7 @@ def lower_unsqueeze(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.squeeze.dim, _ATEN.squeeze.dims, fold_aware=True)
 def lower_squeeze(ctx: Context, node: fx.Node) -> Lowering:
-    """Remove axes of size one; of time too, where a clip has but one element."""
+    """Remove axes of size one, also of time where a clip has one element."""
     args = arguments(node)
     x = args["self"]
     shape, type_in = ctx.shape(x), ctx.type_of(x)
@@ -244,14 +244,14 @@ def lower_squeeze(ctx: Context, node: fx.Node) -> Lowering:
 
 @rule(_ATEN.cat.default, fold_aware=True)
 def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
-    """Concatenate along channels or space; operands of unequal delay wait in delay lines."""
+    """Concatenate along channels or space, with delays aligned."""
     args = arguments(node)
     operands, rank = list(args["tensors"]), len(ctx.shape(node))
     dim = args["dim"] % rank
     require_batch(dim != 0)
     along = [ctx.type_of(n) for n in operands if ctx.is_temporal(n) and ctx.type_of(n).axis == dim]
     if any(type_.is_merged for type_ in along):
-        raise takes_time_for_more()
+        raise merged_time_error()
     if along:
         raise UnsupportedError("it concatenates along time", "concatenate channels")
     if not all(ctx.is_temporal(operand) for operand in operands):
@@ -266,16 +266,16 @@ def lower_cat(ctx: Context, node: fx.Node) -> Lowering:
 def _find_time(
     type_in: TemporalType, before: tuple[int, ...], after: tuple[int, ...], batch: int
 ) -> _Place | None:
-    """Where time is after a reshape of several elements.
+    """The axis of time after a reshape of several elements.
 
-    Elements keep their order, so time is where it has as many positions outside of it as before:
+    The order in memory is kept, so time is where the axes before it have the same total size:
 
         (N, C, T, H, W)       N·C outside of time, H·W inside
         (N, C, T·H·W)         axis 2, inner H·W
         (N·C, T, H, W)        axis 1
-        (N, C, T/2, 2·H, W)   axis 2, 2 frames together
+        (N, C, T/2, 2·H, W)   axis 2, 2 frames per group
 
-    None where an axis begins within time, or ends within a group.
+    None if an axis begins within time, or ends within a group.
     """
     outside = _count_outside(type_in, before, batch)
     frames = type_in.count_elements(before, batch)
@@ -283,29 +283,29 @@ def _find_time(
     for axis, size in enumerate(after):
         ends = reached * size
         if frames > 1 and outside % reached == 0 and ends % outside == 0 and ends > outside:
-            inside = ends // outside  # positions of this axis from time on
+            inside = ends // outside  # size of this axis' part from time on
             outer = outside // reached if axis else outside // batch
             if inside % frames == 0:
-                return _Place(axis, outer, inside // frames, together=1)
+                return _Place(axis, outer, inside // frames, group_size=1)
             whole = frames % inside == 0
-            return _Place(axis, outer, 1, together=frames // inside) if whole else None
+            return _Place(axis, outer, 1, group_size=frames // inside) if whole else None
         reached = ends
     return None
 
 
 def _count_outside(type_in: TemporalType, shape: tuple[int, ...], batch: int) -> int:
-    """How many positions, those of the batch included, lie outside of time."""
+    """The total size of the axes before time, the batch included."""
     assert type_in.axis is not None
     return type_in.outer * (math.prod(shape[: type_in.axis]) if type_in.axis else batch)
 
 
-def _lengthens_time(
+def _merges_into_time(
     type_in: TemporalType,
     place: _Place,
     before: tuple[int, ...],
     after: tuple[int, ...],
 ) -> bool:
-    """Whether a clip takes an axis behind time as further frames, for which strides left room.
+    """Whether a reshape merges the axis after time into it, as further frames between strides.
 
     (N, C, T, r, H, W) -> (N, C, T·r, H, W): frames that are repeated, or made of channels.
     """
@@ -319,8 +319,8 @@ def _lengthens_time(
     )
 
 
-def _find_one(outside: int, after: tuple[int, ...]) -> int | None:
-    """The axis of one element behind as many positions as time was; None without one."""
+def _find_unit_axis(outside: int, after: tuple[int, ...]) -> int | None:
+    """The axis of size one that follows axes of this total size; None without one."""
     count = 1
     for position, size in enumerate(after):
         if position and count == outside and size == 1:

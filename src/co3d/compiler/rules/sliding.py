@@ -1,4 +1,4 @@
-"""Statistics of the newest frames, once per frame: what those of a clip become in a stream."""
+"""Statistics of the newest frames, for each frame: a stream's replacement for those of a clip."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +10,12 @@ from torch import Tensor, fx
 from co3d.compiler.rules.global_pool import divide_by_count, sum_elements, window_uses
 from co3d.compiler.rules.registry import Builder, Context, Lowering, rule
 
-# (builder, readings, window, axes behind the batch) -> the statistic of the readings.
+# (builder, elements, window, number of axes without the batch) -> the statistic of the elements.
 Emit = Callable[[Builder, list[fx.Node], int, int], fx.Node]
 
 
 def sliding_mean(clip: Tensor, window: int) -> Tensor:
-    """Mean over each frame and the `window - 1` before it; over those that exist, at the start.
+    """Mean over each frame and the `window - 1` before it, or fewer at the start.
 
     (N, C, T, …) -> the same shape. A clip -> clip operator that rewrites put into a graph.
     """
@@ -29,10 +29,9 @@ def sliding_mean(clip: Tensor, window: int) -> Tensor:
 
 
 def sliding_variance(clip: Tensor, window: int) -> Tensor:
-    """Variance of each frame and the `window - 1` before it; of those that exist, at the start.
+    """Population variance of each frame and the `window - 1` before it, or fewer at the start.
 
-    (N, C, T, …) -> the same shape, divided by the number of frames. A clip -> clip operator that
-    rewrites put into a graph.
+    (N, C, T, …) -> the same shape. A clip -> clip operator that rewrites put into a graph.
     """
     padded = torch.nn.functional.pad(clip, (0, 0) * (clip.dim() - 3) + (window - 1, 0))
     newest = padded.unfold(2, window, 1)
@@ -44,7 +43,7 @@ def sliding_variance(clip: Tensor, window: int) -> Tensor:
     return ((newest - mean.unsqueeze(-1)).square() * exist).sum(-1) / count
 
 
-# What has a window as its second argument.
+# Functions whose second argument is a window.
 SLIDING = {sliding_mean, sliding_variance}
 
 
@@ -65,12 +64,12 @@ def lower_sliding_variance(ctx: Context, node: fx.Node) -> Lowering:
     def emit(builder: Builder, frames: list[fx.Node], window: int, axes: int) -> fx.Node:
         mean = divide_by_count(builder, sum_elements(builder, frames), window, axes)
         clip = builder.call(torch.stack, frames, 1)
-        apart = builder.call(torch.sub, clip, builder.call(torch.unsqueeze, mean, 1))
+        deviations = builder.call(torch.sub, clip, builder.call(torch.unsqueeze, mean, 1))
         inside = builder.are_inside()
         if inside is not None:
             mask = builder.call(torch.reshape, inside, (-1, window) + (1,) * axes)
-            apart = builder.call(torch.where, mask, apart, 0.0)
-        total = builder.call(torch.sum, builder.call(torch.mul, apart, apart), 1)
+            deviations = builder.call(torch.where, mask, deviations, 0.0)
+        total = builder.call(torch.sum, builder.call(torch.mul, deviations, deviations), 1)
         return divide_by_count(builder, total, window, axes)
 
     return _lower_statistic(ctx, node, emit)

@@ -1,4 +1,4 @@
-"""Statistics over time that are no sums: of the newest elements, which are at hand, taken anew."""
+"""Statistics over time other than sums, recomputed from the newest elements at each step."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ from co3d.compiler.rules.registry import (
 _ATEN = torch.ops.aten
 _DEVIATIONS = {_ATEN.std.dim, _ATEN.std.correction}
 _VARIANCES = {*_DEVIATIONS, _ATEN.var.dim, _ATEN.var.correction}
-# What elements outside the clip are, so that they change nothing.
+# Statistic -> the fill for elements outside of the clip, its neutral element.
 _FILLS: dict[Any, float] = {
     _ATEN.logsumexp.default: float("-inf"),
     _ATEN.prod.dim_int: 1.0,
@@ -30,7 +30,7 @@ _FILLS: dict[Any, float] = {
 
 @rule(*_FILLS)
 def lower_statistic(ctx: Context, node: fx.Node) -> Lowering:
-    """Over channels or space of each frame; over time of a window as long as the clip."""
+    """A statistic over channels or space of each frame, or over a window as long as the clip."""
     args = arguments(node)
     x = args["self"]
     type_in, shape = ctx.type_of(x), ctx.shape(x)
@@ -47,7 +47,7 @@ def lower_statistic(ctx: Context, node: fx.Node) -> Lowering:
     window = ctx.windows.setdefault(node.name, shape[axis])
     reach = (window - 1) * type_in.stride
     type_out = type_in.collapse(axis if args["keepdim"] else None, reach, node.name)
-    # The elements lie side by side along an axis behind the batch.
+    # The elements are stacked along axis 1.
     step_dims = [1, *(type_in.drop_axis(d) + 1 for d in dims if d != axis)]
     dropped = [1] if args["keepdim"] else step_dims
     space = math.prod(shape[d] for d in dims if d != axis)
@@ -71,13 +71,13 @@ def lower_statistic(ctx: Context, node: fx.Node) -> Lowering:
 def _emit_variance(
     builder: Builder, node: fx.Node, clip: fx.Node, dims: list[int], sizes: tuple[int, int]
 ) -> fx.Node:
-    """The mean square of what is left without the mean, of the elements inside the clip.
+    """The variance of the elements inside the clip.
 
     Args:
-        builder, node: of the step graph, and the clip graph's operator.
-        clip: (N, window, …), zero outside.
+        builder, node: the builder of the step graph, and the clip graph's operator.
+        clip: (N, window, …), zero outside the clip.
         dims: the axes to reduce.
-        sizes: elements of the window, and numbers of each that are reduced.
+        sizes: elements of the window, and numbers per element that are reduced.
     """
     (window, space), rank = sizes, len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
     real = builder.are_inside()
@@ -87,18 +87,18 @@ def _emit_variance(
     if real is not None:
         present = builder.call(torch.reshape, builder.count_inside(), (-1, *ones))
         count = builder.call(torch.mul, present, space)
-    apart = builder.call(torch.sub, clip, builder.call(torch.div, total, count))
+    deviations = builder.call(torch.sub, clip, builder.call(torch.div, total, count))
     if real is not None:
         mask = builder.call(torch.reshape, real, (-1, window, *ones[1:]))
-        apart = builder.call(torch.where, mask, apart, 0.0)
-    squares = builder.call(torch.sum, builder.call(torch.mul, apart, apart), dims, True)
+        deviations = builder.call(torch.where, mask, deviations, 0.0)
+    squares = builder.call(torch.sum, builder.call(torch.mul, deviations, deviations), dims, True)
     freedom = _degrees_of_freedom(builder, node, count)
     variance = builder.call(torch.div, squares, freedom)
     return builder.call(torch.sqrt, variance) if node.target in _DEVIATIONS else variance
 
 
 def _degrees_of_freedom(builder: Builder, node: fx.Node, count: Any) -> Any:
-    """How many numbers the squares are divided by."""
+    """The divisor of the sum of squares."""
     args = arguments(node)
     correction = args.get("correction", int(args.get("unbiased", True)))
     correction = 1 if correction is None else correction

@@ -1,4 +1,4 @@
-"""The sum of a convolution's taps in time: what is left where space was convolved before."""
+"""The sum of a convolution's taps in time, for convolutions split by `convolve_space_first`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from co3d.compiler.rules.windows import temporal_uses
 
 
 def sum_taps(taps: Sequence[Tensor], padding: int, dilation: int) -> Tensor:
-    """Output i adds element i - padding + m·dilation of each tap m; zero outside of the clip.
+    """Output i is the sum over taps m of their elements i - padding + m·dilation.
 
-    (N, C, T, H, W) each -> (N, C, T + 2·padding - span, H, W) where the taps span that many frames.
-    A clip -> clip operator that passes put into a graph.
+    (N, C, T, H, W) each -> (N, C, T + 2·padding - (taps - 1)·dilation, H, W). Elements outside of
+    the clip are zero. A clip -> clip operator that passes put into a graph.
     """
     frames = taps[0].shape[2] + 2 * padding - (len(taps) - 1) * dilation
     padded = [F.pad(tap, (0, 0, 0, 0, padding, padding)) for tap in taps]
@@ -25,7 +25,7 @@ def sum_taps(taps: Sequence[Tensor], padding: int, dilation: int) -> Tensor:
 
 @rule(sum_taps)
 def lower_sum_taps(ctx: Context, node: fx.Node) -> Lowering:
-    """Each tap is read as old as its frame is.
+    """Read each tap at the age of its frame.
 
     kernel 3, padding 1, dilation 1, at tick n:   tap 0 of frame n-2, tap 1 of frame n-1,
                                                   tap 2 of frame n   -> output of frame n-1
@@ -35,7 +35,7 @@ def lower_sum_taps(ctx: Context, node: fx.Node) -> Lowering:
     dilation: Any
     taps, padding, dilation = node.args
     types = [ctx.type_of(tap) for tap in taps]
-    # They may be made at different ticks, where work is spread over the frames of a stride.
+    # With `spread` taps may be made at different ticks.
     latest = max(types, key=lambda type_: type_.delay)
     type_out = latest.slide(len(taps), 1, dilation, padding, padding)
     uses = [

@@ -1,4 +1,4 @@
-"""Transposed convolutions: they enlarge space, and time again that was divided by strides."""
+"""Transposed convolutions, which enlarge space, and time up to the strides before it."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from co3d.compiler.rules.conv import Emit, plan_taps, plan_vectors
+from co3d.compiler.rules.interleave import interleave, stretch_input, use_at
 from co3d.compiler.rules.registry import Builder, Context, Lowering, arguments, rule
-from co3d.compiler.rules.turns import stretch_input, take_turns, use_at
 from co3d.compiler.rules.windows import per_axis
 
 _ATEN = torch.ops.aten
@@ -24,7 +24,7 @@ TRANSPOSED = (
 
 @rule(*TRANSPOSED)
 def lower_conv_transpose(ctx: Context, node: fx.Node) -> Lowering:
-    """Output t adds up w[m] · x[(t + p - m·d) / s] of those taps m for which that is whole.
+    """Output t is the sum of w[m] · x[(t + p - m·d) / s] over the taps m with a whole index.
 
     kernel 4, stride 2, padding 1:     y0 = w3 x-1 + w1 x0      y1 = w2 x0 + w0 x1
                                        y2 = w3 x0  + w1 x1      y3 = w2 x1 + w0 x2
@@ -40,7 +40,7 @@ def lower_conv_transpose(ctx: Context, node: fx.Node) -> Lowering:
     stretched = stretch_input(ctx, x, ratio)
     pad = (kernel - 1) * dilation[0] - pads[0]
     type_out = stretched.slide(kernel, 1, dilation[0], pad, pad + extra[0])
-    # Every input element meets every weight of its channel.
+    # Every input element is multiplied by every weight of its channel.
     macs = weight[0, :, 0].numel() * ctx.frame_elements(ctx.type_of(x), ctx.shape(x))
     options: dict[str, Any] = {
         "stride": stride[1:],
@@ -50,22 +50,22 @@ def lower_conv_transpose(ctx: Context, node: fx.Node) -> Lowering:
         "dilation": dilation[1:],
     }
 
-    def make(turn: int) -> Lowering:
-        # Oldest element first, which the last tap meets.
+    def make(variant: int) -> Lowering:
+        # The oldest element, which the last tap multiplies, comes first.
         offsets = {m: pads[0] - m * dilation[0] for m in reversed(range(kernel))}
-        read = {m: offset for m, offset in offsets.items() if (turn + offset) % ratio == 0}
+        read = {m: offset for m, offset in offsets.items() if (variant + offset) % ratio == 0}
         if read:
             taps = weight[:, :, list(read)]
-        else:  # between elements that lie further apart than the kernel reaches
-            read, taps = {0: -turn}, torch.zeros_like(weight[:, :, :1])
+        else:  # an output between elements that no tap reaches
+            read, taps = {0: -variant}, torch.zeros_like(weight[:, :, :1])
         uses = [use_at(x, stretched, type_out, offset, 0.0) for offset in read.values()]
         return Lowering(type_out, uses, _plan(taps, bias, options), macs * len(read))
 
-    return take_turns(type_out, ratio, make)
+    return interleave(type_out, ratio, make)
 
 
 def _plan(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
-    """How the taps (C_in, C_out / groups, K, …), oldest first, are joined."""
+    """The function that emits the taps (C_in, C_out / groups, K, …), oldest first."""
     groups, dilation = options["groups"], options["dilation"]
     size = weight.shape[3:]
     pads = [d * (k - 1) - p for k, d, p in zip(size, dilation, options["padding"], strict=True)]
@@ -74,9 +74,9 @@ def _plan(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
         and not any(options["output_padding"])
         and min(pads, default=0) >= 0
     ):
-        # A convolution in mirror image, which more backends know and run faster.
-        apart = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-        mirrored = apart.flip(list(range(3, apart.dim())))
+        # A convolution with flipped kernel, which more backends support and run faster.
+        unfolded = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+        mirrored = unfolded.flip(list(range(3, unfolded.dim())))
         if not size:
             return plan_vectors(mirrored, bias, groups)
         plain = {"stride": options["stride"], "padding": tuple(pads), "dilation": dilation}
@@ -91,7 +91,7 @@ def _plan(weight: Tensor, bias: Tensor | None, options: dict[str, Any]) -> Emit:
             frames = [builder.call(torch.cat, frames, 1)]
         total: fx.Node | None = None
         for frame, tap in zip(frames, taps, strict=True):
-            # The bias goes in once, with the first tap.
+            # The bias is added once, with the first tap.
             shift = builder.constant(bias) if bias is not None and total is None else None
             part = builder.call(convolve, frame, builder.constant(tap), shift, **options)
             total = part if total is None else builder.call(torch.add, total, part)

@@ -1,4 +1,4 @@
-"""What convolutions and pools share: which past elements a temporal window reads."""
+"""The reads of temporal windows (convolutions and pools)."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ def temporal_uses(
     pad_start: int,
     fill: float,
 ) -> list[Use]:
-    """The readings of a temporal window, oldest first.
+    """The reads of a temporal window, oldest first.
 
-    Tap m of output i reads input i·stride - pad_start + m·dilation. At the tick when output i is
-    made that input is `back` ticks old: the two delays' difference, plus what lies between them.
+    Tap m of output i reads input i·stride - pad_start + m·dilation. At the tick of output i that
+    input is `back` ticks old: the difference of both delays, plus the frames between them.
     """
     lag = type_out.delay - type_in.delay
     longer = type_out.extent + type_out.overhang > type_in.extent + type_in.overhang
     if kernel == 1 and pad_start == 0 and not longer:
-        # Element by element: what lies outside the clip is never looked at.
+        # One use per element, so that elements outside of the clip are never read.
         return [Use(node, lag)]
     return [
         Use(node, lag + (pad_start - tap * dilation) * type_in.stride, fill)
@@ -34,7 +34,7 @@ def temporal_uses(
 
 
 def clip_input(ctx: Context, x: fx.Node, kernel: int, axis: int = 2) -> TemporalType:
-    """The type of a (N, C, T, …) operand with time in its place; UnsupportedError otherwise."""
+    """The type of a (N, C, T, …) operand with time at axis 2; UnsupportedError otherwise."""
     if not ctx.is_temporal(x):
         raise UnsupportedError("its input is a constant", "compute it once and store the result")
     type_in = ctx.type_of(x)
@@ -54,9 +54,9 @@ def clip_input(ctx: Context, x: fx.Node, kernel: int, axis: int = 2) -> Temporal
 
 
 def time_first(ctx: Context, x: fx.Node, axes: int) -> tuple[int, list[int]]:
-    """Where time is among the axes of a window, and these axes with it in front.
+    """The index of time among the axes of a window, and the order of axes with time first.
 
-    Most networks have it there; some see a clip as a picture, with time as its width.
+    Time is usually first; some networks treat a clip as a picture with time as its width.
     """
     type_in = ctx.type_of(x) if ctx.is_temporal(x) else None
     axis = type_in.axis if type_in and type_in.axis and 2 <= type_in.axis < 2 + axes else 2
@@ -64,5 +64,5 @@ def time_first(ctx: Context, x: fx.Node, axes: int) -> tuple[int, list[int]]:
 
 
 def per_axis(value: Sequence[int], axes: int) -> tuple[int, ...]:
-    """One number per axis; ATen lets a single number stand for all."""
+    """One number per axis; ATen also accepts one for all."""
     return tuple(value) * axes if len(value) == 1 else tuple(value)

@@ -1,9 +1,9 @@
-"""What is wrong with a data set: every file decoded, every finding written down."""
+"""Check a data set: decode every file, and list every problem."""
 
 from co3d.datasets.doctor.accuracy import AccuracyBounds, bound_accuracy
 from co3d.datasets.doctor.diagnosis import Diagnosis, Problem, diagnose
-from co3d.datasets.doctor.examination import Examination, examine
 from co3d.datasets.doctor.rounds import examine_all
+from co3d.datasets.examination import Examination, examine
 
 __all__ = [
     "AccuracyBounds",

@@ -1,4 +1,4 @@
-"""What lost videos leave unknown about an accuracy."""
+"""Bounds of the accuracy on all listed videos when some of them are lost."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -8,16 +8,16 @@ NORMAL_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class AccuracyBounds:
-    """Where the accuracy on all listed videos lies, given that on the usable ones.
+    """Bounds of the accuracy on all listed videos, given the accuracy on the usable ones.
 
     Attributes:
         listed, usable: numbers of videos.
-        accuracy: measured, or supposed, on the usable ones; 0 to 1.
-        worst: bounds whatever the lost videos are: all wrong, or all right (Manski's bounds).
-        at_random: 95 % interval if the losses have nothing to do with the network's mistakes
-            (Wilson's score interval, with the correction for a finite population).
-        sampling: 95 % interval for other videos of the same kind, from the usable ones alone
-            (Wilson's score interval): what the size of the set leaves open with no loss at all.
+        accuracy: measured or assumed on the usable ones; 0 to 1.
+        worst: bounds if the lost videos are all wrong, or all right (Manski's bounds).
+        at_random: 95 % interval if the losses are independent of the network's mistakes (Wilson's
+            score interval, with finite-population correction).
+        sampling: 95 % interval for the population that the usable videos are a sample of (Wilson's
+            score interval): the uncertainty from the size of the set even without losses.
     """
 
     listed: int
@@ -35,7 +35,7 @@ def bound_accuracy(listed: int, usable: int, accuracy: float) -> AccuracyBounds:
     lost = listed - usable
     sampling = wilson_interval(accuracy, usable) if usable else (0.0, 1.0)
     at_random = sampling
-    if usable:  # as if it were seen in more trials, all of them when none is lost
+    if usable:  # the effective number of trials grows to infinity when none is lost
         trials = usable * (listed - 1) / lost if lost else None
         at_random = wilson_interval(accuracy, trials) if trials else (accuracy, accuracy)
     return AccuracyBounds(listed, usable, accuracy, worst, at_random, sampling)

@@ -1,4 +1,4 @@
-"""From what decoding showed to what is wrong with which entry, and a manifest without it."""
+"""Find the problems of each entry from its examination, and make a manifest without them."""
 
 import re
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from co3d.datasets.doctor.examination import Examination
+from co3d.datasets.examination import Examination
 from co3d.datasets.layouts.class_names import ClassIndex
 from co3d.datasets.manifest import Manifest, VideoEntry
 
@@ -29,7 +29,8 @@ KINDS: tuple[Kind, ...] = (
     "wrong-duration",
 )
 HARMLESS: frozenset[Kind] = frozenset({"wrong-duration"})
-"""Entries with these stay in the clean manifest: they can be read, and their labels hold."""
+"""Problems whose entries stay in the clean manifest: they can be read, and their labels are
+right."""
 
 TIMES_IN_NAME = re.compile(r"_(\d{6})_(\d{6})$")
 SLACK_SECONDS, SLACK_SHARE = 0.5, 0.1
@@ -53,11 +54,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a data set.
+    """The problems of a data set.
 
     Attributes:
         problems: in the order of the manifest; an entry may have several.
-        clean: the manifest without the entries that would do harm.
+        clean: the manifest without harmful entries.
         lost_by_class: class name -> share of its entries that the clean manifest lacks.
     """
 
@@ -67,21 +68,21 @@ class Diagnosis:
 
 
 def diagnose(manifest: Manifest, found: Mapping[str, Examination]) -> Diagnosis:
-    """Judge the entries of a manifest by what was found at their paths.
+    """Find problems of a manifest's entries from the examinations of their files.
 
-    Mislabelled are entries with the same content but other labels, all of them, and entries in a
-    folder that is named after another class. Duplicates are further entries of the same content,
-    labels and times; the first stays.
+    Entries with the same content but different labels are all mislabelled, and so are entries in a
+    folder named after another class. Further entries with the same content, labels and times are
+    duplicates; the first one is kept.
     """
     index = ClassIndex(manifest.class_names)
-    shelf: dict[tuple[object, ...], list[VideoEntry]] = defaultdict(list)
+    copies_of: dict[tuple[object, ...], list[VideoEntry]] = defaultdict(list)
     for entry in manifest.entries:
         if content := found[entry.path].content:
-            shelf[content, entry.start_seconds, entry.end_seconds].append(entry)
+            copies_of[content, entry.start_seconds, entry.end_seconds].append(entry)
     problems: list[Problem] = []
     for entry in manifest.entries:
         seen = found[entry.path]
-        copies = shelf.get((seen.content, entry.start_seconds, entry.end_seconds), [])
+        copies = copies_of.get((seen.content, entry.start_seconds, entry.end_seconds), [])
         problems += (
             Problem(entry.video_id, entry.path, kind, detail)
             for kind, detail in (
@@ -139,7 +140,7 @@ def _name_labels(entry: VideoEntry, manifest: Manifest) -> str:
 
 
 def _seconds_in_name(entry: VideoEntry) -> float | None:
-    """The length of a trimmed Kinetics clip, whose name ends in its times."""
+    """The length of a trimmed Kinetics clip, from the times at the end of its name."""
     match = TIMES_IN_NAME.search(entry.video_id)
     if match is None or entry.end_seconds is not None:
         return None

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from co3d.datasets.doctor.diagnosis import KINDS, Diagnosis
-from co3d.datasets.doctor.examination import Examination
+from co3d.datasets.examination import Examination
 from co3d.files import output_file
 from co3d.printable import make_printable
 
@@ -63,7 +63,7 @@ def _draw_sizes(axes: Axes, decoded: Sequence[Examination]) -> None:
     if rest := sum(counts.values()) - sum(count for _, count in shown):
         shown.append((f"{len(counts) - SIZES_SHOWN} others", rest))
     axes.barh([name for name, _ in shown], [count for _, count in shown], color=GOOD)
-    axes.set_ylim(max(len(shown), 4) - 0.5, -0.5)  # downwards, and a single bar is no wall
+    axes.set_ylim(max(len(shown), 4) - 0.5, -0.5)  # downwards, with room for four bars
     axes.set_title("width x height in pixels", fontsize="medium")
     axes.set_xlabel("videos")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""All videos of a manifest examined, several at a time, and logged so that a kill loses none."""
+"""Examine all videos of a manifest in parallel, with a log from which a killed run resumes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,14 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-from co3d.datasets.doctor.examination import Examination, examine
+from co3d.datasets.examination import Examination, examine
 from co3d.datasets.manifest import Manifest
 from co3d.errors import SandboxError
 from co3d.files import make_folder, report_refusal
 from co3d.sandbox import Sandbox
 
 AHEAD = 4
-"""Files waiting for each worker: a whole data set in the queue would take memory for nothing."""
+"""Files queued per worker: queueing a whole data set would waste memory."""
 
 
 def examine_all(
@@ -31,17 +31,17 @@ def examine_all(
         manifest: the videos.
         log: JSONL file that each result is added to at once. A file that it already holds, with
             the same length and time of change, is not decoded again.
-        workers: how many videos to decode at a time. Threads: decoding leaves Python alone.
+        workers: how many videos to decode at a time, in threads: decoding releases the GIL.
         report: called with each result, those of the log included.
-        sandbox: where to decode; None decodes in this process. Videos that kill its processes, or
-            take more than they may, are unreadable.
+        sandbox: where to decode; None decodes in this process. Videos that kill its processes or
+            exceed its limits count as unreadable.
 
     Returns:
-        Path of an entry -> what was found.
+        Path of an entry -> its examination.
 
     Raises:
         OutputError: the log cannot be written.
-        KeyboardInterrupt: after Ctrl-C; what was found until then is in the log.
+        KeyboardInterrupt: after Ctrl-C; earlier results are in the log.
     """
     rates = {entry.path: entry.rate_hz for entry in manifest.entries}
     known = _read_log(log)
@@ -88,7 +88,7 @@ def _examine(path: Path, rate_hz: float | None, sandbox: Sandbox | None) -> Exam
 
 
 def _stamp(path: Path) -> str:
-    """What changes when a file changes; the same for all that is not there."""
+    """A value that changes when a file changes; all absent files have the same one."""
     try:
         status = path.stat()
     except OSError:
@@ -107,14 +107,14 @@ def _open_log(path: Path) -> Iterator[TextIO]:
 
 
 def _end_last_line(path: Path) -> None:
-    """A killed run may have left half a line: what follows must not be glued to it."""
+    """End a line that a killed run left incomplete, so that the next one starts on its own line."""
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
         with path.open("a") as file:
             file.write("\n")
 
 
 def _read_log(path: Path) -> dict[tuple[str, str], Examination]:
-    """Results of earlier runs; lines that a kill cut short count as never written."""
+    """Results of earlier runs; incomplete lines of killed runs are ignored."""
     known: dict[tuple[str, str], Examination] = {}
     if not path.is_file():
         return known

@@ -60,7 +60,7 @@ def draw_clips(
 
 
 def film(canvases: Tensor, path: CameraPath, generator: Generator) -> Tensor:
-    """Move cameras along paths over random canvases, and make the result look filmed.
+    """Move cameras along paths over random canvases, and add effects of real film.
 
     Args:
         canvases: (M, 3, S, S) uint8, the pictures to choose from.
@@ -92,9 +92,9 @@ def film(canvases: Tensor, path: CameraPath, generator: Generator) -> Tensor:
 
 
 def add_reversed(batch: ClipBatch) -> ClipBatch:
-    """Append each clip played backwards, under the opposite name.
+    """Append each clip played backwards, with the opposite label.
 
-    Pairs with the same content and opposite answers teach direction fastest, and cost nothing.
+    Pairs with the same content and opposite labels teach direction fastest, and cost nothing.
     """
     return ClipBatch(
         torch.cat((batch.clips, batch.clips.flip(2))),
@@ -109,7 +109,7 @@ class CameraMotionClips:
 
     Args:
         canvases: (M, 3, S, S) uint8.
-        batches: in an epoch.
+        batches: per epoch.
         frames_per_batch: frames in a batch, whatever the clips' length T; it holds about
             frames_per_batch / T clips.
         clip_lengths: the lengths T to draw from, one a batch.
@@ -146,7 +146,7 @@ def draw_streams(canvases: Tensor, count: int, generator: Generator, frames: int
 
 
 def _place(points: Tensor, canvases: Tensor, view_px: Tensor, generator: Generator) -> Tensor:
-    """Set cameras down on their canvases, at any angle, where of some places most is to be seen."""
+    """Place cameras on their canvases at any angle, at the most detailed of several places."""
     count = len(points)
     angle = effects.uniform((count, 1, 1, 1), 0, 2 * torch.pi, generator)
     mirror = torch.where(torch.rand((count, 1, 1, 1), generator=generator) < 0.5, 1.0, -1.0)
@@ -163,13 +163,13 @@ def _place(points: Tensor, canvases: Tensor, view_px: Tensor, generator: Generat
 
 
 def _detail(views: Tensor) -> Tensor:
-    """How much there is to see along both axes: (N, C, T, h, w) -> (N,)."""
+    """Amount of detail along both axes: (N, C, T, h, w) -> (N,)."""
     grey = views.mean((1, 2))
     return torch.minimum(grey.diff(dim=1).abs().mean((1, 2)), grey.diff(dim=2).abs().mean((1, 2)))
 
 
 def _choose(count: int, share: float, generator: Generator) -> Tensor:
-    """Rows of a random share of the clips, rounded up."""
+    """Indices of a random share of the clips, rounded up."""
     return torch.randperm(count, generator=generator)[: math.ceil(share * count)]
 
 

@@ -1,4 +1,4 @@
-"""Canvases, kept from one start to the next: drawing them takes half a minute."""
+"""Cache of canvases between runs, since drawing them takes half a minute."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from co3d.errors import OutputError
 from co3d.kept_files import KeptFiles
 from co3d.progress import open_progress
 
-# Those of the bundled recipe take 140 and 60 MB.
+# The canvases of the bundled recipe take 140 MB (training) and 60 MB (validation).
 _KEPT = KeptFiles("canvases", ".npy", most_files=4)
 _DRAWN_BY = ("numpy", "pillow", "torch")
 
@@ -26,22 +26,22 @@ def read_or_build_canvases(
     crops_per_photograph: int = canvases.CROPS_PER_PHOTOGRAPH,
     textures_per_kind: int = canvases.TEXTURES_PER_KIND,
 ) -> Tensor:
-    """As `build_canvases`, from the cache where the same canvases were drawn before.
+    """Read the result of `build_canvases` from the cache, or compute and store it.
 
-    The cache is the folder `canvases` of the platform's folder for caches, or of the one that
-    `CO3D_CACHE` names. The same are: the same arguments, photographs, code and versions of the
-    packages that draw. The files that were used least recently go when there are more than four.
+    The cache is the folder `canvases` of the platform's cache folder, or of `CO3D_CACHE`. Its key
+    is made of the arguments, photographs, code and versions of the drawing packages. Of more than
+    four files, the least recently used are removed.
     """
     amounts = (split, seed, crops_per_photograph, textures_per_kind)
     key = _fingerprint(*amounts)
     path = _KEPT.find(key)
-    with contextlib.suppress(OSError):  # removed in between
+    with contextlib.suppress(OSError):  # removed meanwhile
         if path is not None:
             return torch.from_numpy(np.load(path, allow_pickle=False))
     with open_progress("drawing pictures to film", "{task.elapsed:.0f} s") as display:
         display.add_task("", total=None)
         drawn = canvases.build_canvases(*amounts)
-    # A cache that cannot be written costs time at the next start, and nothing else.
+    # If the cache cannot be written, the canvases are drawn again next time.
     with contextlib.suppress(OSError, OutputError), _KEPT.make(key) as temporary:
         np.save(temporary, drawn.numpy(), allow_pickle=False)
     return drawn

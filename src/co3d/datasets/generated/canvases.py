@@ -16,8 +16,8 @@ CANVAS_PX = 192
 CROPS_PER_PHOTOGRAPH = 48
 TEXTURES_PER_KIND = 80
 SMALLEST_CROP = 0.3  # of the photograph's short side
-# A canvas is kept when most of its 8 × 8 tiles show some contrast (standard deviation, of 1):
-# nobody can tell how a camera moves over a clear sky.
+# A canvas is kept if most of its 8 × 8 tiles show some contrast (standard deviation, of 1), because
+# camera motion is invisible over a clear sky.
 LEAST_CONTRAST = 0.04
 LEAST_SHARE = 0.75
 ATTEMPTS = 20

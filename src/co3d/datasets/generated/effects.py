@@ -1,4 +1,4 @@
-"""What comes between a scene and its pixels: things that move, lens, light, sensor."""
+"""Effects on filmed clips: moving objects, lens, light and sensor."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from co3d.datasets.generated.virtual_camera import render
 
-LARGEST_RADIUS = 0.45  # of a moving blob, in frame widths: beyond it, the scene would be hidden
+LARGEST_RADIUS = 0.45  # of a moving blob, in frame widths; a larger one would hide the scene
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
@@ -17,7 +17,7 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: Generato
 
 
 def sway(points: Tensor, rate_hz: float, generator: Generator) -> Tensor:
-    """Let parts of the scene move to and fro, as people and leaves do.
+    """Let parts of the scene move back and forth, as people and leaves do.
 
     Args:
         points: (N, T, h, w, 2) world points, in frame widths.
@@ -37,7 +37,7 @@ def sway(points: Tensor, rate_hz: float, generator: Generator) -> Tensor:
 def add_foreground(
     clips: Tensor, points: Tensor, textures: Tensor, rate_hz: float, generator: Generator
 ) -> Tensor:
-    """Let one textured blob move through each clip, in the scene or stuck to the frame.
+    """Let one textured blob move through each clip, fixed in the scene or in the frame.
 
     Args:
         clips: (N, 3, T, h, w).
@@ -50,12 +50,12 @@ def add_foreground(
     def draw(low: float, high: float) -> Tensor:
         return uniform((count, 1, 1, 1), low, high, generator)
 
-    # A fifth of the blobs keep their place in the frame: captions, dashboards, follow shots.
+    # A fifth of the blobs keep their place in the frame, like captions, dashboards, follow shots.
     follows = draw(0, 1) < 0.2
     still = points[:, :1].mean((2, 3), keepdim=True) + points.new_zeros(1)
     frame_points = points[:, frames // 2 : frames // 2 + 1] - still
     local = torch.where(follows[..., None], frame_points, points - still)
-    meeting = seconds - draw(0, float(seconds.max()))  # when the blob is at its place
+    meeting = seconds - draw(0, float(seconds.max()))  # seconds since the blob was at its place
     heading, speed = draw(0, 2 * math.pi), draw(0, 1) ** 2 * (~follows)
     x = local[..., 0] - draw(-0.5, 0.5) - speed * heading.cos() * meeting
     y = local[..., 1] - draw(-0.5, 0.5) - speed * heading.sin() * meeting
@@ -72,7 +72,7 @@ def add_foreground(
 
 
 def blur(clips: Tensor, generator: Generator) -> Tensor:
-    """Soften each clip by its own amount: a 3 × 3 binomial filter of random strength."""
+    """Blur each clip by a 3 × 3 binomial filter of random strength."""
     count, _, frames, height, width = clips.shape
     side = uniform((count, 1), 0.02, 0.33, generator)
     taps = torch.cat((side, 1 - 2 * side, side), 1)
@@ -84,7 +84,7 @@ def blur(clips: Tensor, generator: Generator) -> Tensor:
 
 
 def recolour(clips: Tensor, generator: Generator) -> Tensor:
-    """Change saturation, tint, gain and contrast curve of each clip; turn some into night."""
+    """Change saturation, tint, gain and contrast curve of each clip; darken some like night."""
     count = len(clips)
     keep = uniform((count, 1, 1), 0, 1.5, generator)
     colours = keep * torch.eye(3) + (1 - keep) / 3
@@ -101,7 +101,7 @@ def recolour(clips: Tensor, generator: Generator) -> Tensor:
 
 
 def change_exposure(clips: Tensor, generator: Generator) -> Tensor:
-    """Let the light of each clip drift, and flicker from frame to frame."""
+    """Let the brightness of each clip drift, and flicker from frame to frame."""
     count, frames = clips.shape[0], clips.shape[2]
     drift = uniform((count, 1), -0.3, 0.3, generator) * torch.linspace(-0.5, 0.5, frames)
     depth = 0.08 * torch.rand((count, 1), generator=generator) ** 2

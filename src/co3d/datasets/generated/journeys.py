@@ -1,4 +1,4 @@
-"""Long camera paths: one named motion after another, without a cut."""
+"""Long camera paths: several named motions in sequence, without a cut."""
 
 import torch
 from torch import Generator, Tensor
@@ -9,16 +9,16 @@ from co3d.models.camera_motion import CAMERA_MOTIONS
 
 SEGMENT_SECONDS = (3.0, 4.0)
 EASING_SECONDS = 0.375  # at either end of a segment
-# Change of log magnification within one segment; a journey starts half of it from 1.
+# Largest change of log magnification within a segment; a path starts at half of it from 1.
 FARTHEST_ZOOM = 0.9
 
 
 def draw_journeys(
     count: int, frames: int, rate_hz: float, generator: Generator
 ) -> tuple[CameraPath, Tensor]:
-    """Paths through random motions of 3 to 4 seconds each, on an ever shaking camera.
+    """Paths of random motions of 3 to 4 seconds each, with a camera that always shakes.
 
-    Zooms lead back towards magnification 1, as far as a picture's resolution allows.
+    Zooms return towards magnification 1, as far as the picture's resolution allows.
 
     Returns:
         The paths, and the label of each frame: (count, frames) int64.
@@ -50,7 +50,7 @@ def follow(
 ) -> CameraPath:
     """Integrate velocities (N, T, 4) from poses (N, 4), on the camera's own axes.
 
-    A rolled camera that pans moves askew through the world, and one that has zoomed in moves less.
+    A rolled camera pans at an angle in the world, and one that has zoomed in moves less.
     `shake`, in the path's units, is added on the same axes.
     """
     steps = velocities / rate_hz
@@ -71,7 +71,7 @@ def follow(
 
 
 def ease(frames: int, ramp_frames: float) -> Tensor:
-    """Share of full speed in each frame of a segment: up, steady, down; (frames,) in 0 to 1."""
+    """Share of full speed in each frame of a segment, which eases in and out: (frames,), 0 to 1."""
     middle = torch.arange(frames) + 0.5
     nearest_end = torch.minimum(middle, frames - middle)
     ramp = (nearest_end / ramp_frames).clamp(max=1)
@@ -84,7 +84,7 @@ def _draw_length(rate_hz: float, generator: Generator) -> int:
 
 
 def _draw_next_label(previous: int, zoom: float, generator: Generator) -> int:
-    """Any motion but the previous one and the zoom that leads away from magnification 1."""
+    """A random motion, but not the previous one nor a zoom away from magnification 1."""
     away = "zoom in" if zoom > 0 else "zoom out"
     choices = [
         label for label, name in enumerate(CAMERA_MOTIONS) if label != previous and name != away

@@ -1,4 +1,4 @@
-"""Random camera paths: one named motion, a wandering hand, and nothing else."""
+"""Random camera paths: one named motion plus hand shake and drift."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ X, Y, LOG_ZOOM, ANGLE = range(4)
 
 @dataclass(frozen=True)
 class Speed:
-    """Slowest and fastest motion that bears a name, per second, and the drift that bears none.
+    """Slowest and fastest speed of a named motion, and the fastest unnamed drift, per second.
 
     Units per second: frame widths for x and y, log magnification for zoom, radians for roll.
     """
@@ -24,8 +24,8 @@ class Speed:
     drift: float
 
 
-# Axis of the path -> its speeds. The drift is a quarter of the slowest motion: a camera in the
-# hand counts as static, and between it and "pan left" lies a gap in which no label would be right.
+# Axis of the path -> its speeds. The drift is at most a quarter of the slowest motion, so that a
+# handheld camera counts as static, with a gap before "pan left" in which no label would be right.
 SPEEDS = {
     X: Speed(0.2, 0.9, 0.05),
     Y: Speed(0.2, 0.9, 0.05),

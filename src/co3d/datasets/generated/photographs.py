@@ -12,7 +12,7 @@ from PIL import Image
 from co3d.errors import OptionError, SourceNotFoundError
 from co3d.packages import extra_command
 
-# Package -> folder of its pictures. The files are read directly; no package is imported.
+# Package -> folder of its pictures. The files are read without importing the package.
 _FOLDERS = {
     "skimage": "data",
     "sklearn": "datasets/images",

@@ -1,4 +1,4 @@
-"""Procedural pictures: endless variety where photographs are few. Each is (S, S, 3) in [0, 1]."""
+"""Procedural pictures: unlimited variety where photographs are few. Each is (S, S, 3) in [0, 1]."""
 
 from collections.abc import Callable
 

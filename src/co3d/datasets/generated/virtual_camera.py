@@ -1,8 +1,8 @@
 """A camera that pans, tilts, zooms and rolls over a picture.
 
-Signs are those of film, and describe the camera, not the picture: when the camera pans right, the
-picture's content moves left; tilts up, down; zooms in, it grows; rolls clockwise (as seen from
-behind the camera), it turns counter-clockwise.
+Labels follow film terms and describe the camera, not the picture: when the camera pans right, the
+picture's content moves left; when it tilts up, down; when it zooms in, the content grows; when it
+rolls clockwise (seen from behind the camera), the content turns counter-clockwise.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CameraPath:
-    """Where N cameras point in each of T frames; every field is (N, T) float32.
+    """The poses of N cameras in each of T frames; every field is (N, T) float32.
 
     Attributes:
         x, y: centre of view, in frame widths; x grows to the right, y grows downwards.
@@ -28,7 +28,7 @@ class CameraPath:
     angle: Tensor
 
     def __getitem__(self, index: slice | tuple[slice, slice | int]) -> "CameraPath":
-        """Some of the cameras, or with two indices some of their frames."""
+        """A subset of the cameras, or with two indices a subset of their frames."""
         return CameraPath(self.x[index], self.y[index], self.log_zoom[index], self.angle[index])
 
     def view_points(self, height_px: int, width_px: int) -> Tensor:
@@ -45,7 +45,7 @@ class CameraPath:
 
 
 def render(pictures: Tensor, points: Tensor, view_px: Tensor) -> Tensor:
-    """Photograph pictures at world points; the world is the picture mirrored at its edges forever.
+    """Sample pictures at world points; the world is the picture, mirrored endlessly at its edges.
 
     Args:
         pictures: (N, C, H, W) float for still pictures, or (N, C, T, H, W) for moving ones.
@@ -59,7 +59,7 @@ def render(pictures: Tensor, points: Tensor, view_px: Tensor) -> Tensor:
     size = points.new_tensor([pictures.shape[-1], pictures.shape[-2]])
     grid = points * (2 * view_px.view(-1, 1, 1, 1, 1) / size)
     if pictures.ndim == 4:
-        # All frames of a clip see the same picture: stacking them along the height saves copies.
+        # All frames of a clip sample the same picture: stacking them along the height saves copies.
         grid = grid.reshape(count, frames * height, width, 2)
         out = _sample(pictures, grid)
         return out.view(count, pictures.shape[1], frames, height, width)

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from co3d.datasets.layouts.found_videos import FoundVideo, find_videos
 from co3d.datasets.layouts.splits import choose_annotations, list_annotations
+from co3d.datasets.layouts.video_finder import VideoFinder
 from co3d.datasets.manifest import Manifest, Segment, VideoEntry
 from co3d.datasets.text_lines import Line, check_relative, number_ids, read_lines
 from co3d.errors import DataError
 from co3d.models.labels import read_labels
 
 FRAME_RATE_HZ = 24.0
-"""At which the official frames were taken."""
+"""The rate at which the official frames were extracted."""
 
 FRAME_FOLDER = "Charades_v1_rgb"
 CLASSES_FILE = "Charades_v1_classes.txt"
@@ -24,7 +25,7 @@ VIDEO_COLUMNS = frozenset({"id", "actions"})
 
 
 def list_charades_annotations(root: Path) -> list[Path]:
-    """Annotation files of a Charades folder, told by their headings."""
+    """Annotation files of a Charades folder, recognised by their headings."""
     return [path for path in list_annotations(root, SUFFIXES) if is_charades_annotation(path)]
 
 
@@ -37,24 +38,24 @@ def is_charades_annotation(path: Path) -> bool:
     return heading.startswith(FRAME_LIST_COLUMNS[0]) or set(heading.split(",")) >= VIDEO_COLUMNS
 
 
-def open_charades(root: Path, split: str | None, annotation: Path | None = None) -> Manifest:
+def open_charades(finder: VideoFinder, split: str | None, lists: Sequence[Path]) -> Manifest:
     """The videos of the lists, multi-label, with the times of their actions.
 
-    Videos that are not there keep their entries. Lists of frames label frames; a run of frames
-    with a label becomes a segment. Classes are those of `Charades_v1_classes.txt` if it is there,
-    else the 157.
+    Absent videos keep their entries. Lists of frames label frames; a run of frames with a label
+    becomes a segment. Classes are those of `Charades_v1_classes.txt` if it exists, else the
+    standard 157.
 
     Args:
-        root: folder with the lists and, somewhere under it, the videos or frames.
-        split: "train", "val" or "test" (the official sets have "train" and "test"): lists of others
-            are not read; None reads all.
-        annotation: the list to read; None looks for those of the set.
+        finder: of the videos or frames, with `Charades_v1_classes.txt` beside the lists.
+        split: "train", "val" or "test" (the official sets have "train" and "test"): only its lists
+            are read; None reads all.
+        lists: of the set.
 
     Raises:
-        DataError: a list is broken, or none of its videos is there.
+        DataError: a list is broken, or none of its videos exists.
     """
-    names = _read_class_names(root)
-    lists = [annotation] if annotation else list_charades_annotations(root)
+    root = finder.root
+    names = _read_class_names(finder.lists_root)
     entries = [
         replace(entry, split=named)
         for path, named in choose_annotations(root, lists, split)
@@ -93,7 +94,7 @@ def _read_class_names(root: Path) -> tuple[str, ...]:
 
 
 def _read_official(root: Path, path: Path, classes: int) -> Iterator[VideoEntry]:
-    # In a list, a script may run over several lines.
+    # In these lists, a quoted script may span several lines.
     reader = csv.DictReader((line.text + "\n" for line in read_lines(path)), strict=True)
     rows: list[tuple[Line, str, str]] = []
     try:
@@ -107,7 +108,7 @@ def _read_official(root: Path, path: Path, classes: int) -> Iterator[VideoEntry]
         Line(path, reader.line_num, "").refuse(str(error), "rows of CSV")
     found: dict[str, FoundVideo] = {}
     for video in find_videos(root):
-        if video.name not in found or found[video.name].is_folder:  # a file rather than its frames
+        if video.name not in found or found[video.name].is_folder:  # prefer a file to its frames
             found[video.name] = video
     for line, video_id, actions in rows:
         pieces = [_read_action(line, text, classes) for text in actions.split(";") if text.strip()]
@@ -171,7 +172,7 @@ def _read_frame_labels(line: Line, text: str, classes: int) -> frozenset[int]:
 
 
 def _find_runs(labels: Sequence[frozenset[int]]) -> Iterator[Segment]:
-    """Runs of frames that bear a label, by their first frame."""
+    """Runs of frames with the same label, by their first frame."""
     starts: dict[int, int] = {}
     runs: list[tuple[int, int, int]] = []
     for number, present in enumerate((*labels, frozenset[int]())):
@@ -184,7 +185,7 @@ def _find_runs(labels: Sequence[frozenset[int]]) -> Iterator[Segment]:
 
 
 def _find_prefix(root: Path, path: str) -> str:
-    """The folder under `root` that the paths of a list start from."""
+    """The folder under `root` that a list's paths are relative to."""
     for folder in ("", FRAME_FOLDER, *(item.name for item in sorted(root.iterdir()))):
         if (root / folder / path).is_file():
             return folder

@@ -1,5 +1,6 @@
-"""Class names, which data sets spell with spaces, underscores, quotes and capitals as they like."""
+"""Compare class names, which data sets write with various spaces, underscores, quotes and case."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,17 +8,18 @@ from pathlib import Path
 from co3d.errors import OptionError
 from co3d.models.labels import read_labels
 
-KINETICS = ("kinetics400", "kinetics600")
+_LOG = logging.getLogger("co3d")
+KINETICS = ("kinetics400", "kinetics600", "kinetics700")
 KNOWN_SETS = (*KINETICS, "charades157")
 
 
 def normalise(name: str) -> str:
-    """The spelling by which class names are compared."""
+    """The normalised form in which class names are compared."""
     return " ".join(name.replace("_", " ").replace('"', "").casefold().split())
 
 
 class ClassIndex:
-    """Index of a class by its name, however spelt."""
+    """Maps class names, however written, to indices."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -27,9 +29,26 @@ class ClassIndex:
         """Index of a class; None when there is none of this name."""
         return self._index.get(normalise(name))
 
+    def require(self, name: str) -> int:
+        """Index of a class that is there."""
+        return self._index[normalise(name)]
+
+
+def merge_spellings(labels: Iterable[str]) -> tuple[str, ...]:
+    """Class names in alphabetical order, of several spellings of one the first.
+
+    Classes are compared by `normalise` everywhere, so these could not be told apart; it is said.
+    """
+    first: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        name = first.setdefault(normalise(label), label)
+        if name != label:
+            _LOG.warning("%r and %r are taken as one class", name, label)
+    return tuple(first.values())
+
 
 def read_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
-    """Class names: as given, or those of "kinetics400", "kinetics600" or "charades157".
+    """Class names: as given, or those of one of `KNOWN_SETS`.
 
     Raises:
         OptionError: no set of this name is known.
@@ -45,10 +64,10 @@ def read_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def choose_kinetics_classes(place: Path, labels: Iterable[str]) -> tuple[str, ...]:
-    """The class names of the Kinetics that a list of labels comes from.
+    """The class names of the Kinetics version that a list of labels comes from.
 
-    The one that the path names (`kinetics600`, `k600`), else the smallest that has all labels; for
-    a set of one's own, its labels in order.
+    The version that the path names (`kinetics600`, `k600`), else the smallest that has all labels;
+    for other sets, their labels in order.
     """
     spelt = sorted(set(labels))
     wanted = {normalise(label) for label in spelt}
@@ -58,10 +77,10 @@ def choose_kinetics_classes(place: Path, labels: Iterable[str]) -> tuple[str, ..
         if wanted <= {normalise(name) for name in names}
     ]
     named = [names for names in fitting if _names_kinetics(place, len(names))]
-    return (named or fitting or [tuple({normalise(label): label for label in spelt}.values())])[0]
+    return (named or fitting or [merge_spellings(spelt)])[0]
 
 
 def _names_kinetics(place: Path, number: int) -> bool:
-    """Whether a folder or file of a path is named after the Kinetics of so many classes."""
+    """Whether a path has a folder or file named after the Kinetics with this number of classes."""
     name = re.compile(rf"(?<![a-z])k(inetics)?[-_ ]?{number}(?!\d)", re.IGNORECASE)
     return any(name.search(part) for part in place.parts)

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from co3d.datasets.layouts.shelf import Shelf
 from co3d.datasets.layouts.splits import choose_annotations
+from co3d.datasets.layouts.video_finder import VideoFinder
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.text_lines import Line, check_relative, number_ids, read_lines
 
 LIST = re.compile(r"EPIC_100_(train|validation|test|test_timestamps)\.csv")
 COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp")
 CLASSES = {"verb": 97, "noun": 300}
-"""What may be the classes -> how many there are."""
+"""Name of a set of classes (verbs, nouns, …) -> how many classes there are."""
 
 TIME = re.compile(r"(\d{1,3}):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
 
@@ -24,22 +24,25 @@ def is_epic_list(path: Path) -> bool:
     return bool(LIST.fullmatch(path.name)) and path.is_file()
 
 
-def open_epic(target: str, shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
-    """The actions of the published lists, an entry each, named by its narration.
+def open_epic(
+    target: str, finder: VideoFinder, paths: Sequence[Path], split: str | None
+) -> Manifest:
+    """The actions of the published lists, one entry each, with its narration as id.
 
-    Classes have the names that `EPIC_100_verb_classes.csv` or `EPIC_100_noun_classes.csv` beside
-    the lists gives them, else their numbers. Actions of the test list have no label.
+    Classes are named by `EPIC_100_verb_classes.csv` or `EPIC_100_noun_classes.csv` beside the
+    lists, else by their numbers. Actions of the test list have no label.
 
     Args:
         target: one of `CLASSES`.
-        shelf: the folder of the set. paths: its lists. split: whose list is read; None reads all.
+        finder: of the videos in the set's folder. paths: its lists. split: whose list is read; None
+            reads all.
 
     Raises:
         DataError: a list is broken.
     """
     names = _read_names(paths[0].parent / f"EPIC_100_{target}_classes.csv", target)
     entries = []
-    for path, named in choose_annotations(shelf.root, paths, split):
+    for path, named in choose_annotations(finder.root, paths, split):
         for line, row in _read_rows(path, COLUMNS):
             start, end = (_read_seconds(line, row[name]) for name in COLUMNS[2:])
             if end <= start:
@@ -47,11 +50,11 @@ def open_epic(target: str, shelf: Shelf, paths: Sequence[Path], split: str | Non
             label = row.get(f"{target}_class")
             labels = () if label is None else (_read_number(line, label, len(names)),)
             video = check_relative(line, row["video_id"])
-            found = shelf.find(video, path.parent, named, line) or f"{video}.MP4"
+            found = finder.find(video, path.parent, named, line) or f"{video}.MP4"
             entries.append(VideoEntry(row["narration_id"], found, labels, start, end, split=named))
     ids = number_ids(entry.video_id for entry in entries)
     unique = tuple(replace(entry, video_id=one) for entry, one in zip(entries, ids, strict=True))
-    return Manifest(shelf.root, names, unique)
+    return Manifest(finder.root, names, unique)
 
 
 def _read_names(path: Path, target: str) -> tuple[str, ...]:

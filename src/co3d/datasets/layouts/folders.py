@@ -1,9 +1,9 @@
-"""A generic set: folder/class/video, or folder/split/class/video."""
+"""A generic layout: folder/class/video, or folder/split/class/video."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from co3d.datasets.layouts.class_names import ClassIndex
+from co3d.datasets.layouts.class_names import ClassIndex, merge_spellings
 from co3d.datasets.layouts.found_videos import FoundVideo, find_videos
 from co3d.datasets.layouts.splits import find_folder_split
 from co3d.datasets.manifest import Manifest, VideoEntry
@@ -12,14 +12,14 @@ from co3d.errors import DataError
 
 
 def open_folders(root: Path, classes: Sequence[str] | None) -> Manifest:
-    """Videos whose class is the name of the folder that they lie in.
+    """Videos whose class is the name of their folder.
 
     Args:
         root: folder with a folder per class, or per split and class.
         classes: class names, index 0 first; None takes the folders' names in order.
 
     Raises:
-        DataError: there is no video in such a place, or a folder is named after no class.
+        DataError: no such video is found, or a folder's name is not a class.
     """
     videos = [video for video in find_videos(root) if video.parents]
     if not videos:
@@ -28,7 +28,7 @@ def open_folders(root: Path, classes: Sequence[str] | None) -> Manifest:
             "folder/class/video; check the path and the layout"
         )
     found = sorted({video.parents[-1] for video in videos})
-    names = classes or found
+    names = classes or merge_spellings(found)
     index = ClassIndex(names)
     if classes is None and all(find_folder_split([name]) for name in found):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Which videos lie under a folder: files, and folders of frames."""
+"""Find the videos under a folder: files, and folders of frames."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
 
 TEXT_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".tsv", ".txt"})
 MOST_LISTS = 1000
-"""In one folder."""
+"""The most lists that are read in one folder."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class FoundVideo:
 def find_videos(root: Path) -> list[FoundVideo]:
     """All videos under a folder, links followed, in order of their paths.
 
-    A folder of frames holds pictures and neither videos nor folders. Hidden files are passed over.
+    A folder of frames holds pictures and neither videos nor folders. Hidden files are ignored.
     """
     return search(root)[0]
 
 
 def search(root: Path) -> tuple[list[FoundVideo], list[Path]]:
-    """All videos under a folder, and the text files that may be lists of them, by their paths.
+    """All videos under a folder, and the text files that may be lists of them, by path.
 
-    No list is a text file that is named like a video beside it, or one of many in a folder: those
-    belong to single videos.
+    A text file named like a video beside it, or one of many in a folder, is not a list, since it
+    belongs to a single video.
     """
     videos: list[FoundVideo] = []
     texts: list[Path] = []
@@ -77,13 +77,13 @@ def _walk(folder: Path, parents: tuple[str, ...], seen: set[str]) -> Iterator[Fo
         yield FoundVideo(path, name.rpartition(".")[0], parents, is_folder=False)
     for name in folders:
         place = os.path.realpath(folder / name)
-        if place not in seen:  # else a link leads in circles
+        if place not in seen:  # else a link may form a cycle
             seen.add(place)
             yield from _walk(folder / name, (*parents, name), seen)
 
 
 def _is_folder(item: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder, or a link to one; a link that leads to itself is none."""
+    """Whether it is a folder or a link to one; a link to itself is not."""
     try:
         return item.is_dir()
     except OSError:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from co3d.datasets.layouts.numbered_splits import make_manifest, read_division
-from co3d.datasets.layouts.shelf import Shelf
+from co3d.datasets.layouts.video_finder import VideoFinder
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.text_lines import check_relative, read_lines
 from co3d.errors import DataError
 
 LIST = re.compile(r"(.+)_test_split([1-3])\.txt")
 SPLITS = {"1": "train", "2": "test"}
-"""A video marked 0 is in neither."""
+"""Mark in the files -> split; videos marked 0 are in neither."""
 
 VIDEOS = "hmdb51_org"
 
@@ -22,16 +22,16 @@ def is_hmdb_list(path: Path) -> bool:
     return bool(LIST.fullmatch(path.name))
 
 
-def open_hmdb51(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
+def open_hmdb51(finder: VideoFinder, paths: Sequence[Path], split: str | None) -> Manifest:
     """The videos of one division, by the official files of all classes.
 
     Args:
-        shelf: the folder of the set. paths: its files.
+        finder: of the videos in the set's folder. paths: its files.
         split: "train" and "test" are those of the first division, "test2" that of the second. None
             reads the first.
 
     Raises:
-        DataError: a file is broken, or none of the division is there.
+        DataError: a file is broken, or there is none of the division.
     """
     number, ending = read_division(split)
     files: dict[str, Path] = {}
@@ -41,7 +41,7 @@ def open_hmdb51(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manif
             files[match[1]] = path
     if not files:
         raise DataError(
-            f"cannot read {shelf.root}: got no file of division {number}, expected names such as "
+            f"cannot read {finder.root}: got no file of division {number}, expected names such as "
             f"brush_hair_test_split{number}.txt; fetch the official files"
         )
     names = sorted(files)
@@ -53,6 +53,6 @@ def open_hmdb51(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manif
                 line.refuse(line.text, "a video and 0, 1 or 2")
             if mark in SPLITS:
                 video = check_relative(line, f"{name}/{video.strip()}")
-                found = shelf.find(video, files[name].parent, None, line)
+                found = finder.find(video, files[name].parent, None, line)
                 rows.append((found or f"{VIDEOS}/{video}", label, SPLITS[mark] + ending))
-    return make_manifest(shelf.root, names, rows)
+    return make_manifest(finder.root, names, rows)

@@ -1,4 +1,4 @@
-"""Published JSON files, told by how they begin, and read whole."""
+"""Published JSON files: recognised by their beginning, and read as a whole."""
 
 import json
 import re
@@ -12,7 +12,7 @@ HEAD_BYTES = 4096
 
 
 def has_head(path: Path, pattern: "re.Pattern[bytes]") -> bool:
-    """Whether a .json file begins as a pattern says."""
+    """Whether a .json file begins with a pattern."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -23,13 +23,13 @@ def read_json(path: Path, kind: type) -> Any:
     """The content of a file, which must be a `list` or a `dict`.
 
     Raises:
-        DataError: it is no JSON, or of another kind.
+        DataError: it is not JSON, or has another type.
     """
     return parse_json(path, list(read_lines(path)), kind)
 
 
 def parse_json(path: Path, lines: Sequence[Line], kind: type) -> Any:
-    """The same of the lines of a file, which stand on any number of them.
+    """Like `read_json`, from the lines of a file.
 
     Raises:
         DataError: as for `read_json`.

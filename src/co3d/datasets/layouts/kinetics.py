@@ -1,4 +1,4 @@
-"""Kinetics-400 and -600: the published CSV and JSON lists, with video files or frame folders."""
+"""Kinetics-400, -600 and -700: published CSV and JSON lists, with video files or frame folders."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ PROBED = 5
 UNTRIMMED_RATIO = 1.5
 HEAD_CHARACTERS = 4096
 REPLACEMENTS = re.compile("replacement", re.IGNORECASE)
-"""Folders in which the Common Visual Data Foundation puts whole copies of its corrupt videos."""
+"""Folders with the Common Visual Data Foundation's complete copies of its corrupt videos."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Row:
 
     @property
     def full_name(self) -> str:
-        """The name that the official downloads give the trimmed video."""
+        """The name of the trimmed video in the official downloads."""
         return f"{self.youtube_id}_{self.start_seconds:06.0f}_{self.end_seconds:06.0f}"
 
 
 def list_kinetics_annotations(root: Path) -> list[Path]:
-    """Annotation files of a Kinetics folder, told by their first characters."""
+    """Annotation files of a Kinetics folder, recognised by their first characters."""
     return [path for path in list_annotations(root, SUFFIXES) if is_kinetics_annotation(path)]
 
 
 def is_kinetics_annotation(path: Path) -> bool:
-    """Whether a file begins as a published list of Kinetics does."""
+    """Whether a file begins like a published list of Kinetics."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -66,23 +66,22 @@ def is_kinetics_annotation(path: Path) -> bool:
 
 
 def open_kinetics(
-    root: Path, split: str | None, classes: Sequence[str] | None, annotation: Path | None = None
+    root: Path, split: str | None, classes: Sequence[str] | None, lists: Sequence[Path]
 ) -> Manifest:
-    """The videos of the published lists, wherever under `root` they lie.
+    """The videos of the published lists, anywhere under `root`.
 
-    A listed video that is not there keeps its entry, with the path at which it was expected.
-    Without lists, the folders' names are the labels.
+    An absent video keeps its entry, with the path at which it was expected. Without lists, the
+    folders' names are the labels.
 
     Args:
-        root: folder with the videos, and the lists in it, in `splits` or in `annotations`.
-        split: "train", "val" or "test": lists of others are not read; None reads all.
-        classes: class names; None takes those of Kinetics-400 or -600 that fit.
-        annotation: the list to read; None looks for those of the set.
+        root: folder with the videos.
+        split: "train", "val" or "test": only its lists are read; None reads all.
+        classes: class names; None takes those of the Kinetics that fits.
+        lists: of the set, if there are any.
 
     Raises:
-        DataError: a list is broken, or none of its videos is there.
+        DataError: a list is broken, or none of its videos exists.
     """
-    lists = [annotation] if annotation else list_kinetics_annotations(root)
     if not lists:
         names = classes or choose_kinetics_classes(
             root, (video.parents[-1] for video in find_videos(root) if video.parents)
@@ -99,10 +98,10 @@ def open_kinetics(
 
 
 def _list_entries(root: Path, rows: Sequence[Row], index: ClassIndex) -> Iterator[VideoEntry]:
-    shelf: dict[str, list[FoundVideo]] = defaultdict(list)
+    by_name: dict[str, list[FoundVideo]] = defaultdict(list)
     for video in find_videos(root):
-        shelf[video.name].append(video)
-    matches = [_match(row, shelf) for row in rows]
+        by_name[video.name].append(video)
+    matches = [_match(row, by_name) for row in rows]
     if rows and not any(matches):
         raise DataError(
             f"cannot find the videos of {rows[0].line.path} under {root}: got none of {len(rows)}, "
@@ -130,11 +129,11 @@ def _list_entries(root: Path, rows: Sequence[Row], index: ClassIndex) -> Iterato
         )
 
 
-def _match(row: Row, shelf: Mapping[str, list[FoundVideo]]) -> FoundVideo | None:
+def _match(row: Row, by_name: Mapping[str, list[FoundVideo]]) -> FoundVideo | None:
     """The video of a row; among several, a replacement, or one under its split and class."""
     short = f"{row.youtube_id}_{row.start_seconds:.0f}_{row.end_seconds:.0f}"
     for name in (row.full_name, short, row.youtube_id):
-        if found := shelf.get(name):
+        if found := by_name.get(name):
             return max(found, key=lambda video: _fit(video, row))
     return None
 
@@ -149,7 +148,7 @@ def _fit(video: FoundVideo, row: Row) -> tuple[bool, bool, bool]:
 
 
 def _are_untrimmed(root: Path, rows: Sequence[Row], matches: Sequence[FoundVideo | None]) -> bool:
-    """Whether files named by their id alone are whole films, by the lengths of the first few."""
+    """Whether files named by their id alone are untrimmed, from the lengths of the first few."""
     ratios = []
     for row, match in zip(rows, matches, strict=True):
         if match is None or match.is_folder or match.name != row.youtube_id:
@@ -157,7 +156,7 @@ def _are_untrimmed(root: Path, rows: Sequence[Row], matches: Sequence[FoundVideo
         try:
             with open_file(root / match.path) as container:
                 seconds = (container.duration or 0) / 1e6
-        except Co3dError:  # the doctor's business
+        except Co3dError:  # `co3d data doctor` reports it
             continue
         ratios.append(seconds / (row.end_seconds - row.start_seconds))
         if len(ratios) == PROBED:

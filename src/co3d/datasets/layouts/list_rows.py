@@ -1,9 +1,9 @@
-"""Rows of a list of videos, in whatever order and with whatever separator it was written.
+"""Parse the rows of a list of videos, with any order of columns and any separator.
 
-A list has a line a video: a path and a label (`path,label`, or `path label` as PySlowFast writes
+A list has one video a line: a path and a label (`path,label`, or `path label` as PySlowFast writes
 it), a path and several class indices, or a folder of frames, their number and a class index
-(mmaction2, TSN). With headings (`file_name,label`), columns are found by their names; JSON
-objects, one a line or in a list, have the names themselves.
+(mmaction2, TSN). With headings (`file_name,label`), columns are found by name; JSON objects, one a
+line or in a list, carry the names themselves.
 """
 
 import csv
@@ -24,13 +24,16 @@ PATH_HEADINGS = (
     *("path", "video path", "file path", "filepath", "file name", "filename", "file"),
     *("video file", "video name", "vid name", "video", "clip", "name", "video id", "id"),
 )
-"""Of columns with paths, the preferred one first, all in small letters with spaces."""
+"""Headings of columns with paths, the preferred one first, in lower case with spaces."""
 
 NAME_HEADINGS = frozenset(
     {"label", "class", "class name", "label name", "category", "action", "activity", "target"}
 )
 SEVERAL_HEADINGS = frozenset({"labels", "tags", "classes", "actions"})
-INDEX_HEADINGS = frozenset({"class id", "class index", "label id", "label index", "class idx"})
+INDEX_HEADINGS = frozenset(
+    {f"{what} {number}" for what in ("class", "label") for number in ("id", "index", "idx")}
+)
+SOURCE_HEADINGS = frozenset({"group", "group id", "source video", "original video"})
 SPLIT_HEADINGS = frozenset({"split", "subset", "set", "partition"})
 START, END = "start seconds", "end seconds"
 TIMES = re.compile(r"\b(start|stop|end|begin|onset|offset)\b")
@@ -44,12 +47,14 @@ class Row:
     """A video of a list.
 
     Attributes:
-        line: where it stands.
-        path: as it is written: of a file, of a folder of frames, or a name without suffix.
-        labels: names or indices as they are written; none where the label is unknown.
-        split: as it is written; None where the list has no such column.
-        start_seconds, end_seconds: of the part of the file that is meant.
-        frames: how many pictures the folder of frames has, as the list says.
+        line: of the list.
+        path: as written: of a file, of a folder of frames, or a name without suffix.
+        labels: names or indices as written; empty if the label is unknown.
+        split: as written; None if the list has no such column.
+        source: name of the video that it was cut from, if a column names it.
+        index: of the class that the label names, if a column beside the names has it.
+        start_seconds, end_seconds: of the part of the file to use.
+        frames: number of pictures in the folder of frames, as the list says.
     """
 
     line: Line
@@ -59,13 +64,15 @@ class Row:
     start_seconds: float | None = None
     end_seconds: float | None = None
     frames: int | None = None
+    source: str | None = None
+    index: str | None = None
 
 
 def read_rows(path: Path) -> list[Row]:
     """Read a list of videos.
 
     Raises:
-        DataError: a line is none of a list; the message names it, and what stands there.
+        DataError: a line is malformed; the message quotes it.
     """
     lines = list(read_lines(path))
     if not lines:
@@ -88,7 +95,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def looks_like_video(text: str) -> bool:
-    """Whether a cell ends as the name of a video file does."""
+    """Whether a cell ends like the name of a video file."""
     return PurePosixPath(text).suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -105,10 +112,10 @@ def _split_tabs(line: Line) -> list[str]:
 
 
 def _split_spaces(line: Line) -> list[str]:
-    """Words, of which a path may be several: class indices end a line, or a word does."""
+    """Split a line at spaces, where the path may contain some: it ends before the class indices."""
     words = line.text.split()
     if len(words) > 1 and looks_like_video(words[-1]) and not looks_like_video(words[-2]):
-        return [words[0], line.text.split(maxsplit=1)[1].strip()]  # the label stands first
+        return [words[0], line.text.split(maxsplit=1)[1].strip()]  # the label comes first
     count = 0
     while count < len(words) - 1 and INTEGER.fullmatch(words[-1 - count]):
         count += 1
@@ -137,7 +144,7 @@ def _parse(line: Line) -> Any:
 
 
 def _parse_list(path: Path, lines: Sequence[Line]) -> list[tuple[Line, Any]]:
-    """The items of a JSON list, which may stand on any number of lines."""
+    """The items of a JSON list, which may be spread over any number of lines."""
     whole = Line(path, 1, lines[0].text)
     return [(whole, item) for item in parse_json(path, lines, list)]
 
@@ -166,7 +173,7 @@ def _normalise(heading: str) -> str:
 
 
 def _plan_columns(head: Line, headings: Sequence[str]) -> Callable[[Line, dict[str, str]], Row]:
-    """What reads a row with these headings.
+    """Make the function that reads rows with these headings.
 
     Raises:
         DataError: no column holds paths or labels, several hold labels, or some hold times that
@@ -174,13 +181,15 @@ def _plan_columns(head: Line, headings: Sequence[str]) -> Callable[[Line, dict[s
     """
     path = next((name for name in PATH_HEADINGS if name in headings), None)
     found = [name for name in headings if name in NAME_HEADINGS | SEVERAL_HEADINGS]
-    found = found or [name for name in headings if name in INDEX_HEADINGS]
+    indices = [name for name in headings if name in INDEX_HEADINGS]
+    found, indices = (found, indices) if found else (indices, [])
     if path is None or len(found) != 1:
         head.refuse(head.text, "headings with one column of paths and one of labels: path,label")
     times = [name for name in headings if TIMES.search(name) and name not in (START, END)]
     if times:
         head.refuse(times[0], "times as start_seconds and end_seconds, or none")
     label, split = found[0], next((name for name in headings if name in SPLIT_HEADINGS), None)
+    source = next((name for name in headings if name in SOURCE_HEADINGS), None)
 
     def read(line: Line, values: dict[str, str]) -> Row:
         if not values[path]:
@@ -194,6 +203,8 @@ def _plan_columns(head: Line, headings: Sequence[str]) -> Callable[[Line, dict[s
             values[split] or None if split else None,
             _read_seconds(line, values.get(START, "")),
             _read_seconds(line, values.get(END, "")),
+            source=values[source] or None if source else None,
+            index=values[indices[0]] if len(indices) == 1 else None,
         )
 
     return read
@@ -212,7 +223,7 @@ def _read_seconds(line: Line, text: str) -> float | None:
 
 
 def _find_paths(table: Sequence[Sequence[str]]) -> int:
-    """The column with most names of video files, or of paths with folders; else the first."""
+    """The column with the most names of video files, or of paths with folders; else the first."""
 
     def score(column: int) -> tuple[int, int]:
         cells = [cells[column] for cells in table]

@@ -1,4 +1,4 @@
-"""Names of splits of sets that are divided three times over, as UCF101 and HMDB51 are."""
+"""Split names of sets with three divisions, such as UCF101 and HMDB51."""
 
 import re
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ DIVISIONS = 3
 
 
 def read_division(split: str | None) -> tuple[int, str]:
-    """The division that a split is of: the second for "test2", the first for "test" or None.
+    """The division that a split belongs to: the second for "test2", the first for "test" or None.
 
     Returns:
-        Its number, and what the names of its splits end in: "2" or nothing.
+        Its number, and the suffix of its split names: "2", for instance, or nothing.
 
     Raises:
         OptionError: there is no such division.

@@ -1,4 +1,4 @@
-"""Something-Something V2: published JSON lists beside videos that are named by their numbers."""
+"""Something-Something V2: published JSON lists, beside videos named by their numbers."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from co3d.datasets.layouts.json_files import has_head, read_json
-from co3d.datasets.layouts.shelf import Shelf
 from co3d.datasets.layouts.splits import choose_annotations
+from co3d.datasets.layouts.video_finder import VideoFinder
 from co3d.datasets.manifest import Manifest, VideoEntry
 from co3d.datasets.text_lines import Line, check_relative, number_ids
 
@@ -17,40 +17,41 @@ VIDEOS = "20bn-something-something-v2"
 
 
 def is_something_list(path: Path) -> bool:
-    """Whether a file begins as a published list does: objects with "id", and no paths of files."""
+    """Whether a file begins like a published list: objects with "id", and no file paths."""
     return has_head(path, ITEM) and not has_head(path, OTHER)
 
 
-def open_something(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
+def open_something(finder: VideoFinder, paths: Sequence[Path], split: str | None) -> Manifest:
     """The videos of the published lists; a class is a template without its brackets.
 
-    Classes are numbered by the published `labels.json` where it lies beside the lists, else by
-    their names. Videos of the test list have no label.
+    Classes are numbered by the published `labels.json` if it is beside the lists, else by their
+    names. Videos of the test list have no label.
 
     Args:
-        shelf: the folder of the set. paths: its lists. split: whose list is read; None reads all.
+        finder: of the videos in the set's folder. paths: its lists. split: whose list is read; None
+            reads all.
 
     Raises:
         DataError: a list is broken.
     """
     items: list[tuple[Line, str, str, str | None]] = []
-    for path, named in choose_annotations(shelf.root, paths, split):
+    for path, named in choose_annotations(finder.root, paths, split):
         whole = Line(path, 1, "")
         for item in read_json(path, list):
             video_id, template = _read_item(whole, item)
             items.append((whole, video_id, template, named))
-    names = _read_names(shelf, paths) or tuple(sorted({name for _, _, name, _ in items if name}))
+    names = _read_names(finder, paths) or tuple(sorted({name for _, _, name, _ in items if name}))
     index_of = {name: index for index, name in enumerate(names)}
     entries = []
     ids = number_ids(video_id for _, video_id, _, _ in items)
     for unique_id, (whole, video_id, name, named) in zip(ids, items, strict=True):
         if name and name not in index_of:
             whole.refuse(name, f"one of the {len(names)} templates of the labels")
-        found = shelf.find(video_id, whole.path.parent, named, whole)
+        found = finder.find(video_id, whole.path.parent, named, whole)
         path = found or check_relative(whole, f"{VIDEOS}/{video_id}.webm")
         labels = (index_of[name],) if name else ()
         entries.append(VideoEntry(unique_id, path, labels, split=named))
-    return Manifest(shelf.root, names, tuple(entries))
+    return Manifest(finder.root, names, tuple(entries))
 
 
 def _read_item(whole: Line, item: Any) -> tuple[str, str]:
@@ -67,10 +68,10 @@ def _name_class(template: str) -> str:
     return re.sub(r"[\[\]]", "", template)
 
 
-def _read_names(shelf: Shelf, paths: Sequence[Path]) -> tuple[str, ...]:
-    """Class names of the published file of labels; none where it is not beside the lists."""
+def _read_names(finder: VideoFinder, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Class names from the published label file; none if it is not beside the lists."""
     folders = {path.parent for path in paths}
-    for path in shelf.texts:
+    for path in finder.texts:
         if path.parent in folders and path.stem.endswith("labels") and path.suffix == ".json":
             values = read_json(path, dict)
             whole = Line(path, 1, "")

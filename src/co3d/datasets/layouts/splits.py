@@ -1,4 +1,4 @@
-"""Names of splits, and the annotation file of the split that is asked for."""
+"""Names of splits, and choosing the annotation file of a split."""
 
 import re
 from collections.abc import Sequence
@@ -13,41 +13,41 @@ SPELLINGS = {
     "test": frozenset({"test", "testing"}),
 }
 FOLDERS = ("", "splits", "annotations")
-"""Where lists are looked for, under the folder of a data set."""
+"""Folders under a data set in which lists are searched."""
 
 LIST_FOLDERS = frozenset(
     {"splits", "annotations", "frame_lists", "labels", "ucfTrainTestlist"}
     | {"testTrainMulti_7030_splits"}
 )
-"""Folders of lists: one that is named by its path belongs to the data set above them."""
+"""Folders of lists: a list in one of them belongs to the data set in the folder above."""
 
 
 ALL = "all"
-"""Stands for every split of a set, where a split is asked for."""
+"""Stands for all splits of a set where a split is expected."""
 
 
 def is_split(name: str, split: str) -> bool:
-    """Whether a name, such as "validate", means this split, such as "val"."""
+    """Whether a name, such as "validate", means the given split, such as "val"."""
     return name_split(name) == name_split(split)
 
 
 def find_split(text: str) -> str | None:
-    """The split that a file name such as "kinetics400_val_list" speaks of, if any."""
+    """The split in a file name such as "kinetics400_val_list", if any."""
     words = re.split(r"[^a-z]+", text.casefold())
     found = {split for split, spellings in SPELLINGS.items() if spellings & set(words)}
     return found.pop() if len(found) == 1 else None
 
 
 def find_folder_split(folders: Sequence[str]) -> str | None:
-    """The split that the innermost of these folders is named after; None for none."""
+    """The split that the innermost of these folders is named after; None if there is none."""
     known = (name_split(name) for name in reversed(folders))
     return next((name for name in known if name in SPELLINGS), None)
 
 
 def list_annotations(root: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files with such a suffix in the places where annotations lie.
+    """Files with such a suffix in the folders for annotations.
 
-    Of lists that are published as CSV and JSON under one name, the CSV.
+    If a list is published as CSV and as JSON under one name, the CSV is returned.
     """
     paths = sorted(
         path
@@ -63,7 +63,7 @@ def list_annotations(root: Path, suffixes: frozenset[str]) -> list[Path]:
 def choose_annotations(
     root: Path, paths: Sequence[Path], split: str | None
 ) -> list[tuple[Path, str | None]]:
-    """The annotation files to read, each with the split that its name speaks of.
+    """The annotation files to read, each with the split in its name.
 
     Args:
         root: folder of the set.
@@ -71,15 +71,18 @@ def choose_annotations(
         split: the one to read; None reads those of all splits.
 
     Raises:
-        DataError: there is none, or it is not clear which file is meant.
+        DataError: there is none, or several match.
     """
     named = [(path, find_split(path.stem)) for path in paths]
-    if len(named) == 1:  # it may have a column of splits
+    if len(named) == 1:  # the file may have a column of splits
         return named
     chosen = [pair for pair in named if split is None or pair[1] == name_split(split)]
     splits = [name for _, name in chosen]
     if not chosen or None in splits or len(set(splits)) != len(splits):
-        found = ", ".join(path.relative_to(root).as_posix() for path in paths)
+        found = ", ".join(
+            (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+            for path in paths
+        )
         raise DataError(
             f"cannot tell which annotations of {root} are meant: got "
             f"{'no split' if split is None else f'the split {split!r}'} and the files {found}, "
@@ -110,10 +113,10 @@ def take_split(manifest: Manifest, split: str) -> Manifest:
 
 
 def take_only_split(manifest: Manifest) -> Manifest:
-    """The manifest itself, for a set in one part.
+    """Return the manifest if its set is not divided into splits.
 
     Raises:
-        DataError: the set has several splits, which are not mixed without being asked for.
+        DataError: the set has several splits, which are only mixed on request.
     """
     if len(manifest.splits) > 1:
         raise DataError(
@@ -124,13 +127,13 @@ def take_only_split(manifest: Manifest) -> Manifest:
     return manifest
 
 
-def take_judged_split(manifest: Manifest, order: Sequence[str]) -> Manifest:
-    """The split that networks are judged on.
+def take_evaluation_split(manifest: Manifest, order: Sequence[str]) -> Manifest:
+    """The split on which networks are evaluated.
 
     Args:
         manifest: of all splits.
-        order: names of splits, the preferred one first. Passed over are those whose labels are
-            unknown, as of published test sets, and those without any video on disk.
+        order: names of splits, the preferred one first. Splits with unknown labels, such as
+            published test sets, and those without any video on disk are skipped.
 
     Raises:
         DataError: the set has several splits, and none of these.
@@ -158,6 +161,6 @@ def count_videos(count: int) -> str:
 
 
 def name_split(name: str) -> str:
-    """The one name of a split: "val" for "validate"."""
+    """The canonical name of a split: "val" for "validate"."""
     word = name.casefold()
     return next((split for split, words in SPELLINGS.items() if word in words), word)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from co3d.datasets.layouts.numbered_splits import make_manifest, read_division
-from co3d.datasets.layouts.shelf import Shelf
+from co3d.datasets.layouts.video_finder import VideoFinder
 from co3d.datasets.manifest import Manifest
 from co3d.datasets.text_lines import check_relative, read_lines
 from co3d.errors import DataError
@@ -20,24 +20,24 @@ def is_ucf_list(path: Path) -> bool:
     return bool(LIST.fullmatch(path.name)) and (path.parent / CLASSES_FILE).is_file()
 
 
-def open_ucf101(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manifest:
-    """The videos of the official lists, whose classes are their folders and count from one.
+def open_ucf101(finder: VideoFinder, paths: Sequence[Path], split: str | None) -> Manifest:
+    """The videos of the official lists, whose classes are folder names numbered from one.
 
     Args:
-        shelf: the folder of the set. paths: its lists.
+        finder: of the videos in the set's folder. paths: its lists.
         split: "train" and "test" are those of the first division, "test2" that of the second. None
             reads the first.
 
     Raises:
-        DataError: a list is broken, or not there.
+        DataError: a list is broken or absent.
     """
     number, ending = read_division(split)
-    if len(paths) == 1:  # named by its path
+    if len(paths) == 1:  # the user named the list
         number = int(paths[0].stem[-1])
     chosen = [path for path in paths if path.stem.endswith(f"0{number}")]
     if not chosen:
         raise DataError(
-            f"cannot read {shelf.root}: got no list of division {number}; fetch the official lists"
+            f"cannot read {finder.root}: got no list of division {number}; fetch the official lists"
         )
     names = _read_names(chosen[0].parent / CLASSES_FILE)
     rows = []
@@ -48,9 +48,9 @@ def open_ucf101(shelf: Shelf, paths: Sequence[Path], split: str | None) -> Manif
             folder = name.partition("/")[0]
             if folder not in names or label not in ("", str(names.index(folder) + 1)):
                 line.refuse(line.text, "CLASS/VIDEO.avi, and the class's number in training lists")
-            found = shelf.find(check_relative(line, name), path.parent, kind, line)
+            found = finder.find(check_relative(line, name), path.parent, kind, line)
             rows.append((found or f"{VIDEOS}/{name}", names.index(folder), kind + ending))
-    return make_manifest(shelf.root, names, rows)
+    return make_manifest(finder.root, names, rows)
 
 
 def _read_names(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""From labels to events: rules, the outbox that keeps events, and outputs that get them."""
+"""Events: rules that make them of labels, the outbox that stores them, outputs that get them."""
 
 from co3d.engine.events.event import Event, Record
 from co3d.engine.events.event_log import Cursor, EventLog

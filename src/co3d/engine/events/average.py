@@ -1,16 +1,16 @@
-"""The mean of what a value was in the latest seconds."""
+"""A moving average over time."""
 
 from collections import deque
 
 
 class MovingAverage:
-    """The mean over time of values that each have held since the one before.
+    """A time-weighted mean over the latest seconds.
 
-    So it depends on the times of the values alone, not on how often they are told. The first one
-    counts as if it had held for long.
+    Each value counts for the time since the value before it, so that the mean does not depend on
+    the rate of values. The first value counts for the whole window.
 
     Args:
-        seconds: how far back it reaches, above 0.
+        seconds: the length of the window, above 0.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -18,11 +18,11 @@ class MovingAverage:
         self._held: deque[tuple[float, float, float]] = deque()  # from, until, value
 
     def reset(self) -> None:
-        """Forget all values: the next one is the mean."""
+        """Discard all values, so that the next one is the mean."""
         self._held.clear()
 
     def add(self, pts_seconds: float, value: float) -> float:
-        """Take in a value; the mean up to its time, which never falls."""
+        """Add a value, and return the mean up to its time; times must not decrease."""
         since = self._held[-1][1] if self._held else pts_seconds - self._seconds
         self._held.append((since, pts_seconds, value))
         oldest = pts_seconds - self._seconds

@@ -1,11 +1,11 @@
-"""Brings the records of an outbox to one output, in order, until each is taken."""
+"""Delivers the records of an outbox to one output, in order, with retries."""
 
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from co3d.engine.events.event import Record
-from co3d.engine.events.outbox import Noticed, Outbox
+from co3d.engine.events.outbox import NoticeListener, Outbox
 from co3d.engine.events.outputs.output import (
     Delivery,
     FailedDeliveryError,
@@ -15,12 +15,12 @@ from co3d.engine.events.outputs.output import (
 from co3d.errors import OutputError
 from co3d.video.back_off import retry_delays
 
-LOOK_SECONDS = 1.0
-AT_ONCE = 100
+POLL_SECONDS = 1.0
+RECORDS_PER_READ = 100
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecordFilter:
     """Which records an output gets; None for all.
 
     Attributes:
@@ -31,7 +31,7 @@ class Wanted:
     rules: Collection[str] | None = None
     kinds: Collection[str] | None = None
 
-    def has(self, record: Record) -> bool:
+    def matches(self, record: Record) -> bool:
         """Whether it gets a record."""
         event = record.event
         return all(
@@ -45,17 +45,18 @@ class Wanted:
 
 
 class Courier:
-    """Delivers to one output, in a thread of its own.
+    """Delivers to one output, in its own thread.
 
-    What fails is tried again (see `retry_delays`; or after as long as the receiver says), while
-    what comes later waits. So each camera's records come
-    in order, and each at least once: where the process is killed between a delivery and the next
-    commit of the outbox, the same record comes again.
+    A failed delivery is repeated (after `retry_delays`, or the delay that the receiver asks for)
+    before the next record is delivered. Records therefore arrive in order and at least once: if the
+    process is killed between a delivery and the next commit of the outbox, the record is delivered
+    again.
 
     Args:
-        name: of the output; the outbox knows it.
-        output: closed by `close`. outbox: of the records. wanted: which of them.
-        on_notice: told when it fails, and when it works again.
+        name: the output's name in the outbox.
+        output: the output, which is closed with this. outbox: holds the records. wanted: which of
+            them to deliver.
+        on_notice: called when the output fails, and when it works again.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class Courier:
         name: str,
         output: Output,
         outbox: Outbox,
-        wanted: Wanted,
+        wanted: RecordFilter,
         *,
-        on_notice: Noticed = lambda _: None,
+        on_notice: NoticeListener = lambda _: None,
     ) -> None:
         self.name = name
-        self._output, self._outbox, self._wanted = output, outbox, wanted
+        self._output, self._outbox, self._filter = output, outbox, wanted
         self._on_notice = on_notice
         self._stopping = threading.Event()
         self._is_failing = False
@@ -79,17 +80,17 @@ class Courier:
 
     @property
     def is_done(self) -> bool:
-        """Whether all that is committed is delivered, or it fails."""
+        """Whether all committed records are delivered, or the output is failing."""
         number = self._outbox.read_cursor(self.name)
         return self._is_failing or number >= self._outbox.health().latest_number
 
     def request_stop(self) -> None:
-        """End soon; what is not delivered waits for the next start."""
+        """Ask the thread to end; records that are not delivered wait for the next start."""
         self._stopping.set()
         self._outbox.wake()
 
     def close(self, timeout_seconds: float) -> None:
-        """End, and wait for that so long at most; a receiver that hangs is left behind."""
+        """End the thread, and wait for it at most this long; one that hangs is abandoned."""
         self.request_stop()
         self._thread.join(timeout_seconds)
 
@@ -103,21 +104,21 @@ class Courier:
         number = self._outbox.read_cursor(self.name)
         while not self._stopping.is_set():
             try:
-                records = self._outbox.log.read_records(number, AT_ONCE)
+                records = self._outbox.log.read_records(number, RECORDS_PER_READ)
             except OutputError as error:
-                self._tell_failure(str(error))
-                self._stopping.wait(LOOK_SECONDS)
+                self._notify_failure(str(error))
+                self._stopping.wait(POLL_SECONDS)
                 continue
             for record in records:
                 if not self._handle(record):
                     return
                 number = record.number
             if not records:
-                self._outbox.wait_for_records(number, LOOK_SECONDS)
+                self._outbox.wait_for_records(number, POLL_SECONDS)
 
     def _handle(self, record: Record) -> bool:
-        """Deliver a record, or leave it; False when told to stop before."""
-        if not self._wanted.has(record):
+        """Deliver a record or skip it; returns False if told to stop before."""
+        if not self._filter.matches(record):
             self._outbox.move_cursor(self.name, record.number)
             return True
         for tries, delay_seconds in enumerate(retry_delays(), start=1):
@@ -126,21 +127,21 @@ class Courier:
             try:
                 self._output.deliver(Delivery(record, self._outbox.folder), self._stopping)
             except RefusedDeliveryError as error:
-                return self._leave(record, str(error))
+                return self._skip(record, str(error))
             except FailedDeliveryError as error:
                 if self._stopping.is_set():
                     break
                 if self._output.most_tries is not None and tries >= self._output.most_tries:
-                    return self._leave(record, f"{error}; it was tried {tries} times")
-                self._tell_failure(str(error))
+                    return self._skip(record, f"{error}; it was tried {tries} times")
+                self._notify_failure(str(error))
                 self._stopping.wait(max(delay_seconds, error.after_seconds))
             else:
                 self._outbox.move_cursor(self.name, record.number, delivered=1)
-                self._tell_success()
+                self._notify_success()
                 return True
         return False
 
-    def _leave(self, record: Record, reason: str) -> bool:
+    def _skip(self, record: Record, reason: str) -> bool:
         self._outbox.move_cursor(self.name, record.number, refused=1)
         self._on_notice(
             f"the output {self.name} does not take record {record.number} of event "
@@ -148,12 +149,12 @@ class Courier:
         )
         return True
 
-    def _tell_failure(self, reason: str) -> None:
+    def _notify_failure(self, reason: str) -> None:
         if not self._is_failing:
             self._is_failing = True
             self._on_notice(f"the output {self.name} fails: {reason}; it is tried again")
 
-    def _tell_success(self) -> None:
+    def _notify_success(self) -> None:
         if self._is_failing:
             self._is_failing = False
             self._on_notice(f"the output {self.name} works again")

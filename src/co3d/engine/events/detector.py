@@ -1,4 +1,4 @@
-"""One label of one rule at one camera: when its events begin and end."""
+"""Detects when events of one label of one rule begin and end at one camera."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ Change = tuple[Kind, Event]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What is said of a label at a moment.
+class Observation:
+    """The probability of a label at a moment.
 
     Attributes:
         pts_seconds: on the source's clock. unix_seconds: when the picture arrived; None for files.
         probability: of the label.
-        is_known: whether that can be relied upon.
-        has_gap: whether there was no picture for a while just before.
+        is_known: whether the probability is reliable: the window is full and not undersampled.
+        has_gap: whether there is a gap in time just before.
     """
 
     pts_seconds: float
@@ -33,18 +33,18 @@ class Moment:
 
 @dataclass
 class _Run:
-    """A stretch in which the label holds: an event, or not long enough yet to be one."""
+    """A stretch of time in which the label holds; it becomes an event after `min_seconds`."""
 
-    first: Moment
-    latest: Moment
+    first: Observation
+    latest: Observation
     peak: float
     total: float
     predictions: int = 1
     event: Event | None = None
-    told_pts_seconds: float = 0.0
+    reported_pts_seconds: float = 0.0
 
-    def add(self, moment: Moment, probability: float) -> None:
-        self.latest = moment
+    def add(self, observation: Observation, probability: float) -> None:
+        self.latest = observation
         self.peak = max(self.peak, probability)
         self.total += probability
         self.predictions += 1
@@ -61,11 +61,11 @@ class _Run:
 
 
 class Detector:
-    """Finds the events of one label; not safe for threads.
+    """Finds the events of one label; not thread-safe.
 
     Args:
-        rule: whose. camera, label: for its events.
-        clock: gives Unix time, for schedules of files and for the time in event ids.
+        rule: the rule. camera, label: names for its events.
+        clock: gives Unix time, for schedules of files and for event ids.
     """
 
     def __init__(self, rule: Rule, camera: str, label: str, clock: Callable[[], float]) -> None:
@@ -75,57 +75,59 @@ class Detector:
         self._run: _Run | None = None
         self._last_pts_seconds = -np.inf
         self._unknown_since: float | None = None  # on the source's clock
-        self._away_since: float | None = None  # Unix time
+        self._silent_since: float | None = None  # Unix time
         self._earliest_pts_seconds = -np.inf
 
     @property
     def event(self) -> Event | None:
-        """The one that goes on, if any."""
+        """The open event, if any."""
         return self._run.event if self._run else None
 
-    def see(self, moment: Moment) -> Iterator[Change]:
-        """What changes with what is said of the next moment."""
-        if moment.pts_seconds < self._last_pts_seconds:
+    def update(self, observation: Observation) -> Iterator[Change]:
+        """Process the next observation, and yield changes of events."""
+        if observation.pts_seconds < self._last_pts_seconds:
             yield from self.end("reset")
             self._earliest_pts_seconds = -np.inf
-            self._forget_averages()
-        before, self._last_pts_seconds = self._last_pts_seconds, moment.pts_seconds
-        self._away_since = None
-        if moment.has_gap or not moment.is_known:
-            self._forget_averages()
+            self._reset_averages()
+        before, self._last_pts_seconds = self._last_pts_seconds, observation.pts_seconds
+        self._silent_since = None
+        if observation.has_gap or not observation.is_known:
+            self._reset_averages()
             if self._unknown_since is None:
                 self._unknown_since = before
             if self.event is None:
                 self._run = None
-            elif moment.pts_seconds - self._unknown_since > self._rule.hold_seconds:
+            elif observation.pts_seconds - self._unknown_since > self._rule.hold_seconds:
                 yield from self.end("unknown")
-        if not moment.is_known:
+        if not observation.is_known:
             return
         if self._unknown_since is not None:
-            if moment.pts_seconds - self._unknown_since > self._rule.hold_seconds:
+            if observation.pts_seconds - self._unknown_since > self._rule.hold_seconds:
                 yield from self.end("unknown")
             self._unknown_since = None
-        probability = self._smooth(moment)
-        if not self._is_scheduled(moment):
+        probability = self._smooth(observation)
+        if not self._is_scheduled(observation):
             yield from self.end("schedule")
             self._run = None
             return
-        yield from self._judge(moment, probability)
+        yield from self._update_run(observation, probability)
 
-    def lose_source(self, since_unix_seconds: float) -> None:
-        """The source sends nothing since then."""
-        if self._away_since is None:
-            self._away_since = since_unix_seconds
+    def note_silence(self, since_unix_seconds: float) -> None:
+        """Note that the source has been silent since this time."""
+        if self._silent_since is None:
+            self._silent_since = since_unix_seconds
 
     def tick(self, now_unix_seconds: float) -> Iterator[Change]:
-        """What changes because time passes without anything being said."""
-        if self._away_since is None or self.event is None:
+        """End the open event if the source has been silent for longer than `hold_seconds`."""
+        if self._silent_since is None or self.event is None:
             return
-        if now_unix_seconds - self._away_since > self._rule.hold_seconds:
+        # If the machine's clock was set back, count from now on.
+        self._silent_since = min(self._silent_since, now_unix_seconds)
+        if now_unix_seconds - self._silent_since > self._rule.hold_seconds:
             yield from self.end("unknown")
 
     def end(self, cause: EndCause) -> Iterator[Change]:
-        """End the event that goes on, if any, at the latest moment at which it held."""
+        """End the open event, if any, at the latest moment at which the label held."""
         run, self._run = self._run, None
         if run is None or run.event is None:
             return
@@ -140,31 +142,31 @@ class Detector:
             ),
         )
 
-    def _judge(self, moment: Moment, probability: float) -> Iterator[Change]:
+    def _update_run(self, observation: Observation, probability: float) -> Iterator[Change]:
         run, rule = self._run, self._rule
         if run is None:
-            may_begin = moment.pts_seconds >= self._earliest_pts_seconds
+            may_begin = observation.pts_seconds >= self._earliest_pts_seconds
             if probability < rule.threshold or not may_begin:
                 return
-            run = self._run = _Run(moment, moment, probability, probability)
+            run = self._run = _Run(observation, observation, probability, probability)
         elif probability < rule.end_level:
             yield from self.end("below")
             self._run = None
             return
         else:
-            run.add(moment, probability)
-        lasted_seconds = moment.pts_seconds - run.first.pts_seconds
+            run.add(observation, probability)
+        lasted_seconds = observation.pts_seconds - run.first.pts_seconds
         if run.event is None:
             if lasted_seconds >= rule.min_seconds:
                 run.event = self._make_event(run)
-                run.told_pts_seconds = moment.pts_seconds
+                run.reported_pts_seconds = observation.pts_seconds
                 yield "start", run.event
         elif (
             rule.update_seconds is not None
-            and moment.pts_seconds - run.told_pts_seconds >= rule.update_seconds
+            and observation.pts_seconds - run.reported_pts_seconds >= rule.update_seconds
         ):
             run.event = run.describe(run.event)
-            run.told_pts_seconds = moment.pts_seconds
+            run.reported_pts_seconds = observation.pts_seconds
             yield "update", run.event
 
     def _make_event(self, run: _Run) -> Event:
@@ -180,21 +182,21 @@ class Detector:
             )
         )
 
-    def _is_scheduled(self, moment: Moment) -> bool:
+    def _is_scheduled(self, observation: Observation) -> bool:
         schedule = self._rule.schedule
         if schedule is None:
             return True
-        unix_seconds = moment.unix_seconds
+        unix_seconds = observation.unix_seconds
         return schedule.holds(self._clock() if unix_seconds is None else unix_seconds)
 
-    def _smooth(self, moment: Moment) -> float:
+    def _smooth(self, observation: Observation) -> float:
         if not self._rule.smooth_seconds:
-            return moment.probability
+            return observation.probability
         if self._rule.smoothing == "moving":
-            return self._moving.add(moment.pts_seconds, moment.probability)
-        values = np.array([moment.probability])
-        return float(self._exponential.add(moment.pts_seconds, values)[0])
+            return self._moving.add(observation.pts_seconds, observation.probability)
+        values = np.array([observation.probability])
+        return float(self._exponential.add(observation.pts_seconds, values)[0])
 
-    def _forget_averages(self) -> None:
+    def _reset_averages(self) -> None:
         self._moving.reset()
         self._exponential.reset()

@@ -1,4 +1,4 @@
-"""An event: a label that held for a while in front of a camera."""
+"""An event: a stretch of time in which a label held at a camera."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from co3d.printable import spell_time
+from co3d.printable import format_time
 
 Kind = Literal["start", "update", "media", "end"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -17,14 +17,14 @@ EndCause = Literal[
 """Why an event ended:
 
 - below: the label fell below the rule's `end_threshold`.
-- unknown: for longer than `hold_seconds` nothing reliable was known: a gap, a window that fills
-  again, too few new pictures, or a source that is away.
+- unknown: there was no reliable prediction for longer than `hold_seconds`, because of a gap, a
+  window that is not full, too few new pictures, or a silent source.
 - schedule: the rule's time of day is over.
 - reset: the video started again, so that its times went back.
-- failed: the camera ended with an error. over: it ended without one, or was taken out.
-- removed: the rule was taken out or changed.
-- stopped: the program ended in order. interrupted: it was killed, and the next start found the
-  event open; or the disk was full for so long that its end was lost.
+- failed: the camera ended with an error. over: it ended without one, or was removed.
+- removed: the rule was removed or changed.
+- stopped: the program ended normally. interrupted: it was killed, and the next start found the
+  event open; or the disk was full for so long that the end record was lost.
 """
 
 _TIMES = {
@@ -32,29 +32,30 @@ _TIMES = {
     "latest_unix_seconds": "latest_at",
     "end_unix_seconds": "ended_at",
 }
-"""Of Python, and as written in JSON."""
+"""Maps field names to their names in JSON."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What is known of an event so far.
+    """An event as far as it is known.
 
-    All times are those of the pictures that the network describes: its delay is taken off.
+    All times are those of the frames that predictions describe, so that the network's delay is
+    subtracted already.
 
     Attributes:
-        id: a UUID whose first 48 bits are the time of its making (version 7), so that ids sort by
-            time. It stays the same in all records of the event, after a restart too.
-        camera, rule: by name. label: the label, or the name of the group of labels.
-        start_pts_seconds: when the label came up, on the source's clock.
-        latest_pts_seconds: the latest moment at which it held, as far as is known.
-        end_pts_seconds: the same once it is over; None while it goes on.
-        start_unix_seconds, latest_unix_seconds, end_unix_seconds: the same as Unix time, by when
-            the pictures arrived; None for files, which do not arrive.
-        peak, mean: the highest smoothed probability of the label up to now, and the mean, 0 to 1.
-        predictions: of how many predictions.
-        cause: why it ended; None while it goes on.
-        picture: file name of a JPEG of its first moment in the folder for media; None without one.
-        clip: file name of a Matroska file around it in the same folder; None without one.
+        id: a UUID of version 7, whose first 48 bits are its time of creation, so that ids sort by
+            time. It is the same in all records of the event, also after a restart.
+        camera, rule: names. label: the label, or the name of the group of labels.
+        start_pts_seconds: when the label began to hold, on the source's clock.
+        latest_pts_seconds: the latest moment at which it held.
+        end_pts_seconds: the same once the event is over; None while it is open.
+        start_unix_seconds, latest_unix_seconds, end_unix_seconds: the same as Unix time of the
+            frames' arrival; None for files.
+        peak, mean: the highest and the mean smoothed probability of the label so far, 0 to 1.
+        predictions: the number of predictions in the mean.
+        cause: why it ended; None while it is open.
+        picture: file name of a JPEG of its first moment in the media folder; None without one.
+        clip: file name of a Matroska video of it in the same folder; None without one.
     """
 
     id: str
@@ -76,13 +77,13 @@ class Event:
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on."""
+        """Whether it has not ended."""
         return self.cause is None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; Unix times become ISO 8601 in UTC, `started_at` and so on.
+        """Plain values for JSON; Unix times become ISO 8601 in UTC, named `started_at` and so on.
 
-        `from_dict` reads them again, without what lies beyond a microsecond.
+        `from_dict` reads them again; times are rounded to microseconds.
         """
         values = asdict(self)
         for name, short in _TIMES.items():
@@ -94,7 +95,7 @@ class Event:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Event":
-        """The event of which `as_dict` gave these values; keys that it does not know are left."""
+        """Make an event from the values of `as_dict`; unknown keys are ignored."""
         known = {field.name for field in fields(cls)} & values.keys()
         arguments = {name: values[name] for name in known}
         for name, short in _TIMES.items():
@@ -104,14 +105,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that happened to an event, as the outbox keeps and delivers it.
+    """A change of an event, as the outbox stores and delivers it.
 
     Attributes:
-        number: its place in the outbox, from 1 on; it grows, and is never used twice.
-        kind: "start", "update" while it goes on, "media" once a picture or clip is there, "end".
-            A clip may come after the end.
-        event: what was known of the event then.
-        committed_seconds: when it was committed, Unix time.
+        number: a serial number, from 1 on, which is never reused.
+        kind: "start", "update" while the event is open, "media" when a picture or clip is ready,
+            "end". A clip may become ready after the end.
+        event: the event as it was known then.
+        committed_seconds: when the record was committed, Unix time.
     """
 
     number: int
@@ -120,7 +121,7 @@ class Record:
     committed_seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON: `type`, `kind`, `number`, and what the event has."""
+        """Plain values for JSON: `type`, `kind`, `number`, `committed_at`, and the event's."""
         return {
             "type": "event",
             "kind": self.kind,
@@ -141,7 +142,7 @@ def make_event_id(unix_seconds: float | None = None) -> str:
 
 
 def _spell_time(unix_seconds: float | None) -> str | None:
-    return None if unix_seconds is None else spell_time(unix_seconds, "microseconds")
+    return None if unix_seconds is None else format_time(unix_seconds, "microseconds")
 
 
 def _read_time(text: str | None) -> float | None:

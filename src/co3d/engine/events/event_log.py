@@ -1,4 +1,4 @@
-"""What an outbox holds, for whoever reads it: events, records, and how delivery goes."""
+"""Reads an outbox: its events, its records, and how far outputs have got."""
 
 import json
 import sqlite3
@@ -12,18 +12,18 @@ from co3d.engine.events.outbox_file import LATEST_NUMBER, MEDIA_NAME, open_to_re
 from co3d.errors import OptionError, OutputError
 
 MOST_ROWS = 1000
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far an output has come.
+    """How far the deliveries to an output have got.
 
     Attributes:
-        output: its name. number: of the latest record that is done with.
-        delivered: how many records it took. refused: how many it will never take, and were left.
-        dropped: how many were deleted before they were delivered, because the outbox was full.
-        waiting: how many records come after `number`.
+        output: its name. number: the number of the latest record that was delivered or skipped.
+        delivered: records that it accepted. refused: records that it refused, which were skipped.
+        dropped: records that were deleted undelivered, because the outbox was full.
+        waiting: records after `number`.
     """
 
     output: str
@@ -35,17 +35,17 @@ class Cursor:
 
 
 class EventLog:
-    """Reads an outbox while another thread or process writes it. Safe for threads.
+    """Reads an outbox while another thread or process writes it. Thread-safe.
 
         log = EventLog(Path("events"))
         for event in log.list_events(camera="door", limit=20): ...
         for record in log.follow(after=last_number, stopping=stopping): ...
 
     Args:
-        folder: of the outbox.
+        folder: the outbox's folder.
 
     Raises:
-        OutputError: there is none, or it cannot be read; so do all methods.
+        OutputError: there is no outbox, or it cannot be read; all methods raise it too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,20 +65,19 @@ class EventLog:
         newest_first: bool = True,
         limit: int = 100,
     ) -> list[Event]:
-        """Events as they are known now, in the order of their making.
+        """List events as they are known now, in the order of their creation.
 
         Args:
-            camera, rule: only those of it.
-            since_seconds, until_seconds: only those that began from the one and before the other,
-                Unix time; of files, when they were committed first.
-            is_open: only those that go on (true) or are over (false).
-            after: id of an event; only those that come after it in the order that is asked for, so
-                that the last id of one page gives the next page.
+            camera, rule: only events of this camera, of this rule.
+            since_seconds, until_seconds: only events that began at or after the one and before the
+                other, Unix time. Events of files count by the time of their first commit.
+            is_open: only open events (true) or ended events (false).
+            after: an event's id, for paging: only events after it in the chosen order.
             newest_first: the order.
-            limit: how many at most, 1 to 1000.
+            limit: the most events to list, 1 to 1000.
 
         Raises:
-            OptionError: the limit is out of range, or there is no event of that id.
+            OptionError: the limit is out of range, or no event has the id `after`.
         """
         _check_limit(limit)
         conditions: list[str] = []
@@ -104,23 +103,23 @@ class EventLog:
         return [Event.from_dict(json.loads(body)) for (body,) in rows]
 
     def get_event(self, event_id: str) -> Event | None:
-        """The event of this id as it is known now; None without one."""
+        """The event of this id as it is known now; None if there is none."""
         rows = self._fetch("SELECT body FROM events WHERE id = ?", (event_id,))
         return Event.from_dict(json.loads(rows[0][0])) if rows else None
 
     def find_media(self, file_name: str) -> Path | None:
-        """The file of an `Event.picture` or `Event.clip`; None where it is not there any more."""
+        """The path of an `Event.picture` or `Event.clip`; None if the file is gone."""
         path = self.folder / MEDIA_NAME / Path(file_name).name
         return path if path.is_file() else None
 
     @property
     def latest_number(self) -> int:
-        """Of the newest record that was ever committed; 0 without one."""
+        """The number of the newest record that was ever committed; 0 if there was none."""
         rows = self._fetch(LATEST_NUMBER, ())
         return rows[0][0] if rows else 0
 
     def read_records(self, after: int, limit: int = 100) -> list[Record]:
-        """The records that follow a number, oldest first; those that are deleted are left out.
+        """Read the records after a number, oldest first; deleted ones are missing.
 
         Raises:
             OptionError: the limit is not 1 to 1000.
@@ -137,13 +136,12 @@ class EventLog:
         ]
 
     def follow(self, after: int | None, stopping: threading.Event) -> Iterator[Record]:
-        """Records after a number as they are committed, until told to stop.
+        """Yield records after a number as they are committed, until told to stop.
 
-        Each is seen at most 0.1 s after it was committed.
+        A record is yielded at most 0.1 s after its commit.
 
         Args:
-            after: number of the last record that the reader has; None for those that come from now
-                on.
+            after: number of the last record that the reader has; None for new records only.
             stopping: ends the iteration.
         """
         number = self.latest_number if after is None else after
@@ -153,10 +151,10 @@ class EventLog:
                 yield record
                 number = record.number
             if not records:
-                stopping.wait(LOOK_SECONDS)
+                stopping.wait(POLL_SECONDS)
 
     def list_cursors(self) -> list[Cursor]:
-        """How far each output has come."""
+        """The cursors of all outputs."""
         rows = self._fetch(
             "SELECT output, number, delivered, refused, dropped, "
             "(SELECT count(*) FROM records WHERE records.number > cursors.number) "

@@ -1,4 +1,4 @@
-"""Pictures and clips of events, made of a source's own packets."""
+"""Makes pictures of events from a source's compressed packets."""
 
 import tempfile
 from pathlib import Path
@@ -14,10 +14,10 @@ from co3d.video.packet_ring import PacketRing
 
 QUALITY = 85
 REORDERED_SECONDS = 0.5
-"""Pictures that are shown later may have to be decoded first."""
+"""How far beyond a moment to cut, because B-frames need packets that are shown later."""
 
 FAILURES = (Co3dError, FFmpegError, OSError, ValueError)
-"""What making a picture or a clip raises."""
+"""The exceptions that making a picture or a clip may raise."""
 
 
 def save_picture(
@@ -28,13 +28,13 @@ def save_picture(
     rotate: int = 0,
     flip: Flip | None = None,
 ) -> bool:
-    """Write the picture of a moment as a JPEG; whether the ring had it.
+    """Write the picture of a moment as a JPEG; returns whether the ring still had it.
 
-    Decoding begins at the key frame before, so it takes as long as a few seconds of the video.
+    It decodes from the key frame before on, which is up to a few seconds of video.
 
     Args:
-        ring: see there for moments. path: of the JPEG.
-        rotate, flip: as for `read_video`; the picture is whole.
+        ring: the packets; see `PacketRing` for moments. path: the JPEG's path.
+        rotate, flip: as for `read_video`; the picture is not cropped.
 
     Raises:
         What `FAILURES` lists.

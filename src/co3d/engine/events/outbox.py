@@ -1,4 +1,4 @@
-"""The outbox: every record of an event is on the disk before any output gets it."""
+"""The outbox: stores every record of an event on the disk before any output gets it."""
 
 import sqlite3
 import threading
@@ -15,7 +15,7 @@ from co3d.engine.events.event_log import EventLog
 from co3d.engine.events.outbox_file import (
     LATEST_NUMBER,
     MEDIA_NAME,
-    find_unended,
+    end_interrupted,
     insert_record,
     open_to_write,
 )
@@ -24,27 +24,27 @@ from co3d.errors import OutputError
 from co3d.files import make_folder
 
 COMMIT_SECONDS = 0.05
-"""So long a record waits for others, so that one write to the disk serves them all."""
+"""How long a record waits for others, so that one commit writes them all."""
 
 MOST_WAITING = 10_000
-"""Records that wait while the disk takes none; then the oldest are lost, and counted."""
+"""How many records wait while the disk is full; beyond that the oldest are lost, and counted."""
 
 RETRY_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
 CLOSE_SECONDS = 1.0
 
-Noticed = Callable[[str], None]
+NoticeListener = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class OutboxHealth:
-    """How an outbox is doing.
+    """The health of an outbox.
 
     Attributes:
-        latest_number: of the newest committed record.
+        latest_number: the number of the newest committed record.
         waiting: records that are not committed yet.
-        lost: records that could never be committed, since the outbox was made.
-        failure: why nothing can be committed now; None where it can.
+        lost: records that could not be committed, since the outbox was created.
+        failure: why nothing can be committed now; None if it works.
     """
 
     latest_number: int
@@ -55,7 +55,7 @@ class OutboxHealth:
 
 @dataclass(frozen=True)
 class _Move:
-    """How far an output has come since the last commit; see `Outbox.move_cursor`."""
+    """An output's progress since the last commit; see `Outbox.move_cursor`."""
 
     output: str
     number: int
@@ -64,16 +64,16 @@ class _Move:
 
 
 class Outbox:
-    """Keeps records of events in a folder, in the order in which they are appended.
+    """Stores records of events in a folder, in the order in which they are appended.
 
-    One thread writes: what comes within 50 ms is one transaction. Whoever appends never waits for
-    the disk. Where the disk takes nothing, records wait, up to 10 000, and are tried again every
-    second. Events that a killed process left open, or whose end was lost, end as "interrupted".
+    A thread writes the records of 50 ms in one transaction, so that `append` never waits for the
+    disk. If the disk is full, up to 10 000 records wait, and the write is repeated every second.
+    Events that a killed process left open, or whose end was lost, end as "interrupted".
 
     Args:
-        folder: made if absent; of this process alone while it is open.
+        folder: created if absent; locked by this process while it is open.
         retention: what is kept.
-        on_notice: told in a sentence when something goes wrong, and when it is well again.
+        on_notice: called with a sentence when something fails, and when it works again.
         commit_seconds: how long records wait for others.
         clock: gives Unix time.
 
@@ -86,7 +86,7 @@ class Outbox:
         folder: Path,
         retention: Retention | None = None,
         *,
-        on_notice: Noticed = lambda _: None,
+        on_notice: NoticeListener = lambda _: None,
         commit_seconds: float = COMMIT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -106,7 +106,7 @@ class Outbox:
             self._changed = threading.Condition()
             self._waiting: deque[tuple[Kind, Event]] = deque()
             self._open_ids: set[str] = set()
-            self._is_hurried = self._is_closing = self._is_committing = False
+            self._is_flushing = self._is_closing = self._is_committing = False
             self._failure: str | None = None
             self._next_prune_seconds = time.monotonic()
             self._cursors: dict[str, int] = {}
@@ -121,7 +121,7 @@ class Outbox:
         self._thread.start()
 
     def append(self, kind: Kind, event: Event) -> None:
-        """Keep what is known of an event now; returns at once."""
+        """Append a record of an event; returns at once."""
         with self._changed:
             self._waiting.append((kind, event))
             if event.is_open:
@@ -134,14 +134,15 @@ class Outbox:
             self._changed.notify_all()
 
     def health(self) -> OutboxHealth:
-        """How it is doing."""
+        """The health of the outbox."""
         with self._changed:
             return OutboxHealth(self._latest, len(self._waiting), self._lost, self._failure)
 
     def set_outputs(self, names: Iterable[str]) -> None:
-        """These outputs want records: a new one those from now on, one that was known goes on.
+        """Set the names of the outputs.
 
-        Others are forgotten, and hold back nothing any more.
+        A new output gets records from now on, a known one continues. Others are removed, so that
+        retention no longer waits for them.
         """
         with self._changed:
             names = set(names)
@@ -151,22 +152,22 @@ class Outbox:
             self._changed.notify_all()
 
     def read_cursor(self, output: str) -> int:
-        """The number of the latest record that an output is done with."""
+        """The number of the latest record that an output has handled."""
         with self._changed:
             return self._cursors[output]
 
     def move_cursor(
         self, output: str, number: int, *, delivered: int = 0, refused: int = 0
     ) -> None:
-        """An output is done with all records up to a number.
+        """Note that an output has handled all records up to a number.
 
         Args:
-            output: its name. number: of a record.
-            delivered: how many it took since. refused: how many it will never take.
+            output: its name. number: a record's number.
+            delivered: how many more it accepted. refused: how many more it refused.
         """
         with self._changed:
             if output not in self._cursors:
-                return  # it was taken out meanwhile
+                return  # it was removed meanwhile
             self._cursors[output] = max(number, self._cursors[output])
             counts = self._moved.setdefault(output, [0, 0])
             counts[0] += delivered
@@ -174,30 +175,30 @@ class Outbox:
             self._changed.notify_all()
 
     def wait_for_records(self, after: int, timeout_seconds: float) -> bool:
-        """Wait until there is a record after a number, or `wake`; whether there is one."""
+        """Wait for a record after a number, or for `wake`; returns whether there is one."""
         with self._changed:
             if self._latest <= after:
                 self._changed.wait(timeout_seconds)
             return self._latest > after
 
     def wake(self) -> None:
-        """Let all return who wait for records."""
+        """Wake all threads that wait for records."""
         with self._changed:
             self._changed.notify_all()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Commit all that was appended now; whether that was done in time."""
+        """Commit all appended records now; returns whether that was done in time."""
         until = time.monotonic() + timeout_seconds
         with self._changed:
-            self._is_hurried = True
+            self._is_flushing = True
             self._changed.notify_all()
             while self._has_work and time.monotonic() < until:
                 self._changed.wait(max(0.0, until - time.monotonic()))
-            self._is_hurried = False
+            self._is_flushing = False
             return not self._has_work
 
     def close(self) -> None:
-        """Commit what waits, for a second at most, and close the file."""
+        """Commit waiting records, within 1 s, and close the file."""
         self.flush(CLOSE_SECONDS)
         with self._changed:
             if self._is_closing:
@@ -220,7 +221,7 @@ class Outbox:
         return bool(self._waiting or self._moved or self._removed or self._is_committing)
 
     def _load(self) -> None:
-        """Read where things stand, end what was left open, and remove media of no event."""
+        """Read counts and cursors, end events that were left open, and delete orphaned media."""
         connection = self._connection
         try:
             newest = connection.execute(LATEST_NUMBER).fetchone()
@@ -229,7 +230,9 @@ class Outbox:
             self._cursors = dict(rows)
             found = connection.execute("SELECT value FROM counts WHERE name = 'lost'").fetchone()
             self._lost = self._lost_before = found[0] if found else 0
-            self._commit([("end", event) for event in find_unended(connection, ())], [], set(), ())
+            self._commit(
+                [("end", event) for event in end_interrupted(connection, ())], [], set(), ()
+            )
             remove_media(self.folder, list_orphans(connection, self.folder))
         except (sqlite3.Error, OSError) as error:
             connection.close()
@@ -238,7 +241,7 @@ class Outbox:
             ) from error
 
     def _write(self) -> None:
-        """Commit what waits, again and again; the thread."""
+        """Commit waiting records until closed; the body of the thread."""
         while self._wait_for_work():
             with self._changed:
                 records, removed = list(self._waiting), self._removed
@@ -255,7 +258,7 @@ class Outbox:
                 continue
             with self._changed:
                 self._is_committing = False
-                # What was appended meanwhile may have pushed some of them out, as if lost.
+                # Records that were pushed out of the full queue meanwhile were committed, not lost.
                 pushed_out = self._count_pushed_out(records)
                 self._lost -= pushed_out
                 for _ in range(len(records) - pushed_out):
@@ -269,26 +272,26 @@ class Outbox:
             self._prune()
 
     def _count_pushed_out(self, records: list[tuple[Kind, Event]]) -> int:
-        """How many of the records that were just committed wait no more."""
+        """How many of the records that were just committed are no longer in the queue."""
         for place, record in enumerate(records):
             if self._waiting and self._waiting[0] is record:
                 return place
         return len(records)
 
     def _wait_for_work(self) -> bool:
-        """Wait until there is something to commit, and a moment longer; False once closed."""
+        """Wait for something to commit, and then for `commit_seconds`; False once closed."""
         with self._changed:
             if self._failure is not None:
                 self._changed.wait_for(
-                    lambda: self._is_closing or self._is_hurried, timeout=RETRY_SECONDS
+                    lambda: self._is_closing or self._is_flushing, timeout=RETRY_SECONDS
                 )
-                self._is_hurried = False
+                self._is_flushing = False
             self._changed.wait_for(
                 lambda: self._has_work or self._is_closing, timeout=PRUNE_SECONDS
             )
             if self._has_work:
                 self._changed.wait_for(
-                    lambda: self._is_hurried or self._is_closing, timeout=self._commit_seconds
+                    lambda: self._is_flushing or self._is_closing, timeout=self._commit_seconds
                 )
             if self._is_closing:
                 return self._has_work and self._failure is None
@@ -306,7 +309,9 @@ class Outbox:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for kind, event in records:
-                latest = insert_record(connection, kind, event, now_seconds, self._weigh(event))
+                latest = insert_record(
+                    connection, kind, event, now_seconds, self._count_media_bytes(event)
+                )
             for output in removed:
                 connection.execute("DELETE FROM cursors WHERE output = ?", (output,))
             for move in moves:
@@ -318,7 +323,7 @@ class Outbox:
                     (move.output, move.number, move.delivered, move.refused),
                 )
             if lost != self._lost_before:
-                for event in find_unended(connection, open_ids):  # whose end may be among the lost
+                for event in end_interrupted(connection, open_ids):  # their end records were lost
                     latest = insert_record(connection, "end", event, now_seconds, 0)
                 connection.execute(
                     "INSERT INTO counts VALUES ('lost', ?) "
@@ -331,13 +336,13 @@ class Outbox:
                 connection.execute("ROLLBACK")
         self._lost_before, self._latest = lost, latest
 
-    def _weigh(self, event: Event) -> int:
+    def _count_media_bytes(self, event: Event) -> int:
         """Bytes of an event's picture and clip."""
         paths = [self.folder / MEDIA_NAME / name for name in (event.picture, event.clip) if name]
         return sum(path.stat().st_size for path in paths if path.is_file())
 
     def _fail(self, reason: str, moves: list["_Move"], removed: set[str]) -> None:
-        """Try again later, with what could not be written."""
+        """Put back what could not be written, for the next attempt."""
         with self._changed:
             for move in moves:
                 if move.output in self._cursors:
@@ -347,7 +352,7 @@ class Outbox:
             self._removed |= removed - self._cursors.keys()
             is_new, self._failure = self._failure is None, reason
             self._is_committing = False
-            self._is_hurried = False
+            self._is_flushing = False
             self._changed.notify_all()
         if is_new:
             self._on_notice(
@@ -356,7 +361,7 @@ class Outbox:
             )
 
     def _prune(self) -> None:
-        """Delete what is too old or too much, once a minute."""
+        """Apply the retention, once a minute."""
         if time.monotonic() < self._next_prune_seconds:
             return
         self._next_prune_seconds = time.monotonic() + PRUNE_SECONDS

@@ -1,4 +1,4 @@
-"""The SQLite file of an outbox: its tables, and how it is opened."""
+"""The SQLite file of an outbox: its schema, and opening it."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ MEDIA_NAME = "media"
 SCHEMA_VERSION = 1
 
 LATEST_NUMBER = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
-"""Of the newest record that was ever committed, deleted or not; no row before the first one."""
+"""Selects the number of the newest record that was ever committed, even if it is deleted."""
 
 _TABLES = """
 CREATE TABLE records (
@@ -52,16 +52,16 @@ CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """The file's connection for writing, which makes it where it is not there.
+    """Open the file for writing, and create it if absent.
 
-    Every commit is on the disk when it returns (WAL, synchronous=FULL).
+    A commit returns when it is on the disk (WAL, synchronous=FULL).
 
     Raises:
-        OutputError: it cannot be made or read, or is of a later version.
+        OutputError: the file cannot be created or read, or is of a later version.
     """
     path = folder / FILE_NAME
     try:
-        # No transactions of Python's own: `BEGIN` and `COMMIT` stand where they happen.
+        # isolation_level=None: Python begins no transactions by itself.
         connection = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -88,10 +88,10 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
 
 
 def open_to_read(folder: Path) -> sqlite3.Connection:
-    """A connection that sees what is committed, while another one writes.
+    """Open the file for reading, while another connection may write.
 
     Raises:
-        OutputError: the file is not there or cannot be read.
+        OutputError: the file does not exist or cannot be read.
     """
     path = folder / FILE_NAME
     try:
@@ -108,7 +108,7 @@ def open_to_read(folder: Path) -> sqlite3.Connection:
 def insert_record(
     connection: sqlite3.Connection, kind: Kind, event: Event, now_seconds: float, media_bytes: int
 ) -> int:
-    """Add a record, and bring its event up to date; the record's number."""
+    """Insert a record and update its event; returns the record's number."""
     body = json.dumps(event.as_dict(), ensure_ascii=False)
     number = connection.execute(
         "INSERT INTO records (event_id, kind, committed_seconds, body) VALUES (?, ?, ?, ?)",
@@ -127,11 +127,11 @@ def insert_record(
     return number
 
 
-def find_unended(connection: sqlite3.Connection, open_ids: Collection[str]) -> list[Event]:
-    """Ends, at the last moment that was committed, of events that are open in the file alone.
+def end_interrupted(connection: sqlite3.Connection, open_ids: Collection[str]) -> list[Event]:
+    """End events that are open in the file but not in this process, as "interrupted".
 
     Args:
-        open_ids: of the events that go on.
+        open_ids: the ids of events that are open in this process.
     """
     rows = connection.execute("SELECT body FROM events WHERE is_open").fetchall()
     events = [Event.from_dict(json.loads(body)) for (body,) in rows]

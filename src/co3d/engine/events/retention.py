@@ -1,4 +1,4 @@
-"""How long an outbox keeps events, and what it deletes when it is full."""
+"""The retention of an outbox: which events it deletes, by age and by size."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,20 @@ from co3d.engine.events.outbox_file import MEDIA_NAME
 SECONDS_PER_DAY = 86400.0
 MOST_AT_ONCE = 500
 KEPT_SHARE = 0.9
-"""Of `most_bytes`, where it was exceeded: deleting again and again one event at a time is slow."""
+"""Once `most_bytes` is exceeded, events are deleted down to this share of it, because deleting one
+event at a time is slow."""
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What an outbox keeps.
+    """How much an outbox keeps.
 
     Attributes:
-        keep_days: an event is deleted so long after it began, once it is over and every output has
-            had it; None keeps it until there is no room.
-        most_bytes: of the file and its pictures and clips. Beyond it the oldest events go, first
-            those that every output has had; then others, which is counted (`Cursor.dropped`).
-            Events that go on stay.
+        keep_days: an event is deleted this long after its start, if it has ended and every output
+            has handled it; None for no limit of age.
+        most_bytes: the most bytes of the file, pictures and clips. Beyond it the oldest ended
+            events are deleted, first those that every output has handled, then others, which are
+            counted (`Cursor.dropped`).
     """
 
     keep_days: float | None = 30.0
@@ -34,8 +35,8 @@ class Pruned:
     """What was deleted.
 
     Attributes:
-        events: how many. media: names of their files, which are still there.
-        dropped: by output, how many records it had not had.
+        events: how many events. media: their file names, which are to be deleted by the caller.
+        dropped: by output, how many undelivered records.
     """
 
     events: int = 0
@@ -49,11 +50,11 @@ def prune(
     now_seconds: float,
     cursors: dict[str, int],
 ) -> Pruned:
-    """Delete what is too old or too much, inside of a transaction of the caller's.
+    """Delete events according to the retention, inside the caller's transaction.
 
     Args:
-        connection: to write. now_seconds: Unix time.
-        cursors: by output, the number of the latest record that it is done with.
+        connection: a connection for writing. now_seconds: Unix time.
+        cursors: by output, the number of the latest record that it has handled.
     """
     pruned = Pruned()
     everywhere = min(cursors.values(), default=2**62)
@@ -83,13 +84,13 @@ def prune(
 
 
 def remove_media(folder: Path, names: Iterable[str]) -> None:
-    """Delete files of deleted events."""
+    """Delete media files."""
     for name in names:
         (folder / MEDIA_NAME / name).unlink(missing_ok=True)
 
 
 def list_orphans(connection: sqlite3.Connection, folder: Path) -> Iterator[str]:
-    """Files for media of which no event knows: their events were deleted just before a crash."""
+    """List media files without an event, which remain if a crash follows an event's deletion."""
     for path in (folder / MEDIA_NAME).iterdir():
         known = connection.execute("SELECT 1 FROM events WHERE id = ?", (path.stem,)).fetchone()
         if known is None:
@@ -108,7 +109,7 @@ def _find(
 
 
 def _delete(connection: sqlite3.Connection, row: tuple[str, int], pruned: Pruned) -> int:
-    """Delete an event and its records; about how many bytes that frees."""
+    """Delete an event and its records; returns about how many bytes that frees."""
     event_id, size = row
     connection.execute("DELETE FROM records WHERE event_id = ?", (event_id,))
     connection.execute("DELETE FROM events WHERE id = ?", (event_id,))

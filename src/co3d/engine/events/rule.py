@@ -1,4 +1,4 @@
-"""A rule: which label makes an event, and when."""
+"""A rule: which labels make events, and when."""
 
 import math
 from collections.abc import Mapping
@@ -17,33 +17,35 @@ END_SHARE = 0.8
 class Rule:
     """Makes events of labels. Each of its labels and groups has events of its own.
 
-    All times are of the video, not of the machine's clock.
+    All times are times of the video, not of the machine's clock.
 
     Attributes:
         name: unique among rules that are used together.
         labels: names of the network's labels.
-        groups: by a name of your own, labels that count as one: their probabilities are summed
-            where the network's labels exclude each other, else the highest counts.
+        groups: labels that count as one, by a name of your choice. Their probabilities are summed
+            if the network uses softmax; otherwise the highest counts.
         threshold: an event begins when the probability reaches this, 0 to 1.
-        end_threshold: and goes on as long as it is not below this; None for 0.8 × `threshold`.
-        min_seconds: for how long, before there is an event; it begins at the start of that time.
-        cooldown_seconds: after an event the next one of the same label begins no sooner.
-        hold_seconds: for so long an event goes on while nothing reliable is known: over a gap,
+        end_threshold: an event ends when the probability falls below this; None for 0.8 ×
+            `threshold`.
+        min_seconds: how long the label must hold to become an event, which then begins at the start
+            of that time.
+        cooldown_seconds: the shortest time between two events of a label.
+        hold_seconds: how long an event stays open without a reliable prediction: during a gap,
             while the window fills, while there are too few new pictures (`is_undersampled`), while
-            the source is away.
-        smooth_seconds: over how long probabilities are averaged first; 0 for none.
+            the source is silent.
+        smooth_seconds: the time over which probabilities are averaged first; 0 for none.
         smoothing: "exponential" (see `ExponentialAverage`) or "moving", the mean of the latest
-            `smooth_seconds`. Averages start anew where nothing reliable was known.
-        schedule: when it looks; None for always. Of files it is judged when they are labelled.
-        cameras: names of those it is for; None for all.
-        region: (x, y, width, height) in pixels of the turned and mirrored picture; the network then
-            sees just that, in a stream of its own. None for what the network sees anyway.
-        update_seconds: how often an event that goes on is told of; None for never.
+            `smooth_seconds`. Averages are reset where there is no reliable prediction.
+        schedule: when the rule is active; None for always. For files the time of labelling counts.
+        cameras: the names of its cameras; None for all.
+        region: (x, y, width, height) in pixels of the rotated and flipped picture; the network sees
+            this crop in its own track. None for the camera's main track.
+        update_seconds: how often an open event gets an "update" record; None for never.
         has_picture: whether events get a picture of their first moment.
-        clip: what events get of the video around them; None for nothing.
+        clip: how much video around an event to save; None for none.
 
     Raises:
-        OptionError: a value cannot work.
+        OptionError: a value is out of range.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Rule:
     clip: "ClipSpan | None" = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Check the values."""
         if not self.labels and not self.groups:
             self._refuse("no labels", "one or more in `labels` or `groups`")
         subjects = [*self.labels, *self.groups]
@@ -88,7 +90,7 @@ class Rule:
 
     @property
     def end_level(self) -> float:
-        """Below this an event is over."""
+        """The probability below which an event ends."""
         return END_SHARE * self.threshold if self.end_threshold is None else self.end_threshold
 
     def _refuse(self, got: str, expected: str) -> None:
@@ -97,12 +99,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class ClipSpan:
-    """How much of the video a clip has around an event.
+    """How much video around an event a clip contains.
 
     Attributes:
-        before_seconds, after_seconds: before its start and after its end; the clip begins at the
-            last key frame before that.
-        most_seconds: of an event that goes on for longer, the clip has its first so many.
+        before_seconds, after_seconds: video before the event's start and after its end. The clip
+            begins at the last key frame before that.
+        most_seconds: the clip of a longer event contains only this much of its beginning.
     """
 
     before_seconds: float = 5.0

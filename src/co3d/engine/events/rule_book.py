@@ -1,4 +1,4 @@
-"""Rules applied to what a network says about many cameras."""
+"""Applies rules to the predictions of many cameras."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from co3d.engine.events.detector import Change, Detector, Moment
+from co3d.engine.events.detector import Change, Detector, Observation
 from co3d.engine.events.event import EndCause
 from co3d.engine.events.rule import Rule
 from co3d.engine.prediction import Prediction
@@ -22,7 +22,7 @@ Activation = Literal["softmax", "sigmoid"]
 
 
 class RuleBook:
-    """Makes events of the predictions of any number of tracks. Safe for threads.
+    """Makes events of the predictions of any number of tracks. Thread-safe.
 
         rules = RuleBook([Rule("falls", labels=("falling",), threshold=0.7)], engine.labels)
         for prediction in track:
@@ -30,17 +30,18 @@ class RuleBook:
                 print(kind, event.label, event.start_pts_seconds)
 
     Args:
-        rules: each name once.
-        labels: of the network, index 0 first: `Engine.labels`.
-        activation: of the network: `Engine.card.activation`. It says how the labels of a group
-            count together.
+        rules: the rules, with unique names.
+        labels: the network's labels, index 0 first (`Engine.labels`).
+        activation: the network's activation (`Engine.card.activation`), which decides how the
+            labels of a group are combined.
         clock: gives Unix time.
 
     Attributes:
-        is_stopping: whether tracks that end without an error do so because the program stops.
+        is_stopping: set when the program stops, so that tracks that end without an error end their
+            events as "stopped".
 
     Raises:
-        OptionError: a rule names a label that there is not, or two rules have one name.
+        OptionError: a rule names an unknown label, or two rules have the same name.
     """
 
     def __init__(
@@ -57,17 +58,17 @@ class RuleBook:
         self.is_stopping = self._is_stopped = False
         self._rules: list[Rule] = []
         self._indices: dict[tuple[str, str], list[int]] = {}
-        self._detectors: dict[str, list[_Placed]] = {}
-        self._regions: set[Crop] = set()  # of former rules too, whose tracks may go on a little
+        self._detectors: dict[str, list[_PlacedDetector]] = {}
+        self._regions: set[Crop] = set()  # including former rules, whose tracks may still run
         self.replace_rules(rules)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that are in force."""
+        """The present rules."""
         return tuple(self._rules)
 
     def add(self, item: ResultItem) -> list[Change]:
-        """What changes with a prediction, with what a source does, or with the end of a track.
+        """Process a prediction, a change of a source or the end of a track; returns changes.
 
         Each track's items must come in order.
         """
@@ -75,11 +76,11 @@ class RuleBook:
             if self._is_stopped:
                 return []
             if isinstance(item, Prediction):
-                return list(self._see(item))
+                return list(self._observe(item))
             if isinstance(item, SourceChanged):
                 if item.state.phase != "live":
                     for placed in self._list_of_camera(item.track):
-                        placed.detector.lose_source(item.state.since_seconds)
+                        placed.detector.note_silence(item.state.since_seconds)
                 return []
             cause: EndCause = "stopped" if self.is_stopping else "over"
             cause = cause if item.error is None else "failed"
@@ -90,7 +91,7 @@ class RuleBook:
             ]
 
     def tick(self) -> list[Change]:
-        """What changes because time passes; to be called about once a second."""
+        """End events of silent sources; to be called about once a second."""
         with self._lock:
             return [
                 change
@@ -99,13 +100,13 @@ class RuleBook:
             ]
 
     def replace_rules(self, rules: Iterable[Rule]) -> list[Change]:
-        """Use these rules from now on; those that are the same go on undisturbed.
+        """Use these rules from now on; unchanged rules keep their state.
 
         Returns:
-            The ends of the events of rules that are gone or changed.
+            The ends of events whose rules were removed or changed.
 
         Raises:
-            OptionError: as for the constructor; the rules stay as they were then.
+            OptionError: as for the constructor; the present rules then stay.
         """
         rules = list(rules)
         names = [rule.name for rule in rules]
@@ -134,27 +135,27 @@ class RuleBook:
             return ended
 
     def end_all(self, cause: EndCause) -> list[Change]:
-        """End all events, and make none any more."""
+        """End all events, and make no more."""
         with self._lock:
             self._is_stopped = True
             return [change for placed in self._list_all() for change in placed.detector.end(cause)]
 
-    def _see(self, prediction: Prediction) -> Iterator[Change]:
+    def _observe(self, prediction: Prediction) -> Iterator[Change]:
         track, frame = prediction.track, prediction.frame
         if track not in self._detectors:
             self._detectors[track] = self._place(track, self._list_rules(track))
         for placed in self._detectors[track]:
-            moment = Moment(
+            observation = Observation(
                 frame.pts_seconds,
                 frame.received_seconds,
                 self._combine(prediction.probabilities[placed.indices]),
                 is_known=prediction.valid and not prediction.is_undersampled,
                 has_gap=prediction.gap_seconds > 0,
             )
-            yield from placed.detector.see(moment)
+            yield from placed.detector.update(observation)
 
     def _combine(self, probabilities: np.ndarray) -> float:
-        """Of labels that exclude each other the sum; of others the highest."""
+        """Combine a group's probabilities: their sum for softmax, else the highest."""
         if self._activation == "softmax":
             return min(1.0, float(probabilities.sum()))
         return float(probabilities.max())
@@ -167,26 +168,26 @@ class RuleBook:
             if rule.region == region and (rule.cameras is None or camera in rule.cameras)
         ]
 
-    def _place(self, track: str, rules: Iterable[Rule]) -> list["_Placed"]:
+    def _place(self, track: str, rules: Iterable[Rule]) -> list["_PlacedDetector"]:
         camera, _ = self._split(track)
         return [
-            _Placed(rule, camera, subject, self._indices[rule.name, subject], self._clock)
+            _PlacedDetector(rule, camera, subject, self._indices[rule.name, subject], self._clock)
             for rule in rules
             for subject, _ in list_subjects(rule)
         ]
 
     def _split(self, track: str) -> tuple[str, Crop | None]:
-        """The camera of a track, and the region that it sees."""
+        """Split a track's name into camera and region."""
         for region in self._regions:
             if track.endswith(name_region("", region)):
                 return track.removesuffix(name_region("", region)), region
         return track, None
 
-    def _list_all(self) -> Iterator["_Placed"]:
+    def _list_all(self) -> Iterator["_PlacedDetector"]:
         for detectors in self._detectors.values():
             yield from detectors
 
-    def _list_of_camera(self, camera: str) -> list["_Placed"]:
+    def _list_of_camera(self, camera: str) -> list["_PlacedDetector"]:
         return [placed for placed in self._list_all() if placed.camera == camera]
 
     def _find_indices(self, rule: str, members: Sequence[str]) -> list[int]:
@@ -198,8 +199,8 @@ class RuleBook:
         return [self._labels[label] for label in members]
 
 
-class _Placed:
-    """A detector at its camera, and the places of its labels among the network's."""
+class _PlacedDetector:
+    """A detector with its rule, its camera, and the indices of its labels."""
 
     def __init__(
         self,
@@ -214,12 +215,12 @@ class _Placed:
 
 
 def list_subjects(rule: Rule) -> list[tuple[str, tuple[str, ...]]]:
-    """What a rule makes events of: names of labels and groups, with the labels in them."""
+    """The labels and groups of a rule, by name, with the labels in them."""
     return [*((label, (label,)) for label in rule.labels), *rule.groups.items()]
 
 
 def explain_unknown_label(label: str, labels: Iterable[str]) -> str:
-    """What to say of a label that the network has not."""
+    """Explain that the network lacks a label, and suggest the nearest one."""
     known = list(labels)
     nearest = get_close_matches(label, known, n=1, cutoff=0.5)
     meant = f"did you mean {nearest[0]}?" if nearest else f"known are {list_first(known)}"

@@ -1,4 +1,4 @@
-"""Times of day at which a rule looks."""
+"""The times of day at which a rule is active."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +16,9 @@ class Span:
     """A time of day on some days of the week.
 
     Attributes:
-        start_minutes, end_minutes: minutes since midnight, 0 to 1440. Where the end is not after
-            the start, the span reaches over midnight into the next day.
-        days: on which it begins, among `DAYS`.
+        start_minutes, end_minutes: minutes since midnight, 0 to 1440. If the end is not after the
+            start, the span continues over midnight into the next day.
+        days: the days on which it begins, from `DAYS`.
     """
 
     start_minutes: int
@@ -26,7 +26,7 @@ class Span:
     days: tuple[str, ...] = DAYS
 
     def __post_init__(self) -> None:
-        """Refuse what is no time of day."""
+        """Check the times and days."""
         for minutes in (self.start_minutes, self.end_minutes):
             if not 0 <= minutes <= MINUTES_PER_DAY:
                 raise OptionError(
@@ -37,7 +37,7 @@ class Span:
             raise OptionError(f"got the days {list(self.days)}, expected some of {', '.join(DAYS)}")
 
     def holds(self, weekday: int, minutes: float) -> bool:
-        """Whether it holds at a time of day on a day of the week, 0 for Monday."""
+        """Whether the span contains a time of day on a day of the week (0: Monday)."""
         is_today = DAYS[weekday] in self.days
         if self.start_minutes < self.end_minutes:
             return is_today and self.start_minutes <= minutes < self.end_minutes
@@ -49,28 +49,28 @@ class Span:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Some spans, any of which suffices.
+    """A union of spans.
 
     Attributes:
         spans: at least one.
         time_zone: a name such as "Europe/Berlin"; None for the machine's own.
 
     Raises:
-        OptionError: there is no such time zone, or no span.
+        OptionError: the time zone is unknown, or there is no span.
     """
 
     spans: tuple[Span, ...]
     time_zone: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what never holds, or cannot be told."""
+        """Check the spans and the time zone."""
         if not self.spans:
             raise OptionError("got a schedule without a span, expected one at least")
         if self.time_zone is not None:
             find_zone(self.time_zone)
 
     def holds(self, unix_seconds: float) -> bool:
-        """Whether it holds at a moment, by the clock on the wall there and then."""
+        """Whether a span contains a moment, by local time in the time zone."""
         zone = None if self.time_zone is None else find_zone(self.time_zone)
         moment = datetime.fromtimestamp(unix_seconds, zone)
         minutes = moment.hour * 60 + moment.minute + moment.second / 60
@@ -79,10 +79,10 @@ class Schedule:
 
 @lru_cache
 def find_zone(name: str) -> ZoneInfo:
-    """A time zone by its name.
+    """Look up a time zone.
 
     Raises:
-        OptionError: there is none.
+        OptionError: it is unknown.
     """
     try:
         return ZoneInfo(name)

@@ -1,4 +1,4 @@
-"""From what an engine says to records in an outbox, with pictures and clips."""
+"""Turns an engine's results into records in an outbox, with pictures and clips."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from co3d.engine.events.detector import Change
 from co3d.engine.events.event import Event, Kind
 from co3d.engine.events.media import FAILURES, save_picture
-from co3d.engine.events.outbox import Noticed, Outbox
+from co3d.engine.events.outbox import NoticeListener, Outbox
 from co3d.engine.events.outbox_file import MEDIA_NAME
 from co3d.engine.events.rule import ClipSpan, Rule
 from co3d.engine.events.rule_book import RuleBook
@@ -17,23 +17,23 @@ from co3d.engine.results import ResultItem
 from co3d.video.framing import Flip
 from co3d.video.packet_ring import PacketRing
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 TICK_SECONDS = 0.5
 MOST_JOBS = 256
 _LOG = logging.getLogger("co3d")
 LATE_SECONDS = 10.0
-"""A clip is cut so long after its last packet should have come, whether it has or not."""
+"""A clip is cut this long after its last packet was due, even if that packet has not arrived."""
 
 LAG_SECONDS = 5.0
-"""Labels are told at most so long after their packets have come, mostly."""
+"""The time from a packet's arrival to its prediction that clips allow for."""
 
 GROUP_SECONDS = 10.0
-"""Cameras send a key frame at least this often, mostly."""
+"""The time between two key frames that rings allow for."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What pictures of a camera are made of, and how they are turned; see `Camera`."""
+    """The packets of a camera, and how to rotate and flip its pictures; see `Camera`."""
 
     ring: PacketRing
     rotate: int = 0
@@ -41,7 +41,7 @@ class View:
 
 
 def find_ring_seconds(rules: Iterable[Rule]) -> float | None:
-    """How far back a ring must reach for what rules ask of it; None where they ask nothing."""
+    """For how long packets must be kept for the rules' pictures and clips; None without any."""
     wanted = [rule for rule in rules if rule.has_picture or rule.clip is not None]
     if not wanted:
         return None
@@ -55,13 +55,14 @@ def find_ring_seconds(rules: Iterable[Rule]) -> float | None:
 
 @dataclass
 class _Job:
-    """A picture or a clip that is to be made.
+    """A picture or a clip to make.
 
     Attributes:
-        event_id: whose. view: what of. start_seconds: when the event began, a moment of the ring.
-        clip: what it has; None for a picture.
-        end_seconds: when the event was over; None while it goes on.
-        ended_at: the same on the monotonic clock.
+        event_id: the event. view: its camera's packets. start_seconds: the event's start, on the
+            ring's clock.
+        clip: what the clip contains; None for a picture.
+        end_seconds: the event's end, on the ring's clock; None while it is open.
+        ended_at: when its end was noticed, on the monotonic clock.
     """
 
     event_id: str
@@ -73,17 +74,17 @@ class _Job:
 
     @property
     def until_seconds(self) -> float | None:
-        """Where the clip ends; None while that is open."""
+        """The clip's end; None while it is not known yet."""
         assert self.clip is not None
         longest = self.start_seconds + self.clip.most_seconds
         if self.end_seconds is not None:
             return min(longest, self.end_seconds) + self.clip.after_seconds
         longest += self.clip.after_seconds
-        # Its end may be known a little later than its packets have come.
+        # Predictions come later than packets: wait in case the event has ended before.
         return longest if self.view.ring.newest_seconds >= longest + LAG_SECONDS else None
 
     def is_due(self) -> bool:
-        """Whether all packets have come that it needs."""
+        """Whether all packets that it needs have arrived."""
         ring = self.view.ring
         if self.clip is None:
             return ring.reaches(self.start_seconds)
@@ -97,14 +98,14 @@ class _Job:
 
 
 class EventService:
-    """Applies rules to what tracks and sources say, and appends what changes to an outbox.
+    """Applies rules to results of tracks, and appends changes of events to an outbox.
 
-    A thread of its own makes pictures and clips and lets events of sources that are away end.
+    Its thread makes pictures and clips, and ends events of silent sources.
 
     Args:
-        book: the rules. outbox: where records go; closed by the caller.
-        find_view: by a camera's name; None where it has no packets.
-        on_notice: told in a sentence when a picture or clip fails.
+        book: the rules. outbox: stores the records; closed by the caller.
+        find_view: gives a camera's packets by its name; None if it has none.
+        on_notice: called with a sentence when a picture or clip fails.
     """
 
     def __init__(
@@ -112,13 +113,13 @@ class EventService:
         book: RuleBook,
         outbox: Outbox,
         find_view: Callable[[str], View | None],
-        on_notice: Noticed = lambda _: None,
+        on_notice: NoticeListener = lambda _: None,
     ) -> None:
         self._book, self._outbox, self._find_view = book, outbox, find_view
         self._on_notice = on_notice
         self._lock = threading.Lock()
         self._jobs: list[_Job] = []
-        self._events: dict[str, Event] = {}  # those that go on, or have jobs
+        self._events: dict[str, Event] = {}  # open events, and those with jobs
         self._is_failing = False
         self._wake = threading.Event()
         self._is_closing = self._is_closed = False
@@ -127,15 +128,15 @@ class EventService:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that are in force."""
+        """The present rules."""
         return self._book.rules
 
     def take(self, item: ResultItem) -> None:
-        """Take in a prediction, or news of a source or a track; it never waits for a disk."""
+        """Process a prediction, a change of a source or the end of a track, without disk access."""
         try:
             with self._lock:
                 self._append(self._book.add(item))
-        except Exception:  # noqa: BLE001 (a bug of ours; labelling goes on)
+        except Exception:  # noqa: BLE001 (an internal error; labelling goes on)
             _LOG.exception("no events were made of a prediction of %s", item.track)
 
     def replace_rules(self, rules: Iterable[Rule]) -> None:
@@ -144,11 +145,11 @@ class EventService:
             self._append(self._book.replace_rules(rules))
 
     def request_stop(self) -> None:
-        """Let events end as stopped from now on; may be called by a signal handler."""
+        """End events as "stopped" from now on; safe to call from a signal handler."""
         self._book.is_stopping = True
 
     def close(self, grace_seconds: float) -> None:
-        """End all events as stopped, and make what pictures and clips can be made so soon."""
+        """End all events as "stopped", and make their pictures and clips within the grace time."""
         with self._lock:
             self._append(self._book.end_all("stopped"))
         self._is_closing = True
@@ -157,7 +158,7 @@ class EventService:
         self._is_closed = True
 
     def _append(self, changes: Iterable[Change]) -> None:
-        """Append what changes; the lock is held, so that it comes in the order of its making."""
+        """Append changes to the outbox; the lock is held, so that their order is kept."""
         for kind, changed in changes:
             known = self._events.get(changed.id, changed)
             event = replace(changed, picture=known.picture, clip=known.clip)
@@ -167,7 +168,7 @@ class EventService:
             self._forget(event.id)
 
     def _plan(self, kind: Kind, event: Event) -> None:
-        """Note which picture or clip is to be made; the lock is held."""
+        """Plan the picture and clip of an event; the lock is held."""
         if kind == "end":
             for job in self._jobs:
                 if job.event_id == event.id:
@@ -185,22 +186,22 @@ class EventService:
         wanted = [None] if rule.has_picture else []
         wanted += [rule.clip] if rule.clip is not None else []
         if len(self._jobs) + len(wanted) > MOST_JOBS:
-            self._tell_failure(event, "too many others are being made")
+            self._notify_failure(event, "too many others are being made")
             return
         self._jobs += [_Job(event.id, view, start_seconds, clip) for clip in wanted]
         self._wake.set()
 
     def _forget(self, event_id: str) -> None:
-        """Forget an event that is over and has no jobs; the lock is held."""
+        """Drop an event that has ended and has no jobs; the lock is held."""
         event = self._events[event_id]
         if not event.is_open and not any(job.event_id == event_id for job in self._jobs):
             del self._events[event_id]
 
     def _work(self) -> None:
-        """Make pictures and clips, and let time pass; the thread."""
+        """Make pictures and clips, and call `RuleBook.tick`; the body of the thread."""
         next_tick = time.monotonic()
         while not self._is_closed:
-            self._wake.wait(LOOK_SECONDS)
+            self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
@@ -216,7 +217,7 @@ class EventService:
                 return
 
     def _make(self, job: _Job) -> None:
-        """Make a picture or a clip, and append that it is there."""
+        """Make a picture or a clip, and append a "media" record."""
         suffix = ".jpg" if job.clip is None else ".mkv"
         path = self._outbox.folder / MEDIA_NAME / f"{job.event_id}{suffix}"
         is_made, view = False, job.view
@@ -230,7 +231,7 @@ class EventService:
                 start = job.start_seconds - job.clip.before_seconds
                 is_made = view.ring.cut(path, start, until) is not None
         except FAILURES as error:
-            self._tell_failure(self._events[job.event_id], str(error))
+            self._notify_failure(self._events[job.event_id], str(error))
         with self._lock:
             self._jobs.remove(job)
             event = self._events[job.event_id]
@@ -241,14 +242,14 @@ class EventService:
                 self._outbox.append("media", event)
             self._forget(job.event_id)
 
-    def _tell_failure(self, event: Event, reason: str) -> None:
+    def _notify_failure(self, event: Event, reason: str) -> None:
         if not self._is_failing:
             self._is_failing = True
             self._on_notice(f"{event.camera}: no picture or clip of event {event.id}: {reason}")
 
 
 def _find_moment(unix_seconds: float | None, pts_seconds: float | None) -> float | None:
-    """The moment as a ring counts them."""
+    """The moment on the ring's clock: Unix time for live sources, else the source's clock."""
     return pts_seconds if unix_seconds is None else unix_seconds
 
 

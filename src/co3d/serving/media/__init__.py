@@ -1,1 +1,1 @@
-"""WebRTC and decoders of encoded frames, in a process of their own."""
+"""WebRTC and decoders of encoded frames, in a separate process."""

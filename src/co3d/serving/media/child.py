@@ -1,4 +1,4 @@
-"""The media process: what strangers' packets are parsed by, with no secret in reach."""
+"""The media process: it parses packets from strangers, and has access to no secret."""
 
 import asyncio
 import os
@@ -16,13 +16,19 @@ DECODING_THREADS = 4
 
 
 def run_media(connection: Connection, ice_servers: list[str], max_pixels: int) -> None:
-    """Serve the other end of a pipe until it is closed; a process's main function."""
+    """Serve the other end of a pipe until it is closed; the process's main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends this
-    _bound_memory()
+    _limit_memory()
     asyncio.run(_Media(connection, ice_servers, max_pixels).run())
 
 
-def _bound_memory() -> None:
+def _ignore_late_sends(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Ignore errors of tasks in which aiortc still sends to a visitor who has left."""
+    if not isinstance(context.get("exception"), ConnectionError):
+        loop.default_exception_handler(context)
+
+
+def _limit_memory() -> None:
     try:
         import resource
     except ImportError:  # Windows
@@ -42,13 +48,14 @@ class _Media:
 
     async def run(self) -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(_ignore_late_sends)
 
         def take(message: dict[str, Any], content: memoryview) -> None:
             loop.call_soon_threadsafe(self._handle, message, content)
 
         self._pipe = FramedPipe(self._connection, take, lambda: loop.call_soon_threadsafe(over.set))
         await over.wait()
-        os._exit(0)  # threads of decoders need not be waited for
+        os._exit(0)  # does not wait for decoder threads
 
     def _handle(self, message: dict[str, Any], content: memoryview) -> None:
         do, number = message["do"], message["id"]
@@ -82,16 +89,16 @@ class _Media:
             }
             self._pipe.send(head, picture.tobytes(), may_be_lost=True)
 
-        def tell_end() -> None:
+        def on_end() -> None:
             self._peers.pop(number, None)
             self._pipe.send({"is": "gone", "id": number})
 
         peer = self._peers[number] = Peer(
-            self._ice_servers, rate_hz, self._max_pixels, send_picture, tell_end
+            self._ice_servers, rate_hz, self._max_pixels, send_picture, on_end
         )
         try:
             answer = await peer.answer(sdp)
-        except Exception as error:  # noqa: BLE001 (whatever a stranger's offer leads a parser to)
+        except Exception as error:  # noqa: BLE001 (a stranger's offer may raise anything)
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             self._pipe.send({"is": "refused", "id": number, "reason": reason})
             await peer.close()

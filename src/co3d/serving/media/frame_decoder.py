@@ -24,7 +24,7 @@ class FrameDecoder:
         self._context, self._max_pixels = context, max_pixels
 
     def decode(self, data: bytes, is_wanted: bool) -> np.ndarray | None:
-        """The picture (H, W, 3) uint8 of a frame; None where it makes none, or none is wanted.
+        """The picture (H, W, 3) uint8 of a frame; None if it gives none, or none is wanted.
 
         Raises:
             ValueError: the frame is damaged, or too large.

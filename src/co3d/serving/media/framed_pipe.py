@@ -17,10 +17,10 @@ Taker = Callable[[dict[str, Any], memoryview], None]
 
 
 class FramedPipe:
-    """One end of a pipe, read and written by threads of its own.
+    """One end of a pipe, with a reading and a writing thread.
 
-    Whoever sends never waits. Messages that may be lost are, the oldest first, where more than 64
-    wait.
+    Sending never blocks. When more than 64 messages are queued, the oldest of those that may be
+    lost are dropped.
 
     Args:
         connection: this end.
@@ -53,7 +53,7 @@ class FramedPipe:
         with self._changed:
             self._is_over = True
             self._changed.notify()
-        _hang_up(self._connection)
+        _shut_down(self._connection)
 
     def _lose_one(self) -> None:
         for place, (_, _, may_be_lost) in enumerate(self._waiting):
@@ -82,18 +82,18 @@ class FramedPipe:
                 start = HEADER.size + length
                 self._take(json.loads(bytes(data[HEADER.size : start])), data[start:])
         except (EOFError, OSError, ValueError, struct.error, TypeError):
-            pass  # closed here, or there
+            pass  # closed at either end
         finally:
             with self._changed:
                 self._is_over = True
                 self._changed.notify()
-            _hang_up(self._connection)
-            self._writer.join()  # it writes to what is closed next
+            _shut_down(self._connection)
+            self._writer.join()  # it still writes to the connection
             self._connection.close()
             self._on_end()
 
 
-def _hang_up(connection: Connection) -> None:
-    """Tell both ends that it is over: closing alone wakes no thread that reads."""
+def _shut_down(connection: Connection) -> None:
+    """Shut down both directions: closing alone does not wake a thread that reads."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

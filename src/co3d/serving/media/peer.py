@@ -17,7 +17,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 SILENT_SECONDS = 4.0
-"""After which a visitor is gone: a tab that is closed says nothing, nor does a killed browser."""
+"""A visitor who has been silent this long is gone: a closed tab and a killed browser say
+nothing."""
 
 OPENING_SECONDS = 10.0
 LOOK_SECONDS = 0.5
@@ -32,7 +33,7 @@ class Peer:
         ice_servers: addresses of STUN and TURN servers.
         rate_hz: frames per second that the network sees. max_pixels: of a picture.
         send_picture: called with a time in seconds and a picture (H, W, 3) uint8.
-        tell_end: called once, when the connection is over.
+        on_end: called once, when the connection is over.
     """
 
     def __init__(
@@ -41,12 +42,12 @@ class Peer:
         rate_hz: float,
         max_pixels: int,
         send_picture: Callable[[float, np.ndarray], None],
-        tell_end: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         servers = [RTCIceServer(urls=one) for one in ice_servers]
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._period_seconds = 1 / (rate_hz * PER_STEP)
-        self._max_pixels, self._send_picture, self._tell_end = max_pixels, send_picture, tell_end
+        self._max_pixels, self._send_picture, self._on_end = max_pixels, send_picture, on_end
         self._channel: RTCDataChannel | None = None
         self._heard_seconds = time.monotonic() + OPENING_SECONDS - SILENT_SECONDS
         self._tasks: list[asyncio.Task[None]] = []
@@ -56,7 +57,7 @@ class Peer:
         self._connection.on("connectionstatechange", self._look)
 
     async def answer(self, sdp: str) -> str:
-        """Take a browser's offer; the answer to it."""
+        """Take a browser's offer; return the answer."""
         connection = self._connection
         self._tasks.append(asyncio.ensure_future(self._watch()))
         await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
@@ -69,7 +70,7 @@ class Peer:
         return connection.localDescription.sdp
 
     def say(self, text: str) -> None:
-        """Send text, unless the browser takes none now."""
+        """Send text, unless the browser cannot take it now."""
         channel = self._channel
         if channel is None or channel.readyState != "open":
             return
@@ -77,11 +78,11 @@ class Peer:
             channel.send(text)
 
     async def close(self) -> None:
-        """End the connection; twice is once."""
+        """End the connection; may be called twice."""
         if self._is_over:
             return
         self._is_over = True
-        self._tell_end()
+        self._on_end()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -115,7 +116,7 @@ class Peer:
                 if frame.width * frame.height > self._max_pixels:
                     break
                 pts_seconds = float(frame.time or 0.0)
-                # A quarter of a period early is on time: cameras do not tick as networks do.
+                # A quarter of a period early still counts as due, because camera intervals jitter.
                 if pts_seconds - last_seconds >= 0.75 * self._period_seconds:
                     last_seconds = pts_seconds
                     self._send_picture(pts_seconds, frame.to_ndarray(format="rgb24"))

@@ -1,4 +1,4 @@
-"""The server's end of the media process."""
+"""The server's side of the media process."""
 
 import asyncio
 import itertools
@@ -9,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
+from anyio import fail_after
 
 from co3d.errors import NotAVideoError, SandboxError
 from co3d.serving.media.framed_pipe import FramedPipe
@@ -20,13 +21,13 @@ GONE: dict[str, Any] = {"is": "gone"}
 
 
 class MediaProcess:
-    """Starts the process with the first visitor who needs it, and again after its death.
+    """Starts the media process for the first visitor who needs it, and restarts it if it dies.
 
     Args:
         ice_servers: for WebRTC. max_pixels: of a picture.
 
     Attributes:
-        deaths: of the process, but for the last one, which `close` wants.
+        deaths: times that the process died; its end in `close` does not count.
     """
 
     def __init__(self, ice_servers: list[str], max_pixels: int) -> None:
@@ -40,27 +41,27 @@ class MediaProcess:
         self._is_closing = False
 
     def join(self, listener: Listener) -> int:
-        """A number for another visitor, and who is told of what comes for it."""
+        """Register the listener for a new visitor's messages; returns the visitor's number."""
         number = next(self._numbers)
         self._listeners[number] = listener
         return number
 
     def leave(self, number: int) -> None:
-        """Forget a visitor, there too."""
+        """Forget a visitor, in the process too."""
         if self._listeners.pop(number, None) is not None:
             self.end(number)
 
     def end(self, number: int) -> None:
-        """Let a visitor's connection end; its listener is told once it is gone."""
+        """End a visitor's connection; the listener is told once it is closed."""
         if self._pipe is not None:
             self._pipe.send({"do": "close", "id": number})
 
     def send(self, message: dict[str, Any], content: bytes = b"") -> None:
-        """Tell the process something; it is started if it does not run."""
+        """Send the process a message; starts it if necessary."""
         self.start().send(message, content)
 
     def say(self, number: int, text: str) -> None:
-        """Send a visitor text; it may be lost."""
+        """Send text to a visitor; it may be lost."""
         pipe = self._pipe
         if pipe is not None:
             pipe.send({"do": "say", "id": number, "text": text}, may_be_lost=True)
@@ -80,11 +81,11 @@ class MediaProcess:
                 process.join()
 
     def start(self) -> FramedPipe:
-        """Start the process if it does not run; what leads to it."""
+        """Start the process if it does not run; returns the pipe to it."""
         with self._lock:
             if self._pipe is not None:
                 return self._pipe
-            from co3d.serving.media.child import run_media  # which imports aiortc
+            from co3d.serving.media.child import run_media  # imports aiortc
 
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
@@ -96,7 +97,7 @@ class MediaProcess:
             )
             process.start()
             theirs.close()
-            self._pipe = FramedPipe(ours, self._hand_on, lambda: self._bury(process))
+            self._pipe = FramedPipe(ours, self._hand_on, lambda: self._handle_death(process))
             return self._pipe
 
     def _hand_on(self, message: dict[str, Any], content: memoryview) -> None:
@@ -104,8 +105,8 @@ class MediaProcess:
         if listener is not None:
             listener(message, content)
 
-    def _bury(self, process: BaseProcess) -> None:
-        """The process is dead: tell all who were in it."""
+    def _handle_death(self, process: BaseProcess) -> None:
+        """Tell the listeners of all visitors in a process that died."""
         with self._lock:
             if self._process is process:
                 self._process = self._pipe = None
@@ -119,7 +120,7 @@ class MediaProcess:
 
 
 def read_picture(message: dict[str, Any], content: memoryview) -> np.ndarray:
-    """The picture behind a message; NotAVideoError where its size is another."""
+    """The picture in a message's content; NotAVideoError if its size does not match."""
     height, width = int(message["height"]), int(message["width"])
     if height < 1 or width < 1 or len(content) != height * width * 3:
         raise NotAVideoError(f"got {len(content)} bytes for a picture of {width}x{height}")
@@ -127,44 +128,49 @@ def read_picture(message: dict[str, Any], content: memoryview) -> np.ndarray:
 
 
 class EncodedDecoding:
-    """Frames that a visitor's browser encoded, decoded one after another.
+    """Decodes frames that a visitor's browser encoded, in order.
 
     Args:
-        media: that decodes. codec: of the frames.
+        media: the process that decodes. codec: of the frames.
     """
 
     def __init__(self, media: MediaProcess, codec: str) -> None:
         self._media, self._loop = media, asyncio.get_running_loop()
         self._answer: asyncio.Future[tuple[dict[str, Any], memoryview]] | None = None
-        self._number = media.join(self._hear)
+        self._number = media.join(self._on_message)
         self._opening: dict[str, Any] | None = {"do": "open", "id": self._number, "codec": codec}
 
-    async def decode(self, data: bytes, *, is_wanted: bool) -> np.ndarray | None:
-        """The picture of a frame; None where it makes none, or none is wanted.
+    async def decode(
+        self, data: bytes, take: Callable[[np.ndarray, None], None], *, is_wanted: bool
+    ) -> None:
+        """Pass a frame's picture to `take`, in another thread, if there is one and it is wanted.
 
         Raises:
             NotAVideoError: the frame is damaged.
             SandboxError: the process died.
+            Co3dError: `take` raised it.
         """
         self._answer = self._loop.create_future()
         if self._opening is not None:
-            # Starting the process takes a while, which others need not wait for.
+            # Starting the process takes a while, during which others are served.
             await asyncio.to_thread(self._media.send, self._opening)
             self._opening = None
         self._media.send({"do": "decode", "id": self._number, "is_wanted": is_wanted}, data)
         try:
-            message, content = await asyncio.wait_for(self._answer, ANSWER_SECONDS)
-        except (TimeoutError, asyncio.TimeoutError) as error:
+            with fail_after(ANSWER_SECONDS):
+                message, content = await self._answer
+        except TimeoutError as error:
             raise SandboxError("the process that decodes does not answer; start again") from error
         if "reason" in message:
             raise NotAVideoError(f"cannot take a frame: {message['reason']}; send a key frame")
-        return read_picture(message, content) if "width" in message else None
+        if "width" in message:
+            await asyncio.to_thread(take, read_picture(message, content), None)
 
     async def close(self) -> None:
         """Free the decoder."""
         self._media.leave(self._number)
 
-    def _hear(self, message: dict[str, Any], content: memoryview) -> None:
+    def _on_message(self, message: dict[str, Any], content: memoryview) -> None:
         def settle() -> None:
             if self._answer is None or self._answer.done():
                 return

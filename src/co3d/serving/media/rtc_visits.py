@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from functools import partial
 from typing import Any
 
+from anyio import fail_after
 from starlette.concurrency import run_in_threadpool
 
 from co3d.engine import Prediction, TrackEnded
@@ -12,17 +12,17 @@ from co3d.engine.results import ResultItem
 from co3d.errors import Co3dError, NotAVideoError, SandboxError
 from co3d.serving.media.process import ANSWER_SECONDS, MediaProcess, read_picture
 from co3d.serving.messages import describe_item
-from co3d.serving.visits import Visit, Visits
+from co3d.serving.visits import Visit, Visits, open_visit, run_uncancelled
 
 
 class RtcVisits:
-    """Takes offers.
+    """Accepts WebRTC offers.
 
     Args:
         media: the process that speaks WebRTC. visits: places for visitors.
 
     Attributes:
-        pictures, refused_pictures: of all visitors so far.
+        pictures, refused_pictures: counts over all visitors so far.
     """
 
     def __init__(self, media: MediaProcess, visits: Visits) -> None:
@@ -30,7 +30,7 @@ class RtcVisits:
         self._media, self._visits = media, visits
 
     async def accept(self, sdp: str, session_seconds: float) -> str:
-        """Label the video of an offer; the answer to it.
+        """Label the video of an offer; returns the answer.
 
         Raises:
             EngineFullError: there is no room.
@@ -41,7 +41,7 @@ class RtcVisits:
         try:
             return await visitor.open(self._media, self._visits, sdp, session_seconds)
         except BaseException:
-            await asyncio.shield(run_in_threadpool(visitor.close))
+            await run_uncancelled(visitor.close)
             raise
 
 
@@ -58,30 +58,31 @@ class _RtcVisit:
     async def open(
         self, media: MediaProcess, visits: Visits, sdp: str, session_seconds: float
     ) -> str:
-        self._visit = await run_in_threadpool(partial(visits.open, self._take))
-        self._media, self._number = media, media.join(self._hear)
+        self._visit = await open_visit(visits, self._take)
+        self._media, self._number = media, media.join(self._on_message)
         offer = {"do": "offer", "id": self._number, "sdp": sdp, "rate_hz": self._visit.rate_hz}
         await run_in_threadpool(media.send, offer)
         try:
-            answer = await asyncio.wait_for(self._answer, ANSWER_SECONDS)
-        except (TimeoutError, asyncio.TimeoutError) as error:
+            with fail_after(ANSWER_SECONDS):
+                answer = await self._answer
+        except TimeoutError as error:
             raise SandboxError("the media process does not answer; try again") from error
         self._timer = self._loop.call_later(session_seconds, self._leave)
         return answer
 
     def close(self) -> None:
-        """Give the place back; twice is once."""
+        """Free the visitor's place; may be called twice."""
         self._leave()
         if self._visit is not None:
             self._visit.close()
 
     def _leave(self) -> None:
-        """End the connection; the process then says that it is gone."""
+        """End the connection; the process then reports that it is closed."""
         if self._media is not None and self._number:
             self._media.end(self._number)
 
-    def _hear(self, message: dict[str, Any], content: memoryview) -> None:
-        """Of the media process, in the thread that reads from it."""
+    def _on_message(self, message: dict[str, Any], content: memoryview) -> None:
+        """Handle a message of the media process; called in the thread that reads its pipe."""
         kind = message["is"]
         if kind == "picture":
             self._take_picture(message, content)
@@ -114,12 +115,12 @@ class _RtcVisit:
         try:
             pts_seconds = float(message["pts_seconds"])
             if self._visit.wants(pts_seconds):
-                self._visit.push(read_picture(message, content), pts_seconds)
+                self._visit.push(pts_seconds, read_picture(message, content))
         except Co3dError:
             self._counts.refused_pictures += 1
 
     def _take(self, item: ResultItem) -> None:
-        """Of the engine, in a thread of the visits."""
+        """Receive a result; called in a thread of the visits."""
         if self._media is None:
             return
         if isinstance(item, Prediction):

@@ -1,4 +1,4 @@
-/** The page: what its address says, light or dark, signed in or not. */
+/** The page: routes by its address, switches theme, signs in and out. */
 import { Client } from "/page/client.js";
 import { askForToken } from "/page/dialogs.js";
 import { h, showNote } from "/page/dom.js";

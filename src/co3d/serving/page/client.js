@@ -10,7 +10,7 @@
  * Labelling the visitor's own video is in `live-client.js`.
  */
 
-/** A refusal by the server: its status, what it says, and when to try again. */
+/** A refusal by the server: its status, its message, and when to try again. */
 export class ServerError extends Error {
   constructor(status, fault, retrySeconds) {
     super(fault.message || `the server answered with ${status}`);
@@ -60,7 +60,7 @@ export class Client {
     return this.#ask("GET", `/v1/streams/${encodeURIComponent(id)}`);
   }
 
-  /** Add a stream: `{name, source, rate_hz?, priority?, threshold?, smooth_seconds?}`. */
+  /** Add a stream: `{name, source, rate_hz?, priority?, threshold?, smooth_seconds?, tls?}`. */
   addStream(stream) {
     return this.#ask("POST", "/v1/streams", stream);
   }
@@ -88,13 +88,13 @@ export class Client {
     return answer.blob();
   }
 
-  /** Events as they are known now: `{stream?, rule?, since?, until?, is_open?, after?, limit?}`. */
+  /** Events in their present state: `{stream?, rule?, since?, until?, is_open?, after?, limit?}`. */
   listEvents(filters = {}) {
     const given = Object.entries(filters).filter(([, value]) => value !== null && value !== "");
     return this.#ask("GET", `/v1/events?${new URLSearchParams(given)}`);
   }
 
-  /** Follow events as they come; the browser goes on from the last one after a break. */
+  /** Follow events as they are recorded; after a break the browser resumes after the last one. */
   followEvents(onEvent, { stream = null } = {}) {
     const query = stream ? `?stream=${encodeURIComponent(stream)}` : "";
     const source = new EventSource(`${this.base}/v1/events/stream${query}`);
@@ -110,7 +110,7 @@ export class Client {
   }
 
   /**
-   * Follow predictions and states, over breaks of the connection too.
+   * Follow predictions and states; breaks of the connection are bridged.
    *
    * @param {object} options streams: ids, or all; width: of pictures, or none;
    *   onPrediction(prediction, jpegBlobOrNull), onState(state), onConnected(isConnected).

@@ -1,4 +1,4 @@
-/** What rules made of labels: a list with filters, or the latest of one camera. */
+/** Events that rules made from labels: a list with filters, or one camera's latest. */
 import { h, percent, showNote } from "/page/dom.js";
 
 const PAGE = 50;
@@ -42,7 +42,7 @@ export function showEventList(place, context, { stream }) {
   return fill(list, context, { stream, limit: FEW });
 }
 
-/** List events, and keep the list true while others come. */
+/** List events, and refresh the list when new ones arrive. */
 function fill(place, { client, server }, filters) {
   const list = h("div", { class: "events", role: "feed", "aria-label": "Events" });
   const notes = h("div", {});
@@ -77,7 +77,7 @@ function fill(place, { client, server }, filters) {
   load(false);
   const stop = client.followEvents(
     () => {
-      // Many may come at once; one look at the list serves them all.
+      // Many events may arrive at once; a single reload covers them all.
       clearTimeout(timer);
       timer = setTimeout(() => load(false), 300);
     },

@@ -15,7 +15,7 @@ const MOST_WAIT_MS = 5000;
 export class LiveClient {
   /**
    * @param {Client} client
-   * @param {object} server what `client.getServer()` gave.
+   * @param {object} server the answer of `client.getServer()`.
    * @param {object} listeners onPrediction(prediction), onState({state, transport}), onFault(error).
    * @param {string|null} only one transport to use ("webrtc", "webcodecs", "jpeg"); null for the best.
    */
@@ -38,12 +38,12 @@ export class LiveClient {
     await this.#connect();
   }
 
-  /** Pictures that were not sent because the connection is slow. */
+  /** Number of pictures that were not sent because the connection is slow. */
   get unsentPictures() {
     return this.transport ? this.transport.unsentPictures : 0;
   }
 
-  /** End, and give the place on the server back. */
+  /** End the session, which frees its place on the server. */
   stop() {
     this.isOver = true;
     clearTimeout(this.timer);
@@ -83,7 +83,7 @@ export class LiveClient {
     }
   }
 
-  /** After an end: the same transport again if it has worked, else the next one. */
+  /** After a failure: retry the same transport if it has worked, else use the next one. */
   #goOn(transport, hasWorked, { error = null, isFinal = false } = {}) {
     if (this.isOver || this.transport !== transport) return;
     transport.stop();

@@ -194,15 +194,15 @@ export function showLive(main, { client, server }) {
   }
 
   function showFigures(now) {
-    const spanSeconds = (times[times.length - 1] - times[0]) / 1000;
-    const rate = spanSeconds > 0 ? (times.length - 1) / spanSeconds : 0;
+    // Divide by a second at least: predictions that arrive together after a break are no rate.
+    const rate = (times.length - 1) / Math.max(1, (now - times[0]) / 1000);
     const isClockShared = isCamera && transport !== "webrtc";
     const answer = isClockShared ? now - 1000 * newest.seen_seconds : newest.lag_ms;
     figures.show({
       "Predictions a second": rate.toFixed(1),
-      "The network wants": `${server.rate_hz} frames/s`,
-      [isClockShared ? "Picture to answer" : "Answer, at the server"]: milliseconds(answer),
-      "Describes the moment before": milliseconds(1000 * server.delay_seconds),
+      "Network frame rate": `${server.rate_hz} frames/s`,
+      [isClockShared ? "Picture to prediction" : "Server: picture to prediction"]: milliseconds(answer),
+      "Prediction describes": `${milliseconds(1000 * server.delay_seconds)} earlier`,
       "Step": milliseconds(newest.latency_ms),
       "Dropped by the server": newest.dropped_frames,
       "Not sent (slow connection)": live ? live.unsentPictures : 0,

@@ -37,7 +37,7 @@ export class RtcTransport {
     peer.onconnectionstatechange = () => {
       if (["failed", "closed"].includes(peer.connectionState)) end();
     };
-    this.connectTimer = setTimeout(() => end(new Error("WebRTC found no way")), CONNECT_MS);
+    this.connectTimer = setTimeout(() => end(new Error("WebRTC could not connect")), CONNECT_MS);
     await peer.setLocalDescription(await peer.createOffer());
     await gathered(peer);
     const { sdp, type } = peer.localDescription;
@@ -56,7 +56,7 @@ export class RtcTransport {
   }
 }
 
-/** Wait until the browser knows its addresses, a second at most. */
+/** Wait up to a second until the browser has gathered its ICE candidates. */
 function gathered(peer) {
   if (peer.iceGatheringState === "complete") return Promise.resolve();
   return new Promise((resolve) => {

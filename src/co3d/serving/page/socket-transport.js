@@ -1,6 +1,6 @@
 /** Sends pictures over the WebSocket /v1/live: as JPEG, or encoded by WebCodecs. */
 
-const PER_STEP = 2; // pictures for each that the network needs, so that the nearest one is near
+const PER_STEP = 2; // pictures sent per network frame, so that one is close to each sampling time
 const MAX_WIDTH = 640;
 const MOST_BUFFERED = 256 * 1024;
 const ALIVE_MS = 1000;
@@ -36,7 +36,7 @@ export class SocketTransport {
         send: (data, seconds) => this.#send(data, seconds),
         onError: (error) => onEnd({ error }),
       });
-      if (!this.encoder) throw new Error("this browser encodes none of vp8, h264, vp9");
+      if (!this.encoder) throw new Error("this browser cannot encode vp8, h264 or vp9");
       format = this.encoder.format;
     }
     if (this.isOver) return;
@@ -91,7 +91,7 @@ export class SocketTransport {
       this.#say({ type: "reset" });
       this.lastSeconds = -Infinity;
     }
-    // A quarter of a period early is on time: cameras do not tick as networks do.
+    // A quarter of a period early still counts as due, because camera intervals jitter.
     if (seconds - this.lastSeconds < 0.75 * this.periodSeconds) return;
     if (this.isBusy || this.socket.bufferedAmount > MOST_BUFFERED) {
       this.unsentPictures += 1;

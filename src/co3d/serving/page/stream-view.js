@@ -1,4 +1,4 @@
-/** One camera: its picture, its figures, its last hours. */
+/** One camera: its picture, figures and recent history. */
 import { h, makeFigures, makeLabelBar, makeTops, milliseconds, showNote } from "/page/dom.js";
 import { askWhether } from "/page/dialogs.js";
 import { showEventList } from "/page/events-view.js";
@@ -57,10 +57,10 @@ export function showStream(main, { client, server, go }, id) {
     waiting.hidden = !image.hidden;
     const counts = info.counts;
     figures.show({
-      "The network wants": `${info.rate_hz} frames/s`,
+      "Network frame rate": `${info.rate_hz} frames/s`,
       "Predictions a second": counts ? counts.rate_hz.toFixed(1) : "–",
       "Lag": counts ? milliseconds(counts.lag_ms) : "–",
-      "Latency, 95 of 100": counts ? milliseconds(counts.latency_p95_ms) : "–",
+      "Latency, 95th percentile": counts ? milliseconds(counts.latency_p95_ms) : "–",
       "Describes the moment before": milliseconds((1000 * server.delay_seconds * server.rate_hz) / info.rate_hz),
       "Dropped frames": counts ? counts.dropped_frames : "–",
       "Gaps": counts ? counts.gaps : "–",

@@ -2,7 +2,7 @@
 import { h } from "/page/dom.js";
 
 export class Timeline {
-  /** @param {number} seconds that it spans. @param {string} name for who cannot see it. */
+  /** @param {number} seconds that it spans. @param {string} name for screen readers. */
   constructor(seconds, name) {
     this.spanSeconds = seconds;
     this.runs = [];
@@ -11,7 +11,7 @@ export class Timeline {
     this.name = name;
   }
 
-  /** Take in a label at a time; null for none. */
+  /** Add the label at a time; null for none. */
   add(seconds, label, periodSeconds) {
     const last = this.runs[this.runs.length - 1];
     if (last && seconds < last.end - 1) this.runs = [];
@@ -24,7 +24,7 @@ export class Timeline {
     while (this.runs.length && this.runs[0].end < oldest) this.runs.shift();
   }
 
-  /** Draw what came up to a time. */
+  /** Draw the runs up to a time. */
   draw(nowSeconds, colours, formatTick) {
     const { canvas } = this;
     const scale = window.devicePixelRatio || 1;

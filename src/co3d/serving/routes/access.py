@@ -1,4 +1,4 @@
-"""What routes ask first: who calls, and the service."""
+"""Dependencies of routes: the service, and the caller's role."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from co3d.serving.tokens import Role
 
 BEARER = HTTPBearer(auto_error=False, description="A token that `co3d token` made.")
 TOO_LITTLE = 1008
-"""The code with which WebSockets are closed whose callers may not use them."""
+"""The WebSocket close code for callers who may not use it."""
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -21,7 +21,7 @@ def get_service(connection: HTTPConnection) -> Service:
 
 
 def get_caller(connection: HTTPConnection) -> Caller:
-    """Who calls, as the guard found out."""
+    """The caller, as the guard identified it."""
     return connection.state.caller
 
 
@@ -30,7 +30,7 @@ CallerOf = Annotated[Caller, Depends(get_caller)]
 
 
 def check_role(caller: Caller, role: Role) -> None:
-    """Raise HTTPException unless the caller may do what a role may."""
+    """Raise HTTPException unless the caller has at least this role."""
     if caller.role is Role.NOBODY:
         raise HTTPException(
             401, "give a token: `Authorization: Bearer …`", {"WWW-Authenticate": "Bearer"}

@@ -1,12 +1,13 @@
-"""Events: what rules made of labels, from the outbox."""
+"""Routes of events, which rules made of labels, read from the outbox."""
 
+import re
 from datetime import datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from co3d.engine.events import Event, EventLog
 from co3d.engine.events.event import EndCause
@@ -19,17 +20,31 @@ from co3d.serving.service import Service
 router = APIRouter(prefix="/v1/events", tags=["events"])
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 StreamKey = Annotated[str | None, Query(min_length=1, max_length=64, description="A stream's id.")]
-Moment = Annotated[datetime | None, Query(description="ISO 8601, with its offset from UTC.")]
+DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+
+
+def _require_date(text: Any) -> Any:
+    """Refuse bare numbers, which Pydantic would take for seconds."""
+    if isinstance(text, str) and not DATE.match(text):
+        raise ValueError("expected ISO 8601, 2026-01-31T12:00:00Z for example")
+    return text
+
+
+Moment = Annotated[
+    AwareDatetime | None,
+    BeforeValidator(_require_date),
+    Query(description="ISO 8601, with its offset from UTC."),
+]
 MOST_NUMBER = 2**62
 MOST_EVENTS = 500
 CLIP_TYPE = "video/x-matroska"
 
 
 class EventInfo(BaseModel):
-    """An event as it is known now; see `co3d.engine.events.Event`.
+    """An event in its present state; see `co3d.engine.events.Event`.
 
     Attributes:
-        picture, clip: where they are; null without one.
+        picture, clip: their URLs; null if there is none.
     """
 
     id: str
@@ -57,7 +72,7 @@ def _find_log(service: Service) -> EventLog:
 
 
 def _find_camera(service: Service, key: str | None) -> str | None:
-    """A camera's name by the id of its stream; events outlive the streams that they are of."""
+    """A camera's name by its stream's id; the stream may have ended since."""
     if key is None:
         return None
     try:
@@ -83,15 +98,15 @@ def list_events(
     since: Moment = None,
     until: Moment = None,
     is_open: Annotated[
-        bool | None, Query(description="Only those that go on, or are over.")
+        bool | None, Query(description="Only open events, or only ended ones.")
     ] = None,
     after: Annotated[
-        str | None, Query(max_length=64, description="The last id of the page before.")
+        str | None, Query(max_length=64, description="The last id of the previous page.")
     ] = None,
     order: Literal["newest", "oldest"] = "newest",
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 100,
 ) -> list[EventInfo]:
-    """Events as they are known now."""
+    """Events in their present state."""
     found = _find_log(service).list_events(
         camera=_find_camera(service, stream),
         rule=rule,
@@ -130,7 +145,7 @@ def follow_events(
     ] = None,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> EventStream:
-    """Follow records as Server-Sent Events: from now on, or from `Last-Event-ID` on."""
+    """Follow records as Server-Sent Events, from now on or after `Last-Event-ID`."""
     log, counters = _find_log(service), service.counters
     if counters.subscribers >= service.settings.limits.subscribers:
         raise HTTPException(503, "too many clients", {"Retry-After": "5"})

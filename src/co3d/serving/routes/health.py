@@ -13,7 +13,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(BaseModel):
-    """Whether the server works, and what does not."""
+    """Whether the server works, and the faults if it does not."""
 
     ok: bool
     faults: list[str]
@@ -31,11 +31,11 @@ def _answer(faults: list[str]) -> JSONResponse:
     responses={503: {"model": Health}, **document()},
 )
 def check_health(service: ServiceOf) -> JSONResponse:
-    """Whether the engine steps and results are handed on; restart the server where it fails."""
+    """Whether the engine steps and results are delivered; if not, restart the server."""
     faults = ["streams" for _ in range(not service.streams.is_alive)]
     stuck = service.progress.find_stuck()
     if stuck:
-        faults.append(f"{len(stuck)} tracks get pictures and make no step")
+        faults.append(f"{len(stuck)} tracks get pictures but make no step")
     return _answer(faults)
 
 
@@ -46,7 +46,7 @@ def check_health(service: ServiceOf) -> JSONResponse:
     responses={503: {"model": Health}, **document()},
 )
 def check_readiness(service: ServiceOf) -> JSONResponse:
-    """Whether new clients are served; send them elsewhere where it fails."""
+    """Whether new clients are served; if not, send them to another server."""
     return _answer(["ending"] if service.is_ending else [])
 
 

@@ -1,4 +1,4 @@
-"""WebSockets: a visitor's own video, and what streams give."""
+"""WebSockets and WebRTC: a visitor's own video, and the feed of all streams."""
 
 import asyncio
 import json
@@ -47,9 +47,9 @@ class Answer(BaseModel):
 
 @router.post("/v1/live/offer", operation_id="offer_video", responses=document(422, 502, 503))
 async def offer_video(service: ServiceOf, _caller: Viewer, offer: Offer) -> Answer:
-    """Label a visitor's own video over WebRTC; predictions come over the data channel.
+    """Label a visitor's own video over WebRTC; predictions are sent over the data channel.
 
-    The client says `alive` on it each second while it sends no video, and `bye` at the end.
+    The client sends `alive` on it each second while it sends no video, and `bye` at the end.
     """
     sdp = await service.rtc.accept(offer.sdp, service.settings.limits.session_seconds)
     return Answer(type="answer", sdp=sdp)
@@ -94,7 +94,7 @@ async def feed(
         message = describe_item(make_id(item.track), item)
         message["lost_messages"] = outgoing.lost
         if isinstance(item, SourceChanged):
-            message["cause"] = _find_cause(service, item)
+            message["cause"] = await run_in_threadpool(_find_cause, service, item)
         if width is not None and isinstance(item, Prediction) and item.frame.image.size:
             jpeg = await run_in_threadpool(partial(_encode, service, item, width))
             if jpeg is not None:
@@ -104,7 +104,7 @@ async def feed(
         await socket.send_json(message)
 
     counters.subscribers += 1
-    stop = service.streams.listen(take)
+    stop = await run_in_threadpool(service.streams.listen, take)
     tasks = {
         asyncio.create_task(outgoing.send_all(send)),
         asyncio.create_task(_wait_for_end(socket)),

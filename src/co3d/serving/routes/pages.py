@@ -1,4 +1,4 @@
-"""The page: one document, its modules and style, and the sample."""
+"""Routes of the page: one document, its modules and style, and the sample video."""
 
 from importlib import resources
 
@@ -20,7 +20,7 @@ FILES = {
     for one in PAGE.iterdir()
     if (suffix := "." + one.name.rpartition(".")[2]) in TYPES
 }
-"""All of them, read once: no path that a client names is ever opened."""
+"""The page's files, read once at start, so that a client's path is never opened."""
 
 
 @router.get("/")
@@ -28,7 +28,7 @@ FILES = {
 @router.get("/events")
 @router.get("/streams/{key}")
 def show_page() -> Response:
-    """The document, which shows what its address says."""
+    """The document; its script shows the view of its address."""
     return _answer("index.html")
 
 

@@ -1,4 +1,4 @@
-"""Signing in and out, and what the server is."""
+"""Routes to sign in and out, and to describe the server."""
 
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ class SignIn(BaseModel):
 
 
 class SignedIn(BaseModel):
-    """Who is signed in, and what to send as X-CSRF-Token with each change."""
+    """Who is signed in, and the X-CSRF-Token to send with each change."""
 
     name: str
     role: RoleName
@@ -33,12 +33,12 @@ class SignedIn(BaseModel):
 
 
 class ServerInfo(BaseModel):
-    """What the server labels, and what the caller may do.
+    """The network that the server runs, and what the caller may do.
 
     Attributes:
-        labels: of the network, with a colour each. rate_hz: frames per second that it sees.
-        delay_seconds: a prediction describes the frame that came so long before.
-        window_seconds: from its first to its last frame, what a prediction goes by.
+        labels: of the network, with a colour each. rate_hz: frames per second for the network.
+        delay_seconds: a prediction describes the frame that came this long before.
+        window_seconds: the length of video that a prediction is based on.
         csrf: of the browser's session; null without one.
         transports: how a visitor's video may come, best first.
     """
@@ -72,7 +72,7 @@ def _name_role(role: Role) -> RoleName:
 
 @router.get("/v1/server", operation_id="get_server", responses=document())
 def read_server(service: ServiceOf, caller: CallerOf) -> ServerInfo:
-    """What the server labels, and what the caller may do; anybody may ask."""
+    """The network that the server runs, and what the caller may do; needs no token."""
     engine, settings = service.engine, service.settings
     program = engine.compiled.program
     is_known = caller.role is not Role.NOBODY
@@ -101,7 +101,7 @@ def read_server(service: ServiceOf, caller: CallerOf) -> ServerInfo:
 def sign_in(
     service: ServiceOf, request: Request, response: Response, caller: CallerOf, given: SignIn
 ) -> SignedIn:
-    """Sign a browser in: a cookie that scripts cannot read, for twelve hours."""
+    """Sign a browser in for twelve hours, by a cookie that scripts cannot read."""
     callers = service.callers
     client = request.client.host if request.client else "unknown"
     person = callers.check(given.token, client)

@@ -1,4 +1,4 @@
-"""Cameras: list, read, add, change, remove; pictures, timelines, snapshots."""
+"""Routes of cameras: list, read, add, change, remove; pictures, timelines, snapshots."""
 
 import tempfile
 import time
@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from co3d.engine.camera import Camera
 from co3d.engine.followed_camera import CameraStatus
-from co3d.printable import make_printable, spell_time
+from co3d.printable import format_time, make_printable
 from co3d.runtime import Snapshot
 from co3d.serving.faults import Fault, document
 from co3d.serving.routes.access import Admin, Operator, ServiceOf, Viewer
 from co3d.serving.streams import Entry
 from co3d.serving.tokens import Role
 from co3d.video import hide_password
+from co3d.video.source_state import Phase
 
 router = APIRouter(prefix="/v1/streams", tags=["streams"])
 Key = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples=["door"])]
@@ -31,7 +32,7 @@ CONFLICTS = document(404, 409, 422)
 
 
 class StreamSettings(BaseModel):
-    """How a stream is labelled; what is left out stays as it is."""
+    """How a stream is labelled; omitted settings stay as they are."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     rate_hz: Rate | None = None
@@ -50,6 +51,7 @@ class NewStream(StreamSettings):
     )
     name: StreamName
     source: Annotated[str, Field(min_length=1, max_length=2000)]
+    tls: Literal["verify", "off"] = "verify"
 
 
 class StreamChange(StreamSettings):
@@ -60,12 +62,14 @@ class StreamChange(StreamSettings):
 
 
 class Counts(BaseModel):
-    """What a stream has done since it was opened."""
+    """Counts of a stream since it was opened."""
 
     pictures: int
     predictions: int
     dropped_frames: int
     gaps: int
+    jumps_back: int
+    size_changes: int
     rate_hz: float
     step_p95_ms: float
     latency_p95_ms: float
@@ -76,16 +80,17 @@ class StreamInfo(BaseModel):
     """A stream.
 
     Attributes:
-        id: in addresses. origin: the fleet file, or an operator.
-        source: without its password; for operators alone.
-        state: what its source does; "reading" of files. since, cause: of that state.
+        id: of the stream in URLs. origin: the fleet file, or an operator.
+        source: without its password; shown to operators only.
+        state: of its source; "reading" for files. since, cause: of that state.
+        restarted: it lost its state with a fleet's engine, and is filling its window again.
     """
 
     id: str
     name: str
     origin: Literal["configured", "added"]
     source: str | None
-    state: Literal["connecting", "live", "stalled", "reconnecting", "reading", "paused", "ended"]
+    state: Literal[Phase, "reading", "paused", "ended"]
     since: str | None
     cause: str | None
     rate_hz: float
@@ -95,10 +100,11 @@ class StreamInfo(BaseModel):
     label: str | None
     probability: float | None
     counts: Counts | None
+    restarted: bool = False
 
 
 class Run(BaseModel):
-    """A time under one label, ISO 8601."""
+    """A period with one label, ISO 8601."""
 
     label: str
     start: str
@@ -124,7 +130,7 @@ def list_streams(service: ServiceOf, caller: Viewer) -> list[StreamInfo]:
 def add_stream(
     service: ServiceOf, caller: Operator, response: Response, new: NewStream
 ) -> StreamInfo:
-    """Label another source, of the schemes and networks that `--allow-source` names."""
+    """Add a stream, of the schemes and networks that `--allow-source` names."""
     settings = new.model_dump(exclude_none=True)
     key = service.streams.add(Camera(**settings))
     response.headers["Location"] = f"/v1/streams/{key}"
@@ -141,7 +147,7 @@ def read_stream(service: ServiceOf, caller: Viewer, key: Key) -> StreamInfo:
 def change_stream(
     service: ServiceOf, caller: Operator, key: Key, change: StreamChange
 ) -> StreamInfo:
-    """Pause a stream or let it go on; change how it is labelled, which starts it anew."""
+    """Pause or resume a stream; change how it is labelled, which restarts it."""
     settings = change.model_dump(exclude_none=True)
     service.streams.change(key, settings.pop("paused", None), settings)
     return _read(service, caller.role, key)
@@ -151,7 +157,7 @@ def change_stream(
     "/{key}", operation_id="remove_stream", status_code=204, responses=document(404, 422, 507)
 )
 def remove_stream(service: ServiceOf, _caller: Operator, key: Key) -> None:
-    """End a stream. One of the fleet file comes back when that file changes."""
+    """End and forget a stream. One of the fleet file comes back when that file changes."""
     service.streams.remove(key)
 
 
@@ -171,7 +177,7 @@ def read_picture(
     key: Key,
     width: Annotated[int, Query(ge=16, le=1920)] = 640,
 ) -> Response:
-    """The latest picture as JPEG, at most so wide."""
+    """The latest picture as JPEG, at most `width` wide."""
     jpeg = service.streams.find(key).picture(width)
     if jpeg is None:
         return Response(status_code=204)
@@ -185,10 +191,10 @@ def read_timeline(
     key: Key,
     hours: Annotated[float, Query(gt=0, le=MAX_HOURS)] = 1.0,
 ) -> list[Run]:
-    """The labels of the last hours, as runs, oldest first; the latest 5000 of them."""
+    """The labels of the last hours, as runs, oldest first; at most 5000."""
     runs = service.streams.find(key).history.list_since(time.time() - hours * 3600)
     return [
-        Run(label=run.label, start=spell_time(run.start_seconds), end=spell_time(run.end_seconds))
+        Run(label=run.label, start=format_time(run.start_seconds), end=format_time(run.end_seconds))
         for run in runs
     ]
 
@@ -215,7 +221,7 @@ def take_snapshot(service: ServiceOf, _caller: Admin, key: Key) -> Response:
     "/{key}/snapshot",
     operation_id="restore_snapshot",
     status_code=204,
-    responses={**CONFLICTS, **document(413, 415)},
+    responses={**CONFLICTS, **document(415)},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -224,7 +230,7 @@ def take_snapshot(service: ServiceOf, _caller: Admin, key: Key) -> Response:
     },
 )
 async def restore_snapshot(request: Request, service: ServiceOf, _caller: Admin, key: Key) -> None:
-    """Let a stream go on from a snapshot, without warming up."""
+    """Continue a stream from a snapshot, without warming up."""
     from starlette.concurrency import run_in_threadpool
 
     if request.headers.get("content-type") != SNAPSHOT_TYPE:
@@ -243,9 +249,7 @@ def _restore(service: ServiceOf, key: str, content: bytes) -> None:
 
 
 def _read(service: ServiceOf, role: Role, key: str) -> StreamInfo:
-    entry = service.streams.find(key)
-    status = service.streams.watch.statuses().get(entry.camera.name)
-    return _describe(service, role, key, entry, status)
+    return _describe(service, role, key, *service.streams.read(key))
 
 
 def _describe(
@@ -265,6 +269,7 @@ def _describe(
         label=label,
         probability=latest.top[0][1] if latest is not None and label is not None else None,
         counts=_count(status),
+        restarted=entry.restarted,
         **_describe_state(entry, status),
     )
 
@@ -278,19 +283,21 @@ def _describe_state(entry: Entry, status: CameraStatus | None) -> dict[str, Any]
     if status.state is None:
         return {"state": "reading", "since": None, "cause": None}
     cause = None if status.state.cause is None else entry.clean(status.state.cause)
-    since = spell_time(status.state.since_seconds)
+    since = format_time(status.state.since_seconds)
     return {"state": status.state.phase, "since": since, "cause": cause}
 
 
 def _count(status: CameraStatus | None) -> Counts | None:
     metrics = None if status is None else status.metrics
-    if metrics is None:
+    if status is None or metrics is None:
         return None
     return Counts(
         pictures=metrics.pictures,
         predictions=metrics.predictions,
         dropped_frames=metrics.dropped_frames,
         gaps=metrics.gaps,
+        jumps_back=status.irregularities.jumps_back,
+        size_changes=status.irregularities.size_changes,
         rate_hz=metrics.rate_hz,
         step_p95_ms=metrics.step.p95_ms,
         latency_p95_ms=metrics.latency.p95_ms,

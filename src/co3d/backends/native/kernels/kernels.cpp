@@ -14,16 +14,16 @@
 #include "maps.hpp"
 #include "operation.hpp"
 #include "pictures.hpp"
-#include "planes.hpp"
+#include "nchw.hpp"
 #include "rings.hpp"
 #include "scratch.hpp"
-#include "share.hpp"
+#include "work_range.hpp"
 #include "vectors.hpp"
 
 namespace {
 
-// Chunks of an operation: large enough to be worth handing out, even in number where there are
-// several, and the same for any number of threads, so that sums do not depend on it.
+// An operation is divided into 1 or an even number of chunks of at least LEAST_WORK (about
+// multiply-accumulates). The number does not depend on the threads, so that sums do not either.
 constexpr long MOST_CHUNKS = 16, LEAST_WORK = 400000;
 
 template <typename T>
@@ -32,15 +32,15 @@ long count_chunks(const Operation& op) {
   long area = long(op.batch) * op.out_height * op.out_width * op.out_channels;
   long units = 1, work = 0;
   if (op.kind == CONVOLVE) {
-    units = op.is_planes ? PlaneConvolution<T>::count_units(op) : Convolution<T>::count_units(op);
+    units = op.is_nchw ? NchwConvolution<T>::count_units(op) : Convolution<T>::count_units(op);
     work = area * taps * op.in_channels;
   } else if (op.kind == SUM_DEPTHWISE) {
     units = DepthwiseSum<T>::count_units(op);
-    work = area * (taps * op.source_count * 2 + 10) * (1 + op.beside_count);
+    work = area * (taps * op.source_count * 2 + 10) * (1 + op.additional_count);
   } else if (op.kind == SELECT) {
     units = long(op.height) * op.width * op.out_channels / 64;
     work = units * 64 * 10;
-  } else if (op.kind == GREATEST) {
+  } else if (op.kind == MAX_POOL) {
     units = long(op.batch) * op.out_height;
     work = area * taps * op.source_count * 2;
   }
@@ -48,13 +48,13 @@ long count_chunks(const Operation& op) {
   return chunks < 2 ? 1 : chunks / 2 * 2;
 }
 
-// Operations that are run together, and how far they are. Those of one chunk that follow each other,
-// as the layers of a gate do, are one stage: threads wait for each other once and not after each.
+// Operations between two barriers, and their progress. Consecutive operations of one chunk, such as
+// the layers of a gate, form one stage, which saves barriers.
 //
-// Each thread has a share of a stage's chunks, the same part of the map in all operations, for its
-// cache holds that part; when it is through with them it helps the others.
+// Each thread takes the same part of the map in all operations, because that part is in its cache;
+// when its own chunks are done, it takes chunks of other threads (work stealing).
 struct Stage {
-  const Operation *first, *last;  // all of them
+  const Operation *first, *last;  // inclusive
   long chunks;
   std::atomic<long> done{0};
   std::atomic<int> taken[MOST_CHUNKS] = {};
@@ -65,10 +65,10 @@ struct Stage {
   long take(int thread, int threads) {
     for (int i = 0; i < threads; ++i) {
       int owner = (thread + i) % threads;
-      Share share(chunks, owner, threads);
-      if (taken[owner].load(std::memory_order_relaxed) >= share.end - share.begin) continue;
-      long chunk = share.begin + taken[owner].fetch_add(1, std::memory_order_relaxed);
-      if (chunk < share.end) return chunk;
+      WorkRange range(chunks, owner, threads);
+      if (taken[owner].load(std::memory_order_relaxed) >= range.end - range.begin) continue;
+      long chunk = range.begin + taken[owner].fetch_add(1, std::memory_order_relaxed);
+      if (chunk < range.end) return chunk;
     }
     return -1;
   }
@@ -79,18 +79,18 @@ void run_chunk(const Operation& op, void* const* buffers, long chunk, long chunk
   static thread_local Scratch scratch;
   switch (op.kind) {
     case CONVOLVE:
-      if (op.is_planes) return PlaneConvolution<T>(op, buffers).run(chunk, chunks, scratch);
+      if (op.is_nchw) return NchwConvolution<T>(op, buffers).run(chunk, chunks, scratch);
       if (DeepConvolution<T>::suits(op, buffers))
         return DeepConvolution<T>(op, buffers).run(chunk, chunks, scratch);
       return Convolution<T>(op, buffers).run(chunk, chunks, scratch);
     case SUM_DEPTHWISE:
       return DepthwiseSum<T>(op, buffers).run(chunk, chunks, scratch);
     case MEAN:
-      return take_mean<T>(op, buffers);
+      return finish_mean<T>(op, buffers);
     case SELECT:
       return select_rows<T>(op, buffers, chunk, chunks);
-    case GREATEST:
-      return find_greatest<T>(op, buffers, chunk, chunks);
+    case MAX_POOL:
+      return max_pool<T>(op, buffers, chunk, chunks);
   }
 }
 
@@ -102,25 +102,25 @@ void pause_briefly() {
 #endif
 }
 
-// All operations on the thread that calls, chunk by chunk, so that sums are those of any number of
-// threads.
+// Run all operations on the calling thread, chunk by chunk, so that sums are rounded as with
+// several threads.
 template <typename T>
-void run_alone(const Operation* ops, long count, void* const* buffers) {
+void run_on_one_thread(const Operation* ops, long count, void* const* buffers) {
   for (const Operation* op = ops; op < ops + count; ++op) {
     const long chunks = count_chunks<T>(*op);
     for (long chunk = 0; chunk < chunks; ++chunk) run_chunk<T>(*op, buffers, chunk, chunks);
   }
 }
 
-// A stage is over when its chunks are, not when all threads have come: one that has to leave its
-// processor to another program holds the others up only if it leaves in the middle of a chunk.
+// A stage ends when all chunks are done, not when all threads have arrived. A thread that the
+// system preempts delays the others only if it is in the middle of a chunk.
 //
-// The threads are PyTorch's own where both use the same OpenMP library. Threads of ours would have
-// to share the processors with those, which watch for work for milliseconds after each operator.
+// OpenMP's threads are PyTorch's own where both use the same library. Other threads would compete
+// for the cores with PyTorch's, which spin for milliseconds after each operator.
 template <typename T>
 void run_all(const Operation* ops, long count, void* const* buffers, int threads) {
-  constexpr int PATIENCE = 2000;
-  if (threads == 1) return run_alone<T>(ops, count, buffers);
+  constexpr int SPINS_BEFORE_YIELD = 2000;
+  if (threads == 1) return run_on_one_thread<T>(ops, count, buffers);
   std::deque<Stage> stages;
   for (const Operation* op = ops; op < ops + count; ++op) {
     const long chunks = count_chunks<T>(*op);
@@ -138,26 +138,26 @@ void run_all(const Operation* ops, long count, void* const* buffers, int threads
     }
     for (int tries = 0; stage.done.load(std::memory_order_acquire) < stage.chunks; ++tries) {
       pause_briefly();
-      if (tries > PATIENCE) std::this_thread::yield();
+      if (tries > SPINS_BEFORE_YIELD) std::this_thread::yield();
     }
   }
 }
 
-// What steps of one graph have in common, whichever slots they are for.
+// The part of a step that does not depend on the slot.
 struct StepPlan {
   const Operation* operations;
   long count;
   Exchange exchange;
   int32_t frames, results;
-  const int32_t* frame_places;   // in the table
-  const int64_t* frame_areas;    // of frames that are laid out as maps: pixels; 0: read as they are
+  const int32_t* frame_places;   // per frame, its index in the table
+  const int64_t* frame_areas;    // per frame, its pixels if it is copied to NHWC; 0: read as given
   const int32_t* result_places;
 };
 
-// Steps of several slots. As many as there are threads step at a time, each on one thread, which
-// takes the next slot when it is through with one; those that are left over take all threads one
-// after the other. Of each thread that steps alone there is a table and an array of spare blocks (one
-// of each, where there are fewer slots than threads); of each slot its elements, frames and results.
+// Step several slots. As many slots as there are threads step at a time, each on one thread, which
+// takes the next slot when it has done one; the remaining slots step one by one on all threads.
+// `tables` and `spares` have an entry per thread (one entry where there are fewer slots than
+// threads); `slots`, `frames` and `results` have an entry, or several, per slot.
 template <typename T>
 void step_slots(const StepPlan& plan, void** const* tables, void** const* spares, int threads,
                 const Elements* slots, void* const* frames, void* const* results, long count) {
@@ -195,20 +195,21 @@ extern "C" {
 
 int co3d_lanes() { return LANES; }
 
-// How many inputs a product of bfloat16 takes at once; 1 where it takes floats.
-int co3d_dense_depth() { return DenseFactor<Half>::DEPTH; }
-int co3d_depthwise_depth() { return DepthwiseFactor<Half>::DEPTH; }
+// How many bfloat16 inputs one instruction multiplies and sums; 1 where it multiplies floats.
+int co3d_dense_depth() { return DenseFactor<BFloat16>::DEPTH; }
+int co3d_depthwise_depth() { return DepthwiseFactor<BFloat16>::DEPTH; }
 
-// In how many chunks an operation runs, and so how many partial sums it leaves.
-long co3d_count_chunks(const Operation* op, int is_half) {
-  return is_half ? count_chunks<Half>(*op) : count_chunks<float>(*op);
+// The number of chunks of an operation, which is the number of partial sums that it leaves.
+long co3d_count_chunks(const Operation* op, int is_bfloat16) {
+  return is_bfloat16 ? count_chunks<BFloat16>(*op) : count_chunks<float>(*op);
 }
 
 long co3d_operation_bytes() { return sizeof(Operation); }
 
-void co3d_run(const Operation* ops, long count, void* const* buffers, int threads, int is_half) {
-  if (is_half)
-    run_all<Half>(ops, count, buffers, threads);
+void co3d_run(const Operation* ops, long count, void* const* buffers, int threads,
+              int is_bfloat16) {
+  if (is_bfloat16)
+    run_all<BFloat16>(ops, count, buffers, threads);
   else
     run_all<float>(ops, count, buffers, threads);
 }
@@ -223,31 +224,32 @@ void co3d_advance(const StepPlan* plan, const Elements* slot, void** spares) {
 
 void co3d_step_slots(const StepPlan* plan, void** const* tables, void** const* spares, int threads,
                      const Elements* slots, void* const* frames, void* const* results, long count,
-                     int is_half) {
-  if (is_half)
-    step_slots<Half>(*plan, tables, spares, threads, slots, frames, results, count);
+                     int is_bfloat16) {
+  if (is_bfloat16)
+    step_slots<BFloat16>(*plan, tables, spares, threads, slots, frames, results, count);
   else
     step_slots<float>(*plan, tables, spares, threads, slots, frames, results, count);
 }
 
-// Bytes of what Python describes too.
+// The size of the struct, which exchange_table.py compares with its own.
 long co3d_step_plan_bytes() { return sizeof(StepPlan); }
 
-// Lay frames of three planes out as a map.
-void co3d_lay_out_frames(const float* planes, void* map, long frames, long area, int is_half) {
+// Copy frames of three channels from NCHW to a map in NHWC.
+void co3d_lay_out_frames(const float* frame, void* map, long frames, long area, int is_bfloat16) {
   for (long i = 0; i < 3 * area * frames; i += 3 * area)
-    if (is_half)
-      lay_out_frame(planes + i, (Half*)map + i, area);
+    if (is_bfloat16)
+      lay_out_frame(frame + i, (BFloat16*)map + i, area);
     else
-      lay_out_frame(planes + i, (float*)map + i, area);
+      lay_out_frame(frame + i, (float*)map + i, area);
 }
 
-// Scale, crop and normalise a picture; see `prepare_picture`.
-void co3d_prepare_picture(const uint8_t* picture, long width, long height, long row_bytes,
-                          const Scaling* columns, const Scaling* rows, const float* table,
-                          float* planes) {
+// Scale, crop and normalise pictures, one after the other; see `prepare_picture`.
+void co3d_prepare_pictures(const Picture* pictures, long count, const float* table, float* frame) {
   static thread_local Scratch scratch;
-  prepare_picture(picture, width, height, row_bytes, *columns, *rows, table, planes, scratch);
+  for (long i = 0; i < count; ++i) {
+    prepare_picture(pictures[i], table, frame, scratch);
+    frame += COLOURS * long(pictures[i].rows->count) * pictures[i].columns->count;
+  }
 }
 
 }  // extern "C"

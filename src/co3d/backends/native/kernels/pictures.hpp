@@ -1,4 +1,4 @@
-// Pictures of eight bits, scaled, cropped and normalised into planes of floats in one pass.
+// Scales, crops and normalises 8-bit pictures into NCHW float32 frames, in one pass.
 #pragma once
 
 #include <algorithm>
@@ -6,12 +6,12 @@
 #include "scratch.hpp"
 #include "vectors.hpp"
 
-// How one side of a picture is scaled: each pixel made is a weighted sum of `taps` pixels from its
-// `first` on. Weights are integers, units of 1 / 2^bits, as PyTorch and Pillow take them, so that
-// sums do not depend on their order.
+// How one axis of a picture is scaled: each output pixel is a weighted sum of `taps` input pixels,
+// the first of which is `first`. Weights are integers in units of 1 / 2^bits, as in PyTorch and
+// Pillow, so that sums do not depend on their order.
 struct Scaling {
   const int32_t* first;
-  const int16_t* weights;  // `taps` for each pixel made, of which the last ones may be zero
+  const int16_t* weights;  // (count, taps); the last ones of a pixel may be zero
   int32_t count, taps, bits;
 };
 
@@ -22,10 +22,10 @@ inline uint8_t round_sum(int32_t sum, int bits) {
 }
 
 #if defined(__AVX2__)
-// The weighted sum of the pixels RGBRGB… from `from` on, rounded: three bytes, and one of no use.
+// The rounded weighted sum of the pixels RGBRGB… from `from` on: three bytes, and an unused one.
 inline int32_t sum_pixels(const uint8_t* from, const int16_t* weights, int taps, int bits) {
-  // Four pixels at once: the first two in one half, the others in the other, as pairs of the same
-  // colour, which one instruction multiplies by two weights and adds.
+  // Four pixels at once, two in each half of the register. They are shuffled to pairs of one
+  // colour, because one instruction (madd) multiplies a pair by two weights and adds.
   const __m256i pairs =
       _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
                        6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
@@ -56,7 +56,7 @@ inline int32_t sum_pixels(const uint8_t* from, const int16_t* weights, int taps,
 }
 #endif
 
-// One row of pixels, scaled. Up to 4 bytes beyond its last pixel are read, and one is written.
+// Scale one row of pixels. It reads up to 4 bytes and writes 1 byte beyond the last pixel.
 inline void scale_row(const uint8_t* row, const Scaling& columns, uint8_t* to) {
   const int taps = columns.taps, bits = columns.bits, count = columns.count;
   const int16_t* weights = columns.weights;
@@ -67,7 +67,7 @@ inline void scale_row(const uint8_t* row, const Scaling& columns, uint8_t* to) {
   }
 }
 
-// Rows of `size` bytes each that follow each other, summed up with weights and rounded.
+// The rounded weighted sum of consecutive rows of `size` bytes each.
 inline void sum_rows(const uint8_t* from, const int16_t* weights, int taps, int bits, long size,
                      uint8_t* __restrict to) {
   constexpr long BLOCK = 64;
@@ -79,29 +79,37 @@ inline void sum_rows(const uint8_t* from, const int16_t* weights, int taps, int 
   }
 }
 
-// A picture, whose rows lie `row_bytes` apart, into three planes. Rows are scaled first, as many as
-// are needed, then columns; both are rounded to eight bits, for which `table` holds the floats: 256
-// of each colour.
-inline void prepare_picture(const uint8_t* picture, long width, long height, long row_bytes,
-                            const Scaling& columns, const Scaling& rows, const float* table,
-                            float* planes, Scratch& scratch) {
+// A picture, whose rows begin `row_bytes` apart, and how it is scaled.
+struct Picture {
+  const uint8_t* pixels;
+  int64_t width, height, row_bytes;
+  const Scaling* columns;
+  const Scaling* rows;
+};
+
+// Scale, crop and normalise a picture to a frame in NCHW. The width is scaled first, then the
+// height; both results are rounded to 8 bits. `table` (3, 256) maps them to floats.
+inline void prepare_picture(const Picture& picture, const float* table, float* frame,
+                            Scratch& scratch) {
+  const Scaling &columns = *picture.columns, &rows = *picture.rows;
   const long begin = *std::min_element(rows.first, rows.first + rows.count);
   const long end = *std::max_element(rows.first, rows.first + rows.count) + rows.taps;
-  const long size = (long(columns.count) * COLOURS + 64) / 64 * 64, length = width * COLOURS;
+  const long size = (long(columns.count) * COLOURS + 64) / 64 * 64, length = picture.width * COLOURS;
   uint8_t* const scaled = (uint8_t*)scratch.take(size * (end - begin + 1) + length + TAP_BYTES);
   uint8_t* const pixels = scaled + size * (end - begin);
   uint8_t* const last = pixels + size;
   for (long y = begin; y < end; ++y) {
-    const uint8_t* row = picture + y * row_bytes;
-    if (y == height - 1) row = (uint8_t*)memcpy(last, row, length);  // nothing beyond it is read
+    const uint8_t* row = picture.pixels + y * picture.row_bytes;
+    // The last row is copied to padded memory, because `scale_row` reads beyond its end.
+    if (y == picture.height - 1) row = (uint8_t*)memcpy(last, row, length);
     scale_row(row, columns, scaled + (y - begin) * size);
   }
   const long area = long(rows.count) * columns.count;
-  for (int y = 0; y < rows.count; ++y, planes += columns.count) {
+  for (int y = 0; y < rows.count; ++y, frame += columns.count) {
     const uint8_t* const from = scaled + (rows.first[y] - begin) * size;
     sum_rows(from, rows.weights + long(y) * rows.taps, rows.taps, rows.bits, size, pixels);
     for (long x = 0; x < columns.count; ++x)
       for (int c = 0; c < COLOURS; ++c)
-        planes[c * area + x] = table[c * 256 + pixels[x * COLOURS + c]];
+        frame[c * area + x] = table[c * 256 + pixels[x * COLOURS + c]];
   }
 }

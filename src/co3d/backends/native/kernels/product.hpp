@@ -1,38 +1,38 @@
-// Products of readings and weights, (pixels, steps) times (steps, channels), part by part.
+// Matrix products of inputs and weights, (pixels, steps) times (steps, channels).
 #pragma once
 
 #include <algorithm>
 #include <limits>
 #include <type_traits>
 
-#include "ahead.hpp"
 #include "factor.hpp"
 #include "operation.hpp"
-#include "share.hpp"
+#include "prefetch.hpp"
+#include "work_range.hpp"
 #include "vectors.hpp"
 
 template <typename T>
 struct Product {
   using F = DenseFactor<T>;
-  using Kept = typename F::Kept;
-  using Taken = typename F::Taken;
+  using Scalar = typename F::Scalar;
+  using Operand = typename F::Operand;
 
-  // Some of the steps.
+  // A range of steps.
   struct Part {
     long first, length;
-    bool is_followed;  // whether the readings of the next part lie behind those of this one
+    bool is_followed;  // whether the inputs of the next part follow those of this one in memory
   };
-  // What is made at a time.
+  // A block of results that are computed together.
   struct Block {
     long pixel, count;          // the first pixel, and how many
-    Share columns;              // vectors of channels
-    const Taken* const* rows;   // where each pixel's readings of a part begin
-    float* sums;                // (columns, count, LANES), of all parts but the last
+    WorkRange columns;              // vectors of channels
+    const Operand* const* rows;   // per pixel, the address of its first input of the part
+    float* sums;                // (columns, count, LANES): partial sums between parts
   };
 
   const Operation& op;
   void* const* buffers;
-  const Kept* weights;  // (vectors, steps, LANES, DEPTH)
+  const Scalar* weights;  // (vectors, steps, LANES, DEPTH)
   const float* bias;    // (vectors * LANES)
   const T* residual;
   long steps;           // taps x channels, in units of DEPTH
@@ -40,7 +40,7 @@ struct Product {
   Product(const Operation& op, void* const* buffers)
       : op(op),
         buffers(buffers),
-        weights((const Kept*)buffers[op.weight]),
+        weights((const Scalar*)buffers[op.weight]),
         bias((const float*)buffers[op.bias]),
         residual(op.residual < 0 ? nullptr : (const T*)buffers[op.residual]),
         steps((count_inputs() + F::DEPTH - 1) / F::DEPTH) {}
@@ -49,30 +49,30 @@ struct Product {
     return long(op.kernel_height) * op.kernel_width * op.in_channels;
   }
 
-  // All steps at once.
-  void multiply_whole(const Block& block, Ahead& ahead) const {
-    multiply<true>({0, steps, false}, block, ahead);
+  // Multiply all steps at once.
+  void multiply_whole(const Block& block, Prefetch& prefetch) const {
+    multiply<true>({0, steps, false}, block, prefetch);
   }
 
-  // The first part first, the last one last.
-  void multiply_part(const Part& part, const Block& block, Ahead& ahead) const {
-    multiply<false>(part, block, ahead);
+  // Multiply one part; the caller multiplies the parts in order.
+  void multiply_part(const Part& part, const Block& block, Prefetch& prefetch) const {
+    multiply<false>(part, block, prefetch);
   }
 
-  // What most operations need while the sums are in registers; the rest by way of memory.
+  // Write results: in the most frequent cases directly from registers, else through memory.
   template <int ROWS, int COLUMNS>
   inline __attribute__((always_inline)) void write(Vector (&sums)[ROWS][COLUMNS], long pixel,
                                                    long v) const {
-    // Copies: as far as the compiler knows, what is stored below may change members.
+    // Local copies, because the compiler must assume that the stores below change `op`.
     const int channels = op.out_channels, activation = op.activation;
-    const bool is_result = op.is_result && !std::is_same_v<T, float>;
-    if (channels < LANES || is_result || (activation != IDENTITY && activation != RELU)) {
+    const bool is_float_result = op.is_float_result && !std::is_same_v<T, float>;
+    if (channels < LANES || is_float_result || (activation != IDENTITY && activation != RELU)) {
       float made[ROWS * COLUMNS * LANES];
 #pragma GCC unroll 16
       for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
         for (int j = 0; j < COLUMNS; ++j) store(made + (i * COLUMNS + j) * LANES, sums[i][j]);
-      if (op.is_result)
+      if (op.is_float_result)
         finish(made, ROWS, COLUMNS, pixel, v, (float*)buffers[op.out]);
       else
         finish(made, ROWS, COLUMNS, pixel, v, (T*)buffers[op.out]);
@@ -93,57 +93,57 @@ struct Product {
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < COLUMNS; ++j)
-        store(out + starts[j] + i * channels, at_least(sums[i][j], least));
+        store(out + starts[j] + i * channels, clamp_min(sums[i][j], least));
   }
 
  private:
-  static constexpr long STRIP = 16;  // steps, after which a tile asks for what comes next
+  static constexpr long STRIP = 16;  // steps between two rounds of prefetches
 
-  const Kept* find_weights(long v, long step) const {
+  const Scalar* find_weights(long v, long step) const {
     return weights + (v * steps + step) * LANES * F::DEPTH;
   }
 
   template <bool IS_WHOLE>
-  void multiply(const Part& part, const Block& block, Ahead& ahead) const {
+  void multiply(const Part& part, const Block& block, Prefetch& prefetch) const {
     for (long v = block.columns.begin; v < block.columns.end;) {
       const long left = block.columns.end - v;
       if (MANY_REGISTERS && left >= 4 && left != 5) {
-        sweep<IS_WHOLE, 6, 4>(part, block, v, ahead), v += 4;
+        sweep<IS_WHOLE, 6, 4>(part, block, v, prefetch), v += 4;
       } else if (MANY_REGISTERS && left >= 3) {
-        sweep<IS_WHOLE, 8, 3>(part, block, v, ahead), v += 3;
+        sweep<IS_WHOLE, 8, 3>(part, block, v, prefetch), v += 3;
       } else if (left >= 2) {
-        sweep<IS_WHOLE, MANY_REGISTERS ? 12 : 5, 2>(part, block, v, ahead), v += 2;
+        sweep<IS_WHOLE, MANY_REGISTERS ? 12 : 5, 2>(part, block, v, prefetch), v += 2;
       } else {
-        sweep<IS_WHOLE, MANY_REGISTERS ? 14 : 8, 1>(part, block, v, ahead), v += 1;
+        sweep<IS_WHOLE, MANY_REGISTERS ? 14 : 8, 1>(part, block, v, prefetch), v += 1;
       }
     }
   }
 
   template <bool IS_WHOLE, int ROWS, int COLUMNS>
-  void sweep(const Part& part, const Block& block, long v, Ahead& ahead) const {
-    constexpr long STEP_BYTES = LANES * F::DEPTH * sizeof(Kept);
-    // Parts ask for the weights of their next channels, and at last for the next part's.
+  void sweep(const Part& part, const Block& block, long v, Prefetch& prefetch) const {
+    constexpr long STEP_BYTES = LANES * F::DEPTH * sizeof(Scalar);
+    // A part prefetches the weights of its next channels, and at its end those of the next part.
     const bool has_next = v + COLUMNS < block.columns.end;
-    const Kept* next = find_weights(has_next ? v + COLUMNS : block.columns.begin,
+    const Scalar* next = find_weights(has_next ? v + COLUMNS : block.columns.begin,
                                     part.first + (has_next ? 0 : part.length));
-    const bool asks = !IS_WHOLE && (has_next || part.first + part.length < steps);
-    Panel<COLUMNS> panel(next, steps * STEP_BYTES, asks ? part.length * STEP_BYTES : 0,
+    const bool prefetches = !IS_WHOLE && (has_next || part.first + part.length < steps);
+    Panel<COLUMNS> panel(next, steps * STEP_BYTES, prefetches ? part.length * STEP_BYTES : 0,
                          block.count * ((part.length + STRIP - 1) / STRIP));
     long i = 0;
     for (; i + ROWS <= block.count; i += ROWS)
-      tile<IS_WHOLE, ROWS>(part, block, i, v, panel, ahead);
-    for (; i + 2 <= block.count; i += 2) tile<IS_WHOLE, 2>(part, block, i, v, panel, ahead);
-    for (; i < block.count; ++i) tile<IS_WHOLE, 1>(part, block, i, v, panel, ahead);
+      tile<IS_WHOLE, ROWS>(part, block, i, v, panel, prefetch);
+    for (; i + 2 <= block.count; i += 2) tile<IS_WHOLE, 2>(part, block, i, v, panel, prefetch);
+    for (; i < block.count; ++i) tile<IS_WHOLE, 1>(part, block, i, v, panel, prefetch);
   }
 
   template <bool IS_WHOLE, int ROWS, int COLUMNS>
   __attribute__((noinline)) void tile(const Part& part, const Block& block, long i, long v,
-                                      Panel<COLUMNS>& panel, Ahead& ahead) const {
-    const Kept* w = find_weights(v, part.first);
+                                      Panel<COLUMNS>& panel, Prefetch& prefetch) const {
+    const Scalar* w = find_weights(v, part.first);
     const long column = steps * LANES * F::DEPTH, length = part.length;
     const long before = (v - block.columns.begin) * block.count + i * COLUMNS;
     float* const kept = block.sums + before * LANES;
-    const Taken* values[ROWS];
+    const Operand* values[ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; ++r) values[r] = block.rows[i + r];
     Vector sums[ROWS][COLUMNS];
@@ -155,13 +155,13 @@ struct Product {
         sums[r][j] = is_first ? load(bias + (v + j) * LANES) : Vector{};
     for (long k = 0; k < length;) {
       const long end = std::min(k + STRIP, length);
-      ahead.proceed(ROWS * COLUMNS * (end - k));
+      prefetch.proceed(ROWS * COLUMNS * (end - k));
       if (!IS_WHOLE) panel.proceed(ROWS);
       if (!IS_WHOLE && part.is_followed)
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; ++r) __builtin_prefetch(values[r] + k + length, 0, 2);
       for (; k < end; ++k, w += LANES * F::DEPTH) {
-        asm("" : "+r"(k));  // one index, instead of a pointer per row that is counted on
+        asm("" : "+r"(k));  // makes the compiler use one index, not a pointer per row
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 4
@@ -169,7 +169,7 @@ struct Product {
             F::multiply_add(sums[r][j], values[r][k], w + j * column);
       }
     }
-    // Added to what waits, and not begun with it: sums of fewer numbers are rounded less.
+    // The partial sum is added at the end, not used as the start: shorter sums round less.
     if (!is_first) {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r)

@@ -1,23 +1,23 @@
-// Elements of state in blocks of memory, as co3d/backends/native/exchange.py and state.py describe.
+// Ring buffers of state in blocks of memory; see co3d/backends/native/exchange.py and state.py.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-// What a step graph does with the blocks of any slot. Blocks are numbered: a worker's spare ones,
+// The block plan of a step graph, for any slot. Blocks are numbered: first a worker's spare blocks,
 // then the oldest elements of the states that are updated.
 struct Exchange {
   int32_t states, updates, spares;
-  const int32_t* depths;         // of each state: how many elements
-  const int32_t* places;         // of each element its place in the table, by age; -1: nobody reads it
-  const int32_t* updated;        // of each update: the state,
-  const int32_t* firsts;         //   the number of that state's first element,
-  const int32_t* newest_places;  //   the place in the table of the newest element; -1: no kernel's,
-  const int32_t* sources;        //   and the block that it is written to
-  const int32_t* left;           // of each spare block: the block that takes its place
+  const int32_t* depths;         // per state: its elements
+  const int32_t* places;         // per element, by age: its index in the table; -1: it is not read
+  const int32_t* updated;        // per update: the state,
+  const int32_t* firsts;         //   the index of that state's first element,
+  const int32_t* newest_places;  //   the place of its newest element; -1: no kernel writes it,
+  const int32_t* targets;        //   and the block that it is written to
+  const int32_t* spares_after;   // per spare block: the block that replaces it
 };
 
-// The elements of a slot: addresses state by state, and which of its blocks is the newest, of each.
+// The elements of a slot: their addresses, state by state, and per state the index of the newest.
 struct Elements {
   void** blocks;
   int32_t* heads;
@@ -32,7 +32,7 @@ struct Elements {
   }
 };
 
-// Fill in where the elements of a slot lie.
+// Write the addresses of a slot's elements to the table.
 inline void bind_elements(void** table, const Exchange& plan, const Elements& slot,
                           void* const* spares) {
   const int32_t* places = plan.places;
@@ -47,20 +47,21 @@ inline void bind_elements(void** table, const Exchange& plan, const Elements& sl
   }
   for (int32_t u = 0; u < plan.updates; ++u)
     if (plan.newest_places[u] >= 0)
-      table[plan.newest_places[u]] = slot.find(plan, spares, plan.sources[u]);
+      table[plan.newest_places[u]] = slot.find(plan, spares, plan.targets[u]);
 }
 
-// The step is over: the newest elements take the places of the oldest, whose blocks are free.
+// After a step: the newest elements replace the oldest, whose blocks become spare.
 inline void advance_elements(const Exchange& plan, const Elements& slot, void** spares) {
-  static thread_local std::vector<void*> newest, left;
-  newest.clear(), left.clear();
+  static thread_local std::vector<void*> newest, free;
+  newest.clear(), free.clear();
   for (int32_t u = 0; u < plan.updates; ++u)
-    newest.push_back(slot.find(plan, spares, plan.sources[u]));
-  for (int32_t s = 0; s < plan.spares; ++s) left.push_back(slot.find(plan, spares, plan.left[s]));
+    newest.push_back(slot.find(plan, spares, plan.targets[u]));
+  for (int32_t s = 0; s < plan.spares; ++s)
+    free.push_back(slot.find(plan, spares, plan.spares_after[s]));
   for (int32_t u = 0; u < plan.updates; ++u) {
     const int32_t oldest = slot.find_oldest(plan, u);
     slot.blocks[oldest] = newest[u];
     slot.heads[plan.updated[u]] = oldest - plan.firsts[u];
   }
-  for (int32_t s = 0; s < plan.spares; ++s) spares[s] = left[s];
+  for (int32_t s = 0; s < plan.spares; ++s) spares[s] = free[s];
 }

@@ -1,4 +1,4 @@
-// Memory that a thread lays readings side by side in.
+// A thread's temporary memory, in which it gathers inputs.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-// memcpy, without the call for the few bytes that a row of a kernel has in the first layer.
+// memcpy that is inlined for 16 to 64 bytes, the size of a kernel's row in the first layer.
 inline void copy(void* to, const void* from, size_t size) {
   if (size < 16 || size > 64) {
     memcpy(to, from, size);
@@ -25,7 +25,7 @@ inline void copy(void* to, const void* from, size_t size) {
 
 class Scratch {
  public:
-  // At least `size` bytes that begin with a line of the cache; what lay there before is lost.
+  // At least `size` bytes, aligned to a cache line; they invalidate what was taken before.
   void* take(size_t size) {
     if (memory.size() < size + LINE) memory.resize(size + LINE);
     return (void*)(((uintptr_t)memory.data() + LINE - 1) / LINE * LINE);

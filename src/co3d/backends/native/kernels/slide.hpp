@@ -1,20 +1,21 @@
-// Kernels of 3x3 that slide along rows: each reading is taken once for all results it belongs to.
+// 3x3 depthwise convolutions: each input is loaded once and added to all results that use it.
 #pragma once
 
 #include "factor.hpp"
 
-// TILE results beside each other, in each of ROWS rows below each other.
+// Computes TILE neighbouring results in each of ROWS consecutive rows.
 template <typename T, int STRIDE, int TILE, int ROWS>
 struct Slide {
   using F = DepthwiseFactor<T>;
-  using Kept = typename F::Kept;
+  using Scalar = typename F::Scalar;
   using Lanes = typename F::Lanes;
   static constexpr int SIZE = LANES * F::DEPTH;
-  // Rows of readings, and how many readings of each.
+  // Rows of inputs, and inputs per row.
   static constexpr int LINES = (ROWS - 1) * STRIDE + 3, SPAN = (TILE - 1) * STRIDE + 3;
 
-  // Where readings lie: rows of each group, LINES a group, nullptr for those outside of the map;
-  // from there the first one, and the next. Only the first and the last can lie beside the map.
+  // The inputs. `lines`: LINES rows per group, nullptr for rows outside of the map.
+  // `offset`: from the start of a row to the first input. `step`: to the next input. Only the first
+  // and the last input of a row can be outside of the map.
   struct Source {
     const T* const* lines;
     int groups;
@@ -22,9 +23,9 @@ struct Slide {
     bool has_first, has_last;
   };
 
-  // Everything is unrolled, and nothing but sums, weights and one reading is at hand: so all of
-  // it stays in registers. Weights: (groups, 3, 3, LANES, DEPTH).
-  static inline __attribute__((always_inline)) void run(const Source& source, const Kept* weights,
+  // All loops are unrolled, so that the sums, the weights and one input stay in registers.
+  // Weights: (groups, 3, 3, LANES, DEPTH).
+  static inline __attribute__((always_inline)) void run(const Source& source, const Scalar* weights,
                                                         Vector (&made)[ROWS][TILE]) {
     alignas(64) static constexpr T zeros[SIZE] = {};
     const T* const* lines = source.lines;
@@ -48,8 +49,8 @@ struct Slide {
               taps[r][kx] = F::load_weights(weights + (ky * 3 + kx) * SIZE);
 #pragma GCC unroll 24
         for (int i = 0; i < SPAN; ++i, at += step) {
-          const bool is_beside = (i == 0 && !has_first) || (i == SPAN - 1 && !has_last);
-          const Lanes value = F::read(is_beside ? zeros : at);
+          const bool is_outside = (i == 0 && !has_first) || (i == SPAN - 1 && !has_last);
+          const Lanes value = F::read(is_outside ? zeros : at);
 #pragma GCC unroll 2
           for (int r = 0; r < ROWS; ++r) {
             const int ky = y - r * STRIDE;

@@ -1,4 +1,4 @@
-// Products of bfloat16 in the processor's matrix unit (AMX), where there is one.
+// Products of bfloat16 in AMX's tile registers, on processors that have them.
 #pragma once
 
 #include "factor.hpp"
@@ -7,20 +7,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// (pixels, depth) times (depth, LANES channels), of 16 pixels or twice as many.
+// Multiplies (pixels, depth) by (depth, LANES channels), for 16 or 32 pixels.
 //
-// Registers 0 and 1 hold sums, 2 and 3 readings, 4 weights: 16 pairs of each at a time. What is
-// left of the depth has registers of its own, 5 to 7, for their sizes cannot change on the way.
+// Registers 0 and 1 hold sums, 2 and 3 inputs, 4 weights; inputs and weights take 16 pairs of depth
+// at a time. Registers 5 to 7 hold the remainder of the depth, because the shape of a tile register
+// cannot be changed during the product.
 class Tiles {
  public:
   static constexpr bool ARE_BUILT = true;
   static constexpr int ROWS = 16;
 
-  // Whether the system lets this process use the unit. It does not while the stack for signals of
-  // some thread is too small for what a signal then saves, and refuses such stacks afterwards.
-  static bool are_there() {
-    constexpr int ASK_FOR_FEATURE = 0x1023, TILE_DATA = 18;
-    static const bool granted = syscall(SYS_arch_prctl, ASK_FOR_FEATURE, TILE_DATA) == 0;
+  // Whether Linux lets this process use AMX. It refuses while a thread's alternate signal stack is
+  // too small to save the tile registers, and refuses such stacks once AMX is granted.
+  static bool are_available() {
+    constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
+    static const bool granted =
+        syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
     return granted;
   }
 
@@ -37,18 +39,18 @@ class Tiles {
     };
     for (int tile : {0, 1, 2, 3, 4}) set(tile, ROWS, PAIRS);
     if (const int rest = steps % PAIRS) set(5, ROWS, rest), set(6, ROWS, rest), set(7, rest, LANES);
-    let_memory_settle();
+    compiler_barrier();
     _tile_loadconfig(&sizes);
   }
 
   ~Tiles() { _tile_release(); }
 
-  // Pixels lie below each other in `values`; sums of ROWS pixels, twice with BOTH, go to `sums`.
+  // `values`: (pixels, steps) pairs; `sums`: (ROWS, or 2 * ROWS with BOTH, LANES).
   template <bool BOTH>
-  void multiply(const uint32_t* values, const Half* weights, float* sums) const {
+  void multiply(const uint32_t* values, const BFloat16* weights, float* sums) const {
     const long row_bytes = steps * 4;
     const uint32_t* below = values + ROWS * steps;
-    let_memory_settle();
+    compiler_barrier();
     _tile_zero(0);
     if (BOTH) _tile_zero(1);
     long k = 0;
@@ -68,24 +70,24 @@ class Tiles {
     }
     _tile_stored(0, sums, 64);
     if (BOTH) _tile_stored(1, sums + ROWS * LANES, 64);
-    let_memory_settle();
+    compiler_barrier();
   }
 
  private:
   static constexpr long PAIRS = 16;
   const long steps, whole;
 
-  // The compiler is not told what the tiles' instructions read and write.
-  static void let_memory_settle() { asm volatile("" ::: "memory"); }
+  // The intrinsics do not tell the compiler which memory they read and write.
+  static void compiler_barrier() { asm volatile("" ::: "memory"); }
 };
 #else
-// A processor without such a unit.
+// A processor without AMX.
 struct Tiles {
   static constexpr bool ARE_BUILT = false;
   static constexpr int ROWS = 1;
-  static constexpr bool are_there() { return false; }
+  static constexpr bool are_available() { return false; }
   explicit Tiles(long) {}
-  template <bool BOTH, typename Taken, typename Kept>
-  void multiply(const Taken*, const Kept*, float*) const {}
+  template <bool BOTH, typename Operand, typename Scalar>
+  void multiply(const Operand*, const Scalar*, float*) const {}
 };
 #endif

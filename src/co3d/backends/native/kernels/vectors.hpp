@@ -1,4 +1,4 @@
-// Vectors of as many floats as a register of this machine holds, and how numbers are kept in memory.
+// SIMD vectors of floats, and conversion between float32 and bfloat16 in memory.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ constexpr int LANES = 8;
 constexpr int LANES = 4;
 #endif
 
-// With 32 registers more sums fit in than with 16.
+// Whether there are 32 vector registers, so that larger tiles of sums fit, or only 16.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr bool MANY_REGISTERS = true;
 #else
@@ -26,14 +26,14 @@ constexpr bool MANY_REGISTERS = false;
 typedef float Vector __attribute__((vector_size(LANES * 4)));
 typedef int32_t Integers __attribute__((vector_size(LANES * 4)));
 typedef uint32_t Words __attribute__((vector_size(LANES * 4)));
-typedef uint16_t HalfWords __attribute__((vector_size(LANES * 2)));
+typedef uint16_t Words16 __attribute__((vector_size(LANES * 2)));
 
 // A bfloat16: the upper half of a float.
-struct Half {
+struct BFloat16 {
   uint16_t bits;
 };
 
-inline Vector spread(float value) { return Vector{} + value; }
+inline Vector broadcast(float value) { return Vector{} + value; }
 
 inline Vector load(const float* from) {
   Vector made;
@@ -41,37 +41,37 @@ inline Vector load(const float* from) {
   return made;
 }
 
-inline Vector load(const Half* from) {
-  HalfWords bits;
+inline Vector load(const BFloat16* from) {
+  Words16 bits;
   memcpy(&bits, from, sizeof bits);
   return (Vector)(__builtin_convertvector(bits, Words) << 16);
 }
 
 inline void store(float* to, Vector value) { memcpy(to, &value, sizeof value); }
 
-inline void store(Half* to, Vector value) {
+inline void store(BFloat16* to, Vector value) {
 #if defined(__AVX512BF16__)
   __m256bh made = _mm512_cvtneps_pbh((__m512)value);
 #else
   Words bits = (Words)value;
-  // To the nearest, ties to even; a NaN must not be rounded into an infinity.
+  // Round to nearest, ties to even; a NaN must not be rounded to infinity.
   Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   Words kept = (bits >> 16) | 0x40;
-  HalfWords made = __builtin_convertvector(value == value ? rounded : kept, HalfWords);
+  Words16 made = __builtin_convertvector(value == value ? rounded : kept, Words16);
 #endif
   memcpy(to, &made, sizeof made);
 }
 
 // The first `count` lanes; for maps of fewer channels than a vector has lanes.
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-// By masks: a call of memcpy would drive a caller's sums out of the registers.
+// Masked instructions, because a call of memcpy would spill the caller's sums from registers.
 inline uint32_t first_lanes(int count) { return (1u << count) - 1; }
 
 inline Vector load_some(const float* from, int count) {
   return (Vector)_mm512_maskz_loadu_ps(first_lanes(count), from);
 }
 
-inline Vector load_some(const Half* from, int count) {
+inline Vector load_some(const BFloat16* from, int count) {
   const __m256i bits = _mm256_maskz_loadu_epi16(first_lanes(count), from);
   return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16);
 }
@@ -80,9 +80,9 @@ inline void store_some(float* to, Vector value, int count) {
   _mm512_mask_storeu_ps(to, first_lanes(count), (__m512)value);
 }
 
-inline void store_some(Half* to, Vector value, int count) {
+inline void store_some(BFloat16* to, Vector value, int count) {
   __m256i bits;
-  store((Half*)&bits, value);
+  store((BFloat16*)&bits, value);
   _mm256_mask_storeu_epi16(to, first_lanes(count), bits);
 }
 #else
@@ -101,8 +101,8 @@ inline void store_some(T* to, Vector value, int count) {
 }
 #endif
 
-// How many vectors cover `channels`, and where the i-th begins. The last one overlaps the one
-// before it instead of running over the end, so results may be written twice, with equal values.
+// The number of vectors that cover `channels`, and where the i-th begins. The last one overlaps the
+// one before it, so that it ends with the channels; equal results are then written twice.
 inline int count_vectors(int channels) { return (channels + LANES - 1) / LANES; }
 
 inline int vector_start(int i, int channels) {
@@ -111,22 +111,22 @@ inline int vector_start(int i, int channels) {
 }
 
 #if defined(__AVX512F__)
-// With a NaN these give the NaN, as comparisons below do.
-inline Vector at_most(Vector x, float bound) { return (Vector)_mm512_min_ps((__m512)spread(bound), (__m512)x); }
-inline Vector at_least(Vector x, float bound) { return (Vector)_mm512_max_ps((__m512)spread(bound), (__m512)x); }
-inline Vector to_integer(Vector x) { return (Vector)_mm512_roundscale_ps((__m512)x, 0); }
+// These return NaN for NaN, as those below do.
+inline Vector clamp_max(Vector x, float bound) { return (Vector)_mm512_min_ps((__m512)broadcast(bound), (__m512)x); }
+inline Vector clamp_min(Vector x, float bound) { return (Vector)_mm512_max_ps((__m512)broadcast(bound), (__m512)x); }
+inline Vector round_to_integer(Vector x) { return (Vector)_mm512_roundscale_ps((__m512)x, 0); }
 inline Vector times_power_of_two(Vector x, Vector n) { return (Vector)_mm512_scalef_ps((__m512)x, (__m512)n); }
 
-// An estimate of 14 bits, and for floats one step of Newton's method.
+// A 14-bit estimate; for floats, refined by one step of Newton's method.
 template <typename T>
 inline Vector reciprocal(Vector x) {
   Vector y = (Vector)_mm512_rcp14_ps((__m512)x);
   return sizeof(T) == sizeof(float) ? y * (2.0f - x * y) : y;
 }
 #else
-inline Vector at_most(Vector x, float bound) { return x > bound ? spread(bound) : x; }
-inline Vector at_least(Vector x, float bound) { return x < bound ? spread(bound) : x; }
-inline Vector to_integer(Vector x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23
+inline Vector clamp_max(Vector x, float bound) { return x > bound ? broadcast(bound) : x; }
+inline Vector clamp_min(Vector x, float bound) { return x < bound ? broadcast(bound) : x; }
+inline Vector round_to_integer(Vector x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23
 inline Vector times_power_of_two(Vector x, Vector n) {
   return x * (Vector)((__builtin_convertvector(n, Integers) + 127) << 23);
 }
@@ -136,12 +136,12 @@ inline Vector reciprocal(Vector x) {
 }
 #endif
 
-// 2^x by 2^n times a polynomial on [-1/2, 1/2], whose relative error is 8e-8 for floats and 3e-6
-// for what is kept as bfloat16.
+// 2^x as 2^n times a polynomial on [-1/2, 1/2]. T is the maps' type: the relative error is 8e-8 for
+// float and 3e-6 for bfloat16.
 template <typename T>
 inline Vector power_of_two(Vector x) {
-  x = at_least(at_most(x, 120.0f), -120.0f);
-  const Vector n = to_integer(x), r = x - n;
+  x = clamp_min(clamp_max(x, 120.0f), -120.0f);
+  const Vector n = round_to_integer(x), r = x - n;
   Vector p;
   if constexpr (sizeof(T) == sizeof(float)) {
     p = 1.327647042e-3f * r + 9.675541618e-3f;
@@ -158,7 +158,7 @@ inline Vector power_of_two(Vector x) {
   return times_power_of_two(p, n);
 }
 
-// T is what maps are kept as, and so how exact this has to be.
+// T, the maps' type, decides the precision.
 template <typename T>
 inline Vector sigmoid(Vector x) {
   return reciprocal<T>(1.0f + power_of_two<T>(x * -1.44269504f));
@@ -170,7 +170,7 @@ template <typename T>
 inline Vector activate(Vector x, int32_t activation) {
   switch (activation) {
     case RELU:
-      return at_least(x, 0.0f);
+      return clamp_min(x, 0.0f);
     case SILU:
       return x * sigmoid<T>(x);
     case SIGMOID:

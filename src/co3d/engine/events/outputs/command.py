@@ -1,4 +1,4 @@
-"""A program that is started for each record."""
+"""An output that starts a program for each record."""
 
 import json
 import os
@@ -19,12 +19,12 @@ SHOWN_LETTERS = 200
 class CommandOutput:
     """Starts a program, without a shell, and gives it the record as JSON on standard input.
 
-    Exit code 0 says that it took it. What it prints goes nowhere, but for the end of what it says
-    on standard error where it fails.
+    Exit code 0 means success. Its standard output is discarded; if it fails, the end of its
+    standard error becomes part of the error.
 
     Args:
         command: the program and its arguments.
-        limit_seconds: it is killed after so long, with what it started.
+        limit_seconds: after this time it is killed, with its children.
         most_tries: how often a record is tried.
     """
 
@@ -35,7 +35,7 @@ class CommandOutput:
         self.most_tries = most_tries
 
     def check(self) -> None:
-        """Look whether the program is there; see `Output`."""
+        """Check that the program exists; see `Output`."""
         if shutil.which(self._command[0]) is None:
             raise OutputError(
                 f"cannot start {self._command[0]}: there is no such program; give its full path"
@@ -55,12 +55,12 @@ class CommandOutput:
         except (OSError, ValueError) as error:
             raise FailedDeliveryError(f"cannot start {self._command[0]}: {error}") from error
         with process:
-            said = self._wait(process, text, stopping)
+            stderr = self._wait(process, text, stopping)
         if process.returncode != 0:
-            told = said.decode(errors="replace").strip()[-SHOWN_LETTERS:]
+            shown = stderr.decode(errors="replace").strip()[-SHOWN_LETTERS:]
             raise FailedDeliveryError(
                 f"{self._command[0]} ended with code {process.returncode}"
-                + (f": {told}" if told else "")
+                + (f": {shown}" if shown else "")
             )
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class CommandOutput:
     def _wait(
         self, process: "subprocess.Popen[bytes]", text: bytes, stopping: threading.Event
     ) -> bytes:
-        """What it says on standard error."""
+        """Wait for the program, and return its standard error."""
         until = time.monotonic() + self._limit_seconds
         given: bytes | None = text
         while True:
             try:
                 return process.communicate(given, timeout=WAKE_SECONDS)[1]
             except subprocess.TimeoutExpired:
-                given = None  # it goes on with what it was given
+                given = None  # `communicate` continues with the first call's input
             if stopping.is_set() or time.monotonic() > until:
                 _kill(process)
                 why = "stopped" if stopping.is_set() else f"killed after {self._limit_seconds:g} s"
@@ -84,7 +84,7 @@ class CommandOutput:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a program and what it started."""
+    """Kill a program and its children."""
     if os.name == "posix":
         os.killpg(process.pid, signal.SIGKILL)
     else:

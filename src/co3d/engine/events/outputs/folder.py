@@ -1,4 +1,4 @@
-"""A folder for each event: what is known of it, its picture and its clip."""
+"""An output that writes a folder for each event: its JSON, picture and clip."""
 
 import json
 import re
@@ -18,10 +18,10 @@ EVENT_NAME, PICTURE_NAME, CLIP_NAME = "event.json", "picture.jpg", "clip.mkv"
 class FolderOutput:
     """Writes `event.json`, `picture.jpg` and `clip.mkv` to a folder per event.
 
-    Each file appears whole or not at all, and `event.json` comes last: what it names is there.
+    Files are written atomically, and `event.json` last, so that the files that it names exist.
 
     Args:
-        folder: in which events have theirs; made if absent.
+        folder: the parent of the events' folders; created if absent.
     """
 
     most_tries = None
@@ -38,7 +38,7 @@ class FolderOutput:
         probe.unlink(missing_ok=True)
 
     def deliver(self, delivery: Delivery, stopping: threading.Event) -> None:  # noqa: ARG002
-        """Bring the event's folder up to date; see `Output`."""
+        """Update the event's folder; see `Output`."""
         event = delivery.record.event
         target = self._folder / name_folder(event)
         values = delivery.record.as_dict()
@@ -62,7 +62,7 @@ class FolderOutput:
 
 
 def name_folder(event: Event) -> str:
-    """When it began, which camera and rule, and the id."""
+    """Name an event's folder by its start, camera, rule and id."""
     if event.start_unix_seconds is None:
         began = f"{event.start_pts_seconds:012.3f}s"
     else:

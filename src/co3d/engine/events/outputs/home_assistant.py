@@ -1,4 +1,4 @@
-"""What Home Assistant is told of cameras and rules, so that their sensors appear by themselves."""
+"""MQTT discovery for Home Assistant, so that sensors of cameras and rules appear by themselves."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import Any
 ONLINE, OFFLINE = "online", "offline"
 ON, OFF = "ON", "OFF"
 NO_LABEL = "None"
-"""What Home Assistant takes for an unknown state."""
+"""Home Assistant's payload for an unknown state."""
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Where is published what of a rule at a camera.
+    """The MQTT topics of a rule at a camera.
 
     Attributes:
-        prefix: of all topics. camera, rule: names.
+        prefix: the prefix of all topics. camera, rule: names.
     """
 
     prefix: str
@@ -26,17 +26,17 @@ class Topics:
 
     @property
     def base(self) -> str:
-        """Of all topics of the rule at the camera."""
+        """The prefix of this rule's topics at this camera."""
         return f"{self.prefix}/{make_slug(self.camera)}/{make_slug(self.rule)}"
 
     @property
     def state(self) -> str:
-        """`ON` while an event goes on, else `OFF`."""
+        """`ON` while an event is open, else `OFF`."""
         return f"{self.base}/state"
 
     @property
     def label(self) -> str:
-        """The label of the event that goes on, else `None`."""
+        """The label of the open event, else `None`."""
         return f"{self.base}/label"
 
     @property
@@ -51,18 +51,27 @@ class Topics:
 
 
 def make_slug(name: str) -> str:
-    """A name as topics and ids may hold it; other names give other slugs."""
+    """Convert a name to one that is valid in topics and ids; different names stay different."""
     plain = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")
     if plain == name:
         return plain
     return f"{plain[:40]}_{sha256(name.encode()).hexdigest()[:6]}"
 
 
+def match_sensors(prefix: str, discovery_prefix: str) -> str:
+    """The topic filter that matches the discovery topics of all sensors under a prefix."""
+    return f"{discovery_prefix}/+/{_make_node(prefix)}/+/config"
+
+
+def _make_node(prefix: str) -> str:
+    return make_slug(prefix.replace("/", "_"))
+
+
 def describe_sensors(
     topics: Topics, discovery_prefix: str, version: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Topics for discovery and what to publish there: of a binary sensor, a label and a picture."""
-    node = make_slug(topics.prefix.replace("/", "_"))
+    """Yield discovery topics and their payloads: a binary sensor, a label and a picture."""
+    node = _make_node(topics.prefix)
     camera, rule = make_slug(topics.camera), make_slug(topics.rule)
     common = {
         "availability_topic": f"{topics.prefix}/status",

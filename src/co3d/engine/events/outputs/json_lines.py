@@ -1,4 +1,4 @@
-"""Records as lines of JSON, in a file or on standard output."""
+"""An output that writes records as lines of JSON, to a file or standard output."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from co3d.engine.events.outputs.output import Delivery, FailedDeliveryError
 from co3d.errors import OutputError
-from co3d.printable import spell_json
+from co3d.printable import dump_json
 
 
 class JsonLinesOutput:
-    """Appends a line of JSON for each record; a line is on the disk once it is delivered.
+    """Appends a line of JSON for each record, and syncs the file after each.
 
     Args:
-        path: of the file, which is made if absent; None for standard output.
+        path: the file's path, created if absent; None for standard output.
     """
 
     most_tries = None
@@ -35,7 +35,7 @@ class JsonLinesOutput:
 
     def deliver(self, delivery: Delivery, stopping: threading.Event) -> None:  # noqa: ARG002
         """Append a line; see `Output`."""
-        line = spell_json(delivery.record.as_dict()) + "\n"
+        line = dump_json(delivery.record.as_dict()) + "\n"
         try:
             if self._path is None:
                 sys.stdout.write(line)
@@ -50,7 +50,7 @@ class JsonLinesOutput:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Append a line, after the end of one that a crash or a full disk cut short."""
+    """Append a line; one that a crash or a full disk cut short is ended first."""
     with path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)

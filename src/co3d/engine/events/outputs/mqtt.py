@@ -1,4 +1,4 @@
-"""Records published to an MQTT broker, with sensors for Home Assistant."""
+"""An output that publishes records to an MQTT broker, with sensors for Home Assistant."""
 
 import json
 import threading
@@ -16,6 +16,7 @@ from co3d.engine.events.outputs.home_assistant import (
     ONLINE,
     Topics,
     describe_sensors,
+    match_sensors,
 )
 from co3d.engine.events.outputs.output import Delivery, FailedDeliveryError
 from co3d.errors import OutputError
@@ -30,15 +31,15 @@ MOST_PICTURE_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class Broker:
-    """An MQTT broker, and how to come to it.
+    """An MQTT broker, and how to connect to it.
 
     Attributes:
-        host, port: where; None for 1883, or 8883 with TLS.
-        username, password: None for none.
-        uses_tls: whether the connection is encrypted, and the broker's certificate checked.
+        host, port: its address; port None is 1883, or 8883 with TLS.
+        username, password: credentials; None for none.
+        uses_tls: whether the connection is encrypted and the broker's certificate checked.
         ca_file: certificates to trust; None for the system's.
-        prefix: of all topics.
-        discovery_prefix: where Home Assistant looks; None for no discovery.
+        prefix: the prefix of all topics.
+        discovery_prefix: Home Assistant's discovery prefix; None for no discovery.
     """
 
     host: str
@@ -57,17 +58,18 @@ class Broker:
 
 
 class MqttOutput:
-    """Publishes to `PREFIX/events` every record, and per camera and rule what sensors need.
+    """Publishes every record to `PREFIX/events`, and retained topics per camera and rule.
 
-    Of each camera and rule, retained: `state` (`ON` while an event goes on), `label`, `event` (the
-    latest record) and `picture`; see `Topics`. `PREFIX/status` is `online` while this is connected,
-    and `offline` by the broker's own doing once it is not (last will). All of it has QoS 1, and a
-    record is delivered once the broker has acknowledged all its messages.
+    The retained topics (see `Topics`) are `state` (`ON` while an event is open), `label`, `event`
+    (the latest record) and `picture`. `PREFIX/status` is `online` while this is connected; the
+    broker sets it to `offline` afterwards (last will). All messages have QoS 1, and a record counts
+    as delivered when the broker has acknowledged its messages. Sensors under the prefix that were
+    announced to Home Assistant before and belong to no rule any more are removed.
 
     Args:
-        broker: where to.
+        broker: the broker.
         rules: (camera, rule) names, for discovery.
-        version: of co3d, for discovery.
+        version: co3d's version, for discovery.
 
     Raises:
         MissingPackageError: paho-mqtt is not installed.
@@ -103,7 +105,7 @@ class MqttOutput:
             self._connected.clear()
 
     def deliver(self, delivery: Delivery, stopping: threading.Event) -> None:
-        """Publish what a record changes, and wait until the broker has it; see `Output`."""
+        """Publish a record, and wait until the broker acknowledges it; see `Output`."""
         if self._client is None:
             self._client = self._make_client(announces=True)
             self._client.loop_start()
@@ -133,7 +135,7 @@ class MqttOutput:
         self._open[event.camera, event.rule] = going
 
     def close(self) -> None:
-        """Say that it is away, and disconnect."""
+        """Publish `offline`, and disconnect."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -150,7 +152,7 @@ class MqttOutput:
         until = time.monotonic() + ACKNOWLEDGED_SECONDS
         for message in sent:
             while True:
-                if message.rc not in (0, 4):  # 4: it is sent once there is a connection again
+                if message.rc not in (0, 4):  # 4: no connection; it is sent after reconnecting
                     raise FailedDeliveryError(f"the broker did not take it (code {message.rc})")
                 if message.is_published():
                     break
@@ -194,15 +196,25 @@ class MqttOutput:
         return client
 
     def _announce(self, client: Any) -> None:
-        """Tell Home Assistant what there is, and that it works."""
-        broker = self._broker
+        """Publish the sensors and `online`, and remove sensors of former rules."""
+        broker, announced = self._broker, set[str]()
         for camera, rule in self._rules:
             topics = Topics(broker.prefix, camera, rule)
             if broker.discovery_prefix is not None:
                 for topic, config in describe_sensors(
                     topics, broker.discovery_prefix, self._version
                 ):
+                    announced.add(topic)
                     client.publish(topic, json.dumps(config), 1, retain=True)
             if (camera, rule) not in self._open:
                 client.publish(topics.state, OFF, 1, retain=True)
         client.publish(f"{broker.prefix}/status", ONLINE, 1, retain=True)
+        if broker.discovery_prefix is None:
+            return
+
+        def remove(client: Any, _data: Any, message: Any) -> None:
+            if message.retain and message.payload and message.topic not in announced:
+                client.publish(message.topic, b"", 1, retain=True)
+
+        client.on_message = remove
+        client.subscribe(match_sensors(broker.prefix, broker.discovery_prefix), 1)

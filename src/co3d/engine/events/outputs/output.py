@@ -1,4 +1,4 @@
-"""What an output is: a place to which records of events are delivered."""
+"""The interface of outputs, to which records of events are delivered."""
 
 import threading
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from co3d.engine.events.outbox_file import MEDIA_NAME
 
 
 class FailedDeliveryError(Exception):
-    """A record could not be delivered now; it is tried again. Its text says why, without secrets.
+    """A record could not be delivered now and is to be retried. The text has no secrets.
 
     Attributes:
-        after_seconds: when to try again at the soonest, if the receiver said so.
+        after_seconds: the shortest time to wait before the retry, if the receiver named one.
     """
 
     def __init__(self, reason: str, after_seconds: float = 0.0) -> None:
@@ -22,24 +22,24 @@ class FailedDeliveryError(Exception):
 
 
 class RefusedDeliveryError(Exception):
-    """A record will never be taken: trying again is in vain. Its text says why."""
+    """The receiver will never accept a record, so that it is skipped. The text says why."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A record on its way, and where the files for media are."""
+    """A record to deliver, and the outbox's folder, which has its media."""
 
     record: Record
     folder: Path
 
     @property
     def picture(self) -> Path | None:
-        """The event's picture, if it has one that is still there."""
+        """The path of the event's picture; None if it has none or the file is gone."""
         return self._find(self.record.event.picture)
 
     @property
     def clip(self) -> Path | None:
-        """The event's clip, if it has one that is still there."""
+        """The path of the event's clip; None if it has none or the file is gone."""
         return self._find(self.record.event.clip)
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,25 +55,25 @@ class Delivery:
 
 
 class Output(Protocol):
-    """A place to which records are delivered, one after the other, in a thread of its own."""
+    """A receiver of records, which are delivered one by one in its own thread."""
 
     @property
     def most_tries(self) -> int | None:
-        """How often a record is tried until it is left; None for without end."""
+        """How often a record is tried before it is skipped; None for no limit."""
         ...
 
     def check(self) -> None:
-        """Find out whether it could deliver, without delivering anything.
+        """Check that it can deliver, without delivering anything.
 
         Raises:
-            OutputError: it could not; the text has no secrets.
+            OutputError: it cannot; the text has no secrets.
         """
         ...
 
     def deliver(self, delivery: Delivery, stopping: threading.Event) -> None:
-        """Deliver a record, in bounded time, and soon give up where told to stop.
+        """Deliver a record, in bounded time; give up soon after `stopping` is set.
 
-        The same record may come again after a crash; its number and its event's id tell.
+        After a crash the same record may be delivered again, with the same number and event id.
 
         Raises:
             FailedDeliveryError, RefusedDeliveryError: it is not delivered.
@@ -81,5 +81,5 @@ class Output(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what it holds, in bounded time."""
+        """Release its resources, in bounded time."""
         ...

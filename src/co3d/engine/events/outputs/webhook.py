@@ -1,4 +1,4 @@
-"""Records sent to a web server: signed, and tried again until it takes them."""
+"""An output that posts records to a web server, signed."""
 
 import hashlib
 import hmac
@@ -16,20 +16,20 @@ from co3d.errors import OutputError
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 SIGNATURE_HEADER = "Co3d-Signature"
 REFUSALS = (400, 410, 413, 415, 422)
-"""Answers that speak of the record itself: another try would get the same."""
+"""Status codes that refuse the record itself, so that a retry would fail too."""
 
 
 class WebhookOutput:
-    """Posts each record as JSON; an answer of 200 to 299 says that it was taken.
+    """Posts each record as JSON; a status of 200 to 299 means success.
 
-    `Idempotency-Key` is the same whenever the same record is sent. With a secret `Co3d-Signature`
+    `Idempotency-Key` is the same whenever the same record is sent. With a secret, `Co3d-Signature`
     is `t=TIME,v1=HEX`: TIME is Unix time in seconds, HEX the HMAC-SHA256 of `TIME.BODY` under the
-    secret. Redirects are not followed. 400, 410, 413, 415 and 422 refuse a record for good; all
-    else is tried again.
+    secret. Redirects are not followed. The statuses 400, 410, 413, 415 and 422 refuse a record for
+    good; any other failure is retried.
 
     Args:
         url: http or https. secret: for the signature; None for no signature.
-        headers: more of them, an `Authorization`, say.
+        headers: additional headers, such as `Authorization`.
         clock: gives Unix time.
     """
 
@@ -45,13 +45,13 @@ class WebhookOutput:
         self._url, self._secret, self._clock = url, secret, clock
         self._headers = dict(headers or {})
         host = urlsplit(url)
-        # The rest may hold a secret.
+        # Only scheme, host and port are shown, because the rest may hold a secret.
         self._name = f"{host.scheme}://{host.hostname}" + (f":{host.port}" if host.port else "")
         self._session = requests.Session()
         self._session.auth = lambda request: request  # no passwords from ~/.netrc
 
     def check(self) -> None:
-        """Ask the server for its headers; any answer will do. See `Output`."""
+        """Send a HEAD request; any response will do. See `Output`."""
         try:
             self._request("HEAD", None, {})
         except requests.RequestException as error:
@@ -85,7 +85,7 @@ class WebhookOutput:
         self._session.close()
 
     def _request(self, method: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
-        """The code of the answer, and its `Retry-After`."""
+        """Send a request; returns the response's status and `Retry-After`."""
         with self._session.request(
             method,
             self._url,
@@ -99,13 +99,13 @@ class WebhookOutput:
 
 
 def sign(body: bytes, secret: str, unix_seconds: int) -> str:
-    """The signature header of a body that is sent at a time."""
+    """The signature header for a body and the time of sending."""
     signed = f"{unix_seconds}.".encode() + body
     return f"t={unix_seconds},v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
 def _explain(error: requests.RequestException) -> str:
-    """Why a request failed; the error's own text has the address, secrets and all."""
+    """Why a request failed. The error's own text is not shown, because it has the whole URL."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not valid"
     if isinstance(error, requests.Timeout):
