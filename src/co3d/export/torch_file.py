@@ -82,9 +82,14 @@ def read_torch(path: Path) -> tuple[str, tuple[Phase[StepGraph], ...]]:
         ExportedFileError: the file was not written by `pack_torch`, or is damaged.
     """
     try:
-        tensors, metadata = read_safetensors(path)
-        for name in json.loads(metadata[_LAST]):
-            tensors[name] = tensors[name].contiguous(memory_format=_LAYOUT)
+        stored, metadata = read_safetensors(path)
+        last = set(json.loads(metadata[_LAST]))
+        # The file's memory is not aligned as PyTorch's is, and there the kernels of some processors
+        # round differently.
+        tensors = {
+            name: tensor.clone(memory_format=_LAYOUT if name in last else torch.contiguous_format)
+            for name, tensor in stored.items()
+        }
         phases = tuple(_read_phase(raw, tensors) for raw in json.loads(metadata[_PHASES]))
         if not phases:
             raise ValueError("it has no phases")
