@@ -11,7 +11,7 @@ import pytest
 
 from co3d.cli.file_watcher import FileWatcher
 from co3d.cli.lines import JsonLines
-from support.servers import send, serve
+from support.servers import play, serve
 from support.videos import make_broadcast, write_video
 
 
@@ -170,11 +170,10 @@ def test_a_changed_file_changes_the_cameras_and_ctrl_c_ends(
         if handler.path.endswith("/b"):
             shown.wait(30)
             os.kill(os.getpid(), signal.SIGINT)
-        send(handler, live_bytes)
         if handler.path.endswith("/a"):
             # Reading on takes a second: see the file's time.
             write_fleet(a=f"{url}/a", b=f"{url}/b")
-        over.wait(30)
+        play(handler, live_bytes, over)
 
     with serve(answer) as url:
         outcome = co3d_watch("watch", write_fleet(a=f"{url}/a"), "--json")
@@ -182,7 +181,8 @@ def test_a_changed_file_changes_the_cameras_and_ctrl_c_ends(
     assert outcome.code == 130, outcome.err
     assert [path[-1] for path in asked] == ["a", "b"]
     assert "was reloaded: 2 cameras" in outcome.err
-    states = [line["state"] for line in outcome.lines if line["type"] == "state"]
+    mine = [line for line in outcome.lines if line["camera"] == "a"]
+    states = [line["state"] for line in mine if line["type"] == "state"]
     assert states[:2] == ["connecting", "live"]
     assert any(line["type"] == "prediction" for line in outcome.lines)
 
@@ -198,8 +198,7 @@ def test_a_restart_loses_no_warm_up(co3d_watch, tmp_path, live_bytes, monkeypatc
 
     def answer(handler, _number):
         asked.set()
-        send(handler, live_bytes)
-        over.wait(30)
+        play(handler, live_bytes, over)
 
     fleet = tmp_path / "fleet.yaml"
     with serve(answer) as url:

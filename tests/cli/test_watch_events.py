@@ -14,7 +14,7 @@ from PIL import Image
 
 from co3d.engine.events import EventLog
 from co3d.video import read_video
-from support.servers import send, serve
+from support.servers import send, send_slowly, serve
 from support.videos import make_broadcast, write_video
 
 LABEL, OTHER = "class 0", "class 1"
@@ -175,11 +175,12 @@ def test_rules_and_outputs_change_while_cameras_go_on(co3d_watch, write, tmp_pat
 
     def answer(handler, _number):
         asked.append(handler.path)
-        send(handler, live[:most])
+        send(handler, b"")
+        send_slowly(handler, live[:most], over, 3.0)
         wait_for('"rule": "first"')
         write(rule("second", labels=[OTHER]), output, url)  # which is read within a second
         wait_for('"cause": "removed"')
-        handler.wfile.write(live[most:])
+        send_slowly(handler, live[most:], over, 1.0)
         wait_for('"rule": "second"')
         os.kill(os.getpid(), signal.SIGINT)
         over.wait(30)

@@ -11,7 +11,7 @@ from co3d.engine.cameras import CameraWatch
 from co3d.errors import EngineFullError, OptionError, SourceNotFoundError, SourceUnreachableError
 from co3d.video import read_video
 from co3d.video.irregularities import Irregularities
-from support.servers import send, serve
+from support.servers import play, send, serve
 from support.videos import make_broadcast, make_transport_stream, write_video
 
 
@@ -85,8 +85,7 @@ def test_live_sources_report_their_states_and_end_when_asked(engine, live_bytes)
     over = threading.Event()
 
     def answer(handler, _number):
-        send(handler, live_bytes)
-        over.wait(30)
+        play(handler, live_bytes, over)
 
     with serve(answer) as url, CameraWatch(engine) as watch:
         watch.start(Camera("door", url, reconnect_seconds=0))
@@ -140,8 +139,7 @@ def test_unchanged_cameras_keep_running(engine, live_bytes):
 
     def answer(handler, number):
         asked.append(handler.path)
-        send(handler, live_bytes)
-        over.wait(30)
+        play(handler, live_bytes, over)
 
     over = threading.Event()
     with serve(answer) as url, CameraWatch(engine) as watch:
@@ -176,8 +174,7 @@ def live_url(live_bytes):
     over = threading.Event()
 
     def answer(handler, _number):
-        send(handler, live_bytes)
-        over.wait(30)
+        play(handler, live_bytes, over)
 
     with serve(answer) as url:
         yield url

@@ -52,6 +52,32 @@ def send(handler: BaseHTTPRequestHandler, data: bytes, length: int | None = None
     handler.wfile.write(data)
 
 
+def play(handler: BaseHTTPRequestHandler, data: bytes, over: threading.Event) -> None:
+    """Answer with this video over three seconds, then stay silent until `over` is set.
+
+    The first fifth is sent at once, since opening a video takes many frames.
+    """
+    send(handler, data[: len(data) // 5])
+    send_slowly(handler, data[len(data) // 5 :], over, 3.0)
+    over.wait(30)
+
+
+def send_slowly(
+    handler: BaseHTTPRequestHandler, data: bytes, over: threading.Event, seconds: float
+) -> None:
+    """Send more of a video, until `over` is set.
+
+    Of a video that comes at once, a busy machine drops all frames but the last few, and no others
+    follow.
+    """
+    parts = round(50 * seconds)
+    for number in range(parts):
+        first, last = (len(data) * n // parts for n in (number, number + 1))
+        handler.wfile.write(data[first:last])
+        if over.wait(seconds / parts):
+            return
+
+
 class VideoHandler(BaseHTTPRequestHandler):
     """Answers each GET with a video."""
 

@@ -70,7 +70,7 @@ def test_retrying_ends_after_reconnect_seconds(endless_path, monkeypatch):
     connection.connect()
     frames = connection.frames()
     assert len(list(islice(frames, 10))) == 10
-    with pytest.raises(SourceUnreachableError, match=r"no frame for 30 s \(nobody answers\)"):
+    with pytest.raises(SourceUnreachableError, match=r"no frame for 30.0 s \(nobody answers\)"):
         next(frames)
     assert waits == [0.5, 1, 2, 4, 8, 8, 6.5]
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from av.container import InputContainer
-from av.error import HTTPForbiddenError, HTTPUnauthorizedError
+from av.error import ExitError, FFmpegError, HTTPForbiddenError, HTTPUnauthorizedError
 
 from co3d.errors import (
     CameraError,
@@ -212,19 +212,18 @@ class Connection:
         if self._is_camera:
             raise CameraError(f"{self._name} stopped sending; plug it in and start again")
         self.decoder.close()
-        interruption = self.decoder.interruption  # its text contains the address with its password
-        broke = interruption.strerror if interruption else "the connection ended"
-        cause = refusal or broke
+        cause = refusal or _explain_break(self.decoder.interruption)
         limit_seconds = self._reconnect_seconds
         if limit_seconds is None:
             limit_seconds = math.inf if self.is_live else RECORDING_RECONNECT_SECONDS
         for delay_seconds in retry_delays():
             self._change_state(SourceState("reconnecting", cause))
-            left_seconds = self._last_frame_at + limit_seconds - time.monotonic()
+            silent_seconds = time.monotonic() - self._last_frame_at
+            left_seconds = limit_seconds - silent_seconds
             if left_seconds <= 0:
                 raise SourceUnreachableError(
-                    f"lost {self._name}: no frame for {limit_seconds:g} s "
-                    f"({cause}); check that the server runs"
+                    f"lost {self._name}: no frame for {silent_seconds:.1f} s ({cause}); "
+                    "check that the server runs"
                 )
             if self._stopping.wait(min(delay_seconds, left_seconds)):
                 return False
@@ -268,3 +267,12 @@ class Connection:
         self._dropped_before += self.decoder.dropped_frames
         self.is_live = not decoder.starts_over
         return decoder
+
+
+def _explain_break(interruption: FFmpegError | None) -> str:
+    """What broke a connection, without the address, which may contain a password."""
+    if interruption is None:
+        return "the connection ended"
+    if isinstance(interruption, ExitError):
+        return "the server fell silent"
+    return interruption.strerror or "the connection broke"
