@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What was installed once serves, even where pyproject.toml is newer: only `make test` installs again.
 INSTALLED = $(if $(wildcard $(STAMP)-dev),,$(STAMP)-dev)
+# Tests start this package over a hundred times, which takes a second longer without compiled files.
+export PYTHONDONTWRITEBYTECODE :=
 QUICK := tests/test_*.py tests/models tests/property/test_public_arguments.py \
 	tests/compiler/test_convert.py tests/compiler/test_pipeline.py \
 	tests/runtime/test_choice.py tests/engine/test_mailbox.py tests/engine/test_scheduler.py \

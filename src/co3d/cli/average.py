@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
 
+from co3d.cli.columns import open_table
 from co3d.cli.exit_codes import SUCCESS
-from co3d.console import say
+from co3d.console import Console, say
 from co3d.evaluation.averaging import Average, average_evaluations
 from co3d.printable import dump_json
 
@@ -21,12 +22,12 @@ def print_average(folders: Sequence[Path], *, as_json: bool) -> int:
         say(dump_json(_describe(average, folders)))
         return SUCCESS
     names = [split or folder.name for split, folder in zip(average.splits, folders, strict=True)]
-    say(f"| prediction | measure | mean % | deviation | {' | '.join(names)} |")
-    say(f"|---|---|---:|---:|{'---:|' * len(names)}")
+    table = open_table(("prediction", "measure", "mean %", "deviation", *names), texts=2)
     for (prediction, measure), values in average.values.items():
-        shown = " | ".join(f"{100 * value:.2f}" for value in values)
-        mean, deviation = 100 * average.mean(prediction, measure), 100 * stdev(values)
-        say(f"| {prediction} | {measure} | {mean:.2f} | {deviation:.2f} | {shown} |")
+        figures = average.mean(prediction, measure), stdev(values), *values
+        shown = [f"{100 * figure:.2f}" for figure in figures]
+        table.add_row(prediction, measure, *shown)
+    Console().print(table)
     return SUCCESS
 
 

@@ -10,6 +10,7 @@ import torch
 from rich.table import Table
 
 from co3d.benchmark.machine import describe_hardware
+from co3d.cli.columns import open_table
 from co3d.cli.exit_codes import SUCCESS
 from co3d.console import Console, warn
 from co3d.engine.opening import open_engine
@@ -96,7 +97,7 @@ def _list_fields(cost: CameraCost, machine: Machine) -> dict[str, Any]:
 
 def _tabulate_cameras(costs: Sequence[CameraCost], machine: Machine) -> Table:
     titles = ["pictures", "labelled/s", "decode ms", "step ms", "kbit/s", "cameras/core"]
-    table = _open_table(["camera", *titles, *(["cameras/card"] if machine.cards else [])])
+    table = open_table(["camera", *titles, *(["cameras/card"] if machine.cards else [])])
     for cost in costs:
         per_card = count_cameras_per_card(cost, machine)
         table.add_row(
@@ -113,7 +114,7 @@ def _tabulate_cameras(costs: Sequence[CameraCost], machine: Machine) -> Table:
 
 
 def _tabulate_needs(site: Need, whole: Need, sites: int, machine: Machine) -> Table:
-    table = _open_table(["", "a site", f"{sites} sites" if sites > 1 else "in all"])
+    table = open_table(["", "a site", f"{sites} sites" if sites > 1 else "in all"])
     both = (site, whole)
 
     def add(name: str, *cells: str) -> None:
@@ -140,13 +141,6 @@ def _tabulate_needs(site: Need, whole: Need, sites: int, machine: Machine) -> Ta
             for need in both
         ),
     )
-    return table
-
-
-def _open_table(titles: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="right" if number else "left")
     return table
 
 

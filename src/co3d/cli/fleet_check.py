@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
-from rich.table import Table
 from rich.text import Text
 
+from co3d.cli.columns import open_table
 from co3d.cli.exit_codes import SUCCESS
 from co3d.console import Console, say, warn
 from co3d.engine import Engine
@@ -120,16 +120,8 @@ def _list_fields(one: _Checked) -> dict[str, object]:
 
 def _print_table(checked: Sequence[_Checked], load: float, cores: int) -> None:
     console = Console()
-    table = Table(box=None, pad_edge=False)
-    for title, justify in (
-        ("camera", "left"),
-        ("pictures", "right"),
-        ("frames/s", "right"),
-        ("labelled/s", "right"),
-        ("CPU-ms a frame", "right"),
-        ("of the machine", "right"),
-    ):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    titles = "camera", "pictures", "frames/s", "labelled/s", "CPU-ms a frame", "of the machine"
+    table = open_table(titles)
     for one in checked:
         if one.error is not None:
             continue
