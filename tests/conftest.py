@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -27,6 +28,10 @@ if not torch.cuda.is_available():
 
 # Small networks run faster on one thread, far more so where the cores are shared.
 torch.set_num_threads(1)
+
+# Torch describes each operator that it exports where this log has a handler, and pytest gives one
+# to every log that does not hand its records on.
+logging.getLogger("torch.__trace").propagate = True
 
 # Tests send Ctrl-C, which the background jobs of a shell ignore, and hang up, which nohup lets them
 # ignore.

@@ -155,7 +155,7 @@ def convert_captured(captured: Captured, options: ConvertOptions) -> None:
     ("blocks", "options", "few", "many"),
     [
         pytest.param(*(BLOCKS, ConvertOptions(edges="both"), 1250, 5000), marks=pytest.mark.slow),
-        ([gate, flat_gate], ConvertOptions(scope="window"), 300, 1200),
+        ([gate, flat_gate], ConvertOptions(scope="window"), 200, 800),
     ],
     ids=["all kinds", "gates over windows"],
 )

@@ -13,7 +13,7 @@ CLASSES = ("pan left", "zoom in")
 HERE = (
     *("compute.accelerator=cpu", "compute.devices=1", "compute.strategy=auto", "compute.threads=1"),
     *("data.workers=0", "data.batch=2", "data.classes=null", "model.weights=random"),
-    *("data.clip_frames=5", "data.crop_px=64", "data.short_side_px=[64, 80]"),
+    *("data.clip_frames=5", "data.crop_px=32", "data.short_side_px=[32, 40]"),
 )
 
 
