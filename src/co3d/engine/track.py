@@ -41,7 +41,7 @@ class Followed(Protocol):
 
 
 class Track:
-    """One stream of an engine: takes frames and gives predictions. StepOutput by `Engine.join`.
+    """One stream of an engine: takes frames and gives predictions. Made by `Engine.join`.
 
     One thread pushes frames or follows a reader, another iterates over predictions. Other methods
     may be called from any thread. For example::
